@@ -5,67 +5,56 @@ assertion), `paragone.hooks` (the hooks that plugins implement) and `paragone.te
 suite) separately.
 
 A module of it is imported when one of its names is first used: most programs and workers need few of them.
-`__init__.pyi` has the same names for type checkers.
 """
+# ruff: noqa: F403 (each of these modules lists in `__all__` what belongs to the interface)
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 _NAMES = {
     "backend": (
-        "API_VERSION",
-        "Backend",
-        "EndpointReport",
-        "OnProgress",
-        "OpenEngine",
-        "Probe",
-        "PullProgress",
+        "API_VERSION", "Backend", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress",
     ),
-    "values.distributions": ("LogitsBlock",),
     "engine": ("Cancelled", "Engine", "Report"),
     "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
+    "options": ("Options", "option"),
     "values.events": (
-        "Alternative",
-        "Caution",
-        "Channel",
-        "Event",
-        "Finish",
-        "FinishReason",
-        "LoadProgress",
-        "PromptProgress",
-        "Queued",
-        "RunSettings",
-        "Timings",
-        "Token",
-        "Usage",
+        "Alternative", "Caution", "Channel", "Event", "Finish", "FinishReason", "LoadProgress",
+        "PromptProgress", "Queued", "RunSettings", "Timings", "Token", "Usage",
     ),
     "values.memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
     "values.messages": (
-        "DistributionsRequest",
-        "Image",
-        "Message",
-        "OpenRequest",
-        "Role",
-        "RunRequest",
-        "ScoreRequest",
-        "TokenizeRequest",
-        "TopTokensRequest",
+        "DistributionsRequest", "Image", "LogitsBlock", "Message", "OpenRequest", "Role", "RunRequest",
+        "ScoreRequest", "TokenizeRequest", "TopTokensRequest",
     ),
-    "values.models": ("Capabilities", "LoadedModel", "ModelInfo"),
-    "options": ("Options", "option"),
+    "values.models": ("Capabilities", "LoadedModel", "ModelInfo", "WeightsFile"),
     "values.tokens": ("TokenizedText", "Vocabulary", "fingerprint"),
-    "values.weights": ("WeightsFile",),
     "wire": ("Json",),
-}
+}  # fmt: skip
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = sorted(_MODULES)
 
+if TYPE_CHECKING:
+    from paragone.backend import *
+    from paragone.engine import *
+    from paragone.errors import *
+    from paragone.options import Options as Options
+    from paragone.options import option as option
+    from paragone.values.events import *
+    from paragone.values.memory import *
+    from paragone.values.messages import *
+    from paragone.values.models import *
+    from paragone.values.tokens import *
+    from paragone.wire import Json as Json
+else:
 
-def __getattr__(name: str) -> object:
-    """Import a name of the interface, the first time that it is used."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a name of the interface, the first time that it is used."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value

@@ -9,11 +9,11 @@ from typing import ClassVar, TypeAlias
 
 from paragone.errors import EngineError, InputError
 from paragone.options import Options
-from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Alternative, Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
     DistributionsRequest,
+    LogitsBlock,
     OpenRequest,
     RunRequest,
     ScoreRequest,
@@ -199,7 +199,7 @@ class Backend(ABC):
         The caller has checked the type and the bounds of each value. Raises InputError if values
         exclude each other, or if one has the wrong form, such as an address that is not a URL.
         """
-        del model, options  # most backends need no further checks
+        return  # most backends need no further checks
 
     @abstractmethod
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
@@ -214,7 +214,6 @@ class Backend(ABC):
 
         Each is `SCHEME://HOST:PORT` or `HOST:PORT`. Empty for an engine that contacts none.
         """
-        del model, options
         return ()
 
     def sharing(self, model: str, options: Mapping[str, Json]) -> int:
@@ -222,7 +221,6 @@ class Backend(ABC):
 
         Each of them answers while the others do. The application opens several of them to execute many runs.
         """
-        del model, options
         return 1
 
     async def estimate(self, request: OpenRequest) -> MemoryEstimate:
@@ -239,7 +237,6 @@ class Backend(ABC):
         A backend that has to create a model keeps it in the folder `cache`. Without `create`, nothing is
         written, and only models that exist are returned. Raises InputError if something must be installed.
         """
-        del cache, create  # most backends have no demo models
         return ()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:
@@ -247,7 +244,6 @@ class Backend(ABC):
 
         Never raises.
         """
-        del options
         return None
 
     def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 from paragone.engine import Cancelled
@@ -44,7 +44,8 @@ def stream(
     Set thread-local state, such as the current CUDA device or PyTorch's inference mode, within `call`.
 
     Args:
-        call: Receives the function `emit(item)`. The function, or the callback that the library calls, may call `emit` from any thread. Items emitted after the call has ended, or after the generator was closed, are dropped.
+        call: Receives the function `emit(item)`, which may be called from any thread. Items emitted after the
+            call has ended, or after the generator was closed, are dropped.
         cancelled: The argument of `Engine.generate`.
         capacity: Largest number of items that wait for the consumer. `emit` blocks when it is reached.
 
@@ -68,8 +69,7 @@ def stream(
     thread = threading.Thread(target=run, name="paragone-callbacks", daemon=True)
     thread.start()
     try:
-        while items.wait():
-            yield items.take()
+        yield from items.arriving()
     finally:
         items.close()
         thread.join()
@@ -110,17 +110,16 @@ class _Items(Generic[T]):
             self._changed.notify_all()
         return not self._cancelled
 
-    def wait(self) -> bool:
-        """Wait for an item. Returns False when the call has ended and no item is left."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._ended)
-            return bool(self._waiting)
-
-    def take(self) -> T:
-        """Return the oldest item."""
-        with self._changed:
-            self._changed.notify_all()
-            return self._waiting.popleft()
+    def arriving(self) -> Iterator[T]:
+        """Yield the items, the oldest first, until the call has ended and no item is left."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if not self._waiting:
+                    return
+                item = self._waiting.popleft()
+                self._changed.notify_all()
+            yield item
 
     def end(self) -> None:
         """Record that the call has ended."""

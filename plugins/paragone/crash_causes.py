@@ -12,10 +12,10 @@ __all__ = ["COMMON_CAUSES", "CrashCause", "find_cause"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashCause:
-    """A known cause of a crash, and its cure. It applies if all that is given of the last three attributes applies.
+    """A known cause of a crash, and its cure. Of its last three attributes, each that is set must match.
 
     Attributes:
-        cause: Why, as it stands after the colon in "The engine's process was ended by SIGSEGV: …."
+        cause: The reason, in the words after the colon in "The engine's process was ended by SIGSEGV: …."
         cure: What to do, as a sentence; may be empty.
         signals: The signals that end the process; empty for any end. Without a signal and without
             `build`, the cause also applies to an exception with the words `says`.
@@ -30,21 +30,22 @@ class CrashCause:
     says: str = ""
     build: str = ""
 
-    def applies(self, *, says: str, number: int = 0, build: str = "") -> bool:
-        """Whether this is the cause of an end by the signal `number` (0: none), with these last and first lines."""
-        return (
-            (not self.signals or number in self.signals)
-            and (not self.says or re.search(self.says, says, re.IGNORECASE) is not None)
-            and (not self.build or re.search(self.build, build) is not None)
-        )
-
 
 def find_cause(
     causes: Sequence[CrashCause], *, says: str, number: int = 0, build: str = ""
 ) -> CrashCause | None:
-    """Return the first of these causes, and then of the common ones, that applies; see `CrashCause.applies`."""
-    every = (*causes, *COMMON_CAUSES)
-    return next((it for it in every if it.applies(says=says, number=number, build=build)), None)
+    """Return the first of these causes, and then of the common ones, that explains an end; None if none does.
+
+    `number` is the signal that ended the process (0: none), `says` has its last and `build` its first lines.
+    """
+    for cause in (*causes, *COMMON_CAUSES):
+        if (
+            (not cause.signals or number in cause.signals)
+            and (not cause.says or re.search(cause.says, says, re.IGNORECASE))
+            and (not cause.build or re.search(cause.build, build))
+        ):
+            return cause
+    return None
 
 
 _SMALLER = "`paragone fit` shows what fits."

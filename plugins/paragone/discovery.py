@@ -9,10 +9,10 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import pluggy
 
@@ -29,14 +29,13 @@ __all__ = [
     "PluginProblem",
     "discover",
     "discover_assertions",
-    "plugin_names",
 ]
 
 LOADING_S = 20.0
 """Seconds that a plugin may take to be imported and to return what it has."""
 
 RESERVED = ("type",)
-"""Names that options of assertions cannot have: suites use them. `not` is no name in Python."""
+"""Names that options of assertions cannot have, because suites use them. `not` is a keyword of Python anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,61 +77,39 @@ class _Named(Protocol):
 T = TypeVar("T", bound=_Named)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind(Generic[T]):
-    """One kind of what plugins bring: where it is announced, and how it is checked."""
-
-    entry_points: str
-    noun: str
-    call: Callable[[pluggy.HookRelay], Iterable[Iterable[object]]]
-    check: Callable[[object], T]
-    """Returns its argument. Raises _PluginError if that violates the interface."""
-
-
-def plugin_names() -> tuple[str, ...]:
-    """Return the names of the installed plugins with backends without importing them."""
-    return tuple(sorted({point.name for point in entry_points(group=ENTRY_POINTS)}))
-
-
 def discover(only: str | None = None) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
-    kind = _Kind(
-        entry_points=ENTRY_POINTS,
-        noun="backend",
-        call=lambda hook: hook.paragone_backends(),
-        check=_checked_backend,
-    )
-    backends, problems = _discover(kind, only)
+    backends, problems = _discover(ENTRY_POINTS, "backend", _checked_backend, only)
     return Discovery(backends=backends, problems=problems)
 
 
 def discover_assertions() -> AssertionDiscovery:
     """Import plugins and return their assertions."""
-    kind = _Kind(
-        entry_points=ASSERTION_ENTRY_POINTS,
-        noun="assertion",
-        call=lambda hook: hook.paragone_assertions(),
-        check=_checked_assertion,
-    )
-    assertions, problems = _discover(kind)
+    assertions, problems = _discover(ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion)
     return AssertionDiscovery(assertions=assertions, problems=problems)
 
 
-def _discover(kind: _Kind[T], only: str | None = None) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
+def _discover(
+    group: str, noun: str, check: Callable[[object], T], only: str | None = None
+) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
+    """Return what the plugins of a group of entry points bring, by name, and the plugins that failed.
+
+    `check` returns its argument. It raises _PluginError if that violates the interface.
+    """
     found: dict[str, T] = {}
     problems: list[PluginProblem] = []
-    for point in sorted(entry_points(group=kind.entry_points), key=lambda point: point.name):
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
         if only is not None and point.name != only:
             continue
         # In a thread, because a plugin may hang, and so that Ctrl+C is not taken for the plugin's mistake.
-        loading = in_daemon_thread(functools.partial(_load, kind, point))
+        loading = in_daemon_thread(functools.partial(_load, point, noun, check))
         concurrent.futures.wait([loading], LOADING_S)
         try:
             if not loading.done():
                 raise _PluginError(f"it was not loaded within {LOADING_S:g} seconds")
             for item in loading.result():
                 if item.name in found:
-                    raise _PluginError(f"another plugin has the {kind.noun} name {item.name!r}")
+                    raise _PluginError(f"another plugin has the {noun} name {item.name!r}")
                 found[item.name] = item
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
             package = point.dist.name if point.dist else ""
@@ -140,7 +117,7 @@ def _discover(kind: _Kind[T], only: str | None = None) -> tuple[dict[str, T], tu
     return found, tuple(problems)
 
 
-def _load(kind: _Kind[T], point: EntryPoint) -> list[T]:
+def _load(point: EntryPoint, noun: str, check: Callable[[object], T]) -> list[T]:
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(HookSpecs)
     manager.register(point.load(), name=point.name)
@@ -148,9 +125,10 @@ def _load(kind: _Kind[T], point: EntryPoint) -> list[T]:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise _PluginError(f"it implements a hook that does not exist ({error})") from error
-    found = [kind.check(item) for answer in kind.call(manager.hook) for item in answer]
+    hook = getattr(manager.hook, f"paragone_{noun}s")
+    found = [check(item) for answer in hook() for item in answer]
     if not found:
-        raise _PluginError(f"it has no {kind.noun}; is its hook marked with paragone.hooks.hookimpl?")
+        raise _PluginError(f"it has no {noun}; is its hook marked with paragone.hooks.hookimpl?")
     return found
 
 

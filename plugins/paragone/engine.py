@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 from paragone.errors import EngineError
 from paragone.options import Options
-from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Event
 from paragone.values.messages import (
     DistributionsRequest,
+    LogitsBlock,
     OpenRequest,
     RunRequest,
     ScoreRequest,

@@ -12,7 +12,7 @@ import math
 import types
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from paragone.errors import InputError
 from paragone.wire import Json
@@ -125,32 +125,7 @@ class OptionInfo:
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
     """Return the options that a class declares, in order of declaration."""
-    return _cached_description(cast("Hashable", options))  # mypy does not see that a class is hashable
-
-
-@functools.cache  # every check of an engine's options needs it
-def _cached_description(options: type[Options]) -> tuple[OptionInfo, ...]:
-    hints = _hints(options)
-    infos = []
-    for field in dataclasses.fields(options):
-        kind, many, _ = _shape(hints[field.name])
-        default: Any = field.default
-        infos.append(
-            OptionInfo(
-                name=field.name,
-                kind=field.metadata["metavar"] or _name(kind, many),
-                default=list(default) if isinstance(default, tuple) else default,
-                doc=field.metadata["doc"],
-                choices=get_args(kind) if get_origin(kind) is Literal else (),
-                minimum=field.metadata["minimum"],
-                maximum=field.metadata["maximum"],
-                many=many,
-                address=field.metadata["address"],
-                secret=field.metadata["secret"],
-                fact=field.metadata["fact"],
-            )
-        )
-    return tuple(infos)
+    return tuple(declared.info for declared in _declared(options).values())
 
 
 def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "") -> OptionsT:
@@ -158,15 +133,10 @@ def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "
 
     `owner` names the owner of the options in errors. Raises InputError.
     """
-    hints = _hints(options)
-    infos = {info.name: info for info in describe(options)}
-    checked: dict[str, Any] = {}
     of = f" of {owner}" if owner else ""
+    checked: dict[str, Any] = {}
     for name, value in values.items():
-        info = infos.get(name)
-        if info is None:
-            raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, infos))
-        checked[name] = _check(info, hints[name], value, f"The option {name!r}{of}")
+        checked[name] = _check(_find(options, name, of), value, f"The option {name!r}{of}")
     return options(**checked)
 
 
@@ -189,11 +159,8 @@ def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> J
 
     Items of a list are separated by commas; `none` means None for an option that can be None.
     """
-    infos = {info.name: info for info in describe(options)}
-    if name not in infos:
-        of = f" of {owner}" if owner else ""
-        raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, infos))
-    kind, many, optional = _shape(_hints(options)[name])
+    of = f" of {owner}" if owner else ""
+    _, kind, many, optional = _find(options, name, of)
     if optional and text.strip().lower() == "none":
         return None
     value: Json
@@ -232,11 +199,46 @@ def value_text(value: Json) -> str:
     return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
 
 
-def _hints(options: type[Options]) -> dict[str, Any]:
-    return _cached_hints(cast("Hashable", options))  # mypy does not see that a class is hashable
+class _Declared(NamedTuple):
+    """An option with the type of one value, whether it is a list, and whether it can be None."""
+
+    info: OptionInfo
+    kind: Any
+    many: bool
+    optional: bool
 
 
-_cached_hints = functools.cache(get_type_hints)  # suites build options thousands of times
+def _declared(options: type[Options]) -> Mapping[str, _Declared]:
+    return _cached_declarations(cast("Hashable", options))  # mypy does not see that a class is hashable
+
+
+@functools.cache  # suites build options thousands of times
+def _cached_declarations(options: type[Options]) -> Mapping[str, _Declared]:
+    hints = get_type_hints(options)
+    found = {}
+    for field in dataclasses.fields(options):
+        kind, many, optional = _shape(hints[field.name])
+        details = dict(field.metadata)
+        metavar = details.pop("metavar")
+        default: Any = field.default
+        info = OptionInfo(
+            name=field.name,
+            kind=metavar or _name(kind, many),
+            default=list(default) if isinstance(default, tuple) else default,
+            choices=get_args(kind) if get_origin(kind) is Literal else (),
+            many=many,
+            **details,
+        )
+        found[field.name] = _Declared(info, kind, many, optional)
+    return found
+
+
+def _find(options: type[Options], name: str, of: str) -> _Declared:
+    """Return the option with this name. Raises InputError if there is none; `of` says whose options these are."""
+    declared = _declared(options)
+    if name not in declared:
+        raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, declared))
+    return declared[name]
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:
@@ -258,8 +260,8 @@ def _name(kind: Any, many: bool) -> str:
     return f"list of {name}" if many else name
 
 
-def _check(info: OptionInfo, hint: Any, value: Any, what: str) -> object:
-    kind, many, optional = _shape(hint)
+def _check(option: _Declared, value: Any, what: str) -> object:
+    info, kind, many, optional = option
     if value is None and optional:
         return None
     if many:

@@ -46,7 +46,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def read_regular_file(path: Path, *, hint: str) -> bytes:
-    """Return the content of a file, with `hint` as the cure if the path is not that of a file.
+    """Return the content of a file. `hint` says what to do if the path is not that of a file.
 
     Raises InputError if it cannot be read, is no regular file, or is larger than `LARGEST`.
     """

@@ -8,6 +8,7 @@ A backend selects one with a default of its own, and with a note on what is spec
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -34,14 +35,8 @@ class SharedOption:
 
     def __call__(self, default: T, note: str = "") -> T:
         """Declare a field of a backend's options. `note` is a sentence to add to the doc."""
-        return option(
-            default,
-            f"{self.doc} {note}".rstrip(),
-            minimum=self.minimum,
-            maximum=self.maximum,
-            metavar=self.metavar,
-            fact=self.fact,
-        )
+        details = {**dataclasses.asdict(self), "doc": f"{self.doc} {note}".rstrip()}
+        return option(default, **details)
 
 
 # Sampling options

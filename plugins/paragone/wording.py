@@ -1,8 +1,11 @@
-"""Counts, sizes and shortened texts in sentences: the same everywhere."""
+"""Counts, sizes and quoted or shortened texts, written in the same way in all sentences."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "shortened", "size_text"]
+__all__ = ["counted", "quoted", "shortened", "size_text"]
+
+_QUOTED = 60
+"""Largest number of characters of a text in quotation marks."""
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -13,6 +16,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def shortened(text: str, length: int) -> str:
     """Return a text of at most `length` characters; the last one is an ellipsis if the text was longer."""
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotation marks, on one line, shortened if it is long."""
+    return "'" + shortened(text, _QUOTED).replace("\n", "\\n") + "'"
 
 
 def size_text(size: float | None) -> str:

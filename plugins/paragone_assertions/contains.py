@@ -7,7 +7,7 @@ from typing import Literal
 
 from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, Verdict
-from paragone_assertions.quoting import quoted
+from paragone.wording import quoted
 
 __all__ = ["Contains", "ContainsOptions"]
 

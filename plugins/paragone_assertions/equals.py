@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, Verdict
-from paragone_assertions.quoting import quoted
+from paragone.wording import quoted
 
 __all__ = ["Equals", "EqualsOptions"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import InputError, Json, Options, option
-from paragone.assertions import Answer, Assertion, Judge, Verdict
+from paragone.assertions import Answer, Judge, Verdict
 from paragone.installation import install_command
-from paragone_assertions.limited import LimitedProcess
+from paragone_assertions.limited import LimitedAssertion
 from paragone_assertions.valid_json import json_fault, json_part
 
 __all__ = ["JsonSchema", "JsonSchemaOptions"]
@@ -32,16 +32,12 @@ class JsonSchemaOptions(Options):
             raise InputError(f"The schema is not valid: {fault}.", hint="See https://json-schema.org.")
 
 
-class JsonSchema(Assertion[JsonSchemaOptions]):
+class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
     """Validates the answer, in a process that is killed if that takes too long."""
 
     name = "json_schema"
     summary = "The answer is JSON as the assertion `json` accepts it, and matches a JSON Schema."
     options = JsonSchemaOptions
-
-    def __init__(self) -> None:
-        """Create it without starting the process."""
-        self._process = LimitedProcess()
 
     async def check(self, answer: Answer, options: JsonSchemaOptions, judge: Judge) -> Verdict:
         """Validate the answer. Raises NoVerdict if it takes too long, or the schema refers to another document."""
@@ -53,10 +49,6 @@ class JsonSchema(Assertion[JsonSchemaOptions]):
         if isinstance(mismatch, str):
             return Verdict(passed=False, reason=f"The answer does not match the schema: {mismatch}.")
         return Verdict(passed=True, reason="The answer matches the schema.")
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()
 
 
 @functools.lru_cache(maxsize=256)  # the same schema usually checks many answers

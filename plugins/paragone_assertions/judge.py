@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from paragone import InputError, Message, Options, option
 from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
-from paragone_assertions.quoting import quoted
+from paragone.wording import quoted
 
 __all__ = ["JudgeAssertion", "JudgeOptions"]
 
@@ -56,7 +56,7 @@ class JudgeAssertion(Assertion[JudgeOptions]):
         return (options.engine,)
 
     async def check(self, answer: Answer, options: JudgeOptions, judge: Judge) -> Verdict:
-        """Ask the engine. Raises NoVerdict if it answers anything else than a reason and a verdict."""
+        """Ask the engine. Raises NoVerdict if the engine answers anything but a reason and a verdict."""
         question = Message(role="user", text=_question(answer, options.criterion))
         verdict_text = (await judge.ask(options.engine, (question,))).strip()
         lines = verdict_text.splitlines()

@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from paragone import Json
-from paragone.assertions import NoVerdict
+from paragone.assertions import Assertion, NoVerdict, OptionsT
 from paragone.threads import in_daemon_thread
 
-__all__ = ["SECONDS", "LimitedProcess"]
+__all__ = ["SECONDS", "LimitedAssertion", "LimitedProcess"]
 
 SECONDS = 2.0
-"""CPU time of one job. CPU time, so that a busy machine changes no verdict."""
+"""Seconds of CPU time that a job may take. Unlike wall time, it does not depend on how busy the machine is."""
 
 _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 
@@ -69,8 +69,8 @@ class LimitedProcess:
         return {"error": f"The process that computes it ended unexpectedly, with status {status}."}
 
     def _started(self) -> subprocess.Popen[bytes]:
-        # -P: the modules beside the script must not hide those of the standard library. A process group
-        # of its own: Ctrl+C is the application's affair.
+        # -P: the modules beside the script must not hide those of the standard library.
+        # A process group of its own: only the application receives Ctrl+C.
         return subprocess.Popen(
             [sys.executable, "-P", str(_SCRIPT)],
             stdin=subprocess.PIPE,
@@ -97,3 +97,14 @@ class LimitedProcess:
             self._end()
         finally:
             self._lock.release()
+
+
+class LimitedAssertion(Assertion[OptionsT]):
+    """An assertion that computes in a process, which is killed if that takes too long."""
+
+    def __init__(self) -> None:
+        self._process = LimitedProcess()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from paragone import InputError, Options, option
-from paragone.assertions import Answer, Assertion, Judge, Verdict
-from paragone_assertions.limited import LimitedProcess
-from paragone_assertions.quoting import quoted
+from paragone.assertions import Answer, Judge, Verdict
+from paragone.wording import quoted
+from paragone_assertions.limited import LimitedAssertion
 
 __all__ = ["Regex", "RegexOptions"]
 
@@ -35,16 +35,12 @@ class RegexOptions(Options):
             ) from error
 
 
-class Regex(Assertion[RegexOptions]):
+class Regex(LimitedAssertion[RegexOptions]):
     """Searches the answer, in a process that is killed if the expression takes too long."""
 
     name = "regex"
     summary = "A regular expression matches somewhere in the answer."
     options = RegexOptions
-
-    def __init__(self) -> None:
-        """Create it without starting the process."""
-        self._process = LimitedProcess()
 
     async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
         """Search the answer. Raises NoVerdict if it takes too long."""
@@ -53,7 +49,3 @@ class Regex(Assertion[RegexOptions]):
         if not isinstance(found, str):
             return Verdict(passed=False, reason=f"{quoted(options.pattern)} matches nothing in the answer.")
         return Verdict(passed=True, reason=f"{quoted(options.pattern)} matches {quoted(found)}.")
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()

@@ -7,8 +7,8 @@ import pytest
 
 from paragone import Finish, InputError, LoadedModel, MemoryEstimate, Probe, Token, TokenizedText, Vocabulary
 from paragone.worker import jobs
-from paragone.worker.child_process.job_runner import JobRunner
 from paragone.worker.child_process.pipe import Pipe
+from paragone.worker.child_process.serve import JobRunner
 from paragone.worker.jobs import JobKind
 from paragone.worker.protocol import (
     Answer,

@@ -22,7 +22,7 @@ class GuardError(Exception):
 
 
 class _OutOfTimeError(BaseException):
-    """Another thread raises it in the guarded thread. `except Exception` does not catch it."""
+    """The end of the time. A timer's thread raises this in the guarded thread. `except Exception` does not catch it."""
 
 
 @contextmanager

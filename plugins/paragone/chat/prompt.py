@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import Caution, ContextOverflow, InputError, Message, TokenizedText, TokenizeRequest
@@ -27,30 +28,24 @@ class Prompt(NamedTuple):
     cautions: tuple[Caution, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
 class PromptMaker:
-    """Builds prompts for one model."""
+    """Builds prompts for one model.
 
-    def __init__(
-        self,
-        tokenize: Callable[[str], list[int]],
-        template: ChatTemplate | None,
-        *,
-        bos: int | None,
-        context: int,
-        option: str,
-        owner: str,
-    ) -> None:
-        """Build prompts for a context of `context` tokens, which holds prompt and answer.
+    Attributes:
+        bos: The token that every prompt and plain text begins with, if any.
+        context: Size in tokens of the context, which holds prompt and answer.
+        option: The option that sets this size, for error messages.
+        owner: Whose context it is, for error messages.
+    """
 
-        `bos` is the token that every prompt and plain text begins with, if any. Error messages name
-        the `owner` of the context and the `option` that sets its size.
-        """
-        self._tokenize = tokenize
-        self._template = template
-        self._bos = bos
-        self._context = context
-        self._option = option
-        self._owner = owner
+    _tokenize: Callable[[str], list[int]]
+    _template: ChatTemplate | None
+    _: KW_ONLY
+    bos: int | None
+    context: int
+    option: str
+    owner: str
 
     def make(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
         """Return the prompt for these messages. Raises InputError and ContextOverflow."""
@@ -85,14 +80,14 @@ class PromptMaker:
             start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(alone))
         else:
             tokens = self.tokenize(text)
-            start = 1 if self._bos is None else 2
-        if len(tokens) > self._context:
+            start = 1 if self.bos is None else 2
+        if len(tokens) > self.context:
             raise ContextOverflow(
-                f"The text and its prompt are {len(tokens):,} tokens long and the context of {self._owner} "
-                f"holds {self._context:,}.",
-                hint=f"Raise {self._option}.",
+                f"The text and its prompt are {len(tokens):,} tokens long and the context of {self.owner} "
+                f"holds {self.context:,}.",
+                hint=f"Raise {self.option}.",
                 tokens=len(tokens),
-                context=self._context,
+                context=self.context,
             )
         return tokens, max(start, 1)
 
@@ -112,20 +107,20 @@ class PromptMaker:
     def tokenize(self, text: str) -> list[int]:
         """Return the tokens of a text at the start of the context, including the BOS token."""
         tokens = self._tokenize(text)
-        if self._bos is not None and tokens[:1] != [self._bos]:
-            tokens.insert(0, self._bos)
+        if self.bos is not None and tokens[:1] != [self.bos]:
+            tokens.insert(0, self.bos)
         return tokens
 
     def check(self, prompt: Prompt) -> Prompt:
         """Return the prompt if it leaves room for at least one token. Raises ContextOverflow."""
-        length, room = len(prompt.tokens), self._context
+        length, room = len(prompt.tokens), self.context
         if not length:
             raise InputError("The prompt is empty.")
         if length >= room:
             raise ContextOverflow(
-                f"The prompt is {length:,} tokens long and the context of {self._owner} holds {room:,}: "
+                f"The prompt is {length:,} tokens long and the context of {self.owner} holds {room:,}: "
                 f"that is {length - room + 1:,} too many to leave room for an answer.",
-                hint=f"Raise {self._option}, shorten the conversation, or set overflow to drop_oldest.",
+                hint=f"Raise {self.option}, shorten the conversation, or set overflow to drop_oldest.",
                 tokens=length,
                 context=room,
             )
@@ -133,8 +128,8 @@ class PromptMaker:
 
     def _fit(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
         """Drop the oldest turns, but no system message, until a quarter of the context is free."""
-        quarter = self._context // 4
-        limit = self._context - min(sampling.max_tokens or quarter, quarter)
+        quarter = self.context // 4
+        limit = self.context - min(sampling.max_tokens or quarter, quarter)
         prompt = self.whole(messages, sampling.thinking)
         if len(prompt.tokens) <= limit:
             return prompt
@@ -158,7 +153,7 @@ class PromptMaker:
             return prompt
         sentence = (
             f"The oldest {dropped} messages were left out of the prompt, because the conversation is longer "
-            f"than the context of {self._context:,} tokens."
+            f"than the context of {self.context:,} tokens."
         )
         return prompt._replace(cautions=(Caution(code="turns-dropped", sentence=sentence),))
 
@@ -176,5 +171,5 @@ class PromptMaker:
         answer = last.text.strip()
         at = rendered.rfind(answer)
         if at < 0 or not answer:
-            raise InputError(f"The chat template of {self._owner} does not support continuing an answer.")
+            raise InputError(f"The chat template of {self.owner} does not support continuing an answer.")
         return rendered[: at + len(answer)] + last.text[len(last.text.rstrip()) :]

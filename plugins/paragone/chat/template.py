@@ -67,24 +67,19 @@ class ChatTemplate:
         self._eos = eos
         self._owner = owner
         if len(source) > _LARGEST:
-            raise InputError(f"The chat template of {owner} is {len(source):,} characters long.", hint=_HINT)
+            raise self._failure(f"is {len(source):,} characters long")
         sandbox = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
         sandbox.filters["tojson"] = _tojson
-        del sandbox.filters[
-            "round"
-        ]  # it can compute a huge power of ten in one step, and no template needs it
+        # The filter can compute a huge power of ten in one step, and no template needs it.
+        del sandbox.filters["round"]
         sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
         try:
             with bounded():
                 self._template = sandbox.from_string(source)
         except GuardError as error:
-            raise InputError(
-                f"The chat template of {owner} takes too {error} to parse.", hint=_HINT
-            ) from error
+            raise self._failure(f"takes too {error} to parse") from error
         except Exception as error:  # an untrusted template can fail in any way
-            raise InputError(
-                f"The chat template of {owner} cannot be parsed: {_message(error)}.", hint=_HINT
-            ) from error
+            raise self._failure(f"cannot be parsed: {_message(error)}") from error
 
     def render(self, messages: Sequence[Message], *, generate: bool, thinking: bool | None) -> str:
         """Return the prompt; with `generate` it ends where the assistant's answer begins.
@@ -103,20 +98,14 @@ class ChatTemplate:
                     **variables,
                 )
         except _Refused as error:
-            raise InputError(
-                f"The chat template of {self._owner} refuses these messages: {_message(error)}."
-            ) from error
+            raise self._failure(f"refuses these messages: {_message(error)}", hint="") from error
         except GuardError as error:
-            raise InputError(
-                f"The chat template of {self._owner} takes too {error} to render.", hint=_HINT
-            ) from error
+            raise self._failure(f"takes too {error} to render") from error
         except Exception as error:  # an untrusted template can fail in any way
-            raise InputError(
-                f"The chat template of {self._owner} cannot be rendered: {_message(error)}.", hint=_HINT
-            ) from error
+            raise self._failure(f"cannot be rendered: {_message(error)}") from error
 
-
-_HINT = "Set another one with the option chat_template."
+    def _failure(self, what: str, hint: str = "Set another one with the option chat_template.") -> InputError:
+        return InputError(f"The chat template of {self._owner} {what}.", hint=hint)
 
 
 def _message(error: Exception) -> str:

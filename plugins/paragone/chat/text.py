@@ -74,7 +74,7 @@ class AnswerText:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tags = inside
         self._begun = inside is not None
-        """Whether it is known if the answer begins with a thinking block."""
+        """Whether the start of the answer is known: a thinking block, or the answer itself."""
         self._skip_space = inside is not None
         self._text = ""
         self._held: deque[_Held] = deque()

@@ -113,17 +113,15 @@ def _check_parts(path: Path) -> None:
     part = _PART.fullmatch(path.name)
     if not part:
         return
-    count = int(part[3])
+    files = parts(path)
     if int(part[2]) != 1:
         raise InputError(
             f"{path.name} is a later part of a split model.",
             hint=f"Name {part[1]}-00001-of-{part[3]}.gguf instead.",
         )
-    missing = [
-        n for n in range(1, count + 1) if not path.with_name(f"{part[1]}-{n:05d}-of-{part[3]}.gguf").exists()
-    ]
+    missing = [number for number, file in enumerate(files, 1) if not file.exists()]
     if missing:
-        raise InputError(f"{path.name} {_missing(missing, count)}.", hint="Download the missing parts.")
+        raise InputError(f"{path.name} {_missing(missing, len(files))}.", hint="Download the missing parts.")
 
 
 def _missing(missing: list[int], count: int) -> str:

@@ -60,8 +60,11 @@ class GgufError(ValueError):
     """
 
 
-class _End(Exception):
-    """The bytes read so far end before the header does."""
+class _End(GgufError):
+    """The bytes end before the header does."""
+
+    def __init__(self) -> None:
+        super().__init__("is truncated or damaged: its header continues past the end of the file")
 
 
 class Tensor(NamedTuple):
@@ -84,8 +87,6 @@ class Header:
     """`model`, `adapter`, `mmproj` …"""
     quantization: str | None = None
     context: int | None = None
-    parts: int = 1
-    """Number of files that the model is split into."""
     values: dict[str, str | int] = field(default_factory=dict)
 
 
@@ -100,24 +101,16 @@ def read_header(path: str, *, whole: bool = False) -> Header:
         _check(start)
         values: dict[str, str | int] = {}
         if not whole:
-            with contextlib.suppress(
-                _End
-            ):  # the header is longer: the missing values decide whether to read on
-                at, count = _walk(start, values, to_first_list=True)
-                _tensors(start, at, len(start), count, values)
+            # If the header is longer, the missing values decide whether to read on.
+            with contextlib.suppress(_End):
+                _Reader(start).collect(values, to_first_list=True)
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
             if named and "general.file_type" not in values:
                 values["quantization"] = named[1].upper()
             if _is_complete(values):
                 return _header(values)
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-            try:
-                at, count = _walk(content, values)
-                _tensors(content, at, len(content), count, values)
-            except _End:
-                raise GgufError(
-                    "is truncated or damaged: its header continues past the end of the file"
-                ) from None
+            _Reader(content).collect(values)
     return _header(values)
 
 
@@ -125,13 +118,8 @@ def read_tensors(path: str) -> list[Tensor]:
     """Return the tensors of a GGUF file. Raises GgufError and OSError."""
     with open_regular_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         _check(content[:_START])
-        try:
-            at, count = _walk(content, {})
-            return list(_each(content, at, len(content), count))
-        except _End:
-            raise GgufError(
-                "is truncated or damaged: its header continues past the end of the file"
-            ) from None
+        reader = _Reader(content)
+        return list(reader.tensors(reader.values({})))
 
 
 def _check(start: bytes) -> None:
@@ -140,7 +128,7 @@ def _check(start: bytes) -> None:
     if start[:4] != b"GGUF":
         raise GgufError("is not a GGUF file")
     if len(start) < 24:
-        raise GgufError("is truncated or damaged: its header continues past the end of the file")
+        raise _End
     version = int.from_bytes(start[4:8], "little")
     if version & 0xFFFF == 0:
         raise GgufError("is a GGUF file for big-endian machines")
@@ -161,12 +149,10 @@ def _is_complete(values: dict[str, str | int]) -> bool:
 
 def _header(values: dict[str, str | int]) -> Header:
     def text(key: str) -> str | None:
-        value = values.get(key)
-        return value if isinstance(value, str) and value else None
+        return value if isinstance(value := values.get(key), str) and value else None
 
     def number(key: str) -> int | None:
-        value = values.get(key)
-        return value if isinstance(value, int) else None
+        return value if isinstance(value := values.get(key), int) else None
 
     file_type = number("general.file_type")
     architecture = text("general.architecture")
@@ -176,96 +162,86 @@ def _header(values: dict[str, str | int]) -> Header:
         kind=text("general.type"),
         quantization=FILE_TYPES.get(-1 if file_type is None else file_type) or text("quantization"),
         context=number(f"{architecture}.context_length"),
-        parts=number("split.count") or 1,
         values=values,
     )
 
 
-def _walk(
-    data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_list: bool = False
-) -> tuple[int, int]:
-    """Collect the strings and integers of a header, up to its first long list or to the list of tensors.
+class _Reader:
+    """Reads a header, one value after the other. Raises _End at the end of the data."""
 
-    Returns the position of the list of tensors and its length, or None if it stopped before that list.
-    """
-    tensors, count = struct.unpack_from("<QQ", data, 8)
-    at, end = 24, len(data)
-    for _ in range(count):
-        key, at = _string(data, at, end)
-        if at + 4 > end:
-            raise _End
-        kind = int.from_bytes(data[at : at + 4], "little")
-        at += 4
-        if kind == _STRING:
-            values[key], at = _string(data, at, end)
-        elif kind == _ARRAY:
-            if to_first_list and key.startswith("tokenizer."):
-                return at, 0
-            at = _skip_list(data, at, end)
-        elif kind in _SIZES:
-            size = _SIZES[kind]
-            if at + size > end:
-                raise _End
-            if kind in _INTEGERS:
-                values[key] = struct.unpack_from(_INTEGERS[kind], data, at)[0]
-            at += size
-        else:
-            raise GgufError(f"is damaged: its header has a value of the unknown type {kind}")
-    return at, tensors
+    def __init__(self, data: bytes | mmap.mmap) -> None:
+        self._data = data
+        self._at = 8
+        self._end = len(data)
 
+    def collect(self, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
+        """Collect the values. If the header names no quantization, the type of most of the weights is taken."""
+        types: Counter[int] = Counter()
+        for tensor in self.tensors(self.values(values, to_first_list=to_first_list)):
+            types[tensor.kind] += math.prod(tensor.shape)
+        if types and "general.file_type" not in values:
+            values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
 
-def _tensors(data: bytes | mmap.mmap, at: int, end: int, count: int, values: dict[str, str | int]) -> None:
-    """Read the list of tensors. If the header names no quantization, use the type of most of the weights."""
-    types: Counter[int] = Counter()
-    for tensor in _each(data, at, end, count):
-        types[tensor.kind] += math.prod(tensor.shape)
-    if types and "general.file_type" not in values:
-        values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
+    def values(self, values: dict[str, str | int], *, to_first_list: bool = False) -> int:
+        """Collect the strings and integers, up to the list of tensors or to the first long list.
 
-
-def _each(data: bytes | mmap.mmap, at: int, end: int, count: int) -> Iterator[Tensor]:
-    for _ in range(count):
-        name, at = _string(data, at, end)
-        if at + 4 > end:
-            raise _End
-        dimensions = int.from_bytes(data[at : at + 4], "little")
-        if dimensions > 8:
-            raise GgufError(f"is damaged: it has a tensor of {dimensions} dimensions")
-        at += 4
-        if at + 8 * dimensions + 12 > end:
-            raise _End
-        *shape, kind = struct.unpack_from(f"<{dimensions}QI", data, at)
-        at += 8 * dimensions + 12
-        yield Tensor(name, tuple(shape), kind)
-
-
-def _string(data: bytes | mmap.mmap, at: int, end: int) -> tuple[str, int]:
-    if at + 8 > end:
-        raise _End
-    start = at + 8
-    at = start + int.from_bytes(data[at:start], "little")
-    if at > end:
-        raise _End
-    return data[start:at].decode("utf-8", "replace"), at
-
-
-def _skip_list(data: bytes | mmap.mmap, at: int, end: int) -> int:
-    if at + 12 > end:
-        raise _End
-    kind, count = struct.unpack_from("<IQ", data, at)
-    at += 12
-    if kind in _SIZES:
-        at += _SIZES[kind] * count
-    elif kind == _STRING:
-        if count > _MOST_STRINGS:
-            raise GgufError(f"is damaged: its header has a list of {count:,} strings")
-        length = struct.Struct("<Q").unpack_from
+        Returns the length of the list of tensors, or 0 if it stopped before that list.
+        """
+        tensors, count = self._next("<QQ")
         for _ in range(count):
-            if at + 8 > end:
-                raise _End
-            at += 8 + length(data, at)[0]
-    else:
-        raise GgufError(f"is damaged: its header has a list of the unknown type {kind}")
-    if at > end:
-        raise _End
-    return at
+            key = self._string()
+            (kind,) = self._next("<I")
+            if kind == _STRING:
+                values[key] = self._string()
+            elif kind == _ARRAY:
+                if to_first_list and key.startswith("tokenizer."):
+                    return 0
+                self._skip_list()
+            elif kind in _INTEGERS:
+                (values[key],) = self._next(_INTEGERS[kind])
+            elif kind in _SIZES:
+                self._skip(_SIZES[kind])
+            else:
+                raise GgufError(f"is damaged: its header has a value of the unknown type {kind}")
+        return tensors
+
+    def tensors(self, count: int) -> Iterator[Tensor]:
+        """Yield the entries of the list of tensors, which follows the values."""
+        for _ in range(count):
+            name = self._string()
+            (dimensions,) = self._next("<I")
+            if dimensions > 8:
+                raise GgufError(f"is damaged: it has a tensor of {dimensions} dimensions")
+            *shape, kind, _offset = self._next(f"<{dimensions}QIQ")
+            yield Tensor(name, tuple(shape), kind)
+
+    def _skip(self, size: int) -> int:
+        """Go on by `size` bytes, and return the position before them."""
+        at, self._at = self._at, self._at + size
+        if self._at > self._end:
+            raise _End
+        return at
+
+    def _next(self, form: str) -> tuple[int, ...]:
+        return struct.unpack_from(form, self._data, self._skip(struct.calcsize(form)))
+
+    def _string(self) -> str:
+        (size,) = self._next("<Q")
+        at = self._skip(size)
+        return self._data[at : self._at].decode("utf-8", "replace")
+
+    def _skip_list(self) -> None:
+        kind, count = self._next("<IQ")
+        if kind in _SIZES:
+            self._skip(_SIZES[kind] * count)
+        elif kind == _STRING:
+            if count > _MOST_STRINGS:
+                raise GgufError(f"is damaged: its header has a list of {count:,} strings")
+            at, last, length = self._at, self._end - 8, struct.Struct("<Q").unpack_from
+            for _ in range(count):
+                if at > last:
+                    raise _End
+                at += 8 + length(self._data, at)[0]
+            self._skip(at - self._at)
+        else:
+            raise GgufError(f"is damaged: its header has a list of the unknown type {kind}")

@@ -1,17 +1,7 @@
 """The conformance suite: tests of what every backend must do. The author of a backend runs them.
 
-Needs pytest and pytest-asyncio, in either of its modes. In a test module of the backend:
-
-    from paragone.testing import BackendConformance
-
-    class TestMyBackend(BackendConformance):
-        @pytest.fixture
-        def backend(self):
-            return MyBackend()
-
-        @pytest.fixture
-        def opening(self):
-            return OpenRequest(model="…")
+Needs pytest and pytest-asyncio, in either of its modes. Derive a class from `BackendConformance` in a test module
+of the backend; docs/plugins.md has an example.
 
 The tests of such a class share one open engine and one event loop: declare your asynchronous
 fixtures with `pytest_asyncio.fixture(loop_scope="class")`. One with `scope="class"` has to be a
@@ -21,7 +11,7 @@ fixtures with `pytest_asyncio.fixture(loop_scope="class")`. One with `scope="cla
 import pytest
 
 # Register the modules before they are imported, so that a failed assertion shows the compared values.
-for _module in ("checks", "noise", "runs"):
+for _module in ("checks", "noise", "runs", "subject"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from paragone.testing.conformance import BackendConformance  # noqa: E402

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from paragone.testing.checks.answers import AnswerChecks
 from paragone.testing.checks.declarations import DeclarationChecks
 from paragone.testing.checks.distributions import DistributionChecks
 from paragone.testing.checks.estimating import EstimateChecks
@@ -24,6 +25,7 @@ class BackendConformance(
     EstimateChecks,
     OpeningChecks,
     ReportChecks,
+    AnswerChecks,
     ProbabilityChecks,
     ScoreChecks,
     DistributionChecks,

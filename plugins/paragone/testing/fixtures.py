@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import ClassVar
 
 import pytest
 import pytest_asyncio
 
 from paragone.backend import Backend, OpenEngine
-from paragone.options import describe
-from paragone.testing.runs import within
+from paragone.testing.runs import Sampling, within
+from paragone.testing.subject import Subject, has_option
 from paragone.values.events import LoadProgress
 from paragone.values.messages import OpenRequest
-from paragone.values.models import Capabilities
-from paragone.wire import Json
 
 __all__ = ["Opened", "ConformanceFixtures"]
 
@@ -63,21 +61,21 @@ class ConformanceFixtures:
         raise NotImplementedError("override the fixture `opening`: return an OpenRequest for a small model")
 
     @pytest.fixture
-    def sampling(self, backend: Backend) -> Mapping[str, Json]:
+    def sampling(self, backend: Backend) -> Sampling:
         """Return sampling options for short answers."""
         return {"max_tokens": 24} if has_option(backend, "max_tokens") else {}
 
     @pytest.fixture
-    def long_sampling(self, backend: Backend, engine: OpenEngine) -> Mapping[str, Json]:
+    def long_sampling(self, backend: Backend, engine: OpenEngine) -> Sampling:
         """Return sampling options for answers that are long enough to be stopped halfway."""
         if not has_option(backend, "max_tokens"):
             return {}
         return {"max_tokens": min(1000, (engine.loaded.context or 3000) // 3)}
 
     @pytest.fixture
-    def able(self, backend: Backend, engine: OpenEngine) -> Capabilities:
-        """Return the capabilities of the open engine."""
-        return engine.loaded.capabilities or backend.capabilities
+    def subject(self, backend: Backend, engine: OpenEngine, sampling: Sampling) -> Subject:
+        """Return the open engine with what the tests do with it."""
+        return Subject(backend, engine, sampling, self.patience, self.grace)
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
     @classmethod  # each test has an instance of its own: pytest 10 refuses a method
@@ -96,8 +94,3 @@ class ConformanceFixtures:
         yield await opened.get(backend, opening, self.patience)
         if request.session.testsfailed > failed_before:
             await opened.drop(self.patience)
-
-
-def has_option(backend: Backend, name: str) -> bool:
-    """Whether the backend has this sampling option."""
-    return any(info.name == name for info in describe(backend.sampling))

@@ -1,4 +1,4 @@
-"""Helpers of the checks: start runs with a deadline, and collect and check their events."""
+"""Helpers of the checks: deadlines, requests, and checks of events, errors and values."""
 
 from __future__ import annotations
 
@@ -6,34 +6,27 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from types import TracebackType
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import pytest
 
-from paragone.backend import OpenEngine
 from paragone.errors import ParagoneError
-from paragone.values.events import Event, Finish, Token
+from paragone.values.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
 from paragone.values.messages import Message, RunRequest
 from paragone.wire import Json, Value, from_json, to_json
 
 __all__ = [
-    "COUNTING",
-    "CheckedRun",
-    "asked",
-    "check_error",
-    "check_plain",
-    "collect",
-    "events_of",
-    "finish_of",
-    "text_of",
-    "tokens_of",
-    "within",
-    "words",
-]
+    "COUNTING", "Sampling",
+    "asked", "events_of", "finish_of", "needs", "refused", "text_of", "tokens_of", "within", "words",
+    "check_error", "check_events", "check_plain",
+]  # fmt: skip
 
 T = TypeVar("T")
+E = TypeVar("E", bound=ParagoneError)
+
+Sampling: TypeAlias = Mapping[str, Json]
+"""Sampling options by name."""
 
 COUNTING = "Count from one to one thousand, in words. Do not stop before you are there."
 """A prompt with a long answer."""
@@ -53,9 +46,21 @@ async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
     return task.result()
 
 
-def asked(
-    text: str, sampling: Mapping[str, Json], *, cold: bool = False, logprobs: int | None = None
-) -> RunRequest:
+def needs(able: bool, otherwise: str) -> None:
+    """Skip the test, with the reason `otherwise`, unless the backend is able to do what the test checks."""
+    if not able:
+        pytest.skip(otherwise)
+
+
+async def refused(seconds: float, what: str, work: Awaitable[object], *names: str, kind: type[E]) -> E:
+    """Check that `work` raises a readable error of this kind that contains `names`, and return the error."""
+    with pytest.raises(kind) as caught:
+        await within(seconds, what, work)
+    check_error(caught.value, *names)
+    return caught.value
+
+
+def asked(text: str, sampling: Sampling, *, cold: bool = False, logprobs: int | None = None) -> RunRequest:
     """Return the request for one user message."""
     messages = (Message(role="user", text=text),)
     return RunRequest(messages=messages, sampling=sampling, cold=cold, logprobs=logprobs)
@@ -66,75 +71,29 @@ def words(count: int) -> str:
     return " ".join(("north", "east", "south", "west")[n % 4] for n in range(count))
 
 
-async def collect(engine: OpenEngine, request: RunRequest) -> list[Event]:
-    """Return all events of a run."""
-    return await events_of(engine.run(request))
-
-
 async def events_of(stream: AsyncGenerator[Event, None]) -> list[Event]:
     """Return all events of a run or a score."""
     async with contextlib.aclosing(stream) as events:
         return [event async for event in events]
 
 
-def tokens_of(events: list[Event]) -> list[Token]:
+def tokens_of(events: Sequence[Event]) -> list[Token]:
     """Return the tokens among the events."""
     return [event for event in events if isinstance(event, Token)]
 
 
-def text_of(events: list[Event]) -> str:
+def text_of(events: Sequence[Event]) -> str:
     """Return the text of all events, thinking and answer."""
     return "".join(token.text for token in tokens_of(events))
 
 
-def finish_of(events: list[Event]) -> Finish:
+def finish_of(events: Sequence[Event]) -> Finish:
     """Return the Finish event. There must be exactly one, at the end."""
     kinds = [type(event).__name__ for event in events]
     assert kinds.count("Finish") == 1, f"{kinds.count('Finish')} Finish events instead of one: {kinds}"
     last = events[-1]
     assert isinstance(last, Finish), f"Finish must be the last event, but {kinds[-1]} was sent after it"
     return last
-
-
-class CheckedRun:
-    """A run or a score that a separate task consumes, so that a test can stop it halfway.
-
-    Leaving the context ends the task.
-    """
-
-    def __init__(self, stream: AsyncGenerator[Event, None], *, tokens: int) -> None:
-        """Start it. It counts as begun after this many tokens, or after its first event for 0."""
-        self.events: list[Event] = []
-        self._tokens = tokens
-        self._begun = asyncio.Event()
-        self.task = asyncio.create_task(self._consume(stream))
-
-    async def __aenter__(self) -> CheckedRun:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.task.cancel()
-        await asyncio.wait({self.task}, timeout=1)
-
-    async def begin(self, seconds: float) -> bool:
-        """Wait until it has begun, and return whether it is still running."""
-        waiting = asyncio.create_task(self._begun.wait())
-        await asyncio.wait({waiting, self.task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if self.task.done():
-            self.task.result()
-            return False
-        assert self._begun.is_set(), f"no event within {seconds:g} seconds"
-        return True
-
-    async def _consume(self, stream: AsyncGenerator[Event, None]) -> None:
-        async with contextlib.aclosing(stream) as events:
-            async for event in events:
-                self.events.append(event)
-                if len(tokens_of(self.events)) >= self._tokens:
-                    self._begun.set()
 
 
 def check_error(error: ParagoneError, *names: str) -> None:
@@ -154,3 +113,43 @@ def check_plain(value: Value) -> None:
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{value!r} has a field of the wrong type: {error}") from error
     assert again == value, f"{value!r} becomes {again!r} when converted to JSON and back"
+
+
+def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
+    """Check that the events of a run that was not stopped are valid and in order.
+
+    A score also reports progress between its tokens.
+    """
+    finish = finish_of(events)
+    assert finish.reason in ("stop", "length"), f"the run was not stopped, but ends with {finish.reason!r}"
+    before: float = 0
+    done = -1
+    answering = reported = False
+    for event in events:
+        assert isinstance(event, Queued | RunSettings | PromptProgress | Token | Caution | Finish), (
+            f"{event!r} is not an event"
+        )
+        check_plain(event)
+        if isinstance(event, Caution):
+            assert event.code, f"{event!r} has no code"
+            assert event.sentence.strip(), f"{event!r} has no sentence for the user"
+            continue
+        if isinstance(event, RunSettings):
+            assert not reported, "RunSettings was sent twice"
+            reported = True
+            continue
+        assert event.time >= before, f"time went back by {before - event.time:.6f} s with {event!r}"
+        before = event.time
+        if isinstance(event, Queued):
+            assert done < 0, "Queued was sent after PromptProgress"
+            assert not answering, "Queued was sent after a token"
+        elif isinstance(event, PromptProgress):
+            assert scoring or not answering, "PromptProgress was sent after a token"
+            assert event.done >= done, f"prompt progress fell from {done} to {event.done}"
+            assert 0 <= event.cached <= event.done <= event.total, (
+                f"{event!r}: expected 0 <= cached <= done <= total"
+            )
+            done = event.done
+        elif isinstance(event, Token):
+            answering = True
+            event.text.encode()  # whole characters only

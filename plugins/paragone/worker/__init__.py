@@ -17,7 +17,7 @@ __all__ = ["Build", "Environment", "NativeBackend"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the application's side when it is used: a worker needs neither it nor asyncio."""
+    """Import a name of the application's side on first use: a worker needs neither that side nor asyncio."""
     if name in __all__:
         module = "native" if name == "NativeBackend" else "environment"
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)

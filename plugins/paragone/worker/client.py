@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from typing import IO, TypeAlias, TypeVar
+import signal
+import socket
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
-from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Value, to_json
 from paragone.worker.jobs import JobKind
-from paragone.worker.process import crash, open_log, spawn, with_cure
+from paragone.worker.process import GRACE, EngineProcess
 from paragone.worker.protocol import (
     VERSION,
     Answer,
@@ -38,9 +40,6 @@ A = TypeVar("A", bound=Value)
 Update: TypeAlias = Progress | Events | Block
 """What a worker sends during a job."""
 
-GRACE = 2.0
-"""Seconds that a worker has to obey a stop request before it is killed."""
-
 HANDSHAKE = 60.0
 """Seconds that an interpreter may take to start. A cold disk on a busy server is slow."""
 
@@ -51,83 +50,49 @@ LINE_LIMIT = 256 * 2**20
 """Largest size of a message in bytes."""
 
 
+@dataclass(eq=False)
 class _Job:
     """A running job and its unread messages."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.inbox: asyncio.Queue[Update | Answer | ParagoneError] = asyncio.Queue()
-        self.ended = asyncio.Event()
+    number: int
+    inbox: asyncio.Queue[Update | Answer | ParagoneError] = field(default_factory=asyncio.Queue)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(eq=False)
 class Worker:
     """A process that runs one native engine. It does one job at a time; others wait their turn."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        log: IO[bytes],
-        path: str | None,
-        causes: Sequence[CrashCause],
-    ) -> None:
-        self._process = process
-        self._log = log
-        self._log_path = path
-        self._causes = causes
-        self._turn = asyncio.Lock()
-        self._job: _Job | None = None
-        self._numbers = 0
-        self._death: ParagoneError | None = None
-        self._disobeyed = False
-        self._closing = False
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
-        """Closing it closes the reader. Nothing is written to it."""
-        self._sender: Sender
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+    _process: EngineProcess
+    _sender: Sender
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+    """Closing it closes the reader. Nothing is written to it."""
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _job: _Job | None = None
+    _numbers: int = 0
+    _death: ParagoneError | None = None
+    _disobeyed: bool = False
+    _closing: bool = False
+    _tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
-    async def start(
-        cls,
-        engine: str,
-        packages: Sequence[str],
-        *,
-        python: str | None = None,
-        log: str | None = None,
-        causes: Sequence[CrashCause] = (),
-    ) -> Worker:
-        """Start a worker and check its protocol version. Raises InputError, EngineError or EngineCrashed.
+    async def connect(cls, process: EngineProcess, ours: socket.socket) -> Worker:
+        """Return the worker at the other end of our socket, after a check of its protocol version.
 
-        The errors of its jobs name the cure, if it is one of these causes or a common one.
+        Raises EngineError or EngineCrashed, after the end of the process.
         """
-        log_file = open_log(log)
-        try:
-            process, ours = await spawn(engine, packages, python, log_file)
-        except BaseException:
-            log_file.close()
-            raise
-        worker = cls(process, log_file, log, causes)
-        try:
-            worker._sender = Sender(ours)
-        except BaseException:
-            ours.close()
-            await worker._abandon()
-            raise
-        try:
-            worker._reader, worker._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
-        except BaseException:
-            worker._sender.close()
-            await worker._abandon()
-            raise
-        try:
+        async with contextlib.AsyncExitStack() as started:
+            started.push_async_callback(process.end)
+            started.callback(ours.close)
+            sender = Sender(ours)
+            started.callback(sender.close)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+            started.callback(writer.close)
+            worker = cls(process, sender, reader, writer)
             await worker._greet()
-        except BaseException:
-            await worker._end()
-            raise
-        worker._tasks = (
-            asyncio.create_task(worker._listen()),
-            asyncio.create_task(worker._watch()),
-        )
+            started.pop_all()
+        worker._tasks = (asyncio.create_task(worker._listen()), asyncio.create_task(worker._watch()))
         return worker
 
     @property
@@ -177,7 +142,9 @@ class Worker:
     async def close(self) -> None:
         """End the process, which frees its memory."""
         self._closing = True
-        await self._end()
+        self._sender.close()
+        self._writer.close()
+        await self._process.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -200,10 +167,10 @@ class Worker:
             await asyncio.wait_for(job.ended.wait(), GRACE)
         except TimeoutError:
             self._disobeyed = True
-            self._kill()
+            self._process.send_signal(signal.SIGKILL)
             await job.ended.wait()
         except asyncio.CancelledError:
-            self._kill()  # the caller does not wait any longer
+            self._process.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
 
     async def _greet(self) -> None:
@@ -249,7 +216,7 @@ class Worker:
             if job is None or job.number != message.job or isinstance(message, Hello):
                 continue  # a late message of a job that was abandoned
             if isinstance(message, Failed):
-                job.inbox.put_nowait(with_cure(message.error, self._causes))
+                job.inbox.put_nowait(self._process.with_cure(message.error))
             else:
                 job.inbox.put_nowait(message)
             if isinstance(message, Answer | Failed):
@@ -257,7 +224,7 @@ class Worker:
 
     async def _watch(self) -> None:
         """End the stream after the process has ended, even if one of its children holds the pipe open."""
-        await self._process.wait()
+        await self._process.ended()
         await asyncio.sleep(DRAIN)
         self._reader.feed_eof()
 
@@ -272,39 +239,12 @@ class Worker:
     async def _ended(self, unreadable: bool = False) -> ParagoneError:
         """End the process if it still runs, and return the error for its end."""
         why = ""
-        try:
-            status = await asyncio.wait_for(self._process.wait(), 0.1 if unreadable else GRACE)
-        except TimeoutError:
-            self._kill()
-            status = await self._process.wait()
+        if not await self._process.ended(0.1 if unreadable else GRACE):
+            await self._process.kill()
             did = "sent an unreadable message" if unreadable else "closed its pipe"
             why = f"The engine's process {did}, so it was killed."
         if self._disobeyed:
             why = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
         if self._closing:
             return EngineError("The engine was closed.")
-        return crash(status, self._log, self._log_path, self._causes, killed=why)
-
-    async def _abandon(self) -> None:
-        """Kill a process that has no usable connection."""
-        self._kill()
-        await self._process.wait()
-        self._log.close()
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def _end(self) -> None:
-        self._sender.close()
-        self._writer.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), GRACE)
-        except TimeoutError:
-            self._kill()
-            await self._process.wait()
-        except asyncio.CancelledError:
-            self._kill()  # the caller does not wait any longer
-            raise
-        finally:
-            self._log.close()
+        return self._process.crash(why)

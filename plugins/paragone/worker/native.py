@@ -15,11 +15,11 @@ from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
     DistributionsRequest,
+    LogitsBlock,
     OpenRequest,
     RunRequest,
     ScoreRequest,
@@ -32,6 +32,7 @@ from paragone.worker import jobs
 from paragone.worker.client import Worker
 from paragone.worker.environment import Environment
 from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
+from paragone.worker.process import start_worker
 from paragone.worker.protocol import Block, Events, Progress
 from paragone.worker.shared import SharedBuffer
 
@@ -80,14 +81,11 @@ class NativeBackend(Backend):
         try:
             async with contextlib.aclosing(worker.job(jobs.LOAD, request)) as messages:
                 async for message in messages:
-                    match message:
-                        case Progress():
-                            on_progress(LoadProgress(fraction=message.fraction))
-                        case LoadedModel(capabilities=None):
-                            loaded = dataclasses.replace(message, capabilities=self.capabilities)
-                            return WorkerEngine(worker, loaded)
-                        case LoadedModel():
-                            return WorkerEngine(worker, message)
+                    if isinstance(message, Progress):
+                        on_progress(LoadProgress(fraction=message.fraction))
+                    elif isinstance(message, LoadedModel):
+                        able = message.capabilities or self.capabilities
+                        return WorkerEngine(worker, dataclasses.replace(message, capabilities=able))
         except BaseException:
             await worker.close()
             raise
@@ -106,7 +104,9 @@ class NativeBackend(Backend):
 
     async def _start(self, python: str | None, log: str | None) -> Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
-        return await Worker.start(self.engine, packages, python=python, log=log, causes=self.crash_causes)
+        return await Worker.connect(
+            *await start_worker(self.engine, packages, python, log, self.crash_causes)
+        )
 
 
 class WorkerEngine(OpenEngine):

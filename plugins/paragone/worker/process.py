@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
 
-__all__ = ["crash", "folder_of", "open_log", "spawn", "tail", "with_cure"]
+__all__ = ["GRACE", "EngineProcess", "start_worker"]
+
+GRACE = 2.0
+"""Seconds that a process has to stop or end itself before it is killed."""
 
 TOO_OLD = 78
 """The exit code of `bootstrap.py` in an interpreter that is too old."""
@@ -26,7 +31,7 @@ TAIL_BYTES = 8192
 HEAD_BYTES = 65536
 
 
-def folder_of(package: str) -> str:
+def _folder_of(package: str) -> str:
     """Return the folder of a top-level package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -34,7 +39,7 @@ def folder_of(package: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))).resolve())
 
 
-def open_log(path: str | None) -> IO[bytes]:
+def _open_log(path: str | None) -> IO[bytes]:
     """Open the log file for a worker's output, for appending. Only its owner can read it."""
     if path is None:
         return tempfile.TemporaryFile("a+b")
@@ -42,37 +47,138 @@ def open_log(path: str | None) -> IO[bytes]:
     return open(descriptor, "a+b")  # noqa: PTH123 (the mode is set on the descriptor)
 
 
-async def spawn(
-    engine: str, packages: Sequence[str], python: str | None, log: IO[bytes]
-) -> tuple[asyncio.subprocess.Process, socket.socket]:
+@dataclass(eq=False)
+class EngineProcess:
+    """The process of an engine. Its output goes to a log."""
+
+    _process: asyncio.subprocess.Process
+    _log: IO[bytes]
+    _log_path: str | None
+    _causes: Sequence[CrashCause]
+
+    @classmethod
+    async def launch(
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: str | None = None,
+        causes: Sequence[CrashCause] = (),
+        connection: Sequence[int] = (),
+    ) -> Self:
+        """Start a process. Its output goes to the file `log`, or to a temporary one. Raises OSError.
+
+        `causes` are known causes of its crashes, besides the common ones. It inherits the descriptors `connection`.
+        """
+        log_file = _open_log(log)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                pass_fds=connection,
+                start_new_session=True,  # only the application handles the terminal's Ctrl+C
+                env=environment,
+            )
+        except BaseException:
+            log_file.close()
+            raise
+        return cls(process, log_file, log, causes)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.returncode is not None
+
+    async def ended(self, seconds: float | None = None) -> bool:
+        """Wait until the process has ended, at most `seconds`. Returns whether it has."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), seconds)
+        return self.has_ended
+
+    async def end(self) -> None:
+        """Wait until the process has ended, kill it if it takes too long, and close its log."""
+        try:
+            if not await self.ended(GRACE):
+                await self.kill()
+        except asyncio.CancelledError:
+            self.send_signal(signal.SIGKILL)  # the caller does not wait any longer
+            raise
+        finally:
+            self._log.close()
+
+    async def kill(self) -> None:
+        """Kill the process."""
+        self.send_signal(signal.SIGKILL)
+        await self.ended()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process. Has no effect if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def with_cure(self, error: ParagoneError) -> ParagoneError:
+        """Return an error of the engine, with the cure as its hint if it has none and its cause is known."""
+        unexplained = isinstance(error, EngineError) and not error.hint
+        if unexplained and (known := find_cause(self._causes, says=error.sentence)):
+            error.hint = known.cure
+        return error
+
+    def crash(self, killed: str = "") -> EngineCrashed:
+        """Return the error for an unexpected end. `killed` says why, if we killed the process."""
+        status = self._process.returncode or 0
+        if status == TOO_OLD:
+            sentence = "The engine's interpreter is older than Python 3.11."
+            return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
+        lines = _tail(self._log)
+        sentence, cure = (killed, "") if killed else self._explained(status, lines)
+        where = f"What it printed is in {self._log_path}." if self._log_path else ""
+        return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
+
+    def _explained(self, status: int, lines: Sequence[str]) -> tuple[str, str]:
+        """Return the sentence for an end with this status, and the cure, if the cause is known."""
+        self._log.seek(0)
+        build = self._log.read(HEAD_BYTES).decode(errors="replace")
+        number = max(0, -status)
+        known = find_cause(self._causes, says="\n".join(lines), number=number, build=build)
+        if known is not None:
+            why = f": {known.cause}"
+        else:
+            why = f": {signal.strsignal(number) or 'unknown reason'}" if number else ""
+        how = f"was ended by {_name(number)}" if number else f"ended unexpectedly with exit code {status}"
+        return f"The engine's process {how}{why}.", known.cure if known else ""
+
+
+async def start_worker(
+    engine: str,
+    packages: Sequence[str],
+    python: str | None,
+    log: str | None,
+    causes: Sequence[CrashCause],
+) -> tuple[EngineProcess, socket.socket]:
     """Start a worker for `engine` (`module:Class`), and return the process and our end of its pipe.
 
     The worker can import the `packages` in addition to those of its interpreter. Raises InputError if
     the interpreter cannot be started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
-    folders = [f"{name}={folder_of(name)}" for name in packages]
+    folders = [f"{name}={_folder_of(name)}" for name in packages]
     try:
         own_end, worker_end = socket.socketpair()
     except OSError as error:
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
-    command = [
-        interpreter,
-        str(Path(__file__).with_name("child_process") / "bootstrap.py"),
-        str(worker_end.fileno()),
-        str(os.getpid()),
-        engine,
-        *folders,
-    ]
+    script, descriptor = Path(__file__).with_name("child_process") / "bootstrap.py", worker_end.fileno()
+    command = [interpreter, str(script), str(descriptor), str(os.getpid()), engine, *folders]
+    environment = _environment(foreign=python is not None)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[worker_end.fileno()],
-            start_new_session=True,  # only the application handles the terminal's Ctrl+C
-            env=_environment(foreign=python is not None),
+        process = await EngineProcess.launch(
+            command, environment, log=log, causes=causes, connection=[descriptor]
         )
     except OSError as error:
         own_end.close()
@@ -96,7 +202,7 @@ def _environment(*, foreign: bool) -> dict[str, str]:
     return environment
 
 
-def tail(log: IO[bytes]) -> tuple[str, ...]:
+def _tail(log: IO[bytes]) -> tuple[str, ...]:
     """Return the last lines of a log, without Python tracebacks."""
     end = log.seek(0, os.SEEK_END)
     log.seek(max(0, end - TAIL_BYTES))
@@ -112,47 +218,6 @@ def tail(log: IO[bytes]) -> tuple[str, ...]:
         elif not in_traceback and line.strip():
             lines.append(line.rstrip())
     return tuple(lines[-TAIL_LINES:])
-
-
-def crash(
-    status: int, log: IO[bytes], path: str | None, causes: Sequence[CrashCause], *, killed: str = ""
-) -> EngineCrashed:
-    """Return the error for a worker that ended unexpectedly with `status`.
-
-    `causes` are those that its backend knows. `killed` says why, if we killed it.
-    """
-    if status == TOO_OLD:
-        sentence = "The engine's interpreter is older than Python 3.11."
-        return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
-    lines = tail(log)
-    sentence, cure = (killed, "") if killed else _explain(status, lines, _head(log), causes)
-    where = f"What it printed is in {path}." if path else ""
-    return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
-
-
-def _explain(status: int, lines: Sequence[str], build: str, causes: Sequence[CrashCause]) -> tuple[str, str]:
-    """Return the sentence for an end with this status, and the cure, if the cause is known."""
-    number = max(0, -status)
-    known = find_cause(causes, says="\n".join(lines), number=number, build=build)
-    if known is not None:
-        why = f": {known.cause}"
-    else:
-        why = f": {signal.strsignal(number) or 'unknown reason'}" if number else ""
-    how = f"was ended by {_name(number)}" if number else f"ended unexpectedly with exit code {status}"
-    return f"The engine's process {how}{why}.", known.cure if known else ""
-
-
-def with_cure(error: ParagoneError, causes: Sequence[CrashCause]) -> ParagoneError:
-    """Return an engine's error, with the cure as its hint if it has none and its cause is known."""
-    unexplained = isinstance(error, EngineError) and not error.hint
-    if unexplained and (known := find_cause(causes, says=error.sentence)):
-        error.hint = known.cure
-    return error
-
-
-def _head(log: IO[bytes]) -> str:
-    log.seek(0)
-    return log.read(HEAD_BYTES).decode(errors="replace")
 
 
 def _name(number: int) -> str:

@@ -39,7 +39,7 @@ class Command(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """The worker has started. `job` is 0: it belongs to none."""
+    """The worker has started. `job` is 0, because no job has begun."""
 
     version: int
     job: int = 0
@@ -106,13 +106,12 @@ def _line(data: Mapping[str, Json]) -> bytes:
 
 def dump_command(command: Command) -> bytes:
     """Return a command as a line."""
-    return _line({"do": command.do, "job": command.job, "request": command.request})
+    return _line(command._asdict())
 
 
 def load_command(line: bytes) -> Command:
     """Return the command in a line."""
-    data = json.loads(line)
-    return Command(do=data["do"], job=data["job"], request=data["request"])
+    return Command(**json.loads(line))
 
 
 def dump_message(message: Message) -> bytes:

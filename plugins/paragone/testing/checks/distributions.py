@@ -5,100 +5,87 @@ from __future__ import annotations
 import contextlib
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from paragone.backend import OpenEngine
 from paragone.errors import InputError, ParagoneError
-from paragone.testing.checks.stopping import StoppingBase
+from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.noise import check_agreement, log_probabilities, noise_of
-from paragone.testing.runs import check_error, check_plain, events_of, tokens_of, within, words
+from paragone.testing.runs import check_error, check_plain, needs, refused, tokens_of
+from paragone.testing.subject import Subject
 from paragone.values.messages import DistributionsRequest, ScoreRequest
-from paragone.values.models import Capabilities
-from paragone.wire import Json
 
 __all__ = ["DistributionChecks"]
 
 TEXT = "The sea is deep, and the sky is high above it. Nobody knows what lies between the two of them."
 
 
-class DistributionChecks(StoppingBase):
+class DistributionChecks(ConformanceFixtures):
     """`distributions` and `vocabulary`."""
 
-    async def test_distributions_are_complete(self, engine: OpenEngine, able: Capabilities) -> None:
+    async def test_distributions_are_complete(self, subject: Subject) -> None:
         """There is one row per token, as wide as the vocabulary. Other backends raise an error."""
-        if not able.distributions:
-            request = DistributionsRequest(ids=(0, 1))
-            with pytest.raises(ParagoneError) as caught:
-                await within(self.patience, "distributions", rows_of(engine, request))
-            check_error(caught.value)
+        if not subject.able.distributions:
+            await subject.refuses("distributions", rows_of(subject.engine, DistributionsRequest(ids=(0, 1))))
             return
-        ids = await self.ids_of(engine, able, TEXT)
-        size = (await within(self.patience, "the vocabulary", engine.vocabulary())).size
-        whole = await within(self.patience, "distributions", rows_of(engine, DistributionsRequest(ids=ids)))
+        ids = await subject.ids_of(TEXT)
+        size = await subject.vocabulary_size()
+        whole = await subject.within("distributions", rows_of(subject.engine, DistributionsRequest(ids=ids)))
         assert len(whole) == len(ids), f"{len(whole)} rows for {len(ids)} tokens"
         for row in whole:
             assert len(row) == size, f"a row of {len(row)} numbers for a vocabulary of {size} tokens"
             assert all(map(math.isfinite, row)), "a row contains numbers that are not finite"
         request = DistributionsRequest(ids=ids, start=len(ids) - 2, batch=3)
-        assert len(await within(self.patience, "distributions", rows_of(engine, request))) == 2
+        assert len(await subject.within("distributions", rows_of(subject.engine, request))) == 2
 
-    async def test_distributions_agree_with_the_score(self, engine: OpenEngine, able: Capabilities) -> None:
+    async def test_distributions_agree_with_the_score(self, subject: Subject) -> None:
         """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
-        if not (able.distributions and able.score):
-            pytest.skip("the backend has no distributions or no scores")
-        ids = await self.ids_of(engine, able, TEXT)
-        events = await within(self.patience, "scoring", events_of(engine.score(ScoreRequest(text=TEXT))))
-        scored = tokens_of(events)
+        engine, able = subject.engine, subject.able
+        needs(able.distributions and able.score, "the backend has no distributions or no scores")
+        ids = await subject.ids_of(TEXT)
+        scored = tokens_of(await subject.score(ScoreRequest(text=TEXT)))
         start = len(ids) - len(scored)
         scored_ids = tuple(token.id for token in scored)
         assert start > 0, f"{len(scored)} scored tokens, but the text has {len(ids)}"
         assert scored_ids == ids[start:], "the scored tokens are not the tokens of the text"
-        noise = await within(self.patience, "distributions", noise_of(engine, ids))
-        found = await within(self.patience, "distributions", log_probabilities(engine, ids, start=start - 1))
+        noise = await subject.within("distributions", noise_of(engine, ids))
+        found = await subject.within("distributions", log_probabilities(engine, ids, start=start - 1))
         check_agreement(found, [token.logprob or 0.0 for token in scored], noise, "distributions and score")
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
-    async def test_distributions_can_be_stopped(
-        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], how: str
-    ) -> None:
-        """They can be stopped like a run, without an error, and the engine is free for the next run."""
-        if not able.distributions:
-            pytest.skip("the backend has no distributions")
-        text = words(min(500, (engine.loaded.context or 3000) // 3))
-        ids = await self.ids_of(engine, able, text)
-        request = DistributionsRequest(ids=ids, batch=1)
-        came = await within(
-            self.patience, "ending distributions", ended(engine, request, stop=how == "stopped")
+    async def test_distributions_can_be_stopped(self, subject: Subject, how: str) -> None:
+        """Distributions can be stopped like a run, without an error. The engine is then free for a run."""
+        needs(subject.able.distributions, "the backend has no distributions")
+        ids = await subject.ids_of(subject.long_text(500))
+        stream = subject.engine.distributions(DistributionsRequest(ids=ids, batch=1))
+        blocks = await subject.within("ending distributions", subject.ended(stream, stop=how == "stopped"))
+        assert sum(block.rows for block in blocks) < len(ids), (
+            "all rows were sent, although the stop came after the first"
         )
-        assert came < len(ids), "all rows were sent, although the stop came after the first"
-        await self.next_run_works(engine, sampling)
+        await subject.still_answers()
 
-    async def test_invalid_sequences_are_refused(
-        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_invalid_sequences_are_refused(self, subject: Subject) -> None:
         """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
-        if not able.distributions:
-            pytest.skip("the backend has no distributions")
-        ids = await self.ids_of(engine, able, TEXT)
-        size = (await within(self.patience, "the vocabulary", engine.vocabulary())).size
+        needs(subject.able.distributions, "the backend has no distributions")
+        ids = await subject.ids_of(TEXT)
+        size = await subject.vocabulary_size()
         wrong = [(*ids[:3], size), (*ids[:3], -1)]
-        if engine.loaded.context is not None:
-            wrong.append((ids * (engine.loaded.context // len(ids) + 1))[: engine.loaded.context + 1])
+        if (context := subject.engine.loaded.context) is not None:
+            wrong.append((ids * (context // len(ids) + 1))[: context + 1])
         for sequence in wrong:
             request = DistributionsRequest(ids=sequence, start=len(sequence) - 1)
-            with pytest.raises(InputError) as caught:
-                await within(self.patience, "refusing a sequence", rows_of(engine, request))
-            check_error(caught.value)
-        await self.next_run_works(engine, sampling)
+            work = rows_of(subject.engine, request)
+            await refused(self.patience, "refusing a sequence", work, kind=InputError)
+        await subject.still_answers()
 
-    async def test_the_vocabulary_stays_the_same(self, engine: OpenEngine, able: Capabilities) -> None:
+    async def test_the_vocabulary_stays_the_same(self, subject: Subject) -> None:
         """The vocabulary has a size and a fingerprint. Other backends raise an error."""
         try:
-            vocabulary = await within(self.patience, "the vocabulary", engine.vocabulary())
+            vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
         except ParagoneError as error:
-            assert not able.distributions, "a backend with distributions must return its vocabulary"
+            assert not subject.able.distributions, "a backend with distributions must return its vocabulary"
             check_error(error)
             return
         check_plain(vocabulary)
@@ -106,7 +93,7 @@ class DistributionChecks(StoppingBase):
         assert len(vocabulary.fingerprint) == 64, (
             f"{vocabulary.fingerprint!r} was not made by paragone.fingerprint"
         )
-        again = await within(self.patience, "the vocabulary", engine.vocabulary())
+        again = await subject.within("the vocabulary", subject.engine.vocabulary())
         assert again == vocabulary, "a second request returns another vocabulary"
 
 
@@ -123,17 +110,4 @@ async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Seq
             )
             width = block.vocab_size
             rows += [numbers[at * width : (at + 1) * width] for at in range(block.rows)]
-    return rows
-
-
-async def ended(engine: OpenEngine, request: DistributionsRequest, *, stop: bool) -> int:
-    """End distributions after their first block, and return the number of rows received."""
-    rows = 0
-    async with contextlib.aclosing(engine.distributions(request)) as blocks:
-        async for block in blocks:
-            if not rows:
-                if not stop:
-                    return block.rows
-                await engine.stop()
-            rows += block.rows
     return rows

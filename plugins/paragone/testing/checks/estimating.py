@@ -9,7 +9,7 @@ import pytest
 from paragone.backend import Backend
 from paragone.errors import InputError, ParagoneError
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import check_error, check_plain, within
+from paragone.testing.runs import check_plain, needs, refused, within
 from paragone.values.messages import OpenRequest
 
 __all__ = ["EstimateChecks"]
@@ -21,9 +21,7 @@ class EstimateChecks(ConformanceFixtures):
     async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
         """An estimate lists the memory for each purpose. Other backends raise an error."""
         if not backend.capabilities.estimate:
-            with pytest.raises(ParagoneError) as caught:
-                await within(self.patience, "an estimate", backend.estimate(opening))
-            check_error(caught.value)
+            await refused(self.patience, "an estimate", backend.estimate(opening), kind=ParagoneError)
             return
         estimate = await within(self.patience, "an estimate", backend.estimate(opening))
         check_plain(estimate)
@@ -42,8 +40,7 @@ class EstimateChecks(ConformanceFixtures):
 
     async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: OpenRequest) -> None:
         """A layout accounts for the same KV cache as the devices, and for no more weights than they have."""
-        if not backend.capabilities.estimate:
-            pytest.skip("the backend does not estimate")
+        needs(backend.capabilities.estimate, "the backend does not estimate")
         estimate = await within(self.patience, "an estimate", backend.estimate(opening))
         layout = estimate.layout
         if layout is None:
@@ -64,13 +61,11 @@ class EstimateChecks(ConformanceFixtures):
 
     async def test_an_estimate_fails_like_opening(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for a missing model or an unknown option contains its name."""
-        if not backend.capabilities.estimate:
-            pytest.skip("the backend does not estimate")
-        wrong = dataclasses.replace(opening, model="no-such-model")
-        with pytest.raises(InputError) as caught:
-            await within(self.patience, "refusing to estimate", backend.estimate(wrong))
-        check_error(caught.value, "no-such-model")
-        wrong = dataclasses.replace(opening, options={**opening.options, "no_such_option": 1})
-        with pytest.raises(InputError) as caught:
-            await within(self.patience, "refusing to estimate", backend.estimate(wrong))
-        check_error(caught.value, "no_such_option")
+        needs(backend.capabilities.estimate, "the backend does not estimate")
+        options = {**opening.options, "no_such_option": 1}
+        for name, wrong in (
+            ("no-such-model", dataclasses.replace(opening, model="no-such-model")),
+            ("no_such_option", dataclasses.replace(opening, options=options)),
+        ):
+            work = backend.estimate(wrong)
+            await refused(self.patience, "refusing to estimate", work, name, kind=InputError)

@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
 
 import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
 from paragone.options import build, describe, parse
-from paragone.testing.checks.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures, Opened
-from paragone.testing.runs import asked, check_plain, collect, within
+from paragone.testing.runs import Sampling, asked, check_events, check_plain, events_of, within
+from paragone.testing.subject import Subject
 from paragone.values.events import LoadProgress
 from paragone.values.messages import OpenRequest, TokenizeRequest
-from paragone.values.weights import WeightsFile
-from paragone.wire import Json
+from paragone.values.models import WeightsFile
 
 __all__ = ["OpeningChecks"]
 
@@ -50,7 +48,7 @@ class OpeningChecks(ConformanceFixtures):
             assert isinstance(fact, str), f"the fact {name!r} is not a string: {fact!r}"
 
     async def test_the_weights_are_files_that_exist(self, engine: OpenEngine) -> None:
-        """Every file of weights is as it is described; a server's model has a digest."""
+        """Every file of weights matches its description; a server's model has a digest."""
         for file in engine.loaded.weights:
             if file.modified_ns is not None:
                 assert WeightsFile.of(file.path) == dataclasses.replace(file, sha256=None), (
@@ -71,22 +69,20 @@ class OpeningChecks(ConformanceFixtures):
                 value = engine.loaded.facts[info.fact]
                 build(backend.load_options, {info.name: parse(backend.load_options, info.name, value)})
 
-    async def test_two_engines_are_open_side_by_side(
-        self, backend: Backend, opening: OpenRequest, engine: OpenEngine, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_two_engines_are_open_side_by_side(self, opening: OpenRequest, subject: Subject) -> None:
         """Two engines answer at the same time, and closing the second does not affect the first."""
-        other = await within(self.patience, "opening", backend.open(opening, ignore))
+        other = await subject.within("opening", subject.backend.open(opening, ignore))
         try:
-            request = dataclasses.replace(asked("Say hello.", sampling), threads=1)
-            both = asyncio.gather(collect(engine, request), collect(other, request))
+            request = dataclasses.replace(subject.asked(), threads=1)
+            both = asyncio.gather(*(events_of(engine.run(request)) for engine in (subject.engine, other)))
             for events in await within(2 * self.patience, "two answers at once", both):
                 check_events(events)
         finally:
-            await within(self.patience, "closing", other.close())
-        check_events(await within(self.patience, "an answer", collect(engine, request)))
+            await subject.within("closing", other.close())
+        await subject.complete(request)
 
     async def test_opening_can_be_cancelled(
-        self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
+        self, backend: Backend, opening: OpenRequest, sampling: Sampling
     ) -> None:
         """A task that opens a model can be cancelled and ends soon. The next one can open the model."""
         task = asyncio.create_task(opened_and_closed(backend, opening))
@@ -97,12 +93,14 @@ class OpeningChecks(ConformanceFixtures):
         assert task.cancelled(), "open() did not pass on CancelledError"
         engine = await within(self.patience, "opening", backend.open(opening, ignore))
         try:
-            check_events(await within(self.patience, "an answer", collect(engine, asked("Hello?", sampling))))
+            check_events(
+                await within(self.patience, "an answer", events_of(engine.run(asked("Hello?", sampling))))
+            )
         finally:
             await within(self.patience, "closing", engine.close())
 
     async def test_a_closed_engine_cannot_be_used(
-        self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
+        self, backend: Backend, opening: OpenRequest, sampling: Sampling
     ) -> None:
         """An engine can be closed twice, and raises errors after that."""
         engine = await within(self.patience, "opening", backend.open(opening, ignore))
@@ -110,7 +108,9 @@ class OpeningChecks(ConformanceFixtures):
         await within(self.patience, "closing again", engine.close())
         await within(self.patience, "stopping a closed engine", engine.stop())
         with pytest.raises(ParagoneError):
-            await within(self.patience, "refusing to answer", collect(engine, asked("Hello?", sampling)))
+            await within(
+                self.patience, "refusing to answer", events_of(engine.run(asked("Hello?", sampling)))
+            )
         with pytest.raises(ParagoneError):
             await within(
                 self.patience, "refusing to tokenize", engine.tokenize(TokenizeRequest(text="Hello?"))

@@ -4,95 +4,71 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
-from paragone.testing.checks.answers import check_events
-from paragone.testing.fixtures import ConformanceFixtures, has_option
+from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.noise import FLOOR, Noise, check_agreement, noise_between, noise_of
-from paragone.testing.runs import (
-    asked,
-    check_error,
-    check_plain,
-    collect,
-    events_of,
-    finish_of,
-    tokens_of,
-    within,
-)
-from paragone.values.events import Token
+from paragone.testing.runs import check_error, check_events, check_plain, finish_of, needs, tokens_of
+from paragone.testing.subject import Subject
+from paragone.values.events import Event, Token
 from paragone.values.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
-from paragone.values.models import Capabilities
-from paragone.wire import Json
 
 __all__ = ["ProbabilityChecks", "check_probabilities"]
 
 SLACK = FLOOR
 """Allowed error of a log-probability in nats, because engines compute in single precision."""
 
+FIXED = {"max_tokens": 32, "seed": 7}
+"""Options of an answer that is scored."""
+
 
 class ProbabilityChecks(ConformanceFixtures):
     """`tokenize` and log-probabilities."""
 
-    async def test_tokens_agree_with_the_run(
-        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_tokens_agree_with_the_run(self, subject: Subject) -> None:
         """A tokenized prompt is as long as the prompt of the run. Other backends raise an error."""
-        request = asked("How long is this prompt?", sampling)
-        wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
-        if not able.tokenize:
-            with pytest.raises(ParagoneError) as caught:
-                await within(self.patience, "tokenizing", engine.tokenize(wanted))
-            check_error(caught.value)
+        request = subject.asked("How long is this prompt?")
+        if not subject.able.tokenize:
+            await subject.refuses("tokenizing", subject.prompt_of(request))
             return
-        tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))
+        tokenized = await subject.prompt_of(request)
         check_plain(tokenized)
         assert tokenized.ids, "the prompt has no tokens"
         turns = (*request.messages, Message(role="assistant", text="Long."), *request.messages)
-        longer = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(messages=turns)))
+        longer = await subject.tokenize(TokenizeRequest(messages=turns))
         assert len(longer.ids) > len(tokenized.ids), "a longer conversation does not have more tokens"
-        usage = finish_of(await within(self.patience, "an answer", collect(engine, request))).usage
+        usage = finish_of(await subject.run(request)).usage
         assert usage.prompt_tokens in (None, len(tokenized.ids)), (
             f"{len(tokenized.ids)} tokens when tokenized, {usage.prompt_tokens} in the run"
         )
 
-    async def test_a_text_is_tokenized(self, engine: OpenEngine, able: Capabilities) -> None:
+    async def test_a_text_is_tokenized(self, subject: Subject) -> None:
         """A plain text has the same tokens each time, and a longer text has more tokens."""
-        if not able.tokenize:
-            pytest.skip("the backend does not tokenize")
+        needs(subject.able.tokenize, "the backend does not tokenize")
         text = "The sea is deep."
-        found = [
-            await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=part)))
-            for part in (text, text, f"{text} {text}")
+        once, again, twice = [
+            await subject.tokenize(TokenizeRequest(text=part)) for part in (text, text, f"{text} {text}")
         ]
-        assert found[0] == found[1], "tokenizing the same text twice gives different tokens"
-        assert 0 < len(found[0].ids) < len(found[2].ids)
-        assert min(found[0].ids) >= 0, f"invalid token ids: {found[0].ids}"
-        if found[0].text is not None:
-            assert text in found[0].text, f"the tokenized text is {found[0].text!r}"
+        assert once == again, "tokenizing the same text twice gives different tokens"
+        assert 0 < len(once.ids) < len(twice.ids)
+        assert min(once.ids) >= 0, f"invalid token ids: {once.ids}"
+        if once.text is not None:
+            assert text in once.text, f"the tokenized text is {once.text!r}"
 
     @pytest.mark.parametrize("top", [0, 3])
-    async def test_log_probabilities_come_on_request(
-        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], top: int
-    ) -> None:
+    async def test_log_probabilities_come_on_request(self, subject: Subject, top: int) -> None:
         """Tokens of a run have log-probabilities and alternatives on request. Other backends report none."""
-        request = asked("Say hello.", sampling, logprobs=top)
-        if not able.logprobs:
+        request = subject.asked(logprobs=top)
+        if not subject.able.logprobs:
             try:
-                events = await within(self.patience, "an answer", collect(engine, request))
+                check_bare(await subject.run(request), "the backend does not declare log-probabilities")
             except ParagoneError as error:
                 check_error(error)
-                return
-            for token in tokens_of(events):
-                assert token.logprob is None, (
-                    f"the backend does not declare log-probabilities, but sent {token!r}"
-                )
-                assert not token.top, f"the backend does not declare alternatives, but sent {token!r}"
             return
-        events = await within(self.patience, "an answer", collect(engine, request))
+        events = await subject.run(request)
         check_events(events)
         known = [token for token in tokens_of(events) if token.logprob is not None]
         assert known, "no token has a log-probability"
@@ -100,35 +76,29 @@ class ProbabilityChecks(ConformanceFixtures):
             assert token.logprob is not None or token.id is None, f"no log-probability: {token!r}"
         check_probabilities(known, top)
 
-    async def test_no_log_probabilities_unless_requested(
-        self, engine: OpenEngine, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_no_log_probabilities_unless_requested(self, subject: Subject) -> None:
         """A run without such a request has no log-probabilities."""
-        events = await within(self.patience, "an answer", collect(engine, asked("Say hello.", sampling)))
-        for token in tokens_of(events):
-            assert token.logprob is None, f"nobody asked for {token!r}"
-            assert not token.top, f"nobody asked for {token!r}"
+        check_bare(await subject.run(subject.asked()), "nobody asked for log-probabilities")
 
-    async def test_a_score_agrees_with_the_run(
-        self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_a_score_agrees_with_the_run(self, subject: Subject) -> None:
         """The score of an answer has the log-probabilities that the run reported.
 
         This shows that masks, caches and the positions of logits are right. The allowed difference is the
         engine's own noise.
         """
-        if not (able.logprobs and able.score):
-            pytest.skip("the backend has no log-probabilities or no scores")
-        fixed = {"max_tokens": 32, "seed": 7}
-        sampling = {**sampling, **{name: fixed[name] for name in fixed if has_option(backend, name)}}
-        request = asked("Name three colours.", sampling, cold=True, logprobs=0)
-        events = await within(self.patience, "an answer", collect(engine, request))
-        written = [token for token in tokens_of(events) if token.channel == "answer"]
-        if not written or len(written) < len(tokens_of(events)):
-            pytest.skip("the model thought first, so its answer does not directly follow the prompt")
+        able = subject.able
+        needs(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
+        fixed = {name: value for name, value in FIXED.items() if subject.has_option(name)}
+        request = subject.asked("Name three colours.", fixed, cold=True, logprobs=0)
+        tokens = tokens_of(await subject.run(request))
+        written = [token for token in tokens if token.channel == "answer"]
+        needs(
+            0 < len(written) == len(tokens),
+            "the model thought first, so its answer does not directly follow the prompt",
+        )
         text = "".join(token.text for token in written)
         wanted = ScoreRequest(text=text, messages=request.messages)
-        scored = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
+        scored = tokens_of(await subject.score(wanted))
         # The text may be tokenized differently from the generated tokens. Compare the common tokens.
         pairs = list(
             itertools.takewhile(
@@ -136,37 +106,34 @@ class ProbabilityChecks(ConformanceFixtures):
                 zip(written, scored, strict=False),
             )
         )
-        if not pairs:
-            pytest.skip("tokenizing the answer gives other tokens than those generated")
-        noise = await self.noise(engine, able, request, written, wanted)
-        known = [(one.logprob, other.logprob) for one, other in pairs]
-        ones = [one for one, _ in known if one is not None]
-        others = [other for _, other in known if other is not None]
+        needs(bool(pairs), "tokenizing the answer gives other tokens than those generated")
+        noise = await noise_in(subject, request, written, wanted)
+        ones = [one.logprob for one, _ in pairs if one.logprob is not None]
+        others = [other.logprob for _, other in pairs if other.logprob is not None]
         assert len(ones) == len(others) == len(pairs), "a token has no log-probability"
         check_agreement(ones, others, noise, "writing and scoring")
 
-    async def noise(
-        self,
-        engine: OpenEngine,
-        able: Capabilities,
-        request: RunRequest,
-        written: Sequence[Token],
-        wanted: ScoreRequest,
-    ) -> Noise:
-        """Measure the engine's own noise on the tokens of an answer."""
-        if able.distributions and able.tokenize:
-            prompt = TokenizeRequest(messages=request.messages, sampling=request.sampling)
-            tokenized = await within(self.patience, "tokenizing", engine.tokenize(prompt))
-            ids = [*tokenized.ids, *(token.id for token in written if token.id is not None)]
-            return await within(self.patience, "distributions", noise_of(engine, ids))
-        # Score the same text with its prompt in the cache and without it.
-        warm = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
-        other = asked("And now of the sky.", request.sampling, cold=True)
-        await within(self.patience, "an answer", collect(engine, other))
-        cold = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
-        return noise_between(
-            [token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold]
-        )
+
+async def noise_in(
+    subject: Subject, request: RunRequest, written: Sequence[Token], wanted: ScoreRequest
+) -> Noise:
+    """Measure the engine's own noise on the tokens of an answer."""
+    if subject.able.distributions and subject.able.tokenize:
+        prompt = await subject.prompt_of(request)
+        ids = [*prompt.ids, *(token.id for token in written if token.id is not None)]
+        return await subject.within("distributions", noise_of(subject.engine, ids))
+    # Score the same text with its prompt in the cache and without it.
+    warm = tokens_of(await subject.score(wanted))
+    await subject.run(subject.asked("And now of the sky.", request.sampling, cold=True))
+    cold = tokens_of(await subject.score(wanted))
+    return noise_between([token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold])
+
+
+def check_bare(events: Sequence[Event], why: str) -> None:
+    """Check that the tokens of a run have no log-probabilities and no alternatives."""
+    for token in tokens_of(events):
+        assert token.logprob is None, f"{why}, but this was sent: {token!r}"
+        assert not token.top, f"{why}, but this was sent: {token!r}"
 
 
 def check_probabilities(tokens: Sequence[Token], top: int) -> None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
-import pytest
-
-from paragone.backend import Backend, OpenEngine
+from paragone.backend import Backend
 from paragone.errors import ContextOverflow, InputError, ParagoneError
 from paragone.options import describe
-from paragone.testing.checks.answers import check_events
 from paragone.testing.checks.opening import ignore
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import asked, check_error, collect, within, words
-from paragone.values.messages import OpenRequest, TokenizeRequest
-from paragone.values.models import Capabilities
+from paragone.testing.runs import needs, refused, words
+from paragone.testing.subject import Subject
+from paragone.values.messages import OpenRequest
 from paragone.wire import Json
 
 __all__ = ["RefusalChecks"]
@@ -29,70 +25,51 @@ class RefusalChecks(ConformanceFixtures):
 
     async def test_an_unknown_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for an unknown load option contains its name."""
-        wrong = {**opening.options, "no_such_option": 1}
-        await self.refuses_to_open(backend, dataclasses.replace(opening, options=wrong), "no_such_option")
+        await self.refuses_to_open(backend, opening, "no_such_option", 1)
 
     async def test_a_bad_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for an invalid value of a load option contains the option's name."""
         for info in describe(backend.load_options)[:1]:
-            wrong = {**opening.options, info.name: NO_VALUE}
-            await self.refuses_to_open(backend, dataclasses.replace(opening, options=wrong), info.name)
+            await self.refuses_to_open(backend, opening, info.name, NO_VALUE)
 
     async def test_an_unknown_model_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for an unknown model contains its name."""
         wrong = dataclasses.replace(opening, model="no-such-model")
-        with pytest.raises(ParagoneError) as caught:
-            await within(self.patience, "refusing to open", backend.open(wrong, ignore))
-        check_error(caught.value, "no-such-model")
+        work = backend.open(wrong, ignore)
+        await refused(self.patience, "refusing to open", work, "no-such-model", kind=ParagoneError)
 
-    async def test_an_unknown_sampling_option_is_refused(
-        self, engine: OpenEngine, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_an_unknown_sampling_option_is_refused(self, subject: Subject) -> None:
         """The error for an unknown sampling option contains its name, and the engine still works."""
-        await self.refuses_to_run(engine, {**sampling, "no_such_option": 1}, "no_such_option")
-        await self.still_answers(engine, sampling)
+        await self.refuses_to_run(subject, "no_such_option", 1)
+        await subject.still_answers()
 
-    async def test_a_bad_sampling_option_is_refused(
-        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_a_bad_sampling_option_is_refused(self, subject: Subject) -> None:
         """The error for an invalid sampling value contains the option's name, and the engine still works."""
-        for info in describe(backend.sampling):
-            await self.refuses_to_run(engine, {**sampling, info.name: NO_VALUE}, info.name)
-        await self.still_answers(engine, sampling)
+        for info in describe(subject.backend.sampling):
+            await self.refuses_to_run(subject, info.name, NO_VALUE)
+        await subject.still_answers()
 
-    async def test_a_prompt_beyond_the_context_is_refused(
-        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
-    ) -> None:
+    async def test_a_prompt_beyond_the_context_is_refused(self, subject: Subject) -> None:
         """A local engine does not cut a prompt that is too long. The error says how long it is."""
-        context = engine.loaded.context
-        if not able.local or context is None:
-            pytest.skip("the backend is not local, or its context is unknown")
-        request = asked(words(context + 1), sampling)
-        with pytest.raises(ContextOverflow) as caught:
-            await within(self.patience, "refusing the prompt", collect(engine, request))
-        check_error(caught.value)
-        assert caught.value.context == context
-        assert caught.value.tokens >= context, (
-            f"ContextOverflow for {caught.value.tokens} tokens, which fit in {context}"
+        context = subject.engine.loaded.context or 0
+        needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
+        request = subject.asked(words(context + 1))
+        error = await refused(
+            self.patience, "refusing the prompt", subject.run(request), kind=ContextOverflow
         )
-        if able.tokenize:
-            wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
-            tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))
-            assert caught.value.tokens == len(tokenized.ids)
-        await self.still_answers(engine, sampling)
+        assert error.context == context
+        assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
+        if subject.able.tokenize:
+            assert error.tokens == len((await subject.prompt_of(request)).ids)
+        await subject.still_answers()
 
-    async def refuses_to_open(self, backend: Backend, request: OpenRequest, name: str) -> None:
-        """Check that opening raises an InputError that contains `name`."""
-        with pytest.raises(InputError) as caught:
-            await within(self.patience, "refusing to open", backend.open(request, ignore))
-        check_error(caught.value, name)
+    async def refuses_to_open(self, backend: Backend, opening: OpenRequest, name: str, value: Json) -> None:
+        """Check that opening with this value of an option raises an InputError that names the option."""
+        wrong = dataclasses.replace(opening, options={**opening.options, name: value})
+        work = backend.open(wrong, ignore)
+        await refused(self.patience, "refusing to open", work, name, kind=InputError)
 
-    async def refuses_to_run(self, engine: OpenEngine, sampling: Mapping[str, Json], name: str) -> None:
-        """Check that a run raises an InputError that contains `name`."""
-        with pytest.raises(InputError) as caught:
-            await within(self.patience, "refusing to run", collect(engine, asked("Hello?", sampling)))
-        check_error(caught.value, name)
-
-    async def still_answers(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """Check that the engine still answers."""
-        check_events(await within(self.patience, "an answer", collect(engine, asked("Say hello.", sampling))))
+    async def refuses_to_run(self, subject: Subject, name: str, value: Json) -> None:
+        """Check that a run with this value of an option raises an InputError that names the option."""
+        work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
+        await refused(self.patience, "refusing to run", work, name, kind=InputError)

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from paragone.backend import OpenEngine
-from paragone.errors import ParagoneError
-from paragone.testing.checks.answers import check_events
 from paragone.testing.checks.probabilities import check_probabilities
-from paragone.testing.checks.stopping import StoppingBase
-from paragone.testing.runs import asked, check_error, events_of, finish_of, tokens_of, within, words
+from paragone.testing.fixtures import ConformanceFixtures
+from paragone.testing.runs import check_events, finish_of, needs, tokens_of
+from paragone.testing.subject import Subject
 from paragone.values.events import Event, PromptProgress, Token
 from paragone.values.messages import ScoreRequest
-from paragone.values.models import Capabilities
-from paragone.wire import Json
 
 __all__ = ["ScoreChecks"]
 
 TEXT = "The sea is deep, 海は深い, and the sky is high above it."
 
 
-class ScoreChecks(StoppingBase):
+class ScoreChecks(ConformanceFixtures):
     """`score`: its tokens, its events, and an early end."""
 
     @pytest.mark.parametrize("answering", [False, True], ids=["alone", "as an answer"])
-    async def test_a_text_is_scored(self, engine: OpenEngine, able: Capabilities, answering: bool) -> None:
+    async def test_a_text_is_scored(self, subject: Subject, answering: bool) -> None:
         """The tokens of a given text have log-probabilities and bytes. Other backends raise an error."""
-        messages = asked("Tell me of the sea.", {}).messages if answering else ()
+        messages = subject.asked("Tell me of the sea.").messages if answering else ()
         request = ScoreRequest(text=TEXT, messages=messages, top=2)
-        if not able.score:
-            with pytest.raises(ParagoneError) as caught:
-                await within(self.patience, "scoring", events_of(engine.score(request)))
-            check_error(caught.value)
+        if not subject.able.score:
+            await subject.refuses("scoring", subject.score(request))
             return
-        events = await within(self.patience, "scoring", events_of(engine.score(request)))
+        events = await subject.score(request)
         check_events(events, scoring=True)
         tokens = tokens_of(events)
         assert tokens, "the score has no tokens"
@@ -58,30 +51,21 @@ class ScoreChecks(StoppingBase):
         )
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
-    async def test_a_score_can_be_stopped(
-        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], how: str
-    ) -> None:
+    async def test_a_score_can_be_stopped(self, subject: Subject, how: str) -> None:
         """A score can be stopped like a run, and the engine is free for the next one."""
-        if not able.score:
-            pytest.skip("the backend does not score")
-        request = ScoreRequest(text=words(min(3000, (engine.loaded.context or 3000) // 3)))
+        needs(subject.able.score, "the backend does not score")
+        request = ScoreRequest(text=subject.long_text(3000))
         if how == "left":
-            await within(self.patience, "leaving a score", left(engine, request))
+            stream = subject.engine.score(request)
+            await subject.within("leaving a score", subject.ended(stream, stop=False))
+            await subject.still_answers()
         else:
-            await self.stops(engine, lambda: engine.score(request), tokens=0)
-        await self.next_run_works(engine, sampling)
-
-
-async def left(engine: OpenEngine, request: ScoreRequest) -> None:
-    """Close a score after its first event."""
-    async with contextlib.aclosing(engine.score(request)) as stream:
-        async for _ in stream:
-            return
+            await subject.stops(lambda: subject.engine.score(request), tokens=0)
 
 
 def check_progress(events: Sequence[Event]) -> None:
     """Check that the progress of a score has a constant total and reaches it."""
-    finish_of(list(events))
+    finish_of(events)
     progress = [event for event in events if isinstance(event, PromptProgress)]
     assert progress, "no PromptProgress was sent"
     totals = {event.total for event in progress}

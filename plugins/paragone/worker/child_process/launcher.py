@@ -37,9 +37,10 @@ def main() -> None:
 
 
 def guard(parent: int) -> None:
-    """Start a process that kills this one's group after `parent` has ended, or this one.
+    """Start a process that kills the group of this process once this process or `parent` has ended.
 
-    The kernel ends only this process with the parent. A script that started the real program leaves it running.
+    The kernel ends only this process with the parent: a script that has started the real program would leave
+    that program running.
     """
     group = os.getpid()
     watched = [os.pidfd_open(parent), os.pidfd_open(group)]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from paragone.errors import EngineError
-from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Event
+from paragone.values.messages import LogitsBlock
 from paragone.worker.child_process.job import Job
 from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
 from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
-"""Seconds between two messages with tokens. Those of an engine that needs more for a token are sent at once."""
+"""Shortest time in seconds between two messages with tokens. A token that takes longer is sent at once."""
 
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
@@ -53,10 +53,10 @@ class Pipe:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes through a socket.
+    """The incoming bytes of a socket.
 
-    Waits by `poll`: a thread that waits in `recv` is woken by the kernel whenever the other side takes
-    something that was sent to it, which is for every frame, and takes a core from the engine.
+    It waits with `poll`. The kernel wakes a thread that waits in `recv` whenever the other side has received
+    something: after every frame. The thread would then take a core from the engine.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -134,7 +134,7 @@ class Slots:
     """Fills the shared buffer, slot by slot. A slot is filled again after the application has read it."""
 
     def __init__(self, pipe: Pipe, job: Job, buffer: str) -> None:
-        """Create it. `buffer` is the path of the shared buffer. Raises OSError."""
+        """Map the shared buffer, whose path is `buffer`. Raises OSError."""
         self._pipe = pipe
         self._job = job
         self._buffer = SharedBuffer.open(buffer)
