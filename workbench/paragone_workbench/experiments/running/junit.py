@@ -86,8 +86,7 @@ def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
     if run.result.error:
         _add(case, "error", run.result.message, "failed run")
         return case
-    undecided = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is None]
-    failed = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is False]
+    failed, undecided = run.reasons(passed=False), run.reasons(passed=None)
     if failed:
         _add(case, "failure", "\n".join(failed), "assertion")
     elif undecided:

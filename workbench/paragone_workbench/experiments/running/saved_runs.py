@@ -35,23 +35,27 @@ class SavedRun:
     @classmethod
     def of(cls, run: ExperimentRun) -> SavedRun:
         """Return a run that was read from the history."""
-        results = tuple(from_json(AssertionResult, it) for it in run.assertions)
+        results = tuple(from_json(AssertionResult, check) for check in run.assertions)
         return cls(key=run.key, number=run.number, result=run.result, checks=results)
 
     @property
     def passed(self) -> bool | None:
         """Whether all assertions passed; None if there are none, or if one gave no verdict."""
-        return all(it.passed for it in self.checks) if self.checks and not self.is_undecided else None
+        return all(check.passed for check in self.checks) if self.checks and not self.is_undecided else None
 
     @property
     def is_undecided(self) -> bool:
         """Whether an assertion gave no verdict, whatever the others found."""
-        return any(it.passed is None for it in self.checks)
+        return any(check.passed is None for check in self.checks)
+
+    def reasons(self, *, passed: bool | None) -> list[str]:
+        """Return the assertions with this result, each with its reason; None: those that gave no verdict."""
+        return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
 
     @property
     def is_clean(self) -> bool:
         """Whether the run did not fail and all assertions passed."""
-        return self.result.state == "done" and all(it.passed is True for it in self.checks)
+        return self.result.state == "done" and all(check.passed is True for check in self.checks)
 
     @property
     def seconds(self) -> float:
@@ -69,13 +73,13 @@ class SavedRun:
             "error": result.message if result.error else None,
             "assertions": [
                 {
-                    "type": it.type,
-                    "passed": it.passed,
-                    "reason": it.reason,
-                    "score": it.score,
-                    "judges": it.judges or None,
+                    "type": check.type,
+                    "passed": check.passed,
+                    "reason": check.reason,
+                    "score": check.score,
+                    "judges": check.judges or None,
                 }
-                for it in self.checks
+                for check in self.checks
             ],
             **figures_json(result.metrics),
         }

@@ -99,7 +99,9 @@ def _compared(reference: str, text: str, first: str) -> str:
     """Return how much two answers have in common, as a sentence."""
     if reference == text:
         return f"The same text as {first}."
-    reference_words, answer_words = ([word.text for word in words(it[:SHOWN])] for it in (reference, text))
+    reference_words, answer_words = (
+        [word.text for word in words(answer[:SHOWN])] for answer in (reference, text)
+    )
     longer = max(len(reference_words), len(answer_words))
     share = len(common_words(reference_words, answer_words)) / longer if longer else 1.0
     # rounded down, so that 100% means that all words are the same

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from paragone_workbench.experiments.report.content import Check, Fact, MessageView, PromptView
+from paragone import Message
+from paragone_workbench.experiments.report.content import Check, Fact, PromptView
 from paragone_workbench.experiments.report.parts.answers import answers_side_by_side
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.table import Row, row_of
+from paragone_workbench.experiments.report.table import TableRow
 from paragone_workbench.experiments.running.saved_runs import SavedRun
 from paragone_workbench.experiments.suites.assertions import AssertionResult
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
@@ -39,21 +40,20 @@ class ExperimentPrompts:
         """Yield the prompts with these indices, with their answers."""
         return map(self._view, indices)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         """Yield all runs as rows of a table."""
         for index, runs in groupby(map(SavedRun.of, self._runs()), lambda run: run.key.prompt_index):
             text = saved_prompt(self._store, self._experiment.number, index).text
             for run in runs:
-                failed = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is False]
-                yield row_of(
-                    run.result,
-                    name=run.result.definition.name,
+                yield TableRow(
+                    result=run.result,
                     id=f"e{self._experiment.number}/{run.number}",
+                    engine=run.result.definition.name,
                     prompt_index=index,
                     repetition=run.key.repetition,
                     prompt=text,
                     passed=run.passed,
-                    failed_assertions="; ".join(failed),
+                    failed_assertions="; ".join(run.reasons(passed=False)),
                 )
 
     def _view(self, index: int) -> PromptView:
@@ -68,7 +68,9 @@ class ExperimentPrompts:
         return PromptView(
             number=index,
             title=f"#{index}",
-            messages=tuple(MessageView(role=it.role, text=visible(it.text)) for it in prompt.messages),
+            messages=tuple(
+                Message(role=message.role, text=visible(message.text)) for message in prompt.messages
+            ),
             facts=tuple(
                 Fact(name=name, value=visible(value))
                 for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
