@@ -24,7 +24,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
-from paragone_workbench.store import ConversationDeleted, LaneRow, NewText, Store, StoreError
+from paragone_workbench.store import ConversationDeleted, Store, StoreError
+from paragone_workbench.store.recording.changes import LaneRow, NewText
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}

@@ -12,8 +12,9 @@ import pytest
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Changes, History, Store, StoreError, history
+from paragone_workbench.store import History, Store, StoreError, history
 from paragone_workbench.store.file import owners
+from paragone_workbench.store.recording.changes import Changes
 
 NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
 

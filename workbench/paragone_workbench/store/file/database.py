@@ -79,13 +79,8 @@ class Database:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all queries of the context see the same state of the file, even if it is written to."""
-        with self._translated_errors():
-            self._connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._connection.in_transaction:  # SQLite rolls back by itself after some errors
-                    self._connection.execute("ROLLBACK")
+        with self._translated_errors(), _transaction(self._connection, "BEGIN"):
+            yield
 
     def shorten_waiting(self) -> None:
         """From now on, wait only `BUSY_S` for locks."""
@@ -184,8 +179,8 @@ def _back_up(connection: sqlite3.Connection, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")
