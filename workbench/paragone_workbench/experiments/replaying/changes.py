@@ -111,8 +111,7 @@ def changes_of_engine(
 
 def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
     """Yield what differs between two runs: messages, rendered prompt, sampling in force, threads, KV cache."""
-    old, new = _mapping(before.manifest.get("request")), _mapping(now.manifest.get("request"))
-    sent, again = old.get("messages_sha256"), new.get("messages_sha256")
+    sent, again = before.request.get("messages_sha256"), now.request.get("messages_sha256")
     yield from _change("messages", sent, again, effect=_PROMPT)
     reused = before.metrics.cached_tokens if before.metrics is not None else None
     if reused and now.state == "done":
@@ -139,7 +138,7 @@ def _change(
     if json.dumps(before) == json.dumps(now):  # so that tuples are the lists that they become in JSON
         return
     effect = _EFFECTS.get(what, "") if effect is None else effect
-    first, second = (unset or "" if it is None else _shown(it) for it in (before, now))
+    first, second = (unset or "" if value is None else _shown(value) for value in (before, now))
     yield Change(what=what, before=first, now=second, effect=effect)
 
 

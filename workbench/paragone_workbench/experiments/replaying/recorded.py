@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paragone import InputError, Json, Message
 from paragone.wire import from_json
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import RunResult
@@ -24,7 +23,6 @@ class RecordedRun:
 
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""
-    engine: EngineDefinition
     result: RunResult
     messages: tuple[Message, ...]
 
@@ -46,7 +44,6 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     return tuple(
         RecordedRun(
             id=f"r{run.number}",
-            engine=run.result.definition,
             result=run.result,
             messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
         )
@@ -64,21 +61,17 @@ def messages_of_prompt(prompt: Json) -> tuple[Message, ...]:
 
 
 def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
-    experiment = store.experiments.get(experiment_id)
-    runs: list[ExperimentRun] = (
-        list(store.experiments.runs(experiment_id))
-        if run_id is None
-        else [store.experiments.run(experiment_id, run_id)]
+    experiments = store.experiments
+    experiments.get(experiment_id)  # raises InputError if it does not exist
+    runs: Iterable[ExperimentRun] = (
+        experiments.runs(experiment_id) if run_id is None else [experiments.run(experiment_id, run_id)]
     )
-    prompts: dict[int, Any] = dict(store.experiments.prompts(experiment_id))
+    prompts: dict[int, Any] = dict(experiments.prompts(experiment_id))
     return tuple(
         RecordedRun(
-            id=f"e{experiment.number}/{run.number}",
-            engine=run.result.definition,
+            id=f"e{experiment_id}/{run.number}",
             result=run.result,
-            messages=_messages(
-                prompts.get(run.key.prompt_index), f"e{experiment.number}", run.key.prompt_index
-            ),
+            messages=_messages(prompts.get(run.key.prompt_index), f"e{experiment_id}", run.key.prompt_index),
         )
         for run in runs
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,16 +61,13 @@ async def _pages(
     """Yield the chosen prompts of an experiment in pages, with the states of their saved runs. Raises StoreError."""
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
     first = 0
-    while True:
-        start = first
 
-        def read(store: Store, start: int = start) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
-            rows = store.experiments.prompts(experiment.number, start, size)
-            return rows, store.experiments.states(experiment.number, rows[0][0], rows[-1][0]) if rows else {}
+    def read(store: Store) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
+        rows = store.experiments.prompts(experiment.number, first, size)
+        return rows, store.experiments.states(experiment.number, rows[0][0], rows[-1][0]) if rows else {}
 
-        rows, states = await retrying(functools.partial(history.call, read))
-        if not rows:
-            return
+    while (page := await retrying(history, read))[0]:
+        rows, states = page
         kept = [row for row in rows if chosen is None or row[0] in chosen]
         yield [prompt_from(index, content) for index, content in kept], states
         first = rows[-1][0] + 1

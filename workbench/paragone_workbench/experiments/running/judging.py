@@ -17,7 +17,7 @@ from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.saved_runs import SavedRun, answer_of, results_json, saved_runs
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
@@ -134,7 +134,7 @@ class Judging:
     async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
         """Yield the runs with assertions that these engines have yet to judge."""
         async for run in saved_runs(self._history, self._experiment, self._request.chosen):
-            known = {it.index: it.passed for it in run.checks}
+            known = {check.index: check.passed for check in run.checks}
             for result in run.checks:
                 spec = self._prompts[run.key.prompt_index].assertions[result.index]
                 if result.judges and self._catalog.asks_engines(spec) == names:
@@ -168,18 +168,15 @@ class Judging:
             )
             return
         new = [
-            dataclasses.replace(it, index=index, judges=identity)
-            for it, index in zip(found, indices, strict=True)
+            dataclasses.replace(result, index=index, judges=identity)
+            for result, index in zip(found, indices, strict=True)
         ]
-        old = [it for it in run.checks if it.index in indices]
-        results: list[AssertionResult] = sorted(
-            (*(it for it in run.checks if it not in old), *new), key=lambda it: it.index
-        )
-        saved = results_json(results)
+        old = [check for check in run.checks if check.index in indices]
+        others = [check for check in run.checks if check not in old]
+        saved = results_json(sorted((*others, *new), key=lambda result: result.index))
         await retrying(
-            lambda: self._history.call(
-                lambda store: store.experiments.save_judgement(run.result.id, saved, judge.runs)
-            )
+            self._history,
+            lambda store: store.experiments.save_judgement(run.result.id, saved, judge.runs),
         )
         self._progress[run.key.engine_index].count_results(new, instead_of=old)
         self._observer.progressed()
@@ -204,7 +201,7 @@ class _Panel:
     @property
     def given_up(self) -> ParagoneError | None:
         """Why a judge is not asked any more."""
-        return next((it.given_up for it in self.engines.values() if it.given_up is not None), None)
+        return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
 
     def give_up(self, error: ParagoneError) -> None:
         """Ask the judges no more, for this reason."""

@@ -51,9 +51,9 @@ async def find_or_create(
 
     Raises InputError if another instance of the program runs it, and StoreError.
     """
-    backends = [registry.find(it.backend) for it in request.engines]
+    backends = [registry.find(engine.backend) for engine in request.engines]
     engines = tuple(map(without_secrets, request.engines, backends))
-    judging = [registry.find(it.backend) for it in request.judges.values()]
+    judging = [registry.find(judge.backend) for judge in request.judges.values()]
     judges = map(without_secrets, request.judges.values(), judging)
     digest = fingerprint(
         request.suite.prompts,
@@ -62,10 +62,10 @@ async def find_or_create(
         map(_identity, judges, judging),
     )
     if not request.fresh:
-        found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
+        found = await retrying(history, lambda store: store.experiments.find(digest))
         if found is not None:
-            known = found.number
-            await retrying(lambda: history.call(lambda store: store.experiments.claim(known)))
+            number = found.number
+            await retrying(history, lambda store: store.experiments.claim(number))
             return found, True
     new = Experiment(
         name=request.suite.name,
@@ -82,7 +82,7 @@ async def find_or_create(
         prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
         return store.experiments.get(store.experiments.create(new, prompts))
 
-    return await retrying(lambda: history.call(create)), False
+    return await retrying(history, create), False
 
 
 def _identity(engine: EngineDefinition, backend: Backend | None) -> Json:

@@ -44,7 +44,7 @@ class SuiteRunner:
         *,
         observer: SuiteObserver | None = None,
     ) -> None:
-        self.progress = tuple(EngineProgress(name=it.name) for it in request.engines)
+        self.progress = tuple(EngineProgress(name=engine.name) for engine in request.engines)
         self.failure: ParagoneError | None = None
         """Why it ended early: the history could not be read or written."""
         self._history = history
@@ -66,14 +66,14 @@ class SuiteRunner:
     @property
     def given_up(self) -> tuple[ParagoneError, ...]:
         """Why some engines and judges did not finish their work."""
-        engines = (it.given_up for it in self.progress if it.given_up is not None)
+        engines = filter(None, (progress.given_up for progress in self.progress))
         return (*engines, *self._judging.given_up)
 
     async def run(self) -> None:
         """Execute the runs, and then ask the judges. Returns early after `stop`, and after a failure."""
         try:
             await self._count_finished()
-            if any(it.left for it in self.progress) and not self._stopped.is_set():
+            if any(progress.left for progress in self.progress) and not self._stopped.is_set():
                 await self._execute()
                 await self._pool.close()
             if not self._stopped.is_set():
@@ -203,6 +203,4 @@ class SuiteRunner:
 
     async def _save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
         number, saved = self._experiment.number, results_json(results)
-        await retrying(
-            lambda: self._history.call(lambda store: store.experiments.save(number, cell.key, result, saved))
-        )
+        await retrying(self._history, lambda store: store.experiments.save(number, cell.key, result, saved))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 
@@ -100,17 +99,13 @@ async def saved_runs(
 async def experiment_runs(history: History, experiment: Experiment) -> AsyncGenerator[ExperimentRun, None]:
     """Yield the finished runs in the same order, with their assertions as the history has them. Raises StoreError."""
     last: RunKey | None = None
-    while True:
-        after = last
 
-        def read(store: Store, after: RunKey | None = after) -> list[ExperimentRun]:
-            return list(store.experiments.runs(experiment.number, after=after, limit=PAGE))
+    def read(store: Store) -> list[ExperimentRun]:
+        return list(store.experiments.runs(experiment.number, after=last, limit=PAGE))
 
-        page = await retrying(functools.partial(history.call, read))
+    while page := await retrying(history, read):
         for run in page:
             yield run
-        if len(page) < PAGE:
-            return
         last = page[-1].key
 
 
