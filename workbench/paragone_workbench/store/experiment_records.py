@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import Json
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -49,8 +49,7 @@ class Experiment:
         return self.prompts * len(self.engines) * self.repetitions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class RunKey:
+class RunKey(NamedTuple):
     """The place of a run in its experiment. All indices start at 0."""
 
     prompt_index: int

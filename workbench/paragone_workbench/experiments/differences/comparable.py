@@ -42,7 +42,8 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
     """
     several = len(experiments) > 1
     groups = tuple(
-        tuple(engine_name(it, engine.name, several=several) for engine in it.engines) for it in experiments
+        tuple(engine_name(experiment, engine.name, several=several) for engine in experiment.engines)
+        for experiment in experiments
     )
     return Comparable(
         engines=tuple(chain.from_iterable(groups)),

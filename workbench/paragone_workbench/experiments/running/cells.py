@@ -1,20 +1,26 @@
-"""The runs of an experiment that are still to be executed, in the order of a schedule."""
+"""The runs of an experiment that are still to be executed, in the order of a schedule, and their seeds."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from paragone import Json
+from paragone import Backend, Json
+from paragone.options import describe
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suites.saved_prompts import prompt_from
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["Cell", "unfinished_cells"]
+__all__ = ["Cell", "seed_option", "unfinished_cells"]
 
 PAGE = 1_000
 """Runs whose prompts are in memory at a time."""
+
+_LARGEST_SEED = 2**31 - 1
+"""Some servers keep seeds as signed numbers of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +77,23 @@ async def _pages(
         kept = [row for row in rows if chosen is None or row[0] in chosen]
         yield [prompt_from(index, content) for index, content in kept], states
         first = rows[-1][0] + 1
+
+
+def _seed_of(key: RunKey) -> int:
+    """Return the seed of a run, from 0 to 2³¹ − 1: it depends on its prompt's index and its repetition only."""
+    digest = hashlib.sha256(f"{key.prompt_index} {key.repetition}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") & _LARGEST_SEED
+
+
+def seed_option(key: RunKey, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
+    """Return the sampling option with the seed of a run.
+
+    Empty if the user has set the engine's seed, or if its backend does not declare the standard option `seed`.
+    """
+    if backend is None or "seed" in engine.options:
+        return {}
+    declared = any(
+        info.name == "seed" and (info.maximum is None or info.maximum >= _LARGEST_SEED)
+        for info in describe(backend.sampling)
+    )
+    return {"seed": _seed_of(key)} if declared else {}

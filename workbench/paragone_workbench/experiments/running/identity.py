@@ -52,11 +52,12 @@ def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity
 
 def changes(before: Identity, now: Identity) -> list[str]:
     """Return how two identities differ in what both tell, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
-    digests = {name for name in before.keys() & now.keys() if name.startswith("digest")}
+    both = before.keys() & now.keys()
+    digested = {name.removeprefix("digest of ") for name in both if name.startswith("digest of ")}
     found = []
     for name, value in before.items():
-        known_by_digest = name.partition(" of ")[2] in {it.partition(" of ")[2] for it in digests}
-        if name in now and now[name] != value and (name in digests or not known_by_digest):
+        known_by_digest = not name.startswith("digest of ") and name.partition(" of ")[2] in digested
+        if name in both and now[name] != value and not known_by_digest:
             found.append(f"the {name} was {_short(value)} and is {_short(now[name])}")
     return found
 

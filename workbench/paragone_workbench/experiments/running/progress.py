@@ -93,10 +93,10 @@ def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float |
     `at_once` says whether the engines answer at the same time.
     """
     now = time.monotonic()
-    begun = [(it, now - it.began) for it in engines if it.began is not None and it.now]
+    begun = [(engine, now - engine.began) for engine in engines if engine.began is not None and engine.now]
     if not begun:
         return None
     if at_once:
-        return max(elapsed / it.now * it.left for it, elapsed in begun)
+        return max(elapsed / engine.now * engine.left for engine, elapsed in begun)
     elapsed = max(elapsed for _, elapsed in begun)
-    return elapsed / sum(it.now for it, _ in begun) * sum(it.left for it in engines)
+    return elapsed / sum(engine.now for engine, _ in begun) * sum(engine.left for engine in engines)

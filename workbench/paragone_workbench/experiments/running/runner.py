@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from paragone import InputError, LoadedModel, ParagoneError, WeightsFile
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
+from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
 from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
-from paragone_workbench.experiments.running.seeds import seed_option
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate

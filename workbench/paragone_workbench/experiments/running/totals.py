@@ -79,12 +79,11 @@ class EngineTotals:
         self.runs += 1
         self.failed += run.result.state == "failed"
         self.asserted += len(run.checks)
-        self.passed += sum(it.passed is True for it in run.checks)
-        self.undecided += sum(it.passed is None for it in run.checks)
-        not_passed = any(it.passed is False for it in run.checks)
+        self.passed += sum(check.passed is True for check in run.checks)
+        self.undecided += sum(check.passed is None for check in run.checks)
+        not_passed = any(check.passed is False for check in run.checks)
         self.not_passed += not_passed
-        undecided = any(it.passed is None for it in run.checks)
-        self.errors += run.result.state == "failed" or (undecided and not not_passed)
+        self.errors += run.result.state == "failed" or (run.is_undecided and not not_passed)
         self.seconds += run.seconds
         metrics = run.result.metrics
         if metrics is not None and run.result.state == "done":

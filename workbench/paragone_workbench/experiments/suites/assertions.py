@@ -149,24 +149,24 @@ async def _result(
         if verdict.score is not None and not 0 <= verdict.score <= 1:
             raise ValueError(f"its score {verdict.score} is not from 0 to 1")
     except ParagoneError as error:
-        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(str(error)))
+        reason = str(error)
     except PLUGIN_ERRORS as error:
         reason = f"It gave no verdict within {CHECK_S:g} seconds." if limit.expired() else _unexpected(error)
-        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        # nobody cancelled the check: the assertion raised it itself
-        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(_unexpected(error)))
-    score = verdict.score
-    return AssertionResult(
-        index=index,
-        type=title,
-        passed=verdict.passed != spec.negated,
-        reason=_shortened(verdict.reason),
-        score=1 - score if spec.negated and score is not None else score,
-    )
+        reason = _unexpected(error)  # nobody cancelled the check: the assertion raised it itself
+    else:
+        score = verdict.score
+        return AssertionResult(
+            index=index,
+            type=title,
+            passed=verdict.passed != spec.negated,
+            reason=_shortened(verdict.reason),
+            score=1 - score if spec.negated and score is not None else score,
+        )
+    return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
 
 
 def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:

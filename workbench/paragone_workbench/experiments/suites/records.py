@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from paragone import InputError, Json, Message, ParagoneError, Role
 from paragone_workbench.engines.definitions import suggest
@@ -14,6 +14,8 @@ from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProb
 from paragone_workbench.experiments.suites.variables import fill
 
 __all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "parse_json"]
+
+T = TypeVar("T")
 
 KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
 """What a record may have."""
@@ -60,7 +62,7 @@ class RecordReader:
         for key in self._values:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
-        variables = self._variables()
+        variables = self._value("variables", dict, "an object with a value for each name") or {}
         messages = self._messages()
         expected = self._expected()
         tags = self._tags()
@@ -88,13 +90,16 @@ class RecordReader:
     def _wrong(self, sentence: str) -> None:
         self.problems.append(SuiteProblem(line=self._line, sentence=sentence))
 
-    def _text(self, key: str) -> str | None:
-        """Return a text; None if there is none, or a problem."""
+    def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
+        """Return a value of this type; None if there is none, or a problem. `wanted` says what it must be."""
         value = self._values.get(key)
-        if value is None or isinstance(value, str):
+        if value is None or isinstance(value, kind):
             return value
-        self._wrong(f"{key!r} must be text.")
+        self._wrong(f"{key!r} must be {wanted}.")
         return None
+
+    def _text(self, key: str) -> str | None:
+        return self._value(key, str, "text")
 
     def _messages(self) -> tuple[Message, ...]:
         """Return the messages with their system message; variables are not filled in yet."""
@@ -146,34 +151,22 @@ class RecordReader:
         return self._text("expected")
 
     def _tags(self) -> tuple[str, ...]:
-        value = self._values.get("tags")
-        if value is None:
-            return ()
-        if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
-            return tuple(value)
+        tags = self._value("tags", list, "a list of texts") or []
+        if all(isinstance(tag, str) for tag in tags):
+            return tuple(tags)
         self._wrong("'tags' must be a list of texts.")
         return ()
-
-    def _variables(self) -> Mapping[str, Json]:
-        value = self._values.get("variables")
-        if value is None or isinstance(value, Mapping):
-            return value or {}
-        self._wrong("'variables' must be an object with a value for each name.")
-        return {}
 
     def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
         """Return the checked assertions: its own, then those of the file, else `equals` if an answer is expected."""
         own: list[AssertionSpec] = []
-        given = self._values.get("assertions")
-        if given is not None and not isinstance(given, list):
-            self._wrong("'assertions' must be a list.")
-        for item in given if isinstance(given, list) else ():
+        for item in self._value("assertions", list, "a list") or ():
             try:
                 own.append(assertion_spec(item))
             except InputError as error:
                 self._wrong(str(error))
         specs = (*own, *self._defaults.assertions)
-        if not specs and not given and expected is not None:
+        if not specs and not self._values.get("assertions") and expected is not None:
             specs = (AssertionSpec(type="equals"),)
         for spec in specs:
             try:

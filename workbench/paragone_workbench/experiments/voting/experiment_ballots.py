@@ -84,7 +84,7 @@ class ExperimentBallots:
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair in self._pairs if pair.prompts]:
             fewest = min(pair.votes for pair in left)
-            pair = self._chance.choice([it for it in left if it.votes == fewest])
+            pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
             ballot = self._ballot(pair, pair.prompts.pop())
             first, second = (run.text.strip() for run in ballot.answers)
             if first != second:

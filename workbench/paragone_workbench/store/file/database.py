@@ -13,7 +13,7 @@ from paragone import InputError
 from paragone_workbench.store.errors import store_error
 from paragone_workbench.store.file.older import FIRST, migrate_older
 
-__all__ = ["SCHEMA", "Database", "Row"]
+__all__ = ["SCHEMA", "Database", "Row", "clean"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -99,6 +99,11 @@ class Database:
             raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
             raise store_error(self.path, error) from error
+
+
+def clean(text: str) -> str:
+    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain them, UTF-8 cannot."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _connect(path: Path, schema: Path) -> sqlite3.Connection:

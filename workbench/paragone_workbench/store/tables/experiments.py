@@ -10,16 +10,15 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
-from paragone_workbench.store.file.database import Database, Row
+from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.file.owners import Owner
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of, save_run
-from paragone_workbench.store.tables.surrogates import clean
 from paragone_workbench.visible_text import visible
 
 __all__ = ["Experiments"]
 
 _EXPERIMENT = """
-    SELECT number, id, name, fingerprint, schedule, repetitions, engines, machine, prompts, created,
+    SELECT number, id, name, fingerprint, schedule, repetitions, prompts, created, engines, machine,
       (SELECT count(*) FROM cell JOIN run ON run.id = run_id
         WHERE experiment_id = experiment.id AND state = 'done'),
       (SELECT count(*) FROM cell JOIN run ON run.id = run_id
@@ -55,7 +54,7 @@ class Experiments:
                 experiment.fingerprint,
                 experiment.schedule,
                 experiment.repetitions,
-                json.dumps([to_json(without_passwords(it)) for it in experiment.engines]),
+                json.dumps([to_json(without_passwords(engine)) for engine in experiment.engines]),
                 json.dumps(experiment.machine),
                 experiment.prompts,
                 experiment.created,
@@ -140,12 +139,11 @@ class Experiments:
 
         Writing the same run again changes nothing.
         """
-        place = (key.prompt_index, key.engine_index, key.repetition)
         with self._database.transaction():
             for cell, run_id in self._database.rows(
                 f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
                 number,
-                *place,
+                *key,
             ):
                 if run_id == result.id:
                     known: int = cell
@@ -155,7 +153,7 @@ class Experiments:
             return self._database.run(
                 f"INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions) VALUES ({_ID}, ?, ?, ?, ?, ?)",  # noqa: S608 (the names of columns)
                 number,
-                *place,
+                *key,
                 result.id,
                 json.dumps(assertions),
             )
@@ -180,18 +178,14 @@ class Experiments:
             first,
             last,
         )
-        return {
-            RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition): state
-            for prompt, engine, repetition, state in rows
-        }
+        return {RunKey(*key): state for *key, state in rows}
 
     def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
         """Yield the saved runs in the order of their keys, those after `after` only; -1: without a limit."""
-        start = (-1, -1, -1) if after is None else (after.prompt_index, after.engine_index, after.repetition)
         for row in self._database.stream(
             f"{_CELL} WHERE experiment_id = {_ID} AND ({_KEY}) > (?, ?, ?) ORDER BY {_KEY} LIMIT ?",
             number,
-            *start,
+            *(after or (-1, -1, -1)),
             limit,
         ):
             yield _run(row)
@@ -207,26 +201,26 @@ class Experiments:
 def _experiment(row: Row) -> Experiment:
     (
         number,
-        experiment_id,
+        ident,
         name,
         fingerprint,
         schedule,
         repetitions,
-        engines,
-        machine,
         prompts,
         created,
-        *counts,
+        engines,
+        machine,
+        done,
+        failed,
     ) = row
-    done, failed = counts
     return Experiment(
-        id=experiment_id,
+        id=ident,
         number=number,
         name=name,
         fingerprint=fingerprint,
         schedule=schedule,
         repetitions=repetitions,
-        engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
+        engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
         machine=json.loads(machine),
         prompts=prompts,
         created=created,
@@ -238,7 +232,7 @@ def _experiment(row: Row) -> Experiment:
 def _run(row: Row) -> ExperimentRun:
     number, prompt, engine, repetition, assertions, *columns = row
     return ExperimentRun(
-        key=RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition),
+        key=RunKey(prompt, engine, repetition),
         number=number,
         result=result_of(tuple(columns)),
         assertions=tuple(json.loads(assertions)),

@@ -24,7 +24,7 @@ class Measurements:
             "INSERT INTO measurement (id, kind, engines, data, created) VALUES (?, ?, ?, ?, ?)",
             measurement.id,
             measurement.kind,
-            json.dumps([to_json(without_passwords(it)) for it in measurement.engines]),
+            json.dumps([to_json(without_passwords(engine)) for engine in measurement.engines]),
             json.dumps(measurement.data),
             measurement.created,
         )
@@ -39,7 +39,7 @@ class Measurements:
             Measurement(
                 id=measurement_id,
                 kind=its_kind,
-                engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
+                engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
                 data=json.loads(data),
                 created=created,
             )

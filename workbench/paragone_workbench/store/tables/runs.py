@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import strip_password, without_passwords
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.tables.surrogates import clean
+from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.tables.tokens import pack, unpack
 
 if TYPE_CHECKING:

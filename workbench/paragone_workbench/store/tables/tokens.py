@@ -41,5 +41,5 @@ def unpack(data: bytes) -> tuple[Token, ...]:
 
 
 def _row(token: Token) -> tuple[object, ...]:
-    top = [(it.text, it.id, it.logprob) for it in token.top]
+    top = [(other.text, other.id, other.logprob) for other in token.top]
     return token.text, token.channel, token.id, token.logprob, token.n_bytes, token.time, top
