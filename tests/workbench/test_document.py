@@ -21,7 +21,15 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import SavedVote, Store
 
 PROMPTS = [
-    (index, {"messages": [to_json(Message(role="user", text=f"Colour {index}?"))], "tags": ["colour"]})
+    (
+        index,
+        {
+            "index": index,
+            "line": index + 1,
+            "messages": [to_json(Message(role="user", text=f"Colour {index}?"))],
+            "tags": ["colour"],
+        },
+    )
     for index in (0, 2, 5)
 ]
 
@@ -171,7 +179,8 @@ def altered(data, where, value):
         (["name"], DELETE, "The document has no 'name'"),
         (["prompts"], DELETE, "It has no list 'prompts'"),
         (["prompts", 1], 3, "Prompt 1 is not an object"),
-        (["prompts", 1, "index"], "x", "Prompt 1 has no 'index'"),
+        (["prompts", 1, "index"], DELETE, "Prompt 1 has no 'index'"),
+        (["prompts", 1, "index"], "x", "Prompt 1 cannot be read: expected int, not str"),
         (["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
         (["prompts", 1, "messages", 0, "role"], "king", "Prompt 1 cannot be read"),
         (["prompts", 0], DELETE, "Run 0 names prompt 0, which is missing"),

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import Json
+from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
+from paragone_workbench.runs.figures import figures_json
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["Experiment", "ExperimentRun", "Measurement", "MeasurementKind", "RunKey", "SavedVote"]
+__all__ = [
+    "AssertionResult",
+    "Experiment",
+    "ExperimentRun",
+    "Measurement",
+    "MeasurementKind",
+    "RunKey",
+    "SavedVote",
+]
 
 MeasurementKind: TypeAlias = Literal["fidelity", "bench"]
 
@@ -58,6 +69,28 @@ class RunKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionResult:
+    """What an assertion of a prompt found in an answer.
+
+    Attributes:
+        index: Its place in `SuitePrompt.assertions`, from 0.
+        type: The name of the assertion; with `not ` before it if it is negated.
+        passed: Whether it passed; None if no verdict could be given.
+        reason: One sentence that says what was found, or why no verdict could be given.
+        score: How well the assertion holds, or does not hold if it is negated, from 0 to 1; None if it only
+            passes or fails.
+        judges: What identifies the engines that were asked: their definitions, versions and weights; empty without.
+    """
+
+    index: int
+    type: str
+    passed: bool | None
+    reason: str
+    score: float | None = None
+    judges: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: `checks` is kept
 class ExperimentRun:
     """A run of an experiment."""
 
@@ -66,7 +99,58 @@ class ExperimentRun:
     """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
     result: RunResult
     assertions: tuple[Json, ...] = ()
-    """The results of the assertions."""
+    """The results of the assertions, as they were saved."""
+
+    @functools.cached_property
+    def checks(self) -> tuple[AssertionResult, ...]:
+        """The results of the assertions. Raises TypeError or ValueError if they were saved in another form."""
+        return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether all assertions passed; None if there are none, or if one gave no verdict."""
+        return all(check.passed for check in self.checks) if self.checks and not self.is_undecided else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether an assertion gave no verdict, whatever the others found."""
+        return any(check.passed is None for check in self.checks)
+
+    def reasons(self, *, passed: bool | None) -> list[str]:
+        """Return the assertions with this result, each with its reason; None: those that gave no verdict."""
+        return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the run did not fail and all assertions passed."""
+        return self.result.state == "done" and all(check.passed is True for check in self.checks)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from when the run was handed to its engine until it ended."""
+        return max(0.0, (self.result.ended or 0.0) - self.result.started)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the run as `paragone suite run --json` prints it."""
+        result = self.result
+        return {
+            "prompt_index": self.key.prompt_index,
+            "engine": result.definition.name,
+            "repetition": self.key.repetition,
+            "text": result.text,
+            "error": result.message if result.error else None,
+            "assertions": [
+                {
+                    "type": check.type,
+                    "passed": check.passed,
+                    "reason": check.reason,
+                    "score": check.score,
+                    "judges": check.judges or None,
+                }
+                for check in self.checks
+            ],
+            **figures_json(result.metrics),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

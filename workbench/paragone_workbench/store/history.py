@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.recording.changes import Changes
-from paragone_workbench.store.records import Hit, SavedConversation, Summary
+from paragone_workbench.store.records import SavedConversation, Summary
 
 if TYPE_CHECKING:  # imported late to keep the start fast
     from concurrent.futures import Future
@@ -67,24 +66,9 @@ class History:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
         return await self.call(lambda store: store.conversations(limit, before))
 
-    async def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers that contain all words of `text`, newest first."""
-        return await self.call(lambda store: store.search(text, limit))
-
     async def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
         return await self.call(lambda store: store.load(number))
-
-    async def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with its lanes, prompts and runs."""
-        await self.call(lambda store: store.delete_conversation(number))
-
-    async def save(self, changes: Changes) -> dict[str, int]:
-        """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
-
-        Raises ConversationDeleted if another instance of the program deleted the conversation.
-        """
-        return await self.call(lambda store: store.save(changes))
 
     async def close(self) -> None:
         """Close the file. Runs that have not ended are marked as interrupted.

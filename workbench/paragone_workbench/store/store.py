@@ -45,8 +45,7 @@ class Store:
         version of the program wrote the file, and ParagoneError if it cannot be used.
         """
         from paragone_workbench.store.file.database import Database
-        from paragone_workbench.store.file.interruption import interrupt_dead
-        from paragone_workbench.store.file.owners import Owner, exclusive
+        from paragone_workbench.store.file.owners import Owner, exclusive, interrupt_dead
 
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
@@ -98,7 +97,7 @@ class Store:
 
         Raises no StoreError, and may be called twice.
         """
-        from paragone_workbench.store.file.interruption import interrupt
+        from paragone_workbench.store.file.owners import interrupt
 
         if self._closed:
             return

@@ -10,8 +10,9 @@ from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.compare.parity.words import enumeration, quoted
 from paragone_workbench.experiments.differences.comparable import engine_name, numbered_prompts
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, RunKey, Store
+from paragone_workbench.store import Experiment, Store
 
 __all__ = ["different_conditions"]
 
@@ -57,25 +58,17 @@ def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict
     """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
     numbers: dict[str, int] = {}
     indices = [
-        {
-            number: index
-            for index, number in numbered_prompts(
-                store.experiments.prompts(experiment.number), numbers
-            ).items()
-        }
-        for experiment in experiments
+        {number: index for index, number in numbered_prompts(prompts, numbers).items()}
+        for prompts in (saved_prompts(store, experiment.number) for experiment in experiments)
     ]
     common = set.intersection(*map(set, indices))
     found: dict[str, dict[str, RunResult]] = {}
     for experiment, by_number in zip(experiments, indices, strict=True):
         first = found.setdefault(f"e{experiment.number}", {})
         if common:
-            start = RunKey(prompt_index=by_number[min(common)], engine_index=-1, repetition=-1)
-            most = len(experiment.engines) * experiment.repetitions
-            for run in store.experiments.runs(experiment.number, after=start, limit=most):
-                if run.key.prompt_index == start.prompt_index:
-                    name = engine_name(experiment, run.result.definition.name, several=True)
-                    first.setdefault(name, run.result)
+            for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
+                name = engine_name(experiment, run.result.definition.name, several=True)
+                first.setdefault(name, run.result)
     return found
 
 
@@ -111,13 +104,10 @@ def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
 
 def _systems(store: Store, experiment: Experiment) -> set[str]:
     """Return the system prompts of an experiment; an empty one for prompts without."""
-    found: set[str] = set()
-    for _, content in store.experiments.prompts(experiment.number):
-        messages = content.get("messages") if isinstance(content, Mapping) else None
-        first = messages[0] if isinstance(messages, list) and messages else None
-        is_system = isinstance(first, Mapping) and first.get("role") == "system"
-        found.add(str(first["text"]) if isinstance(first, Mapping) and is_system else "")
-    return found
+    return {
+        prompt.messages[0].text if prompt.messages[0].role == "system" else ""
+        for prompt in saved_prompts(store, experiment.number)
+    }
 
 
 def _shown(value: Json) -> str:

@@ -13,10 +13,10 @@ from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.running.saved_runs import experiment_runs
+from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import History
 
 __all__ = ["FORMAT", "document_of_conversation", "document_of_experiment"]
 
@@ -47,8 +47,19 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             for index, content in prompts
         ],
     }
-    runs = _experiment_runs(history, experiment, parts)
-    async for piece in _pieces(history, head, runs, parts, {"votes": [to_json(vote) for vote in votes]}):
+
+    async def runs() -> AsyncIterator[dict[str, Json]]:
+        async for run in saved_runs(history, experiment):
+            yield {
+                "id": f"e{experiment_id}/{run.number}",
+                "prompt": run.key.prompt_index,
+                "engine": run.key.engine_index,
+                "repetition": run.key.repetition,
+                **parts.run(run.result),
+                "assertions": list(run.assertions),
+            }
+
+    async for piece in _pieces(history, head, runs(), parts, {"votes": [to_json(vote) for vote in votes]}):
         yield piece
 
 
@@ -146,20 +157,6 @@ async def _pieces(
     for name, value in {"manifests": manifests, **tail}.items():
         yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {_dump(value)}"
     yield "\n}\n"
-
-
-async def _experiment_runs(
-    history: History, experiment: Experiment, parts: _Parts
-) -> AsyncIterator[dict[str, Json]]:
-    async for run in experiment_runs(history, experiment):
-        yield {
-            "id": f"e{experiment.number}/{run.number}",
-            "prompt": run.key.prompt_index,
-            "engine": run.key.engine_index,
-            "repetition": run.key.repetition,
-            **parts.run(run.result),
-            "assertions": list(run.assertions),
-        }
 
 
 def _dump(value: Json) -> str:

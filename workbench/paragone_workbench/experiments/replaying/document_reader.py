@@ -15,7 +15,7 @@ from paragone.wire import Value, from_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
-from paragone_workbench.experiments.replaying.recorded import RecordedRun, messages_of_prompt
+from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
@@ -34,6 +34,14 @@ class _Head:
     name: str
     created: float
     """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ListedPrompt:
+    """A prompt of an experiment."""
+
+    index: int
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +153,10 @@ class _DocumentReader:
     def _prompts(self) -> dict[int, tuple[Message, ...]]:
         prompts: dict[int, tuple[Message, ...]] = {}
         for number, data in self._list("prompts"):
-            index = self._mapping(data, f"Prompt {number}").get("index")
-            if type(index) is not int:
-                self._wrong(f"Prompt {number} has no 'index'")
-            try:
-                prompts[index] = messages_of_prompt(data)
-            except (TypeError, ValueError) as error:
-                self._wrong(f"Prompt {number} cannot be read: {error}")
+            prompt = self._value(_ListedPrompt, data, f"Prompt {number}")
+            if not prompt.messages:
+                self._wrong(f"Prompt {number} cannot be read: it has no messages")
+            prompts[prompt.index] = prompt.messages
         return prompts
 
     def _tree(self) -> list[Prompt]:

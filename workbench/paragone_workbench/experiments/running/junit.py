@@ -15,11 +15,11 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from paragone.wording import shortened
 from paragone_workbench.experiments.output_file import replacing
-from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.running.totals import EngineTotals
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.suites.suite import SuitePrompt
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import Experiment, ExperimentRun, History
 
 __all__ = ["write_junit"]
 
@@ -73,7 +73,7 @@ async def _write_engine(
     file.write("</testsuite>\n")
 
 
-def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
+def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:
     title = " ".join(prompt.text.split())
     title = shortened(title, _TITLE)
     name = f"{run.key.prompt_index}: {title}"

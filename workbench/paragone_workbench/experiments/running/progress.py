@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from paragone import ParagoneError
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
-from paragone_workbench.experiments.suites.assertions import AssertionResult
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.scheduling.scheduler import Scheduler
+from paragone_workbench.store.experiment_records import AssertionResult
 
 __all__ = ["EngineProgress", "SuiteObserver", "seconds_left"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paragone import Json
-from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.experiments.running.saved_runs import saved_runs
+from paragone_workbench.store import Experiment, ExperimentRun, History
 
 __all__ = ["EngineTotals", "SpeedTotals", "engine_totals"]
 
@@ -74,7 +74,7 @@ class EngineTotals:
     decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
     """Decode rates, in tokens per second."""
 
-    def add(self, run: SavedRun) -> None:
+    def add(self, run: ExperimentRun) -> None:
         """Count a run."""
         self.runs += 1
         self.failed += run.result.state == "failed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Pacing", "PacedText"]
 
@@ -11,17 +11,13 @@ UNKNOWN_PACE = 100.0
 """Characters per second for the rest of the answers, if one has ended before any text was shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PacedText:
-    """How far an answer has come.
-
-    Attributes:
-        produced: Number of characters that could be shown.
-        ended: Whether it is complete.
-    """
+class PacedText(NamedTuple):
+    """How far an answer has come."""
 
     produced: int
+    """Number of characters that could be shown."""
     ended: bool
+    """Whether it is complete."""
 
 
 class Pacing:

@@ -188,7 +188,7 @@ class SaveQueue:
         unsaved.is_being_saved = True
         changes = unsaved.take()
         try:
-            numbers = await history.save(changes)
+            numbers = await history.call(lambda store: store.save(changes))
         except StoreError as error:
             unsaved.put_back(changes)
             self._failed(unsaved, error)

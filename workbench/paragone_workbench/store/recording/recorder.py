@@ -104,7 +104,7 @@ class Recorder(SaveQueue, RunObserver):
         """
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
-        await self.history.delete_conversation(number)
+        await self.history.call(lambda store: store.delete_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for unsaved in self.find(number):

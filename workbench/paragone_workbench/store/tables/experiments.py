@@ -182,20 +182,30 @@ class Experiments:
 
     def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
         """Yield the saved runs in the order of their keys, those after `after` only; -1: without a limit."""
-        for row in self._database.stream(
-            f"{_CELL} WHERE experiment_id = {_ID} AND ({_KEY}) > (?, ?, ?) ORDER BY {_KEY} LIMIT ?",
-            number,
-            *(after or (-1, -1, -1)),
-            limit,
-        ):
-            yield _run(row)
+        return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
+
+    def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[ExperimentRun]:
+        """Yield the saved runs of one prompt in the order of their keys."""
+        return self._runs("prompt_index = ?", number, prompt_index)
 
     def run(self, number: int, run: int) -> ExperimentRun:
         """Return one run by its number. Raises InputError if it does not exist."""
-        rows = self._database.rows(f"{_CELL} WHERE experiment_id = {_ID} AND cell.number = ?", number, run)
-        if not rows:
-            raise InputError(f"Experiment e{number} has no run e{number}/{run}.")
-        return _run(rows[0])
+        for found in self._runs("cell.number = ?", number, run):
+            return found
+        raise InputError(f"Experiment e{number} has no run e{number}/{run}.")
+
+    def _runs(self, which: str, number: int, *values: object, limit: int = -1) -> Iterator[ExperimentRun]:
+        """Yield the saved runs of an experiment that a condition holds for, in the order of their keys."""
+        sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {_KEY} LIMIT ?"
+        for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
+            sql, number, *values, limit
+        ):
+            yield ExperimentRun(
+                key=RunKey(prompt, engine, repetition),
+                number=cell,
+                result=result_of(tuple(columns)),
+                assertions=tuple(json.loads(assertions)),
+            )
 
 
 def _experiment(row: Row) -> Experiment:
@@ -226,14 +236,4 @@ def _experiment(row: Row) -> Experiment:
         created=created,
         done=done,
         failed=failed,
-    )
-
-
-def _run(row: Row) -> ExperimentRun:
-    number, prompt, engine, repetition, assertions, *columns = row
-    return ExperimentRun(
-        key=RunKey(prompt, engine, repetition),
-        number=number,
-        result=result_of(tuple(columns)),
-        assertions=tuple(json.loads(assertions)),
     )

@@ -21,7 +21,7 @@ from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import engine_view
 from paragone_workbench.experiments.report.public_text import date_text, public
-from paragone_workbench.experiments.report.subjects.experiment_prompts import ExperimentPrompts
+from paragone_workbench.experiments.report.subjects.experiment_prompts import prompt_view
 from paragone_workbench.experiments.report.subjects.selection import Selection
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
@@ -48,7 +48,7 @@ def experiment_report(
     selection = Selection()
     values = collect(_watched(rows, selection), names)
     comparison = compare_values(values)
-    prompts = ExperimentPrompts(store, experiment)
+    indices = [index for index, _ in store.experiments.prompts(experiment.number)]
     examples, conditions = _first_answers(store, experiment, find)
     sections = (
         Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
@@ -71,7 +71,7 @@ def experiment_report(
         ),
         sections=tuple(section for section in sections if section.charts or section.remarks),
         conditions=conditions,
-        prompts=lambda: prompts.views([prompts.indices[number] for number in selection.numbers]),
+        prompts=lambda: (prompt_view(store, experiment, indices[number]) for number in selection.numbers),
         left_out=(
             f"{selection.left_out:,} of {selection.count:,} prompts are not shown. Those with failures come first, "
             "then those whose answers differ most. The CSV and JSON files have all."

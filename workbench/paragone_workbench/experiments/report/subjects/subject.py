@@ -9,7 +9,7 @@ from paragone import InputError
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.report.parts.engines import distinct_names
-from paragone_workbench.experiments.report.subjects.experiment_prompts import ExperimentPrompts
+from paragone_workbench.experiments.report.subjects.experiment_prompts import experiment_rows
 from paragone_workbench.experiments.report.table import TableRow
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.store.experiment_records import Experiment
@@ -43,7 +43,7 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
 def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[TableRow]:
     """Yield all runs as rows of a table. The store must stay open meanwhile. Raises StoreError."""
     if isinstance(subject, Experiment):
-        return ExperimentPrompts(store, subject).rows()
+        return experiment_rows(store, subject)
     return conversation_rows(subject)
 
 
