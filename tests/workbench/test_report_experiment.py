@@ -92,13 +92,13 @@ def test_assertions_make_a_pass_rate(store):
     assert (score.place(0.5), rate.place(0.5)) == (50, 50)
     first, second = found.prompts()
     (check,) = first.rounds[0][1].checks
-    assert (check.name, check.result, check.reason) == (
+    assert (check.type, check.verdict, check.reason) == (
         "contains",
         "failed",
         "The answer does not contain 'red'.",
     )
     assert first.rounds[0][0].checks == ()
-    assert second.rounds[0][1].checks[0].result == "passed"
+    assert second.rounds[0][1].checks[0].verdict == "passed"
 
 
 def test_repetitions_are_rounds_of_which_the_first_are_shown(store):

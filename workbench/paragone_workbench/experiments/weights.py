@@ -62,22 +62,20 @@ async def digest_until(
 
 async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
     """Return a file with the digest that the history has; if it has none, with a computed one if it is asked for."""
-    size, modified = file.size, file.modified_ns
-    if file.sha256 is not None or size is None or modified is None:
+    if file.sha256 is not None or file.size is None or file.modified_ns is None:
         return file
-    digest = await history.call(lambda store: store.measurements.weights_digest(file.path, size, modified))
-    if digest is None and computed:
-        cancelled = threading.Event()
-        try:
-            digest = await asyncio.wrap_future(in_daemon_thread(lambda: _sha256(file, cancelled)))
-        finally:
-            cancelled.set()
-        if digest is not None:
-            new = digest
-            await history.call(
-                lambda store: store.measurements.save_weights_digest(file.path, size, modified, new)
-            )
-    return dataclasses.replace(file, sha256=digest)
+    digest = await history.call(lambda store: store.measurements.weights_digest(file))
+    if digest is not None or not computed:
+        return dataclasses.replace(file, sha256=digest)
+    cancelled = threading.Event()
+    try:
+        digest = await asyncio.wrap_future(in_daemon_thread(lambda: _sha256(file, cancelled)))
+    finally:
+        cancelled.set()
+    digested = dataclasses.replace(file, sha256=digest)
+    if digest is not None:
+        await history.call(lambda store: store.measurements.save_weights_digest(digested))
+    return digested
 
 
 def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:

@@ -70,7 +70,7 @@ class RunKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionResult:
-    """What an assertion of a prompt found in an answer.
+    """The result of one assertion of a prompt for an answer.
 
     Attributes:
         index: Its place in `SuitePrompt.assertions`, from 0.
@@ -88,6 +88,11 @@ class AssertionResult:
     reason: str
     score: float | None = None
     judges: str = ""
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "unknown"]:
+        """The result in a word."""
+        return "unknown" if self.passed is None else "passed" if self.passed else "failed"
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: `checks` is kept
@@ -176,7 +181,7 @@ class SavedVote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a command measured of engines."""
+    """A measurement of engines by a command."""
 
     kind: MeasurementKind
     engines: tuple[EngineDefinition, ...]
@@ -190,5 +195,5 @@ class Measurement:
 
     @property
     def measured(self) -> tuple[EngineDefinition, ...]:
-        """The engines that the figures are of: without the reference of a fidelity."""
+        """The engines that have figures: all but the reference of a fidelity."""
         return self.engines[1:] if self.kind == "fidelity" else self.engines

@@ -1,4 +1,4 @@
-"""How the history is asked again while its file is locked or the disk is full: the one policy for all who save."""
+"""The retry policy of everything that saves in the history, for a locked file or a full disk."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Store:
 
     @property
     def measurements(self) -> Measurements:
-        """What was measured of engines, and the digests of their weights."""
+        """The measurements of engines, and the digests of weights."""
         from paragone_workbench.store.tables.measurements import Measurements
 
         return Measurements(self._database)

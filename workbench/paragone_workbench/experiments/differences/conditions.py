@@ -1,4 +1,4 @@
-"""What was not the same in the experiments of a comparison: settings in force, models, builds, system prompts, machines."""
+"""Differences between the conditions of experiments: settings in force, models, builds, system prompts, machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from paragone_workbench.store import Experiment, Store
 __all__ = ["different_conditions"]
 
 _NOT_SET = {"seed", "cached tokens"}
-"""What differs from run to run, whatever the settings are."""
+"""Findings that differ from run to run, with any settings."""
 
 _MACHINE = ("cpu", "cores", "gpus")
 
@@ -73,7 +73,7 @@ def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict
 
 
 def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Yield what belongs to experiments as a whole."""
+    """Yield the differences between experiments as a whole."""
     by_id = {f"e{experiment.number}": experiment for experiment in experiments}
     systems = {ident: _systems(store, experiment) for ident, experiment in by_id.items()}
     if _differ({ident: list(texts) for ident, texts in systems.items()}):

@@ -13,7 +13,7 @@ _LONGEST = 3.0
 """Longest mean stretch of runs of one engine. If each prompt begins with another of two engines, it is 2."""
 
 _FEWEST = 20
-"""Number of runs below which nothing can be told."""
+"""Fewest runs in which a trend is looked for."""
 
 _LEVEL = 0.001
 """The p-value of Spearman's rank correlation with time below which there is a trend."""

@@ -96,7 +96,7 @@ class SuiteComparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is left out of the figures, in sentences."""
+        """Sentences about the values that the figures leave out."""
         failed = [
             f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. They are left out of all figures."
             for engine in self.engines

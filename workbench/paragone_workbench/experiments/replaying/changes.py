@@ -1,4 +1,4 @@
-"""What has changed between a recorded run and its repetition."""
+"""The differences between a recorded run and its repetition."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class Change:
     before: str
     now: str
     effect: str = ""
-    """What it does to answers, as a sentence; empty if that is not known."""
+    """The effect on answers, as a sentence; empty if the effect is unknown."""
 
     @property
     def may_change_answers(self) -> bool:
-        """Whether other answers can come of it."""
+        """Whether the change can lead to other answers."""
         return self.effect not in (_SPEED, _PLACE) and self.what not in _HARMLESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsVerdict:
-    """Whether the weights are those of the recorded run."""
+    """Whether the weights are the same as those of the recorded run."""
 
     same: bool | None = None
     """None if it is not known."""
     by: Literal["sha256", "modified", "size"] | None = None
-    """What was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
+    """The property that was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
 
 
 def compare_weights(

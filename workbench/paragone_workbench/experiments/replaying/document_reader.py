@@ -56,7 +56,7 @@ class _TreePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunPlace:
-    """What a run refers to, by index."""
+    """A run, with the indices of the parts of the document that it refers to."""
 
     id: str
     prompt: int

@@ -73,7 +73,7 @@ class ReplayedRun:
 
 @dataclass(slots=True, kw_only=True)
 class EngineReport:
-    """What was found out about one engine."""
+    """The findings about one engine."""
 
     engine: str
     model: str

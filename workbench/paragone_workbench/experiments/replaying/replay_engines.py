@@ -32,7 +32,7 @@ __all__ = ["ReplayChoices", "ReplayEngine", "engines_to_replay"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayChoices:
-    """What the user chose for a replay."""
+    """The user's choices for a replay."""
 
     settings: Sequence[str] = ()
     """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace the recorded ones."""

@@ -1,4 +1,4 @@
-"""What a replay found: as JSON, and as sentences."""
+"""The results of a replay, as JSON and as sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report shows, whatever its format. All texts are safe to show, and without the user's secrets."""
+"""The content of a report in any format. All texts are safe to show, and without the user's secrets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paragone import Message
+from paragone_workbench.store.experiment_records import AssertionResult
 
 __all__ = [
     "AnswerView",
     "Chart",
-    "Check",
     "Conditions",
     "EngineView",
     "Fact",
@@ -123,15 +123,6 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of an assertion."""
-
-    name: str
-    result: Literal["passed", "failed", "unknown"]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerView:
     """An answer of one engine.
 
@@ -154,7 +145,7 @@ class AnswerView:
     compared: str = ""
     figures: str = ""
     remarks: tuple[Remark, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[AssertionResult, ...] = ()
     settings: tuple[Fact, ...] = ()
 
     @property

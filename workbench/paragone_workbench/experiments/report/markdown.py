@@ -1,4 +1,4 @@
-"""The Markdown format, as GitHub shows it. What users and models said is in fences that it cannot end."""
+"""The Markdown format, as GitHub shows it. Texts of users and models are in fences that these texts cannot end."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _answer(answer: AnswerView) -> str:
     parts.append(_fenced(answer.text))
     lines = [
         *map(_remark, answer.remarks),
-        *(f"**{check.result}** {_inline(check.name)}: {_inline(check.reason)}" for check in answer.checks),
+        *(f"**{check.verdict}** {_inline(check.type)}: {_inline(check.reason)}" for check in answer.checks),
         *map(_inline, filter(None, (answer.left_out, answer.compared, answer.figures))),
     ]
     if answer.settings:

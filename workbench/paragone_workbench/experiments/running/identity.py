@@ -1,4 +1,4 @@
-"""What identifies the model behind an engine, as far as its engine tells: the same in all runs of an experiment."""
+"""The identity of the model behind an engine, as far as the engine reports it: the same in all runs of an experiment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWN = ("program", "version", "commit", "server", "quantization")
 
 
 def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity:
-    """Return what identifies an open model. `weights` are its files, with the digests that are known."""
+    """Return the identity of an open model. `weights` are its files, with the digests that are known."""
     known: dict[str, str | None] = {
         "architecture": loaded.architecture,
         "quantization": loaded.quantization,
@@ -51,7 +51,7 @@ def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity
 
 
 def changes(before: Identity, now: Identity) -> list[str]:
-    """Return how two identities differ in what both tell, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
+    """Return how two identities differ in the properties that both have, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
     both = before.keys() & now.keys()
     digested = {name.removeprefix("digest of ") for name in both if name.startswith("digest of ")}
     found = []

@@ -56,7 +56,7 @@ class Judging:
     failure: ParagoneError | None = None
     """Why it ended early: the history could not be read or written."""
     _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """What identifies the judges whose results are saved, by their names."""
+    """The identities of the judges whose results are saved, by their names."""
     _panel: _Panel | None = None
     _stopped: bool = False
 
@@ -214,7 +214,7 @@ class _OneAnswer:
         self.unanswered = False
         """Whether a judge could not be asked: it was given up, or the work was stopped."""
         self.identities: dict[str, str] = {}
-        """What identifies the judges that were asked, by name."""
+        """The identities of the judges that were asked, by name."""
         self.runs: list[RunResult] = []
         """The runs of the judges."""
         self._panel = panel

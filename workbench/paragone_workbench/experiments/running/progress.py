@@ -17,7 +17,7 @@ __all__ = ["EngineProgress", "SuiteObserver", "seconds_left"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:
-    """How far an engine is. What earlier commands finished counts too."""
+    """The progress of an engine. Runs that earlier commands finished count too."""
 
     name: str
     total: int = 0
@@ -72,7 +72,7 @@ class EngineProgress:
 
 
 class SuiteObserver:
-    """Is told what a suite does, on the event loop. Override the methods of interest."""
+    """Gets the events of a suite, on the event loop. Override the methods of interest."""
 
     def scheduled(self, scheduler: Scheduler) -> None:
         """The order of the runs is decided."""

@@ -1,4 +1,4 @@
-"""What `paragone suite run` is asked for, and the experiment in the history that it belongs to."""
+"""The request of `paragone suite run`, and the experiment in the history that the request belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a suite: prompts × engines × repetitions. What has finished is in the history at once."""
+"""Runs a suite: prompts × engines × repetitions. Each finished run is saved in the history at once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SuiteRunner:
             self.observer,
         )
         self._identities: dict[int, Identity] = {}
-        """What identifies the models that have answered, by the index of the engine."""
+        """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights that answered, by path."""
         self._stopped = asyncio.Event()
@@ -85,7 +85,7 @@ class SuiteRunner:
             self.failure = error
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no more. What has finished is kept."""
+        """Stop the runs in progress, and start no more. Finished runs are kept."""
         self._stopped.set()
         stopping = [engine.stop() for engine in self._engines.values()]
         await asyncio.gather(self._pool.stop(), self._judging.stop(), *stopping)
@@ -96,7 +96,7 @@ class SuiteRunner:
         await self._pool.close()
 
     async def _count_finished(self) -> None:
-        """Count what earlier commands have finished."""
+        """Count the runs that earlier commands have finished."""
         request = self.request
         prompts = len(request.suite.prompts) if request.chosen is None else len(request.chosen)
         for progress in self.progress:

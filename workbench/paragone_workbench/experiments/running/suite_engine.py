@@ -69,7 +69,7 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def width(self) -> int:
-        """Number of runs that may be handed to it at once."""
+        """Number of runs that the engine takes at once."""
         return len(self._free)
 
     @property

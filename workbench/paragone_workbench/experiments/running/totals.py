@@ -1,4 +1,4 @@
-"""What came of the runs of an experiment, for each engine."""
+"""The totals of the runs of an experiment, for each engine."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class EngineTotals:
 async def engine_totals(
     history: History, experiment: Experiment, chosen: frozenset[int] | None = None
 ) -> Sequence[EngineTotals]:
-    """Return what came of the runs of the chosen prompts, in the order of the engines. Raises StoreError."""
+    """Return the totals of the runs of the chosen prompts, in the order of the engines. Raises StoreError."""
     prompts = experiment.prompts if chosen is None else len(chosen)
     totals = [
         EngineTotals(engine=engine.name, total=prompts * experiment.repetitions)

@@ -1,4 +1,4 @@
-"""Records of suite files: what one prompt's entry has, whatever the format, and the prompt made of it."""
+"""Records of suite files, which are entries of one prompt in any format, and the prompts made of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "
 T = TypeVar("T")
 
 KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
-"""What a record may have."""
+"""The keys of a record."""
 
 DEEPEST = 100
 """Levels of lists and objects that a record may have. Python's own limit depends on who calls."""
@@ -36,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDefaults:
-    """What applies to all prompts of a file."""
+    """The system prompt and the assertions that apply to all prompts of a file."""
 
     system: str = ""
     """The system prompt of prompts that have none."""

@@ -1,4 +1,4 @@
-"""How much of several answers may be shown, so that the speeds of the engines do not tell which is which."""
+"""Limits how much of several answers is shown, so that the speeds of the engines do not reveal the engines."""
 
 from __future__ import annotations
 

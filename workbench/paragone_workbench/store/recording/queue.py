@@ -124,7 +124,7 @@ class SaveQueue:
         return unsaved.problem
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss."""
         if self._closing.is_set():
             return
         self._closing.set()

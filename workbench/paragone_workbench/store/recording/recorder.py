@@ -42,7 +42,7 @@ class Recorder(SaveQueue, RunObserver):
         """The runs that have not ended, each with the changes of its conversation."""
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved.
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss.
 
         Call it when the program ends: of runs in progress, only the text so far is saved.
         """

@@ -33,7 +33,10 @@ def unpack(data: bytes) -> tuple[Token, ...]:
             logprob=logprob,
             n_bytes=n_bytes,
             time=time,
-            top=tuple(Alternative(text=other, id=other_id, logprob=its) for other, other_id, its in top),
+            top=tuple(
+                Alternative(text=other, id=other_id, logprob=other_logprob)
+                for other, other_id, other_logprob in top
+            ),
         )
         for line in zlib.decompress(data).splitlines()
         for text, channel, token_id, logprob, n_bytes, time, top in json.loads(line)

@@ -10,10 +10,11 @@ from paragone.options import value_text
 from paragone.wording import counted
 from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
-from paragone_workbench.experiments.report.content import AnswerView, Check, Fact, Remark, Segment
+from paragone_workbench.experiments.report.content import AnswerView, Fact, Remark, Segment
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
 __all__ = ["SHOWN", "NamedRun", "answers_side_by_side", "settings_in_force"]
@@ -28,7 +29,7 @@ NamedRun: TypeAlias = tuple[str, RunResult]
 def answers_side_by_side(
     answers: Sequence[NamedRun],
     *,
-    checks: Sequence[tuple[Check, ...]] | None = None,
+    checks: Sequence[tuple[AssertionResult, ...]] | None = None,
     remarks: Sequence[tuple[Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[AnswerView, ...]:

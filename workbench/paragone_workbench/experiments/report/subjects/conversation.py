@@ -95,15 +95,11 @@ def _lanes(saved: SavedConversation) -> list[_Lane]:
 
 def _last_begun(lane: _Lane) -> RunResult | None:
     """Return the newest run of the lane's present engine that began."""
-    present = lane.record.definition
-    return next(
-        (
-            result
-            for result in (run.result for run in reversed(lane.record.runs))
-            if result.loaded is not None and result.definition.has_model_of(present)
-        ),
-        None,
-    )
+    for run in reversed(lane.record.runs):
+        result = run.result
+        if result.loaded is not None and result.definition.has_model_of(lane.record.definition):
+            return result
+    return None
 
 
 def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ...]:

@@ -114,7 +114,7 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
 
 
 def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
-    """Yield what `describe_machine` told, as far as it is known."""
+    """Yield the known parts of a description by `describe_machine`."""
     memory, gpus = machine.get("memory"), machine.get("gpus")
     names = (
         [str(gpu.get("name")) for gpu in gpus if isinstance(gpu, Mapping)] if isinstance(gpus, list) else []

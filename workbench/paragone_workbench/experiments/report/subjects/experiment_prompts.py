@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from itertools import groupby
 
 from paragone import Message
-from paragone_workbench.experiments.report.content import Check, Fact, PromptView
+from paragone_workbench.experiments.report.content import Fact, PromptView
 from paragone_workbench.experiments.report.parts.answers import answers_side_by_side
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.table import TableRow
@@ -59,7 +60,7 @@ def prompt_view(store: Store, experiment: Experiment, index: int) -> PromptView:
         rounds=tuple(
             answers_side_by_side(
                 [(run.result.definition.name, run.result) for run in runs],
-                checks=[tuple(map(_check, run.checks)) for run in runs],
+                checks=[tuple(map(_public, run.checks)) for run in runs],
             )
             for _, runs in sorted(rounds.items())
         ),
@@ -69,9 +70,5 @@ def prompt_view(store: Store, experiment: Experiment, index: int) -> PromptView:
     )
 
 
-def _check(result: AssertionResult) -> Check:
-    return Check(
-        name=public(result.type),
-        result="unknown" if result.passed is None else "passed" if result.passed else "failed",
-        reason=public(result.reason),
-    )
+def _public(check: AssertionResult) -> AssertionResult:
+    return dataclasses.replace(check, type=public(check.type), reason=public(check.reason))

@@ -20,7 +20,7 @@ _WORDS = 2_000
 
 
 class _Interest(NamedTuple):
-    """What puts a prompt before others: the first field, then the second …"""
+    """The rank of a prompt: by the first field, then by the second …"""
 
     failures: float
     """Share of the runs that failed, or whose assertions do not hold."""

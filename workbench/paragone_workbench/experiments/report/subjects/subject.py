@@ -1,4 +1,4 @@
-"""What a report is about: an experiment or a conversation of the history, by its id. Its runs as rows of a table."""
+"""The subject of a report, which is an experiment or a conversation of the history, and its runs as rows of a table."""
 
 from __future__ import annotations
 
