@@ -17,14 +17,16 @@ from paragone_workbench.visible_text import visible
 
 __all__ = ["Experiments"]
 
-_EXPERIMENT = """
-    SELECT number, id, name, fingerprint, schedule, repetitions, prompts, created, engines, machine,
+_PLAIN = ("number", "id", "name", "fingerprint", "schedule", "repetitions", "prompts", "created")
+"""Columns that `Experiment` has under the same names."""
+_EXPERIMENT = f"""
+    SELECT {", ".join(_PLAIN)}, engines, machine,
       (SELECT count(*) FROM cell JOIN run ON run.id = run_id
         WHERE experiment_id = experiment.id AND state = 'done'),
       (SELECT count(*) FROM cell JOIN run ON run.id = run_id
         WHERE experiment_id = experiment.id AND state = 'failed')
     FROM experiment
-"""
+"""  # noqa: S608 (the names of columns)
 _SUGGESTED = 5
 """Number of experiments that the message about an unknown one lists."""
 
@@ -209,31 +211,11 @@ class Experiments:
 
 
 def _experiment(row: Row) -> Experiment:
-    (
-        number,
-        ident,
-        name,
-        fingerprint,
-        schedule,
-        repetitions,
-        prompts,
-        created,
-        engines,
-        machine,
-        done,
-        failed,
-    ) = row
+    *columns, engines, machine, done, failed = row
     return Experiment(
-        id=ident,
-        number=number,
-        name=name,
-        fingerprint=fingerprint,
-        schedule=schedule,
-        repetitions=repetitions,
+        **dict(zip(_PLAIN, columns, strict=True)),
         engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
         machine=json.loads(machine),
-        prompts=prompts,
-        created=created,
         done=done,
         failed=failed,
     )
