@@ -74,8 +74,7 @@ async def _write_engine(
 
 
 def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:
-    title = " ".join(prompt.text.split())
-    title = shortened(title, _TITLE)
+    title = shortened(" ".join(prompt.text.split()), _TITLE)
     name = f"{run.key.prompt_index}: {title}"
     if repetitions > 1:
         name += f" (repetition {run.key.repetition})"
