@@ -60,10 +60,13 @@ async def _measure(path: Path) -> list[Row]:
             lambda: saved.conversations(LIMIT), lambda: bare.execute(_LIST, (LIMIT,)).fetchall()
         )
 
+        async def found(text: str) -> tuple[object, ...]:
+            return await saved.call(lambda store: store.search(text, LIMIT))
+
         async def search(text: str, hits: int, query: Callable[[str], object]) -> _Times:
-            if len(await saved.search(text, LIMIT)) != hits:
+            if len(await found(text)) != hits:
                 raise RuntimeError(f"The search for {text!r} did not find {hits} messages.")
-            return await _times(lambda: saved.search(text, LIMIT), lambda: query(text))
+            return await _times(lambda: found(text), lambda: query(text))
 
         def indexed(text: str) -> None:
             for table in _TABLES:

@@ -11,7 +11,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import Changes, LaneRecord, LaneRow, Store, TurnRow
+from paragone_workbench.store import LaneRecord, Store
+from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
 
 __all__ = ["ABSENT_LETTERS", "COMMON_WORD", "MESSAGES", "RARE_WORD", "write"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from paragone import WeightsFile
 from paragone.wire import from_json
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Store
@@ -477,8 +478,7 @@ def test_two_real_models_one_at_a_time(prompts, smol, smaller_smollm2):
     assert again["runs"] == runs
     with closing(Store.open()) as store:
         for path in (spec.partition(":")[2], str(smaller_smollm2)):
-            status = Path(path).stat()
-            known = store.measurements.weights_digest(path, status.st_size, status.st_mtime_ns)
+            known = store.measurements.weights_digest(WeightsFile.of(path))
             assert known == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

@@ -12,15 +12,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import (
-    Changes,
-    LaneRecord,
-    LaneRow,
-    NewText,
-    SavedConversation,
-    Store,
-    TurnRow,
-)
+from paragone_workbench.store import LaneRecord, SavedConversation, Store
+from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})
 LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")

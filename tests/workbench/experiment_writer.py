@@ -62,7 +62,7 @@ async def save_experiment(
         created=1.0,
     )
     contents: list[tuple[int, Json]] = [
-        (index, {"line": index + 1, "messages": [to_json(Message(role="user", text=text))]})
+        (index, {"index": index, "line": index + 1, "messages": [to_json(Message(role="user", text=text))]})
         for index, text in enumerate(prompts)
     ]
     new = await history.call(lambda store: store.experiments.create(experiment, contents))

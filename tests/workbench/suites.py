@@ -13,10 +13,10 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
-from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec, Suite, SuitePrompt
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import Experiment, ExperimentRun, History
 
 
 def engine(model: str, name: str = "", **options) -> EngineDefinition:
@@ -72,10 +72,10 @@ class Suites:
         await runner.close()
         return scripted_backend.EVENTS[before:]
 
-    async def saved(self) -> list[SavedRun]:
+    async def saved(self) -> list[ExperimentRun]:
         return [it async for it in self._saved()]
 
-    def _saved(self) -> AsyncIterator[SavedRun]:
+    def _saved(self) -> AsyncIterator[ExperimentRun]:
         assert self.experiment is not None
         return saved_runs(self.history, self.experiment)
 

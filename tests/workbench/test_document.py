@@ -21,7 +21,15 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import SavedVote, Store
 
 PROMPTS = [
-    (index, {"messages": [to_json(Message(role="user", text=f"Colour {index}?"))], "tags": ["colour"]})
+    (
+        index,
+        {
+            "index": index,
+            "line": index + 1,
+            "messages": [to_json(Message(role="user", text=f"Colour {index}?"))],
+            "tags": ["colour"],
+        },
+    )
     for index in (0, 2, 5)
 ]
 
@@ -76,8 +84,12 @@ async def test_a_document_has_all_of_an_experiment(history, tmp_path):
     assert run["tokens"][0]["logprob"] == -0.5
     assert data["votes"][0]["choice"] == "0"
     recorded = await recorded_runs(history, f"e{new}")
-    for one, other in zip(recorded, read_document(path).runs, strict=True):
-        assert (one.id, one.engine, one.messages) == (other.id, other.engine, other.messages)
+    for one, other in zip(recorded, read_document(path), strict=True):
+        assert (one.id, one.result.definition, one.messages) == (
+            other.id,
+            other.result.definition,
+            other.messages,
+        )
         for name in ("text", "state", "finish", "settings", "metrics", "tokens", "manifest"):
             before, after = getattr(one.result, name), getattr(other.result, name)
             assert after == before, name
@@ -92,11 +104,11 @@ async def test_a_document_is_written_run_by_run(history):
 
 async def test_an_experiment_without_runs_and_a_conversation_without_answers(history, tmp_path):
     new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
-    assert read_document(await write_document(history, f"e{new}", tmp_path / "d.json")).runs == ()
+    assert read_document(await write_document(history, f"e{new}", tmp_path / "d.json")) == ()
     store = Store.open()
     writer = ConversationWriter(store, "hello")
     store.close()
-    assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")).runs == ()
+    assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")) == ()
 
 
 async def test_half_a_surrogate_pair_can_be_written(history, tmp_path):
@@ -118,7 +130,7 @@ async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history
     writer.answer(other, lane, "", state="failed", continues=one, error=ParagoneError("It broke."))
     store.close()
     path = await write_document(history, f"c{writer.number}", tmp_path / "d.json")
-    runs = read_document(path).runs
+    runs = read_document(path)
     texts = [[message.text for message in run.messages] for run in runs]
     assert texts == [
         ["Be brief.", "first"],
@@ -167,7 +179,8 @@ def altered(data, where, value):
         (["name"], DELETE, "The document has no 'name'"),
         (["prompts"], DELETE, "It has no list 'prompts'"),
         (["prompts", 1], 3, "Prompt 1 is not an object"),
-        (["prompts", 1, "index"], "x", "Prompt 1 has no 'index'"),
+        (["prompts", 1, "index"], DELETE, "Prompt 1 has no 'index'"),
+        (["prompts", 1, "index"], "x", "Prompt 1 cannot be read: expected int, not str"),
         (["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
         (["prompts", 1, "messages", 0, "role"], "king", "Prompt 1 cannot be read"),
         (["prompts", 0], DELETE, "Run 0 names prompt 0, which is missing"),
@@ -251,5 +264,5 @@ def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_
         document = read_document(path)
     except InputError:
         return
-    for run in document.runs:
+    for run in document:
         assert run.messages

@@ -14,11 +14,11 @@ from paragone.discovery import PluginProblem, discover_assertions
 from paragone_workbench.experiments.suites import assertions as module
 from paragone_workbench.experiments.suites.assertions import (
     AssertionCatalog,
-    AssertionResult,
     evaluate,
     load_assertions,
 )
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.store.experiment_records import AssertionResult
 
 
 class Critic:

@@ -364,7 +364,7 @@ async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(r
 
 def unsaved(recorded):
     """Return the conversations that the recorder still has in memory."""
-    return recorded.recorder._queue._unsaved
+    return recorded.recorder._unsaved
 
 
 async def test_a_conversation_that_was_left_while_the_file_is_locked_is_saved_later(recorded, history, until):
@@ -620,7 +620,7 @@ async def test_a_deletion_found_after_a_lock_is_reported(recorded, history, unti
 async def test_a_failing_callback_does_not_end_saving(history, check_nothing_left, until):
     recorded = RecordedConversation(history)
     recorded.problems = None  # so that the callback for problems raises
-    recorded.recorder._queue._on_problem = lambda error: recorded.problems.append(error)
+    recorded.recorder._on_problem = lambda error: recorded.problems.append(error)
     run = recorded.start(recorded.prompt("x"), recorded.lane())
     assert await recorded.saved()
     with locked():

@@ -248,15 +248,14 @@ async def test_a_document_is_replayed_on_another_machine(
     (other / "models").mkdir(parents=True)
     shutil.copy(smollm2, other / "models" / "another-name.gguf")
     document = read_document(path)
-    assert (document.kind, document.name) == ("experiment", "colours")
-    results, (report,) = await replayed(history, document.runs, foreign=True)
+    results, (report,) = await replayed(history, document, foreign=True)
     assert [result.same for result in results] == [True, True]
     assert (report.weights.same, report.weights.by) == (True, "sha256")
     assert set(changed(report)) == {"model"}
     assert not any(change.may_change_answers for change in report.changes)
     (other / "models" / "another-name.gguf").rename(other / "mine.gguf")
     replacement = (f"smol=llama_cpp:{other}/mine.gguf",)
-    results, _ = await replayed(history, document.runs, foreign=True, replacements=replacement)
+    results, _ = await replayed(history, document, foreign=True, replacements=replacement)
     assert [result.same for result in results] == [True, True], "the recorded options are kept"
 
 
@@ -265,18 +264,27 @@ async def test_the_document_of_a_conversation_has_its_path(history, smol, tmp_pa
     number = await chat(history, smol(temperature=0), ["Name three colours.", "And three more."])
     document = read_document(await write_document(history, f"c{number}", tmp_path / "document.json"))
     recorded = await recorded_runs(history, f"c{number}")
-    for run, again in zip(recorded, document.runs, strict=True):
-        assert (run.id, run.engine, run.messages) == (again.id, again.engine, again.messages)
+    for run, again in zip(recorded, document, strict=True):
+        assert (run.id, run.result.definition, run.messages) == (
+            again.id,
+            again.result.definition,
+            again.messages,
+        )
         assert run.result.text == again.result.text
         assert run.result.manifest["request"] == again.result.manifest["request"]
         assert run.result.settings == again.result.settings
-    results, _ = await replayed(history, document.runs, foreign=True)
+    results, _ = await replayed(history, document, foreign=True)
     assert results[0].same
 
 
 def with_result(run, **fields):
     """Return a recorded run whose result has other values."""
     return dataclasses.replace(run, result=dataclasses.replace(run.result, **fields))
+
+
+def with_engine(run, **fields):
+    """Return a recorded run of an engine whose definition has other values."""
+    return with_result(run, definition=dataclasses.replace(run.result.definition, **fields))
 
 
 # ── Without a real model ───────────────────────────────────────────────────────────────────────
@@ -286,9 +294,7 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
     engine = rogue("steady", max_tokens=3, at=0)
     number = await record([engine], ["One?", "Two?"])
     runs = await recorded_runs(history, f"e{number}")
-    crashing = [
-        dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="exit")) for run in runs
-    ]
+    crashing = [with_engine(run, model="exit") for run in runs]
     results, (report,) = await replayed(history, crashing)
     assert all("ended" in str(result.error) or "crash" in str(result.error) for result in results)
     assert report.weights.same is None
@@ -298,7 +304,7 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
 async def test_an_engine_that_cannot_be_opened_fails_all_its_runs(history, record, rogue):
     number = await record([rogue("steady", max_tokens=3)], ["One?", "Two?"])
     runs = await recorded_runs(history, f"e{number}")
-    missing = [dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="gone")) for run in runs]
+    missing = [with_engine(run, model="gone") for run in runs]
     results, _ = await replayed(history, missing)
     assert ["There is no model 'gone'" in str(result.error) for result in results] == [True, True]
 
@@ -430,7 +436,7 @@ async def test_a_run_of_an_old_history_without_a_manifest(history, rogue):
 async def test_a_missing_backend_and_wrong_choices(history, record, rogue):
     number = await record([rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
-    foreign = dataclasses.replace(run, engine=dataclasses.replace(run.engine, backend="gone"))
+    foreign = with_engine(run, backend="gone")
     with pytest.raises(InputError, match="there is no backend 'gone'"):
         await replayed(history, [foreign])
     (result,), (report,) = await replayed(history, [foreign], replacements=("steady=rogue:wide",))
@@ -449,10 +455,10 @@ async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
 ):
     number = await record([rogue("steady", max_tokens=3)], ["One?"])
     path = await write_document(history, f"e{number}", tmp_path / "document.json")
-    (run,) = read_document(path).runs
+    (run,) = read_document(path)
 
     async def refused(**fields):
-        changed_run = dataclasses.replace(run, engine=dataclasses.replace(run.engine, **fields))
+        changed_run = with_engine(run, **fields)
         with pytest.raises(InputError) as caught:
             await replayed(history, [changed_run], foreign=True)
         return str(caught.value)
@@ -469,7 +475,7 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
 ):
     number = await record([rogue("steady", max_tokens=3)], ["One?"])
     path = await write_document(history, f"e{number}", tmp_path / "document.json")
-    (run,) = read_document(path).runs
+    (run,) = read_document(path)
     theirs = EngineDefinition(
         name="smol", backend="llama_cpp", model="gone.gguf", options={"rpc_servers": ["evil.example:50052"]}
     )
@@ -477,7 +483,7 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
     async def planned(**choices):
         chosen = ReplayChoices(foreign=True, replacements=(f"smol=llama_cpp:{model}",), **choices)
         (engine,) = await engines_to_replay(
-            [dataclasses.replace(run, engine=theirs)], chosen, load(None), Registry(), history
+            [with_result(run, definition=theirs)], chosen, load(None), Registry(), history
         )
         return engine.definition.options["rpc_servers"]
 
@@ -504,7 +510,7 @@ async def test_a_document_does_not_say_which_keys_are_sent(history, record, rogu
     )
     choices = ReplayChoices(foreign=True, trusted=True)
     (planned,) = await engines_to_replay(
-        [dataclasses.replace(run, engine=engine)], choices, load(None), Registry(), history
+        [with_result(run, definition=engine)], choices, load(None), Registry(), history
     )
     assert planned.definition.options == {"url": "http://127.0.0.1:9/v1"}
 
@@ -520,7 +526,7 @@ async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(h
     async def options(url):
         engine = EngineDefinition(name="box", backend="openai", model="m", options={"url": url})
         (planned,) = await engines_to_replay(
-            [dataclasses.replace(run, engine=engine)], ReplayChoices(), load(path), Registry(), history
+            [with_result(run, definition=engine)], ReplayChoices(), load(path), Registry(), history
         )
         return planned.definition.options
 

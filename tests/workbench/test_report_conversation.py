@@ -6,8 +6,7 @@ from tests.workbench.report_subjects import conversation, ended
 from paragone import Image
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.report.subjects.conversation import conversation_report
-from paragone_workbench.experiments.report.subjects.conversation_rows import conversation_rows
-from paragone_workbench.experiments.report.table import COLUMNS
+from paragone_workbench.experiments.report.subjects.subject import conversation_rows
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord
@@ -115,7 +114,7 @@ def test_the_table_has_all_runs_also_those_on_no_path():
     unseen = Run(ended("Unseen."), prompt=saved.conversation.prompts[0])
     unseen.number = 9
     saved.lanes[0].runs.append(unseen)
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in conversation_rows(saved)]
+    rows = [row.cells() for row in conversation_rows(saved)]
     assert [(it["run"], it["engine"], it["repetition"], it["chosen"], it["text"]) for it in rows] == [
         ("r1", "smol", 0, True, "Because."),
         ("r9", "smol", 1, False, "Unseen."),

@@ -29,6 +29,14 @@ def report(store, experiment):
     return report_of(store, experiment, find)
 
 
+def section(found, title):
+    return next((it for it in found.sections if it.title == title), None)
+
+
+def measurements(store, experiment):
+    return [it for it in report(store, experiment).sections if it.title in ("Bench", "Fidelity")]
+
+
 FAILED: Json = {
     "index": 0,
     "type": "contains",
@@ -77,20 +85,20 @@ def test_assertions_make_a_pass_rate(store):
     found = report(
         store, add_experiment(store, {0: ("a", "b"), 1: ("c", "d")}, assertions={0: FAILED, 1: PASSED})
     )
-    rate, score = found.charts[:2]
+    rate, score = section(found, "Results").charts[:2]
     assert (rate.title, rate.figures[0].name, rate.figures[0].text) == ("Pass rate", "large", "50.0%")
     assert rate.figures[0].low < 0.5 < rate.figures[0].high
     assert (score.title, score.figures[0].text) == ("Contains", "0.500")
     assert (score.place(0.5), rate.place(0.5)) == (50, 50)
     first, second = found.prompts()
     (check,) = first.rounds[0][1].checks
-    assert (check.name, check.result, check.reason) == (
+    assert (check.type, check.verdict, check.reason) == (
         "contains",
         "failed",
         "The answer does not contain 'red'.",
     )
     assert first.rounds[0][0].checks == ()
-    assert second.rounds[0][1].checks[0].result == "passed"
+    assert second.rounds[0][1].checks[0].verdict == "passed"
 
 
 def test_repetitions_are_rounds_of_which_the_first_are_shown(store):
@@ -134,7 +142,7 @@ def test_failures_and_what_is_missing_are_said(store):
     )
     grown = dataclasses.replace(store.experiments.get(experiment.number), prompts=3)
     found = report(store, grown)
-    assert [(it.text, it.stands_out) for it in found.notes] == [
+    assert [(it.text, it.stands_out) for it in section(found, "Results").remarks] == [
         ("The experiment is not complete: 2 runs are missing.", True),
         ("large: 1 of 2 runs failed. They are left out of all figures.", False),
     ]
@@ -169,7 +177,7 @@ def test_conditions_and_differences_are_sentences(store):
     assert found.conditions is not None
     assert found.conditions.verdict.startswith("The comparison was fair")
     assert "smol and large gave the same answer to 100.0% of 12 prompts." in [
-        it.text for it in found.comparisons
+        it.text for it in section(found, "Differences between engines").remarks
     ]
 
 
@@ -177,7 +185,8 @@ def test_an_experiment_without_runs(store):
     experiment = add_experiment(store, {})
     found = report(store, dataclasses.replace(experiment, prompts=2))
     assert list(found.prompts()) == []
-    assert (found.charts, found.conditions) == ((), None)
+    assert section(found, "Results").charts == ()
+    assert found.conditions is None
     assert "".join(html_pieces(found, 0.0)).endswith("</html>")
 
 
@@ -230,10 +239,10 @@ def vote(experiment, winner, blind=True):
 
 def test_votes_make_ratings(store):
     experiment = add_experiment(store, {0: ("a", "b")})
-    assert report(store, experiment).ratings is None
+    assert section(report(store, experiment), "Ratings") is None
     for winner in ("0", "0", "0", "tie"):
         store.votes.add(vote(experiment, winner))
-    ratings = report(store, experiment).ratings
+    ratings = section(report(store, experiment), "Ratings")
     (chart,) = ratings.charts
     assert [it.name for it in chart.figures] == ["smol", "large"]
     assert chart.figures[0].value > 1000 > chart.figures[1].value
@@ -244,7 +253,7 @@ def test_votes_make_ratings(store):
 def test_votes_that_were_not_blind_are_only_counted(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     store.votes.add(vote(experiment, "0", blind=False))
-    ratings = report(store, experiment).ratings
+    ratings = section(report(store, experiment), "Ratings")
     assert ratings.charts == ()
     assert ratings.remarks[0].text == "No vote was blind, so there is nothing to rate."
 
@@ -274,7 +283,7 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
     store.measurements.add(fidelity(LARGE, renamed, created=1.0, kld=0.5))
     store.measurements.add(fidelity(LARGE, renamed, created=2.0, kld=0.25))
     store.measurements.add(fidelity(LARGE, reloaded, created=3.0, kld=0.1))
-    (found,) = report(store, experiment).measurements
+    (found,) = measurements(store, experiment)
     kld, top, bits = found.charts
     assert [(it.name, it.text) for it in kld.figures] == [
         ("smol", "0.2500 nats"),
@@ -322,7 +331,7 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
     store.measurements.add(bench(SMOL, LARGE, created=1.0, tests=({"decode_tps": {"mean": 1, "stdev": 0}},)))
     store.measurements.add(bench(renamed, LARGE, created=2.0, tests=({}, deep)))
     store.measurements.add(bench(reloaded, created=3.0))
-    (found,) = report(store, experiment).measurements
+    (found,) = measurements(store, experiment)
     assert found.title == "Bench"
     prefill, decode, ttft = found.charts
     assert [(it.name, it.text, it.count) for it in prefill.figures] == [
@@ -344,7 +353,7 @@ def test_each_engine_has_its_own_newest_bench(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     store.measurements.add(bench(LARGE, created=2.0))
-    newer, older = report(store, experiment).measurements
+    newer, older = measurements(store, experiment)
     assert [[it.name for it in view.charts[0].figures] for view in (newer, older)] == [["large"], ["smol"]]
 
 
@@ -353,7 +362,7 @@ def test_what_a_bench_could_not_measure_is_said(store):
     ended = {"notes": ["Answers ended early."]}
     skipped = {"depth": 9, "prefill_tps": None, "skipped": "Too long."}
     store.measurements.add(bench(SMOL, created=1.0, tests=(ended, skipped), partial=True))
-    (found,) = report(store, experiment).measurements
+    (found,) = measurements(store, experiment)
     assert [it.text for it in found.remarks[1:]] == [
         "Less was measured than was asked for.",
         "smol: Too long.",
@@ -365,14 +374,14 @@ def test_what_a_bench_could_not_measure_is_said(store):
 def test_a_bench_without_figures_is_not_shown(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     store.measurements.add(bench(SMOL, created=1.0, tests=()))
-    assert report(store, experiment).measurements == ()
+    assert measurements(store, experiment) == []
 
 
 def test_engines_that_differ_in_sampling_only_have_one_fidelity(store):
     warm = dataclasses.replace(SMOL, name="warm", options={**SMOL.options, "temperature": 0.1})
     experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(SMOL, warm))
     store.measurements.add(fidelity(LARGE, SMOL, created=1.0, kld=0.5))
-    (found,) = report(store, experiment).measurements
+    (found,) = measurements(store, experiment)
     assert [it.name for it in found.charts[1].figures] == ["smol, warm"]
 
 
@@ -380,6 +389,6 @@ def test_a_chart_of_zeros_has_an_axis(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     key = RunKey(prompt_index=0, engine_index=0, repetition=0)
     store.experiments.save(experiment.number, key, ended("", metrics=RunMetrics(ttft_s=0.0)))
-    charts = {it.title: it for it in report(store, experiment).charts}
+    charts = {it.title: it for it in section(report(store, experiment), "Results").charts}
     assert charts["TTFT"].place(0.0) == 0
     assert charts["TTFT"].place(9.9) == 100

@@ -17,8 +17,7 @@ from paragone import InputError, Json, ParagoneError
 from paragone_workbench.experiments.report.file import format_of, write
 from paragone_workbench.experiments.report.markdown import markdown_pieces
 from paragone_workbench.experiments.report.subjects.conversation import conversation_report
-from paragone_workbench.experiments.report.subjects.conversation_rows import conversation_rows
-from paragone_workbench.experiments.report.subjects.subject import find_subject, rows_of
+from paragone_workbench.experiments.report.subjects.subject import conversation_rows, find_subject, rows_of
 from paragone_workbench.experiments.report.table import COLUMNS, csv_pieces
 from paragone_workbench.store import Store
 from paragone_workbench.visible_text import visible
@@ -63,7 +62,7 @@ def test_an_experiment_has_a_row_for_each_run(home):
     with closing(Store.open()) as store:
         experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
         head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.number}")))
-    assert tuple(head) == COLUMNS
+    assert head == list(COLUMNS)
     found = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(it["prompt_index"], it["engine"], it["text"]) for it in found] == [
         ("0", "smol", "a"),

@@ -24,7 +24,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
-from paragone_workbench.store import ConversationDeleted, LaneRow, NewText, Store, StoreError
+from paragone_workbench.store import ConversationDeleted, Store, StoreError
+from paragone_workbench.store.recording.changes import LaneRow, NewText
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
@@ -392,16 +393,16 @@ def test_half_a_surrogate_pair_does_no_harm(store):
 
 
 def test_large_histories_are_read_by_index(store):
-    from paragone_workbench.store.tables import listing, loading, search
+    from paragone_workbench.store.tables import loading, search
 
     def plan(sql, *values):
         return [row[3] for row in store._database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)]
 
     piece = "SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position"
-    for sql in (listing._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
+    for sql in (search._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
         assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
     assert not [line for line in plan(loading._RUNS, 1) if line.startswith("SCAN")]
-    assert any("conversation_updated" in line for line in plan(listing._LIST, 1.0, 1, 50))
+    assert any("conversation_updated" in line for line in plan(search._LIST, 1.0, 1, 50))
     for select, indexed, order in (
         (search._PROMPTS, search._IN_PROMPTS, "ORDER BY prompt.number DESC"),
         (search._TURNS, search._IN_RUNS, "ORDER BY run.number DESC"),

@@ -4,7 +4,7 @@ import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 
-from paragone import InputError, LoadedModel, RunRequest, Token
+from paragone import InputError, LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.identity import new_id
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
@@ -193,10 +193,11 @@ def test_measurements_are_returned_newest_first(store):
 
 
 def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
-    store.measurements.save_weights_digest("/m.gguf", 10, 99, "abc")
-    assert store.measurements.weights_digest("/m.gguf", 10, 99) == "abc"
-    assert store.measurements.weights_digest("/m.gguf", 11, 99) is None
-    assert store.measurements.weights_digest("/m.gguf", 10, 98) is None
+    file = WeightsFile(path="/m.gguf", size=10, modified_ns=99)
+    store.measurements.save_weights_digest(dataclasses.replace(file, sha256="abc"))
+    assert store.measurements.weights_digest(file) == "abc"
+    assert store.measurements.weights_digest(dataclasses.replace(file, size=11)) is None
+    assert store.measurements.weights_digest(dataclasses.replace(file, modified_ns=98)) is None
 
 
 async def test_the_history_executes_calls_in_its_thread():

@@ -12,8 +12,9 @@ import pytest
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Changes, History, Store, StoreError, history
+from paragone_workbench.store import History, Store, StoreError, history
 from paragone_workbench.store.file import owners
+from paragone_workbench.store.recording.changes import Changes
 
 NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
 
@@ -31,13 +32,13 @@ async def test_saved_data_is_loaded(opened):
     changes = Changes(
         conversation_id=conversation.id, created=conversation.created, is_saved=False, prompts=(prompt,)
     )
-    numbers = await opened.save(changes)
+    numbers = await opened.call(lambda store: store.save(changes))
     assert numbers.keys() == {conversation.id}
     assert conversation.number is None, "records are changed only on the event loop"
     (summary,) = await opened.conversations()
     assert summary.number == numbers[conversation.id]
     assert await opened.conversations(before=summary) == ()
-    (hit,) = await opened.search("zebra")
+    (hit,) = await opened.call(lambda store: store.search("zebra"))
     assert hit.prompt_id == prompt.id
     saved = await opened.load(summary.number)
     assert saved.conversation.prompts[0].text == prompt.text
@@ -125,7 +126,7 @@ async def test_waiting_for_a_lock_has_a_timeout(opened):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="keeps it locked") as told:
-            await opened.save(NEW)
+            await opened.call(lambda store: store.save(NEW))
         assert told.value.can_pass
         assert await opened.conversations() == (), "reading still works"
         assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]

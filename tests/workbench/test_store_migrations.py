@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, facts
 
-from paragone import Caution, LoadedModel, ParagoneError, RunSettings, Token
+from paragone import Caution, LoadedModel, ParagoneError, RunSettings, Token, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import RunKey, SavedConversation, SavedVote, Store, StoreError
@@ -464,7 +464,8 @@ def test_a_migration_from_the_fifth_version_keeps_everything(fifth):
     )
     (measurement,) = store.measurements.all("bench")
     assert (measurement.data, measurement.engines, measurement.created) == ({"x": 1}, (SMOL,), 8)
-    assert store.measurements.weights_digest("/m", 1, 2) == "abc"
+    file = WeightsFile(path="/m", size=1, modified_ns=2)
+    assert store.measurements.weights_digest(file) == "abc"
 
     writer = ConversationWriter(store, "new")
     run = writer.answer(writer.conversation.prompts[0], writer.lane(), "new")

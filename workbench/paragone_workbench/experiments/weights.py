@@ -33,7 +33,7 @@ def weights_in(manifest: Mapping[str, Json]) -> tuple[WeightsFile, ...]:
 
 async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
     """Return the files with the digests that the history has. Raises StoreError."""
-    return tuple([await _known(history, file) for file in files])
+    return tuple([await _with_digest(history, file, computed=False) for file in files])
 
 
 async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
@@ -43,7 +43,7 @@ async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tupl
     that is gone or has changed since has none. Computing uses a thread; call this while nothing is measured.
     Raises StoreError.
     """
-    return tuple([await _digested(history, file) for file in files])
+    return tuple([await _with_digest(history, file, computed=True) for file in files])
 
 
 async def digest_until(
@@ -60,30 +60,22 @@ async def digest_until(
         stopping.cancel()
 
 
-async def _known(history: History, file: WeightsFile) -> WeightsFile:
-    size, modified = file.size, file.modified_ns
-    if file.sha256 is not None or size is None or modified is None:
+async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
+    """Return a file with the digest that the history has; if it has none, with a computed one if it is asked for."""
+    if file.sha256 is not None or file.size is None or file.modified_ns is None:
         return file
-    digest = await history.call(lambda store: store.measurements.weights_digest(file.path, size, modified))
-    return dataclasses.replace(file, sha256=digest)
-
-
-async def _digested(history: History, file: WeightsFile) -> WeightsFile:
-    file = await _known(history, file)
-    size, modified = file.size, file.modified_ns
-    if file.sha256 is not None or size is None or modified is None:
-        return file
+    digest = await history.call(lambda store: store.measurements.weights_digest(file))
+    if digest is not None or not computed:
+        return dataclasses.replace(file, sha256=digest)
     cancelled = threading.Event()
     try:
         digest = await asyncio.wrap_future(in_daemon_thread(lambda: _sha256(file, cancelled)))
     finally:
         cancelled.set()
-    if digest is None:
-        return file
-    await history.call(
-        lambda store: store.measurements.save_weights_digest(file.path, size, modified, digest)
-    )
-    return dataclasses.replace(file, sha256=digest)
+    digested = dataclasses.replace(file, sha256=digest)
+    if digest is not None:
+        await history.call(lambda store: store.measurements.save_weights_digest(digested))
+    return digested
 
 
 def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:

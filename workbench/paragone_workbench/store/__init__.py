@@ -10,61 +10,30 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_workbench.store.errors import ConversationDeleted, StoreError
-    from paragone_workbench.store.experiment_records import (
-        Experiment,
-        ExperimentRun,
-        Measurement,
-        RunKey,
-        SavedVote,
-    )
-    from paragone_workbench.store.history import History
-    from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
-    from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation, Summary
-    from paragone_workbench.store.store import Store
+    from paragone_workbench.store.errors import ConversationDeleted as ConversationDeleted
+    from paragone_workbench.store.errors import StoreError as StoreError
+    from paragone_workbench.store.experiment_records import Experiment as Experiment
+    from paragone_workbench.store.experiment_records import ExperimentRun as ExperimentRun
+    from paragone_workbench.store.experiment_records import Measurement as Measurement
+    from paragone_workbench.store.experiment_records import RunKey as RunKey
+    from paragone_workbench.store.experiment_records import SavedVote as SavedVote
+    from paragone_workbench.store.history import History as History
+    from paragone_workbench.store.records import LaneRecord as LaneRecord
+    from paragone_workbench.store.records import SavedConversation as SavedConversation
+    from paragone_workbench.store.records import Summary as Summary
+    from paragone_workbench.store.store import Store as Store
 
-__all__ = [
-    "Changes",
-    "ConversationDeleted",
-    "Experiment",
-    "ExperimentRun",
-    "History",
-    "Hit",
-    "LaneRecord",
-    "LaneRow",
-    "Measurement",
-    "NewText",
-    "RunKey",
-    "SavedConversation",
-    "SavedVote",
-    "Store",
-    "StoreError",
-    "Summary",
-    "TurnRow",
-]
-
-_MODULES = {
-    "Changes": "recording.changes",
-    "ConversationDeleted": "errors",
-    "Experiment": "experiment_records",
-    "ExperimentRun": "experiment_records",
-    "History": "history",
-    "Hit": "records",
-    "LaneRecord": "records",
-    "LaneRow": "recording.changes",
-    "Measurement": "experiment_records",
-    "NewText": "recording.changes",
-    "RunKey": "experiment_records",
-    "SavedConversation": "records",
-    "SavedVote": "experiment_records",
-    "Store": "store",
-    "StoreError": "errors",
-    "Summary": "records",
-    "TurnRow": "recording.changes",
+_NAMES = {
+    "errors": ("ConversationDeleted", "StoreError"),
+    "experiment_records": ("Experiment", "ExperimentRun", "Measurement", "RunKey", "SavedVote"),
+    "history": ("History",),
+    "records": ("LaneRecord", "SavedConversation", "Summary"),
+    "store": ("Store",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import Json
+from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
+from paragone_workbench.runs.figures import figures_json
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["Experiment", "ExperimentRun", "Measurement", "MeasurementKind", "RunKey", "SavedVote"]
+__all__ = [
+    "AssertionResult",
+    "Experiment",
+    "ExperimentRun",
+    "Measurement",
+    "MeasurementKind",
+    "RunKey",
+    "SavedVote",
+]
 
 MeasurementKind: TypeAlias = Literal["fidelity", "bench"]
 
@@ -49,8 +60,7 @@ class Experiment:
         return self.prompts * len(self.engines) * self.repetitions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class RunKey:
+class RunKey(NamedTuple):
     """The place of a run in its experiment. All indices start at 0."""
 
     prompt_index: int
@@ -59,6 +69,33 @@ class RunKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionResult:
+    """The result of one assertion of a prompt for an answer.
+
+    Attributes:
+        index: Its place in `SuitePrompt.assertions`, from 0.
+        type: The name of the assertion; with `not ` before it if it is negated.
+        passed: Whether it passed; None if no verdict could be given.
+        reason: One sentence that says what was found, or why no verdict could be given.
+        score: How well the assertion holds, or does not hold if it is negated, from 0 to 1; None if it only
+            passes or fails.
+        judges: What identifies the engines that were asked: their definitions, versions and weights; empty without.
+    """
+
+    index: int
+    type: str
+    passed: bool | None
+    reason: str
+    score: float | None = None
+    judges: str = ""
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "unknown"]:
+        """The result in a word."""
+        return "unknown" if self.passed is None else "passed" if self.passed else "failed"
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: `checks` is kept
 class ExperimentRun:
     """A run of an experiment."""
 
@@ -67,7 +104,58 @@ class ExperimentRun:
     """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
     result: RunResult
     assertions: tuple[Json, ...] = ()
-    """The results of the assertions."""
+    """The results of the assertions, as they were saved."""
+
+    @functools.cached_property
+    def checks(self) -> tuple[AssertionResult, ...]:
+        """The results of the assertions. Raises TypeError or ValueError if they were saved in another form."""
+        return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether all assertions passed; None if there are none, or if one gave no verdict."""
+        return all(check.passed for check in self.checks) if self.checks and not self.is_undecided else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether an assertion gave no verdict, whatever the others found."""
+        return any(check.passed is None for check in self.checks)
+
+    def reasons(self, *, passed: bool | None) -> list[str]:
+        """Return the assertions with this result, each with its reason; None: those that gave no verdict."""
+        return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the run did not fail and all assertions passed."""
+        return self.result.state == "done" and all(check.passed is True for check in self.checks)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from when the run was handed to its engine until it ended."""
+        return max(0.0, (self.result.ended or 0.0) - self.result.started)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the run as `paragone suite run --json` prints it."""
+        result = self.result
+        return {
+            "prompt_index": self.key.prompt_index,
+            "engine": result.definition.name,
+            "repetition": self.key.repetition,
+            "text": result.text,
+            "error": result.message if result.error else None,
+            "assertions": [
+                {
+                    "type": check.type,
+                    "passed": check.passed,
+                    "reason": check.reason,
+                    "score": check.score,
+                    "judges": check.judges or None,
+                }
+                for check in self.checks
+            ],
+            **figures_json(result.metrics),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +181,7 @@ class SavedVote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a command measured of engines."""
+    """A measurement of engines by a command."""
 
     kind: MeasurementKind
     engines: tuple[EngineDefinition, ...]
@@ -107,5 +195,5 @@ class Measurement:
 
     @property
     def measured(self) -> tuple[EngineDefinition, ...]:
-        """The engines that the figures are of: without the reference of a fidelity."""
+        """The engines that have figures: all but the reference of a fidelity."""
         return self.engines[1:] if self.kind == "fidelity" else self.engines

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.recording.changes import Changes
-from paragone_workbench.store.records import Hit, SavedConversation, Summary
+from paragone_workbench.store.records import SavedConversation, Summary
 
 if TYPE_CHECKING:  # imported late to keep the start fast
     from concurrent.futures import Future
     from queue import SimpleQueue
 
     from paragone_workbench.store.store import Store
+
+    Jobs: TypeAlias = SimpleQueue[Callable[[Store], None] | None]
 
 __all__ = ["History"]
 
@@ -24,30 +25,13 @@ CLOSE_S = 3.0
 """Seconds that `close` waits for the thread; longer than SQLite waits for a lock."""
 
 
-class _Call(Generic[T]):
-    """A call of the store, and the future for its result."""
-
-    def __init__(self, call: Callable[[Store], T], result: Future[T]) -> None:
-        self._call = call
-        self._result = result
-
-    def run(self, store: Store) -> None:
-        """Execute the call, unless its caller has cancelled it."""
-        if not self._result.set_running_or_notify_cancel():
-            return
-        try:
-            self._result.set_result(self._call(store))
-        except BaseException as error:  # noqa: BLE001 (it is raised in the caller, on the event loop)
-            self._result.set_exception(error)
-
-
 class History:
     """The store in a thread of its own, so that it never blocks the event loop.
 
     Calls are executed in order. All of them except `close` may raise StoreError.
     """
 
-    def __init__(self, jobs: SimpleQueue[_Call[Any] | None], closed: Future[None], warning: str) -> None:
+    def __init__(self, jobs: Jobs, closed: Future[None], warning: str) -> None:
         self.warning = warning
         """A message for the user if the file was damaged and replaced; otherwise empty."""
         self._jobs = jobs
@@ -66,7 +50,7 @@ class History:
         from queue import SimpleQueue
         from threading import Thread
 
-        jobs: SimpleQueue[_Call[Any] | None] = SimpleQueue()
+        jobs: Jobs = SimpleQueue()
         opened: Future[str] = Future()
         closed: Future[None] = Future()
         # A daemon thread, so that a disk that hangs cannot prevent the program from exiting.
@@ -82,24 +66,9 @@ class History:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
         return await self.call(lambda store: store.conversations(limit, before))
 
-    async def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers that contain all words of `text`, newest first."""
-        return await self.call(lambda store: store.search(text, limit))
-
     async def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
         return await self.call(lambda store: store.load(number))
-
-    async def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with its lanes, prompts and runs."""
-        await self.call(lambda store: store.delete_conversation(number))
-
-    async def save(self, changes: Changes) -> dict[str, int]:
-        """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
-
-        Raises ConversationDeleted if another instance of the program deleted the conversation.
-        """
-        return await self.call(lambda store: store.save(changes))
 
     async def close(self) -> None:
         """Close the file. Runs that have not ended are marked as interrupted.
@@ -121,13 +90,20 @@ class History:
         if self._is_closing:
             raise StoreError("The history is closed.")
         result: Future[T] = Future()
-        self._jobs.put(_Call(call, result))
+
+        def job(store: Store) -> None:
+            if not result.set_running_or_notify_cancel():  # its caller has cancelled it
+                return
+            try:
+                result.set_result(call(store))
+            except BaseException as error:  # noqa: BLE001 (it is raised in the caller, on the event loop)
+                result.set_exception(error)
+
+        self._jobs.put(job)
         return asyncio.wrap_future(result)
 
 
-def _serve(
-    path: Path | None, jobs: SimpleQueue[_Call[Any] | None], opened: Future[str], closed: Future[None]
-) -> None:
+def _serve(path: Path | None, jobs: Jobs, opened: Future[str], closed: Future[None]) -> None:
     """Open the store and execute jobs until a None arrives. This is the main function of the thread."""
     from paragone_workbench.store.store import Store
 
@@ -140,7 +116,7 @@ def _serve(
     if opened.set_running_or_notify_cancel():
         opened.set_result(store.warning)
     for job in iter(jobs.get, None):
-        job.run(store)
+        job(store)
         del job  # its result may be large: do not keep it in memory while waiting for the next job
     store.close()
     if closed.set_running_or_notify_cancel():

@@ -1,13 +1,17 @@
-"""How the history is asked again while its file is locked or the disk is full: the one policy for all who save."""
+"""The retry policy of everything that saves in the history, for a locked file or a full disk."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from paragone_workbench.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.history import History
+    from paragone_workbench.store.store import Store
 
 __all__ = ["pauses", "retrying"]
 
@@ -28,12 +32,12 @@ def pauses() -> Iterator[float]:
         pause = min(2 * pause, LONGEST_S)
 
 
-async def retrying(call: Callable[[], Awaitable[T]]) -> T:
+async def retrying(history: History, call: Callable[[Store], T]) -> T:
     """Return the result of a call; repeat it for some seconds after an error that may pass. Raises StoreError."""
     deadline = time.monotonic() + GIVE_UP_S
     for pause in pauses():
         try:
-            return await call()
+            return await history.call(call)
         except StoreError as error:
             if not error.can_pass or time.monotonic() >= deadline:
                 raise

@@ -45,8 +45,7 @@ class Store:
         version of the program wrote the file, and ParagoneError if it cannot be used.
         """
         from paragone_workbench.store.file.database import Database
-        from paragone_workbench.store.file.interruption import interrupt_dead
-        from paragone_workbench.store.file.owners import Owner, exclusive
+        from paragone_workbench.store.file.owners import Owner, exclusive, interrupt_dead
 
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
@@ -88,7 +87,7 @@ class Store:
 
     @property
     def measurements(self) -> Measurements:
-        """What was measured of engines, and the digests of their weights."""
+        """The measurements of engines, and the digests of weights."""
         from paragone_workbench.store.tables.measurements import Measurements
 
         return Measurements(self._database)
@@ -98,7 +97,7 @@ class Store:
 
         Raises no StoreError, and may be called twice.
         """
-        from paragone_workbench.store.file.interruption import interrupt
+        from paragone_workbench.store.file.owners import interrupt
 
         if self._closed:
             return
@@ -144,7 +143,7 @@ class Store:
 
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
-        from paragone_workbench.store.tables.listing import conversations
+        from paragone_workbench.store.tables.search import conversations
 
         return conversations(self._database, limit, before)
 

@@ -16,10 +16,10 @@ from paragone_cli.command_line.output import one_line, put, put_line, shortened
 from paragone_cli.command_line.saved import one_experiment, opened_history
 from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
-from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import Experiment, ExperimentRun, History
 
 __all__ = ["suite_show"]
 
@@ -72,7 +72,7 @@ def _size(experiment: Experiment) -> str:
 
 
 async def _put_prompts(
-    history: History, experiment: Experiment, runs: AsyncIterator[SavedRun], *, failed: bool
+    history: History, experiment: Experiment, runs: AsyncIterator[ExperimentRun], *, failed: bool
 ) -> None:
     """Print the runs below their prompts, a line each.
 
@@ -110,7 +110,7 @@ def _name(engine: str, repetition: int, experiment: Experiment) -> str:
     return f"{engine} [{repetition}]" if experiment.repetitions > 1 else engine
 
 
-def _result(saved: SavedRun) -> str:
+def _result(saved: ExperimentRun) -> str:
     result = saved.result
     if result.error:
         return f"failed: {result.error}"
@@ -119,7 +119,7 @@ def _result(saved: SavedRun) -> str:
     return f"{counted}{result.text.strip()}"
 
 
-def _run_id(experiment: Experiment, saved: SavedRun) -> str:
+def _run_id(experiment: Experiment, saved: ExperimentRun) -> str:
     """Return the id of a run, as `paragone replay` accepts it."""
     return f"e{experiment.number}/{saved.number}"
 

@@ -83,7 +83,7 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
             hint="Name a run (r45 or e3/17), a conversation (c7), an experiment (e3), or a document in JSON. "
             "`paragone history` lists conversations.",
         )
-    return read_document(path).runs
+    return read_document(path)
 
 
 async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:

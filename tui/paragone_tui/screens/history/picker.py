@@ -130,7 +130,7 @@ class ConversationPicker(Picker[Found | None]):
 
     async def _found(self, text: str) -> Sequence[Option]:
         hits: dict[str, Hit] = {}
-        for hit in await self._history.search(text, _SHOWN):
+        for hit in await self._history.call(lambda store: store.search(text, _SHOWN)):
             hits.setdefault(hit.place if hit.conversation is None else str(hit.conversation), hit)
         self._hits = hits
         return [_option(option, _title(hit), _when(hit.time), hit.snippet) for option, hit in hits.items()]

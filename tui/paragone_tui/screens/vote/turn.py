@@ -14,9 +14,8 @@ from paragone_tui.program import Program
 from paragone_tui.screens.vote.answer import AnswerColumn
 from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
-from paragone_workbench.experiments.voting.ballots import Ballot
+from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
-from paragone_workbench.experiments.voting.conversation_votes import save_vote
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from paragone import Json
+from paragone.wire import to_json
 from paragone_workbench.experiments.differences.suite_values import SuiteRow
-from paragone_workbench.experiments.running.saved_runs import SavedRun
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store import Experiment, ExperimentRun, Store
 
 __all__ = ["Comparable", "comparable", "engine_name", "numbered_prompts"]
 
@@ -42,7 +43,8 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
     """
     several = len(experiments) > 1
     groups = tuple(
-        tuple(engine_name(it, engine.name, several=several) for engine in it.engines) for it in experiments
+        tuple(engine_name(experiment, engine.name, several=several) for engine in experiment.engines)
+        for experiment in experiments
     )
     return Comparable(
         engines=tuple(chain.from_iterable(groups)),
@@ -54,10 +56,10 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
 def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
     numbers: dict[str, int] = {}
     for experiment in experiments:
-        contents = store.experiments.prompts(experiment.number)
-        prompts = numbered_prompts(contents, numbers)
-        assertions = _assertions(contents)
-        for run in map(SavedRun.of, store.experiments.runs(experiment.number)):
+        saved = saved_prompts(store, experiment.number)
+        prompts = numbered_prompts(saved, numbers)
+        assertions = {prompt.index: len(prompt.assertions) for prompt in saved}
+        for run in store.experiments.runs(experiment.number):
             yield SuiteRow(
                 prompt_index=prompts[run.key.prompt_index],
                 repetition=run.key.repetition,
@@ -79,32 +81,19 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
     return f"{engine} (e{experiment.number})" if several else engine
 
 
-def numbered_prompts(contents: Iterable[tuple[int, Json]], numbers: dict[str, int]) -> dict[int, int]:
-    """Return a number for each prompt, by its index: the same one for the same prompt in all experiments.
+def numbered_prompts(prompts: Iterable[SuitePrompt], numbers: dict[str, int]) -> dict[int, int]:
+    """Return a number for each prompt of an experiment, by its index: the same one for the same prompt in all of them.
 
-    `contents` are the prompts of an experiment with their indices. `numbers` has the numbers given so far.
+    `numbers` has the numbers given so far.
     """
     found: dict[int, int] = {}
     repeated: Counter[str] = Counter()
-    for index, content in contents:
-        assert isinstance(content, Mapping)  # a SuitePrompt
-        digest = _digest([content.get("messages"), content.get("expected")])
+    for prompt in prompts:
+        compared = [[to_json(message) for message in prompt.messages], prompt.expected]
+        digest = hashlib.sha256(json.dumps(compared).encode()).hexdigest()
         repeated[digest] += 1
-        found[index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
+        found[prompt.index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
     return found
-
-
-def _assertions(contents: Iterable[tuple[int, Json]]) -> dict[int, int]:
-    """Return how many assertions each prompt has, by its index."""
-    found: dict[int, int] = {}
-    for index, content in contents:
-        checks = content.get("assertions") if isinstance(content, Mapping) else None
-        found[index] = len(checks) if isinstance(checks, list | tuple) else 0
-    return found
-
-
-def _digest(data: Json) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _is_sampled(record: RunResult) -> bool:
@@ -114,7 +103,7 @@ def _is_sampled(record: RunResult) -> bool:
     return isinstance(temperature, int | float) and temperature > 0
 
 
-def _scores(run: SavedRun) -> dict[str, float]:
+def _scores(run: ExperimentRun) -> dict[str, float]:
     """Return the scores of the assertions by type; a second one of a type is numbered."""
     scores: dict[str, float] = {}
     count: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What was not the same in the experiments of a comparison: settings in force, models, builds, system prompts, machines."""
+"""Differences between the conditions of experiments: settings in force, models, builds, system prompts, machines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.compare.parity.words import enumeration, quoted
 from paragone_workbench.experiments.differences.comparable import engine_name, numbered_prompts
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, RunKey, Store
+from paragone_workbench.store import Experiment, Store
 
 __all__ = ["different_conditions"]
 
 _NOT_SET = {"seed", "cached tokens"}
-"""What differs from run to run, whatever the settings are."""
+"""Findings that differ from run to run, with any settings."""
 
 _MACHINE = ("cpu", "cores", "gpus")
 
@@ -33,17 +34,22 @@ def different_conditions(
     sides = {
         ident: [
             Side.of_run(run, find(run.definition.backend), name=name)
-            for name, run in its.items()
+            for name, run in of_engines.items()
             if run.loaded is not None and run.settings is not None
         ]
-        for ident, its in runs.items()
+        for ident, of_engines in runs.items()
     }
-    parity = check_parity([side for its in sides.values() for side in its])
+    parity = check_parity([side for of_experiment in sides.values() for side in of_experiment])
     findings = [
         finding.sentence
         for finding in parity.findings
         if finding.what not in _NOT_SET
-        and _differ({ident: [finding.values.get(it.name) for it in its] for ident, its in sides.items()})
+        and _differ(
+            {
+                ident: [finding.values.get(side.name) for side in of_experiment]
+                for ident, of_experiment in sides.items()
+            }
+        )
     ]
     return (*findings, *_of_experiments(store, experiments))
 
@@ -52,69 +58,60 @@ def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict
     """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
     numbers: dict[str, int] = {}
     indices = [
-        {
-            number: index
-            for index, number in numbered_prompts(store.experiments.prompts(it.number), numbers).items()
-        }
-        for it in experiments
+        {number: index for index, number in numbered_prompts(prompts, numbers).items()}
+        for prompts in (saved_prompts(store, experiment.number) for experiment in experiments)
     ]
     common = set.intersection(*map(set, indices))
     found: dict[str, dict[str, RunResult]] = {}
     for experiment, by_number in zip(experiments, indices, strict=True):
-        its = found.setdefault(f"e{experiment.number}", {})
+        first = found.setdefault(f"e{experiment.number}", {})
         if common:
-            start = RunKey(prompt_index=by_number[min(common)], engine_index=-1, repetition=-1)
-            most = len(experiment.engines) * experiment.repetitions
-            for run in store.experiments.runs(experiment.number, after=start, limit=most):
-                if run.key.prompt_index == start.prompt_index:
-                    its.setdefault(
-                        engine_name(experiment, run.result.definition.name, several=True), run.result
-                    )
+            for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
+                name = engine_name(experiment, run.result.definition.name, several=True)
+                first.setdefault(name, run.result)
     return found
 
 
 def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Yield what belongs to experiments as a whole."""
-    systems = {f"e{it.number}": _systems(store, it) for it in experiments}
-    if _differ({ident: list(its) for ident, its in systems.items()}):
+    """Yield the differences between experiments as a whole."""
+    by_id = {f"e{experiment.number}": experiment for experiment in experiments}
+    systems = {ident: _systems(store, experiment) for ident, experiment in by_id.items()}
+    if _differ({ident: list(texts) for ident, texts in systems.items()}):
         named = {
-            ident: " or ".join(quoted(it) if it else "none" for it in sorted(its))
-            for ident, its in systems.items()
+            ident: " or ".join(quoted(text) if text else "none" for text in sorted(texts))
+            for ident, texts in systems.items()
         }
         yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
-    judges = {f"e{it.number}": store.experiments.judges(it.number) for it in experiments}
-    if len({its for its in judges.values() if its}) > 1:
-        listed = enumeration({ident: " and ".join(its) or None for ident, its in judges.items()})
+    judges = {ident: store.experiments.judges(experiment.number) for ident, experiment in by_id.items()}
+    if len(set(filter(None, judges.values()))) > 1:
+        listed = enumeration({ident: " and ".join(names) or None for ident, names in judges.items()})
         yield f"The judges are {listed}. Their verdicts are not comparable."
-    if len({it.schedule for it in experiments}) > 1:
-        listed = enumeration({f"e{it.number}": it.schedule for it in experiments})
-        yield f"The schedule is {listed}. Their speeds are not comparable."
+    schedules = {ident: experiment.schedule for ident, experiment in by_id.items()}
+    if len(set(schedules.values())) > 1:
+        yield f"The schedule is {enumeration(schedules)}. Their speeds are not comparable."
     for part in _MACHINE:
-        values = {f"e{it.number}": it.machine.get(part) for it in experiments}
+        values = {ident: experiment.machine.get(part) for ident, experiment in by_id.items()}
         if len({json.dumps(value) for value in values.values()} - {"null"}) > 1:
-            shown = {ident: None if it is None else _shown(it) for ident, it in values.items()}
+            shown = {ident: None if value is None else _shown(value) for ident, value in values.items()}
             yield f"The machine's {part}: {enumeration(shown)}. Speeds are not comparable, and rounding can differ."
 
 
 def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
     """Whether experiments have different values. Unknown ones are equal to all others."""
-    known = [{json.dumps(it, sort_keys=True) for it in its} - {"null"} for its in values.values()]
+    known = [{json.dumps(value, sort_keys=True) for value in of_one} - {"null"} for of_one in values.values()]
     return any(one != other for one in known for other in known if one and other)
 
 
 def _systems(store: Store, experiment: Experiment) -> set[str]:
     """Return the system prompts of an experiment; an empty one for prompts without."""
-    found: set[str] = set()
-    for _, content in store.experiments.prompts(experiment.number):
-        messages = content.get("messages") if isinstance(content, Mapping) else None
-        first = messages[0] if isinstance(messages, list) and messages else None
-        is_system = isinstance(first, Mapping) and first.get("role") == "system"
-        found.add(str(first["text"]) if isinstance(first, Mapping) and is_system else "")
-    return found
+    return {
+        prompt.messages[0].text if prompt.messages[0].role == "system" else ""
+        for prompt in saved_prompts(store, experiment.number)
+    }
 
 
 def _shown(value: Json) -> str:
     if isinstance(value, list | tuple):
-        names = [str(it.get("name", "")) if isinstance(it, Mapping) else str(it) for it in value]
+        names = [str(item.get("name", "")) if isinstance(item, Mapping) else str(item) for item in value]
         return ", ".join(names) or "none"
     return str(value)

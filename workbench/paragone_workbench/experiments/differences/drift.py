@@ -1,21 +1,41 @@
-"""Whether the machine became slower or faster while an engine answered."""
+"""Whether the times of engines can be trusted: whether their runs alternated, and whether the machine changed its speed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 from paragone_workbench.statistics.scientific import np, stats
 
-__all__ = ["drift"]
+__all__ = ["alternate", "drift"]
+
+_LONGEST = 3.0
+"""Longest mean stretch of runs of one engine. If each prompt begins with another of two engines, it is 2."""
 
 _FEWEST = 20
-"""Number of runs below which nothing can be told."""
+"""Fewest runs in which a trend is looked for."""
 
 _LEVEL = 0.001
 """The p-value of Spearman's rank correlation with time below which there is a trend."""
 
 _LEAST = 0.05
 """Smallest relative change that matters."""
+
+
+def alternate(one: Mapping[tuple[int, int], float], other: Mapping[tuple[int, int], float]) -> bool:
+    """Return whether two engines took turns, from the times at which their runs began, by prompt and repetition.
+
+    Only runs of a prompt and repetition that both answered count.
+
+    A machine becomes slower and faster in the course of minutes: it gets warm, and other programs use it. If one engine
+    answers all prompts before the other begins, such a change looks like a difference between the engines, and no test
+    of the values can tell: with the same file under two names, a difference in speed was "shown" in 9 of 28
+    experiments. If the engines take turns, a change affects both.
+    """
+    common = one.keys() & other.keys()
+    order = sorted([(one[key], 0) for key in common] + [(other[key], 1) for key in common])
+    changes = sum(before[1] != after[1] for before, after in itertools.pairwise(order))
+    return bool(order) and len(order) / (changes + 1) <= _LONGEST
 
 
 def drift(rates: Sequence[tuple[float, float]]) -> float | None:

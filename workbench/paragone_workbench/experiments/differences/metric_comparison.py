@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.wire import to_json
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric
 from paragone_workbench.statistics.intervals import FEWEST
@@ -64,21 +65,14 @@ class MetricComparison:
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. Values are in the units of the metric's name: shares, seconds, tokens."""
-        paired = self.paired
+        paired = to_json(self.paired, complete=True)
+        paired["interval_method"] = paired.pop("method")
         return {
             "a": self.a,
             "b": self.b,
             "metric": self.metric.name,
-            "prompts": paired.prompts,
-            "mean_a": paired.mean_a,
-            "mean_b": paired.mean_b,
-            "difference": paired.difference,
-            "interval": paired.interval.to_json() if paired.interval is not None else None,
-            "interval_method": paired.method,
-            "more_a": paired.more_a,
-            "more_b": paired.more_b,
-            "test": paired.test,
-            "p": paired.p,
+            **paired,
+            "difference": self.paired.difference,
             "adjusted_p": self.adjusted_p,
             "comparisons": self.comparisons,
             "shown": self.shown,

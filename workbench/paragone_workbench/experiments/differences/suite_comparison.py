@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 
 from paragone import Json
-from paragone_workbench.experiments.differences.alternation import alternate
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric, in_order
-from paragone_workbench.experiments.differences.drift import drift
+from paragone_workbench.experiments.differences.drift import alternate, drift
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.statistics.intervals import FEWEST
@@ -97,21 +96,21 @@ class SuiteComparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is left out of the figures, in sentences."""
+        """Sentences about the values that the figures leave out."""
         failed = [
-            f"{it.engine}: {it.failed:,} of {it.runs:,} runs failed. They are left out of all figures."
-            for it in self.engines
-            if it.failed
+            f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. They are left out of all figures."
+            for engine in self.engines
+            if engine.failed
         ]
         shared = [
-            f"{it.engine}: {it.shared:,} of {it.runs:,} runs shared this machine or their server with other runs. "
-            "Their times are left out."
-            for it in self.engines
-            if it.shared
+            f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server with other "
+            "runs. Their times are left out."
+            for engine in self.engines
+            if engine.shared
         ]
         return (
-            *self._left_out_note(self.undecided, lambda it: it.undecided, _UNDECIDED),
-            *self._left_out_note(self.unjudged, lambda it: it.unjudged, _UNJUDGED),
+            *self._left_out_note(self.undecided, lambda engine: engine.undecided, _UNDECIDED),
+            *self._left_out_note(self.unjudged, lambda engine: engine.unjudged, _UNJUDGED),
             *failed,
             *shared,
             *self._apart_note(),
@@ -121,7 +120,7 @@ class SuiteComparison:
     def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
         """Yield the note for prompts that are in no pass rate and no score. `why` has `{who}` for the engines."""
         if count:
-            who = ", ".join(f"{it.engine}: {of(it):,}" for it in self.engines if of(it))
+            who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
             yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
 
@@ -134,11 +133,11 @@ class SuiteComparison:
             )
 
     def _drift_notes(self) -> Iterator[str]:
-        for it in self.engines:
-            if it.drift is not None:
-                verb = "fell" if it.drift < 0 else "rose"
+        for engine in self.engines:
+            if engine.drift is not None:
+                verb = "fell" if engine.drift < 0 else "rose"
                 yield (
-                    f"{it.engine}: the decode rate {verb} by {abs(it.drift):.0%} from the first third of the runs to the "
+                    f"{engine.engine}: the decode rate {verb} by {abs(engine.drift):.0%} from the first third of the runs to the "
                     "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: its "
                     "speeds are uncertain."
                 )
@@ -166,7 +165,7 @@ def compare_values(
     engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
     with each other. `seed` is for the resampling.
     """
-    metrics = in_order(metric for it in collected for metric in it.metrics)
+    metrics = in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [
         (one, other)
         for one, other in combinations(collected, 2)
@@ -197,8 +196,8 @@ def compare_values(
             for index, (one, other, metric, paired) in enumerate(found)
         ),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
-        undecided=len(set(chain.from_iterable(it.undecided for it in collected))),
-        unjudged=len(set(chain.from_iterable(it.unjudged for it in collected))),
+        undecided=len(set(chain.from_iterable(values.undecided for values in collected))),
+        unjudged=len(set(chain.from_iterable(values.unjudged for values in collected))),
         apart=tuple(
             (one.engine, other.engine)
             for one, other in pairs
@@ -210,9 +209,9 @@ def compare_values(
 def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
     """Return a comparison as JSON. docs/command-line.schema.json has the schema."""
     return {
-        "engines": [it.to_json() for it in comparison.engines],
-        "comparisons": [it.to_json() for it in comparison.comparisons],
-        "same_answers": [it.to_json() for it in comparison.same],
+        "engines": [engine.to_json() for engine in comparison.engines],
+        "comparisons": [pair.to_json() for pair in comparison.comparisons],
+        "same_answers": [pair.to_json() for pair in comparison.same],
         "undecided": comparison.undecided,
         "unjudged": comparison.unjudged,
         "notes": list(comparison.notes),
@@ -227,7 +226,9 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -
     kind: Kind = "numbers"
     if metric == PASS_RATE:
         kind = "shares" if one.repeated or other.repeated else "passes"
-    return paired_difference([a[it] for it in prompts], [b[it] for it in prompts], kind=kind, seed=seed)
+    return paired_difference(
+        [a[prompt] for prompt in prompts], [b[prompt] for prompt in prompts], kind=kind, seed=seed
+    )
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:

@@ -106,8 +106,7 @@ class EngineValues:
                 self.rates.append((row.started, row.metrics.decode_tps))
         known = _speeds(row.metrics)
         for metric in SPEEDS:
-            value = known.get(metric.name)
-            if value is not None:
+            if (value := known.get(metric.name)) is not None:
                 self._add(metric, row.prompt_index, value)
 
     @property
@@ -145,7 +144,7 @@ def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineVal
     for row in rows:
         if row.engine in found:
             found[row.engine].add(row)
-    left_out = frozenset(chain.from_iterable(it.undecided | it.unjudged for it in found.values()))
+    left_out = frozenset(chain.from_iterable(values.undecided | values.unjudged for values in found.values()))
     for values in found.values():
         values.left_out = left_out
     return tuple(found.values())

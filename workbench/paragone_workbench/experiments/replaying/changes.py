@@ -1,4 +1,4 @@
-"""What has changed between a recorded run and its repetition."""
+"""The differences between a recorded run and its repetition."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class Change:
     before: str
     now: str
     effect: str = ""
-    """What it does to answers, as a sentence; empty if that is not known."""
+    """The effect on answers, as a sentence; empty if the effect is unknown."""
 
     @property
     def may_change_answers(self) -> bool:
-        """Whether other answers can come of it."""
+        """Whether the change can lead to other answers."""
         return self.effect not in (_SPEED, _PLACE) and self.what not in _HARMLESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsVerdict:
-    """Whether the weights are those of the recorded run."""
+    """Whether the weights are the same as those of the recorded run."""
 
     same: bool | None = None
     """None if it is not known."""
     by: Literal["sha256", "modified", "size"] | None = None
-    """What was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
+    """The property that was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
 
 
 def compare_weights(
@@ -111,8 +111,7 @@ def changes_of_engine(
 
 def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
     """Yield what differs between two runs: messages, rendered prompt, sampling in force, threads, KV cache."""
-    old, new = _mapping(before.manifest.get("request")), _mapping(now.manifest.get("request"))
-    sent, again = old.get("messages_sha256"), new.get("messages_sha256")
+    sent, again = before.request.get("messages_sha256"), now.request.get("messages_sha256")
     yield from _change("messages", sent, again, effect=_PROMPT)
     reused = before.metrics.cached_tokens if before.metrics is not None else None
     if reused and now.state == "done":
@@ -139,7 +138,7 @@ def _change(
     if json.dumps(before) == json.dumps(now):  # so that tuples are the lists that they become in JSON
         return
     effect = _EFFECTS.get(what, "") if effect is None else effect
-    first, second = (unset or "" if it is None else _shown(it) for it in (before, now))
+    first, second = (unset or "" if value is None else _shown(value) for value in (before, now))
     yield Change(what=what, before=first, now=second, effect=effect)
 
 

@@ -8,20 +8,24 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Mapping
+from typing import TypeAlias
 
 from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.running.saved_runs import experiment_runs
+from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import History
 
 __all__ = ["FORMAT", "document_of_conversation", "document_of_experiment"]
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
+
+ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
+"""What tells the place of a run in the document, and the run."""
 
 
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
@@ -32,7 +36,6 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
     votes = await history.call(lambda store: store.votes.all(experiment_id))
-    parts = _Parts()
     head: dict[str, Json] = {
         "kind": "experiment",
         "id": f"e{experiment_id}",
@@ -47,8 +50,19 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             for index, content in prompts
         ],
     }
-    runs = _experiment_runs(history, experiment, parts)
-    async for piece in _pieces(history, head, runs, parts, {"votes": [to_json(vote) for vote in votes]}):
+
+    async def runs() -> AsyncIterator[ListedRun]:
+        async for run in saved_runs(history, experiment):
+            place: dict[str, Json] = {
+                "id": f"e{experiment_id}/{run.number}",
+                "prompt": run.key.prompt_index,
+                "engine": run.key.engine_index,
+                "repetition": run.key.repetition,
+                "assertions": list(run.assertions),
+            }
+            yield place, run.result
+
+    async for piece in _pieces(history, head, runs(), {"votes": [to_json(vote) for vote in votes]}):
         yield piece
 
 
@@ -61,7 +75,6 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
     votes = await history.call(lambda store: store.votes.all())
-    parts = _Parts()
     definitions: list[EngineDefinition] = []
     for run in saved.runs:
         if run.result.definition not in definitions:
@@ -76,58 +89,24 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
         "prompts": [_prompt(prompt, prompts) for prompt in prompts],
     }
 
-    async def runs() -> AsyncIterator[dict[str, Json]]:
+    async def runs() -> AsyncIterator[ListedRun]:
         for run in saved.runs:
-            yield {
+            place: dict[str, Json] = {
                 "id": f"r{run.number}",
                 "prompt": None if run.prompt is None else prompts[run.prompt],
                 "engine": definitions.index(run.result.definition),
                 "lane": lanes.get(run, 0),
                 "continues": None if run.continues is None else f"r{run.continues.number}",
-                **parts.run(run.result),
             }
+            yield place, run.result
 
     tail: dict[str, Json] = {"votes": [to_json(vote) for vote in votes if vote.prompt_id in ids]}
-    async for piece in _pieces(history, head, runs(), parts, tail):
+    async for piece in _pieces(history, head, runs(), tail):
         yield piece
 
 
-class _Parts:
-    """Collects what several runs have in common while they are written."""
-
-    def __init__(self) -> None:
-        self.manifests: list[dict[str, Json]] = []
-        self._indices: dict[str, int] = {}
-
-    def run(self, run: RunResult) -> dict[str, Json]:
-        """Return the fields of a run in a document, with its id as `uuid`: `id` is the one that people know."""
-        common = dict(run.manifest)
-        request = common.pop("request", {})
-        settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
-        fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
-        for name in ("id", "definition", "manifest"):  # the engine stands in the list of engines
-            del fields[name]
-        return {
-            "uuid": run.id,
-            "manifest": self._index(common) if common else None,
-            "request": request,
-            **fields,
-        }
-
-    def _index(self, common: dict[str, Json]) -> int:
-        key = json.dumps(common, sort_keys=True)
-        if key not in self._indices:
-            self._indices[key] = len(self.manifests)
-            self.manifests.append(common)
-        return self._indices[key]
-
-
 async def _pieces(
-    history: History,
-    head: dict[str, Json],
-    runs: AsyncIterator[dict[str, Json]],
-    parts: _Parts,
-    tail: dict[str, Json],
+    history: History, head: dict[str, Json], runs: AsyncIterator[ListedRun], tail: dict[str, Json]
 ) -> AsyncIterator[str]:
     """Yield the document: the manifests come after the runs, because they are known only then."""
     yield f'{{"paragone_document": {FORMAT},\n'
@@ -135,31 +114,32 @@ async def _pieces(
         yield f"{json.dumps(name)}: {_dump(value)},\n"
     yield '"runs": ['
     separator = "\n"
-    async for run in runs:
-        yield separator + _dump(run)
+    manifests: list[dict[str, Json]] = []
+    indices: dict[str, int] = {}
+    async for place, result in runs:
+        common = {name: value for name, value in result.manifest.items() if name != "request"}
+        key = json.dumps(common, sort_keys=True)
+        if common and key not in indices:
+            indices[key] = len(manifests)
+            manifests.append(common)
+        yield separator + _dump({**place, "manifest": indices.get(key), **_result(result)})
         separator = ",\n"
-    manifests: list[Json] = []
-    for manifest in parts.manifests:
+    listed: list[Json] = []
+    for manifest in manifests:
         weights = await digest_weights(history, weights_in(manifest))
-        listed: dict[str, Json] = {"weights": [to_json(file) for file in weights]} if weights else {}
-        manifests.append({**manifest, **listed})
-    for name, value in {"manifests": manifests, **tail}.items():
+        listed.append({**manifest, "weights": [to_json(file) for file in weights]} if weights else manifest)
+    for name, value in {"manifests": listed, **tail}.items():
         yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {_dump(value)}"
     yield "\n}\n"
 
 
-async def _experiment_runs(
-    history: History, experiment: Experiment, parts: _Parts
-) -> AsyncIterator[dict[str, Json]]:
-    async for run in experiment_runs(history, experiment):
-        yield {
-            "id": f"e{experiment.number}/{run.number}",
-            "prompt": run.key.prompt_index,
-            "engine": run.key.engine_index,
-            "repetition": run.key.repetition,
-            **parts.run(run.result),
-            "assertions": list(run.assertions),
-        }
+def _result(run: RunResult) -> dict[str, Json]:
+    """Return the fields of a run that it shares with no other, with its id as `uuid`: `id` is the one that people know."""
+    settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
+    fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
+    for name in ("id", "definition", "manifest"):  # the engine stands in the list of engines
+        del fields[name]
+    return {"uuid": run.id, "request": run.manifest.get("request", {}), **fields}
 
 
 def _dump(value: Json) -> str:

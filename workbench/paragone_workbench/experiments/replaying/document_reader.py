@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
@@ -15,37 +15,33 @@ from paragone.wire import Value, from_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
-from paragone_workbench.experiments.replaying.recorded import RecordedRun, messages_of_prompt
+from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
 
-__all__ = ["Document", "read_document"]
+__all__ = ["read_document"]
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A document of an experiment or of a conversation."""
-
-    kind: Literal["experiment", "conversation"]
-    id: str
-    """Its id on the machine that wrote it."""
-    name: str
-    created: float
-    """Seconds since 1970."""
-    runs: tuple[RecordedRun, ...]
-    """In the order of the document."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Head:
     kind: Literal["experiment", "conversation"]
     id: str
+    """The id on the machine that wrote the document."""
     name: str
     created: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ListedPrompt:
+    """A prompt of an experiment."""
+
+    index: int
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +55,8 @@ class _TreePrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """What a run refers to, by index."""
+class _RunPlace:
+    """A run, with the indices of the parts of the document that it refers to."""
 
     id: str
     prompt: int
@@ -71,20 +67,20 @@ class _Place:
     continues: str | None = None
 
 
-def read_document(path: Path) -> Document:
-    """Read and check a document. Raises InputError that names the part that is wrong."""
+def read_document(path: Path) -> tuple[RecordedRun, ...]:
+    """Return the runs of a document, in its order. Raises InputError that names the part that is wrong."""
     content = read_regular_file(path, hint=_WANTED)
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}.", hint=_WANTED) from error
-    return _Reader(path, data).document()
+    return tuple(_DocumentReader(path, data).runs())
 
 
 _WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
 
 
-class _Reader:
+class _DocumentReader:
     """Reads the parts of one document."""
 
     def __init__(self, path: Path, data: Json) -> None:
@@ -100,13 +96,14 @@ class _Reader:
             )
         self._data = data
 
-    def document(self) -> Document:
-        """Return the document."""
+    def runs(self) -> Iterator[RecordedRun]:
+        """Yield the runs. Raises InputError that names the part that is wrong."""
         head = self._value(_Head, self._data, "The document")
         engines = [
-            self._value(EngineDefinition, it, f"Engine {number}") for number, it in self._list("engines")
+            self._value(EngineDefinition, engine, f"Engine {number}")
+            for number, engine in self._list("engines")
         ]
-        manifests = [self._mapping(it, f"Manifest {number}") for number, it in self._list("manifests")]
+        manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
         prompts: Mapping[int, tuple[Message, ...]] = {}
         tree: list[Prompt] = []
         if head.kind == "experiment":
@@ -114,10 +111,9 @@ class _Reader:
         else:
             tree = self._tree()
         earlier: dict[str, Run] = {}
-        runs: list[RecordedRun] = []
         for number, data in self._list("runs"):
             what = f"Run {number}"
-            place = self._value(_Place, data, what)
+            place = self._value(_RunPlace, data, what)
             engine = self._item(engines, place.engine, f"{what} names engine")
             manifest: Mapping[str, Json] = {}
             if place.manifest is not None:
@@ -138,8 +134,7 @@ class _Reader:
             if place.id in earlier:
                 self._wrong(f"{what} has the id {place.id!r} of another run")
             earlier[place.id] = run
-            runs.append(RecordedRun(id=place.id, engine=engine, result=result, messages=messages))
-        return Document(kind=head.kind, id=head.id, name=head.name, created=head.created, runs=tuple(runs))
+            yield RecordedRun(id=place.id, result=result, messages=messages)
 
     def _result(
         self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
@@ -158,13 +153,10 @@ class _Reader:
     def _prompts(self) -> dict[int, tuple[Message, ...]]:
         prompts: dict[int, tuple[Message, ...]] = {}
         for number, data in self._list("prompts"):
-            index = self._mapping(data, f"Prompt {number}").get("index")
-            if type(index) is not int:
-                self._wrong(f"Prompt {number} has no 'index'")
-            try:
-                prompts[index] = messages_of_prompt(data)
-            except (TypeError, ValueError) as error:
-                self._wrong(f"Prompt {number} cannot be read: {error}")
+            prompt = self._value(_ListedPrompt, data, f"Prompt {number}")
+            if not prompt.messages:
+                self._wrong(f"Prompt {number} cannot be read: it has no messages")
+            prompts[prompt.index] = prompt.messages
         return prompts
 
     def _tree(self) -> list[Prompt]:
@@ -195,10 +187,10 @@ class _Reader:
 
     def _value(self, kind: type[V], data: Json, what: str) -> V:
         given = self._mapping(data, what)
-        for it in dataclasses.fields(kind):
-            required = it.default is dataclasses.MISSING and it.default_factory is dataclasses.MISSING
-            if required and it.name not in given:
-                self._wrong(f"{what} has no {it.name!r}")
+        for known in dataclasses.fields(kind):
+            required = known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
+            if required and known.name not in given:
+                self._wrong(f"{what} has no {known.name!r}")
         try:
             return from_json(kind, given)
         except (TypeError, ValueError) as error:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from paragone import InputError, Json, Message
-from paragone.wire import from_json
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone import InputError, Message
 from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
 
-__all__ = ["RecordedRun", "messages_of_prompt", "recorded_runs"]
+__all__ = ["RecordedRun", "recorded_runs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +22,6 @@ class RecordedRun:
 
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""
-    engine: EngineDefinition
     result: RunResult
     messages: tuple[Message, ...]
 
@@ -46,7 +43,6 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     return tuple(
         RecordedRun(
             id=f"r{run.number}",
-            engine=run.result.definition,
             result=run.result,
             messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
         )
@@ -55,37 +51,18 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     )
 
 
-def messages_of_prompt(prompt: Json) -> tuple[Message, ...]:
-    """Return the messages of an experiment's prompt. Raises TypeError or ValueError if it has none."""
-    messages = prompt.get("messages") if isinstance(prompt, Mapping) else None
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        raise ValueError("it has no messages")
-    return tuple(from_json(Message, message) for message in messages)
-
-
 def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
-    experiment = store.experiments.get(experiment_id)
-    runs: list[ExperimentRun] = (
-        list(store.experiments.runs(experiment_id))
-        if run_id is None
-        else [store.experiments.run(experiment_id, run_id)]
+    experiments = store.experiments
+    experiments.get(experiment_id)  # raises InputError if it does not exist
+    runs: Iterable[ExperimentRun] = (
+        experiments.runs(experiment_id) if run_id is None else [experiments.run(experiment_id, run_id)]
     )
-    prompts: dict[int, Any] = dict(store.experiments.prompts(experiment_id))
+    messages = {prompt.index: prompt.messages for prompt in saved_prompts(store, experiment_id)}
     return tuple(
         RecordedRun(
-            id=f"e{experiment.number}/{run.number}",
-            engine=run.result.definition,
+            id=f"e{experiment_id}/{run.number}",
             result=run.result,
-            messages=_messages(
-                prompts.get(run.key.prompt_index), f"e{experiment.number}", run.key.prompt_index
-            ),
+            messages=messages.get(run.key.prompt_index, ()),
         )
         for run in runs
     )
-
-
-def _messages(prompt: Json, experiment: str, index: int) -> tuple[Message, ...]:
-    try:
-        return messages_of_prompt(prompt)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The prompt {index} of experiment {experiment} cannot be read: {error}.") from error

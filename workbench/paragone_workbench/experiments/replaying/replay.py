@@ -73,7 +73,7 @@ class ReplayedRun:
 
 @dataclass(slots=True, kw_only=True)
 class EngineReport:
-    """What was found out about one engine."""
+    """The findings about one engine."""
 
     engine: str
     model: str
@@ -159,7 +159,8 @@ class Replay:
                     last = again
                     report.add(changes_of_run(recorded.result, again))
                     report.unknown_seeds += _seed_unknown(recorded)
-                    report.reused_cache += _reused_cache(recorded)
+                    metrics = recorded.result.metrics
+                    report.reused_cache += metrics is not None and bool(metrics.cached_tokens)
                 yield _compared(recorded, again)
             report.promises = handle.capabilities.seed
             await self._pool.remove(handle)
@@ -178,8 +179,7 @@ class Replay:
     async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunResult:
         if handle.error is None or handle.state == "crashed":
             handle.open(_threads_at_opening(recorded.result))
-        request = recorded.result.manifest.get("request")
-        logprobs = request.get("logprobs") if isinstance(request, dict) else None
+        logprobs = recorded.result.request.get("logprobs")
         spec = RunSpec(
             messages=recorded.messages,
             sampling=engine.sampling_of(recorded),
@@ -193,9 +193,7 @@ class Replay:
         if again.manifest:
             about = recorded.result.id
             await retrying(
-                lambda: self._history.call(
-                    lambda store: store.save_run(again, purpose="replay", about_id=about)
-                )
+                self._history, lambda store: store.save_run(again, purpose="replay", about_id=about)
             )
         return again
 
@@ -246,13 +244,10 @@ def _seed_unknown(run: RecordedRun) -> bool:
     return "seed" not in without_effect({**sampling, "seed": None})
 
 
-def _reused_cache(recorded: RecordedRun) -> bool:
-    metrics = recorded.result.metrics
-    return metrics is not None and bool(metrics.cached_tokens)
-
-
 def _compared(recorded: RecordedRun, again: RunResult) -> ReplayedRun:
-    result = ReplayedRun(id=recorded.id, engine=recorded.engine.name, prompt=recorded.messages[-1].text)
+    result = ReplayedRun(
+        id=recorded.id, engine=recorded.result.definition.name, prompt=recorded.messages[-1].text
+    )
     if again.state != "done":
         error = ParagoneError(again.error or f"The repetition was {again.state}.", hint=again.hint)
         return dataclasses.replace(result, error=error)

@@ -32,7 +32,7 @@ __all__ = ["ReplayChoices", "ReplayEngine", "engines_to_replay"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayChoices:
-    """What the user chose for a replay."""
+    """The user's choices for a replay."""
 
     settings: Sequence[str] = ()
     """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace the recorded ones."""
@@ -58,8 +58,7 @@ class ReplayEngine:
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: those of its request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
-        request = run.result.manifest.get("request")
-        sampling = request.get("sampling") if isinstance(request, Mapping) else None
+        sampling = run.result.request.get("sampling")
         wanted: dict[str, Json] = dict(sampling) if isinstance(sampling, Mapping) else {}
         settings = run.result.settings
         if settings is not None and settings.seed is not None:
@@ -79,17 +78,17 @@ async def engines_to_replay(
 
     Raises InputError if one cannot be opened here as it was, or if a choice is wrong, and StoreError.
     """
-    groups: list[tuple[EngineDefinition, list[RecordedRun]]] = []
+    groups: list[list[RecordedRun]] = []
     for run in runs:
-        group = next((group for known, group in groups if known == run.engine), None)
-        if group is None:
-            groups.append((run.engine, [run]))
-        else:
-            group.append(run)
-    names = list(dict.fromkeys(definition.name for definition, _ in groups))
+        of_engine = (group for group in groups if group[0].result.definition == run.result.definition)
+        if (group := next(of_engine, None)) is None:
+            groups.append(group := [])
+        group.append(run)
+    names = list(dict.fromkeys(group[0].result.definition.name for group in groups))
     replacements = _replacements(choices.replacements, names, config)
     engines: list[ReplayEngine] = []
-    for recorded, group in groups:
+    for group in groups:
+        recorded = group[0].result.definition
         replacement = replacements.get(recorded.name)
         backend = _backend(recorded, replacement, registry)
         if replacement is not None:
@@ -189,9 +188,8 @@ def _foreign(definition: EngineDefinition, backend: Backend, *, trusted: bool) -
     reason = ""
     if definition.python is not None:
         reason = f"starts the program {definition.python}"
-    else:
-        if addresses := _addresses(definition, backend):
-            reason = f"contacts {', '.join(addresses)}"
+    elif addresses := _addresses(definition, backend):
+        reason = f"contacts {', '.join(addresses)}"
     if reason:
         raise InputError(
             f"The engine {definition.name} of the document {reason}. A document may come from somebody else, so "

@@ -1,12 +1,13 @@
-"""What a replay found: as JSON, and as sentences."""
+"""The results of a replay, as JSON and as sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from paragone import Json
+from paragone.wire import to_json
 from paragone.wording import counted
-from paragone_workbench.experiments.replaying.changes import Change, WeightsVerdict
+from paragone_workbench.experiments.replaying.changes import WeightsVerdict
 from paragone_workbench.experiments.replaying.replay import EngineReport, ReplayedRun
 
 __all__ = ["replay_json", "replay_verdict", "weights_sentence"]
@@ -27,9 +28,26 @@ def replay_json(
         "total": len(runs),
         "left": left,
         "verdict": replay_verdict(runs, reports, left=left),
-        "runs": [_run(run) for run in runs],
+        "runs": [
+            {
+                "id": run.id,
+                "engine": run.engine,
+                "same": run.same,
+                "error": None if run.error is None else str(run.error),
+                "difference": None if run.difference is None else to_json(run.difference, complete=True),
+            }
+            for run in runs
+        ],
         "skipped": [{"id": number, "reason": reason} for number, reason in skipped.items()],
-        "engines": [_engine(report) for report in reports],
+        "engines": [
+            {
+                "engine": report.engine,
+                "model": report.model,
+                "weights": to_json(report.weights, complete=True),
+                "changes": [to_json(change, complete=True) for change in report.changes],
+            }
+            for report in reports
+        ],
     }
 
 
@@ -107,35 +125,3 @@ def _causes(report: EngineReport) -> list[str]:
             "for the same seed."
         ]
     return [f"{report.engine}: nothing that is known has changed, so the engine does not reproduce itself."]
-
-
-def _run(run: ReplayedRun) -> dict[str, Json]:
-    difference = run.difference
-    return {
-        "id": run.id,
-        "engine": run.engine,
-        "same": run.same,
-        "error": None if run.error is None else str(run.error),
-        "difference": None
-        if difference is None
-        else {
-            "channel": difference.channel,
-            "char": difference.char,
-            "token": difference.token,
-            "before": difference.before,
-            "now": difference.now,
-        },
-    }
-
-
-def _engine(report: EngineReport) -> dict[str, Json]:
-    return {
-        "engine": report.engine,
-        "model": report.model,
-        "weights": {"same": report.weights.same, "by": report.weights.by},
-        "changes": [_change(change) for change in report.changes],
-    }
-
-
-def _change(change: Change) -> dict[str, Json]:
-    return {"what": change.what, "before": change.before, "now": change.now, "effect": change.effect}

@@ -1,4 +1,4 @@
-"""What a report shows, whatever its format. All texts are safe to show, and without the user's secrets."""
+"""The content of a report in any format. All texts are safe to show, and without the user's secrets."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from paragone import Message
+from paragone_workbench.store.experiment_records import AssertionResult
+
 __all__ = [
     "AnswerView",
     "Chart",
-    "Check",
     "Conditions",
     "EngineView",
     "Fact",
     "Figure",
-    "MessageView",
     "PromptView",
     "Remark",
     "Report",
+    "Section",
     "Segment",
 ]
 
@@ -95,6 +97,16 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Results of one kind: charts, remarks on them, and a note on how to read them."""
+
+    title: str
+    charts: tuple[Chart, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Whether engines answered under the same conditions: the verdict, and what differed or is unknown."""
 
@@ -108,15 +120,6 @@ class Segment:
 
     text: str
     differs: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of an assertion."""
-
-    name: str
-    result: Literal["passed", "failed", "unknown"]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,21 +145,13 @@ class AnswerView:
     compared: str = ""
     figures: str = ""
     remarks: tuple[Remark, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[AssertionResult, ...] = ()
     settings: tuple[Fact, ...] = ()
 
     @property
     def text(self) -> str:
         """The answer without marks."""
         return "".join(segment.text for segment in self.segments)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageView:
-    """A message that the engines got."""
-
-    role: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +171,7 @@ class PromptView:
 
     number: int
     title: str
-    messages: tuple[MessageView, ...]
+    messages: tuple[Message, ...]
     facts: tuple[Fact, ...] = ()
     remarks: tuple[Remark, ...] = ()
     rounds: tuple[tuple[AnswerView, ...], ...] = ()
@@ -194,11 +189,7 @@ class Report:
         summary: What was done, in one line.
         facts: Date, schedule, machine.
         engines: The engines, the first of which is the one that others are compared with.
-        charts: Pass rates, speeds and tokens of the engines.
-        comparisons: Differences between engines over all prompts.
-        notes: What is left out of the figures.
-        ratings: The ratings by votes, with remarks on the votes; None if there are none.
-        measurements: Earlier measurements of the same engines.
+        sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt says that.
         prompts: Returns an iterator over the prompts that are shown in full.
         left_out: How many prompts are not shown, as a sentence; empty if all are.
@@ -209,28 +200,7 @@ class Report:
     summary: str
     facts: tuple[Fact, ...]
     engines: tuple[EngineView, ...]
-    charts: tuple[Chart, ...]
-    comparisons: tuple[Remark, ...]
-    notes: tuple[Remark, ...]
-    ratings: RatingsView | None
-    measurements: tuple[MeasurementView, ...]
+    sections: tuple[Section, ...]
     conditions: Conditions | None
     prompts: Callable[[], Iterator[PromptView]]
     left_out: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatingsView:
-    """Ratings by votes."""
-
-    charts: tuple[Chart, ...]
-    remarks: tuple[Remark, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasurementView:
-    """An earlier measurement of engines: a title with its date, charts, and remarks."""
-
-    title: str
-    charts: tuple[Chart, ...]
-    remarks: tuple[Remark, ...]

@@ -1,4 +1,4 @@
-"""The Markdown format, as GitHub shows it. What users and models said is in fences that it cannot end."""
+"""The Markdown format, as GitHub shows it. Texts of users and models are in fences that these texts cannot end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.experiments.report.content import (
     Remark,
     Report,
 )
-from paragone_workbench.experiments.report.words import date_text
+from paragone_workbench.experiments.report.public_text import date_text
 
 __all__ = ["markdown_pieces"]
 
@@ -28,20 +28,12 @@ def markdown_pieces(report: Report, now: float) -> Iterator[str]:
     yield "## Engines\n\n"
     for engine in report.engines:
         yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
-    if report.charts or report.notes:
-        yield "## Results\n\n"
-        yield from map(_chart, report.charts)
-        yield _remarks(report.notes)
-    if report.comparisons:
-        yield f"## Differences between engines\n\n{_remarks(report.comparisons)}"
-    if report.ratings is not None:
-        yield "## Ratings\n\n"
-        yield from map(_chart, report.ratings.charts)
-        yield _remarks(report.ratings.remarks)
-    for measurement in report.measurements:
-        yield f"## {_inline(measurement.title)}\n\n"
-        yield from map(_chart, measurement.charts)
-        yield _remarks(measurement.remarks)
+    for section in report.sections:
+        yield f"## {_inline(section.title)}\n\n"
+        yield from map(_chart, section.charts)
+        yield _remarks(section.remarks)
+        if section.note:
+            yield f"{_inline(section.note)}\n\n"
     if report.conditions is not None:
         yield f"## Was it fair?\n\n{_inline(report.conditions.verdict)}\n\n{_remarks(report.conditions.remarks)}"
     yield "## Answers\n\n"
@@ -74,19 +66,20 @@ def _answer(answer: AnswerView) -> str:
         parts.append(f"Thinking:\n\n{_fenced(answer.thinking)}")
     parts.append(_fenced(answer.text))
     lines = [
-        *(_remark(it) for it in answer.remarks),
-        *(f"**{it.result}** {_inline(it.name)}: {_inline(it.reason)}" for it in answer.checks),
-        *(_inline(it) for it in (answer.left_out, answer.compared, answer.figures) if it),
+        *map(_remark, answer.remarks),
+        *(f"**{check.verdict}** {_inline(check.type)}: {_inline(check.reason)}" for check in answer.checks),
+        *map(_inline, filter(None, (answer.left_out, answer.compared, answer.figures))),
     ]
     if answer.settings:
-        lines.append("In force: " + _inline(", ".join(f"{it.name}={it.value}" for it in answer.settings)))
+        settings = ", ".join(f"{setting.name}={setting.value}" for setting in answer.settings)
+        lines.append("In force: " + _inline(settings))
     return "".join(parts) + _list(lines)
 
 
 def _chart(chart: Chart) -> str:
     rows = [
         ("Engine", "Value", "95% interval", "Measured on"),
-        *((_inline(it.name), _inline(it.text), it.interval, it.count) for it in chart.figures),
+        *((_inline(row.name), _inline(row.text), row.interval, row.count) for row in chart.figures),
     ]
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     head, *body = zip(*columns, strict=True)
@@ -96,7 +89,7 @@ def _chart(chart: Chart) -> str:
 
 
 def _facts(facts: Iterable[Fact]) -> str:
-    return _list(f"{_inline(it.name)}: {_inline(it.value)}" for it in facts)
+    return _list(f"{_inline(fact.name)}: {_inline(fact.value)}" for fact in facts)
 
 
 def _remarks(remarks: Iterable[Remark]) -> str:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from paragone import InputError
 from paragone.installation import install_command
 from paragone_workbench.experiments.report.content import Report
-from paragone_workbench.experiments.report.words import date_text
+from paragone_workbench.experiments.report.public_text import date_text
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -1,14 +1,15 @@
-"""Makes texts fit for a file that is given to others."""
+"""Texts that are fit for a file that is given to others."""
 
 from __future__ import annotations
 
+import datetime
 import re
 from pathlib import Path
 
 from paragone_workbench.engines.definitions import strip_password
 from paragone_workbench.visible_text import visible
 
-__all__ = ["public"]
+__all__ = ["date_text", "public"]
 
 
 def public(text: str) -> str:
@@ -20,3 +21,8 @@ def public(text: str) -> str:
     if home != "/":
         text = re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
     return visible(strip_password(text))
+
+
+def date_text(seconds: float) -> str:
+    """Return a time, in seconds since 1970, as date and time with its offset from UTC, in the local time zone."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M %z")

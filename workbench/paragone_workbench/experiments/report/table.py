@@ -6,59 +6,90 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["COLUMNS", "Row", "csv_pieces", "row_of"]
+__all__ = ["COLUMNS", "TableRow", "csv_pieces"]
 
 Cell: TypeAlias = str | int | float | bool | None
-Row: TypeAlias = tuple[Cell, ...]
-"""The values of `COLUMNS`; None where a value is unknown."""
+"""A value; None if it is unknown."""
 
-COLUMNS = (
-    "run",
-    "prompt_index",
-    "repetition",
-    "chosen",
-    "engine",
-    "backend",
-    "model",
-    "prompt",
-    "text",
-    "thinking",
-    "state",
-    "finish",
-    "error",
-    "passed",
-    "failed_assertions",
-    "seed",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "drafted_tokens",
-    "accepted_tokens",
-    "ttft_s",
-    "prefill_tps",
-    "decode_tps",
-    "itl_p50_ms",
-    "itl_p95_ms",
-    "itl_p99_ms",
-    "load_s",
-    "waited_s",
-    "shared",
-    "started",
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """A run as a row of the table."""
+
+    result: RunResult
+    id: str
+    """`e3/17` or `r45`."""
+    engine: str
+    """The name of the engine, or of the lane."""
+    prompt_index: int
+    repetition: int
+    prompt: str
+    """The text of the prompt."""
+    chosen: bool | None = None
+    """Whether the run is on the path of its lane."""
+    passed: bool | None = None
+    failed_assertions: str = ""
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """The figures; all unknown if the run has none."""
+        return self.result.metrics or RunMetrics()
+
+    def cells(self) -> dict[str, Cell]:
+        """Return the values of `COLUMNS`, by the names of the columns."""
+        return {name: value_of(self) for name, value_of in COLUMNS.items()}
+
+
+COLUMNS: Mapping[str, Callable[[TableRow], Cell]] = {
+    "run": lambda row: row.id,
+    "prompt_index": lambda row: row.prompt_index,
+    "repetition": lambda row: row.repetition,
+    "chosen": lambda row: row.chosen,
+    "engine": lambda row: row.engine,
+    "backend": lambda row: row.result.definition.backend,
+    "model": lambda row: public(row.result.definition.model),
+    "prompt": lambda row: row.prompt,
+    "text": lambda row: row.result.text,
+    "thinking": lambda row: row.result.thinking,
+    "state": lambda row: row.result.state,
+    "finish": lambda row: row.result.finish,
+    "error": lambda row: public(row.result.message),
+    "passed": lambda row: row.passed,
+    "failed_assertions": lambda row: row.failed_assertions,
+    "seed": lambda row: None if row.result.settings is None else row.result.settings.seed,
+    "prompt_tokens": lambda row: row.metrics.prompt_tokens,
+    "cached_tokens": lambda row: row.metrics.cached_tokens,
+    "completion_tokens": lambda row: None if row.result.metrics is None else row.metrics.completion_tokens,
+    "drafted_tokens": lambda row: row.metrics.drafted_tokens,
+    "accepted_tokens": lambda row: row.metrics.accepted_tokens,
+    "ttft_s": lambda row: row.metrics.ttft_s,
+    "prefill_tps": lambda row: row.metrics.prefill_tps,
+    "decode_tps": lambda row: row.metrics.decode_tps,
+    "itl_p50_ms": lambda row: row.metrics.itl_ms.p50,
+    "itl_p95_ms": lambda row: row.metrics.itl_ms.p95,
+    "itl_p99_ms": lambda row: row.metrics.itl_ms.p99,
+    "load_s": lambda row: row.metrics.load_s,
+    "waited_s": lambda row: row.result.waited_s,
+    "shared": lambda row: row.metrics.shared,
+    "started": lambda row: datetime.datetime.fromtimestamp(row.result.started, datetime.UTC).isoformat(
+        timespec="seconds"
+    ),
+}
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """Characters at the beginning of a cell that make spreadsheets take it for a formula, or skip to one."""
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def csv_pieces(rows: Iterable[Row]) -> Iterator[str]:
+def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
     """Yield the CSV file: a line with the names of the columns, and a row for each run.
 
     Texts that a spreadsheet would take for a formula have an apostrophe before them.
@@ -67,62 +98,11 @@ def csv_pieces(rows: Iterable[Row]) -> Iterator[str]:
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([_cell(value) for value in row])
+        writer.writerow(map(_cell, row.cells().values()))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
-
-
-def row_of(
-    run: RunResult,
-    *,
-    name: str,
-    id: str,  # noqa: A002 (the name of the column)
-    prompt_index: int,
-    repetition: int,
-    prompt: str,
-    chosen: bool | None = None,
-    passed: bool | None = None,
-    failed_assertions: str = "",
-) -> Row:
-    """Return the row of a run."""
-    metrics = run.metrics
-    known = metrics or RunMetrics()
-    values: dict[str, Cell] = {
-        "run": id,
-        "prompt_index": prompt_index,
-        "repetition": repetition,
-        "chosen": chosen,
-        "engine": name,
-        "backend": run.definition.backend,
-        "model": public(run.definition.model),
-        "prompt": prompt,
-        "text": run.text,
-        "thinking": run.thinking,
-        "state": run.state,
-        "finish": run.finish,
-        "error": None if run.error is None else public(run.message),
-        "passed": passed,
-        "failed_assertions": failed_assertions,
-        "seed": None if run.settings is None else run.settings.seed,
-        "prompt_tokens": known.prompt_tokens,
-        "cached_tokens": known.cached_tokens,
-        "completion_tokens": None if metrics is None else metrics.completion_tokens,
-        "drafted_tokens": known.drafted_tokens,
-        "accepted_tokens": known.accepted_tokens,
-        "ttft_s": known.ttft_s,
-        "prefill_tps": known.prefill_tps,
-        "decode_tps": known.decode_tps,
-        "itl_p50_ms": known.itl_ms.p50,
-        "itl_p95_ms": known.itl_ms.p95,
-        "itl_p99_ms": known.itl_ms.p99,
-        "load_s": known.load_s,
-        "waited_s": run.waited_s,
-        "shared": known.shared,
-        "started": datetime.datetime.fromtimestamp(run.started, datetime.UTC).isoformat(timespec="seconds"),
-    }
-    return tuple(values[column] for column in COLUMNS)
 
 
 def _cell(value: Cell) -> str:

@@ -1,21 +1,26 @@
-"""The runs of an experiment that are still to be executed, in the order of a schedule."""
+"""The runs of an experiment that are still to be executed, in the order of a schedule, and their seeds."""
 
 from __future__ import annotations
 
-import functools
+import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from paragone import Json
+from paragone import Backend, Json
+from paragone.options import describe
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suites.saved_prompts import prompt_from
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["Cell", "unfinished_cells"]
+__all__ = ["Cell", "seed_option", "unfinished_cells"]
 
 PAGE = 1_000
 """Runs whose prompts are in memory at a time."""
+
+_LARGEST_SEED = 2**31 - 1
+"""Some servers keep seeds as signed numbers of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +67,33 @@ async def _pages(
     """Yield the chosen prompts of an experiment in pages, with the states of their saved runs. Raises StoreError."""
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
     first = 0
-    while True:
-        start = first
 
-        def read(store: Store, start: int = start) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
-            rows = store.experiments.prompts(experiment.number, start, size)
-            return rows, store.experiments.states(experiment.number, rows[0][0], rows[-1][0]) if rows else {}
+    def read(store: Store) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
+        rows = store.experiments.prompts(experiment.number, first, size)
+        return rows, store.experiments.states(experiment.number, rows[0][0], rows[-1][0]) if rows else {}
 
-        rows, states = await retrying(functools.partial(history.call, read))
-        if not rows:
-            return
+    while (page := await retrying(history, read))[0]:
+        rows, states = page
         kept = [row for row in rows if chosen is None or row[0] in chosen]
         yield [prompt_from(index, content) for index, content in kept], states
         first = rows[-1][0] + 1
+
+
+def _seed_of(key: RunKey) -> int:
+    """Return the seed of a run, from 0 to 2³¹ − 1: it depends on its prompt's index and its repetition only."""
+    digest = hashlib.sha256(f"{key.prompt_index} {key.repetition}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") & _LARGEST_SEED
+
+
+def seed_option(key: RunKey, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
+    """Return the sampling option with the seed of a run.
+
+    Empty if the user has set the engine's seed, or if its backend does not declare the standard option `seed`.
+    """
+    if backend is None or "seed" in engine.options:
+        return {}
+    declared = any(
+        info.name == "seed" and (info.maximum is None or info.maximum >= _LARGEST_SEED)
+        for info in describe(backend.sampling)
+    )
+    return {"seed": _seed_of(key)} if declared else {}

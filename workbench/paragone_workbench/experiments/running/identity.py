@@ -1,4 +1,4 @@
-"""What identifies the model behind an engine, as far as its engine tells: the same in all runs of an experiment."""
+"""The identity of the model behind an engine, as far as the engine reports it: the same in all runs of an experiment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWN = ("program", "version", "commit", "server", "quantization")
 
 
 def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity:
-    """Return what identifies an open model. `weights` are its files, with the digests that are known."""
+    """Return the identity of an open model. `weights` are its files, with the digests that are known."""
     known: dict[str, str | None] = {
         "architecture": loaded.architecture,
         "quantization": loaded.quantization,
@@ -51,12 +51,13 @@ def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity
 
 
 def changes(before: Identity, now: Identity) -> list[str]:
-    """Return how two identities differ in what both tell, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
-    digests = {name for name in before.keys() & now.keys() if name.startswith("digest")}
+    """Return how two identities differ in the properties that both have, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
+    both = before.keys() & now.keys()
+    digested = {name.removeprefix("digest of ") for name in both if name.startswith("digest of ")}
     found = []
     for name, value in before.items():
-        known_by_digest = name.partition(" of ")[2] in {it.partition(" of ")[2] for it in digests}
-        if name in now and now[name] != value and (name in digests or not known_by_digest):
+        known_by_digest = not name.startswith("digest of ") and name.partition(" of ")[2] in digested
+        if name in both and now[name] != value and not known_by_digest:
             found.append(f"the {name} was {_short(value)} and is {_short(now[name])}")
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
@@ -14,65 +15,56 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.saved_runs import SavedRun, answer_of, results_json, saved_runs
+from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import Experiment, ExperimentRun, History
 from paragone_workbench.store.retry import retrying
 
 __all__ = ["Judging"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OpenRun:
-    """A run with the indices of the assertions that are yet to be judged."""
+class _OpenRun(NamedTuple):
+    """A run with its prompt, and the indices of the assertions that are yet to be judged."""
 
-    run: SavedRun
+    run: ExperimentRun
+    prompt: SuitePrompt
     indices: tuple[int, ...]
 
 
+@dataclass(eq=False)
 class Judging:
     """Checks the assertions that ask an engine. Those that have a result already are left out.
 
     The judges of an assertion are open together; assertions with other judges come afterwards.
     """
 
-    def __init__(
-        self,
-        history: History,
-        experiment: Experiment,
-        request: SuiteRequest,
-        registry: Registry,
-        catalog: AssertionCatalog,
-        progress: Sequence[EngineProgress],
-        observer: SuiteObserver,
-    ) -> None:
-        self.given_up: list[ParagoneError] = []
-        """Why some judges did not finish their work."""
-        self.failure: ParagoneError | None = None
-        """Why it ended early: the history could not be read or written."""
-        self._history = history
-        self._experiment = experiment
-        self._request = request
-        self._registry = registry
-        self._catalog = catalog
-        self._identities: dict[tuple[str, ...], str] = {}
-        """What identifies the judges whose results are saved, by their names."""
-        self._progress = progress
-        self._observer = observer
-        self._prompts = {prompt.index: prompt for prompt in request.suite.prompts}
-        self._panel: _Panel | None = None
-        self._stopped = False
+    history: History
+    experiment: Experiment
+    request: SuiteRequest
+    registry: Registry
+    catalog: AssertionCatalog
+    progress: Sequence[EngineProgress]
+    observer: SuiteObserver
+    given_up: list[ParagoneError] = field(default_factory=list)
+    """Why some judges did not finish their work."""
+    failure: ParagoneError | None = None
+    """Why it ended early: the history could not be read or written."""
+    _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """The identities of the judges whose results are saved, by their names."""
+    _panel: _Panel | None = None
+    _stopped: bool = False
 
     async def run(self) -> None:
         """Ask the judges."""
         asked = (
-            self._catalog.asks_engines(spec)
-            for prompt in self._prompts.values()
+            self.catalog.asks_engines(spec)
+            for prompt in self.request.suite.prompts
             for spec in prompt.assertions
         )
         for names in dict.fromkeys(names for names in asked if names):
@@ -97,11 +89,11 @@ class Judging:
             first = await open_runs.take()
             if first is None or self._stopped:
                 return
-            self._observer.judging(names)
+            self.observer.judging(names)
             self._panel = panel = _Panel(
-                {name: self._request.judges[name] for name in names},
-                EnginePool(self._registry, mode=self._request.schedule),
-                self._observer,
+                {name: self.request.judges[name] for name in names},
+                EnginePool(self.registry, mode=self.request.schedule),
+                self.observer,
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work(open_runs, names, panel, first))
@@ -133,27 +125,28 @@ class Judging:
 
     async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
         """Yield the runs with assertions that these engines have yet to judge."""
-        async for run in saved_runs(self._history, self._experiment, self._request.chosen):
-            known = {it.index: it.passed for it in run.checks}
+        prompts = {prompt.index: prompt for prompt in self.request.suite.prompts}
+        async for run in saved_runs(self.history, self.experiment, self.request.chosen):
+            prompt = prompts[run.key.prompt_index]
+            known = {check.index: check.passed for check in run.checks}
             for result in run.checks:
-                spec = self._prompts[run.key.prompt_index].assertions[result.index]
-                if result.judges and self._catalog.asks_engines(spec) == names:
+                spec = prompt.assertions[result.index]
+                if result.judges and self.catalog.asks_engines(spec) == names:
                     self._identities.setdefault(names, result.judges)
             indices = [
                 index
-                for index, spec in enumerate(self._prompts[run.key.prompt_index].assertions)
-                if (index not in known or (self._request.retry_failed and known[index] is None))
-                and self._catalog.asks_engines(spec) == names
+                for index, spec in enumerate(prompt.assertions)
+                if (index not in known or (self.request.retry_failed and known[index] is None))
+                and self.catalog.asks_engines(spec) == names
             ]
             if indices and run.result.state == "done":
-                yield _OpenRun(run=run, indices=tuple(indices))
+                yield _OpenRun(run, prompt, tuple(indices))
 
     async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
-        run, indices = open_run.run, open_run.indices
-        whole = self._prompts[run.key.prompt_index]
-        prompt = dataclasses.replace(whole, assertions=tuple(whole.assertions[index] for index in indices))
+        run, prompt, indices = open_run
+        prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         judge = _OneAnswer(panel)
-        found = await evaluate(prompt, answer_of(run.result), self._catalog, judge)
+        found = await evaluate(prompt, answer_of(run.result), self.catalog, judge)
         if judge.unanswered:
             return
         identity = "; ".join(judge.identities.values())
@@ -161,28 +154,25 @@ class Judging:
         if known != identity:
             panel.give_up(
                 InputError(
-                    f"The judge is not the one that judged before in e{self._experiment.number}, which was {known}, and is "
+                    f"The judge is not the one that judged before in e{self.experiment.number}, which was {known}, and is "
                     f"now {identity}. No verdict of it was added.",
                     hint="Begin a new experiment with --fresh, or restore what it was.",
                 )
             )
             return
         new = [
-            dataclasses.replace(it, index=index, judges=identity)
-            for it, index in zip(found, indices, strict=True)
+            dataclasses.replace(result, index=index, judges=identity)
+            for result, index in zip(found, indices, strict=True)
         ]
-        old = [it for it in run.checks if it.index in indices]
-        results: list[AssertionResult] = sorted(
-            (*(it for it in run.checks if it not in old), *new), key=lambda it: it.index
-        )
-        saved = results_json(results)
+        old = [check for check in run.checks if check.index in indices]
+        others = [check for check in run.checks if check not in old]
+        saved = results_json(sorted((*others, *new), key=lambda result: result.index))
         await retrying(
-            lambda: self._history.call(
-                lambda store: store.experiments.save_judgement(run.result.id, saved, judge.runs)
-            )
+            self.history,
+            lambda store: store.experiments.save_judgement(run.result.id, saved, judge.runs),
         )
-        self._progress[run.key.engine_index].count_results(new, instead_of=old)
-        self._observer.progressed()
+        self.progress[run.key.engine_index].count_results(new, instead_of=old)
+        self.observer.progressed()
 
 
 class _Panel:
@@ -204,7 +194,7 @@ class _Panel:
     @property
     def given_up(self) -> ParagoneError | None:
         """Why a judge is not asked any more."""
-        return next((it.given_up for it in self.engines.values() if it.given_up is not None), None)
+        return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
 
     def give_up(self, error: ParagoneError) -> None:
         """Ask the judges no more, for this reason."""
@@ -224,7 +214,7 @@ class _OneAnswer:
         self.unanswered = False
         """Whether a judge could not be asked: it was given up, or the work was stopped."""
         self.identities: dict[str, str] = {}
-        """What identifies the judges that were asked, by name."""
+        """The identities of the judges that were asked, by name."""
         self.runs: list[RunResult] = []
         """The runs of the judges."""
         self._panel = panel

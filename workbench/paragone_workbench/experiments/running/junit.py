@@ -15,11 +15,11 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from paragone.wording import shortened
 from paragone_workbench.experiments.output_file import replacing
-from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.running.totals import EngineTotals
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.suites.suite import SuitePrompt
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import Experiment, ExperimentRun, History
 
 __all__ = ["write_junit"]
 
@@ -73,9 +73,8 @@ async def _write_engine(
     file.write("</testsuite>\n")
 
 
-def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
-    title = " ".join(prompt.text.split())
-    title = shortened(title, _TITLE)
+def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:
+    title = shortened(" ".join(prompt.text.split()), _TITLE)
     name = f"{run.key.prompt_index}: {title}"
     if repetitions > 1:
         name += f" (repetition {run.key.repetition})"
@@ -86,8 +85,7 @@ def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
     if run.result.error:
         _add(case, "error", run.result.message, "failed run")
         return case
-    undecided = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is None]
-    failed = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is False]
+    failed, undecided = run.reasons(passed=False), run.reasons(passed=None)
     if failed:
         _add(case, "failure", "\n".join(failed), "assertion")
     elif undecided:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from paragone import ParagoneError
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
-from paragone_workbench.experiments.suites.assertions import AssertionResult
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.scheduling.scheduler import Scheduler
+from paragone_workbench.store.experiment_records import AssertionResult
 
 __all__ = ["EngineProgress", "SuiteObserver", "seconds_left"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:
-    """How far an engine is. What earlier commands finished counts too."""
+    """The progress of an engine. Runs that earlier commands finished count too."""
 
     name: str
     total: int = 0
@@ -72,7 +72,7 @@ class EngineProgress:
 
 
 class SuiteObserver:
-    """Is told what a suite does, on the event loop. Override the methods of interest."""
+    """Gets the events of a suite, on the event loop. Override the methods of interest."""
 
     def scheduled(self, scheduler: Scheduler) -> None:
         """The order of the runs is decided."""
@@ -93,10 +93,10 @@ def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float |
     `at_once` says whether the engines answer at the same time.
     """
     now = time.monotonic()
-    begun = [(it, now - it.began) for it in engines if it.began is not None and it.now]
+    begun = [(engine, now - engine.began) for engine in engines if engine.began is not None and engine.now]
     if not begun:
         return None
     if at_once:
-        return max(elapsed / it.now * it.left for it, elapsed in begun)
+        return max(elapsed / engine.now * engine.left for engine, elapsed in begun)
     elapsed = max(elapsed for _, elapsed in begun)
-    return elapsed / sum(it.now for it, _ in begun) * sum(it.left for it in engines)
+    return elapsed / sum(engine.now for engine, _ in begun) * sum(engine.left for engine in engines)

@@ -1,10 +1,12 @@
-"""What `paragone suite run` is asked for, and the experiment in the history that it belongs to."""
+"""The request of `paragone suite run`, and the experiment in the history that the request belongs to."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +15,7 @@ from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.fingerprint import fingerprint
-from paragone_workbench.experiments.suites.suite import Suite
+from paragone_workbench.experiments.suites.suite import Suite, SuitePrompt
 from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.retry import retrying
@@ -51,21 +52,21 @@ async def find_or_create(
 
     Raises InputError if another instance of the program runs it, and StoreError.
     """
-    backends = [registry.find(it.backend) for it in request.engines]
+    backends = [registry.find(engine.backend) for engine in request.engines]
     engines = tuple(map(without_secrets, request.engines, backends))
-    judging = [registry.find(it.backend) for it in request.judges.values()]
+    judging = [registry.find(judge.backend) for judge in request.judges.values()]
     judges = map(without_secrets, request.judges.values(), judging)
-    digest = fingerprint(
+    digest = _fingerprint(
         request.suite.prompts,
         map(_identity, engines, backends),
         request.repetitions,
         map(_identity, judges, judging),
     )
     if not request.fresh:
-        found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
+        found = await retrying(history, lambda store: store.experiments.find(digest))
         if found is not None:
-            known = found.number
-            await retrying(lambda: history.call(lambda store: store.experiments.claim(known)))
+            number = found.number
+            await retrying(history, lambda store: store.experiments.claim(number))
             return found, True
     new = Experiment(
         name=request.suite.name,
@@ -82,7 +83,29 @@ async def find_or_create(
         prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
         return store.experiments.get(store.experiments.create(new, prompts))
 
-    return await retrying(lambda: history.call(create)), False
+    return await retrying(history, create), False
+
+
+def _fingerprint(
+    prompts: Iterable[SuitePrompt], engines: Iterable[Json], repetitions: int, judges: Iterable[Json] = ()
+) -> str:
+    """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
+
+    The prompts include the system prompt and the assertions, the engines and the judges their options and which weights
+    they have. Pass engines and judges without secrets. The lines of the file do not count: an added comment begins no new experiment.
+    """
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        digest.update(_line(to_json(dataclasses.replace(prompt, line=0))))
+    digest.update(_line(list(engines)))
+    digest.update(_line(repetitions))
+    for judge in judges:
+        digest.update(_line(judge))
+    return digest.hexdigest()
+
+
+def _line(data: Json) -> bytes:
+    return json.dumps(data, sort_keys=True).encode() + b"\n"
 
 
 def _identity(engine: EngineDefinition, backend: Backend | None) -> Json:

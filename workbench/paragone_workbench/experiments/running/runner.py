@@ -1,64 +1,65 @@
-"""Runs a suite: prompts × engines × repetitions. What has finished is in the history at once."""
+"""Runs a suite: prompts × engines × repetitions. Each finished run is saved in the history at once."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from paragone import InputError, LoadedModel, ParagoneError, WeightsFile
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
+from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
 from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
-from paragone_workbench.experiments.running.seeds import seed_option
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History
+from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.store.retry import retrying
 
 __all__ = ["SuiteRunner"]
 
 
+@dataclass(eq=False)
 class SuiteRunner:
     """Executes the unfinished runs of an experiment, and has the answers checked.
 
     Use it once, on one event loop. `close` closes the engines.
     """
 
-    def __init__(
-        self,
-        history: History,
-        experiment: Experiment,
-        request: SuiteRequest,
-        registry: Registry,
-        catalog: AssertionCatalog,
-        *,
-        observer: SuiteObserver | None = None,
-    ) -> None:
-        self.progress = tuple(EngineProgress(name=it.name) for it in request.engines)
-        self.failure: ParagoneError | None = None
-        """Why it ended early: the history could not be read or written."""
-        self._history = history
-        self._experiment = experiment
-        self._request = request
-        self._catalog = catalog
-        self._observer = observer or SuiteObserver()
-        self._pool = EnginePool(registry, mode=request.schedule)
+    history: History
+    experiment: Experiment
+    request: SuiteRequest
+    registry: Registry
+    catalog: AssertionCatalog
+    observer: SuiteObserver = field(default_factory=SuiteObserver)
+    failure: ParagoneError | None = None
+    """Why it ended early: the history could not be read or written."""
+
+    def __post_init__(self) -> None:
+        self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
+        self._pool = EnginePool(self.registry, mode=self.request.schedule)
         self._engines: dict[int, SuiteEngine] = {}
         self._judging = Judging(
-            history, experiment, request, registry, catalog, self.progress, self._observer
+            self.history,
+            self.experiment,
+            self.request,
+            self.registry,
+            self.catalog,
+            self.progress,
+            self.observer,
         )
         self._identities: dict[int, Identity] = {}
-        """What identifies the models that have answered, by the index of the engine."""
+        """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights that answered, by path."""
         self._stopped = asyncio.Event()
@@ -66,14 +67,14 @@ class SuiteRunner:
     @property
     def given_up(self) -> tuple[ParagoneError, ...]:
         """Why some engines and judges did not finish their work."""
-        engines = (it.given_up for it in self.progress if it.given_up is not None)
+        engines = filter(None, (progress.given_up for progress in self.progress))
         return (*engines, *self._judging.given_up)
 
     async def run(self) -> None:
         """Execute the runs, and then ask the judges. Returns early after `stop`, and after a failure."""
         try:
             await self._count_finished()
-            if any(it.left for it in self.progress) and not self._stopped.is_set():
+            if any(progress.left for progress in self.progress) and not self._stopped.is_set():
                 await self._execute()
                 await self._pool.close()
             if not self._stopped.is_set():
@@ -84,7 +85,7 @@ class SuiteRunner:
             self.failure = error
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no more. What has finished is kept."""
+        """Stop the runs in progress, and start no more. Finished runs are kept."""
         self._stopped.set()
         stopping = [engine.stop() for engine in self._engines.values()]
         await asyncio.gather(self._pool.stop(), self._judging.stop(), *stopping)
@@ -95,29 +96,29 @@ class SuiteRunner:
         await self._pool.close()
 
     async def _count_finished(self) -> None:
-        """Count what earlier commands have finished."""
-        request = self._request
+        """Count the runs that earlier commands have finished."""
+        request = self.request
         prompts = len(request.suite.prompts) if request.chosen is None else len(request.chosen)
         for progress in self.progress:
             progress.total = prompts * request.repetitions
         answered: dict[int, tuple[LoadedModel, Sequence[WeightsFile]]] = {}
-        async for saved in saved_runs(self._history, self._experiment, request.chosen):
+        async for saved in saved_runs(self.history, self.experiment, request.chosen):
             if saved.result.loaded is not None:
                 answered[saved.key.engine_index] = (saved.result.loaded, weights_in(saved.result.manifest))
             if saved.result.state == "done" or not request.retry_failed:
                 self.progress[saved.key.engine_index].count(saved.result, saved.checks)
         for index, (loaded, weights) in answered.items():
-            self._identities[index] = identity_of(loaded, await known_weights(self._history, weights))
+            self._identities[index] = identity_of(loaded, await known_weights(self.history, weights))
 
     async def _execute(self) -> None:
         for index, progress in enumerate(self.progress):
             if progress.left:
-                definition = self._request.engines[index]
-                progress.engine = SuiteEngine(self._pool, definition, self._observer.progressed)
+                definition = self.request.engines[index]
+                progress.engine = SuiteEngine(self._pool, definition, self.observer.progressed)
                 self._engines[index] = progress.engine
         await self._pool.open_all()
         scheduler = self._pool.scheduler
-        self._observer.scheduled(scheduler)
+        self.observer.scheduled(scheduler)
         if scheduler.order == "parallel":
             async with asyncio.TaskGroup() as tasks:
                 for index in self._engines:
@@ -133,17 +134,17 @@ class SuiteRunner:
     async def _digest_weights(self) -> None:
         """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""
         for file in self._weights.values():
-            if not self._stopped.is_set() and (await known_weights(self._history, [file]))[0].sha256 is None:
-                self._observer.digesting(file.path)
-                await digest_until(self._stopped, self._history, [file])
+            if not self._stopped.is_set() and (await known_weights(self.history, [file]))[0].sha256 is None:
+                self.observer.digesting(file.path)
+                await digest_until(self._stopped, self.history, [file])
 
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
-        request = self._request
+        request = self.request
         cells = SharedIterator(
             unfinished_cells(
-                self._history,
-                self._experiment,
+                self.history,
+                self.experiment,
                 engines,
                 chosen=request.chosen,
                 retry_failed=request.retry_failed,
@@ -176,25 +177,25 @@ class SuiteRunner:
         results: tuple[AssertionResult, ...] = ()
         if not result.error:
             answer = answer_of(result, total_s=executed.total_s)
-            results = await evaluate(cell.prompt, answer, self._catalog, leave_judges_out=True)
+            results = await evaluate(cell.prompt, answer, self.catalog, leave_judges_out=True)
         await self._save(cell, result, results)
         if result.loaded is not None:
             self._weights |= {file.path: file for file in result.loaded.weights}
         progress.count(result, results)
         progress.now += 1
-        self._observer.progressed()
+        self.observer.progressed()
 
     async def _is_the_same(self, index: int, result: RunResult) -> bool:
         """Return whether the model that answered is that of the engine's earlier runs; if not, give the engine up."""
         if result.loaded is None:
             return True
-        now = identity_of(result.loaded, await known_weights(self._history, result.loaded.weights))
+        now = identity_of(result.loaded, await known_weights(self.history, result.loaded.weights))
         found = changes(self._identities.setdefault(index, now), now)
         if found:
             engine = self._engines[index]
             engine.give_up(
                 InputError(
-                    f"{engine.definition.name} is not what it was in the earlier runs of e{self._experiment.number}: "
+                    f"{engine.definition.name} is not what it was in the earlier runs of e{self.experiment.number}: "
                     f"{', '.join(found)}. No run of it was added.",
                     hint="Begin a new experiment with --fresh, or restore what it was.",
                 )
@@ -202,7 +203,5 @@ class SuiteRunner:
         return not found
 
     async def _save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
-        number, saved = self._experiment.number, results_json(results)
-        await retrying(
-            lambda: self._history.call(lambda store: store.experiments.save(number, cell.key, result, saved))
-        )
+        number, saved = self.experiment.number, results_json(results)
+        await retrying(self.history, lambda store: store.experiments.save(number, cell.key, result, saved))

@@ -69,7 +69,7 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def width(self) -> int:
-        """Number of runs that may be handed to it at once."""
+        """Number of runs that the engine takes at once."""
         return len(self._free)
 
     @property
@@ -99,7 +99,7 @@ class SuiteEngine(EngineObserver, RunObserver):
     async def stop(self) -> None:
         """Execute no more runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
-        await asyncio.gather(*(it.close() for it in self._handles if it.is_opening))
+        await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
     async def _is_ready(self, handle: EngineHandle) -> bool:
         """Open the engine, unless the schedule does that in the run's turn. Returns whether it can be asked."""

@@ -1,4 +1,4 @@
-"""What came of the runs of an experiment, for each engine."""
+"""The totals of the runs of an experiment, for each engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paragone import Json
-from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.experiments.running.saved_runs import saved_runs
+from paragone_workbench.store import Experiment, ExperimentRun, History
 
 __all__ = ["EngineTotals", "SpeedTotals", "engine_totals"]
 
@@ -74,17 +74,16 @@ class EngineTotals:
     decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
     """Decode rates, in tokens per second."""
 
-    def add(self, run: SavedRun) -> None:
+    def add(self, run: ExperimentRun) -> None:
         """Count a run."""
         self.runs += 1
         self.failed += run.result.state == "failed"
         self.asserted += len(run.checks)
-        self.passed += sum(it.passed is True for it in run.checks)
-        self.undecided += sum(it.passed is None for it in run.checks)
-        not_passed = any(it.passed is False for it in run.checks)
+        self.passed += sum(check.passed is True for check in run.checks)
+        self.undecided += sum(check.passed is None for check in run.checks)
+        not_passed = any(check.passed is False for check in run.checks)
         self.not_passed += not_passed
-        undecided = any(it.passed is None for it in run.checks)
-        self.errors += run.result.state == "failed" or (undecided and not not_passed)
+        self.errors += run.result.state == "failed" or (run.is_undecided and not not_passed)
         self.seconds += run.seconds
         metrics = run.result.metrics
         if metrics is not None and run.result.state == "done":
@@ -128,7 +127,7 @@ class EngineTotals:
 async def engine_totals(
     history: History, experiment: Experiment, chosen: frozenset[int] | None = None
 ) -> Sequence[EngineTotals]:
-    """Return what came of the runs of the chosen prompts, in the order of the engines. Raises StoreError."""
+    """Return the totals of the runs of the chosen prompts, in the order of the engines. Raises StoreError."""
     prompts = experiment.prompts if chosen is None else len(chosen)
     totals = [
         EngineTotals(engine=engine.name, total=prompts * experiment.repetitions)

@@ -16,39 +16,18 @@ from paragone.wording import shortened
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, checked
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.store.experiment_records import AssertionResult
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
 
-__all__ = ["AssertionCatalog", "AssertionResult", "evaluate", "load_assertions"]
+__all__ = ["AssertionCatalog", "evaluate", "load_assertions"]
 
 CHECK_S = 60.0
 """Seconds that an assertion may take, unless it asks an engine."""
 
 REASON_LENGTH = 300
 """Largest number of characters of `AssertionResult.reason`: it may quote an answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssertionResult:
-    """What one assertion of a prompt found in an answer.
-
-    Attributes:
-        index: Its place in `SuitePrompt.assertions`, from 0.
-        type: The name of the assertion; with `not ` before it if it is negated.
-        passed: Whether it passed; None if no verdict could be given.
-        reason: One sentence that says what was found, or why no verdict could be given.
-        score: How well the assertion holds, or does not hold if it is negated, from 0 to 1; None if it only
-            passes or fails.
-        judges: What identifies the engines that were asked: their definitions, versions and weights; empty without.
-    """
-
-    index: int
-    type: str
-    passed: bool | None
-    reason: str
-    score: float | None = None
-    judges: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,24 +128,24 @@ async def _result(
         if verdict.score is not None and not 0 <= verdict.score <= 1:
             raise ValueError(f"its score {verdict.score} is not from 0 to 1")
     except ParagoneError as error:
-        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(str(error)))
+        reason = str(error)
     except PLUGIN_ERRORS as error:
         reason = f"It gave no verdict within {CHECK_S:g} seconds." if limit.expired() else _unexpected(error)
-        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        # nobody cancelled the check: the assertion raised it itself
-        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(_unexpected(error)))
-    score = verdict.score
-    return AssertionResult(
-        index=index,
-        type=title,
-        passed=verdict.passed != spec.negated,
-        reason=_shortened(verdict.reason),
-        score=1 - score if spec.negated and score is not None else score,
-    )
+        reason = _unexpected(error)  # nobody cancelled the check: the assertion raised it itself
+    else:
+        score = verdict.score
+        return AssertionResult(
+            index=index,
+            type=title,
+            passed=verdict.passed != spec.negated,
+            reason=_shortened(verdict.reason),
+            score=1 - score if spec.negated and score is not None else score,
+        )
+    return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
 
 
 def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:

@@ -1,11 +1,11 @@
-"""Records of suite files: what one prompt's entry has, whatever the format, and the prompt made of it."""
+"""Records of suite files, which are entries of one prompt in any format, and the prompts made of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from paragone import InputError, Json, Message, ParagoneError, Role
 from paragone_workbench.engines.definitions import suggest
@@ -15,8 +15,10 @@ from paragone_workbench.experiments.suites.variables import fill
 
 __all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "parse_json"]
 
+T = TypeVar("T")
+
 KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
-"""What a record may have."""
+"""The keys of a record."""
 
 DEEPEST = 100
 """Levels of lists and objects that a record may have. Python's own limit depends on who calls."""
@@ -34,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDefaults:
-    """What applies to all prompts of a file."""
+    """The system prompt and the assertions that apply to all prompts of a file."""
 
     system: str = ""
     """The system prompt of prompts that have none."""
@@ -42,25 +44,24 @@ class FileDefaults:
     """Assertions in addition to those of each prompt."""
 
 
+@dataclass(eq=False)
 class RecordReader:
     """Makes a prompt of a record, and collects everything that is wrong with it."""
 
-    def __init__(self, record: Record, defaults: FileDefaults, catalog: AssertionCatalog) -> None:
-        self.problems: list[SuiteProblem] = []
-        self._line = record.line
-        self._values = record.values
-        self._defaults = defaults
-        self._catalog = catalog
+    record: Record
+    defaults: FileDefaults
+    catalog: AssertionCatalog
+    problems: list[SuiteProblem] = field(default_factory=list)
 
     def prompt(self, index: int) -> SuitePrompt | None:
         """Return the prompt; None if there are problems."""
-        if _is_deeper(self._values, DEEPEST):
+        if _is_deeper(self.record.values, DEEPEST):
             self._wrong("It is nested too deeply.")
             return None
-        for key in self._values:
+        for key in self.record.values:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
-        variables = self._variables()
+        variables = self._value("variables", dict, "an object with a value for each name") or {}
         messages = self._messages()
         expected = self._expected()
         tags = self._tags()
@@ -77,7 +78,7 @@ class RecordReader:
             return None
         return SuitePrompt(
             index=index,
-            line=self._line,
+            line=self.record.line,
             messages=messages,
             expected=expected,
             tags=tags,
@@ -86,28 +87,31 @@ class RecordReader:
         )
 
     def _wrong(self, sentence: str) -> None:
-        self.problems.append(SuiteProblem(line=self._line, sentence=sentence))
+        self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
+
+    def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
+        """Return a value of this type; None if there is none, or a problem. `wanted` says what it must be."""
+        value = self.record.values.get(key)
+        if value is None or isinstance(value, kind):
+            return value
+        self._wrong(f"{key!r} must be {wanted}.")
+        return None
 
     def _text(self, key: str) -> str | None:
-        """Return a text; None if there is none, or a problem."""
-        value = self._values.get(key)
-        if value is None or isinstance(value, str):
-            return value
-        self._wrong(f"{key!r} must be text.")
-        return None
+        return self._value(key, str, "text")
 
     def _messages(self) -> tuple[Message, ...]:
         """Return the messages with their system message; variables are not filled in yet."""
         system = self._text("system")
         messages: list[Message] = []
-        given = self._values.get("messages")
+        given = self.record.values.get("messages")
         if given is None:
             prompt = self._text("prompt")
             if prompt is not None and prompt.strip():
                 messages = [Message(role="user", text=prompt)]
-            elif prompt is not None or self._values.get("prompt") is None:
+            elif prompt is not None or self.record.values.get("prompt") is None:
                 self._wrong("It has no prompt: give it a 'prompt' or 'messages'.")
-        elif self._values.get("prompt") is not None:
+        elif self.record.values.get("prompt") is not None:
             self._wrong("It has both 'prompt' and 'messages': leave one out.")
         elif isinstance(given, list):
             messages = [message for item in given if (message := self._message(item)) is not None]
@@ -120,7 +124,7 @@ class RecordReader:
                 self._wrong("It has both 'system' and a message with the role 'system': leave one out.")
             return tuple(messages)
         if system is None:
-            system = self._defaults.system
+            system = self.defaults.system
         return (*((Message(role="system", text=system),) if system else ()), *messages)
 
     def _message(self, item: Json) -> Message | None:
@@ -140,44 +144,32 @@ class RecordReader:
         return None
 
     def _expected(self) -> str | None:
-        value = self._values.get("expected")
+        value = self.record.values.get("expected")
         if isinstance(value, int | float) and not isinstance(value, bool):
             return json.dumps(value)
         return self._text("expected")
 
     def _tags(self) -> tuple[str, ...]:
-        value = self._values.get("tags")
-        if value is None:
-            return ()
-        if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
-            return tuple(value)
+        tags = self._value("tags", list, "a list of texts") or []
+        if all(isinstance(tag, str) for tag in tags):
+            return tuple(tags)
         self._wrong("'tags' must be a list of texts.")
         return ()
-
-    def _variables(self) -> Mapping[str, Json]:
-        value = self._values.get("variables")
-        if value is None or isinstance(value, Mapping):
-            return value or {}
-        self._wrong("'variables' must be an object with a value for each name.")
-        return {}
 
     def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
         """Return the checked assertions: its own, then those of the file, else `equals` if an answer is expected."""
         own: list[AssertionSpec] = []
-        given = self._values.get("assertions")
-        if given is not None and not isinstance(given, list):
-            self._wrong("'assertions' must be a list.")
-        for item in given if isinstance(given, list) else ():
+        for item in self._value("assertions", list, "a list") or ():
             try:
                 own.append(assertion_spec(item))
             except InputError as error:
                 self._wrong(str(error))
-        specs = (*own, *self._defaults.assertions)
-        if not specs and not given and expected is not None:
+        specs = (*own, *self.defaults.assertions)
+        if not specs and not self.record.values.get("assertions") and expected is not None:
             specs = (AssertionSpec(type="equals"),)
         for spec in specs:
             try:
-                self._catalog.check_spec(spec, expected=expected)
+                self.catalog.check_spec(spec, expected=expected)
             except ParagoneError as error:
                 self._wrong(str(error))
         return specs

@@ -7,7 +7,7 @@ from paragone.wire import from_json
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Store
 
-__all__ = ["prompt_from", "saved_prompt"]
+__all__ = ["prompt_from", "saved_prompt", "saved_prompts"]
 
 
 def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
@@ -16,8 +16,13 @@ def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
     return prompt_from(index, content)
 
 
+def saved_prompts(store: Store, experiment_id: int) -> list[SuitePrompt]:
+    """Return all prompts of an experiment. Raises ParagoneError if one cannot be read, and StoreError."""
+    return [prompt_from(index, content) for index, content in store.experiments.prompts(experiment_id)]
+
+
 def prompt_from(index: int, content: Json) -> SuitePrompt:
-    """Return a prompt by what is saved of it. Raises ParagoneError if another version saved it in another form."""
+    """Return a prompt from the content that is saved. Raises ParagoneError if another version saved it in another form."""
     try:
         return from_json(SuitePrompt, content)
     except (TypeError, ValueError) as error:

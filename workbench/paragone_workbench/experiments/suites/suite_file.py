@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import read_regular_file
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
-from paragone_workbench.experiments.suites.jsonl_records import jsonl_records
-from paragone_workbench.experiments.suites.records import FileDefaults, Record, RecordReader
+from paragone_workbench.experiments.suites.records import FileDefaults, Record, RecordReader, parse_json
 from paragone_workbench.experiments.suites.suite import Suite, SuiteProblem, SuitePrompt, problem_text
 from paragone_workbench.experiments.suites.toml_records import TomlSuite
 
@@ -47,7 +46,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         records = list(toml.records())
         problems += toml.problems
     else:
-        records = jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
+        records = _jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
     prompts: list[SuitePrompt] = []
     for index, record in enumerate(records):
         if isinstance(record, SuiteProblem):
@@ -78,3 +77,22 @@ def _read(path: Path) -> str:
             f"{path}:{line}: The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line.",
             hint="Save it as UTF-8.",
         ) from error
+
+
+def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
+    """Yield the records of a text with an object a line, and a problem for each malformed line. Empty lines do not count."""
+    # Not splitlines: it splits at characters that strings in JSON may contain.
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            values = parse_json(content)
+        except InputError as error:
+            yield SuiteProblem(line=line, sentence=str(error))
+            continue
+        if isinstance(values, Mapping):
+            yield Record(line=line, values=values)
+        else:
+            yield SuiteProblem(
+                line=line, sentence='It must be an object, such as {"prompt": "…"}, on one line.'
+            )

@@ -26,13 +26,13 @@ class TomlSuite:
         """Parse the file. Raises InputError, with the line, if it is not valid TOML."""
         self._document: TomlDocument = parse_toml(path, text)
         self.problems: list[SuiteProblem] = []
-        """What is wrong outside of `[[prompts]]`."""
+        """The problems outside of `[[prompts]]`."""
         for key in self._document.data:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}", key)
 
     def defaults(self, system: str, catalog: AssertionCatalog) -> FileDefaults:
-        """Return what applies to all prompts. `system` applies if the file has none."""
+        """Return the defaults of all prompts. `system` applies if the file has none."""
         given = self._document.data.get("system", system)
         if not isinstance(given, str):
             self._wrong("'system' must be text.", "system")

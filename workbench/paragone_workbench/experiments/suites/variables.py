@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FILTERS", "fill"]
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-"""What is filled in. All else is text: Jinja's statements too, which could compute forever."""
+"""An expression to fill in. Everything else is text, also Jinja's statements, which could compute forever."""
 
 FILTERS = (
     "capitalize",

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from paragone_workbench.compare.ratings.saved import saved_vote
 from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer, style_of
@@ -14,7 +15,11 @@ from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedVote
 
-__all__ = ["LETTERS", "Ballot", "shuffled"]
+if TYPE_CHECKING:
+    from paragone_workbench.lanes.session import Session
+    from paragone_workbench.store import History
+
+__all__ = ["LETTERS", "Ballot", "save_vote", "shuffled"]
 
 LETTERS = "ABCDEF"
 """The names of answers on a ballot, from left to right."""
@@ -104,3 +109,12 @@ def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[
     ordered = list(runs)
     (chance or random.SystemRandom()).shuffle(ordered)
     return tuple(ordered)
+
+
+async def save_vote(
+    history: History, session: Session, ballot: Ballot, choice: Choice, *, blind: bool
+) -> str:
+    """Save a vote on answers of a session's conversation, and return its id. Raises StoreError."""
+    await session.saved()  # the vote refers to the prompt in the history
+    # on the history's thread: the style of a long answer takes a while
+    return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))

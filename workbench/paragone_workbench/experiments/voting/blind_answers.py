@@ -22,7 +22,7 @@ class BlindAnswers:
 
     def __init__(self, ballot: Ballot) -> None:
         self._ballot = ballot
-        self._answers = [_Answer(run) for run in ballot.answers]
+        self._answers = [_BlindAnswer(run) for run in ballot.answers]
         self._is_masking = False
         self._pacing = Pacing()
 
@@ -69,7 +69,7 @@ class BlindAnswers:
         return [PacedText(produced=len(answer.text), ended=answer.ended) for answer in self._answers]
 
 
-class _Answer(RunObserver):
+class _BlindAnswer(RunObserver):
     """The masked text of a run so far; empty until it has a mask."""
 
     def __init__(self, run: Run) -> None:

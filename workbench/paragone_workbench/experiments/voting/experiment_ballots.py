@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -13,7 +13,7 @@ from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import RunKey, Store
+from paragone_workbench.store import Store
 
 __all__ = ["ExperimentBallots"]
 
@@ -84,7 +84,7 @@ class ExperimentBallots:
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair in self._pairs if pair.prompts]:
             fewest = min(pair.votes for pair in left)
-            pair = self._chance.choice([it for it in left if it.votes == fewest])
+            pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
             ballot = self._ballot(pair, pair.prompts.pop())
             first, second = (run.text.strip() for run in ballot.answers)
             if first != second:
@@ -123,28 +123,23 @@ class ExperimentBallots:
         return next(pair for pair in self._pairs if list(pair.engines) == engines)
 
     def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
-        experiment = self.experiment
-        prompt = saved_prompt(self._store, experiment.number, prompt_index)
+        prompt = saved_prompt(self._store, self.experiment.number, prompt_index)
         answers = shuffled((self._answer(prompt_index, engine) for engine in pair.engines), self._chance)
         return Ballot(
             prompt=_text_of(prompt.messages),
             answers=answers,
-            experiment_id=experiment.number,
+            experiment_id=self.experiment.number,
             prompt_index=prompt_index,
         )
 
     def _answer(self, prompt_index: int, engine_index: int) -> Run:
         """Return an engine's answer to a prompt, of any repetition."""
-        before = RunKey(prompt_index=prompt_index, engine_index=engine_index, repetition=-1)
-        runs = self._store.experiments.runs(
-            self.experiment.number, after=before, limit=self.experiment.repetitions
-        )
+        runs = self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index)
         return self._chance.choice(
             [
                 Run(run.result)
                 for run in runs
-                if (run.key.prompt_index, run.key.engine_index) == (prompt_index, engine_index)
-                and run.result.state == "done"
+                if run.key.engine_index == engine_index and run.result.state == "done"
             ]
         )
 
@@ -153,9 +148,8 @@ def _engine_of(candidate: object) -> str:
     return str(candidate.get("engine")) if isinstance(candidate, dict) else ""
 
 
-def _text_of(messages: Iterable[Message]) -> str:
+def _text_of(messages: Sequence[Message]) -> str:
     """Return a conversation as text: a single message as it is, several with their roles."""
-    messages = tuple(messages)
     if len(messages) == 1:
         return messages[0].text
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)

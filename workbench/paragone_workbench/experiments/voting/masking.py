@@ -13,7 +13,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, engine_for_
 __all__ = ["MASK", "MaskedStream", "NameMask", "names_of"]
 
 MASK = "▒▒▒▒"
-"""What is shown instead of a name, however long it is."""
+"""The text that replaces a name of any length."""
 
 _COMMON = frozenset((
     "all", "and", "assistant", "awq", "base", "best", "beta", "big", "bit", "bits", "careful", "chat", "cheap",

@@ -1,9 +1,9 @@
-"""How much of several answers may be shown, so that the speeds of the engines do not tell which is which."""
+"""Limits how much of several answers is shown, so that the speeds of the engines do not reveal the engines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Pacing", "PacedText"]
 
@@ -11,17 +11,13 @@ UNKNOWN_PACE = 100.0
 """Characters per second for the rest of the answers, if one has ended before any text was shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PacedText:
-    """How far an answer has come.
-
-    Attributes:
-        produced: Number of characters that could be shown.
-        ended: Whether it is complete.
-    """
+class PacedText(NamedTuple):
+    """How far an answer has come."""
 
     produced: int
+    """Number of characters that could be shown."""
     ended: bool
+    """Whether it is complete."""
 
 
 class Pacing:
@@ -45,7 +41,7 @@ class Pacing:
     def advance(self, now: float, answers: Sequence[PacedText]) -> int:
         """Return how many characters of each answer may be shown at a time in seconds; it never decreases."""
         limit = _limit(answers)
-        if self._pace is None and any(it.ended and it.produced <= limit for it in answers):
+        if self._pace is None and any(answer.ended and answer.produced <= limit for answer in answers):
             seconds = now - self._began if self._began is not None else 0.0
             self._pace = self.shown / seconds if seconds > 0 else UNKNOWN_PACE
             self._last = now
@@ -62,12 +58,12 @@ class Pacing:
 
     def show_all(self, answers: Sequence[PacedText]) -> bool:
         """Show everything from now on, if all answers have ended. Returns whether they have."""
-        if not all(it.ended for it in answers):
+        if not all(answer.ended for answer in answers):
             return False
         self.shown = _limit(answers)
         return True
 
 
 def _limit(answers: Sequence[PacedText]) -> int:
-    running = [it.produced for it in answers if not it.ended]
-    return min(running) if running else max((it.produced for it in answers), default=0)
+    running = [answer.produced for answer in answers if not answer.ended]
+    return min(running) if running else max((answer.produced for answer in answers), default=0)

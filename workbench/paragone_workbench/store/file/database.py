@@ -13,7 +13,7 @@ from paragone import InputError
 from paragone_workbench.store.errors import store_error
 from paragone_workbench.store.file.older import FIRST, migrate_older
 
-__all__ = ["SCHEMA", "Database", "Row"]
+__all__ = ["SCHEMA", "Database", "Row", "clean"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -79,13 +79,8 @@ class Database:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all queries of the context see the same state of the file, even if it is written to."""
-        with self._translated_errors():
-            self._connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._connection.in_transaction:  # SQLite rolls back by itself after some errors
-                    self._connection.execute("ROLLBACK")
+        with self._translated_errors(), _transaction(self._connection, "BEGIN"):
+            yield
 
     def shorten_waiting(self) -> None:
         """From now on, wait only `BUSY_S` for locks."""
@@ -104,6 +99,11 @@ class Database:
             raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
             raise store_error(self.path, error) from error
+
+
+def clean(text: str) -> str:
+    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain them, UTF-8 cannot."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _connect(path: Path, schema: Path) -> sqlite3.Connection:
@@ -184,8 +184,8 @@ def _back_up(connection: sqlite3.Connection, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")

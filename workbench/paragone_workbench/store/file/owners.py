@@ -1,4 +1,6 @@
-"""Finds out which instances of the program are running. Each locks a file; the kernel unlocks it at exit.
+"""Finds out which instances of the program are running, and marks the runs of others as interrupted.
+
+Each instance locks a file; the kernel unlocks it at exit.
 
 Process ids are unsuitable: they are reused, and differ between containers that share a home folder.
 """
@@ -11,10 +13,14 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paragone_workbench.store.errors import StoreError
 
-__all__ = ["Owner", "exclusive"]
+if TYPE_CHECKING:
+    from paragone_workbench.store.file.database import Database
+
+__all__ = ["Owner", "exclusive", "interrupt", "interrupt_dead", "saved_text"]
 
 OPENING_S = 5.0
 """Seconds to wait while another instance of the program opens the history, and perhaps migrates it."""
@@ -94,3 +100,34 @@ def _held(path: Path) -> bool:
         return not _locked(handle)
     finally:
         os.close(handle)
+
+
+def interrupt_dead(database: Database, alive: set[str]) -> None:
+    """Mark the runs of instances of the program that have ended as interrupted, and delete their owner rows.
+
+    `alive` contains the lock names of the instances that still exist.
+    """
+    for owner_id, lock in database.rows("SELECT id, lock FROM owner"):
+        if lock not in alive:
+            interrupt(database, owner_id)
+
+
+def interrupt(database: Database, owner_id: int) -> None:
+    """Mark the unfinished runs of one instance of the program as interrupted, and delete its owner row."""
+    for (run_id,) in database.rows("SELECT id FROM run WHERE owner_id = ?", owner_id):
+        text, thinking = saved_text(database, run_id)
+        database.run(
+            "UPDATE run SET state = 'interrupted', text = ?, thinking = ?, owner_id = NULL WHERE id = ?",
+            text,
+            thinking,
+            run_id,
+        )
+        database.run("DELETE FROM piece WHERE run_id = ?", run_id)
+    database.run("DELETE FROM owner WHERE id = ?", owner_id)
+
+
+def saved_text(database: Database, run_id: str) -> tuple[str, str]:
+    """Return the answer and the thinking of an unfinished run, as far as they are saved."""
+    rows = database.rows("SELECT text, thinking FROM run WHERE id = ?", run_id)
+    rows += database.rows("SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position", run_id)
+    return "".join(text for text, _ in rows), "".join(thinking for _, thinking in rows)

@@ -1,6 +1,6 @@
-"""What one save writes: the changes in a conversation, as values that nobody changes any more.
+"""The changes in a conversation that one save writes, as immutable values.
 
-The store's thread reads them while the event loop goes on. To write them twice does the same as to write them once.
+The store's thread reads the changes while the event loop goes on. Writing them twice has the same effect as once.
 """
 
 from __future__ import annotations

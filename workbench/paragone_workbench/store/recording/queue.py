@@ -73,8 +73,8 @@ class SaveQueue:
     @property
     def problem(self) -> ParagoneError | None:
         """Why changes cannot be saved at present; None if they can."""
-        found = (it.problem for it in self._unsaved.values() if it.problem is not None)
-        return next(found, self._not_open)
+        found = (unsaved.problem for unsaved in self._unsaved.values())
+        return next(filter(None, found), self._not_open)
 
     @property
     def waits_for_history(self) -> bool:
@@ -91,10 +91,10 @@ class SaveQueue:
 
     def find(self, number: int) -> list[Unsaved]:
         """Return the unsaved changes of the conversation with this number, if it is recorded."""
-        return [it for it in self._unsaved.values() if it.conversation.number == number]
+        return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
 
     def left(self, conversation: Conversation) -> None:
-        """Note that nothing will be added to a conversation but the ends of its runs."""
+        """Note that the session has gone on to another conversation. Only the ends of runs are added to this one."""
         unsaved = self._unsaved.get(conversation.id)
         if unsaved is not None:
             unsaved.is_left = True
@@ -124,7 +124,7 @@ class SaveQueue:
         return unsaved.problem
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -158,7 +158,7 @@ class SaveQueue:
 
     def _pending(self) -> list[Unsaved]:
         """Return the conversations with changes that may be saved."""
-        return [it for it in self._unsaved.values() if it and not it.is_given_up]
+        return [unsaved for unsaved in self._unsaved.values() if unsaved and not unsaved.is_given_up]
 
     async def _save(self, history: History) -> None:
         """Save the conversations one after the other until no change is left."""
@@ -188,7 +188,7 @@ class SaveQueue:
         unsaved.is_being_saved = True
         changes = unsaved.take()
         try:
-            numbers = await history.save(changes)
+            numbers = await history.call(lambda store: store.save(changes))
         except StoreError as error:
             unsaved.put_back(changes)
             self._failed(unsaved, error)
@@ -225,12 +225,11 @@ class SaveQueue:
 
     def _failed(self, unsaved: Unsaved, error: StoreError) -> None:
         """Note why changes cannot be saved. A lock is reported once, even if several conversations wait for it."""
-        is_known = error.can_pass and any(it.problem is not None for it in self._unsaved.values())
+        is_known = error.can_pass and any(other.problem is not None for other in self._unsaved.values())
         unsaved.problem = error
         unsaved.is_being_saved = False
-        self._unsaved[unsaved.conversation.id] = self._unsaved.pop(
-            unsaved.conversation.id
-        )  # others come first
+        del self._unsaved[unsaved.conversation.id]
+        self._unsaved[unsaved.conversation.id] = unsaved  # others come first
         if isinstance(error, ConversationDeleted):
             unsaved.clear()
         if not is_known:
@@ -253,7 +252,7 @@ class SaveQueue:
         error = None if saving.cancelled() else saving.exception()
         if isinstance(error, Exception):  # a bug; the conversation continues unsaved
             report("A conversation could not be saved.", error)
-            for unsaved in [it for it in self._unsaved.values() if it.is_being_saved]:
+            for unsaved in [saved for saved in self._unsaved.values() if saved.is_being_saved]:
                 sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
                 self._failed(unsaved, StoreError(sentence))
         if not saving.cancelled():

@@ -10,18 +10,17 @@ from paragone_workbench.store.errors import ConversationDeleted, StoreError
 from paragone_workbench.store.recording.queue import SaveQueue
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, ParagoneError
+    from paragone import Caution, Channel
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.store.history import History
     from paragone_workbench.store.recording.unsaved import Unsaved
     from paragone_workbench.store.records import LaneRecord, SavedConversation
 
 __all__ = ["Recorder"]
 
 
-class Recorder(RunObserver):
-    """Notes what changes in the conversations of a session, and has it saved. No method blocks the event loop.
+class Recorder(SaveQueue, RunObserver):
+    """Notes what changes in the conversations of a session, and saves it. No method blocks the event loop.
 
     Until a history is open, changes stay in memory. If it can never be opened, the recorder does nothing.
     """
@@ -38,58 +37,36 @@ class Recorder(RunObserver):
         `on_problem` is called once for each problem, `on_saved_again` when all problems are over, and `on_changed` when
         `problem` may have changed.
         """
-        self._queue = SaveQueue(on_problem, on_saved_again, on_changed)
+        super().__init__(on_problem, on_saved_again, on_changed)
         self._followed: dict[Run, Unsaved] = {}
         """The runs that have not ended, each with the changes of its conversation."""
 
-    def open(self, history: History) -> None:
-        """Save what has come so far, and what comes from now on, in this history."""
-        self._queue.open(history)
-
-    def not_open(self, error: ParagoneError) -> None:
-        """Note why the history could not be opened. After a permanent error, drop the conversations that were left."""
-        self._queue.not_open(error)
-
-    @property
-    def problem(self) -> ParagoneError | None:
-        """Why changes cannot be saved at present; None if they can."""
-        return self._queue.problem
-
-    @property
-    def waits_for_history(self) -> bool:
-        """Whether prompts wait in memory for the history to be opened."""
-        return self._queue.waits_for_history
-
-    async def saved(self, conversation: Conversation) -> StoreError | None:
-        """Wait until the changes of a conversation so far are saved. Returns why they cannot be at present, or None."""
-        return await self._queue.saved(conversation)
-
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved.
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss.
 
         Call it when the program ends: of runs in progress, only the text so far is saved.
         """
         for run in self._followed:
             run.unsubscribe(self)
-        await self._queue.close()
+        await super().close()
 
     # Changes
 
     def prompt_added(self, conversation: Conversation, prompt: Prompt) -> None:
         """Save a new prompt. The first prompt also creates the conversation in the history."""
-        if (unsaved := self._queue.of(conversation)) is not None:
+        if (unsaved := self.of(conversation)) is not None:
             unsaved.add_prompt(prompt)
-            self._queue.changed(unsaved, urgent=True)
+            self.changed(unsaved, urgent=True)
 
     def lane_changed(self, conversation: Conversation, lane: LaneRecord) -> None:
         """Save a lane, once the conversation has a prompt: it is new, its engine or head changed, or it was closed."""
-        if (unsaved := self._queue.of(conversation)) is not None:
+        if (unsaved := self.of(conversation)) is not None:
             unsaved.add_lane(lane)
-            self._queue.changed(unsaved)
+            self.changed(unsaved)
 
     def follow(self, conversation: Conversation, run: Run, lane: LaneRecord) -> None:
         """Save a run of a lane from its start to its end, and the lane. A run without a prompt is not saved."""
-        unsaved = self._queue.of(conversation)
+        unsaved = self.of(conversation)
         if unsaved is None or run.prompt is None:
             return
         self._followed[run] = unsaved
@@ -103,12 +80,8 @@ class Recorder(RunObserver):
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
         """Note that a conversation was read from the history, so that it can be continued."""
-        if (unsaved := self._queue.of(conversation)) is not None:
+        if (unsaved := self.of(conversation)) is not None:
             unsaved.know(lanes)
-
-    def left(self, conversation: Conversation) -> None:
-        """Note that the session has gone on to another conversation. What is not saved yet, is saved."""
-        self._queue.left(conversation)
 
     # Reading what is being saved
 
@@ -118,24 +91,24 @@ class Recorder(RunObserver):
         Returns None if the conversation changed during the load, since the result may be outdated: call again then.
         Raises InputError if it was deleted, and StoreError if it cannot be read or its last changes cannot be saved.
         """
-        assert self._queue.history is not None  # without a history there is nothing to load
-        changes = self._queue.changes[number]
+        assert self.history is not None  # without a history there is nothing to load
+        changes = self.changes[number]
         await self._all_saved(number, "reopened", "Reopen")
-        saved = await self._queue.history.load(number)
-        return saved if self._queue.changes[number] == changes else None
+        saved = await self.history.load(number)
+        return saved if self.changes[number] == changes else None
 
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of it are saved.
 
         Raises StoreError if that fails or its last changes cannot be saved at present.
         """
-        assert self._queue.history is not None  # without a history there is nothing to delete
+        assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
-        await self._queue.history.delete_conversation(number)
+        await self.history.call(lambda store: store.delete_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
-        for unsaved in self._queue.find(number):
-            problem = await self._queue.saved(unsaved.conversation)
+        for unsaved in self.find(number):
+            problem = await self.saved(unsaved.conversation)
             if problem is not None and not isinstance(problem, ConversationDeleted):
                 raise StoreError(
                     f"This conversation cannot be {done}: its last changes are not saved yet. {problem.sentence}",
@@ -156,7 +129,7 @@ class Recorder(RunObserver):
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Schedule a save of the new text, within half a second."""
-        self._queue.changed(self._followed[run])
+        self.changed(self._followed[run])
 
     def cautioned(self, run: Run, caution: Caution) -> None:
         """Save the warning."""
@@ -174,8 +147,8 @@ class Recorder(RunObserver):
             unsaved.run_changed(run)
         else:
             unsaved.forget(run)
-        self._queue.changed(unsaved, urgent=True)
+        self.changed(unsaved, urgent=True)
 
     def _run_changed(self, run: Run) -> None:
         self._followed[run].run_changed(run)
-        self._queue.changed(self._followed[run])
+        self.changed(self._followed[run])

@@ -207,7 +207,7 @@ class Unsaved:
         self._lanes.update(dict.fromkeys(self._taken))
 
     def answer(self, count: int) -> None:
-        """Tell the first `count` callers that wait that a save has succeeded or failed."""
+        """Wake the first `count` waiting callers after a save that has succeeded or failed."""
         for future in self.waiting[:count]:
             if not future.done():
                 future.set_result(None)

@@ -10,22 +10,23 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
-from paragone_workbench.store.file.database import Database, Row
+from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.file.owners import Owner
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of, save_run
-from paragone_workbench.store.tables.surrogates import clean
 from paragone_workbench.visible_text import visible
 
 __all__ = ["Experiments"]
 
-_EXPERIMENT = """
-    SELECT number, id, name, fingerprint, schedule, repetitions, engines, machine, prompts, created,
+_PLAIN = ("number", "id", "name", "fingerprint", "schedule", "repetitions", "prompts", "created")
+"""Columns that `Experiment` has under the same names."""
+_EXPERIMENT = f"""
+    SELECT {", ".join(_PLAIN)}, engines, machine,
       (SELECT count(*) FROM cell JOIN run ON run.id = run_id
         WHERE experiment_id = experiment.id AND state = 'done'),
       (SELECT count(*) FROM cell JOIN run ON run.id = run_id
         WHERE experiment_id = experiment.id AND state = 'failed')
     FROM experiment
-"""
+"""  # noqa: S608 (the names of columns)
 _SUGGESTED = 5
 """Number of experiments that the message about an unknown one lists."""
 
@@ -55,7 +56,7 @@ class Experiments:
                 experiment.fingerprint,
                 experiment.schedule,
                 experiment.repetitions,
-                json.dumps([to_json(without_passwords(it)) for it in experiment.engines]),
+                json.dumps([to_json(without_passwords(engine)) for engine in experiment.engines]),
                 json.dumps(experiment.machine),
                 experiment.prompts,
                 experiment.created,
@@ -140,12 +141,11 @@ class Experiments:
 
         Writing the same run again changes nothing.
         """
-        place = (key.prompt_index, key.engine_index, key.repetition)
         with self._database.transaction():
             for cell, run_id in self._database.rows(
                 f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
                 number,
-                *place,
+                *key,
             ):
                 if run_id == result.id:
                     known: int = cell
@@ -155,7 +155,7 @@ class Experiments:
             return self._database.run(
                 f"INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions) VALUES ({_ID}, ?, ?, ?, ?, ?)",  # noqa: S608 (the names of columns)
                 number,
-                *place,
+                *key,
                 result.id,
                 json.dumps(assertions),
             )
@@ -180,66 +180,42 @@ class Experiments:
             first,
             last,
         )
-        return {
-            RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition): state
-            for prompt, engine, repetition, state in rows
-        }
+        return {RunKey(*key): state for *key, state in rows}
 
     def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
         """Yield the saved runs in the order of their keys, those after `after` only; -1: without a limit."""
-        start = (-1, -1, -1) if after is None else (after.prompt_index, after.engine_index, after.repetition)
-        for row in self._database.stream(
-            f"{_CELL} WHERE experiment_id = {_ID} AND ({_KEY}) > (?, ?, ?) ORDER BY {_KEY} LIMIT ?",
-            number,
-            *start,
-            limit,
-        ):
-            yield _run(row)
+        return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
+
+    def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[ExperimentRun]:
+        """Yield the saved runs of one prompt in the order of their keys."""
+        return self._runs("prompt_index = ?", number, prompt_index)
 
     def run(self, number: int, run: int) -> ExperimentRun:
         """Return one run by its number. Raises InputError if it does not exist."""
-        rows = self._database.rows(f"{_CELL} WHERE experiment_id = {_ID} AND cell.number = ?", number, run)
-        if not rows:
-            raise InputError(f"Experiment e{number} has no run e{number}/{run}.")
-        return _run(rows[0])
+        for found in self._runs("cell.number = ?", number, run):
+            return found
+        raise InputError(f"Experiment e{number} has no run e{number}/{run}.")
+
+    def _runs(self, which: str, number: int, *values: object, limit: int = -1) -> Iterator[ExperimentRun]:
+        """Yield the saved runs of an experiment that a condition holds for, in the order of their keys."""
+        sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {_KEY} LIMIT ?"
+        for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
+            sql, number, *values, limit
+        ):
+            yield ExperimentRun(
+                key=RunKey(prompt, engine, repetition),
+                number=cell,
+                result=result_of(tuple(columns)),
+                assertions=tuple(json.loads(assertions)),
+            )
 
 
 def _experiment(row: Row) -> Experiment:
-    (
-        number,
-        experiment_id,
-        name,
-        fingerprint,
-        schedule,
-        repetitions,
-        engines,
-        machine,
-        prompts,
-        created,
-        *counts,
-    ) = row
-    done, failed = counts
+    *columns, engines, machine, done, failed = row
     return Experiment(
-        id=experiment_id,
-        number=number,
-        name=name,
-        fingerprint=fingerprint,
-        schedule=schedule,
-        repetitions=repetitions,
-        engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
+        **dict(zip(_PLAIN, columns, strict=True)),
+        engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
         machine=json.loads(machine),
-        prompts=prompts,
-        created=created,
         done=done,
         failed=failed,
-    )
-
-
-def _run(row: Row) -> ExperimentRun:
-    number, prompt, engine, repetition, assertions, *columns = row
-    return ExperimentRun(
-        key=RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition),
-        number=number,
-        result=result_of(tuple(columns)),
-        assertions=tuple(json.loads(assertions)),
     )

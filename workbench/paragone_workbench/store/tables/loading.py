@@ -13,7 +13,7 @@ from paragone.wire import from_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store.file.interruption import saved_text
+from paragone_workbench.store.file.owners import saved_text
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 

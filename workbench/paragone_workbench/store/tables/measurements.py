@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from paragone import WeightsFile
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
@@ -13,7 +14,7 @@ __all__ = ["Measurements"]
 
 
 class Measurements:
-    """What was measured outside of experiments. Calls block; all may raise StoreError."""
+    """The measurements of engines outside of experiments. Calls block; all may raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -24,7 +25,7 @@ class Measurements:
             "INSERT INTO measurement (id, kind, engines, data, created) VALUES (?, ?, ?, ?, ?)",
             measurement.id,
             measurement.kind,
-            json.dumps([to_json(without_passwords(it)) for it in measurement.engines]),
+            json.dumps([to_json(without_passwords(engine)) for engine in measurement.engines]),
             json.dumps(measurement.data),
             measurement.created,
         )
@@ -39,29 +40,29 @@ class Measurements:
             Measurement(
                 id=measurement_id,
                 kind=its_kind,
-                engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
+                engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
                 data=json.loads(data),
                 created=created,
             )
             for measurement_id, its_kind, engines, data, created in rows
         )
 
-    def weights_digest(self, path: str, size: int, modified_ns: int) -> str | None:
+    def weights_digest(self, file: WeightsFile) -> str | None:
         """Return the saved SHA-256 of a file, if its size and its time of modification are the same."""
         rows = self._database.rows(
             "SELECT sha256 FROM weights WHERE path = ? AND size = ? AND modified_ns = ?",
-            path,
-            size,
-            modified_ns,
+            file.path,
+            file.size,
+            file.modified_ns,
         )
         return rows[0][0] if rows else None
 
-    def save_weights_digest(self, path: str, size: int, modified_ns: int, sha256: str) -> None:
-        """Save the SHA-256 of a file of weights."""
+    def save_weights_digest(self, file: WeightsFile) -> None:
+        """Save the SHA-256 of a file, of which everything is known."""
         self._database.run(
             "INSERT OR REPLACE INTO weights (path, size, modified_ns, sha256) VALUES (?, ?, ?, ?)",
-            path,
-            size,
-            modified_ns,
-            sha256,
+            file.path,
+            file.size,
+            file.modified_ns,
+            file.sha256,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import strip_password, without_passwords
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.tables.surrogates import clean
+from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.tables.tokens import pack, unpack
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ __all__ = ["COLUMNS", "MANIFEST", "Purpose", "result_of", "save_run"]
 Purpose: TypeAlias = Literal["answer", "judge", "replay"]
 
 COLUMNS = "run.id, run.state, run.started, run.text, run.thinking, run.result, manifest.data, run.tokens"
-"""What `result_of` needs, from `run` joined by `MANIFEST`."""
+"""The columns that `result_of` needs, from `run` joined by `MANIFEST`."""
 MANIFEST = "LEFT JOIN manifest ON manifest.sha256 = run.manifest"
 
 _CHANGED = "state, engine, result, manifest, tokens, owner_id"
-"""What changes while a run is in progress; its text is in `piece` until its end."""
+"""The columns that change while a run is in progress; the text is in `piece` until the end of the run."""
 
 # Not one statement with ON CONFLICT: an attempt to insert would use up a number.
 _UPDATE = f"UPDATE run SET ({_CHANGED}) = (?, ?, ?, ?, ?, ?) WHERE id = ? RETURNING number"  # noqa: S608 (the names of columns)

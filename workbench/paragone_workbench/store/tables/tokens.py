@@ -33,7 +33,10 @@ def unpack(data: bytes) -> tuple[Token, ...]:
             logprob=logprob,
             n_bytes=n_bytes,
             time=time,
-            top=tuple(Alternative(text=other, id=other_id, logprob=its) for other, other_id, its in top),
+            top=tuple(
+                Alternative(text=other, id=other_id, logprob=other_logprob)
+                for other, other_id, other_logprob in top
+            ),
         )
         for line in zlib.decompress(data).splitlines()
         for text, channel, token_id, logprob, n_bytes, time, top in json.loads(line)
@@ -41,5 +44,5 @@ def unpack(data: bytes) -> tuple[Token, ...]:
 
 
 def _row(token: Token) -> tuple[object, ...]:
-    top = [(it.text, it.id, it.logprob) for it in token.top]
+    top = [(other.text, other.id, other.logprob) for other in token.top]
     return token.text, token.channel, token.id, token.logprob, token.n_bytes, token.time, top

@@ -10,8 +10,8 @@ from paragone.wire import to_json
 from paragone.wording import shortened
 from paragone_workbench.engines.definitions import without_passwords
 from paragone_workbench.store.errors import ConversationDeleted
+from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.tables.runs import save_run
-from paragone_workbench.store.tables.surrogates import clean
 
 if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt

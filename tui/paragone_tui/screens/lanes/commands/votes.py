@@ -108,8 +108,7 @@ class VoteCommands:
             self._program.save(self._prefer(lane, lanes, prompt))
 
     async def _prefer(self, lane: Lane, lanes: list[Lane], prompt: Prompt) -> None:
-        from paragone_workbench.experiments.voting.ballots import Ballot
-        from paragone_workbench.experiments.voting.conversation_votes import save_vote
+        from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
 
         assert self._history.history is not None
         ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)

@@ -10,10 +10,11 @@ from paragone.options import value_text
 from paragone.wording import counted
 from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
-from paragone_workbench.experiments.report.content import AnswerView, Check, Fact, Remark, Segment
+from paragone_workbench.experiments.report.content import AnswerView, Fact, Remark, Segment
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
 __all__ = ["SHOWN", "NamedRun", "answers_side_by_side", "settings_in_force"]
@@ -28,7 +29,7 @@ NamedRun: TypeAlias = tuple[str, RunResult]
 def answers_side_by_side(
     answers: Sequence[NamedRun],
     *,
-    checks: Sequence[tuple[Check, ...]] | None = None,
+    checks: Sequence[tuple[AssertionResult, ...]] | None = None,
     remarks: Sequence[tuple[Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[AnswerView, ...]:
@@ -99,7 +100,9 @@ def _compared(reference: str, text: str, first: str) -> str:
     """Return how much two answers have in common, as a sentence."""
     if reference == text:
         return f"The same text as {first}."
-    reference_words, answer_words = ([word.text for word in words(it[:SHOWN])] for it in (reference, text))
+    reference_words, answer_words = (
+        [word.text for word in words(answer[:SHOWN])] for answer in (reference, text)
+    )
     longer = max(len(reference_words), len(answer_words))
     share = len(common_words(reference_words, answer_words)) / longer if longer else 1.0
     # rounded down, so that 100% means that all words are the same

@@ -39,11 +39,12 @@ def bar_chart(title: str, note: str, figures: Sequence[Figure]) -> Chart:
 
 def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
     figures = [_figure(metric, engine) for engine in engines if engine.values(metric)]
-    title = public(metric.title)
+    name = public(metric.title)
+    title = f"{name[:1].upper()}{name[1:]}"
     note = _NOTES.get(metric.name, "Mean score over the prompts.")
     if metric in SPEEDS:
-        return bar_chart(_capital(title), note, figures)
-    return Chart(title=_capital(title), note=note, figures=tuple(figures), start=0.0, end=1.0)
+        return bar_chart(title, note, figures)
+    return Chart(title=title, note=note, figures=tuple(figures), start=0.0, end=1.0)
 
 
 def _figure(metric: Metric, engine: EngineValues) -> Figure:
@@ -64,7 +65,3 @@ def _figure(metric: Metric, engine: EngineValues) -> Figure:
         interval="" if interval is None else f"{metric.shown(interval.low)} to {metric.shown(interval.high)}",
         count=counted(len(values), "prompt"),
     )
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

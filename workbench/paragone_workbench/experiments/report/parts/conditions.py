@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from paragone import Backend
 from paragone_workbench.compare.parity.check import check_parity
-from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.experiments.report.content import Conditions, Remark
 from paragone_workbench.experiments.report.parts.answers import NamedRun
@@ -27,16 +26,11 @@ def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | N
     ]
     if len(sides) < 2:
         return None
-    return _conditions(check_parity(sides))
-
-
-def _conditions(parity: Parity) -> Conditions:
+    parity = check_parity(sides)
     remarks = [
-        *(
-            Remark(text=public(f"{it.sentence} {it.advice}".rstrip()), stands_out=True)
-            for it in parity.findings
-        ),
-        *(Remark(text=public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
+        Remark(text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=stands_out)
+        for findings, stands_out in ((parity.findings, True), (parity.unknown, False))
+        for finding in findings
     ]
     if parity.remark:
         remarks.append(Remark(text=parity.remark))

@@ -46,7 +46,7 @@ def engine_view(
     options = ", ".join(f"{key}={value_text(value)}" for key, value in shown.options.items())
     facts.append(("Options set", options or "none"))
     if run is not None and (settings := settings_in_force(run)):
-        in_force = ", ".join(f"{it.name}={it.value}" for it in settings if it.name != "seed")
+        in_force = ", ".join(f"{fact.name}={fact.value}" for fact in settings if fact.name != "seed")
         facts.append(("In force", in_force))
     return EngineView(
         name=public(name), facts=tuple(Fact(name=key, value=public(value)) for key, value in facts)

@@ -8,27 +8,30 @@ from collections.abc import Sequence
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import EngineRating
 from paragone_workbench.compare.ratings.saved import votes_from
-from paragone_workbench.experiments.report.content import Chart, Figure, RatingsView, Remark
+from paragone_workbench.experiments.report.content import Chart, Figure, Remark, Section
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.store.experiment_records import SavedVote
 
-__all__ = ["ratings_view"]
+__all__ = ["ratings_section"]
 
 _STEP = 100
 """Rating points to which the ends of the axis are rounded."""
 
 
-def ratings_view(votes: Sequence[SavedVote]) -> RatingsView | None:
-    """Return the ratings by blind votes; None if there are no votes that can be rated."""
+def ratings_section(votes: Sequence[SavedVote]) -> Section | None:
+    """Return the ratings by blind votes; None if there are no votes."""
     ratings = rate(votes_from(votes))
     if not ratings.votes:
         if not ratings.unblind:
             return None
-        return RatingsView(
-            charts=(),
-            remarks=(Remark(text="No vote was blind, so there is nothing to rate."),),
+        return Section(
+            title="Ratings", remarks=(Remark(text="No vote was blind, so there is nothing to rate."),)
         )
-    ends = [end for it in ratings.engines for end in (it.interval.low, it.interval.high, it.rating)]
+    ends = [
+        end
+        for engine in ratings.engines
+        for end in (engine.interval.low, engine.interval.high, engine.rating)
+    ]
     chart = Chart(
         title="Rating",
         note=f"By Bradley–Terry, from {ratings.votes:,} blind votes. The mean of engines that votes connect is 1000.",
@@ -37,11 +40,12 @@ def ratings_view(votes: Sequence[SavedVote]) -> RatingsView | None:
         end=_STEP * (math.floor(max(ends) / _STEP) + 1),
         mark="dot",
     )
-    pairs = sorted(ratings.pairs, key=lambda it: not it.shown)
-    return RatingsView(
+    pairs = sorted(ratings.pairs, key=lambda pair: not pair.shown)
+    return Section(
+        title="Ratings",
         charts=(chart,),
         remarks=(
-            *(Remark(text=public(it.sentence), stands_out=it.shown) for it in pairs),
+            *(Remark(text=public(pair.sentence), stands_out=pair.shown) for pair in pairs),
             *(Remark(text=public(note)) for note in ratings.notes),
         ),
     )

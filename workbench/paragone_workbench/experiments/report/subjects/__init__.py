@@ -1,1 +1,1 @@
-"""What reports are about: experiments and conversations of the history."""
+"""The subjects of reports: experiments and conversations of the history."""

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from paragone import Backend
+from paragone import Backend, Message
 from paragone.options import value_text
 from paragone.wording import counted
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.experiments.report.content import (
     Fact,
-    MeasurementView,
-    MessageView,
     PromptView,
-    RatingsView,
     Remark,
     Report,
+    Section,
 )
 from paragone_workbench.experiments.report.parts.answers import NamedRun, answers_side_by_side
 from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import distinct_names, engine_view
-from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.words import date_text
+from paragone_workbench.experiments.report.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
@@ -46,9 +43,6 @@ class _Lane:
 def conversation_report(
     saved: SavedConversation,
     find: Callable[[str], Backend | None],
-    *,
-    ratings: RatingsView | None = None,
-    measurements: tuple[MeasurementView, ...] = (),
 ) -> Report:
     """Return the report of a conversation. `find` returns the backend of a name."""
     lanes = _lanes(saved)
@@ -60,6 +54,7 @@ def conversation_report(
     others = len(saved.conversation.prompts) - len(prompts)
     closed = sum(lane.closed for lane in saved.lanes)
     count = len(prompts)
+    charts = charts_of(_values(lanes, [prompt for _, prompt in prompts]))
     return Report(
         id=f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
@@ -76,11 +71,7 @@ def conversation_report(
         engines=tuple(
             engine_view(lane.name, lane.record.definition, _last_begun(lane), find) for lane in lanes
         ),
-        charts=charts_of(_values(lanes, [prompt for _, prompt in prompts])),
-        comparisons=(),
-        notes=(),
-        ratings=ratings,
-        measurements=measurements,
+        sections=(Section(title="Results", charts=charts),) if charts else (),
         conditions=None,
         prompts=lambda: _prompts(saved, lanes, prompts, find),
         left_out=(
@@ -104,15 +95,11 @@ def _lanes(saved: SavedConversation) -> list[_Lane]:
 
 def _last_begun(lane: _Lane) -> RunResult | None:
     """Return the newest run of the lane's present engine that began."""
-    present = lane.record.definition
-    return next(
-        (
-            result
-            for result in (run.result for run in reversed(lane.record.runs))
-            if result.loaded is not None and result.definition.has_model_of(present)
-        ),
-        None,
-    )
+    for run in reversed(lane.record.runs):
+        result = run.result
+        if result.loaded is not None and result.definition.has_model_of(lane.record.definition):
+            return result
+    return None
 
 
 def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ...]:
@@ -140,11 +127,11 @@ def _prompts(
 ) -> Iterator[PromptView]:
     system = ""
     for number, prompt in prompts:
-        messages = [MessageView(role="user", text=visible(prompt.text))]
+        messages = [Message(role="user", text=visible(prompt.text))]
         if prompt.system_in_force != system:
             system = prompt.system_in_force
             messages.insert(
-                0, MessageView(role="system", text=visible(system) or "(no system prompt from here on)")
+                0, Message(role="system", text=visible(system) or "(no system prompt from here on)")
             )
         answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
         answers: list[NamedRun] = [(lane.name, run.result) for lane, run in answering]
@@ -174,7 +161,7 @@ def _facts(prompt: Prompt) -> Iterator[Fact]:
 def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[Remark]:
     if not everywhere:
         yield Remark(text="Not on the path of every lane.")
-    places = sum(it.parent is prompt.parent for it in saved.conversation.prompts)
+    places = sum(other.parent is prompt.parent for other in saved.conversation.prompts)
     if places > 1:
         yield Remark(
             text=f"One of {places} prompts at this place: it was edited, or lanes got different ones."
@@ -184,7 +171,9 @@ def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> I
 def _variant(lane: _Lane, run: Run) -> tuple[Remark, ...]:
     """Say which variant an answer is, and which engine gave it if the lane has another one now."""
     remarks = []
-    variants = [it for it in lane.record.runs if it.continues is run.continues and it.prompt is run.prompt]
+    variants = [
+        other for other in lane.record.runs if other.continues is run.continues and other.prompt is run.prompt
+    ]
     if len(variants) > 1:
         remarks.append(
             Remark(text=f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")

@@ -13,31 +13,31 @@ from paragone_workbench.experiments.differences.suite_values import SuiteRow, co
 from paragone_workbench.experiments.report.content import (
     Conditions,
     Fact,
-    MeasurementView,
-    RatingsView,
     Remark,
     Report,
+    Section,
 )
 from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import engine_view
-from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.subjects.experiment_prompts import ExperimentPrompts
+from paragone_workbench.experiments.report.public_text import date_text, public
+from paragone_workbench.experiments.report.subjects.experiment_prompts import prompt_view
 from paragone_workbench.experiments.report.subjects.selection import Selection
-from paragone_workbench.experiments.report.words import date_text
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
 __all__ = ["experiment_report"]
+
+_COMPARED = (
+    "Engines are compared over the prompts that both answered. Intervals are 95% intervals of the mean difference; the "
+    "p-values are corrected for the number of comparisons."
+)
 
 
 def experiment_report(
     store: Store,
     experiment: Experiment,
     find: Callable[[str], Backend | None],
-    *,
-    ratings: RatingsView | None = None,
-    measurements: tuple[MeasurementView, ...] = (),
 ) -> Report:
     """Return the report of an experiment. `find` returns the backend of a name.
 
@@ -48,8 +48,12 @@ def experiment_report(
     selection = Selection()
     values = collect(_watched(rows, selection), names)
     comparison = compare_values(values)
-    prompts = ExperimentPrompts(store, experiment)
+    indices = [index for index, _ in store.experiments.prompts(experiment.number)]
     examples, conditions = _first_answers(store, experiment, find)
+    sections = (
+        Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
+        Section(title="Differences between engines", remarks=_comparisons(comparison), note=_COMPARED),
+    )
     return Report(
         id=f"e{experiment.number}",
         title=public(experiment.name),
@@ -65,13 +69,9 @@ def experiment_report(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
         ),
-        charts=charts_of(values),
-        comparisons=_comparisons(comparison),
-        notes=tuple(_notes(comparison, experiment)),
-        ratings=ratings,
-        measurements=measurements,
+        sections=tuple(section for section in sections if section.charts or section.remarks),
         conditions=conditions,
-        prompts=lambda: prompts.views([prompts.indices[number] for number in selection.numbers]),
+        prompts=lambda: (prompt_view(store, experiment, indices[number]) for number in selection.numbers),
         left_out=(
             f"{selection.left_out:,} of {selection.count:,} prompts are not shown. Those with failures come first, "
             "then those whose answers differ most. The CSV and JSON files have all."
@@ -99,7 +99,7 @@ def _first_answers(
         began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
         examples = {**began, **examples}
         if len(began) == len(names):
-            return examples, conditions_of([(names[it], began[it]) for it in sorted(began)], find)
+            return examples, conditions_of([(names[index], began[index]) for index in sorted(began)], find)
     return examples, None
 
 
@@ -114,7 +114,7 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
 
 
 def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
-    """Yield what `describe_machine` told, as far as it is known."""
+    """Yield the known parts of a description by `describe_machine`."""
     memory, gpus = machine.get("memory"), machine.get("gpus")
     names = (
         [str(gpu.get("name")) for gpu in gpus if isinstance(gpu, Mapping)] if isinstance(gpus, list) else []
@@ -133,13 +133,13 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
 
 def _comparisons(comparison: SuiteComparison) -> tuple[Remark, ...]:
     """Return the comparisons as sentences, those that show a difference first."""
-    remarks = [Remark(text=public(it.sentence), stands_out=it.shown) for it in comparison.comparisons]
-    same = [Remark(text=public(it.sentence)) for it in comparison.same]
-    return (*sorted(remarks, key=lambda it: not it.stands_out), *same)
+    remarks = [Remark(text=public(pair.sentence), stands_out=pair.shown) for pair in comparison.comparisons]
+    same = [Remark(text=public(pair.sentence)) for pair in comparison.same]
+    return (*sorted(remarks, key=lambda remark: not remark.stands_out), *same)
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:
-    missing = experiment.runs - sum(it.runs for it in comparison.engines)
+    missing = experiment.runs - sum(engine.runs for engine in comparison.engines)
     if missing > 0:
         yield Remark(
             text=f"The experiment is not complete: {counted(missing, 'run')} are missing.", stands_out=True

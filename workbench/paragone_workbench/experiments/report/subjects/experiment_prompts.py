@@ -1,95 +1,74 @@
-"""The prompts of an experiment with their runs, read from the history one prompt at a time."""
+"""The prompts of an experiment with their runs, read from the history as they are needed."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterator
 from itertools import groupby
 
-from paragone_workbench.experiments.report.content import Check, Fact, MessageView, PromptView
+from paragone import Message
+from paragone_workbench.experiments.report.content import Fact, PromptView
 from paragone_workbench.experiments.report.parts.answers import answers_side_by_side
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.table import Row, row_of
-from paragone_workbench.experiments.running.saved_runs import SavedRun
-from paragone_workbench.experiments.suites.assertions import AssertionResult
+from paragone_workbench.experiments.report.table import TableRow
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
-from paragone_workbench.store import Experiment, RunKey, Store
+from paragone_workbench.store import Experiment, ExperimentRun, Store
+from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
-__all__ = ["REPETITIONS_SHOWN", "ExperimentPrompts"]
+__all__ = ["experiment_rows", "prompt_view"]
 
 REPETITIONS_SHOWN = 5
 """Largest number of repetitions that are shown of a prompt."""
 
 
-class ExperimentPrompts:
-    """The prompts and runs of an experiment."""
-
-    def __init__(self, store: Store, experiment: Experiment) -> None:
-        self._runs = functools.partial(store.experiments.runs, experiment.number)
-        self._store = store
-        self._experiment = experiment
-
-    @functools.cached_property
-    def indices(self) -> list[int]:
-        """The indices of all prompts, in order."""
-        return [index for index, _ in self._store.experiments.prompts(self._experiment.number)]
-
-    def views(self, indices: Iterable[int]) -> Iterator[PromptView]:
-        """Yield the prompts with these indices, with their answers."""
-        return map(self._view, indices)
-
-    def rows(self) -> Iterator[Row]:
-        """Yield all runs as rows of a table."""
-        for index, runs in groupby(map(SavedRun.of, self._runs()), lambda run: run.key.prompt_index):
-            text = saved_prompt(self._store, self._experiment.number, index).text
-            for run in runs:
-                failed = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is False]
-                yield row_of(
-                    run.result,
-                    name=run.result.definition.name,
-                    id=f"e{self._experiment.number}/{run.number}",
-                    prompt_index=index,
-                    repetition=run.key.repetition,
-                    prompt=text,
-                    passed=run.passed,
-                    failed_assertions="; ".join(failed),
-                )
-
-    def _view(self, index: int) -> PromptView:
-        prompt = saved_prompt(self._store, self._experiment.number, index)
-        most = len(self._experiment.engines) * self._experiment.repetitions
-        before = RunKey(prompt_index=index, engine_index=-1, repetition=-1)
-        rounds: dict[int, list[SavedRun]] = {}
-        for run in map(SavedRun.of, self._runs(after=before, limit=most)):
-            if run.key.prompt_index == index and run.key.repetition < REPETITIONS_SHOWN:
-                rounds.setdefault(run.key.repetition, []).append(run)
-        left_out = self._experiment.repetitions - REPETITIONS_SHOWN
-        return PromptView(
-            number=index,
-            title=f"#{index}",
-            messages=tuple(MessageView(role=it.role, text=visible(it.text)) for it in prompt.messages),
-            facts=tuple(
-                Fact(name=name, value=visible(value))
-                for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
-                if value
-            ),
-            rounds=tuple(
-                answers_side_by_side(
-                    [(run.result.definition.name, run.result) for run in rounds[repetition]],
-                    checks=[tuple(map(_check, run.checks)) for run in rounds[repetition]],
-                )
-                for repetition in sorted(rounds)
-            ),
-            left_out=f"{left_out:,} more repetitions are not shown. The CSV and JSON files have all."
-            if left_out > 0
-            else "",
-        )
+def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
+    """Yield all runs of an experiment as rows of a table."""
+    runs = store.experiments.runs(experiment.number)
+    for index, of_prompt in groupby(runs, lambda run: run.key.prompt_index):
+        text = saved_prompt(store, experiment.number, index).text
+        for run in of_prompt:
+            yield TableRow(
+                result=run.result,
+                id=f"e{experiment.number}/{run.number}",
+                engine=run.result.definition.name,
+                prompt_index=index,
+                repetition=run.key.repetition,
+                prompt=text,
+                passed=run.passed,
+                failed_assertions="; ".join(run.reasons(passed=False)),
+            )
 
 
-def _check(result: AssertionResult) -> Check:
-    return Check(
-        name=public(result.type),
-        result="unknown" if result.passed is None else "passed" if result.passed else "failed",
-        reason=public(result.reason),
+def prompt_view(store: Store, experiment: Experiment, index: int) -> PromptView:
+    """Return the prompt with this index, with its answers."""
+    prompt = saved_prompt(store, experiment.number, index)
+    rounds: dict[int, list[ExperimentRun]] = {}
+    for run in store.experiments.runs_of_prompt(experiment.number, index):
+        if run.key.repetition < REPETITIONS_SHOWN:
+            rounds.setdefault(run.key.repetition, []).append(run)
+    left_out = experiment.repetitions - REPETITIONS_SHOWN
+    return PromptView(
+        number=index,
+        title=f"#{index}",
+        messages=tuple(Message(role=message.role, text=visible(message.text)) for message in prompt.messages),
+        facts=tuple(
+            Fact(name=name, value=visible(value))
+            for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
+            if value
+        ),
+        rounds=tuple(
+            answers_side_by_side(
+                [(run.result.definition.name, run.result) for run in runs],
+                checks=[tuple(map(_public, run.checks)) for run in runs],
+            )
+            for _, runs in sorted(rounds.items())
+        ),
+        left_out=f"{left_out:,} more repetitions are not shown. The CSV and JSON files have all."
+        if left_out > 0
+        else "",
     )
+
+
+def _public(check: AssertionResult) -> AssertionResult:
+    return dataclasses.replace(check, type=public(check.type), reason=public(check.reason))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 from paragone import Backend
 from paragone_workbench.experiments.report.content import Report
 from paragone_workbench.experiments.report.parts.measurements import measurements_of
-from paragone_workbench.experiments.report.parts.ratings import ratings_view
+from paragone_workbench.experiments.report.parts.ratings import ratings_section
 from paragone_workbench.experiments.report.subjects.conversation import conversation_report
 from paragone_workbench.experiments.report.subjects.experiment import experiment_report
-from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.experiment_records import Experiment, SavedVote
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
@@ -25,16 +26,14 @@ def report_of(
     Raises InputError if a package for the figures is missing, and StoreError.
     """
     if isinstance(subject, Experiment):
-        return experiment_report(
-            store,
-            subject,
-            find,
-            ratings=ratings_view(store.votes.all(subject.number)),
-            measurements=measurements_of(store, subject.engines, find),
-        )
-    prompts = {prompt.id for prompt in subject.conversation.prompts}
-    votes = [vote for vote in store.votes.all() if vote.prompt_id is not None and vote.prompt_id in prompts]
-    engines = [lane.definition for lane in subject.lanes]
-    return conversation_report(
-        subject, find, ratings=ratings_view(votes), measurements=measurements_of(store, engines, find)
-    )
+        votes: Sequence[SavedVote] = store.votes.all(subject.number)
+        engines = subject.engines
+        report = experiment_report(store, subject, find)
+    else:
+        prompts = {prompt.id for prompt in subject.conversation.prompts}
+        votes = [vote for vote in store.votes.all() if vote.prompt_id in prompts]
+        engines = tuple(lane.definition for lane in subject.lanes)
+        report = conversation_report(subject, find)
+    ratings = ratings_section(votes)
+    sections = (*([] if ratings is None else [ratings]), *measurements_of(store, engines, find))
+    return dataclasses.replace(report, sections=(*report.sections, *sections))

@@ -20,7 +20,7 @@ _WORDS = 2_000
 
 
 class _Interest(NamedTuple):
-    """What puts a prompt before others: the first field, then the second …"""
+    """The rank of a prompt: by the first field, then by the second …"""
 
     failures: float
     """Share of the runs that failed, or whose assertions do not hold."""
@@ -57,8 +57,8 @@ class Selection:
     def numbers(self) -> list[int]:
         """The numbers of the chosen prompts: in the order of the suite if all are, else the worst first."""
         if not self.left_out:
-            return sorted(-it.place for it in self._best)
-        return [-it.place for it in sorted(self._best, reverse=True)]
+            return sorted(-interest.place for interest in self._best)
+        return [-interest.place for interest in sorted(self._best, reverse=True)]
 
 
 def _difference(rows: Sequence[SuiteRow]) -> float:

@@ -1,20 +1,23 @@
-"""What a report is about: an experiment or a conversation of the history, by its id."""
+"""The subject of a report, which is an experiment or a conversation of the history, and its runs as rows of a table."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from paragone import InputError
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.experiments.report.subjects.conversation_rows import conversation_rows
-from paragone_workbench.experiments.report.subjects.experiment_prompts import ExperimentPrompts
-from paragone_workbench.experiments.report.table import Row
+from paragone_workbench.experiments.report.parts.engines import distinct_names
+from paragone_workbench.experiments.report.subjects.experiment_prompts import experiment_rows
+from paragone_workbench.experiments.report.table import TableRow
+from paragone_workbench.runs.context import path_to
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 from paragone_workbench.visible_text import visible
 
-__all__ = ["find_subject", "newest", "rows_of"]
+__all__ = ["conversation_rows", "find_subject", "newest", "rows_of"]
 
 _SUGGESTED = 5
 """Number of conversations that the message about an unknown id lists."""
@@ -37,13 +40,36 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
         raise InputError(f"There is no {kind} {text} in the history.", hint=newest(store)) from None
 
 
-def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[Row]:
+def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[TableRow]:
     """Yield all runs as rows of a table. The store must stay open meanwhile. Raises StoreError."""
     if isinstance(subject, Experiment):
-        return ExperimentPrompts(store, subject).rows()
+        return experiment_rows(store, subject)
     return conversation_rows(subject)
+
+
+def conversation_rows(saved: SavedConversation) -> Iterator[TableRow]:
+    """Yield all runs of a conversation as rows of a table, lane by lane."""
+    places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
+    names = distinct_names(lane.definition.name for lane in saved.lanes)
+    for lane, name in zip(saved.lanes, names, strict=True):
+        path = path_to(lane.head)
+        answered: Counter[Prompt] = Counter()
+        for run in lane.runs:
+            assert run.prompt is not None  # a run of a conversation answers a prompt
+            engine = run.result.definition.name
+            yield TableRow(
+                result=run.result,
+                id=f"r{run.number}",
+                engine=name if engine == lane.definition.name else engine,
+                prompt_index=places[run.prompt],
+                repetition=answered[run.prompt],
+                prompt=run.prompt.text,
+                chosen=run in path,
+            )
+            answered[run.prompt] += 1
 
 
 def newest(store: Store) -> str:
     """Return a hint with the ids of the newest experiments and conversations."""
-    return store.experiments.newest([f"c{it.number} ({it.title})" for it in store.conversations(_SUGGESTED)])
+    found = store.conversations(_SUGGESTED)
+    return store.experiments.newest([f"c{summary.number} ({summary.title})" for summary in found])
