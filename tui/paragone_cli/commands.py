@@ -43,7 +43,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
 
-SCREEN = CommandEntry("interactive.screen", "Run inference engines side by side and compare their answers.")
+SCREEN = CommandEntry(
+    "interactive.lanes_screen", "Run inference engines side by side and compare their answers."
+)
 """The command that opens the screen: a command line without a command's name."""
 
 

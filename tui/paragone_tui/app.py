@@ -13,7 +13,7 @@ from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.program_app import ProgramApp
 from paragone_tui.screen_settings import problems
-from paragone_tui.screens.lanes.screen import LanesScreen
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State

@@ -17,7 +17,7 @@ from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.keys import key_map, keys_in_force, readable
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.reporting import ReportingApp
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.hangup import end_with_terminal
@@ -138,7 +138,7 @@ class ProgramApp(ReportingApp):
 
     def action_help(self) -> None:
         """Show the help, or close it. If other dialogs cover it, it is not shown again."""
-        from paragone_tui.screens.help.screen import HelpScreen
+        from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
         if isinstance(self.screen, HelpScreen):

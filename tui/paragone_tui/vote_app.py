@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from paragone import ParagoneError
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.program_app import ProgramApp
 from paragone_tui.screens.vote.experiment import ExperimentVote
 from paragone_workbench.config.settings import Config

@@ -11,7 +11,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.painting.screen import paint
+from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.transcript.block import GUTTER, Block
 from paragone_tui.transcript.marks import clipped
 from paragone_tui.transcript.page import Page

@@ -13,8 +13,8 @@ from textual.widget import Widget
 
 from paragone.wording import counted
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.painting.looks import Look, styles_of
-from paragone_tui.painting.screen import paint
 from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import LaneState

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from paragone_tui.program import Program
-from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
+from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots

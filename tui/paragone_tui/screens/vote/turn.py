@@ -12,7 +12,7 @@ from textual.timer import Timer
 from paragone_tui.painting.cadence import BEAT
 from paragone_tui.program import Program
 from paragone_tui.screens.vote.answer import AnswerColumn
-from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
+from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.divergence.screen import Side
+    from paragone_tui.screens.divergence_sheet import Side
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.lanes.lane import Lane
@@ -63,7 +63,7 @@ class CompareCommands:
 
     def parity(self) -> None:
         """Show whether the lanes answered under the same conditions."""
-        from paragone_tui.screens.parity.screen import ParitySheet
+        from paragone_tui.screens.parity.parity_sheet import ParitySheet
 
         self._context.show(ParitySheet(self._session, self._context.do))
 
@@ -80,7 +80,7 @@ class CompareCommands:
             self._context.do(lambda: self._show_divergence(column))
 
     async def _show_divergence(self, column: LaneColumn) -> None:
-        from paragone_tui.screens.divergence.screen import DivergenceSheet
+        from paragone_tui.screens.divergence_sheet import DivergenceSheet
         from paragone_workbench.compare.divergence import Divergence
 
         await asyncio.gather(*(it.lane.engine.vocabulary() for it in self._context.lanes.columns))
@@ -105,7 +105,7 @@ class CompareCommands:
 
         The reference's answer is the first. Returns None if there is none to compare it with.
         """
-        from paragone_tui.screens.divergence.screen import Side
+        from paragone_tui.screens.divergence_sheet import Side
 
         reference = self._differences.reference
         if reference is None:

@@ -9,7 +9,7 @@ from paragone_workbench.lanes.variants import find_run, newest_after
 
 if TYPE_CHECKING:
     from paragone_tui.history_opening import HistoryOpening
-    from paragone_tui.screens.history.picker import Found
+    from paragone_tui.screens.conversation_picker import Found
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.store.records import Hit
 
@@ -39,7 +39,7 @@ class ConversationCommands:
         if self._history.history is None:
             self._context.say(self._history.problem, warning=True)
             return
-        from paragone_tui.screens.history.picker import ConversationPicker
+        from paragone_tui.screens.conversation_picker import ConversationPicker
 
         def picked(found: Found | None) -> None:
             if found is not None:

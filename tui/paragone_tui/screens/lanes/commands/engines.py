@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paragone_tui.engine_list import EngineList
-    from paragone_tui.screens.engines.picker import Picked
+    from paragone_tui.screens.engines.engine_picker import Picked
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -56,7 +56,7 @@ class EngineCommands:
 
     def _pick(self, then: Callable[[Picked], None], *, offers_demo: bool = True, advice: str = "") -> None:
         """Show the engine picker. `then` is called with what was picked, if anything was."""
-        from paragone_tui.screens.engines.picker import EnginePicker
+        from paragone_tui.screens.engines.engine_picker import EnginePicker
 
         picker = EnginePicker(
             self._engines.config,

@@ -53,6 +53,6 @@ class LaneCommands:
         """Show the details of the current lane's engine."""
         column = self._context.current_or_say()
         if column is not None:
-            from paragone_tui.screens.about.screen import AboutLane
+            from paragone_tui.screens.about_sheet import AboutLane
 
             self._context.show(AboutLane(column.lane))

@@ -136,7 +136,7 @@ class PromptCommands:
 
     def attach_image(self) -> None:
         """Let the user attach an image to the prompt, or remove one."""
-        from paragone_tui.screens.images.picker import ImagePicker
+        from paragone_tui.screens.image_picker import ImagePicker
 
         self.write()
         composer = self._composer

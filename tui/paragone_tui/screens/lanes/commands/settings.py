@@ -15,7 +15,7 @@ from paragone_workbench.lanes.settings import edited, lane_settings
 if TYPE_CHECKING:
     from paragone_tui.engine_list import EngineList
     from paragone_tui.screens.lanes.commands.context import LanesContext
-    from paragone_tui.screens.settings.screen import SettingsChange
+    from paragone_tui.screens.settings.settings_form import SettingsChange
 
 __all__ = ["SettingsCommands"]
 
@@ -40,7 +40,7 @@ class SettingsCommands:
                 f"The backend {lane.engine.definition.backend} is not installed: it has no settings."
             )
             return
-        from paragone_tui.screens.settings.screen import SettingsForm
+        from paragone_tui.screens.settings.settings_form import SettingsForm
 
         definition = lane.engine.definition
         runs = (run for run in reversed(lane.path) if run.result.definition.is_called_like(definition))

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from paragone import ParagoneError
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.commands.compare import CompareCommands
 from paragone_tui.screens.lanes.commands.context import LanesContext
