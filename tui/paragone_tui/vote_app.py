@@ -12,12 +12,7 @@ from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 from paragone_workbench.store.history import History
 
-__all__ = ["VoteApp", "run_vote_screen"]
-
-
-def run_vote_screen(*, config: Config, state: State, experiment_id: int) -> int:
-    """Run the application until the user quits, and return the exit code."""
-    return VoteApp(config=config, state=state, experiment_id=experiment_id).run_until_quit()
+__all__ = ["VoteApp"]
 
 
 class VoteApp(ProgramApp):

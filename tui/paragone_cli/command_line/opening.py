@@ -21,9 +21,9 @@ def open_screen(
 ) -> int:
     """Open the screen with these engines, or those of the settings. Returns the exit code. Raises InputError."""
     require_terminal("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
-    from paragone_tui.app import run_screen
+    from paragone_tui.app import ParagoneApp
 
-    return run_screen(
+    app = ParagoneApp(
         config=context.config,
         state=context.state,
         registry=context.registry,
@@ -32,6 +32,7 @@ def open_screen(
         system=context.system(system),
         demo=demo,
     )
+    return app.run_until_quit()
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:

@@ -33,9 +33,10 @@ def vote(args: VoteArguments) -> int:
         put(nothing)
         return 0
     require_terminal("Voting needs a terminal.")
-    from paragone_tui.vote_app import run_vote_screen
+    from paragone_tui.vote_app import VoteApp
 
-    return run_vote_screen(config=context.config, state=context.state, experiment_id=number)
+    app = VoteApp(config=context.config, state=context.state, experiment_id=number)
+    return app.run_until_quit()
 
 
 def _nothing_to_vote_on(number: int) -> str:
