@@ -1,4 +1,4 @@
-"""The list of the commands, and the way from a command line to the one that it names."""
+"""The list of the commands; finds, parses and runs the command that a command line names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "SCREEN", "CommandEntry", "help_of", "load", "parse", "ru
 
 
 class CommandEntry(NamedTuple):
-    """Where a command is, and what it does."""
+    """The module of a command, and a summary for the help text."""
 
     module: str
     """The module below `paragone_cli` that has it, under the module's name. It is imported when the command is named."""

@@ -31,7 +31,6 @@ def lanes_screen(args: ScreenArguments) -> int:
         put(f"paragone {version('paragone')}")
         return 0
     from paragone_cli.command_line.context import CommandContext
-    from paragone_cli.command_line.opening import open_screen
 
     context = CommandContext(args.config, warns=False)
     names = args.engines
@@ -46,4 +45,4 @@ def lanes_screen(args: ScreenArguments) -> int:
         if near:
             error.hint = f"Did you mean `paragone {near[0]}`? {error.hint}".rstrip()
         raise
-    return open_screen(context, args.system, definitions)
+    return context.open_screen(args.system, definitions)

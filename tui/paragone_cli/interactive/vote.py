@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone_cli.command_line.arguments import Arguments, command, word
-from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.opening import require_terminal
+from paragone_cli.command_line.context import CommandContext, require_terminal
 from paragone_cli.command_line.output import put
 from paragone_cli.command_line.saved import one_experiment, opened_store
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
