@@ -26,6 +26,9 @@ class Program(Protocol):
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane."""
 
+    async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a coroutine function; show the error if it raises ParagoneError."""
+
     def save(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine that saves something, in the background. The program does not end before it has."""
 

@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone import Backend, InputError, ParagoneError
@@ -35,7 +33,7 @@ _PADDING = 2
 _SHORTEST_REASON = 8
 """Cells that a reason keeps at least, where the remedy beside it is long."""
 _PAUSE = 0.3
-"""Seconds that an entry is highlighted before its memory is estimated, in a process of its own."""
+"""Seconds that an entry is highlighted before a process is started that estimates its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class EnginePicker(Picker[Picked | None]):
     async def _look(self) -> None:
         async with contextlib.aclosing(catalog_entries(self._config, self._registry)) as all_entries:
             async for entries in all_entries:
-                self._entries = {it.key: it for it in entries if it.key not in self._hidden}
+                self._entries = {entry.key: entry for entry in entries if entry.key not in self._hidden}
                 self.show()
         self._is_looking = False
         self.show()
@@ -122,11 +120,6 @@ class EnginePicker(Picker[Picked | None]):
                     options.append(Option(Content.assemble((group.value, "$primary")), disabled=True))
                 options.append(Option(_entry_row(entry, width), id=entry.key))
         return options
-
-    def show(self) -> None:
-        """List the options that match, and say what can be done."""
-        super().show()
-        self._say_remark()
 
     def is_offered(self, option_id: str) -> bool:
         """Return whether an entry can be used."""
@@ -154,10 +147,8 @@ class EnginePicker(Picker[Picked | None]):
         option = self.options.highlighted_option
         return self._entries.get(option.id or "") if option is not None else None
 
-    @on(OptionList.OptionHighlighted)
-    def _say_remark(self) -> None:
-        if self.leaving:
-            return  # the line may have been removed
+    def describe(self) -> None:
+        """Say what is wrong, what the highlighted entry needs, or what can be done."""
         entry = self._highlighted
         remarks: list[str] = []
         if self._problem:
@@ -196,16 +187,20 @@ class EnginePicker(Picker[Picked | None]):
         if entry.definition is not None and backend is not None:
             self._memory[entry.key] = await _memory_remark(entry.definition, backend)
         self._estimated = ""
-        self._say_remark()
+        self.describe()
 
     def _progress(self) -> str:
         if self._is_looking:
             return "Looking for engines and models …"
-        remarks = [f"The plugin {it.plugin} cannot be used: {it.reason}." for it in self._registry.problems]
+        remarks = [
+            f"The plugin {problem.plugin} cannot be used: {problem.reason}."
+            for problem in self._registry.problems
+        ]
         if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
-            begin = next((it.remedy for it in self._entries.values() if it.has_demo and it.remedy), "")
+            remedies = (entry.remedy for entry in self._entries.values() if entry.has_demo)
+            begin = next(filter(None, remedies), "")
             remarks.insert(
                 0, f"Nothing can be used yet. Move down to read what each one needs.\n{begin}".strip()
             )
@@ -213,7 +208,7 @@ class EnginePicker(Picker[Picked | None]):
 
 
 def _entry_row(entry: CatalogEntry, width: int) -> Content:
-    """Return the row of an entry, `width` cells wide: what can be used in bold, the rest dim with the reason."""
+    """Return the row of an entry, `width` cells wide: bold if it can be used, otherwise dim and with the reason."""
     name = one_line(entry.name)
     if entry.group is not Group.UNUSABLE:
         return Content.assemble((f"  {name}", "bold"), (f"  {one_line(entry.detail)}", "dim"))

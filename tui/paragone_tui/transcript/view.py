@@ -51,16 +51,8 @@ class Transcript(ScrolledText):
     }
     """
 
-    def __init__(
-        self,
-        *,
-        markdown: bool = True,
-        fold_thinking: bool = False,
-        name: str | None = None,
-        id: str | None = None,  # noqa: A002 - Textual's name for it
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False) -> None:
+        super().__init__()
         self._fold_thinking = fold_thinking
         self._place: Place | None = None
         self._open: Block | None = None

@@ -54,7 +54,6 @@ class Composer(TextField):
         self._actions = actions
         self._when_empty = when_empty
         self._program = program
-        self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
         self._recalled: int | None = None
         self._draft = ""
         self._images: tuple[Image, ...] = ()

@@ -10,7 +10,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from paragone import ParagoneError
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
@@ -62,7 +61,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Create the screen. `keys` are those in force; `markdown` is whether answers are typeset."""
         super().__init__()
         self.session = session
-        self._complain = program.complain
+        self._program = program
         self.lanes = Lanes(session, keys, self.do, markdown=markdown, remember=engine_list.remember_lanes)
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
@@ -137,11 +136,4 @@ class LanesScreen(ChangedRowsScreen[None]):
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background; show the error if it raises ParagoneError."""
-
-        async def done() -> None:
-            try:
-                await work()
-            except ParagoneError as error:
-                self._complain(error)
-
-        self.run_worker(done(), group="work")
+        self.run_worker(self._program.reported(work), group="work")

@@ -15,6 +15,17 @@ from paragone_workbench.store import History
 
 __all__ = ["ExperimentVote"]
 
+_VOTING = (
+    ("t", "tie"),
+    ("x", "both bad"),
+    ("s", "skip"),
+    ("u", "undo"),
+    ("j k", "scroll"),
+    ("r", "last names"),
+)
+_ALWAYS = (("?", "help"), ("q", "quit"))
+"""Hints at keys."""
+
 
 class ExperimentVote(VoteScreen[None]):
     """Shows the pairs of answers to vote on, one pair at a time. The names stay hidden, unless the user asks for those of the last vote."""
@@ -63,19 +74,7 @@ class ExperimentVote(VoteScreen[None]):
         for column, run in zip(self.columns, ballot.answers, strict=True):
             column.show_text(mask.masked(run.text))
         self._show_progress()
-        self.show_hints(
-            [
-                (self.letters, "better"),
-                ("t", "tie"),
-                ("x", "both bad"),
-                ("s", "skip"),
-                ("u", "undo"),
-                ("j k", "scroll"),
-                ("r", "last names"),
-                ("?", "help"),
-                ("q", "quit"),
-            ]
-        )
+        self.show_hints([(self.letters, "better"), *_VOTING, *_ALWAYS])
 
     def _show_end(self, ballots: ExperimentBallots) -> None:
         self.ballot = None
@@ -88,7 +87,7 @@ class ExperimentVote(VoteScreen[None]):
             else "There is nothing to vote on: no prompt has two different answers."
         )
         self.answers.display = False
-        self.show_hints([("u", "undo"), ("r", "last names"), ("?", "help"), ("q", "quit")])
+        self.show_hints([("u", "undo"), ("r", "last names"), *_ALWAYS])
 
     def _show_progress(self) -> None:
         ballots = self._ballots

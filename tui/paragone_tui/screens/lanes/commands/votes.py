@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from paragone import ParagoneError
-
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.conversation.tree import Prompt
@@ -93,7 +91,8 @@ def prefer_answer(context: LanesContext) -> None:
     if prompt is None or lane not in lanes or len(lanes) < 2:
         context.say("There is no answer of this lane and of another one to the same prompt.")
     elif (history := _history_or_say(context)) is not None and not context.is_answering(lanes):
-        context.program.save(_prefer(context, history, lane, lanes, prompt))
+        program = context.program
+        program.save(program.reported(lambda: _prefer(context, history, lane, lanes, prompt)))
 
 
 async def _prefer(
@@ -103,11 +102,7 @@ async def _prefer(
     from paragone_workbench.experiments.voting.conversation_votes import save_vote
 
     ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)
-    try:
-        await save_vote(history, context.session, ballot, lanes.index(lane), blind=False)
-    except ParagoneError as error:
-        context.program.complain(error)
-        return
+    await save_vote(history, context.session, ballot, lanes.index(lane), blind=False)
     context.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
 
 
