@@ -153,19 +153,6 @@ class Transcript(ScrolledText):
     # Options
 
     @property
-    def markdown(self) -> bool:
-        """Whether complete answers are typeset as Markdown instead of shown as plain text."""
-        return self._typesetter.wanted
-
-    @markdown.setter
-    def markdown(self, wanted: bool) -> None:
-        if wanted == self._typesetter.wanted:
-            return
-        self._typesetter.wanted = wanted
-        self._rearrange(self._restyle)
-        self._typeset()
-
-    @property
     def fold_thinking(self) -> bool:
         """Whether thinking is shown as one line instead of in full."""
         return self._fold_thinking
