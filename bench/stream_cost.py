@@ -45,7 +45,7 @@ def run_app(kind: str) -> None:
     from textual.widget import Widget
     from textual.widgets import Markdown, Static
 
-    from paragone_tui.painting.screen import ChangedRowsScreen
+    from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
     from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
     from paragone_tui.transcript import Transcript
     from paragone_workbench.lanes.lane import LaneState

@@ -97,7 +97,7 @@ for backend in discover().backends.values():
 def test_the_first_screen_needs_no_runs_and_no_plugins():
     """What it imports, users wait for. The rest is imported after the first paint, in a thread."""
     modules = modules_after(
-        "import paragone_cli.command_line.opening, paragone_cli.interactive.screen, paragone_tui.app"
+        "import paragone_cli.command_line.context, paragone_cli.interactive.lanes_screen, paragone_tui.app"
     )
     plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
     values = {f"paragone.values.{name}" for name in ("events", "memory", "messages", "models", "tokens")}

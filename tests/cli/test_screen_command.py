@@ -13,12 +13,15 @@ PROGRAM = """
 import json, sys
 import paragone_tui.app
 
-def run_screen(*, config, state, registry, definitions, mode, system, demo=False):
-    engines = definitions and [[it.name, it.model, dict(it.options)] for it in definitions]
-    print("GIVEN" + json.dumps({"engines": engines, "mode": mode, "system": system, "demo": demo}) + "END")
-    return 7
+class App:
+    def __init__(self, *, config, state, registry, definitions, mode, system, demo=False):
+        engines = definitions and [[it.name, it.model, dict(it.options)] for it in definitions]
+        print("GIVEN" + json.dumps({"engines": engines, "mode": mode, "system": system, "demo": demo}) + "END")
 
-paragone_tui.app.run_screen = run_screen
+    def run_until_quit(self):
+        return 7
+
+paragone_tui.app.ParagoneApp = App
 from paragone_cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

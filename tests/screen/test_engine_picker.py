@@ -311,7 +311,7 @@ async def test_engines_that_are_passed_are_not_estimated(start, offers, monkeypa
         raise ParagoneError("It is a test double.")
 
     monkeypatch.setattr(RogueBackend, "estimate", estimate)
-    monkeypatch.setattr("paragone_tui.screens.engines.picker._PAUSE", 1.0)
+    monkeypatch.setattr("paragone_tui.screens.engine_picker._PAUSE", 1.0)
     offers("endless", "steady", "threads", "wide")
     async with start(rogue("steady", "first")) as screen:
         await screen.press("f3")

@@ -168,7 +168,7 @@ async def test_help_palette_and_quit_work_on_every_screen(start, name):
             assert shown(screen) == name
         await screen.press("ctrl+p")
         await screen.until(lambda: shown(screen) == "Palette")
-        titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2])}
+        titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2], screen.app.keys)}
         closes = "Cancel" if name == "SettingsForm" else "Close"
         assert {closes, "Help", "Quit", "Theme"} <= titles
         assert "Zoom" not in titles
@@ -185,7 +185,7 @@ async def test_help_palette_and_quit_work_on_every_screen(start, name):
 
 async def test_the_palette_shows_the_keys_in_force(start):
     async with start(rogue("steady"), settings='[keys]\nzoom = "f10"\n', size=(80, 24)) as screen:
-        found = {entry.title: entry.keys for entry in entries(screen.app, screen.app.lanes)}
+        found = {entry.title: entry.keys for entry in entries(screen.app, screen.app.lanes, screen.app.keys)}
         assert found["Zoom"] == "f10 z"
         await screen.press("ctrl+p")
         await screen.until(lambda: shown(screen) == "Palette")

@@ -2,7 +2,7 @@
 
 from rogue_backend.definitions import rogue
 
-from paragone_tui.screens.parity.screen import ParitySheet
+from paragone_tui.screens.parity.parity_sheet import ParitySheet
 
 
 async def sheet(screen) -> None:

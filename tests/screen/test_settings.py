@@ -2,7 +2,7 @@
 
 from rogue_backend.definitions import rogue
 
-from paragone_tui.screens.settings.screen import SettingsForm
+from paragone_tui.screens.settings.settings_form import SettingsForm
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import state_file

@@ -21,7 +21,7 @@ from textual.pilot import Pilot
 
 from paragone import Alternative, ModelInfo, Probe, Token
 from paragone_tui.app import ParagoneApp
-from paragone_tui.screens.divergence.screen import DivergenceSheet, Side
+from paragone_tui.screens.divergence_sheet import DivergenceSheet, Side
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_tui.transcript.marks import Mark
 from paragone_workbench.compare.diff import differing

@@ -145,7 +145,7 @@ async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
         await screen.press("s")
         await screen.until(lambda: screen.app.screen is screen.app.lanes)
         assert "unhappy" in screen.text
-        assert screen.app.lanes.votes.blind
+        assert screen.app.lanes.context.is_blind
 
 
 async def test_of_three_answers_the_one_that_failed_is_left_out(start):

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Label, TextArea
 
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
 
@@ -318,7 +318,6 @@ steps = st.one_of(
     st.tuples(st.just("error"), st.integers(0, 1)),
     st.tuples(st.just("rewind"), st.integers(0, 1)),
     st.tuples(st.just("fold"), st.integers(0, 1), st.booleans()),
-    st.tuples(st.just("markdown"), st.integers(0, 1), st.booleans()),
     st.tuples(st.just("scroll"), st.integers(0, 1), st.integers(-40, 40)),
     st.tuples(st.just("resize"), st.integers(60, 130), st.integers(15, 40)),
     st.tuples(st.just("theme"), st.sampled_from(["nord", "textual-light", "ansi-dark", "textual-dark"])),
@@ -359,8 +358,6 @@ async def test_random_changes_look_like_those_painted_by_textual(steps):
                     lanes[lane].rewind()
                 case ("fold", lane, fold):
                     lanes[lane].fold_thinking = fold
-                case ("markdown", lane, wanted):
-                    lanes[lane].markdown = wanted
                 case ("scroll", lane, rows):
                     lanes[lane].scroll_rows(rows)
                 case ("resize", width, height):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from textual.containers import Vertical
 from textual.screen import Screen
 
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
 

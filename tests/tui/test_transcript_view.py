@@ -190,7 +190,7 @@ async def test_a_short_text_does_not_scroll(lane):
 
 @pytest.mark.parametrize("markdown", [True, False])
 async def test_the_position_is_kept_when_resized(lane, markdown):
-    lane.widget.markdown = markdown
+    lane.widget._typesetter.wanted = markdown
     for part in range(4):
         lane.widget.add("prompt", f"Prompt {part}")
         lane.widget.add("answer", paragraphs(25, 25 * part))
@@ -232,7 +232,7 @@ async def test_the_position_is_kept_when_text_is_typeset(lane):
     await lane.settle()
     place = lane.numbers[0]
     for markdown in (True, False, True):
-        lane.widget.markdown = markdown
+        lane.widget._typesetter.wanted = markdown
         await lane.settle()
         assert lane.numbers[0] == place
 

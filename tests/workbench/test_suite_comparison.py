@@ -10,7 +10,7 @@ import pytest
 from bench.simulate.suites import false_claims
 from tests.docs.existing import ROOT
 
-from paragone_cli.experiments.suite.suite_comparison import put_comparison
+from paragone_cli.experiments.suite.suite_compare import put_comparison
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, score_metric
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json

@@ -1,4 +1,4 @@
-"""The list of the commands, and the way from a command line to the one that it names."""
+"""The list of the commands; finds, parses and runs the command that a command line names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "SCREEN", "CommandEntry", "help_of", "load", "parse", "ru
 
 
 class CommandEntry(NamedTuple):
-    """Where a command is, and what it does."""
+    """The module of a command, and a summary for the help text."""
 
     module: str
     """The module below `paragone_cli` that has it, under the module's name. It is imported when the command is named."""
@@ -43,7 +43,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
 
-SCREEN = CommandEntry("interactive.screen", "Run inference engines side by side and compare their answers.")
+SCREEN = CommandEntry(
+    "interactive.lanes_screen", "Run inference engines side by side and compare their answers."
+)
 """The command that opens the screen: a command line without a command's name."""
 
 

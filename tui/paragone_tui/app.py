@@ -13,7 +13,8 @@ from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.program_app import ProgramApp
 from paragone_tui.screen_settings import problems
-from paragone_tui.screens.lanes.screen import LanesScreen
+from paragone_tui.screens.lanes.commands.engines import add_demo, add_lane
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
@@ -24,32 +25,7 @@ from paragone_workbench.lanes.session import Session
 if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
-__all__ = ["ParagoneApp", "run_screen"]
-
-
-def run_screen(
-    *,
-    config: Config,
-    state: State,
-    registry: Registry,
-    definitions: Sequence[EngineDefinition] | None,
-    mode: Mode,
-    system: str,
-    demo: bool = False,
-) -> int:
-    """Run the application until the user quits, and return the exit code.
-
-    `definitions` are the engines to start with; None means those of the config, else of the last session.
-    """
-    return ParagoneApp(
-        config=config,
-        state=state,
-        registry=registry,
-        definitions=definitions,
-        mode=mode,
-        system=system,
-        demo=demo,
-    ).run_until_quit()
+__all__ = ["ParagoneApp"]
 
 
 def _import_for_answers() -> None:
@@ -59,7 +35,10 @@ def _import_for_answers() -> None:
 
 
 class ParagoneApp(ProgramApp):
-    """Owns the session, the history and the screens."""
+    """Owns the session, the history and the screens.
+
+    `definitions` are the engines to start with; None means those of the config, else of the last session.
+    """
 
     def __init__(
         self,
@@ -84,11 +63,7 @@ class ParagoneApp(ProgramApp):
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )
         self.engines = EngineList(config, state, self._session, self.complain, remembers=not demo)
-        self._history = HistoryOpening(
-            self._session,
-            say=lambda sentence, warning: self.say(sentence, warning=warning),
-            complain=self.complain,
-        )
+        self._history = HistoryOpening(self._session, self)
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(config, definitions):
             self._session.add_lane(definition)
@@ -126,11 +101,11 @@ class ParagoneApp(ProgramApp):
             self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
-            self.lanes.engines.add_demo()
+            add_demo(self.lanes.context)
         elif self._session.lanes:
             self._session.open_engines_soon()
         else:
-            self.lanes.engines.add_lane()
+            add_lane(self.lanes.context)
         self.lanes.do(self._use_backends)
 
     async def _use_backends(self) -> None:

@@ -31,7 +31,7 @@ class Command:
 
     @property
     def method(self) -> str:
-        """The name of the method that executes it, in a class of `screens.lanes.commands`."""
+        """The name of the function or the method that executes it: in `screens.lanes.commands`, or of the application."""
         return self.id.replace("-", "_")
 
     @property

@@ -4,46 +4,39 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 
 if TYPE_CHECKING:
-    from paragone import Backend
+    from paragone import Backend, LoadedModel
     from paragone_workbench.config.settings import Config
     from paragone_workbench.config.state import State
-    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.lanes.session import Session
 
 __all__ = ["EngineList"]
 
 
+@dataclass(eq=False)
 class EngineList:
     """Saves engines, and which of them are in the lanes."""
 
-    def __init__(
-        self,
-        config: Config,
-        state: State,
-        session: Session,
-        complain: Callable[[ParagoneError], None],
-        *,
-        remembers: bool,
-    ) -> None:
-        """Create the list. `remembers` is whether the next start has the same lanes."""
-        self.config = config
-        """The settings, with the engines that were added."""
-        self._state = state
-        self._session = session
-        self._complain = complain
-        self._remembers = remembers
+    config: Config
+    """The settings, with the engines that were added."""
+    state: State
+    session: Session
+    complain: Callable[[ParagoneError], None]
+    remembers: bool
+    """Whether the next start has the same lanes."""
 
     def remember_lanes(self) -> None:
         """Save the engines of the lanes for the next start."""
-        if self._remembers and all(map(self._session.registry.knows, self._session.backends)):
+        if self.remembers and all(map(self.session.registry.knows, self.session.backends)):
             with contextlib.suppress(ParagoneError):  # not worth a message
-                self._state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
+                self.state.remember_lanes(self._spec(lane.engine) for lane in self.session.lanes)
 
     def _spec(self, engine: EngineHandle) -> str:
         """Return the command-line argument that specifies an engine."""
@@ -54,15 +47,13 @@ class EngineList:
 
     def keep_once_open(self, engine: EngineHandle, definition: EngineDefinition) -> None:
         """Save an engine that the user wrote, once it is open, so that it is listed and has a name."""
-        from paragone_tui.screens.engines.keeping import Keeping
-
-        engine.observers.append(Keeping(definition, self._keep))
+        engine.observers.append(_Keeping(definition, self._keep))
 
     def _keep(self, engine: EngineHandle) -> None:
         try:
             self.save(engine.definition, engine.backend)
         except ParagoneError as error:
-            self._complain(error)
+            self.complain(error)
         self.remember_lanes()  # by the engine's name
 
     def save(self, definition: EngineDefinition, backend: Backend | None) -> str:
@@ -70,7 +61,7 @@ class EngineList:
         from paragone_workbench.config.added import add_engine
 
         before = self.config.added
-        self.config = add_engine(self.config, self._state, definition, backend)
+        self.config = add_engine(self.config, self.state, definition, backend)
         return next(iter(self.config.added - before), definition.name)
 
     def remove(self, name: str) -> bool:
@@ -78,8 +69,22 @@ class EngineList:
         from paragone_workbench.config.added import remove_engine
 
         try:
-            self.config = remove_engine(self.config, self._state, name)
+            self.config = remove_engine(self.config, self.state, name)
         except ParagoneError as error:
-            self._complain(error)
+            self.complain(error)
             return False
         return True
+
+
+@dataclass(eq=False)
+class _Keeping(EngineObserver):
+    """Calls `keep` the first time that an engine is open with this definition."""
+
+    definition: EngineDefinition
+    keep: Callable[[EngineHandle], None]
+
+    def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
+        """Keep the engine and stop observing, unless another one was opened instead."""
+        if engine.definition == self.definition:
+            engine.observers.remove(self)
+            self.keep(engine)

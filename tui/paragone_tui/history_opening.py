@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from paragone_tui.program import Program
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.store.history import History
 
@@ -21,25 +22,15 @@ LEAVING_S = 6.0
 """Seconds that the end of the program waits at most to save; longer than one attempt to open takes."""
 
 
+@dataclass(eq=False)
 class HistoryOpening:
-    """Opens the history and has the session record in it.
+    """Opens the history, has the session record in it, and shows what is wrong with it."""
 
-    `say` shows a message, as a warning if its second argument is true. `complain` shows an error.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        *,
-        say: Callable[[str, bool], None],
-        complain: Callable[[ParagoneError], None],
-    ) -> None:
-        self.history: History | None = None
-        """The history, once it is open."""
-        self._session = session
-        self._say = say
-        self._complain = complain
-        self._task: asyncio.Task[None] | None = None
+    session: Session
+    program: Program
+    history: History | None = field(default=None, init=False)
+    """The history, once it is open."""
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     def begin(self) -> None:
         """Start to open the history."""
@@ -53,7 +44,7 @@ class HistoryOpening:
             return ""
         if self._task is not None and self._task.done():
             return "The history could not be opened: there is nothing to reopen."
-        problem = self._session.history_problem
+        problem = self.session.history_problem
         if problem is None:
             return "The history is still being opened. Try again in a moment."
         return f"The history is not open yet; the program keeps trying. {problem}"
@@ -63,11 +54,11 @@ class HistoryOpening:
         task = self._task
         if task is None or task.done():
             return
-        if self._session.awaits_history:
+        if self.session.awaits_history:
             await asyncio.wait([task], timeout=LEAVING_S)
         if not task.done():
-            if self._session.history_problem is None:
-                self._session.history_not_open(StoreError("The history did not open in time."))
+            if self.session.history_problem is None:
+                self.session.history_not_open(StoreError("The history did not open in time."))
             task.cancel()
             await asyncio.wait([task])
 
@@ -79,15 +70,15 @@ class HistoryOpening:
             try:
                 self.history = await History.open()
             except ParagoneError as error:
-                self._session.history_not_open(error)
+                self.session.history_not_open(error)
                 if not failed:
-                    self._complain(error)
+                    self.program.complain(error)
                 failed = True
                 if not (isinstance(error, StoreError) and error.can_pass):
                     return
                 await asyncio.sleep(RETRY_S)
         if self.history.warning:
-            self._say(self.history.warning, True)
-        self._session.record(self.history)
+            self.program.say(self.history.warning, warning=True)
+        self.session.record(self.history)
         if failed:
-            self._say("The history is open now; earlier prompts and answers are saved, too.", False)
+            self.program.say("The history is open now; earlier prompts and answers are saved, too.")

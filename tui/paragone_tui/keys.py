@@ -66,7 +66,7 @@ def _is_character(key: str) -> bool:
 
 
 _FROM_COMPOSER = "composer.lane-mode"
-"""The id of the binding that leads from the composer to lane mode."""
+"""The id of the binding that changes from the composer to lane mode."""
 
 
 def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
@@ -75,17 +75,17 @@ def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
     The bindings are those of lane mode and of dialogs, and the composer's. In lane mode, a command loses
     the keys that another one has in that mode only; it is left out if it has no others.
     """
-    owners = {key: command for command, its in keys.items() for key in its.lane}
+    owners = {key: command for command, bound in keys.items() for key in bound.lane}
     in_lane = {
-        command: [key for key in its.all if owners.get(key, command) == command]
-        for command, its in keys.items()
+        command: [key for key in bound.all if owners.get(key, command) == command]
+        for command, bound in keys.items()
     }
     in_lane[_FROM_COMPOSER] = list(keys["lane-mode"].both)
-    return {binding: ",".join(its) for binding, its in in_lane.items() if its}
+    return {binding: ",".join(bound) for binding, bound in in_lane.items() if bound}
 
 
 def composer_binding() -> Binding:
-    """Return the composer's binding of lane mode: it is in force before the next key, like its counterpart."""
+    """Return the composer's binding of lane mode. It has priority, so that the mode is in force before the next key."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     command = _BY_ID["lane-mode"]
@@ -93,7 +93,7 @@ def composer_binding() -> Binding:
 
 
 def closing_binding(command_id: str) -> Binding:
-    """Return the binding by which the keys of a command that shows a sheet close it, too."""
+    """Return the binding by which the keys of the command that shows a sheet also close the sheet."""
     from textual.binding import Binding
 
     return Binding(_BY_ID[command_id].keys, "dismiss", "Close", id=command_id)
@@ -109,7 +109,7 @@ def lane_bindings() -> list[Binding]:
 
 def program_bindings() -> list[Binding]:
     """Return the bindings of the program's commands, which work on every screen."""
-    return _bindings([it for it in COMMANDS if it.group == "Program"], priority=False)
+    return _bindings([command for command in COMMANDS if command.group == "Program"], priority=False)
 
 
 def _bindings(commands: Iterable[Command], *, priority: bool) -> list[Binding]:
@@ -117,9 +117,9 @@ def _bindings(commands: Iterable[Command], *, priority: bool) -> list[Binding]:
 
     keys = key_map(keys_in_force({}))
     return [
-        Binding(keys[it.id], it.action, it.title, id=it.id, show=False, priority=priority)
-        for it in commands
-        if it.id in keys
+        Binding(keys[command.id], command.action, command.title, id=command.id, show=False, priority=priority)
+        for command in commands
+        if command.id in keys
     ]
 
 

@@ -1,4 +1,4 @@
-"""The base of both applications: start and end, keys, themes, and the commands of the group Program."""
+"""The base of both applications: start and end, keys, themes, messages, and the commands of the group Program."""
 
 from __future__ import annotations
 
@@ -6,32 +6,43 @@ import asyncio
 import contextlib
 import signal
 import sys
+import traceback
 from abc import abstractmethod
-from collections.abc import Coroutine
-from typing import ClassVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
+from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
+from textual.dom import DOMNode
+from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.keys import key_map, keys_in_force, readable
-from paragone_tui.painting.screen import ChangedRowsScreen
-from paragone_tui.reporting import ReportingApp
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
-from paragone_tui.terminal.hangup import end_with_terminal
+from paragone_tui.terminal.driver import TerminalDriver, end_with_terminal
+from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["ProgramApp"]
 
 HANG_S = 1.0
-"""Seconds to wait for a screen before the program quits."""
+"""Seconds to wait for a screen that hangs before the program quits."""
 
 
-class ProgramApp(ReportingApp):
-    """Shows a first screen, which a subclass creates, and begins its work once that is painted."""
+class ProgramApp(OwnErrorsApp):
+    """Shows a first screen, which a subclass creates, and begins its work once that is painted.
+
+    An internal error does not end it where it can go on.
+    """
 
     TITLE = "paragone"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # ours has the keys of `COMMANDS`
@@ -42,7 +53,11 @@ class ProgramApp(ReportingApp):
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(self, *, config: Config, state: State) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
+        self.exit_messages: list[str] = []
+        """Messages to print after the screen is closed."""
+        self.is_unmounted = False
+        """Whether the widgets are gone."""
         self.ui = config.ui
         self.state = state
         self.keys = keys_in_force(known_keys(config))
@@ -128,7 +143,7 @@ class ProgramApp(ReportingApp):
         """Show the command palette, unless it is open."""
         from paragone_tui.widgets.palette import entries, show_palette
 
-        show_palette(self, entries(self, self.screen))
+        show_palette(self, entries(self, self.screen, self.keys))
 
     def action_change_theme(self) -> None:
         """Show the palette of themes."""
@@ -138,7 +153,7 @@ class ProgramApp(ReportingApp):
 
     def action_help(self) -> None:
         """Show the help, or close it. If other dialogs cover it, it is not shown again."""
-        from paragone_tui.screens.help.screen import HelpScreen
+        from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
         if isinstance(self.screen, HelpScreen):
@@ -148,7 +163,7 @@ class ProgramApp(ReportingApp):
             self.push_screen(HelpScreen(self.keys, first))
 
     async def action_quit(self) -> None:
-        """Quit once the screen has handled the keys that were typed before, as a vote; it may hang, though."""
+        """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` in any case."""
         self.screen.call_later(self.exit)
         self.set_timer(HANG_S, self.exit)
 
@@ -176,3 +191,73 @@ class ProgramApp(ReportingApp):
         if self._saving:
             await asyncio.wait(self._saving, timeout=LEAVING_S)
         await self.close_all()
+
+    # What it says
+
+    def say(self, sentence: str, *, warning: bool = False) -> None:
+        """Show a message, for 4 seconds; a warning for 10."""
+        self.notify(
+            sentence,
+            severity="warning" if warning else "information",
+            timeout=10 if warning else 4,
+            markup=False,
+        )
+
+    def complain(self, error: ParagoneError) -> None:
+        """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
+        if self.is_leaving:
+            self.exit_messages.append(str(error))
+            return
+        self.notify(str(error), severity="error", timeout=12, markup=False)
+
+    async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a coroutine function; show the error if it raises ParagoneError."""
+        try:
+            await work()
+        except ParagoneError as error:
+            self.complain(error)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the program is about to end; the widgets may be gone."""
+        return self.is_exiting or self.is_unmounted
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action, and return whether there was one. What it raises is reported; it would end the program."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)
+            self.report_internal_error(asyncio.get_running_loop(), {"exception": error})
+            return True
+
+    def report_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report an unhandled exception of an observer or a background task. The program continues."""
+        from paragone_workbench.engines.logs import crash_report
+
+        error = context.get("exception")
+        text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
+        self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
+
+    def goes_on_after(self, error: Exception) -> bool:
+        """Report what a Textual worker raises, as what a task raises; Textual would end the program.
+
+        A dialog that is opened during shutdown never gets its widgets; a failed query for them is ignored.
+        """
+        if isinstance(error, WorkerFailed):
+            self.report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
+            return True
+        return isinstance(error, NoMatches) and self.is_exiting
+
+    def last_words(self) -> Text:
+        """Return a short message; the traceback goes to a file, for a bug report."""
+        from rich.text import Text
+
+        from paragone_workbench.engines.logs import crash_report
+
+        report = crash_report(traceback.format_exc())
+        return Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")

@@ -1,4 +1,4 @@
-"""Checks the settings that only the user interface can check: keys and themes."""
+"""Checks the settings of keys and themes, which only the user interface knows."""
 
 from __future__ import annotations
 

@@ -74,10 +74,8 @@ class OwnErrorsApp(App[None]):
 class CompositorScreen(Screen[ScreenResultType]):
     """A screen with a compositor of the program's own, which is painted without Textual's messages."""
 
-    def __init__(
-        self, compositor: Compositor, name: str | None, widget_id: str | None, classes: str | None
-    ) -> None:
-        super().__init__(name, widget_id, classes)
+    def __init__(self, compositor: Compositor) -> None:
+        super().__init__()
         self._compositor = compositor
 
     @property
@@ -140,7 +138,7 @@ class JobControlDriver(LinuxDriver):
         """Take the terminal again, also after a SIGSTOP, which comes without notice."""
         if self._auto_restart:
             if not self._must_signal_resume:
-                self.suspend_application_mode()  # else there were two threads that read, and two that write
+                self.suspend_application_mode()  # otherwise two threads would read, and two would write
                 self._must_signal_resume = True
             self.resume_application_mode()
 

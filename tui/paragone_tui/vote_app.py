@@ -5,19 +5,14 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from paragone import ParagoneError
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.program_app import ProgramApp
 from paragone_tui.screens.vote.experiment import ExperimentVote
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 from paragone_workbench.store.history import History
 
-__all__ = ["VoteApp", "run_vote_screen"]
-
-
-def run_vote_screen(*, config: Config, state: State, experiment_id: int) -> int:
-    """Run the application until the user quits, and return the exit code."""
-    return VoteApp(config=config, state=state, experiment_id=experiment_id).run_until_quit()
+__all__ = ["VoteApp"]
 
 
 class VoteApp(ProgramApp):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paragone import Caution, Channel
 from paragone_cli.command_line.arguments import ENGINE, command, word
@@ -39,36 +39,38 @@ def ask(args: AskArguments) -> int:
     return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
 
 
+@dataclass(eq=False)
 class _Printer(RunObserver):
     """Prints the answer as it arrives, without the thinking before it."""
 
-    def __init__(self, stream: Stream | None, progress: Progress) -> None:
-        self.deferred_warnings: list[str] = []
-        """Warnings that arrived during the answer, to be printed after it."""
-        self._stream = stream
-        self._progress = progress
-        self._begun = False
+    stream: Stream | None
+    progress: Progress
+    begun: bool = False
+    deferred_warnings: list[str] = field(default_factory=list)
+    """Warnings that arrived during the answer, to be printed after it."""
 
     def run_started(self, run: Run) -> None:
         for caution in warnings_of(run.result):
             self.cautioned(run, caution)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        if self._stream is not None and channel == "answer":
-            if not self._begun:
-                self._begun = True
-                self._progress.end()
-            self._stream.write(text)
+        if self.stream is not None and channel == "answer":
+            if not self.begun:
+                self.begun = True
+                self.progress.end()
+            self.stream.write(text)
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        if self._begun:
+        if self.begun:
             self.deferred_warnings.append(caution.sentence)
         else:
-            self._progress.clear()
+            self.progress.clear()
             warn(caution.sentence)
 
     def run_ended(self, run: Run) -> None:
-        if run.result.finish == "length" and not any(it.code == "context-full" for it in run.result.cautions):
+        if run.result.finish == "length" and not any(
+            caution.code == "context-full" for caution in run.result.cautions
+        ):
             self.deferred_warnings.append(
                 "The answer is cut: it reached max_tokens, or the end of the context."
             )

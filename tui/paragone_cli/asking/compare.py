@@ -71,12 +71,14 @@ async def _compare(
             parting = None
             if spec.logprobs is not None:
                 vocabularies = [await engine.vocabulary() for engine in engines]
-                parting = divergence_json(results, [it.fingerprint if it else None for it in vocabularies])
+                parting = divergence_json(
+                    results, [vocabulary.fingerprint if vocabulary else None for vocabulary in vocabularies]
+                )
             prompt = spec.messages[-1]
             put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
         elif len(runs) > 1:
             _print_parity(parity)
-    errors = [it.error for it in runs if it.error is not None]
+    errors = [run.error for run in runs if run.error is not None]
     return interrupts.exit_code(errors, nothing_done=len(errors) == len(runs))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from paragone_cli.command_line.arguments import PrintArguments, command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
@@ -13,13 +11,8 @@ from paragone_workbench.inventory.doctor import probe_engines
 __all__ = ["engines"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnginesArguments(PrintArguments):
-    """How the list is printed."""
-
-
-@command(EnginesArguments)
-def engines(args: EnginesArguments) -> int:
+@command(PrintArguments)
+def engines(args: PrintArguments) -> int:
     """Print the defined engines."""
     context = CommandContext(args.config)
     definitions = list(context.config.engines.values())
@@ -43,12 +36,12 @@ def engines(args: EnginesArguments) -> int:
         put_table(
             [
                 (
-                    it.name,
-                    it.backend,
-                    it.model,
+                    definition.name,
+                    definition.backend,
+                    definition.model,
                     "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}",
                 )
-                for it, probe in probed
+                for definition, probe in probed
             ]
         )
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Backend, EndpointReport, EngineError, Json, ModelInfo, ParagoneError
+from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.context import CommandContext
@@ -21,6 +21,8 @@ from paragone_workbench.inventory.endpoints import normalize_url, query_endpoint
 from paragone_workbench.inventory.models import USUAL_FOLDER, find_models
 
 __all__ = ["models"]
+
+_HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +63,18 @@ def models(args: ModelsArguments) -> int:
     if args.json:
         put_json(
             {
-                "models": [_json(it) for it in listed],
+                "models": [_json(entry) for entry in listed],
                 "problems": [{"backend": name, "error": str(error)} for name, error in errors],
             }
         )
     else:
-        _print(listed)
+        if listed:
+            put_table([_HEADING, *map(_row, listed)])
         if not listed and args.backend is not None and not errors:
-            _print_reason(run(backends[args.backend].endpoint({})))
-        if not listed and any(it.capabilities.local for it in backends.values()):
+            report = run(backends[args.backend].endpoint({}))
+            if report is not None and not report.probe.usable:  # its default server lists none
+                note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
+        if not listed and any(backend.capabilities.local for backend in backends.values()):
             searched = ", ".join((*folders, USUAL_FOLDER))
             note(
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
@@ -101,7 +106,10 @@ async def _find(
             sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
             errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
     # remove duplicates: a backend also lists its default server, and several keys may list the same models
-    first = {(it.backend, it.model.model, it.url and normalize_url(it.url)): it for it in reversed(listed)}
+    first = {
+        (entry.backend, entry.model.model, entry.url and normalize_url(entry.url)): entry
+        for entry in reversed(listed)
+    }
     return list(reversed(first.values())), errors
 
 
@@ -113,12 +121,6 @@ async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInf
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         return [*found, *await existing_demo_models(backend)]
     return found
-
-
-def _print_reason(report: EndpointReport | None) -> None:
-    """Print why a backend's default server lists no models. Backends without servers have no report."""
-    if report is not None and not report.probe.usable:
-        note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
 
 
 def _json(listed: _Listed) -> dict[str, Json]:
@@ -135,12 +137,6 @@ def _json(listed: _Listed) -> dict[str, Json]:
         "capabilities": list(model.capabilities),
         "problem": model.problem,
     }
-
-
-def _print(listed: Sequence[_Listed]) -> None:
-    if listed:
-        heading = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
-        put_table([heading, *map(_row, listed)])
 
 
 def _row(listed: _Listed) -> tuple[str, ...]:

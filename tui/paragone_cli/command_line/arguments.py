@@ -132,7 +132,7 @@ def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], M
     """Yield the name, the flags and the other settings of each argument: those of the command before the shared ones."""
     inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
     own = [field for field in fields(arguments) if field.name not in inherited]
-    for field in (*own, *(it for it in reversed(fields(arguments)) if it.name in inherited)):
+    for field in (*own, *(shared for shared in reversed(fields(arguments)) if shared.name in inherited)):
         yield field.name, field.metadata["flags"], field.metadata["settings"]
 
 
@@ -185,7 +185,7 @@ class CommandParser(Generic[A]):
         found = vars(self._words.parse_args([*words, *argv[end + 1 :]], options))
         del found["help"]
         values: dict[str, Any] = {
-            name: tuple(it) if isinstance(it, list) else it for name, it in found.items()
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
         }
         return self._arguments(**values)
 

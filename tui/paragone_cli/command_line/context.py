@@ -1,10 +1,12 @@
-"""The context of a command: settings, backends, and the engines named on the command line."""
+"""The context of a command: settings, backends, the engines named on the command line, and the screen for them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from paragone import InputError
 from paragone_cli.command_line.output import warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
@@ -20,7 +22,7 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
-__all__ = ["CommandContext"]
+__all__ = ["CommandContext", "require_terminal"]
 
 
 class CommandContext:
@@ -58,7 +60,10 @@ class CommandContext:
             error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint
             raise
         known = [definition.name for definition in definitions]
-        return tuple(self.with_settings(it, settings_of(it.name, settings, known)) for it in definitions)
+        return tuple(
+            self.with_settings(definition, settings_of(definition.name, settings, known))
+            for definition in definitions
+        )
 
     def with_settings(self, definition: EngineDefinition, settings: Sequence[str]) -> EngineDefinition:
         """Return the engine with its options overridden by `--set`. Raises InputError."""
@@ -72,3 +77,27 @@ class CommandContext:
         for definition in definitions:
             check_engine(definition, self.registry.get(definition.backend))
         return definitions
+
+    def open_screen(
+        self, system: str | None, definitions: Sequence[EngineDefinition] | None, *, demo: bool = False
+    ) -> int:
+        """Open the screen with these engines, or those of the settings. Returns the exit code. Raises InputError."""
+        require_terminal("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
+        from paragone_tui.app import ParagoneApp
+
+        app = ParagoneApp(
+            config=self.config,
+            state=self.state,
+            registry=self.registry,
+            definitions=definitions,
+            mode=self.config.lanes.mode,
+            system=self.system(system),
+            demo=demo,
+        )
+        return app.run_until_quit()
+
+
+def require_terminal(sentence: str, hint: str = "") -> None:
+    """Raise InputError with this sentence if a standard stream is not a terminal."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        raise InputError(sentence, hint=hint)

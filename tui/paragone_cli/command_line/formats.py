@@ -1,12 +1,16 @@
-"""How commands write names, durations, dates, metrics and progress."""
+"""How commands write names, durations, dates, metrics, progress, and the problems of a config file."""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from paragone import Json
 from paragone_cli.command_line.output import one_line, put, put_line
+from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.runs.metrics import RunMetrics
 
 __all__ = [
@@ -15,6 +19,7 @@ __all__ = [
     "duration",
     "for_shell",
     "metrics_text",
+    "problems_json",
     "put_full_names",
     "short_name",
     "short_names",
@@ -102,3 +107,13 @@ def metrics_text(metrics: RunMetrics) -> str:
     if metrics.load_s is not None:
         parts.append(f"loaded in {metrics.load_s:.1f} s")
     return " · ".join(parts)
+
+
+def problems_json(file: Path, problems: Iterable[ConfigProblem], permission_warning: str) -> dict[str, Json]:
+    """Return the JSON of a config file: whether it exists, and what is wrong with it."""
+    return {
+        "file": str(file),
+        "exists": file.exists(),
+        "problems": [{**dataclasses.asdict(problem), "file": str(problem.file)} for problem in problems],
+        "warnings": [permission_warning] if permission_warning else [],
+    }

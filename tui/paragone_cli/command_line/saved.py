@@ -49,10 +49,10 @@ async def opened_history() -> AsyncIterator[History]:
 def save_measurement(
     kind: MeasurementKind, engines: Iterable[EngineDefinition], data: Mapping[str, Json], registry: Registry
 ) -> None:
-    """Save what was measured of engines. A history that cannot be used is no reason to fail: it is a warning."""
+    """Save a measurement of engines. If the history cannot be used, print a warning; the command goes on."""
     measurement = Measurement(
         kind=kind,
-        engines=tuple(without_secrets(it, registry.find(it.backend)) for it in engines),
+        engines=tuple(without_secrets(engine, registry.find(engine.backend)) for engine in engines),
         data=data,
         created=time.time(),
     )

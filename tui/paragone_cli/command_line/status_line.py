@@ -29,7 +29,7 @@ class StatusLine:
         self.on = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._painted: list[str] = []
         self._next = 0.0
-        self._told: int | None = 0
+        self._step_done: int | None = 0
 
     def __enter__(self) -> Self:
         return self
@@ -44,11 +44,11 @@ class StatusLine:
 
     def count_from(self, percent: int | None) -> None:
         """Begin to count steps at this percentage; None: not yet."""
-        self._told = None if percent is None else percent // _STEP * _STEP
+        self._step_done = None if percent is None else percent // _STEP * _STEP
 
     def passes_step(self, percent: int) -> bool:
         """Whether a line is to be printed: there is no terminal, and ten percent more are done."""
-        if self.on or self._told is None or percent < self._told + _STEP:
+        if self.on or self._step_done is None or percent < self._step_done + _STEP:
             return False
         self.count_from(percent)
         return True

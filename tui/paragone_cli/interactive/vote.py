@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone_cli.command_line.arguments import Arguments, command, word
-from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.opening import require_terminal
+from paragone_cli.command_line.context import CommandContext, require_terminal
 from paragone_cli.command_line.output import put
 from paragone_cli.command_line.saved import one_experiment, opened_store
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
@@ -33,9 +32,10 @@ def vote(args: VoteArguments) -> int:
         put(nothing)
         return 0
     require_terminal("Voting needs a terminal.")
-    from paragone_tui.vote_app import run_vote_screen
+    from paragone_tui.vote_app import VoteApp
 
-    return run_vote_screen(config=context.config, state=context.state, experiment_id=number)
+    app = VoteApp(config=context.config, state=context.state, experiment_id=number)
+    return app.run_until_quit()
 
 
 def _nothing_to_vote_on(number: int) -> str:

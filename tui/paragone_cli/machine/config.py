@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone_cli.command_line.arguments import PrintArguments, command, word
-from paragone_cli.command_line.config_problems import problems_json
+from paragone_cli.command_line.formats import problems_json
 from paragone_cli.command_line.output import put_json, put_line, warn
 from paragone_tui import screen_settings
 from paragone_workbench.config.permissions import permission_warning

@@ -7,8 +7,8 @@ import dataclasses
 from paragone import EngineError, InputError, Json, Probe
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
-from paragone_cli.command_line.config_problems import problems_json
 from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import problems_json
 from paragone_cli.command_line.output import put, put_json, put_line, warn
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
@@ -67,10 +67,7 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
             for name, (title, probe) in diagnosis.backends.items()
         ],
         "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
-        "broken_plugins": [
-            {"plugin": problem.plugin, "package": problem.package, "reason": problem.reason}
-            for problem in diagnosis.broken_plugins
-        ],
+        "broken_plugins": [dataclasses.asdict(problem) for problem in diagnosis.broken_plugins],
         "config": problems_json(diagnosis.config, diagnosis.problems, diagnosis.permission_warning),
     }
 

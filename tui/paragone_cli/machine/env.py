@@ -17,6 +17,7 @@ from paragone_cli.command_line.output import note, one_line, put, put_json, put_
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.environments import (
     EnvironmentPlan,
+    InstalledEnvironment,
     InstallStep,
     check,
     create,
@@ -87,32 +88,38 @@ def _list(registry: Registry, *, as_json: bool) -> int:
     if as_json:
         listed = [
             {
-                "backend": it.name,
-                "folder": str(it.folder),
-                "whole": it.complete,
-                "outdated": it.outdated,
-                "cuda": it.cuda or None,
-                "size": it.size,
+                "backend": environment.name,
+                "folder": str(environment.folder),
+                "whole": environment.complete,
+                "outdated": environment.outdated,
+                "cuda": environment.cuda or None,
+                "size": environment.size,
             }
-            for it in found
+            for environment in found
         ]
         put_json({"environments": listed})
     elif found:
         put_table(
             [
                 (
-                    it.name,
-                    size_text(it.size),
-                    f"CUDA {it.cuda}" if it.cuda else "",
-                    "outdated" if it.outdated else "complete" if it.complete else "incomplete",
-                    str(it.folder),
+                    environment.name,
+                    size_text(environment.size),
+                    f"CUDA {environment.cuda}" if environment.cuda else "",
+                    _state(environment),
+                    str(environment.folder),
                 )
-                for it in found
+                for environment in found
             ]
         )
     else:
         note("There are no environments; `paragone env create BACKEND` creates one.")
     return 0
+
+
+def _state(environment: InstalledEnvironment) -> str:
+    if environment.outdated:
+        return "outdated"
+    return "complete" if environment.complete else "incomplete"
 
 
 def _print_plan(planned: EnvironmentPlan) -> None:

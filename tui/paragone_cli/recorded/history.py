@@ -69,44 +69,50 @@ async def _note_empty(opened: History) -> None:
 
 def _list(found: Sequence[Summary], *, as_json: bool) -> None:
     if as_json:
-        put_json({"conversations": [_summary(it) for it in found]})
+        put_json({"conversations": [_summary(summary) for summary in found]})
         return
     if not found:
         return
     rows = [
-        (f"c{it.number}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
-        for it in found
+        (
+            f"c{summary.number}",
+            date(summary.updated),
+            str(summary.prompts),
+            ", ".join(summary.engines),
+            _first(summary.title),
+        )
+        for summary in found
     ]
     put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
 
 
-def _summary(it: Summary) -> dict[str, Json]:
+def _summary(summary: Summary) -> dict[str, Json]:
     return {
-        "id": f"c{it.number}",
-        "title": it.title,
-        "engines": list(it.engines),
-        "prompts": it.prompts,
-        "updated": it.updated,
+        "id": f"c{summary.number}",
+        "title": summary.title,
+        "engines": list(summary.engines),
+        "prompts": summary.prompts,
+        "updated": summary.updated,
     }
 
 
 def _show(saved: SavedConversation, *, as_json: bool) -> None:
     prompts = [
-        (prompt.text, [it for it in saved.runs if it.prompt is prompt])
+        (prompt.text, [answer for answer in saved.runs if answer.prompt is prompt])
         for prompt in saved.conversation.prompts
     ]
     if as_json:
         listed: list[Json] = [
-            {"text": text, "runs": [_run(saved, it) for it in runs]} for text, runs in prompts
+            {"text": text, "runs": [_run(saved, answer) for answer in runs]} for text, runs in prompts
         ]
         put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
         return
     for text, runs in prompts:
         put_line(f"> {_first(text)}")
-        for it in runs:
-            result = it.result
+        for answer in runs:
+            result = answer.result
             words = result.message if result.error else _first(result.text)
-            put_line(f"  r{it.number}  {result.definition.name}  {_state(saved, it)}  {words}")
+            put_line(f"  r{answer.number}  {result.definition.name}  {_state(saved, answer)}  {words}")
             if result.metrics is not None:
                 put(f"      {metrics_text(result.metrics)}")
 

@@ -82,16 +82,14 @@ def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]
             from paragone_workbench.experiments.report.table import csv_pieces
 
             yield from csv_pieces(rows_of(store, subject))
-        case "html":
-            from paragone_workbench.experiments.report.page import html_pieces
+        case "html" | "md":
             from paragone_workbench.experiments.report.subjects.gathering import report_of
 
-            yield from html_pieces(report_of(store, subject, Registry().find), time.time())
-        case "md":
-            from paragone_workbench.experiments.report.markdown import markdown_pieces
-            from paragone_workbench.experiments.report.subjects.gathering import report_of
-
-            yield from markdown_pieces(report_of(store, subject, Registry().find), time.time())
+            if file_format == "html":
+                from paragone_workbench.experiments.report.page import html_pieces as pieces
+            else:
+                from paragone_workbench.experiments.report.markdown import markdown_pieces as pieces
+            yield from pieces(report_of(store, subject, Registry().find), time.time())
 
 
 def _document(subject: Experiment | SavedConversation) -> Iterator[str]:

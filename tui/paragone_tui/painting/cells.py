@@ -116,7 +116,7 @@ def is_doubtful(grapheme: str) -> bool:
 
 
 def _set(look: Look, before: Look) -> list[str]:
-    """Return the codes that lead to a look from one with no other attributes than these."""
+    """Return the codes that change the look `before` to `look`, which has all attributes of `before`."""
     (attributes, fore, back), (old_attributes, old_fore, old_back) = look, before
     added = attributes & ~old_attributes
     codes = [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]

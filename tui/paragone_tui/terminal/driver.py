@@ -1,17 +1,19 @@
-"""Reads the terminal: Textual's driver, for any bytes and for keys that were typed before it started."""
+"""Reads the terminal, for any bytes and for keys that were typed before; ends the program if it goes away."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import select
+import signal
 import struct
 import termios
+import threading
 
 from paragone_tui.terminal.keys import KeyParser
 from paragone_tui.textual_internals import JobControlDriver
 
-__all__ = ["TerminalDriver"]
+__all__ = ["TerminalDriver", "end_with_terminal"]
 
 PIECE = 4096
 """Bytes to read at a time."""
@@ -47,3 +49,19 @@ class TerminalDriver(JobControlDriver):
 def _waiting(fileno: int) -> int:
     """Return how many bytes can be read now."""
     return int(struct.unpack("i", fcntl.ioctl(fileno, termios.FIONREAD, b"\0" * 4))[0])
+
+
+def end_with_terminal(terminal: int) -> None:
+    """Send SIGHUP to this process when the terminal of a file descriptor goes away.
+
+    The kernel does so only if it is the controlling terminal of the process. Otherwise, as in some
+    containers, the program would read end of file in a busy loop, and its engines keep their memory.
+    """
+    threading.Thread(target=_end_without, args=(terminal,), name="hang-up", daemon=True).start()
+
+
+def _end_without(terminal: int) -> None:
+    gone = select.poll()
+    gone.register(terminal, 0)  # no events: poll always reports errors and hang-ups
+    gone.poll()
+    os.kill(os.getpid(), signal.SIGHUP)

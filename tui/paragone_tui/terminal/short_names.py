@@ -45,7 +45,7 @@ def shortened(name: str, others: Iterable[str], cells: int) -> str:
 
 
 def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
-    """Return the part that another name begins with, too, what distinguishes the name, and a common end.
+    """Return three parts of a name: a beginning shared with another name, what distinguishes it, a shared end.
 
     The parts are cut between words. If nothing is distinguishing, the whole name is.
     """
@@ -64,7 +64,7 @@ def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
 def _shared(one: str, other: str) -> int:
     """Return the number of characters that both begin with."""
     pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (mine, its) in pairs if mine != its), min(len(one), len(other)))
+    return next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 
 
 def _cut(text: str, cells: int, loose: str = " ") -> str:

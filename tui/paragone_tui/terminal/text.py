@@ -1,12 +1,20 @@
-"""Makes text from models and endpoints safe to print: control characters become visible signs."""
+"""Text for the terminal: foreign text made safe to print, and bars."""
 
 from __future__ import annotations
 
 from paragone_workbench.visible_text import visible
 
-__all__ = ["one_line", "visible"]
+__all__ = ["bar", "one_line", "visible"]
+
+_EIGHTHS: tuple[str, ...] = ("", *"▏▎▍▌▋▊▉")
 
 
 def one_line(text: str) -> str:
     """Return text made safe to print, on one line."""
     return visible(text).replace("\n", " ")
+
+
+def bar(fraction: float, cells: int) -> str:
+    """Return the filled part of a bar that has this number of cells if `fraction` is 1, in eighths of a cell."""
+    full, rest = divmod(round(max(0.0, min(1.0, fraction)) * cells * 8), 8)
+    return "█" * full + _EIGHTHS[rest]

@@ -1,6 +1,5 @@
 """The transcript widget of a lane: prompts, thinking, answers and notes."""
 
-from paragone_tui.transcript.block import Block, Kind
 from paragone_tui.transcript.view import Transcript
 
-__all__ = ["Block", "Kind", "Transcript"]
+__all__ = ["Transcript"]

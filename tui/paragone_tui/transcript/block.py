@@ -46,7 +46,7 @@ class _Part:
         self._stale = bool(text)
         self._strips: dict[int, tuple[tuple[Mark, ...], Strip]] = {}
         self._starts = [0]
-        """Index of the first character of each row, as far as it was needed."""
+        """Index of the first character of each row; only of the rows that were marked so far, and those above."""
         self.layers: Layers = ()
 
     @property
@@ -131,7 +131,7 @@ class Block:
         self._dropped = 0
         """Number of empty lines at the beginning, which are not shown."""
         self._is_exact = True
-        """Whether the rest is shown character by character."""
+        """Whether `visible` changed no character, so that positions in the text are positions on the screen."""
         self._words = 0
         self._in_word = False
         self._width = 0

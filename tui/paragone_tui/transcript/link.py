@@ -14,8 +14,8 @@ __all__ = ["Link", "leads"]
 class Link:
     """The transcripts that are linked; none, or at least two.
 
-    A prompt that several of them show starts at the same row in all of these: blank rows fill the
-    shorter turns before it.
+    A prompt starts at the same row in all transcripts that show it: blank rows fill the shorter turns
+    before it.
     """
 
     def __init__(self) -> None:
@@ -56,11 +56,12 @@ class Link:
             member.wrap()
         self._stale = False
         self._align()
-        for member in sorted(resized, key=lambda it: it.is_seeking):  # what is sought moves the others
+        resized.sort(key=lambda member: member.is_seeking)  # what is sought moves the others
+        for member in resized:
             member.place()
 
     def _align(self) -> None:
-        for member, lead in zip(self.members, leads([it.turns for it in self.members]), strict=True):
+        for member, lead in zip(self.members, leads([member.turns for member in self.members]), strict=True):
             member.lead(lead)
 
 
@@ -74,8 +75,8 @@ def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int
     at = [0] * len(lanes)
     moved = [0] * len(lanes)
     result: list[dict[object, int]] = [{} for _ in lanes]
-    while heads := {lane: it[at[lane]] for lane, it in enumerate(turns) if at[lane] < len(it)}:
-        # A turn comes once all lanes that have it have come to it. If lanes have the same turns in
+    while heads := {lane: listed[at[lane]] for lane, listed in enumerate(turns) if at[lane] < len(listed)}:
+        # A turn is next once it is next in every lane that has it. If lanes have the same turns in
         # different orders, some turns cannot be aligned.
         coming = (
             turn

@@ -18,7 +18,7 @@ __all__ = ["Layers", "Mark", "carried", "clipped", "marks_between", "moved", "re
 
 
 class Mark(NamedTuple):
-    """A part of a text, from character `start` up to `end`, that has a look of its own."""
+    """A part of a text, from character `start` up to `end`, and the look that it has."""
 
     start: int
     end: int
@@ -34,7 +34,7 @@ _start = attrgetter("start")
 
 
 def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
-    """Return the marks, or parts of them, between two characters, counted from the first of these."""
+    """Return the marks, or parts of them, between two characters. Positions are counted from `start`."""
     found: list[Mark] = []
     for layer in layers:
         for mark in layer[bisect_right(layer, start, key=_end) :]:
@@ -45,7 +45,7 @@ def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
 
 
 def clipped(layers: Layers, start: int, end: int) -> Layers:
-    """Return the layers of the text between two characters, counted from the first of these."""
+    """Return the layers of the text between two characters. Positions are counted from `start`."""
     return tuple(marks_between((layer,), start, end) for layer in layers)
 
 

@@ -14,8 +14,8 @@ __all__ = ["Palette", "Tone", "palette_of"]
 
 Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
-"""Styles by name: each tone, the mark beside it (`prompt-mark`), `accent`, `code` and `more`; and what
-marks in the text add to its style: `differs`, `diverges`, and the bands of probability (`heat-likely` …)."""
+"""Styles by name: each tone, the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,
+`diverges` and those of the bands of probability (`heat-likely` …) are added to that of the text."""
 
 _ACCENT = Look("primary", "blue")
 _QUIET = Look("text-muted", "bright_black")

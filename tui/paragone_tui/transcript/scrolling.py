@@ -24,14 +24,8 @@ _WHEEL = 3
 class ScrolledText(Widget):
     """A view of a page that scrolls by rows, follows the end, and scrolls together with others."""
 
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        id: str | None = None,  # noqa: A002 - Textual's name for it
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self) -> None:
+        super().__init__()
         self.link: Link | None = None
         """The transcripts that this one is linked with, itself included."""
         self._page = Page()
@@ -141,7 +135,7 @@ class ScrolledText(Widget):
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:
-        """Return the last of these top rows from which the end can be followed, else where the end begins.
+        """Return the last of these top rows from which the end can be followed; if there is none, `_end`.
 
         If all lanes choose among the same rows, those with ends near each other show the same rows.
         """
@@ -161,7 +155,7 @@ class ScrolledText(Widget):
     def _in_line(self, top: int) -> int:
         """Return the top row of a linked transcript if the end can be followed from there, else `top`.
 
-        While others still change, `top`: they may come to the same row by themselves.
+        Returns `top` while other transcripts still change, since they may reach the same row.
         """
         others = [lane for lane in self._followers if lane.is_settled]
         if len(others) < len(self._linked) - 1:

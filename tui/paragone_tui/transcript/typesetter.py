@@ -70,7 +70,7 @@ class Typesetter:
         try:
             while block := self._next():
                 page, palette = self._page, self._palette
-                assert page is not None  # else there would be no block
+                assert page is not None  # since it has a block
                 width = page.width
                 rows = await asyncio.to_thread(_typeset, block.text, width, palette, self._dark)
                 if self.wanted and (page, width, palette) == (self._page, page.width, self._palette):

@@ -11,7 +11,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.painting.screen import paint
+from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.transcript.block import GUTTER, Block
 from paragone_tui.transcript.marks import clipped
 from paragone_tui.transcript.page import Page
@@ -51,16 +51,8 @@ class Transcript(ScrolledText):
     }
     """
 
-    def __init__(
-        self,
-        *,
-        markdown: bool = True,
-        fold_thinking: bool = False,
-        name: str | None = None,
-        id: str | None = None,  # noqa: A002 - Textual's name for it
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False) -> None:
+        super().__init__()
         self._fold_thinking = fold_thinking
         self._place: Place | None = None
         self._open: Block | None = None
@@ -159,19 +151,6 @@ class Transcript(ScrolledText):
         return "\n".join(strip.text.rstrip() for strip in self._painted)
 
     # Options
-
-    @property
-    def markdown(self) -> bool:
-        """Whether complete answers are typeset as Markdown instead of shown as plain text."""
-        return self._typesetter.wanted
-
-    @markdown.setter
-    def markdown(self, wanted: bool) -> None:
-        if wanted == self._typesetter.wanted:
-            return
-        self._typesetter.wanted = wanted
-        self._rearrange(self._restyle)
-        self._typeset()
 
     @property
     def fold_thinking(self) -> bool:

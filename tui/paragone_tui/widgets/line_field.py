@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual import events
+from textual.reactive import reactive
 from textual.widgets import Input
 
 from paragone_tui.widgets.text_field import run_binding
@@ -12,6 +13,8 @@ __all__ = ["LineField"]
 
 class LineField(Input):
     """Textual's input field, with its keys in the order in which they were pressed."""
+
+    cursor_blink = reactive(False, init=False)
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""

@@ -6,13 +6,25 @@ from typing import ClassVar
 
 from textual.actions import SkipAction
 from textual.await_complete import AwaitComplete
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, ScreenResultType
 
 from paragone_tui.keys import program_bindings
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 
-__all__ = ["Modal"]
+__all__ = ["SCROLL_BINDINGS", "Modal"]
+
+SCROLL_BINDINGS: tuple[Binding, ...] = (
+    Binding("j,down", "rows(1)", "Row down", show=False),
+    Binding("k,up", "rows(-1)", "Row up", show=False),
+    Binding("ctrl+d", "pages(0.5)", "Half a page down", show=False),
+    Binding("ctrl+u", "pages(-0.5)", "Half a page up", show=False),
+    Binding("pagedown,space", "pages(1)", "Page down", show=False),
+    Binding("pageup", "pages(-1)", "Page up", show=False),
+    Binding("g,home", "to_start", "To the start", show=False),
+    Binding("G,end", "to_end", "To the end", show=False),
+)
+"""The bindings of screens with text to read, which have these actions."""
 
 
 class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
@@ -22,6 +34,10 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
+
+    SCOPED_CSS = (
+        False  # else the `CSS` of a base class would apply only inside its subclass, where it matches nothing
+    )
 
     HELP: ClassVar[str] = ""
     """The section that the help begins with when it is opened here."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
-from textual import on
 from textual.app import App
 from textual.binding import Binding
 from textual.content import Content
 from textual.fuzzy import Matcher
 from textual.screen import Screen
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS
@@ -38,18 +36,7 @@ class Entry(NamedTuple):
     run: Callable[[], object]
 
 
-class HasKeys(Protocol):
-    """An application with keys for the commands."""
-
-    @property
-    def keys(self) -> Mapping[str, Keys]:
-        """The keys in force, by the ids of commands."""
-
-    async def run_action(self, action: str) -> bool:
-        """Run an action of the application or of its screen."""
-
-
-def entries(app: HasKeys, screen: Screen[Any]) -> Iterator[Entry]:
+def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> Iterator[Entry]:
     """Yield the commands that work on a screen, in the order of the help, and the choice of theme."""
     on_lanes = hasattr(screen, "commands")  # the screen of the lanes
     if not on_lanes:
@@ -58,8 +45,8 @@ def entries(app: HasKeys, screen: Screen[Any]) -> Iterator[Entry]:
         of_program = command.group == "Program"
         if command.id in _LEFT_OUT or command.group == "Lane mode" or not (of_program or on_lanes):
             continue
-        keys = readable(app.keys[command.id].all)
-        yield Entry(command.title, keys, command.help, partial(app.run_action, command.action))
+        shown = readable(keys[command.id].all)
+        yield Entry(command.title, shown, command.help, partial(app.run_action, command.action))
     yield Entry("Theme", "", "Change the colours.", partial(app.run_action, "app.change_theme"))
 
 
@@ -92,10 +79,6 @@ class Palette(Picker[Callable[[], object] | None]):
         super().__init__()
         self._entries = entries
 
-    def on_mount(self) -> None:
-        """List all entries."""
-        self.show()
-
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the entries whose titles match, the best first, then those whose help contains the text."""
         if not text:
@@ -105,7 +88,8 @@ class Palette(Picker[Callable[[], object] | None]):
             matcher.match(entry.title) or (_IN_HELP if text.casefold() in entry.about.casefold() else 0)
             for entry in self._entries
         ]
-        found = sorted((number for number, score in enumerate(scores) if score), key=lambda it: -scores[it])
+        found = [number for number, score in enumerate(scores) if score]
+        found.sort(key=lambda number: -scores[number])
         return [self._option(number, matcher.highlight(self._entries[number].title)) for number in found]
 
     def _option(self, number: int, title: Content) -> Option:
@@ -114,16 +98,8 @@ class Palette(Picker[Callable[[], object] | None]):
         row = Content.assemble(title, gap, entry.keys.ljust(_KEYS_CELLS), "  ", (entry.about, "dim"))
         return Option(row, id=str(number))
 
-    def show(self) -> None:
-        """List the entries that match, or say that there is none."""
-        super().show()
-        self._say_remark()
-
-    @on(OptionList.OptionHighlighted)
-    def _say_remark(self) -> None:
-        """Show what the highlighted entry does, in full."""
-        if self.leaving:
-            return  # the line may have been removed
+    def describe(self) -> None:
+        """Show what the highlighted entry does, in full, or that none matches."""
         option = self.options.highlighted_option
         self.say(self._entries[int(option.id)].about if option and option.id else "Nothing found.")
 

@@ -44,7 +44,6 @@ class Picker(Modal[ScreenResultType]):
     """A dialog to pick an option. Up and down move the highlight, Enter picks; the field keeps the focus."""
 
     AUTO_FOCUS = "Input"
-    SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
     CSS = """
     Picker {
         align: center middle;
@@ -74,6 +73,9 @@ class Picker(Modal[ScreenResultType]):
     def pick(self, option_id: str) -> None:
         """Handle the picked option, usually by closing the picker with it."""
 
+    def describe(self) -> None:
+        """Say what is to be known of the highlighted option, or of the list."""
+
     def is_offered(self, option_id: str) -> bool:
         """Return whether an option is highlighted without the user moving to it, when the list changes."""
         del option_id
@@ -84,11 +86,13 @@ class Picker(Modal[ScreenResultType]):
         with Vertical(id="picker") as box:
             box.border_title = self.heading
             box.border_subtitle = hints(self.key_hints)
-            field = _Field(placeholder=self.placeholder, select_on_focus=False, max_length=LONGEST)
-            field.cursor_blink = False
-            yield field
+            yield _Field(placeholder=self.placeholder, select_on_focus=False, max_length=LONGEST)
             yield OptionList(markup=False)
             yield Static(id="remark", markup=False)
+
+    def on_mount(self) -> None:
+        """List what matches no text."""
+        self.show()
 
     def say(self, remark: str) -> None:
         """Show a remark below the list; with an empty one, hide the line."""
@@ -120,6 +124,7 @@ class Picker(Modal[ScreenResultType]):
         again = (number for number in offered if enabled[number] == kept)
         first = next(iter(offered or (enabled if text else ())), None)
         self.options.highlighted = next(again, first)
+        self.describe()
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""
@@ -134,6 +139,11 @@ class Picker(Modal[ScreenResultType]):
         option = self.options.highlighted_option
         if option is not None and option.id is not None and not option.disabled:
             self.pick(option.id)
+
+    @on(OptionList.OptionHighlighted)
+    def _describe(self) -> None:
+        if not self.leaving:  # else the line may have been removed
+            self.describe()
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:

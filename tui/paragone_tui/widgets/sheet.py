@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
+from rich.console import RenderableType
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.getters import query_one
+from textual.widgets import Static
 
 from paragone_tui.widgets.hints import hints
-from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.modal import SCROLL_BINDINGS, Modal
 
 __all__ = ["Sheet"]
 
 
 class Sheet(Modal[None]):
-    """A scrollable text. Subclasses must put it into a `VerticalScroll(id="sheet")`."""
+    """A scrollable text with a heading."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q,enter", "dismiss", "Close"),
-        Binding("j,down", "rows(1)", "Row down", show=False),
-        Binding("k,up", "rows(-1)", "Row up", show=False),
-        Binding("d,ctrl+d", "pages(0.5)", "Half a page down", show=False),
-        Binding("u,ctrl+u", "pages(-0.5)", "Half a page up", show=False),
-        Binding("pagedown,space", "pages(1)", "Page down", show=False),
-        Binding("pageup", "pages(-1)", "Page up", show=False),
-        Binding("g,home", "to_start", "To the start", show=False),
-        Binding("G,end", "to_end", "To the end", show=False),
+        *SCROLL_BINDINGS,
+        Binding("d", "pages(0.5)", "Half a page down", show=False),
+        Binding("u", "pages(-0.5)", "Half a page up", show=False),
     ]
-    SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
     CSS = """
     Sheet {
         align: center middle;
@@ -40,7 +39,20 @@ class Sheet(Modal[None]):
     }
     """
 
+    heading: str
+    """The heading, at the upper edge."""
     scroll = query_one("#sheet", VerticalScroll)
+
+    @abstractmethod
+    def parts(self) -> Iterable[RenderableType]:
+        """Yield the parts of the text, one below the other."""
+
+    def compose(self) -> ComposeResult:
+        """Create the text."""
+        with VerticalScroll(id="sheet") as box:
+            box.border_title = self.heading
+            for part in self.parts():
+                yield Static(part, markup=False)
 
     def on_mount(self) -> None:
         """Show the keys at the lower edge."""

@@ -1,9 +1,10 @@
-"""The base class of fields for several lines, and what it has in common with `LineField`."""
+"""The base class of fields for several lines, and the handling of keys that it shares with `LineField`."""
 
 from __future__ import annotations
 
 from textual import events
 from textual.geometry import Offset
+from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import TextArea
 
@@ -13,7 +14,7 @@ __all__ = ["TextField", "run_binding"]
 
 
 async def run_binding(field: Widget, event: events.Key) -> None:
-    """Run the action that a field binds to a key, in its turn among the typed characters.
+    """Run the action that a field binds to a key, in order with the typed characters.
 
     Textual runs it once the event has bubbled up to the application. Of keys that arrive at once, the
     characters after a backspace would be inserted before it deletes one.
@@ -28,6 +29,8 @@ async def run_binding(field: Widget, event: events.Key) -> None:
 
 class TextField(TextArea):
     """Textual's text area, with its keys in order, and in which undo can show or hide the scroll bar."""
+
+    cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""

@@ -51,10 +51,10 @@ def put_ratings(found: Ratings) -> None:
             [
                 [
                     title,
-                    f"{it.points:+.0f}",
-                    f"{it.interval.low:+.0f} to {it.interval.high:+.0f}",
+                    f"{effect.points:+.0f}",
+                    f"{effect.interval.low:+.0f} to {effect.interval.high:+.0f}",
                 ]
-                for title, it in zip(_STYLES, found.style, strict=True)
+                for title, effect in zip(_STYLES, found.style, strict=True)
             ]
         )
     if found.notes:
@@ -82,6 +82,8 @@ def _row(rating: EngineRating) -> list[str]:
 
 def _neighbours(found: Ratings) -> list[RatedPair]:
     """Return the pairs of engines that follow each other in the order of their ratings, within their groups."""
-    ordered = [[it.engine for it in found.engines if it.engine in members] for members in found.groups]
+    ordered = [
+        [rating.engine for rating in found.engines if rating.engine in members] for members in found.groups
+    ]
     following = {pair for engines in ordered for pair in itertools.pairwise(engines)}
-    return [it for it in found.pairs if (it.a, it.b) in following]
+    return [pair for pair in found.pairs if (pair.a, pair.b) in following]

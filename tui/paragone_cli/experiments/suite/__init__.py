@@ -1,18 +1,63 @@
-"""`paragone suite`: runs prompts from a file on several engines, and shows what came of it."""
+"""`paragone suite`: runs prompts from a file on several engines, and shows the results."""
 
 from __future__ import annotations
 
-from paragone import InputError
-from paragone_cli.command_line.arguments import command
-from paragone_cli.experiments.suite.suite_arguments import RUN_OPTIONS, SuiteArguments
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["suite"]
+from paragone import InputError
+from paragone_cli.command_line.arguments import (
+    ENGINE,
+    PrintArguments,
+    RunArguments,
+    command,
+    option,
+    repeated,
+    schedule_option,
+    switch,
+    word,
+)
+from paragone_workbench.config.settings import Mode
+
+__all__ = ["SuiteArguments", "suite"]
+
+_RUN_OPTIONS = (
+    "engines", "settings", "repetitions", "schedule", "system", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
+)  # fmt: skip
+"""The fields that only `run` has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteArguments(RunArguments, PrintArguments):
+    """The action and its options."""
+
+    action: str = word(
+        "ACTION",
+        "run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
+        "the experiments; show: show the results of one; compare: compare the engines of one or more",
+        choices=("run", "list", "show", "compare"),
+    )
+    names: Sequence[str] = word("FILE|EXPERIMENT", "run: the file; others: experiments such as e3", nargs="*")
+    engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
+    repetitions: int | None = option(
+        "--repeat N", "run: number of runs of each prompt on each engine; default: 1", type=int
+    )
+    schedule: Mode | None = schedule_option(
+        "run: ", default="swap; `sequential` lets their speeds be compared"
+    )
+    filter: str | None = option("--filter TEXT", "run: only the prompts that contain this text, or tag:NAME")
+    retry_failed: bool = switch("--retry-failed", "run: run failed runs again; old results stay until then")
+    fresh: bool = switch("--fresh", "run: begin anew, even if the same command was run before")
+    skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
+    junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
+    failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 
 
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
     """Run, list, show or compare. The modules of one action are imported for it only."""
-    if args.action != "run" and any(getattr(args, name) not in (None, False, ()) for name in RUN_OPTIONS):
+    if args.action != "run" and any(getattr(args, name) not in (None, False, ()) for name in _RUN_OPTIONS):
         raise InputError(f"`paragone suite {args.action}` does not take the options of `run`.")
     if args.failed and args.action != "show":
         raise InputError("Only `paragone suite show` has the option --failed.")

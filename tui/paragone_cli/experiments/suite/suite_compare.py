@@ -1,18 +1,36 @@
-"""`paragone suite compare`: compares the engines of one or more experiments."""
+"""`paragone suite compare`: compares the engines of one or more experiments, in a table and in sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from paragone import InputError
-from paragone_cli.command_line.output import put, put_json, put_line
+from paragone_cli.command_line.formats import put_full_names, short_names
+from paragone_cli.command_line.output import put, put_json, put_line, put_table
 from paragone_cli.command_line.saved import experiment_id, newest_experiments, opened_store
-from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
-from paragone_cli.experiments.suite.suite_comparison import put_comparison
+from paragone_cli.experiments.suite import SuiteArguments
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
+from paragone_workbench.experiments.differences.compared_metrics import Metric
 from paragone_workbench.experiments.differences.conditions import different_conditions
-from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.experiments.differences.suite_comparison import (
+    EngineSummary,
+    SuiteComparison,
+    compare_suite,
+    comparison_json,
+)
 
-__all__ = ["suite_compare"]
+__all__ = ["put_comparison", "suite_compare"]
+
+_COLUMNS = {
+    "pass_rate": "pass %",
+    "completion_tokens": "tokens",
+    "ttft_s": "TTFT (ms)",
+    "decode_tps": "tokens/s",
+    "total_s": "total (s)",
+}
+"""Titles of columns, by the names of metrics."""
 
 
 def suite_compare(args: SuiteArguments) -> int:
@@ -29,9 +47,9 @@ def suite_compare(args: SuiteArguments) -> int:
         comparison = compare_suite(found.rows, found.engines, groups=found.groups)
         conditions = different_conditions(store, experiments, Registry().find)
     unfinished = [
-        f"e{it.number} is not finished: {it.done + it.failed:,} of {it.runs:,} runs. The command that began it goes on."
-        for it in experiments
-        if it.done + it.failed < it.runs
+        f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. The command that began it goes on."
+        for experiment in experiments
+        if experiment.done + experiment.failed < experiment.runs
     ]
     if args.json:
         put_json({**comparison_json(comparison), "notes": [*conditions, *unfinished, *comparison.notes]})
@@ -45,3 +63,48 @@ def suite_compare(args: SuiteArguments) -> int:
     for sentence in unfinished:
         put(sentence)
     return 0
+
+
+def put_comparison(comparison: SuiteComparison) -> None:
+    """Print a comparison."""
+    metrics = list({metric: None for summary in comparison.engines for metric in summary.means})
+    short = short_names(summary.engine for summary in comparison.engines)
+    comparison = _renamed(comparison, short)
+    put_table(
+        [
+            ["engine", "runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics)],
+            *(
+                [summary.engine, f"{summary.runs:,}", f"{summary.failed:,}", *_means(summary, metrics)]
+                for summary in comparison.engines
+            ),
+        ]
+    )
+    put_full_names(short)
+    put()
+    for same in comparison.same:
+        for result in comparison.comparisons:
+            if (result.a, result.b) == (same.a, same.b):
+                put_line(result.sentence)
+        put_line(same.sentence)
+        put()
+    if not comparison.same:
+        put("No two engines answered the same prompt, so there is nothing to compare.")
+    for sentence in comparison.notes:
+        put_line(sentence)
+
+
+def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
+    """Return the comparison with other names of the engines."""
+    return replace(
+        comparison,
+        engines=tuple(replace(summary, engine=names[summary.engine]) for summary in comparison.engines),
+        comparisons=tuple(
+            replace(result, a=names[result.a], b=names[result.b]) for result in comparison.comparisons
+        ),
+        same=tuple(replace(pair, a=names[pair.a], b=names[pair.b]) for pair in comparison.same),
+        apart=tuple((names[a], names[b]) for a, b in comparison.apart),
+    )
+
+
+def _means(summary: EngineSummary, metrics: list[Metric]) -> list[str]:
+    return [metric.shown(summary.means[metric][0]) if metric in summary.means else "" for metric in metrics]

@@ -10,7 +10,7 @@ from paragone.wording import counted
 from paragone_cli.command_line.formats import date, short_names
 from paragone_cli.command_line.output import note, put_json, put_table
 from paragone_cli.command_line.saved import opened_store
-from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
+from paragone_cli.experiments.suite import SuiteArguments
 from paragone_workbench.store.experiment_records import Experiment
 
 __all__ = ["suite_list"]
@@ -25,17 +25,17 @@ def suite_list(args: SuiteArguments) -> int:
     if args.json:
         listed: list[Json] = [
             {
-                "id": f"e{it.number}",
-                "name": it.name,
-                "engines": [engine.name for engine in it.engines],
-                "prompts": it.prompts,
-                "repetitions": it.repetitions,
-                "runs": it.runs,
-                "done": it.done,
-                "failed": it.failed,
-                "created": it.created,
+                "id": f"e{experiment.number}",
+                "name": experiment.name,
+                "engines": [engine.name for engine in experiment.engines],
+                "prompts": experiment.prompts,
+                "repetitions": experiment.repetitions,
+                "runs": experiment.runs,
+                "done": experiment.done,
+                "failed": experiment.failed,
+                "created": experiment.created,
             }
-            for it in experiments
+            for experiment in experiments
         ]
         put_json({"experiments": listed})
     elif experiments:
@@ -47,24 +47,28 @@ def suite_list(args: SuiteArguments) -> int:
 
 def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
     """Yield the rows; of experiments of one name, with the settings in which they differ."""
-    settings = {it.number: _settings(it) for it in experiments}
-    for it in experiments:
-        alike = [settings[other.number] for other in experiments if other.name == it.name]
-        own = [setting for setting in settings[it.number] if not all(setting in other for other in alike)]
+    settings = {experiment.number: _settings(experiment) for experiment in experiments}
+    for experiment in experiments:
+        alike = [settings[other.number] for other in experiments if other.name == experiment.name]
+        own = [
+            setting for setting in settings[experiment.number] if not all(setting in other for other in alike)
+        ]
         yield (
-            f"e{it.number}",
-            it.name,
-            ", ".join(short_names(engine.name for engine in it.engines).values()),
-            f"{it.done + it.failed:,}/{it.runs:,}",
-            f"{it.failed:,}",
-            date(it.created),
+            f"e{experiment.number}",
+            experiment.name,
+            ", ".join(short_names(engine.name for engine in experiment.engines).values()),
+            f"{experiment.done + experiment.failed:,}/{experiment.runs:,}",
+            f"{experiment.failed:,}",
+            date(experiment.created),
             ", ".join(own),
         )
 
 
-def _settings(it: Experiment) -> list[str]:
+def _settings(experiment: Experiment) -> list[str]:
     """Return the schedule, the repetitions and the options of an experiment, each as a short text."""
     options = {
-        f"{name}={value_text(value)}": None for engine in it.engines for name, value in engine.options.items()
+        f"{name}={value_text(value)}": None
+        for engine in experiment.engines
+        for name, value in engine.options.items()
     }
-    return [it.schedule, counted(it.repetitions, "repetition"), *options]
+    return [experiment.schedule, counted(experiment.repetitions, "repetition"), *options]

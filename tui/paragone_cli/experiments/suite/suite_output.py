@@ -1,4 +1,4 @@
-"""Prints what came of an experiment: its runs as JSON, one at a time, or a line for each engine."""
+"""Prints the results of an experiment: its runs as JSON, one at a time, or a line for each engine."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _SHARED = (
 
 def put_totals(totals: Sequence[EngineTotals]) -> None:
     """Print the table, and what must be known to read it. Raises OutputError."""
-    short = short_names(it.engine for it in totals)
-    put_table([_HEADER, *(_row(it, short[it.engine]) for it in totals)])
+    short = short_names(engine.engine for engine in totals)
+    put_table([_HEADER, *(_row(engine, short[engine.engine]) for engine in totals)])
     put_full_names(short)
-    if any(it.are_times_shared for it in totals):
+    if any(engine.are_times_shared for engine in totals):
         put()
         put(_SHARED)
     flush()
 
 
-def _row(it: EngineTotals, name: str) -> tuple[str, ...]:
-    runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
-    passed = f"{it.passed:,} of {it.asserted - it.undecided:,}" if it.asserted else "–"
-    if it.undecided:
-        passed += f", {it.undecided:,} undecided"
+def _row(engine: EngineTotals, name: str) -> tuple[str, ...]:
+    runs = f"{engine.runs:,}" if engine.runs == engine.total else f"{engine.runs:,} of {engine.total:,}"
+    passed = f"{engine.passed:,} of {engine.asserted - engine.undecided:,}" if engine.asserted else "–"
+    if engine.undecided:
+        passed += f", {engine.undecided:,} undecided"
     return (
         name,
         runs,
-        f"{it.failed:,}",
+        f"{engine.failed:,}",
         passed,
-        "–" if it.mean_tokens is None else f"{it.mean_tokens:.1f}",
-        _speed(it.ttft_s, 3),
-        _speed(it.decode_tps, 1),
+        "–" if engine.mean_tokens is None else f"{engine.mean_tokens:.1f}",
+        _speed(engine.ttft_s, 3),
+        _speed(engine.decode_tps, 1),
     )
 
 

@@ -11,7 +11,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import note, print_error, put, warn
 from paragone_cli.command_line.saved import opened_history
-from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
+from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_cli.experiments.suite.suite_table import SuiteTable
 from paragone_workbench.engines.registry import Registry
@@ -120,9 +120,9 @@ def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
     """Return the newest earlier experiment of the same name that is not finished, unless a later one is."""
     before = next(
         (
-            it
-            for it in store.experiments.all()
-            if it.name == experiment.name and it.number < experiment.number
+            earlier
+            for earlier in store.experiments.all()
+            if earlier.name == experiment.name and earlier.number < experiment.number
         ),
         None,
     )
@@ -139,7 +139,7 @@ async def _finish(
     resumed: bool,
     interrupted: bool,
 ) -> int:
-    """Print and write what came of the runs. Returns the exit code."""
+    """Print and write the results of the runs. Returns the exit code."""
     totals = await engine_totals(history, experiment, request.chosen)
     if args.junit is not None:
         await write_junit(args.junit, history, experiment, totals, request.chosen)
@@ -155,7 +155,7 @@ async def _finish(
         )
     for error in runner.given_up:
         print_error(error)
-    left = sum(it.total - it.runs for it in totals)
+    left = sum(engine.total - engine.runs for engine in totals)
     if runner.failure is not None:
         raise ParagoneError(
             f"The suite was stopped: {runner.failure.sentence}",
@@ -163,7 +163,7 @@ async def _finish(
         )
     if left:
         note(
-            f"Not finished: {left:,} of {sum(it.total for it in totals):,} runs. The same command goes on with them."
+            f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. The same command goes on with them."
         )
     elif interrupted:
         note(
@@ -171,4 +171,4 @@ async def _finish(
         )
     if interrupted:
         return INTERRUPTED
-    return 0 if all(it.is_clean for it in totals) and not runner.given_up else 1
+    return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1

@@ -14,7 +14,7 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, short_names
 from paragone_cli.command_line.output import one_line, put, put_line, shortened
 from paragone_cli.command_line.saved import one_experiment, opened_history
-from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
+from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
@@ -39,7 +39,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
         experiment = await history.call(lambda store: store.experiments.get(number))
         totals = await engine_totals(history, experiment)
         runs = saved_runs(history, experiment)
-        chosen = (it async for it in runs if not failed or not it.is_clean)
+        chosen = (saved async for saved in runs if not failed or not saved.is_clean)
         async with contextlib.aclosing(runs):
             if as_json:
                 head: dict[str, Json] = {
@@ -49,10 +49,10 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
                     "prompts": experiment.prompts,
                     "repetitions": experiment.repetitions,
                     "created": experiment.created,
-                    "engines": [it.to_json() for it in totals],
+                    "engines": [engine.to_json() for engine in totals],
                 }
                 await put_runs(
-                    head, ({"run": _run_id(experiment, it), **it.to_json()} async for it in chosen)
+                    head, ({"run": _run_id(experiment, saved), **saved.to_json()} async for saved in chosen)
                 )
             else:
                 put_line(
@@ -114,7 +114,7 @@ def _result(saved: ExperimentRun) -> str:
     result = saved.result
     if result.error:
         return f"failed: {result.error}"
-    passed = sum(it.passed is True for it in saved.checks)
+    passed = sum(check.passed is True for check in saved.checks)
     counted = f"[{passed}/{len(saved.checks)}] " if saved.checks else ""
     return f"{counted}{result.text.strip()}"
 

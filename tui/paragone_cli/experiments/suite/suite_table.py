@@ -56,7 +56,7 @@ class SuiteTable(StatusLine, SuiteObserver):
         if self.due:
             self._update()
         elif self.passes_step(self._percent):
-            failed = sum(it.failed for it in self.engines)
+            failed = sum(engine.failed for engine in self.engines)
             parts = [
                 f"{self._percent}%: {self._done:,} of {self._total:,} runs",
                 f"{failed:,} failed",
@@ -69,15 +69,15 @@ class SuiteTable(StatusLine, SuiteObserver):
 
     @functools.cached_property
     def _names(self) -> Mapping[str, str]:
-        return short_names(it.name for it in self.engines)
+        return short_names(engine.name for engine in self.engines)
 
     @property
     def _done(self) -> int:
-        return sum(it.done for it in self.engines)
+        return sum(engine.done for engine in self.engines)
 
     @property
     def _total(self) -> int:
-        return sum(it.total for it in self.engines)
+        return sum(engine.total for engine in self.engines)
 
     @property
     def _percent(self) -> int:
@@ -91,28 +91,30 @@ class SuiteTable(StatusLine, SuiteObserver):
         left = seconds_left(self.engines, at_once=self._at_once)
         return "" if left is None else f"{duration(left)} left"
 
-    def _row(self, it: EngineProgress) -> tuple[str, ...]:
-        rate = it.tokens_per_second(time.monotonic())
+    def _row(self, progress: EngineProgress) -> tuple[str, ...]:
+        rate = progress.tokens_per_second(time.monotonic())
         return (
-            self._names[it.name],
-            f"{it.done:,}/{it.total:,}",
-            f"{it.failed:,}",
-            _passed(it),
+            self._names[progress.name],
+            f"{progress.done:,}/{progress.total:,}",
+            f"{progress.failed:,}",
+            _passed(progress),
             "–" if rate is None else f"{rate:.0f}",
-            _state(it),
+            _state(progress),
         )
 
 
-def _passed(it: EngineProgress) -> str:
-    verdicts = it.passed + it.not_passed
-    undecided = f"{it.undecided:,} undecided" if it.undecided else ""
-    return ", ".join(filter(None, (f"{it.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
+def _passed(progress: EngineProgress) -> str:
+    verdicts = progress.passed + progress.not_passed
+    undecided = f"{progress.undecided:,} undecided" if progress.undecided else ""
+    return (
+        ", ".join(filter(None, (f"{progress.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
+    )
 
 
-def _state(it: EngineProgress) -> str:
-    if it.given_up is not None:
+def _state(progress: EngineProgress) -> str:
+    if progress.given_up is not None:
         return "given up"
-    if it.engine is not None and it.engine.handle.state == "opening":
-        fraction = it.engine.handle.load_fraction
+    if progress.engine is not None and progress.engine.handle.state == "opening":
+        fraction = progress.engine.handle.load_fraction
         return "loading" if fraction is None else f"loading {fraction:.0%}"
     return ""

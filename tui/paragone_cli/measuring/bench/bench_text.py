@@ -67,8 +67,8 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
     table = [["engine", "prompt", "depth", *titles, "ITL p50/95/99"]]
     for benched, test, figures in rows:
         itl = [figures[f"itl_{name}_ms"] for name in ("p50", "p95", "p99")]
-        shown = "/".join(f"{it.mean:.1f}" for it in itl if it is not None) or "unknown"
-        pieces = any(it.metrics.is_in_pieces for it in benched.samples[test])
+        shown = "/".join(f"{spread.mean:.1f}" for spread in itl if spread is not None) or "unknown"
+        pieces = any(sample.metrics.is_in_pieces for sample in benched.samples[test])
         table.append(
             [
                 *_row(benched, test),

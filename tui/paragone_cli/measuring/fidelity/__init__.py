@@ -56,12 +56,8 @@ def _read(path: Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
+        encoding = "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"  # a guess
         raise InputError(
             f"{path} is not text in UTF-8: byte {error.start + 1:,} does not belong there.",
-            hint=f"Convert it: iconv -f {_encoding(content)} -t UTF-8 {path}",
+            hint=f"Convert it: iconv -f {encoding} -t UTF-8 {path}",
         ) from error
-
-
-def _encoding(content: bytes) -> str:
-    """Guess the encoding of a text that is not UTF-8: UTF-16 if it begins with a byte order mark, else Latin-1."""
-    return "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"

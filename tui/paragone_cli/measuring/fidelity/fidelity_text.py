@@ -41,10 +41,14 @@ def put_fidelity(fidelity: Fidelity) -> None:
     put_table(_table(fidelity))
     if reference.windows < FEWEST_WINDOWS:
         put(f"\nThere are no uncertainties: these need {FEWEST_WINDOWS} windows or more.")
-    compared = [(it.name, it.size, it.difference) for it in fidelity.candidates if it.difference.windows]
+    compared = [
+        (candidate.name, candidate.size, candidate.difference)
+        for candidate in fidelity.candidates
+        if candidate.difference.windows
+    ]
     if compared:
         _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
-    elif not any(verdict(it, fidelity) for it in fidelity.candidates):
+    elif not any(verdict(candidate, fidelity) for candidate in fidelity.candidates):
         put("\nNo candidate was measured.")
     put()
     for candidate in fidelity.candidates:
@@ -61,7 +65,10 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
     """Return the table: a column for the reference, one for its noise, and one for each candidate."""
     reference, candidates = fidelity.reference, fidelity.candidates
     engines: list[Measured] = [reference, *candidates]
-    figures = [figures_of(it) for it in (fidelity.noise, *(it.difference for it in candidates))]
+    figures = [
+        figures_of(difference)
+        for difference in (fidelity.noise, *(candidate.difference for candidate in candidates))
+    ]
 
     def of_engines(title: str, show: Callable[[Measured], str]) -> list[str]:
         first, *others = map(show, engines)
@@ -71,24 +78,24 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
         return [title, "", *map(show, figures)]
 
     def percentile(title: str, percent: str) -> list[str]:
-        return of_figures(title, lambda it: _plain(it.kld_percentiles[percent]))
+        return of_figures(title, lambda difference: _plain(difference.kld_percentiles[percent]))
 
-    ratios = [log_ratio(it, reference) for it in candidates]
+    ratios = [log_ratio(candidate, reference) for candidate in candidates]
     return [
-        ["", short_name(reference.name), _NOISE, *(short_name(it.name) for it in candidates)],
-        of_engines("weights", lambda it: size_text(it.size)),
-        of_engines("perplexity", lambda it: _shown(it.perplexity)),
+        ["", short_name(reference.name), _NOISE, *(short_name(candidate.name) for candidate in candidates)],
+        of_engines("weights", lambda measured: size_text(measured.size)),
+        of_engines("perplexity", lambda measured: _shown(measured.perplexity)),
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
-        of_engines("bits per byte", lambda it: _shown(it.bits_per_byte(fidelity.text_bytes))),
-        of_figures("mean KLD", lambda it: _shown(it.kld)),
+        of_engines("bits per byte", lambda measured: _shown(measured.bits_per_byte(fidelity.text_bytes))),
+        of_figures("mean KLD", lambda difference: _shown(difference.kld)),
         percentile("median KLD", "50"),
         percentile("90% KLD", "90"),
         percentile("99% KLD", "99"),
         percentile("maximum KLD", "100"),
-        of_figures("mean Δp", lambda it: _percent(it.delta_p)),
-        of_figures("RMS Δp", lambda it: _percent(it.rms_delta_p)),
-        of_figures("same top token", lambda it: _percent(it.same_top)),
-        *_top_rows([it.top for it in candidates]),
+        of_figures("mean Δp", lambda difference: _percent(difference.delta_p)),
+        of_figures("RMS Δp", lambda difference: _percent(difference.rms_delta_p)),
+        of_figures("same top token", lambda difference: _percent(difference.same_top)),
+        *_top_rows([candidate.top for candidate in candidates]),
     ]
 
 
@@ -101,26 +108,31 @@ def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
             f"same first of the top {TOP}",
             "",
             "",
-            *("" if it is None else _percent(it.same_top) for it in tops),
+            *("" if top is None else _percent(top.same_top) for top in tops),
         ],
-        [f"in common of the top {TOP}", "", "", *("" if it is None else _percent(it.common) for it in tops)],
+        [
+            f"in common of the top {TOP}",
+            "",
+            "",
+            *("" if top is None else _percent(top.common) for top in tops),
+        ],
     ]
 
 
 def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     """Print the mean KL divergence beside the size of the weights, and how it is distributed."""
     means = [(name, size, mean(difference.kld)) for name, size, difference in rows]
-    largest = max((it.value for _, _, it in means if it is not None), default=0.0)
+    largest = max((estimate.value for _, _, estimate in means if estimate is not None), default=0.0)
     put("\nMean KLD by size")
-    known = [(name, size, it) for name, size, it in means if it is not None]
+    known = [(name, size, estimate) for name, size, estimate in means if estimate is not None]
     put_table(
         [
             [
                 short_name(name),
                 size_text(size),
-                f"{'█' * max(1, round(_BAR * it.value / largest)) if largest else ''} {it.value:.3g}",
+                f"{'█' * max(1, round(_BAR * estimate.value / largest)) if largest else ''} {estimate.value:.3g}",
             ]
-            for name, size, it in sorted(known, key=lambda row: (row[1] is None, row[1] or 0))
+            for name, size, estimate in sorted(known, key=lambda row: (row[1] is None, row[1] or 0))
         ]
     )
     put("\nShare of the positions, by their KLD")

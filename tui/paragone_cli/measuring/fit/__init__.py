@@ -66,8 +66,8 @@ def fit(args: FitArguments) -> int:
             own, models = None, []
         siblings = await plan_siblings(definition, backend, models, plan.context, vram)
         rough = []
-        if not plan.fits_whole and not any(it.plan.fits_whole for it in siblings):
-            known = [None if own is None else own.quantization, *(it.name for it in siblings)]
+        if not plan.fits_whole and not any(sibling.plan.fits_whole for sibling in siblings):
+            known = [None if own is None else own.quantization, *(sibling.name for sibling in siblings)]
             rough = await rough_quantizations(planner, backend, plan, without=known)
         models = [] if own is None else [own, *models]
         put_quantizations(definition, own, plan, siblings, rough, _losses(definition, models))
@@ -113,9 +113,9 @@ def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[t
     except ParagoneError:
         return []
     return [
-        (it.quantization or it.name, found)
-        for it in models
-        if (found := saved_fidelity(measurements, definition.backend, it.model)) is not None
+        (model.quantization or model.name, found)
+        for model in models
+        if (found := saved_fidelity(measurements, definition.backend, model.model)) is not None
     ]
 
 
@@ -125,14 +125,14 @@ def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:
         "n_ctx": plan.context,
         "devices": [
             {
-                "device": it.device,
-                "weights": it.weights,
-                "kv_cache": it.kv_cache,
-                "compute": it.compute,
-                "free": it.free,
-                "fits": it.fits,
+                "device": device.device,
+                "weights": device.weights,
+                "kv_cache": device.kv_cache,
+                "compute": device.compute,
+                "free": device.free,
+                "fits": device.fits,
             }
-            for it in plan.devices
+            for device in plan.devices
         ],
         "layers": plan.layers,
         "gpu_layers": plan.gpu_layers,

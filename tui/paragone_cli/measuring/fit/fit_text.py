@@ -62,12 +62,12 @@ def put_quantizations(
         put_table(
             [
                 ("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"),
-                *(_row(it, _spec(definition, it.model)) for it in siblings),
+                *(_row(sibling, _spec(definition, sibling.model)) for sibling in siblings),
             ]
         )
         if not plan.fits_whole:
             put()
-            fitting = " and ".join(it.name for it in siblings if it.plan.fits_whole)
+            fitting = " and ".join(sibling.name for sibling in siblings if sibling.plan.fits_whole)
             whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
             put_line(f"{f'Of these, {fitting}' if fitting else 'None of these'} would fit{whole}.")
     if losses:
@@ -75,17 +75,21 @@ def put_quantizations(
         put_table(
             [
                 ("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"),
-                *(_loss(name, it) for name, it in losses),
+                *(_loss(name, fidelity) for name, fidelity in losses),
             ]
         )
     if rough:
         put(
             "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
         )
-        put_table([("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *(_row(it) for it in rough)])
+        put_table(
+            [("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *(_row(quantization) for quantization in rough)]
+        )
     if siblings:
-        models = [it.model for it in siblings if it.model is not None]
-        reference, *_, candidate = sorted((*models, *filter(None, [own])), key=lambda it: -(it.size or 0))
+        models = [sibling.model for sibling in siblings if sibling.model is not None]
+        reference, *_, candidate = sorted(
+            (*models, *filter(None, [own])), key=lambda model: -(model.size or 0)
+        )
         measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
         put()
         put_line(f"To measure what a quantization loses: {measured}")

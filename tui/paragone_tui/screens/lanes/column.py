@@ -8,7 +8,6 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.widgets import Static
 
 from paragone import EngineCrashed
@@ -16,6 +15,7 @@ from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
+from paragone_tui.widgets.column import Column
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.settings import changes
 
@@ -35,17 +35,13 @@ _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
 
-class LaneColumn(Vertical, LaneObserver):
+class LaneColumn(Column, LaneObserver):
     """Shows a lane, and updates itself with the lane's events."""
 
     DEFAULT_CSS = """
-    LaneColumn {
-        width: 1fr;
-        height: 1fr;
-        border-left: vkey $surface-lighten-1;
-        &.-first { border-left: none; }
-        & .settings { height: 1; padding: 0 1; color: $text-muted; display: none;
-            text-wrap: nowrap; text-overflow: ellipsis; }
+    LaneColumn .settings {
+        height: 1; padding: 0 1; color: $text-muted; display: none;
+        text-wrap: nowrap; text-overflow: ellipsis;
     }
     """
 
@@ -81,7 +77,7 @@ class LaneColumn(Vertical, LaneObserver):
         self._restart_key = restart_key
         self._stop_key = stop_key
         self._last: Prompt | None = None
-        self._told: ParagoneError | None = None
+        self._shown_error: ParagoneError | None = None
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
         lane.observers.append(self)
@@ -105,7 +101,7 @@ class LaneColumn(Vertical, LaneObserver):
         self._show_status()
 
     def show_settings(self, text: str) -> None:
-        """Show which options are set, on a line of its own; hide the line if the text is empty."""
+        """Show which options are set, on the line below the status; hide the line if the text is empty."""
         if text != self._settings:
             self._settings = text
             self.settings.update(one_line(text))
@@ -140,13 +136,14 @@ class LaneColumn(Vertical, LaneObserver):
 
     def reveal(self, run: Run, hit: Hit) -> None:
         """Scroll to what a search found in a run of the lane's path."""
-        path = [it for it in self.lane.path if it.prompt is not None]
+        path = [prompted for prompted in self.lane.path if prompted.prompt is not None]
         blocks = self.transcript.blocks
         prompts = [number for number, block in enumerate(blocks) if block.kind == "prompt"]
         if run not in path or path.index(run) >= len(prompts):
             return
         start = prompts[path.index(run)]
-        answer = next((it for it in blocks[start + 1 :] if it.kind in ("answer", "prompt")), blocks[start])
+        following = (block for block in blocks[start + 1 :] if block.kind in ("answer", "prompt"))
+        answer = next(following, blocks[start])
         block = answer if hit.run_id is not None and answer.kind == "answer" else blocks[start]
         first = next(iter(hit.marks), (0, 0))
         self.transcript.reveal(block, hit.snippet[first[0] :])
@@ -230,9 +227,9 @@ class LaneColumn(Vertical, LaneObserver):
                 self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
 
     def _show_error(self, error: ParagoneError) -> None:
-        if error is self._told:
+        if error is self._shown_error:
             return
-        self._told = error
+        self._shown_error = error
         hint = error.hint
         engine = self.lane.engine
         if not engine.is_open and not engine.is_opening and self.is_mounted:

@@ -16,7 +16,7 @@ from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Image
-    from paragone_tui.program import Say
+    from paragone_tui.program import Program
 
 __all__ = ["Composer"]
 
@@ -44,17 +44,16 @@ class Composer(TextField):
     }
     """
 
-    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str], say: Say) -> None:
+    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str], program: Program) -> None:
         """Create an empty composer.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
-        long as there is no text. `say` shows a message.
+        long as there is no text.
         """
         super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask all lanes …")
         self._actions = actions
         self._when_empty = when_empty
-        self._say = say
-        self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
+        self._program = program
         self._recalled: int | None = None
         self._draft = ""
         self._images: tuple[Image, ...] = ()
@@ -101,7 +100,7 @@ class Composer(TextField):
         if len(self.text) + len(event.text) > LONGEST:
             event.stop()
             event.prevent_default()
-            self._say(
+            self._program.say(
                 f"Not pasted: {len(event.text):,} characters. A prompt on the screen has at most {LONGEST:,}; "
                 "`paragone ask` takes longer ones.",
                 warning=True,

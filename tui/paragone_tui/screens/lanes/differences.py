@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import exp
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,6 +13,7 @@ from paragone_workbench.lanes.observer import LaneObserver
 
 if TYPE_CHECKING:
     from paragone import Channel, Token
+    from paragone_tui.program import Do
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.compare.divergence import Divergence
     from paragone_workbench.conversation.tree import Prompt
@@ -32,8 +33,7 @@ _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unl
 class Differences(LaneObserver):
     """Compares the answers to each prompt with that of the reference lane, in step with the painting."""
 
-    def __init__(self, do: Callable[[Callable[[], Coroutine[None, None, None]]], None]) -> None:
-        """Create the marks of no lanes. `do` runs a coroutine function in the background."""
+    def __init__(self, do: Do) -> None:
         self.shown = True
         """Whether differences are marked."""
         self.reference: Lane | None = None
@@ -147,7 +147,7 @@ class Differences(LaneObserver):
             for channel in ("answer", "thinking"):
                 heat = _heat(run.result.tokens, channel) if heated else ()
                 ours = differs if channel == "answer" else ()
-                diverges = tuple(mark for its, mark in parting if its == channel)
+                diverges = tuple(mark for where, mark in parting if where == channel)
                 column.transcript.mark(prompt, channel, (ours, heat, diverges))
 
     def _comparison(self, reference: Run, run: Run) -> _Compared:
@@ -157,7 +157,7 @@ class Differences(LaneObserver):
         return compared
 
     def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: Run) -> list[tuple[str, Mark]]:
-        """Return the mark where an answer parts, as a list of none or one with its channel.
+        """Return the channel and the mark of the place where an answer parts, in a list; an empty list if it does not.
 
         The reference lane's mark is where the first other lane parts from it.
         """
@@ -166,18 +166,22 @@ class Differences(LaneObserver):
         if not self.shown or self.reference is None:
             return []
         others = self._columns if column.lane is self.reference else [column]
-        partings = [self.parting(prompt, it.lane) for it in others if it.lane is not self.reference]
-        tokens = [it.token for it in partings if it is not None and it.token is not None]
+        partings = [self.parting(prompt, other.lane) for other in others if other.lane is not self.reference]
+        tokens = [parting.token for parting in partings if parting is not None and parting.token is not None]
         if tokens and (place := place_of(run.result.tokens, min(tokens))):
             return [(place.channel, Mark(place.start, place.end, "diverges"))]
-        chars = [it.char for it in partings if it is not None and it.char is not None and it.token is None]
+        chars = [
+            parting.char
+            for parting in partings
+            if parting is not None and parting.char is not None and parting.token is None
+        ]
         if chars and min(chars) < len(run.text):
             return [("answer", Mark(min(chars), min(chars) + 1, "diverges"))]
         return []
 
 
 class _Compared:
-    """What differs between a run and its reference, as far as it was computed."""
+    """Computes what differs between a run and its reference, and keeps it."""
 
     def __init__(self, reference: Run) -> None:
         from paragone_workbench.compare.diff import GrowingDiff  # the start does not need it
@@ -188,7 +192,7 @@ class _Compared:
         self._partings: dict[bool, Divergence] = {}
 
     def parting(self, run: Run, same_vocabulary: bool) -> Divergence:
-        """Return where a run that has ended parts from its reference, which has ended, too."""
+        """Return where a run parts from its reference. Both have ended."""
         from paragone_workbench.compare.divergence import Divergence, divergence
 
         if same_vocabulary not in self._partings:

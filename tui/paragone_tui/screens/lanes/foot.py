@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from textual.content import Content
 
@@ -25,7 +25,7 @@ _WRITING = (
     ("swap-engine", "engine"),
     ("reopen", "history"),
 )
-"""Commands with their labels, most important first. Lane mode has pairs of commands, too."""
+"""Commands with their labels, most important first. In lane mode, two commands can share a label."""
 _IN_LANE = (
     ("write", "write"),
     ("help", "help"),
@@ -63,15 +63,10 @@ def foot_line(
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
     states = ("blind " if is_blind else "", "" if is_linked else "unlinked ", _ORDERS.get(order, ""))
     shown = Content("".join(states))
-    for following in _hints(in_lane_mode, key_of):
+    for commands, label in _IN_LANE if in_lane_mode else _WRITING:
+        following = hint(" ".join(map(key_of, commands.split())), label)
         more = Content("  ").join(part for part in (shown, following) if part)
         if mode.cell_length + 2 + more.cell_length > width:
             break
         shown = more
     return Content("  ").join((mode, shown)) if mode else shown
-
-
-def _hints(in_lane_mode: bool, key_of: Callable[[str], str]) -> Iterator[Content]:
-    for commands, label in _IN_LANE if in_lane_mode else _WRITING:
-        keys = " ".join(key_of(command) for command in commands.split())
-        yield hint(keys, label)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.widget import Widget
 from textual.widgets import Static
 
 from paragone_tui.keys import Keys, lane_bindings, readable
@@ -16,6 +15,7 @@ from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.screens.parity.marks import ParityMarks
 from paragone_tui.transcript.link import Link
+from paragone_tui.widgets.column import columns_that_fit, set_shown, show_columns
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import summary
@@ -23,10 +23,7 @@ from paragone_workbench.lanes.settings import summary
 if TYPE_CHECKING:
     from paragone_tui.program import Do
 
-__all__ = ["NARROWEST", "Lanes"]
-
-NARROWEST = 24
-"""Minimum width of a lane in cells; if there is less room, only some lanes are shown."""
+__all__ = ["Lanes"]
 
 
 class Lanes(Horizontal, can_focus=True):
@@ -95,13 +92,11 @@ class Lanes(Horizontal, can_focus=True):
         """Show as many lanes as fit into `width` cells (default: the screen), including the current one."""
         columns = self.columns
         self.position = max(0, min(self.position, len(columns) - 1))
-        room = max(1, (width or self.screen.size.width) // NARROWEST)
+        room = columns_that_fit(width or self.screen.size.width)
         count = 1 if self.zoomed else min(len(columns), room)
-        first = max(0, min(self.position - count // 2, len(columns) - count))
         self.differences.watch(columns)
+        show_columns(columns, self.position - count // 2, count)
         for number, column in enumerate(columns):
-            _display(column, first <= number < first + count)
-            column.set_class(number == first, "-first")
             mark = f"{number + 1}/{len(columns)} " if count < len(columns) else ""
             if column.lane is self.differences.reference and self.differences.shown and len(columns) > 1:
                 mark = f"◆ {mark}"
@@ -112,7 +107,7 @@ class Lanes(Horizontal, can_focus=True):
         self._show_settings()
         shown = [column.transcript for column in columns if column.display]
         self._link.join(shown if self.linked and count > 1 else [])
-        _display(self.welcome, not columns)
+        set_shown(self.welcome, not columns)
         if not columns:
             self.welcome.update(
                 "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
@@ -181,9 +176,3 @@ class Lanes(Horizontal, can_focus=True):
         )
         lane.observers.append(self.marks)
         return column
-
-
-def _display(widget: Widget, shown: bool) -> None:
-    """Show or hide a widget. Textual lays out the screen again even if nothing changes."""
-    if widget.display != shown:
-        widget.display = shown

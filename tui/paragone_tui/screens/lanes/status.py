@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -13,14 +14,16 @@ from textual.widget import Widget
 
 from paragone.wording import counted
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.painting.looks import Look, styles_of
-from paragone_tui.painting.screen import paint
 from paragone_tui.terminal.short_names import shortened, shortest
-from paragone_tui.terminal.text import visible
+from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 
 __all__ = ["LaneStatus", "LaneStatusInfo"]
 
+_words = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
+"""Returns the parts of the content that are painted at once when they change."""
 _EVERY = 0.5
 """Seconds between two updates of the figures; faster changes cannot be read."""
 _WORDS: dict[LaneState, str] = {
@@ -39,7 +42,6 @@ _LOOKS: Mapping[str, Look] = {
     "bad": Look("text-error", "red"),
     "figure": Look("text-muted", "bright_black"),
 }
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +99,8 @@ class LaneStatus(Widget):
     }
     """
 
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        id: str | None = None,  # noqa: A002 - Textual's name for it
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self) -> None:
+        super().__init__()
         self._info = LaneStatusInfo()
         self._styles: dict[str, Style] = {}
         self._cadence = Cadence(lambda: paint(self), _EVERY)
@@ -145,7 +141,7 @@ class LaneStatus(Widget):
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
         # The parts, the most important first; those that do not fit are left out.
-        word = next((it for it in _state_words(info, width) if len(it) <= width - 2), info.state)
+        word = next((words for words in _state_words(info, width) if len(words) <= width - 2), info.state)
         state = [Segment(word, state_style)]
         if info.queued:
             state.append(Segment(f" +{info.queued}", state_style))
@@ -154,7 +150,7 @@ class LaneStatus(Widget):
         if info.differences:
             state.append(Segment(f"  ≠ {info.differences}", self._styles["figure"]))
         room = width - 2 - _cells(state)
-        long, short = (list(self._figures(info, style, state_style, short=it)) for it in (False, True))
+        long, short = (list(self._figures(info, style, state_style, short=short)) for short in (False, True))
         fits = sum(_cells(part) + 2 for part in long[:3]) + cell_len(info.mark + info.engine) + 2 <= room
         name, figures = _fitting(info, long if fits else short, room)
         left = [Segment(" ", style)]
@@ -198,7 +194,7 @@ def _fitting(
     info: LaneStatusInfo, figures: list[list[Segment]], room: int
 ) -> tuple[str, list[list[Segment]]]:
     """Return the name and the figures that fit into `room` cells, each with two blanks beside it."""
-    engine, *others = (visible(name).replace("\n", " ") for name in (info.engine, *info.others))
+    engine, *others = (one_line(name) for name in (info.engine, *info.others))
     mark = info.mark if cell_len(info.mark) <= room - 6 else ""
     most = room - 3 - cell_len(mark)
     if not engine:
@@ -213,20 +209,6 @@ def _fitting(
     reserved = sum(max(_cells(part), _FIGURE) + 2 for part in fitting)
     name = shortened(engine, others, max(least, most + 1 - reserved, 0))
     return (mark + name if name else ""), fitting
-
-
-def _words(info: LaneStatusInfo) -> tuple[object, ...]:
-    """Return the parts that are painted at once when they change."""
-    return (
-        info.state,
-        info.mark,
-        info.engine,
-        info.others,
-        info.queued,
-        info.unsaved,
-        info.differences,
-        info.silent_s,
-    )
 
 
 def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
@@ -265,8 +247,6 @@ def _seconds(seconds: float) -> str:
 
 def _bar(fraction: float, style: Style, cells: int = 12) -> list[Segment]:
     """Return a progress bar for a fraction from 0 to 1, drawn in eighths of a cell."""
-    eighths = round(max(0.0, min(1.0, fraction)) * cells * 8)
-    full, rest = divmod(eighths, 8)
-    filled = "█" * full + (_EIGHTHS[rest] if rest else "")
+    filled = bar(fraction, cells)
     track = style + Style(dim=True)
     return [Segment(filled, style), Segment("░" * (cells - len(filled)), track)]

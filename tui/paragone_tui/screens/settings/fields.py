@@ -11,7 +11,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Static
 
 from paragone.options import value_text
-from paragone_tui.terminal.text import visible
+from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.lanes.settings import Setting
@@ -48,7 +48,6 @@ class SettingField(Horizontal):
             select_on_focus=True,
             compact=True,
         )
-        self.input.cursor_blink = False
         self._origin = Static(classes="origin", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -93,13 +92,13 @@ class SettingField(Horizontal):
         setting = self.setting
         if setting.info.secret and setting.value is not None:
             return "set; not shown"
-        return visible(value_text(setting.info.default)).replace("\n", " ") or "not set"
+        return one_line(value_text(setting.info.default)) or "not set"
 
 
 class SystemField(TextField):
     """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
 
-    Up in its first row and down in its last lead to other fields.
+    Up in the first row moves the focus to the previous field, down in the last row to the next one.
     """
 
     DEFAULT_CSS = """
@@ -117,7 +116,6 @@ class SystemField(TextField):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, compact=True, highlight_cursor_line=False, placeholder="none")
-        self.cursor_blink = False
         self._before = text
 
     @property
@@ -157,4 +155,3 @@ class NameField(LineField):
 
     def __init__(self) -> None:
         super().__init__(placeholder="name", compact=True)
-        self.cursor_blink = False

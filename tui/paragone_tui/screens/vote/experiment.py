@@ -7,13 +7,24 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from paragone_tui.program import Program
-from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
+from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import History
 
 __all__ = ["ExperimentVote"]
+
+_VOTING = (
+    ("t", "tie"),
+    ("x", "both bad"),
+    ("s", "skip"),
+    ("u", "undo"),
+    ("j k", "scroll"),
+    ("r", "last names"),
+)
+_ALWAYS = (("?", "help"), ("q", "quit"))
+"""Hints at keys."""
 
 
 class ExperimentVote(VoteScreen[None]):
@@ -63,19 +74,7 @@ class ExperimentVote(VoteScreen[None]):
         for column, run in zip(self.columns, ballot.answers, strict=True):
             column.show_text(mask.masked(run.text))
         self._show_progress()
-        self.show_hints(
-            [
-                (self.letters, "better"),
-                ("t", "tie"),
-                ("x", "both bad"),
-                ("s", "skip"),
-                ("u", "undo"),
-                ("j k", "scroll"),
-                ("r", "last names"),
-                ("?", "help"),
-                ("q", "quit"),
-            ]
-        )
+        self.show_hints([(self.letters, "better"), *_VOTING, *_ALWAYS])
 
     def _show_end(self, ballots: ExperimentBallots) -> None:
         self.ballot = None
@@ -88,7 +87,7 @@ class ExperimentVote(VoteScreen[None]):
             else "There is nothing to vote on: no prompt has two different answers."
         )
         self.answers.display = False
-        self.show_hints([("u", "undo"), ("r", "last names"), ("?", "help"), ("q", "quit")])
+        self.show_hints([("u", "undo"), ("r", "last names"), *_ALWAYS])
 
     def _show_progress(self) -> None:
         ballots = self._ballots

@@ -11,8 +11,7 @@ from textual.timer import Timer
 
 from paragone_tui.painting.cadence import BEAT
 from paragone_tui.program import Program
-from paragone_tui.screens.vote.answer import AnswerColumn
-from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
+from paragone_tui.screens.vote.vote_screen import AnswerColumn, VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
@@ -24,7 +23,7 @@ __all__ = ["BlindTurn"]
 
 
 class BlindTurn(VoteScreen[bool]):
-    """Shows the answers of lanes while they are written. Its result is whether the next prompt is blind, too."""
+    """Shows the answers of lanes while they are written. Its result is whether the next prompt is also blind."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+c", "stop", "Stop the answers"),
@@ -131,7 +130,7 @@ class BlindTurn(VoteScreen[bool]):
         return next((lane.name for lane in lanes if run in lane.record.runs), run.result.definition.name)
 
     def action_skip(self) -> None:
-        """Return to the lanes without a vote; the next prompt is blind, too."""
+        """Return to the lanes without a vote; the next prompt is also blind."""
         self.dismiss(True)
 
     def action_leave(self) -> None:

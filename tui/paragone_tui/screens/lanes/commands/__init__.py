@@ -1,1 +1,1 @@
-"""The commands of the lanes: each class has a method for each of its commands, with the name of its id."""
+"""The commands of the lanes: a function for each command, with the name of its id, or a line in `simple`."""

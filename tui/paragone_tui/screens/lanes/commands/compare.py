@@ -6,121 +6,115 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.divergence.screen import Side
+    from paragone_tui.screens.divergence_sheet import Side
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["CompareCommands"]
+__all__ = ["divergence", "parity", "reference_lane", "toggle_differences", "toggle_heat"]
 
 
-class CompareCommands:
-    """Marks differences between the lanes, and shows their parity and where their answers part."""
+def toggle_differences(context: LanesContext) -> None:
+    """Turn the marking of differences from the reference lane on or off."""
+    shown = context.lanes.differences.toggle()
+    context.lanes.lay_out()
+    context.say(
+        "Words that differ from the lane with ◆ are underlined."
+        if shown
+        else f"Differences are not marked; {context.key_of('toggle-differences')} marks them again."
+    )
 
-    def __init__(self, context: LanesContext) -> None:
-        self._context = context
-        self._session = context.session
-        self._differences = context.lanes.differences
 
-    def toggle_differences(self) -> None:
-        """Turn the marking of differences from the reference lane on or off."""
-        shown = self._differences.toggle()
-        self._context.lanes.lay_out()
-        self._context.say(
-            "Words that differ from the lane with ◆ are underlined."
-            if shown
-            else f"Differences are not marked; {self._context.key_of('toggle-differences')} marks them again."
+def reference_lane(context: LanesContext) -> None:
+    """Make the current lane the one that the others are compared with."""
+    if column := context.current_or_say():
+        context.lanes.differences.compare_with(column.lane)
+        context.lanes.lay_out()
+
+
+def toggle_heat(context: LanesContext) -> None:
+    """Turn the colouring of the current lane by the probabilities of its tokens on or off."""
+    column = context.current_or_say()
+    if column is None:
+        return
+    if not context.lanes.differences.toggle_heat(column.lane):
+        context.say("The probabilities of the tokens are hidden.")
+    elif not column.lane.engine.capabilities.logprobs:
+        context.say("This lane's engine does not report the probabilities of its tokens.")
+    elif any(run.result.tokens for run in column.lane.path):
+        context.say(
+            "Plain: 90% or more. Green italic: 50% to 90%. Yellow bold: 10% to 50%. Red reversed: less."
         )
-
-    def reference_lane(self) -> None:
-        """Make the current lane the one that the others are compared with."""
-        if column := self._context.current_or_say():
-            self._differences.compare_with(column.lane)
-            self._context.lanes.lay_out()
-
-    def toggle_heat(self) -> None:
-        """Turn the colouring of the current lane by the probabilities of its tokens on or off."""
-        column = self._context.current_or_say()
-        if column is None:
-            return
-        if not self._differences.toggle_heat(column.lane):
-            self._context.say("The probabilities of the tokens are hidden.")
-        elif not column.lane.engine.capabilities.logprobs:
-            self._context.say("This lane's engine does not report the probabilities of its tokens.")
-        elif any(run.result.tokens for run in column.lane.path):
-            self._context.say(
-                "Plain: 90% or more. Green italic: 50% to 90%. Yellow bold: 10% to 50%. Red reversed: less."
-            )
-        else:
-            self._keep_tokens()
-
-    def _keep_tokens(self) -> None:
-        self._session.tokens.wanted = True
-        self._context.say(
+    else:
+        context.session.tokens.wanted = True
+        context.say(
             "The probabilities of tokens are kept from the next answer on; "
-            f"{self._context.key_of('regenerate')} answers again."
+            f"{context.key_of('regenerate')} answers again."
         )
 
-    def parity(self) -> None:
-        """Show whether the lanes answered under the same conditions."""
-        from paragone_tui.screens.parity.screen import ParitySheet
 
-        self._context.show(ParitySheet(self._session, self._context.do))
+def parity(context: LanesContext) -> None:
+    """Show whether the lanes answered under the same conditions."""
+    from paragone_tui.screens.parity.parity_sheet import ParitySheet
 
-    def divergence(self) -> None:
-        """Show where the current lane's answer parts from that of the reference lane, and how sure each was."""
-        column = self._context.current_or_say()
-        if column is None:
-            return
-        if len(self._context.lanes.columns) < 2:
-            self._context.say(
-                f"There is nothing to compare with; {self._context.key_of('add-lane')} adds a lane."
-            )
-        elif not self._context.is_answering(self._session.lanes):
-            self._context.do(lambda: self._show_divergence(column))
+    context.show(ParitySheet(context.session, context.do))
 
-    async def _show_divergence(self, column: LaneColumn) -> None:
-        from paragone_tui.screens.divergence.screen import DivergenceSheet
-        from paragone_workbench.compare.divergence import Divergence
 
-        await asyncio.gather(*(it.lane.engine.vocabulary() for it in self._context.lanes.columns))
-        sides = self._sides(column.lane)
-        if sides is None:
-            self._context.say("The lanes have not answered the same prompt yet.")
-            return
-        reference, *candidates = sides
-        parted = [side for side in candidates if side.parting != Divergence()]
-        if not parted:
-            self._context.say("The answers to the last prompt do not differ.")
-            return
-        if any(side.run.spec is None or side.run.spec.logprobs is None for side in sides):
-            self._session.tokens.wanted = True  # so that the view has more to show for the next answers
-        current = next((side for side in parted if side.run in column.lane.path), None)
-        first = current or min(parted, key=lambda side: (side.parting and side.parting.char) or 0)
-        others = [side for side in candidates if side is not first]
-        self._context.show(DivergenceSheet(reference, first, others))
+def divergence(context: LanesContext) -> None:
+    """Show where the current lane's answer parts from that of the reference lane, and how sure each was."""
+    column = context.current_or_say()
+    if column is None:
+        return
+    if len(context.lanes.columns) < 2:
+        context.say(f"There is nothing to compare with; {context.key_of('add-lane')} adds a lane.")
+    elif not context.is_answering(context.session.lanes):
+        context.do(lambda: _show_divergence(context, column))
 
-    def _sides(self, current: Lane) -> list[Side] | None:
-        """Return the answers to the last prompt that the current lane and the reference have answered.
 
-        The reference's answer is the first. Returns None if there is none to compare it with.
-        """
-        from paragone_tui.screens.divergence.screen import Side
+async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
+    from paragone_tui.screens.divergence_sheet import DivergenceSheet
+    from paragone_workbench.compare.divergence import Divergence
 
-        reference = self._differences.reference
-        if reference is None:
-            return None
-        lanes = [column.lane for column in self._context.lanes.columns if column.lane is not reference]
-        for run in reversed(reference.path):
-            prompt = run.prompt
-            if prompt is None:
-                continue
-            compared = [lane for lane in lanes if self._differences.parting(prompt, lane) is not None]
-            if current in compared or (current is reference and compared):
-                answers = [(lane, lane.answer(prompt)) for lane in compared]
-                return [Side(name=reference.name, run=run, parting=None)] + [
-                    Side(name=lane.name, run=answer, parting=self._differences.parting(prompt, lane))
-                    for lane, answer in answers
-                    if answer is not None
-                ]
+    await asyncio.gather(*(shown.lane.engine.vocabulary() for shown in context.lanes.columns))
+    sides = _sides(context, column.lane)
+    if sides is None:
+        context.say("The lanes have not answered the same prompt yet.")
+        return
+    reference, *candidates = sides
+    parted = [side for side in candidates if side.parting != Divergence()]
+    if not parted:
+        context.say("The answers to the last prompt do not differ.")
+        return
+    if any(side.run.spec is None or side.run.spec.logprobs is None for side in sides):
+        context.session.tokens.wanted = True  # so that the view has more to show for the next answers
+    current = next((side for side in parted if side.run in column.lane.path), None)
+    first = current or min(parted, key=lambda side: (side.parting and side.parting.char) or 0)
+    others = [side for side in candidates if side is not first]
+    context.show(DivergenceSheet(reference, first, others))
+
+
+def _sides(context: LanesContext, current: Lane) -> list[Side] | None:
+    """Return the answers to the last prompt that the current lane and the reference have answered.
+
+    The reference's answer is the first. Returns None if there is none to compare it with.
+    """
+    from paragone_tui.screens.divergence_sheet import Side
+
+    differences = context.lanes.differences
+    reference = differences.reference
+    if reference is None:
         return None
+    lanes = [column.lane for column in context.lanes.columns if column.lane is not reference]
+    for run in reversed(reference.path):
+        prompt = run.prompt
+        if prompt is None:
+            continue
+        compared = [lane for lane in lanes if differences.parting(prompt, lane) is not None]
+        if current in compared or (current is reference and compared):
+            answers = [(lane, lane.answer(prompt)) for lane in compared]
+            return [Side(name=reference.name, run=run, parting=None)] + [
+                Side(name=lane.name, run=answer, parting=differences.parting(prompt, lane))
+                for lane, answer in answers
+                if answer is not None
+            ]
+    return None

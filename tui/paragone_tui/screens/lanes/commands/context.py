@@ -1,32 +1,67 @@
-"""What all commands of the lanes use."""
+"""What the commands of the lanes use and change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from paragone_tui.program import Do, Say, Show
+    from textual.screen import Screen
+
+    from paragone_tui.engine_list import EngineList
+    from paragone_tui.history_opening import HistoryOpening
+    from paragone_tui.program import Do, Program
     from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_tui.screens.lanes.composer import Composer
     from paragone_tui.screens.lanes.lanes import Lanes
+    from paragone_workbench.config.settings import Mode
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
 
 __all__ = ["LanesContext"]
 
+Result = TypeVar("Result")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class LanesContext:
-    """The lanes, how to show something, and the reasons for which several commands do nothing."""
+    """The parts of the screen, its state, and the reasons for which several commands do nothing."""
 
     session: Session
     lanes: Lanes
-    say: Say
-    show: Show
+    composer: Composer
+    program: Program
+    engines: EngineList
+    history: HistoryOpening
+    markdown: bool
+    """Whether answers are typeset."""
+    quit_key: str
+    """The key that quits the program, in short notation."""
+    do: Do
     show_keys: Callable[[], None]
     """Shows the line of key hints anew, after a change of what it names."""
-    do: Do
+    other_mode: Mode
+    """The order of answers that `toggle-mode` switches to."""
+    is_blind: bool = False
+    """Whether the answers to the next prompts come without the names of the lanes."""
+    demo_is_coming: bool = False
+    """Whether the demo's lanes are about to be added."""
+    sends_after_demo: bool = False
+    """Whether the prompt is sent once the demo's lanes are added."""
+
+    def say(self, sentence: str, *, warning: bool = False) -> None:
+        """Show a message."""
+        self.program.say(sentence, warning=warning)
+
+    def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
+        """Show a screen over the lanes. `then` is called with its result, unless that is None."""
+
+        def closed(result: Result | None) -> None:
+            if then is not None and result is not None:
+                then(result)
+
+        self.lanes.app.push_screen(screen, closed)
 
     def key_of(self, command: str) -> str:
         """Return the first key that a command has in the present mode, in short notation."""

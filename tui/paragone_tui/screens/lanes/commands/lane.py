@@ -2,57 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
 
-__all__ = ["LaneCommands"]
+__all__ = ["about_lane", "copy_answer", "regenerate", "stop_lane"]
 
 
-class LaneCommands:
-    """Stops, repeats, copies and describes what the current lane answers."""
+def stop_lane(context: LanesContext) -> None:
+    """Stop the answers of the current lane."""
+    if column := context.current_or_say():
+        context.do(column.lane.stop)
 
-    def __init__(self, context: LanesContext, copy: Callable[[str], None]) -> None:
-        """Create the commands. `copy` copies a text to the clipboard."""
-        self._context = context
-        self._session = context.session
-        self._copy = copy
 
-    def stop_lane(self) -> None:
-        """Stop the answers of the current lane."""
-        if column := self._context.current_or_say():
-            self._context.do(column.lane.stop)
+def regenerate(context: LanesContext) -> None:
+    """Have the current lane answer the last prompt again."""
+    column = context.current_or_say()
+    if column is None or context.lane_is_answering(column.lane):
+        return
+    if context.session.regenerate(column.lane) is None:
+        context.say(
+            "There is no prompt yet."
+            if not context.session.prompts
+            else f"This lane's engine is not running; {context.key_of('restart-engine')} starts it."
+        )
 
-    def regenerate(self) -> None:
-        """Have the current lane answer the last prompt again."""
-        column = self._context.current_or_say()
-        if column is None or self._context.lane_is_answering(column.lane):
-            return
-        if self._session.regenerate(column.lane) is None:
-            self._context.say(
-                "There is no prompt yet."
-                if not self._session.prompts
-                else f"This lane's engine is not running; {self._context.key_of('restart-engine')} starts it."
-            )
 
-    def copy_answer(self) -> None:
-        """Copy the last answer of the current lane to the clipboard."""
-        column = self._context.current_or_say()
-        if column is None:
-            return
+def copy_answer(context: LanesContext) -> None:
+    """Copy the last answer of the current lane to the clipboard."""
+    if column := context.current_or_say():
         text = column.lane.last_answer
-        if not text:
-            self._context.say("There is no answer to copy yet.")
-            return
-        self._copy(text)
-        self._context.say(f"Copied {len(text):,} characters.")
+        if text:
+            context.program.copy_to_clipboard(text)
+        context.say(f"Copied {len(text):,} characters." if text else "There is no answer to copy yet.")
 
-    def about_lane(self) -> None:
-        """Show the details of the current lane's engine."""
-        column = self._context.current_or_say()
-        if column is not None:
-            from paragone_tui.screens.about.screen import AboutLane
 
-            self._context.show(AboutLane(column.lane))
+def about_lane(context: LanesContext) -> None:
+    """Show the details of the current lane's engine."""
+    if column := context.current_or_say():
+        from paragone_tui.screens.about_sheet import AboutLane
+
+        context.show(AboutLane(column.lane))

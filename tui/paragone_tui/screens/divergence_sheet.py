@@ -8,14 +8,11 @@ from math import exp
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from paragone import Token
 from paragone_tui.keys import closing_binding
-from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.terminal.text import bar, one_line, visible
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.compare.confidence import alternatives, confidence, quoted
 from paragone_workbench.compare.divergence import Divergence, place_of, token_at
@@ -27,7 +24,6 @@ _BEFORE = 160
 """Characters of the text before the place that are shown."""
 _BAR = 30
 """Cells of the bar of a probability of 1."""
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +47,11 @@ class DivergenceSheet(Sheet):
         assert candidate.parting is not None
         self._parting = candidate.parting
         self._sides = [reference, candidate, *others]
+        self.heading = one_line(f"Where {candidate.name} parts from {reference.name}")
 
-    def compose(self) -> ComposeResult:
-        """Create the text."""
-        reference, candidate, *_ = self._sides
-        with VerticalScroll(id="sheet") as box:
-            box.border_title = one_line(f"Where {candidate.name} parts from {reference.name}")
-            yield Static(Text("\n").join(self._lines()))
+    def parts(self) -> Iterator[Text]:
+        """Yield the text."""
+        yield Text("\n").join(self._lines())
 
     def _lines(self) -> Iterator[Text]:
         reference = self._sides[0]
@@ -98,20 +92,15 @@ class DivergenceSheet(Sheet):
 
 
 def _table(token: Token) -> Iterator[Text]:
-    rows = [(visible(quoted(it.text)), exp(it.logprob)) for it in alternatives(token)]
+    rows = [(visible(quoted(other.text)), exp(other.logprob)) for other in alternatives(token)]
     chosen = visible(quoted(token.text))
     width = max((Text(text).cell_len for text, _ in rows), default=0)
     for text, probability in rows:
         row = Text(f"{'→' if text == chosen else ' '} ")
         row.append(text + " " * (width - Text(text).cell_len), style="bold" if text == chosen else "")
         row.append(f"  {probability:6.1%}  ")
-        row.append(_bar(probability))
+        row.append(bar(probability, _BAR))
         yield row
-
-
-def _bar(probability: float) -> str:
-    full, rest = divmod(round(min(1.0, probability) * _BAR * 8), 8)
-    return "█" * full + _EIGHTHS[rest].strip()
 
 
 def _before(run: Run, parting: Divergence) -> str:

@@ -11,7 +11,7 @@ from paragone_cli.command_line.arguments import ENGINE, RunArguments, command, s
 from paragone_cli.command_line.output import put
 from paragone_cli.commands import COMMANDS
 
-__all__ = ["screen"]
+__all__ = ["lanes_screen"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ScreenArguments(RunArguments):
 
 
 @command(ScreenArguments)
-def screen(args: ScreenArguments) -> int:
+def lanes_screen(args: ScreenArguments) -> int:
     """Open the screen with the named engines, or those of the settings, or print the version."""
     if args.version:
         from importlib.metadata import version
@@ -31,7 +31,6 @@ def screen(args: ScreenArguments) -> int:
         put(f"paragone {version('paragone')}")
         return 0
     from paragone_cli.command_line.context import CommandContext
-    from paragone_cli.command_line.opening import open_screen
 
     context = CommandContext(args.config, warns=False)
     names = args.engines
@@ -46,4 +45,4 @@ def screen(args: ScreenArguments) -> int:
         if near:
             error.hint = f"Did you mean `paragone {near[0]}`? {error.hint}".rstrip()
         raise
-    return open_screen(context, args.system, definitions)
+    return context.open_screen(args.system, definitions)

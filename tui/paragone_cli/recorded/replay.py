@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.arguments import OpenArguments, PrintArguments, command, repeated, switch, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import duration
 from paragone_cli.command_line.output import flush, note, one_line, put, put_json, put_line, shortened
 from paragone_cli.command_line.saved import opened_history
-from paragone_cli.recorded.replay.replay_progress import ReplayProgress
+from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import RecordedRun, recorded_runs
@@ -24,6 +26,7 @@ from paragone_workbench.experiments.replaying.replay_report import (
     replay_verdict,
     weights_sentence,
 )
+from paragone_workbench.experiments.running.progress import EngineProgress, seconds_left
 from paragone_workbench.store.history import History
 
 __all__ = ["replay"]
@@ -89,7 +92,7 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
 async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
     results: list[ReplayedRun] = []
     async with interruptible(replay) as interrupts:
-        with ReplayProgress(replay.total) as progress:
+        with _Progress(replay.total) as progress:
             async for result in replay.runs():
                 results.append(result)
                 if not as_json:
@@ -109,6 +112,34 @@ async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_js
     if interrupts.interrupted:
         return INTERRUPTED
     return int(not all(result.same for result in results))
+
+
+class _Progress(StatusLine):
+    """How many runs are repeated: a line that is updated in place, or a line now and then."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self._runs = EngineProgress(name="", total=total, began=time.monotonic())
+        self._update()
+
+    def repeated(self) -> None:
+        """Count a repeated run."""
+        self._runs.done += 1
+        self._runs.now += 1
+        percent = 100 * self._runs.done // self._runs.total
+        if self.on:
+            self._update()
+        elif self._runs.left and self.passes_step(percent):
+            note(f"{percent}%: {self._text}")
+
+    def _update(self) -> None:
+        self.show(self._text if self._runs.left else "comparing the weights")
+
+    @property
+    def _text(self) -> str:
+        left = seconds_left([self._runs], at_once=False)
+        rest = "" if left is None else f", {duration(left)} left"
+        return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
 
 
 def _put_run(result: ReplayedRun) -> None:

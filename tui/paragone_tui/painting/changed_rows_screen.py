@@ -35,14 +35,9 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
     """A screen that sends few bytes to the terminal. Hyperlinks are painted as text."""
 
-    def __init__(
-        self,
-        name: str | None = None,
-        id: str | None = None,  # noqa: A002 - Textual's name for it
-        classes: str | None = None,
-    ) -> None:
+    def __init__(self) -> None:
         self._terminal = _Terminal()
-        super().__init__(_ChangedRowsCompositor(self, self._terminal), name, id, classes)
+        super().__init__(_ChangedRowsCompositor(self, self._terminal))
         self._paints = False
         """Whether `_paint` is scheduled."""
 

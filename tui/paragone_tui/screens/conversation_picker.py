@@ -44,16 +44,12 @@ class ConversationPicker(Picker[Found | None]):
         self._history = history
         self._session = session
         self._hits: dict[str, Hit] = {}
-        """The newest hit of each conversation by the id of its option."""
+        """The newest hit of each conversation, by the id of the option."""
         self._to_delete: str | None = None
         """The option that a second press of the key deletes."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
         """The search text of the current options, or of the search in progress."""
-
-    def on_mount(self) -> None:
-        """List the latest conversations."""
-        self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the last search's results. For a new text, start a search that updates the list."""
@@ -121,11 +117,11 @@ class ConversationPicker(Picker[Found | None]):
         self._hits = {}
         return [
             _option(
-                str(it.number),
-                it.title,
-                f"{_when(it.updated)} · {counted(it.prompts, 'prompt')} · {', '.join(it.engines)}",
+                str(summary.number),
+                summary.title,
+                f"{_when(summary.updated)} · {counted(summary.prompts, 'prompt')} · {', '.join(summary.engines)}",
             )
-            for it in await self._history.conversations(_SHOWN)
+            for summary in await self._history.conversations(_SHOWN)
         ]
 
     async def _found(self, text: str) -> Sequence[Option]:

@@ -10,24 +10,68 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.getters import query_one
 from textual.screen import ScreenResultType
 from textual.widgets import Static
 
-from paragone import ParagoneError
 from paragone_tui.program import Program
-from paragone_tui.screens.lanes.lanes import NARROWEST
-from paragone_tui.screens.vote.answer import AnswerColumn
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Transcript
 from paragone_tui.transcript.link import Link
+from paragone_tui.widgets.column import Column, columns_that_fit, show_columns
 from paragone_tui.widgets.hints import hints
-from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.modal import SCROLL_BINDINGS, Modal
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import LETTERS, Ballot
 from paragone_workbench.runs.run import Run
 
-__all__ = ["VoteScreen", "verdict_of"]
+__all__ = ["AnswerColumn", "VoteScreen", "verdict_of"]
+
+
+class AnswerColumn(Column):
+    """Shows an answer."""
+
+    DEFAULT_CSS = """
+    AnswerColumn .label { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, letter: str, *, markdown: bool) -> None:
+        super().__init__()
+        self._letter = letter
+        self._label = Static(self._content(), classes="label", markup=False)
+        self.transcript = Transcript(markdown=markdown)
+
+    def compose(self) -> ComposeResult:
+        """Create the label and the text."""
+        yield self._label
+        yield self.transcript
+
+    def show_label(self, engine: str = "", verdict: str = "") -> None:
+        """Show the letter, the name of the engine if it may be known, and what was voted."""
+        self._label.update(self._content(engine, verdict))
+
+    def _content(self, engine: str = "", verdict: str = "") -> Content:
+        name = f"  {one_line(engine)}" if engine else ""
+        return Content.assemble((self._letter, "bold"), name, (f"  {verdict}" if verdict else "", "bold"))
+
+    def show_text(self, text: str) -> None:
+        """Show a complete answer from its beginning, in place of what was shown."""
+        transcript = self.transcript
+        transcript.clear()
+        transcript.write(text)
+        self.end(is_empty=not text.strip())
+        transcript.reveal(transcript.blocks[0], "")
+
+    def end(self, *, is_empty: bool) -> None:
+        """Note that the answer is complete."""
+        self.transcript.end()
+        if is_empty:
+            self.transcript.add("note", "The answer is empty.")
+
+    def fail(self, why: str = "") -> None:
+        """Show that the answer failed; and why, if its engine may be known."""
+        self.transcript.add("error", why or "This answer failed.")
 
 
 class VoteScreen(Modal[ScreenResultType]):
@@ -46,20 +90,12 @@ class VoteScreen(Modal[ScreenResultType]):
         ("u", "undo", "Take the last vote back"),
         ("q", "leave", "Quit voting"),
         Binding("enter", "go_on", "Go on", show=False),
-        Binding("j,down", "rows(1)", "Row down", show=False),
-        Binding("k,up", "rows(-1)", "Row up", show=False),
-        Binding("ctrl+d", "pages(0.5)", "Half a page down", show=False),
-        Binding("ctrl+u", "pages(-0.5)", "Half a page up", show=False),
-        Binding("pagedown,space", "pages(1)", "Page down", show=False),
-        Binding("pageup", "pages(-1)", "Page up", show=False),
-        Binding("g,home", "to_start", "To the start", show=False),
-        Binding("G,end", "to_end", "To the end", show=False),
+        *SCROLL_BINDINGS,
         Binding("l,right", "shift(1)", "Answers to the right", show=False),
         Binding("h,left", "shift(-1)", "Answers to the left", show=False),
         Binding("J", "prompt_rows(1)", "Prompt: row down", show=False),
         Binding("K", "prompt_rows(-1)", "Prompt: row up", show=False),
     ]
-    SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
     CSS = """
     VoteScreen {
         background: $background;
@@ -115,12 +151,9 @@ class VoteScreen(Modal[ScreenResultType]):
         self._lay_out(event.size.width)
 
     def _lay_out(self, width: int) -> None:
-        count = min(len(self.columns), max(1, width // NARROWEST))
-        self._first = max(0, min(self._first, len(self.columns) - count))
-        for number, column in enumerate(self.columns):
-            column.display = self._first <= number < self._first + count
-            column.set_class(number == self._first, "-first")
-        self._link.join([it.transcript for it in self.columns if it.display] if count > 1 else [])
+        count = min(len(self.columns), columns_that_fit(width))
+        self._first = show_columns(self.columns, self._first, count)
+        self._link.join([column.transcript for column in self.columns if column.display] if count > 1 else [])
 
     @property
     def is_gone(self) -> bool:
@@ -137,7 +170,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self.asked.scroll_home(animate=False)
         for column in self.columns:
             column.show_label()
-            column.clear()
+            column.transcript.clear()
 
     def show_names(self, choice: Choice | None) -> None:
         """Show the names of the engines, and their answers as they were written."""
@@ -146,7 +179,7 @@ class VoteScreen(Modal[ScreenResultType]):
         for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):
             column.show_label(self.name_of(run), "✓ better" if choice == number else "")
             if run.state == "failed":
-                column.clear()
+                column.transcript.clear()
                 column.fail("" if run.error is None else run.error.sentence)
             else:
                 column.show_text(run.text)
@@ -220,9 +253,7 @@ class VoteScreen(Modal[ScreenResultType]):
 
         async def done() -> None:
             try:
-                await work()
-            except ParagoneError as error:
-                self._program.complain(error)
+                await self._program.reported(work)
             finally:
                 self._working = False
 

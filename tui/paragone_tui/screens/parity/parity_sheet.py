@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.getters import query_one
 from textual.widgets import Static
 
 from paragone_tui.keys import closing_binding
+from paragone_tui.program import Do
 from paragone_tui.screens.parity.sides import answered_sides, open_sides
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.sheet import Sheet
@@ -26,7 +25,7 @@ from paragone_workbench.lanes.session import Session
 __all__ = ["ParitySheet"]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Remedy:
     """What a key can set."""
 
@@ -54,12 +53,10 @@ class ParitySheet(Sheet):
         *(Binding(str(number), f"level({number})", "Level", show=False) for number in range(1, 10)),
     ]
 
-    content = query_one("#parity", Static)
+    heading = "Was it fair?"
+    content = query_one("#sheet Static", Static)
 
-    def __init__(
-        self, session: Session, do: Callable[[Callable[[], Coroutine[None, None, None]]], None]
-    ) -> None:
-        """Create it. `do` runs a coroutine function in the background, and shows its error."""
+    def __init__(self, session: Session, do: Do) -> None:
         super().__init__()
         self._session = session
         self._do = do
@@ -71,13 +68,12 @@ class ParitySheet(Sheet):
         """Lanes that have not answered yet, or whose engine is another one now."""
         self._several = len(compared) > 1
         self._parity = check_parity(sides)
-        self._remedies = list(_remedies(self._parity))
+        self._lines = list(_lines(self._parity))
+        self._remedies = [remedy for _, _, remedy in self._lines if remedy is not None]
 
-    def compose(self) -> ComposeResult:
-        """Create the text."""
-        with VerticalScroll(id="sheet") as box:
-            box.border_title = "Was it fair?"
-            yield Static(self._text(), id="parity")
+    def parts(self) -> Iterator[Text]:
+        """Yield the text."""
+        yield self._text()
 
     def action_level(self, number: int) -> None:
         """Set the options of a remedy. If it reloads models, the first press only says so."""
@@ -95,7 +91,11 @@ class ParitySheet(Sheet):
         if remedy.system:
             self._session.system_prompt.change(remedy.system)
         for lane in self._session.lanes:
-            options = {it.option: it.value for it in remedy.levelling.changes if it.engine == lane.name}
+            options = {
+                change.option: change.value
+                for change in remedy.levelling.changes
+                if change.engine == lane.name
+            }
             if options:
                 definition = with_options(lane.engine.definition, options, lane.engine.backend)
                 await self._session.configure(lane, definition)
@@ -108,40 +108,35 @@ class ParitySheet(Sheet):
         text.append(f"{verdict}{self._parity.verdict}\n", style="bold")
         if self._left_out:
             text.append(f"Without {visible(joined(self._left_out))}: no answer of the engine to compare.\n")
-        numbers = iter(range(1, len(self._remedies) + 1))
-        for finding in self._parity.findings:
-            text.append(f"\n≠ {visible(finding.sentence)}\n")
-            if finding.levelling or finding.system:
-                self._append_remedy(text, next(numbers))
-        for unknown in self._parity.unknown:
-            text.append(f"\n? {visible(unknown.sentence)}\n", style="dim")
-            if unknown.levelling:
-                self._append_remedy(text, next(numbers))
+        for sentence, style, remedy in self._lines:
+            text.append(f"\n{sentence}\n", style=style)
+            if remedy is not None:
+                _append_remedy(text, self._remedies.index(remedy) + 1, remedy)
         if self._parity.remark:
             text.append(f"\n{self._parity.remark}\n", style="dim")
         text.rstrip()
         return text
 
-    def _append_remedy(self, text: Text, number: int) -> None:
-        remedy = self._remedies[number - 1]
-        effect = visible(remedy.effect)
-        reloads = visible(joined(remedy.levelling.reloads))
-        match remedy.state:
-            case "offered":
-                text.append(f"  {number} ", style="bold")
-                text.append(f"sets {effect}{', which reloads the model' if reloads else ''}\n")
-            case "asked":
-                text.append(f"  {number} ", style="bold")
-                text.append(f"again reloads {reloads} and stops its answer\n")
-            case "done":
-                text.append(f"  ✓ set {effect}; it applies to the next prompt\n", style="italic")
+
+def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
+    effect = visible(remedy.effect)
+    reloads = visible(joined(remedy.levelling.reloads))
+    match remedy.state:
+        case "offered":
+            text.append(f"  {number} ", style="bold")
+            text.append(f"sets {effect}{', which reloads the model' if reloads else ''}\n")
+        case "asked":
+            text.append(f"  {number} ", style="bold")
+            text.append(f"again reloads {reloads} and stops its answer\n")
+        case "done":
+            text.append(f"  ✓ set {effect}; it applies to the next prompt\n", style="italic")
 
 
-def _remedies(parity: Parity) -> Iterator[_Remedy]:
-    """Yield what can be set, in the order in which it is shown."""
+def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
+    """Yield what differs and what is unknown: a sentence, its style, and what can be set."""
     for finding in parity.findings:
-        if finding.levelling or finding.system:
-            yield _Remedy(levelling=finding.levelling, system=finding.system)
+        remedy = _Remedy(levelling=finding.levelling, system=finding.system)
+        yield f"≠ {visible(finding.sentence)}", "", remedy if finding.levelling or finding.system else None
     for unknown in parity.unknown:
-        if unknown.levelling:
-            yield _Remedy(levelling=unknown.levelling)
+        remedy = _Remedy(levelling=unknown.levelling)
+        yield f"? {visible(unknown.sentence)}", "dim", remedy if unknown.levelling else None

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
-from textual.screen import Screen
 from textual.widgets import Static
 
-from paragone import ParagoneError
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
-from paragone_tui.painting.screen import ChangedRowsScreen
+from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.column import LaneColumn
-from paragone_tui.screens.lanes.commands.compare import CompareCommands
+from paragone_tui.screens.lanes.commands import (
+    compare,
+    conversation,
+    engines,
+    lane,
+    layout,
+    prompts,
+    settings,
+    votes,
+)
 from paragone_tui.screens.lanes.commands.context import LanesContext
-from paragone_tui.screens.lanes.commands.conversation import ConversationCommands
-from paragone_tui.screens.lanes.commands.engines import EngineCommands
-from paragone_tui.screens.lanes.commands.lane import LaneCommands
-from paragone_tui.screens.lanes.commands.layout import LayoutCommands
-from paragone_tui.screens.lanes.commands.prompts import PromptCommands
-from paragone_tui.screens.lanes.commands.scrolling import scrolling_commands
-from paragone_tui.screens.lanes.commands.settings import SettingsCommands
-from paragone_tui.screens.lanes.commands.votes import VoteCommands
+from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.screens.lanes.lanes import Lanes
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LanesScreen"]
 
-Result = TypeVar("Result")
+_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, votes)
+"""The modules with the functions that execute commands."""
 
 
 class LanesScreen(ChangedRowsScreen[None]):
-    """Shows the lanes of a session, and gives each command to the object that it belongs to."""
+    """Shows the lanes of a session, and gives each command to the function that executes it."""
 
     AUTO_FOCUS = "Composer"
     DEFAULT_CSS = "#keys { height: 1; padding: 0 1; color: $text-muted; }"
@@ -51,7 +53,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         session: Session,
         keys: Mapping[str, Keys],
         program: Program,
-        engines: EngineList,
+        engine_list: EngineList,
         history: HistoryOpening,
         *,
         markdown: bool,
@@ -59,41 +61,34 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Create the screen. `keys` are those in force; `markdown` is whether answers are typeset."""
         super().__init__()
         self.session = session
-        self._complain = program.complain
-        self.lanes = Lanes(session, keys, self.do, markdown=markdown, remember=engines.remember_lanes)
+        self._program = program
+        self.lanes = Lanes(session, keys, self.do, markdown=markdown, remember=engine_list.remember_lanes)
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
             {key: action for command, action in actions.items() for key in keys[command].both},
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
-            say=program.say,
+            program=program,
         )
         self._foot = Static(id="keys", markup=False)
-        context = LanesContext(
+        self.context = LanesContext(
             session=session,
             lanes=self.lanes,
-            say=program.say,
-            show=self._show,
-            show_keys=self._show_keys,
+            composer=self.composer,
+            program=program,
+            engines=engine_list,
+            history=history,
+            markdown=markdown,
+            quit_key=readable(keys["quit"].both[:1]),
             do=self.do,
-        )
-        self.engines = EngineCommands(context, engines)
-        self.votes = VoteCommands(context, program, history, markdown=markdown)
-        groups = (
-            self.engines,
-            self.votes,
-            PromptCommands(context, self.composer, self.votes, self.engines, self.set_focus),
-            LaneCommands(context, program.copy_to_clipboard),
-            SettingsCommands(context, engines),
-            CompareCommands(context),
-            LayoutCommands(context, self.composer, readable(keys["quit"].both[:1])),
-            ConversationCommands(context, history),
+            show_keys=self._show_keys,
+            other_mode="parallel" if session.scheduler.mode == "sequential" else "sequential",
         )
         self.commands: dict[str, Callable[[], None]] = {
-            command.id: getattr(group, command.method)
+            command.id: partial(getattr(module, command.method), self.context)
             for command in COMMANDS
-            for group in groups
-            if hasattr(group, command.method)
-        } | scrolling_commands(self.lanes)
+            for module in _COMMANDS
+            if hasattr(module, command.method)
+        } | simple_commands(self.context)
         """What executes each command, by its id."""
 
     def action_command(self, command: str) -> None:
@@ -133,22 +128,12 @@ class LanesScreen(ChangedRowsScreen[None]):
                 self.lanes.in_lane_mode,
                 self.lanes.key_of,
                 is_linked=self.lanes.linked,
-                is_blind=self.votes.blind,
+                is_blind=self.context.is_blind,
                 width=(width or self.size.width) - 2,
             ),
             layout=False,
         )
 
-    def _show(self, screen: Screen[Result], then: Callable[[Result | None], None] | None = None) -> None:
-        self.app.push_screen(screen, then)
-
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background; show the error if it raises ParagoneError."""
-
-        async def done() -> None:
-            try:
-                await work()
-            except ParagoneError as error:
-                self._complain(error)
-
-        self.run_worker(done(), group="work")
+        self.run_worker(self._program.reported(work), group="work")

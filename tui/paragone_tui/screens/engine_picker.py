@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
-from textual.widgets import OptionList
+from textual.content import Content
 from textual.widgets.option_list import Option
 
-from paragone import InputError
-from paragone_tui.screens.engines.memory import memory_remark
-from paragone_tui.screens.engines.rows import entry_row, heading_row, written_row
-from paragone_tui.terminal.text import one_line
+from paragone import Backend, InputError, ParagoneError
+from paragone.wording import size_text
+from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
+from paragone_workbench.measure.fit.memory_plan import MemoryPlan
+from paragone_workbench.measure.fit.planner import MemoryPlanner
 
 __all__ = ["EnginePicker", "Picked"]
 
@@ -30,8 +30,10 @@ _MEMORY = "memory"
 """The name of the workers that estimate memory."""
 _PADDING = 2
 """Cells beside the text of a row."""
+_SHORTEST_REASON = 8
+"""Cells that a reason keeps at least, where the remedy beside it is long."""
 _PAUSE = 0.3
-"""Seconds that an entry is highlighted before its memory is estimated, in a process of its own."""
+"""Seconds that an entry is highlighted before a process is started that estimates its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class EnginePicker(Picker[Picked | None]):
     async def _look(self) -> None:
         async with contextlib.aclosing(catalog_entries(self._config, self._registry)) as all_entries:
             async for entries in all_entries:
-                self._entries = {it.key: it for it in entries if it.key not in self._hidden}
+                self._entries = {entry.key: entry for entry in entries if entry.key not in self._hidden}
                 self.show()
         self._is_looking = False
         self.show()
@@ -108,21 +110,16 @@ class EnginePicker(Picker[Picked | None]):
         except InputError as error:
             self._written, self._problem = None, str(error)
         if self._written is not None:
-            options.append(Option(written_row(text), id=_WRITTEN))
+            options.append(Option(Content.assemble(("Open ", "bold"), visible(text)), id=_WRITTEN))
         width = self.options.scrollable_content_region.width - _PADDING
         group: Group | None = None
         for entry in self._entries.values():
             if all(word in entry.search_text for word in words):
                 if entry.group is not group:
                     group = entry.group
-                    options.append(Option(heading_row(group), disabled=True))
-                options.append(Option(entry_row(entry, width), id=entry.key))
+                    options.append(Option(Content.assemble((group.value, "$primary")), disabled=True))
+                options.append(Option(_entry_row(entry, width), id=entry.key))
         return options
-
-    def show(self) -> None:
-        """List the options that match, and say what can be done."""
-        super().show()
-        self._say_remark()
 
     def is_offered(self, option_id: str) -> bool:
         """Return whether an entry can be used."""
@@ -150,10 +147,8 @@ class EnginePicker(Picker[Picked | None]):
         option = self.options.highlighted_option
         return self._entries.get(option.id or "") if option is not None else None
 
-    @on(OptionList.OptionHighlighted)
-    def _say_remark(self) -> None:
-        if self.leaving:
-            return  # the line may have been removed
+    def describe(self) -> None:
+        """Say what is wrong, what the highlighted entry needs, or what can be done."""
         entry = self._highlighted
         remarks: list[str] = []
         if self._problem:
@@ -190,19 +185,65 @@ class EnginePicker(Picker[Picked | None]):
         await asyncio.sleep(_PAUSE)
         backend = self._registry.find(entry.definition.backend) if entry.definition is not None else None
         if entry.definition is not None and backend is not None:
-            self._memory[entry.key] = await memory_remark(entry.definition, backend)
+            self._memory[entry.key] = await _memory_remark(entry.definition, backend)
         self._estimated = ""
-        self._say_remark()
+        self.describe()
 
     def _progress(self) -> str:
         if self._is_looking:
             return "Looking for engines and models …"
-        remarks = [f"The plugin {it.plugin} cannot be used: {it.reason}." for it in self._registry.problems]
+        remarks = [
+            f"The plugin {problem.plugin} cannot be used: {problem.reason}."
+            for problem in self._registry.problems
+        ]
         if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
-            begin = next((it.remedy for it in self._entries.values() if it.has_demo and it.remedy), "")
+            remedies = (entry.remedy for entry in self._entries.values() if entry.has_demo)
+            begin = next(filter(None, remedies), "")
             remarks.insert(
                 0, f"Nothing can be used yet. Move down to read what each one needs.\n{begin}".strip()
             )
         return "\n".join(remarks)
+
+
+def _entry_row(entry: CatalogEntry, width: int) -> Content:
+    """Return the row of an entry, `width` cells wide: bold if it can be used, otherwise dim and with the reason."""
+    name = one_line(entry.name)
+    if entry.group is not Group.UNUSABLE:
+        return Content.assemble((f"  {name}", "bold"), (f"  {one_line(entry.detail)}", "dim"))
+    room = width - len(name) - 4
+    return Content.assemble(
+        (f"  {name}  {_reason(one_line(entry.problem), one_line(entry.remedy), room)}", "dim")
+    )
+
+
+def _reason(reason: str, remedy: str, room: int) -> str:
+    """Return reason and remedy. If they do not fit into `room` cells, the reason is cut, so that the remedy is seen."""
+    if not remedy or len(reason) + 1 + len(remedy) <= room:
+        return f"{reason} {remedy}".rstrip()
+    kept = max(_SHORTEST_REASON, room - len(remedy) - 2)
+    return f"{reason[:kept].rstrip()}… {remedy}" if kept < len(reason) else f"{reason} {remedy}"
+
+
+async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
+    """Return what an engine would take, whether it fits, and the largest context; or why that is unknown."""
+    try:
+        planner = MemoryPlanner(definition, backend)
+        plan = await planner.plan()
+        largest = await planner.largest_context(plan)
+    except ParagoneError as error:
+        return f"Its memory cannot be estimated: {one_line(error.sentence)}"
+    return _remark(plan, largest)
+
+
+def _remark(plan: MemoryPlan, largest: int | None) -> str:
+    weights = size_text(sum(device.weights for device in plan.devices))
+    cache = size_text(sum(device.kv_cache for device in plan.devices))
+    compute = size_text(sum(device.compute for device in plan.devices))
+    free = " and ".join(size_text(device.free) for device in plan.devices if device.free is not None)
+    verdict = {True: "Fits:", False: "Does not fit:", None: "Needs"}[plan.fits]
+    of = f" of {free} free" if free else ""
+    context = f"; context up to {largest:,}" if largest else ""
+    parts = f"weights {weights}, KV cache {cache}, compute {compute}"
+    return f"{verdict} {size_text(plan.needed)}{of} ({parts}){context}."

@@ -102,7 +102,7 @@ class SettingsForm(Modal[SettingsChange | None]):
             with FieldList(id="fields", can_focus=False):
                 yield Static("System prompt · all lanes, from the next prompt on", classes="group")
                 yield SystemField(self._system)
-                for reloads, settings in groupby(self._settings, key=lambda it: it.reloads):
+                for reloads, settings in groupby(self._settings, key=lambda setting: setting.reloads):
                     when = "Model · a change reloads it" if reloads else "Sampling · from the next answer on"
                     yield Static(when, classes="group")
                     for setting in settings:

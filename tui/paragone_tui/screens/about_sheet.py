@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from rich.table import Table
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from paragone.wording import size_text
 from paragone_tui.keys import closing_binding
@@ -28,17 +25,16 @@ class AboutLane(Sheet):
     def __init__(self, lane: Lane) -> None:
         super().__init__()
         self._lane = lane
+        self.heading = one_line(lane.name)
 
-    def compose(self) -> ComposeResult:
-        """Create the table."""
+    def parts(self) -> Iterator[Table]:
+        """Yield the table."""
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
         for name, value in _known(self._lane):
             table.add_row(one_line(name), one_line(value))
-        with VerticalScroll(id="sheet") as box:
-            box.border_title = one_line(self._lane.name)
-            yield Static(table)
+        yield table
 
 
 def _known(lane: Lane) -> Iterator[tuple[str, str]]:

@@ -31,10 +31,6 @@ class ImagePicker(Picker[tuple[Image, ...] | None]):
         self._images = images
         self._paths: dict[str, str] = {}
 
-    def on_mount(self) -> None:
-        """List the current working directory."""
-        self.show()
-
     def fitting(self, text: str) -> Sequence[Option]:
         """Return folders and images whose path begins with the text; if it is empty, attachments first."""
         options = [] if text else [*self._attached()]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
-from paragone_tui.commands import COMMANDS, GROUPS, Command
+from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
@@ -44,28 +42,26 @@ _ELSEWHERE: Mapping[str, Sequence[Row]] = {
 class HelpScreen(Sheet):
     """Lists the commands with their keys."""
 
+    heading = "Help"
+
     def __init__(self, keys: Mapping[str, Keys], first: str = "") -> None:
         """Create the screen. `first` is the section to begin with."""
         super().__init__()
         self._keys = keys
         self._first = first
 
-    def compose(self) -> ComposeResult:
-        """Create the list, and notes on lane mode and on how to set keys."""
-        mode, write = (readable(self._keys[it].all[:1]) for it in ("lane-mode", "write"))
-        with VerticalScroll(id="sheet") as box:
-            box.border_title = "Help"
-            yield Static(
-                f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
-                "are commands; in the prompt, they are text. The last line of the screen shows the mode.\n",
-                markup=False,
-            )
-            yield Static(self._table())
-            yield Static(
-                "\nThe names in the middle set keys in config.toml. Letters and signs are for lane mode:\n"
-                '[keys]\nzoom = "f10,v"',
-                markup=False,
-            )
+    def parts(self) -> Iterator[RenderableType]:
+        """Yield the list, and notes on lane mode and on how to set keys."""
+        mode, write = (readable(self._keys[command].all[:1]) for command in ("lane-mode", "write"))
+        yield (
+            f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
+            "are commands; in the prompt, they are text. The last line of the screen shows the mode.\n"
+        )
+        yield self._table()
+        yield (
+            "\nThe names in the middle set keys in config.toml. Letters and signs are for lane mode:\n"
+            '[keys]\nzoom = "f10,v"'
+        )
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -73,14 +69,16 @@ class HelpScreen(Sheet):
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
         sections: dict[str, Sequence[Row]] = {
-            group: [self._row(it) for it in COMMANDS if it.group == group] for group in GROUPS
+            group: [
+                (readable(self._keys[command.id].all), command.id, command.help)
+                for command in COMMANDS
+                if command.group == group
+            ]
+            for group in GROUPS
         }
         sections |= _ELSEWHERE
-        for title in sorted(sections, key=lambda it: it != self._first):  # the others keep their order
+        for title in sorted(sections, key=lambda title: title != self._first):  # the others keep their order
             table.add_row(Text(title, style="bold italic"))
             for row in sections[title]:
                 table.add_row(*row)
         return table
-
-    def _row(self, command: Command) -> Row:
-        return readable(self._keys[command.id].all), command.id, command.help

@@ -1,1 +1,0 @@
-"""The screen with details of a lane's engine."""

@@ -1,1 +1,0 @@
-"""The view of the place where answers part."""

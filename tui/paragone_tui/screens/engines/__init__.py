@@ -1,1 +1,0 @@
-"""The dialog to pick an engine."""

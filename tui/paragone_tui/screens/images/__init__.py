@@ -1,1 +1,0 @@
-"""The dialog to attach images to a prompt."""

@@ -1,0 +1,43 @@
+"""Commands that are one call: scrolling, and going to another lane, variant or prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paragone_tui.screens.lanes.commands.prompts import recall, step, write
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_tui.transcript import Transcript
+
+__all__ = ["simple_commands"]
+
+
+def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
+    """Return what executes the commands, by their ids."""
+    lanes = context.lanes
+
+    def scroll(by: Callable[[Transcript], None]) -> Callable[[], None]:
+        """Scroll the current lane, and those that are linked with it."""
+        return lambda: by(lanes.current.transcript) if lanes.current is not None else None
+
+    return {
+        "lane-mode": lambda: lanes.screen.set_focus(lanes),
+        "write": lambda: write(context),
+        "next-lane": lambda: lanes.move(1),
+        "previous-lane": lambda: lanes.move(-1),
+        "toggle-thinking": lanes.toggle_thinking,
+        "previous-variant": lambda: step(context, -1),
+        "next-variant": lambda: step(context, 1),
+        "recall-earlier": lambda: recall(context, -1),
+        "recall-later": lambda: recall(context, 1),
+        "scroll-down": scroll(lambda transcript: transcript.scroll_rows(1)),
+        "scroll-up": scroll(lambda transcript: transcript.scroll_rows(-1)),
+        "half-page-down": scroll(lambda transcript: transcript.scroll_pages(0.5)),
+        "half-page-up": scroll(lambda transcript: transcript.scroll_pages(-0.5)),
+        "page-down": scroll(lambda transcript: transcript.scroll_pages(1)),
+        "page-up": scroll(lambda transcript: transcript.scroll_pages(-1)),
+        "to-start": scroll(lambda transcript: transcript.to_start()),
+        "to-end": scroll(lambda transcript: transcript.to_end()),
+    }
