@@ -39,8 +39,7 @@ from paragone.chat.text import AnswerText
 from paragone.options import as_values, build
 from paragone_exllama.cautions import cautions
 from paragone_exllama.estimate import estimate
-from paragone_exllama.inference.chunk_size import FIRST, ChunkSize
-from paragone_exllama.inference.run import run
+from paragone_exllama.inference.run import FIRST, ChunkSize, run
 from paragone_exllama.inference.scoring import distributions, score
 from paragone_exllama.inference.vocab import Vocab
 from paragone_exllama.libraries.extension import extension_folder, release_lock
@@ -54,14 +53,9 @@ from paragone_exllama.loading import (
     weights_of,
 )
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.model_folder.formats import Format
+from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
 from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
-from paragone_exllama.options import (
-    ExLlamaLoadOptions,
-    ExLlamaSampling,
-    ExLlamaV2LoadOptions,
-    ExLlamaV3LoadOptions,
-)
+from paragone_exllama.options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.probe import probe
 
 if TYPE_CHECKING:
@@ -247,7 +241,7 @@ class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
     load_options = ExLlamaV2LoadOptions
     name = "exllamav2"
     title = "ExLlamaV2"
-    formats = ("EXL2", "GPTQ", "plain")
+    formats = V2_FORMATS
 
     def open(
         self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
@@ -258,16 +252,16 @@ class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
         return V2(request, options, report, cancelled)
 
 
-class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaV3LoadOptions]):
+class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
     """One model in ExLlamaV3."""
 
-    load_options = ExLlamaV3LoadOptions
+    load_options = ExLlamaLoadOptions
     name = "exllamav3"
     title = "ExLlamaV3"
-    formats = ("EXL3", "plain")
+    formats = V3_FORMATS
 
     def open(
-        self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
+        self, request: Request, options: ExLlamaLoadOptions, report: Report, cancelled: Cancelled
     ) -> Library:
         """Import ExLlamaV3 and open the model in it."""
         from paragone_exllama.libraries.v3 import V3
