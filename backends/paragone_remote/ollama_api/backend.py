@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 from paragone import (
     Backend,
@@ -19,12 +19,13 @@ from paragone import (
     Probe,
     PullProgress,
 )
+from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone_remote.endpoints.addresses import reached
 from paragone_remote.http.http_library import find_http_library, import_http_library
 from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
 
-__all__ = ["OllamaBackend"]
+__all__ = ["OllamaBackend", "paragone_backends"]
 
 _PATIENCE = 5.0
 """Seconds that the server on this machine may take to list its models."""
@@ -97,3 +98,9 @@ class OllamaBackend(Backend):
         from paragone_remote.ollama_api.opening import open_model
 
         return await open_model(request, on_progress)
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Return the Ollama backend."""
+    return [OllamaBackend()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import (
     Backend,
@@ -16,12 +16,13 @@ from paragone import (
     OpenRequest,
     Probe,
 )
+from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone_remote.endpoints.addresses import reached
 from paragone_remote.http.http_library import find_http_library, import_http_library
 from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
 
-__all__ = ["OpenAIBackend"]
+__all__ = ["OpenAIBackend", "paragone_backends"]
 
 
 class OpenAIBackend(Backend):
@@ -72,3 +73,9 @@ class OpenAIBackend(Backend):
         from paragone_remote.openai_api.opening import open_model
 
         return await open_model(request, on_progress)
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Return the backend of OpenAI-compatible servers."""
+    return [OpenAIBackend()]

@@ -366,7 +366,7 @@ def test_load_and_sampling_options_have_different_names():
 
 def test_the_application_does_not_import_the_library():
     code = (
-        "import sys; from paragone_llama_cpp.plugin import paragone_backends; paragone_backends()[0].find_models(['/nowhere']);"
+        "import sys; from paragone_llama_cpp.backend import paragone_backends; paragone_backends()[0].find_models(['/nowhere']);"
         "import paragone_llama_cpp.demo;"
         "print([name for name in ('llama_cpp', 'numpy', 'jinja2') if name in sys.modules])"
     )
