@@ -38,10 +38,9 @@ from paragone_llama_cpp.decoding.abort import aborted_by
 from paragone_llama_cpp.decoding.distributions import Distributions
 from paragone_llama_cpp.decoding.run import run
 from paragone_llama_cpp.decoding.score import score
-from paragone_llama_cpp.model.cautions import cautions
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.estimate import estimate
-from paragone_llama_cpp.model.facts import facts_of
+from paragone_llama_cpp.model.facts import cautions, facts_of
 from paragone_llama_cpp.model.loading import make_context
 from paragone_llama_cpp.model.lora import apply_lora, load_lora
 from paragone_llama_cpp.model.opening import OpenModel, open_model

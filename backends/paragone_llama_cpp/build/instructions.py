@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from paragone.installation import install_command
-from paragone_llama_cpp.c_api.installed import InstalledBuild, installed_builds
+from paragone_llama_cpp.c_api.loading import InstalledBuild, installed_builds
 from paragone_llama_cpp.crash_causes import WITHOUT_AMX
 
 __all__ = ["features", "instructions", "other_build"]

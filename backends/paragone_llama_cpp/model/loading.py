@@ -18,7 +18,7 @@ from paragone_llama_cpp.c_api.structures import (
     ProgressCallback,
     TensorBufferOverride,
 )
-from paragone_llama_cpp.model.mapped_file import release_pages
+from paragone_llama_cpp.model.memory import release_pages
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["is_expert", "load_model", "make_context", "with_defaults"]

@@ -9,7 +9,7 @@ from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.replies import await_reply
 from paragone_remote.http.transport import make_client
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.options import OllamaLoadOptions

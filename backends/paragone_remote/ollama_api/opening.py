@@ -20,11 +20,17 @@ from paragone import (
 from paragone.options import build
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.http.single_requests import await_reply, connected
+from paragone_remote.http.replies import await_reply, connected
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
-from paragone_remote.ollama_api.protocol.client import OllamaClient
+from paragone_remote.ollama_api.protocol.client import (
+    RENDERS,
+    SAYS_CUT,
+    OllamaClient,
+    capabilities_of,
+    read_version,
+)
 from paragone_remote.ollama_api.protocol.model_details import (
     architecture,
     find_model,
@@ -33,8 +39,7 @@ from paragone_remote.ollama_api.protocol.model_details import (
     trained_context,
     weights_of,
 )
-from paragone_remote.ollama_api.protocol.parameters import modelfile_parameters
-from paragone_remote.ollama_api.protocol.versions import RENDERS, SAYS_CUT, capabilities_of, read_version
+from paragone_remote.ollama_api.protocol.requests import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.server_text import lines, plain
 

@@ -31,14 +31,18 @@ from paragone_remote.answers.token_events import tokens_of
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
-from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.replies import await_reply
 from paragone_remote.http.timeouts import Stopped, Wait
 from paragone_remote.http.transport import Refusal
-from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.completions.client import OpenAIClient
 from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
-from paragone_remote.openai_api.completions.requests import chat_body, completion_body, raw_prompt
+from paragone_remote.openai_api.completions.requests import (
+    cautions_before,
+    chat_body,
+    completion_body,
+    raw_prompt,
+)
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of

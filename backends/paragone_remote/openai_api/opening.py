@@ -24,7 +24,7 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.http.faults import Loading
-from paragone_remote.http.single_requests import connected
+from paragone_remote.http.replies import connected
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
@@ -119,7 +119,7 @@ def _facts(
     server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
     facts = {"server": endpoint.quote(server.title), "origin": endpoint.url, **server_facts}
     if launch.arguments:
-        facts["launch arguments"] = " ".join(endpoint.quote(it) for it in launch.arguments)
+        facts["launch arguments"] = " ".join(endpoint.quote(argument) for argument in launch.arguments)
     if server.model_file:
         facts["model file"] = endpoint.quote(server.model_file)
     if model.parameters is not None:

@@ -25,7 +25,7 @@ _builds: dict[tuple[object, ...], dict[str, str]] = {}
 
 async def devices_of(program: Program) -> tuple[str, ...]:
     """Return the names of the devices that `--list-devices` prints; none if the program cannot tell."""
-    if program.flag("--list-devices") is None:
+    if "--list-devices" not in program.flags:
         return ()
     if program.key not in _known:
         try:

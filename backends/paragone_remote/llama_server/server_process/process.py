@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
 from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, WeightsFile
+from paragone.crash_causes import CrashCause
 from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.endpoints.options import EndpointOptions
@@ -18,11 +20,21 @@ from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import make_client
 from paragone_remote.llama_server.executable.printed import child_environment
 from paragone_remote.llama_server.executable.program import Program
-from paragone_remote.llama_server.server_process.crash_causes import CRASH_CAUSES
 from paragone_remote.llama_server.server_process.listening import Listening
 from paragone_remote.llama_server.server_process.server_log import explain_end, telling_lines
 
 __all__ = ["ServerProcess"]
+
+_CRASH_CAUSES = (
+    # llama.cpp's issue 20824: GCC's bug 114098 leaves the tile configuration of ggml's AMX code unwritten.
+    CrashCause(
+        signals=(signal.SIGSEGV, signal.SIGILL),
+        build=r"\bAMX_INT8 = 1\b",
+        cause="probably its Intel AMX code, which GCC before 13.3 compiles wrongly",
+        cure="Compile llama-server again with CFLAGS and CXXFLAGS set to -mno-amx-int8, or use another build: see the "
+        "option `program`.",
+    ),
+)
 
 _LOOK_S = 0.05
 """Seconds between two looks at a server that loads its model."""
@@ -62,7 +74,7 @@ class ServerProcess:
         # Other users cannot read the environment of a process, but can read its arguments.
         environment = {**child_environment(), "LLAMA_API_KEY": key}
         command = [*program.command, *arguments, *listening.arguments]
-        process = await ProgramProcess.start(command, environment, log=log, causes=CRASH_CAUSES)
+        process = await ProgramProcess.start(command, environment, log=log, causes=_CRASH_CAUSES)
         return cls(process, endpoint, listening, threads)
 
     async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:

@@ -1,14 +1,15 @@
-"""The body of a chat request: https://docs.ollama.com/api/chat."""
+"""The body of a chat request (https://docs.ollama.com/api/chat), and the parameters in a model's Modelfile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterator, Mapping
 
 from paragone import Json, RunRequest
+from paragone.options import as_values, describe
 from paragone_remote.ollama_api.options import OllamaSampling
-from paragone_remote.ollama_api.protocol.parameters import sent_parameters
 
-__all__ = ["make_body"]
+__all__ = ["make_body", "modelfile_parameters"]
 
 
 def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
@@ -24,7 +25,7 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
     body: dict[str, Json] = {**base, "messages": messages}
     options = base["options"]
     assert isinstance(options, Mapping)
-    body["options"] = {**options, **sent_parameters(sampling)}
+    body["options"] = {**options, **_sent_parameters(sampling)}
     if sampling.effort is not None and sampling.thinking is not False:
         body["think"] = sampling.effort
     elif sampling.thinking is not None:
@@ -33,3 +34,73 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
         body["logprobs"] = True
         body["top_logprobs"] = min(request.logprobs, 20)
     return body
+
+
+_NO_PARAMETERS = {"thinking", "effort"}
+"""Options that are fields of the request itself."""
+
+_NAMES = {"max_tokens": "num_predict"}
+"""Ollama's names of options, where they differ."""
+
+_NUMBERS = {
+    _NAMES.get(info.name, info.name): info
+    for info in describe(OllamaSampling)
+    if info.kind in ("number", "whole number")
+}
+"""Our options that are numbers, by Ollama's names."""
+
+_LONGEST = 32
+"""Largest number of characters of a plausible number."""
+
+
+def _sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
+    """Return the parameters of a request: the options that are set."""
+    return {
+        _NAMES.get(name, name): value
+        for name, value in as_values(sampling).items()
+        if name not in _NO_PARAMETERS and value is not None and value != []
+    }
+
+
+def modelfile_parameters(text: str) -> dict[str, Json]:
+    """Return the values of our sampling options that are set there, by option name.
+
+    Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
+    """
+    stops: list[Json] = []
+    found: dict[str, Json] = {"stop": stops}
+    for name, value in _lines(text):
+        if name == "stop":
+            stops.append(value)
+        elif name in _NUMBERS and isinstance(value, int | float):
+            option = _NUMBERS[name]
+            found[option.name] = int(value) if option.kind == "whole number" else float(value)
+    if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
+        found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
+    if isinstance(seed := found.get("seed"), int) and seed < 0:
+        del found["seed"]  # it draws a new one each time
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[str, str | float]]:
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        value = value.strip()
+        if value.startswith('"'):
+            yield name, _unquoted(value)
+        elif len(value) <= _LONGEST:
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            if abs(number) < 2**53:  # excludes infinity and NaN
+                yield name, number
+
+
+def _unquoted(value: str) -> str:
+    """Return the value of a quoted Go string. Python literals have the same escapes."""
+    try:
+        found: object = ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+    return found if isinstance(found, str) else value

@@ -9,8 +9,9 @@ from __future__ import annotations
 import httpx
 
 from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import data_or_nothing
 from paragone_remote.json_fields import count, items, text
-from paragone_remote.openai_api.servers.server import data_or_nothing, root_of
+from paragone_remote.openai_api.servers.server import root_of
 
 __all__ = ["FINGERPRINT", "context_in_use"]
 

@@ -1,4 +1,4 @@
-"""Rendered and tokenized prompts, from servers that have endpoints for them.
+"""Rendered and tokenized prompts, and vocabularies, from servers that have endpoints for them.
 
 llama-server: `/apply-template` and `/tokenize` (tools/server/README.md in llama.cpp).
 vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text only.
@@ -7,21 +7,20 @@ vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import httpx
 
-from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary
+from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary, fingerprint
 from paragone_remote.answers.run_settings import RenderedPrompt
 from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import data_of
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, as_data, counted
+from paragone_remote.json_fields import Data, as_data, count, counted, items, part, text
 from paragone_remote.openai_api.servers.server import Server, root_of
-from paragone_remote.openai_api.tokenization.vocabulary import pieces_request, size_in_models, vocabulary_of
 from paragone_remote.server_text import without_surrogates
 
-__all__ = ["data_of", "Prompts", "has_images", "tokenizes"]
+__all__ = ["Prompts", "has_images", "tokenizes"]
 
 _RENDERED = (
     "model",
@@ -87,9 +86,10 @@ class Prompts:
         if self._server.kind != "llama-server":
             raise EngineError(f"The server at {self._where} does not report its vocabulary.")
         listed = data_of(await self._http.get(f"{self._root}/v1/models"))
-        size = size_in_models(listed, self._model, self._where)
-        reply = await self._post("/tokenize", {"model": self._model, **pieces_request(size)})
-        return await asyncio.to_thread(vocabulary_of, reply, size)
+        size = _size_in_models(listed, self._model, self._where)
+        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # ids are accepted too
+        reply = await self._post("/tokenize", {"model": self._model, **every})
+        return await asyncio.to_thread(_vocabulary_of, reply, size)
 
     async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
         """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
@@ -144,17 +144,45 @@ def has_images(messages: Sequence[Message]) -> bool:
     return any(message.images for message in messages)
 
 
-def data_of(reply: httpx.Response) -> Data:
-    """Return the JSON object of a reply. Raises InvalidReply."""
-    try:
-        return as_data(json.loads(reply.text))
-    except (ValueError, RecursionError) as error:
-        raise InvalidReply("a reply that is not JSON") from error
-
-
 def _ids(reply: Data) -> tuple[int, ...]:
     found = reply.get("tokens")
     ids = [counted(item) for item in found] if isinstance(found, list) else [None]
     if None in ids:
         raise InvalidReply("a reply that is not a list of tokens")
     return tuple(item for item in ids if item is not None)
+
+
+def _size_in_models(listed: Data, model: str, where: str) -> int:
+    """Return a model's number of tokens from `/v1/models`. Raises EngineError if it is missing."""
+    for entry in items(listed, "data"):
+        if text(entry, "id") == model and (size := count(part(entry, "meta"), "n_vocab")):
+            return size
+    raise EngineError(f"The server at {where} does not report the size of its vocabulary.")
+
+
+def _vocabulary_of(reply: Data, size: int) -> Vocabulary:
+    """Return the vocabulary in a reply."""
+    found = reply.get("tokens")
+    if not isinstance(found, list) or len(found) != size:
+        raise InvalidReply("a reply that is not its whole vocabulary")
+    return Vocabulary(size=size, fingerprint=fingerprint(_pieces(found)))
+
+
+def _pieces(found: list[object]) -> Iterator[bytes]:
+    for token, entry in enumerate(found):
+        piece = as_data(entry).get("piece")
+        if count(as_data(entry), "id") != token:
+            raise InvalidReply("tokens in a different order than requested")
+        if isinstance(piece, str):
+            yield piece.encode("utf-8", "surrogatepass")
+        elif isinstance(piece, list):  # the bytes of a token that is not valid UTF-8
+            yield _bytes(piece)
+        else:
+            raise InvalidReply("a token without its bytes")
+
+
+def _bytes(found: list[object]) -> bytes:
+    numbers = [number for number in found if isinstance(number, int) and 0 <= number < 256]
+    if len(numbers) != len(found):
+        raise InvalidReply("a token with invalid bytes")
+    return bytes(numbers)
