@@ -6,19 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from paragone import (
-    Caution,
-    InputError,
-    LoadedModel,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    WeightsFile,
-)
+from paragone import Caution, InputError, LoadedModel, OnProgress, OpenEngine, OpenRequest, WeightsFile
 from paragone.cores import physical_cores
 from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
 from paragone.options import build
+from paragone_remote.engine import OpenModel
 from paragone_remote.http.replies import connected
 from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
@@ -46,13 +39,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     options = with_defaults(given, await devices_of(program) if given.n_gpu_layers != 0 else ())
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # a comma separates several names
-    arguments = command_line(
-        options,
-        program,
-        model=path,
-        alias=alias,
-        threads=threads,
-    )
+    arguments = command_line(options, program, model=path, alias=alias, threads=threads)
     weights = _weights(path, options)
 
     async def start(on_progress: OnProgress) -> ServerProcess:
@@ -103,15 +90,14 @@ async def _engine(
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
-        return LlamaServerEngine(
-            share,
-            http,
-            _loaded(path, header, server, weights, raw=raw, facts=facts),
+        model = OpenModel(
+            endpoint=endpoint,
+            http=http,
             model=alias,
-            server=server,
-            raw=raw,
+            loaded=_loaded(path, header, server, weights, raw=raw, facts=facts),
             identity=identity_of(alias, listed, server),
         )
+        return LlamaServerEngine(model, share, server=server, raw=raw)
 
 
 def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:

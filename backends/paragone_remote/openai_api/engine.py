@@ -17,7 +17,6 @@ from paragone import (
     Finish,
     FinishReason,
     Json,
-    LoadedModel,
     RunRequest,
     RunSettings,
     TokenizedText,
@@ -28,8 +27,7 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.answers.token_events import tokens_of
-from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.engine import RemoteEngine
+from paragone_remote.engine import OpenModel, RemoteEngine
 from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
 from paragone_remote.http.replies import await_reply
 from paragone_remote.http.timeouts import Stopped, Wait
@@ -64,29 +62,20 @@ _INTERRUPTS = (
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
     """A model at an OpenAI-compatible server."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        http: httpx.AsyncClient,
-        loaded: LoadedModel,
-        *,
-        model: str,
-        server: Server,
-        raw: bool,
-        refused_fields: RefusedFields,
-        identity: Identity,
-    ) -> None:
+    _sampling = OpenAISampling
+
+    def __init__(self, model: OpenModel, *, server: Server, raw: bool, refused_fields: RefusedFields) -> None:
         """Create an engine.
 
         `raw` says whether it uses the completions endpoint. `refused_fields` are those of earlier engines.
         """
-        super().__init__(OpenAISampling, endpoint, http, loaded, model=model, identity=identity)
-        self._client = OpenAIClient(http, hangs_up=server.kind == "llama-server")
+        super().__init__(model)
+        self._client = OpenAIClient(self._http, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
-        self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
-        self._slots = SlotsQuery(http, f"{root_of(endpoint)}/slots", offered=server.has_slots)
+        self._prompts = Prompts(self._http, self._endpoint, model=self._model, server=server, raw=raw)
+        self._slots = SlotsQuery(self._http, f"{root_of(self._endpoint)}/slots", offered=server.has_slots)
         self._answered_as = ""
         """The model that the last answer names."""
         self._is_ollama = False

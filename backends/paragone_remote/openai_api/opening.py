@@ -23,6 +23,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
+from paragone_remote.engine import OpenModel
 from paragone_remote.http.faults import Loading
 from paragone_remote.http.replies import connected
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
@@ -73,16 +74,14 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
-        return OpenAIEngine(
-            endpoint,
-            http,
-            loaded,
+        open_model = OpenModel(
+            endpoint=endpoint,
+            http=http,
             model=request.model,
-            server=server,
-            raw=raw,
-            refused_fields=refused_fields,
+            loaded=loaded,
             identity=identity_of(request.model, listed, server),
         )
+        return OpenAIEngine(open_model, server=server, raw=raw, refused_fields=refused_fields)
 
 
 def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -> Capabilities:
