@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from paragone import EngineError
 from paragone.wording import size_text
-from paragone_exllama.gpu.nvidia import NoDriver, query_driver, visible
+from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.library import PAGE
 from paragone_exllama.model_folder.folders import ModelFolder
 from paragone_exllama.options import CacheType, ExLlamaLoadOptions
@@ -31,15 +31,12 @@ def cache_bytes(folder: ModelFolder, cache_type: CacheType, tokens: int) -> int:
 
 def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
     """Return the free bytes of each GPU that may be used; empty if the driver does not report them."""
-    try:
-        gpus = visible(query_driver().gpus)
-    except NoDriver:
-        return ()
+    gpus = visible_gpus()
     if not all(gpu.total for gpu in gpus):
         return ()
-    free = [gpu.free for gpu in gpus]
+    free = tuple(gpu.free for gpu in gpus)
     if not split:
-        return tuple(free)
+        return free
     return tuple(min(bytes_, int(limit * 2**30)) for bytes_, limit in zip(free, split, strict=False))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from paragone import Cancelled, ContextOverflow, DistributionsRequest, InputError, LogitsBlock
-from paragone_llama_cpp.decoding.abort import aborted_by
 from paragone_llama_cpp.model.context import Context
 
 __all__ = ["Distributions", "MakeContext"]
@@ -54,7 +53,7 @@ class Distributions:
             return
         batch = self._fitting(len(ids), start, request.batch or self._batch)
         context = self._context_for(len(ids), batch, _most(len(ids), start, batch))
-        with aborted_by(cancelled, context.pointer):
+        with context.aborted_by(cancelled):
             context.trim(0)
             for at in range(0, len(ids), batch):
                 part = ids[at : at + batch]

@@ -21,7 +21,7 @@ from paragone_llama_cpp.c_api.structures import (
 from paragone_llama_cpp.model.memory import release_pages
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
-__all__ = ["is_expert", "load_model", "make_context", "with_defaults"]
+__all__ = ["OUTPUTS", "is_expert", "load_model", "make_context", "with_defaults"]
 
 _CACHE_TYPES: dict[CacheType, int] = {
     "f32": 0,

@@ -80,5 +80,5 @@ def _template(options: LlamaCppLoadOptions, header: Header, vocab: Vocab, owner:
         source = option_text(options.chat_template, "chat_template")
     if not source:
         return None
-    bos, eos = (vocab.written(token).decode("utf-8", "replace") for token in vocab.marks)
+    bos, eos = map(vocab.text, vocab.marks)
     return ChatTemplate(str(source), bos=bos, eos=eos, owner=owner)

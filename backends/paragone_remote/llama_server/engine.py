@@ -36,7 +36,7 @@ class LlamaServerEngine(OpenAIEngine):
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
         broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
         if broken and await self._server_process.process.ended(_END_S):
-            return Fault(error=self._server_process.error())
+            return Fault(self._server_process.error())
         return await super()._fault(error, begun=begun)
 
     async def close(self) -> None:
