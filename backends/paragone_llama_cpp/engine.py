@@ -106,7 +106,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             owner=owner,
         )
         self._distributions = Distributions(
-            self._make_distributions_context,
+            make=self._make_distributions_context,
             context=self._context.size,
             shortest=self._shortest_equivalent_context(),
             batch=self._context.n_batch,

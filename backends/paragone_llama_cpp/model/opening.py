@@ -11,6 +11,7 @@ from paragone.chat.text import THINKING_TAGS
 from paragone.cores import physical_cores
 from paragone.gguf.files import check_model
 from paragone.gguf.header import Header
+from paragone.gguf.options import check_load_options
 from paragone.regular_file import option_text
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
@@ -54,6 +55,7 @@ def open_model(
     header = check_model(path)
     library.load(options.build)
     add_rpc_servers(options.rpc_servers)
+    check_load_options(options)
     check_lora(options)
     options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
     free = available()

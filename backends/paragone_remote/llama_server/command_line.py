@@ -8,6 +8,7 @@ from pathlib import Path
 from paragone import InputError
 from paragone.gguf.files import check_model
 from paragone.gguf.header import GgufError, read_header
+from paragone.gguf.options import check_load_options
 from paragone.regular_file import open_regular_file
 from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
 from paragone_remote.llama_server.executable.program import Program
@@ -25,6 +26,7 @@ def command_line(
     threads: int,
 ) -> list[str]:
     """Return the arguments of a server for these options, except for where it listens. Raises InputError."""
+    check_load_options(options)
     line = _CommandLine(program)
     line.add("--model", str(model), "--alias", alias)
     for flag in ("--offline", "--slots"):  # no downloads; the slots tell whether a request waits
@@ -102,8 +104,6 @@ def _add_device_options(line: _CommandLine, options: LlamaServerLoadOptions) -> 
     if options.tensor_split:
         line.option("tensor_split", ",".join(f"{share:g}" for share in options.tensor_split))
     if options.main_gpu is not None:
-        if options.tensor_split:
-            raise InputError("Only one of the options 'main_gpu' and 'tensor_split' can be set.")
         line.add("--split-mode", "none")
         line.option("main_gpu", str(options.main_gpu))
     if options.rpc_servers:
@@ -121,11 +121,6 @@ def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
             line.option("flash_attn", options.flash_attn)
         elif options.flash_attn == "on":  # older versions: it is off unless the argument is there
             line.add("--flash-attn")
-    if options.type_v not in ("f32", "f16", "bf16") and options.flash_attn == "off":
-        raise InputError(
-            f"The option 'type_v' cannot be {options.type_v} without flash attention.",
-            hint="Set flash_attn to auto, or type_v to f16.",
-        )
     for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
         if value != "f16":
             line.option(name, value)

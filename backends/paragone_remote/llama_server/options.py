@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paragone import InputError, option
-from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
+from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions, with_cpu_defaults
 
 __all__ = ["LlamaServerLoadOptions", "with_defaults"]
 
@@ -71,12 +71,6 @@ class LlamaServerLoadOptions(GgufLoadOptions):
     )
 
 
-_BATCH_ON_CPU = 128
-"""Prompt tokens at once on the CPU: a server notices only between two batches that a prompt was stopped."""
-
-_FLOATS = ("f32", "f16", "bf16")
-
-
 def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
     """Return the options with whole paths, and for a server on the CPU with the defaults there.
 
@@ -91,10 +85,7 @@ def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> Ll
     )
     if options.n_gpu_layers != 0 and (devices or options.rpc_servers):
         return options
-    flash_attn = options.flash_attn
-    if flash_attn == "auto" and options.type_v in _FLOATS:
-        flash_attn = "off"  # llama-server would turn it on, which is slower there
-    return replace(options, flash_attn=flash_attn, n_batch=options.n_batch or _BATCH_ON_CPU)
+    return with_cpu_defaults(options)
 
 
 def _whole(path: str | None) -> str | None:

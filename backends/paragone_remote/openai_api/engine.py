@@ -74,7 +74,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
-        self._prompts = Prompts(self._http, self._endpoint, model=self._model, server=server, raw=raw)
+        self._prompts = Prompts(
+            http=self._http, endpoint=self._endpoint, model=self._model, server=server, raw=raw
+        )
         self._slots = SlotsQuery(self._http, f"{root_of(self._endpoint)}/slots", offered=server.has_slots)
         self._answered_as = ""
         """The model that the last answer names."""

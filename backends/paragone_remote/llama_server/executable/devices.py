@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 
 from paragone import InputError, ParagoneError
-from paragone_remote.llama_builds import build_in_version
 from paragone_remote.llama_server.executable.printed import printed_by
 from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.server_text import plain
 
-__all__ = ["build_of", "described", "devices_of"]
+__all__ = ["build_in_version", "build_of", "described", "devices_of"]
 
 _DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
 _HEADING = "Available devices:"
 _VERSION = re.compile(r"version: (\S+(?: \([^)]*\))?)")
+
+_BUILD = {
+    "version": re.compile(r"^version: (\d+\.\d\S*)", re.MULTILINE),
+    "commit": re.compile(r"^version: .*?\((?:build \d+, commit )?([0-9a-f]{7,40})\)", re.MULTILINE),
+    "compiler": re.compile(r"^built with (.+) for \S+(?: \S+)?$", re.MULTILINE),
+}
+"""Standard facts (`paragone.facts`) in what `--version` prints, which is in llama.cpp's common/build-info.cpp."""
 
 _known: dict[tuple[object, ...], tuple[str, ...]] = {}
 """The devices of programs that were asked, by `Program.key`."""
@@ -45,6 +51,12 @@ async def build_of(program: Program) -> dict[str, str]:
             printed = ""
         _builds[program.key] = build_in_version(printed)
     return _builds[program.key]
+
+
+def build_in_version(printed: str) -> dict[str, str]:
+    """Return version, commit and compiler from what `llama-server --version` prints, as far as it has them."""
+    matches = {name: pattern.search(printed) for name, pattern in _BUILD.items()}
+    return {name: plain(match[1]) for name, match in matches.items() if match}
 
 
 async def described(command: tuple[str, ...], name: str) -> dict[str, str]:

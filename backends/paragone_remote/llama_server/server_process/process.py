@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, WeightsFile
-from paragone.crash_causes import CrashCause
+from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.endpoints.options import EndpointOptions
@@ -26,12 +26,9 @@ from paragone_remote.llama_server.server_process.server_log import explain_end, 
 __all__ = ["ServerProcess"]
 
 _CRASH_CAUSES = (
-    # llama.cpp's issue 20824: GCC's bug 114098 leaves the tile configuration of ggml's AMX code unwritten.
-    CrashCause(
-        signals=(signal.SIGSEGV, signal.SIGILL),
-        build=r"\bAMX_INT8 = 1\b",
-        cause="probably its Intel AMX code, which GCC before 13.3 compiles wrongly",
-        cure="Compile llama-server again with CFLAGS and CXXFLAGS set to -mno-amx-int8, or use another build: see the "
+    amx_miscompiled(
+        "its Intel AMX code",
+        f"Compile llama-server again with CFLAGS and CXXFLAGS set to {WITHOUT_AMX}, or use another build: see the "
         "option `program`.",
     ),
 )
@@ -40,17 +37,15 @@ _LOOK_S = 0.05
 """Seconds between two looks at a server that loads its model."""
 
 
+@dataclass(frozen=True, slots=True)
 class ServerProcess:
     """A llama-server that runs."""
 
-    def __init__(
-        self, process: ProgramProcess, endpoint: Endpoint, listening: Listening, threads: int
-    ) -> None:
-        self.process = process
-        self.endpoint = endpoint
-        self.threads = threads
-        """CPU threads that it computes with."""
-        self._listening = listening
+    process: ProgramProcess
+    endpoint: Endpoint
+    listening: Listening
+    threads: int
+    """CPU threads that it computes with."""
 
     @classmethod
     async def start(
@@ -106,7 +101,7 @@ class ServerProcess:
         try:
             await self.process.close()
         finally:
-            self._listening.release()
+            self.listening.release()
 
     async def _is_ready(self, http: httpx.AsyncClient) -> bool:
         try:

@@ -26,12 +26,12 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How the server of a model was launched, as far as it is told."""
+    """How the server of a model was launched, as far as that is known."""
 
     arguments: tuple[str, ...] = ()
     """Its arguments without the model, addresses and secrets, each with its values; empty if unknown."""
     by_llama_swap: bool = False
-    """Whether llama-swap passes requests on, which can change them (`setParams`, `stripParams`) and does not tell."""
+    """Whether llama-swap forwards the requests. It can change them (`setParams`, `stripParams`) without a report."""
 
 
 async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Launch:

@@ -14,8 +14,8 @@ from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply, data_or_nothing, optional_data
 from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
-from paragone_remote.llama_builds import build_in_info
 from paragone_remote.openai_api.servers.server_defaults import (
+    build_in_props,
     defaults_in_props,
     defaults_in_schema,
     facts_in_props,
@@ -227,7 +227,7 @@ def _llama_server(props: Data) -> Server:
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,
-        facts={**build_in_info(word(props, "build_info")), **facts_in_props(props)},
+        facts={**build_in_props(props), **facts_in_props(props)},
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import httpx
 
@@ -33,32 +34,29 @@ _RENDERED = (
 """Fields of a chat request that the rendered prompt depends on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompts:
     """The prompts of one model at one server.
 
     Its methods raise EngineError or the exceptions in `faults.FAULTS`.
     """
 
-    def __init__(
-        self, http: httpx.AsyncClient, endpoint: Endpoint, *, model: str, server: Server, raw: bool
-    ) -> None:
-        """Create it. `raw` says whether prompts are plain text for `/v1/completions`."""
-        self._http = http
-        self._root = root_of(endpoint)
-        self._where = endpoint.origin
-        self._model = model
-        self._server = server
-        self._raw = raw
+    http: httpx.AsyncClient
+    endpoint: Endpoint
+    model: str
+    server: Server
+    raw: bool
+    """Whether prompts are plain text for `/v1/completions`."""
 
     @property
     def tokenizes(self) -> bool:
         """Whether the server reports the tokens of this engine's prompts."""
-        return tokenizes(self._server, raw=self._raw)
+        return tokenizes(self.server, raw=self.raw)
 
     @property
     def renders(self) -> bool:
         """Whether the server reports the text of this engine's prompts."""
-        return not self._raw and self._server.kind == "llama-server"
+        return not self.raw and self.server.kind == "llama-server"
 
     async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
         """Return the tokens of the text of `request`, or those of the prompt of the chat request `body`."""
@@ -67,56 +65,56 @@ class Prompts:
         if not request.messages:
             return TokenizedText(text=request.text, ids=await self.ids_of_text(request.text))
         if has_images(request.messages):
-            raise EngineError(f"The server at {self._where} does not report the tokens of images.")
+            raise EngineError(f"The server at {self.endpoint.origin} does not report the tokens of images.")
         prompt = await self.of_request(body, ids=True)
         assert prompt.ids is not None
         return TokenizedText(text=prompt.text, ids=prompt.ids)
 
     def _unknown(self) -> str:
         """Return the reason why the tokens of a prompt are unknown."""
-        if self._server.kind == "llama-cpp-python":
+        if self.server.kind == "llama-cpp-python":
             return (
-                f"The server at {self._where} reports the tokens of a text, "
+                f"The server at {self.endpoint.origin} reports the tokens of a text, "
                 "but not the text that its chat template renders."
             )
-        return f"The server at {self._where} does not report the tokens of a prompt."
+        return f"The server at {self.endpoint.origin} does not report the tokens of a prompt."
 
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary."""
-        if self._server.kind != "llama-server":
-            raise EngineError(f"The server at {self._where} does not report its vocabulary.")
-        listed = data_of(await self._http.get(f"{self._root}/v1/models"))
-        size = _size_in_models(listed, self._model, self._where)
+        if self.server.kind != "llama-server":
+            raise EngineError(f"The server at {self.endpoint.origin} does not report its vocabulary.")
+        listed = data_of(await self.http.get(f"{root_of(self.endpoint)}/v1/models"))
+        size = _size_in_models(listed, self.model, self.endpoint.origin)
         every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # ids are accepted too
-        reply = await self._post("/tokenize", {"model": self._model, **every})
+        reply = await self._post("/tokenize", {"model": self.model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
     async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
         """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
-        if self._raw:
+        if self.raw:
             text = body["prompt"]
             assert isinstance(text, str)
             return RenderedPrompt(text, await self.ids_of_text(text) if ids else None)
         wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
-        if self._server.kind == "llama-server":
+        if self.server.kind == "llama-server":
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in answer to a request for one")
             return RenderedPrompt(
                 without_surrogates(rendered), await self.ids_of_text(rendered) if ids else None
             )
-        if self._server.kind == "vLLM" and ids:
+        if self.server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise EngineError(
-                    f"vLLM's /tokenize at {self._where} does not support effort, which affects the prompt."
+                    f"vLLM's /tokenize at {self.endpoint.origin} does not support effort, which affects the prompt."
                 )
             return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
         return RenderedPrompt()
 
     async def ids_of_text(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a plain text, including the special tokens at its beginning."""
-        body: dict[str, Json] = {"model": self._model}
-        match self._server.kind:
+        body: dict[str, Json] = {"model": self.model}
+        match self.server.kind:
             case "llama-server":
                 # as for its completions: tokenize_input_prompts in server-common.cpp
                 body |= {"content": text, "add_special": True, "parse_special": True}
@@ -129,7 +127,7 @@ class Prompts:
                 return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
 
     async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
-        reply = await self._http.post(self._root + path, json=body)
+        reply = await self.http.post(root_of(self.endpoint) + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(data_of, reply)
 
