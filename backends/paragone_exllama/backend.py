@@ -9,8 +9,8 @@ from paragone import Backend, Capabilities, ModelInfo
 from paragone.hooks import hookimpl
 from paragone.hub import snapshot_folders
 from paragone.worker import NativeBackend
+from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
-from paragone_exllama.options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
 __all__ = ["ExLlamaV2Backend", "ExLlamaV3Backend"]

@@ -39,6 +39,7 @@ from paragone.chat.text import AnswerText
 from paragone.options import as_values, build
 from paragone_exllama.cautions import cautions
 from paragone_exllama.estimate import estimate
+from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.inference.run import FIRST, ChunkSize, run
 from paragone_exllama.inference.scoring import distributions, score
 from paragone_exllama.inference.vocab import Vocab
@@ -55,7 +56,6 @@ from paragone_exllama.loading import (
 from paragone_exllama.model_folder.folders import ModelFolder
 from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
 from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
-from paragone_exllama.options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.probe import probe
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from paragone_exllama.options import ExLlamaSampling
+from paragone_exllama.exllama_options import ExLlamaSampling
 
 __all__ = ["CHUNK", "Chunks", "OUTPUTS", "PAGE", "Job", "Library", "Logits"]
 

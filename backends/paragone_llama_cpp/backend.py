@@ -11,7 +11,7 @@ from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.worker import NativeBackend
 from paragone_llama_cpp.crash_causes import CRASH_CAUSES
-from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 
 __all__ = ["LlamaCppBackend", "paragone_backends"]
 

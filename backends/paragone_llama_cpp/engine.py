@@ -37,13 +37,13 @@ from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.decoding.distributions import Distributions
 from paragone_llama_cpp.decoding.run import run
 from paragone_llama_cpp.decoding.score import score
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.estimate import estimate
 from paragone_llama_cpp.model.facts import cautions, facts_of
 from paragone_llama_cpp.model.loading import OUTPUTS, make_context
 from paragone_llama_cpp.model.lora import apply_lora, load_lora
 from paragone_llama_cpp.model.opening import open_model
-from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.samplers.sampler import make_sampler
 from paragone_llama_cpp.samplers.schema import JsonSchemas
 from paragone_llama_cpp.self_test import check_computation

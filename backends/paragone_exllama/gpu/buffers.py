@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions
 from paragone_exllama.library import CHUNK, OUTPUTS
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.options import CacheType, ExLlamaLoadOptions
 
 __all__ = ["v2_buffers", "v3_buffers"]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from paragone import EngineError
 from paragone.wording import size_text
+from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions
 from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.library import PAGE
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.options import CacheType, ExLlamaLoadOptions
 
 __all__ = ["cache_bytes", "choose_context", "free_vram", "out_of_vram"]
 

@@ -19,9 +19,9 @@ from paragone import (
     Usage,
 )
 from paragone.chat.text import AnswerText
+from paragone_exllama.exllama_options import ExLlamaSampling
 from paragone_exllama.inference.vocab import Vocab
 from paragone_exllama.library import PAGE, Library
-from paragone_exllama.options import ExLlamaSampling
 
 __all__ = ["FIRST", "ChunkSize", "run"]
 

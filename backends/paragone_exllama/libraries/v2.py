@@ -23,11 +23,11 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, Report
+from paragone_exllama.exllama_options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.libraries.v2_attention import choose_attention
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 
 __all__ = ["V2"]
 

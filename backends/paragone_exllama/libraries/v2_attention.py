@@ -12,9 +12,9 @@ from exllamav2 import ExLlamaV2Config, attn
 from exllamav2.attn_params import Params
 
 from paragone import InputError
+from paragone_exllama.exllama_options import ExLlamaV2LoadOptions
 from paragone_exllama.gpu.nvidia import AMPERE, visible_gpus
 from paragone_exllama.library import PAGE
-from paragone_exllama.options import ExLlamaV2LoadOptions
 
 __all__ = ["choose_attention"]
 

@@ -23,9 +23,9 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
+from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions, ExLlamaSampling
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
-from paragone_exllama.options import CacheType, ExLlamaLoadOptions, ExLlamaSampling
 
 __all__ = ["V3"]
 

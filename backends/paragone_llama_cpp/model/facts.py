@@ -9,8 +9,8 @@ from paragone import Caution
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.build.instructions import features
 from paragone_llama_cpp.c_api.functions import lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.opening import OpenModel
-from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["cautions", "facts_of"]
 

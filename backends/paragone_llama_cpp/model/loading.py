@@ -18,8 +18,8 @@ from paragone_llama_cpp.c_api.structures import (
     ProgressCallback,
     TensorBufferOverride,
 )
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.memory import release_pages
-from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["OUTPUTS", "is_expert", "load_model", "make_context", "with_defaults"]
 

@@ -12,7 +12,7 @@ from paragone.gguf.header import Header
 from paragone.gguf.options import CacheType
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.options import LlamaCppLoadOptions
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
 __all__ = ["available", "longest_context", "release_pages"]
 

@@ -15,12 +15,12 @@ from paragone.gguf.options import check_load_options
 from paragone.regular_file import option_text
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.loading import load_model, with_defaults
 from paragone_llama_cpp.model.lora import check_lora
 from paragone_llama_cpp.model.memory import available, longest_context
 from paragone_llama_cpp.model.rpc import add_rpc_servers
 from paragone_llama_cpp.model.vocab import Vocab
-from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["OpenModel", "open_model"]
 

@@ -9,9 +9,9 @@ from paragone.chat.text import AnswerText
 from paragone.regular_file import option_text
 from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppSampling
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.vocab import Vocab
-from paragone_llama_cpp.options import LlamaCppSampling
 from paragone_llama_cpp.samplers.candidates import Candidates
 from paragone_llama_cpp.samplers.grammar import Grammar
 from paragone_llama_cpp.samplers.schema import JsonSchema, JsonSchemas

@@ -12,8 +12,8 @@ import httpx
 
 from paragone import InputError
 from paragone_remote.endpoints.addresses import read_url, url_of
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keys import check_headers, check_key, find_key, make_headers
-from paragone_remote.endpoints.options import EndpointOptions
 from paragone_remote.server_text import plain
 
 __all__ = ["Endpoint", "check_options", "check_url", "make_endpoint"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
 from paragone_remote.endpoints.addresses import reached
-from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.http.http_library import find_http_library, import_http_library
 
 if TYPE_CHECKING:

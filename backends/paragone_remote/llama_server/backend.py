@@ -20,8 +20,8 @@ from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.threads import in_daemon_thread
 from paragone_remote.http.http_library import find_http_library, import_http_library
-from paragone_remote.llama_server.options import LlamaServerLoadOptions
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
+from paragone_remote.openai_api.openai_options import OpenAISampling
 
 __all__ = ["CAPABILITIES", "LlamaServerBackend", "paragone_backends"]
 

@@ -12,7 +12,7 @@ from paragone.gguf.options import check_load_options
 from paragone.regular_file import open_regular_file
 from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
 from paragone_remote.llama_server.executable.program import Program
-from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
 
 __all__ = ["command_line"]
 

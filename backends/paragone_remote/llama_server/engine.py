@@ -12,7 +12,7 @@ from paragone_remote.http.faults import Fault, IncompleteAnswer
 from paragone_remote.llama_server.server_process.sharing import Share
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Server
 
 __all__ = ["LlamaServerEngine"]

@@ -24,7 +24,7 @@ from paragone_remote.engine import OpenModel, RemoteEngine
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.json_fields import Data, count, counted, duration
-from paragone_remote.ollama_api.options import OllamaSampling
+from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
 from paragone_remote.ollama_api.protocol.requests import make_body

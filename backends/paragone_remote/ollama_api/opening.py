@@ -24,7 +24,7 @@ from paragone_remote.engine import OpenModel
 from paragone_remote.http.replies import await_reply, connected
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.protocol.client import (
     RENDERS,
     SAYS_CUT,

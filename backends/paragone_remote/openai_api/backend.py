@@ -9,7 +9,7 @@ from paragone import Backend, Capabilities, ModelInfo, OnProgress, OpenEngine, O
 from paragone.hooks import hookimpl
 from paragone_remote.endpoints.endpoint_backend import EndpointBackend
 from paragone_remote.http.http_library import import_http_library
-from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAILoadOptions, OpenAISampling
 
 if TYPE_CHECKING:
     import httpx

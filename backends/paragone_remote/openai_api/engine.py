@@ -42,7 +42,7 @@ from paragone_remote.openai_api.completions.requests import (
     raw_prompt,
 )
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
 from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue

@@ -29,7 +29,7 @@ from paragone_remote.http.replies import connected
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
-from paragone_remote.openai_api.options import OpenAILoadOptions
+from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.launching import Launch, find_launch
 from paragone_remote.openai_api.servers.server import Server, find_models, identify, of_model

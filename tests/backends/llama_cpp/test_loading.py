@@ -11,7 +11,7 @@ from paragone import EngineError, InputError, Message, WeightsFile
 from paragone.cores import OPENMP
 from paragone.options import describe
 from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 
 pytestmark = pytest.mark.model
 
@@ -191,7 +191,7 @@ def test_insufficient_memory_is_reported(whole_model_path):
         "from paragone import EngineError\n"
         "from paragone_llama_cpp.build import library\n"
         "from paragone_llama_cpp.model import loading\n"
-        "from paragone_llama_cpp.options import LlamaCppLoadOptions\n"
+        "from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions\n"
         "library.load()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"

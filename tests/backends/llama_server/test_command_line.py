@@ -9,7 +9,7 @@ import pytest
 from paragone import InputError
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.executable.program import Program, read_flags
-from paragone_remote.llama_server.options import LlamaServerLoadOptions, with_defaults
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
 
 NEW = """
 ----- common params -----

@@ -15,7 +15,7 @@ from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, Weigh
 from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import make_client
 from paragone_remote.llama_server.executable.printed import child_environment

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from paragone import Json, RunRequest
 from paragone.options import as_values, describe
-from paragone_remote.ollama_api.options import OllamaSampling
+from paragone_remote.ollama_api.ollama_options import OllamaSampling
 
 __all__ = ["make_body", "modelfile_parameters"]
 

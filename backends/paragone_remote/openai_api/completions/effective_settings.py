@@ -8,7 +8,7 @@ from paragone import Json, RunSettings
 from paragone.options import as_values
 from paragone_remote.answers.run_settings import draw_seed
 from paragone_remote.openai_api.completions.refused_fields import EXTRAS, RefusedFields
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind, Server
 
 __all__ = ["HONOUR_SEEDS", "settings_of", "with_seed"]

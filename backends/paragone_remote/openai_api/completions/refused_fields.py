@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from paragone import Json
 from paragone.options import describe
 from paragone_remote.http.transport import Refusal
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 
 __all__ = ["EXTRAS", "RefusedFields"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from paragone import Caution, Json, Message, RunRequest
 from paragone.options import as_values
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind
 
 __all__ = ["cautions_before", "chat_body", "completion_body", "raw_prompt"]

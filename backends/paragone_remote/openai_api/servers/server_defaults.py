@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from paragone import Json
 from paragone.options import describe
 from paragone_remote.json_fields import Data, count, number, part, word
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 
 __all__ = [
     "build_in_props",
