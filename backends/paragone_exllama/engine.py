@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from abc import abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from paragone import (
@@ -60,6 +60,8 @@ from paragone_exllama.probe import probe
 
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate
+    from paragone_exllama.libraries.v2 import V2
+    from paragone_exllama.libraries.v3 import V3
 
 __all__ = ["BROKEN", "ExLlamaV2Engine", "ExLlamaV3Engine"]
 
@@ -86,8 +88,8 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         return probe(cls.name, cls.title)
 
     @abstractmethod
-    def open(self, request: Request, options: L, report: Report, cancelled: Cancelled) -> Library:
-        """Import the library and open the model in it."""
+    def library(self) -> Callable[[Request, L, Report, Cancelled], Library]:
+        """Import the library. Returns what opens a model in it."""
 
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
         """Open a model's folder."""
@@ -103,7 +105,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         weights = weights_of(wanted)
         prepare_process()
         with translate_failures(self.title, wanted):
-            self._library = library = self.open(wanted, options, report, cancelled)
+            self._library = library = self.library()(wanted, options, report, cancelled)
             self._vocab = Vocab(library, files, folder.name)
         report(1.0)
         self._owner = folder.name
@@ -243,13 +245,11 @@ class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
     title = "ExLlamaV2"
     formats = V2_FORMATS
 
-    def open(
-        self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
-    ) -> Library:
-        """Import ExLlamaV2 and open the model in it."""
+    def library(self) -> type[V2]:
+        """Import ExLlamaV2."""
         from paragone_exllama.libraries.v2 import V2
 
-        return V2(request, options, report, cancelled)
+        return V2
 
 
 class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
@@ -260,13 +260,11 @@ class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
     title = "ExLlamaV3"
     formats = V3_FORMATS
 
-    def open(
-        self, request: Request, options: ExLlamaLoadOptions, report: Report, cancelled: Cancelled
-    ) -> Library:
-        """Import ExLlamaV3 and open the model in it."""
+    def library(self) -> type[V3]:
+        """Import ExLlamaV3."""
         from paragone_exllama.libraries.v3 import V3
 
-        return V3(request, options, report, cancelled)
+        return V3
 
 
 def _drafts(draft: ModelFolder | None, options: ExLlamaLoadOptions) -> str:

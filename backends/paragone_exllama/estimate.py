@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
 from paragone_exllama.exllama_options import CacheType, ExLlamaV2LoadOptions
-from paragone_exllama.gpu.buffers import v2_buffers, v3_buffers
-from paragone_exllama.gpu.memory import cache_bytes
+from paragone_exllama.gpu.memory import cache_bytes, v2_buffers, v3_buffers
 from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.loading import Request
 from paragone_exllama.model_folder.folders import ModelFolder

@@ -25,10 +25,9 @@ from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.json_fields import Data, count, counted, duration
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
+from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
-from paragone_remote.ollama_api.protocol.requests import make_body
-from paragone_remote.ollama_api.protocol.stream_parts import NANO, read_finish, read_tokens
 from paragone_remote.server_changes import Identity
 
 __all__ = ["OllamaEngine"]

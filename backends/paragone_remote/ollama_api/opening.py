@@ -25,6 +25,7 @@ from paragone_remote.http.replies import await_reply, connected
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.ollama_api.protocol.chats import modelfile_parameters
 from paragone_remote.ollama_api.protocol.client import (
     RENDERS,
     SAYS_CUT,
@@ -40,7 +41,6 @@ from paragone_remote.ollama_api.protocol.model_details import (
     trained_context,
     weights_of,
 )
-from paragone_remote.ollama_api.protocol.requests import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.server_text import lines, plain
 

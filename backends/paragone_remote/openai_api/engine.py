@@ -44,9 +44,8 @@ from paragone_remote.openai_api.completions.requests import (
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
-from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
-from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
 from paragone_remote.openai_api.servers.server import Server, find_models, identify_again, root_of
+from paragone_remote.openai_api.servers.state import FINGERPRINT, SlotsQuery, context_in_use, with_queue
 from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity

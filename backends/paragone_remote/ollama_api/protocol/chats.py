@@ -1,15 +1,64 @@
-"""The body of a chat request (https://docs.ollama.com/api/chat), and the parameters in a model's Modelfile."""
+"""Chats (https://docs.ollama.com/api/chat): the body of a request, and the parts of a streamed answer.
+
+The sampling parameters of requests are also those of a model's Modelfile.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
 
-from paragone import Json, RunRequest
+from paragone import Alternative, Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
 from paragone.options import as_values, describe
+from paragone_remote.answers.token_events import Scored, tokens_of
+from paragone_remote.json_fields import Data, count, duration, items, number, part, text
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 
-__all__ = ["make_body", "modelfile_parameters"]
+__all__ = ["NANO", "make_body", "modelfile_parameters", "read_finish", "read_tokens"]
+
+NANO = 1e-9
+"""The unit of Ollama's durations, in seconds."""
+
+
+def read_tokens(chunk: Data, logprobs: int | None, now: float) -> Iterator[Token]:
+    """Yield the tokens of a part, with `logprobs` alternatives each."""
+    message = part(chunk, "message")
+    thinking, answer = text(message, "thinking"), text(message, "content")
+    scored = [
+        Scored(
+            text=text(entry, "token"),
+            logprob=logprob,
+            top=[
+                Alternative(text=text(other, "token"), logprob=value)
+                for other in items(entry, "top_logprobs")
+                if (value := number(other, "logprob")) is not None
+            ],
+        )
+        for entry in (items(chunk, "logprobs") if logprobs is not None else ())
+        if (logprob := number(entry, "logprob")) is not None
+    ]
+    if thinking:
+        yield from tokens_of(
+            thinking, () if answer else scored, channel="thinking", top=logprobs or 0, time=now
+        )
+    if answer or (scored and not thinking):
+        yield from tokens_of(answer, scored, channel="answer", top=logprobs or 0, time=now)
+
+
+def read_finish(chunk: Data, now: float) -> Finish:
+    """Return the Finish event from the last part."""
+    reason: FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
+    return Finish(
+        reason=reason,
+        usage=Usage(
+            prompt_tokens=count(chunk, "prompt_eval_count"), completion_tokens=count(chunk, "eval_count")
+        ),
+        timings=Timings(
+            prefill_s=duration(chunk.get("prompt_eval_duration"), unit=NANO),
+            decode_s=duration(chunk.get("eval_duration"), unit=NANO),
+        ),
+        time=now,
+    )
 
 
 def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
