@@ -15,7 +15,7 @@ from paragone_llama_cpp.model.opening import OpenModel
 __all__ = ["cautions", "facts_of"]
 
 _NO_COMMIT = ("", "unknown")
-"""What a library built outside a repository tells."""
+"""What a library reports that was built outside a repository."""
 
 
 def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
@@ -48,7 +48,7 @@ def _build(found: dict[str, str]) -> dict[str, str]:
         "devices": found["devices"],
         "GPU": found["GPU"],
     }
-    commit = lib.ggml_commit().decode().removesuffix("-dirty")  # llama-server does not tell this of itself
+    commit = lib.ggml_commit().decode().removesuffix("-dirty")  # llama-server does not report this suffix
     return facts if commit in _NO_COMMIT else {**facts, "commit": commit}
 
 

@@ -29,11 +29,11 @@ def command_line(
     check_load_options(options)
     line = _CommandLine(program)
     line.add("--model", str(model), "--alias", alias)
-    for flag in ("--offline", "--slots"):  # no downloads; the slots tell whether a request waits
+    for flag in ("--offline", "--slots"):  # no downloads; `/slots` reports whether a request waits
         line.add_if_known(flag)
     line.add_if_known("--no-ui", "--no-webui")
     if "trace" in line.help_of("-lv"):
-        line.add("-lv", "4")  # with llama.cpp's own lines, which tell what is in force
+        line.add("-lv", "4")  # with llama.cpp's own lines, which have the settings in force
     line.option("n_parallel", str(options.n_parallel))
     if options.n_ctx is not None:
         line.option("n_ctx", str(options.n_ctx * options.n_parallel))

@@ -72,7 +72,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
 
 
 def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
-    """Return the options with whole paths, and for a server on the CPU with the defaults there.
+    """Return the options with absolute paths, and for a server on the CPU with its defaults.
 
     They are those of the backend `llama_cpp`, so that both compute the same. `devices` are those that the program
     lists. Raises InputError.

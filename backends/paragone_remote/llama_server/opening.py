@@ -62,7 +62,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 
 def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:
-    """Raise InputError if the server has dropped the draft model, which it tells its log only."""
+    """Raise InputError if the server has dropped the draft model, which only its log says."""
     if options.draft_model is not None and (problem := draft_problem(process.process.output())):
         raise InputError(
             f"{Path(options.draft_model).name} cannot be the draft model: {problem}.",

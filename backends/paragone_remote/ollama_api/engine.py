@@ -18,8 +18,9 @@ from paragone import (
     TokenizedText,
     TokenizeRequest,
 )
+from paragone.chat.sampling import draw_seed
 from paragone.options import as_values
-from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt, draw_seed
+from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.engine import OpenModel, RemoteEngine
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Wait

@@ -1,4 +1,4 @@
-"""Find the Ollama server on this machine, whose models are listed without being asked for."""
+"""Find the Ollama server on this machine. Its models are listed without any configuration."""
 
 from __future__ import annotations
 

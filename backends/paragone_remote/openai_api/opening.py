@@ -74,14 +74,14 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
-        open_model = OpenModel(
+        opened = OpenModel(
             endpoint=endpoint,
             http=http,
             model=request.model,
             loaded=loaded,
             identity=identity_of(request.model, listed, server),
         )
-        return OpenAIEngine(open_model, server=server, raw=raw, refused_fields=refused_fields)
+        return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 
 def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -> Capabilities:

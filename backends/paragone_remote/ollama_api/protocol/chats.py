@@ -112,7 +112,7 @@ def _sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
 
 
 def modelfile_parameters(text: str) -> dict[str, Json]:
-    """Return the values of our sampling options that are set there, by option name.
+    """Return the values of our sampling options that a Modelfile sets, by option name.
 
     Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
     """
