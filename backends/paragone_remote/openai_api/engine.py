@@ -108,6 +108,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         make = completion_body if self._raw else chat_body
         return make(self._model, request, sampling, self._server.kind)
 
+    def _accepted_body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
+        """Return the body of a request without the fields that the server has refused."""
+        return self._refused_fields.without_refused(self._body(request, sampling))
+
     def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
         return with_seed(sampling, self._server, self._refused_fields)
 
@@ -121,16 +125,15 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return None
 
         async def ask() -> RenderedPrompt:
-            body = self._refused_fields.without_refused(self._body(request, sampling))
-            return await self._prompts.of_request(body, ids=ids)
+            return await self._prompts.of_request(self._accepted_body(request, sampling), ids=ids)
 
         return ask
 
     async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
         if not self._prompts.tokenizes or has_images(request.messages):
             return None
-        body = self._refused_fields.without_refused(self._body(request, sampling))
-        return len((await self._prompts.of_request(body, ids=True)).ids or ()) or None
+        prompt = await self._prompts.of_request(self._accepted_body(request, sampling), ids=True)
+        return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
         if self._is_ollama:
@@ -146,9 +149,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._see_open()
-        body = self._refused_fields.without_refused(
-            self._body(RunRequest(messages=request.messages), sampling)
-        )
+        body = self._accepted_body(RunRequest(messages=request.messages), sampling)
         return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
 
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:

@@ -48,11 +48,9 @@ class OllamaClient:
         found = part(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
         return without_surrogates(found) if isinstance(found, str) else None
 
-    async def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
+    def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
         """Yield the progress of a download to the server."""
-        async with contextlib.aclosing(self._parts("/api/pull", {"model": model})) as parts:
-            async for piece in parts:
-                yield piece
+        return self._parts("/api/pull", {"model": model})
 
     async def listed(self) -> tuple[Data, ...]:
         """Return the models that the server has."""
