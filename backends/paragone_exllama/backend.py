@@ -1,71 +1,73 @@
-"""The backends of ExLlamaV2 and ExLlamaV3. This module imports neither library."""
+"""The backends of ExLlamaV2 and ExLlamaV3, which are also their plugins. This module imports neither library."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from paragone import Capabilities, ModelInfo
+from paragone import Backend, Capabilities, ModelInfo
+from paragone.hooks import hookimpl
 from paragone.hub import snapshot_folders
-from paragone.worker import Environment, NativeBackend
-from paragone_exllama.options import ExLlamaSampling, ExLlamaV2LoadOptions, ExLlamaV3LoadOptions
+from paragone.worker import NativeBackend
+from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
 __all__ = ["ExLlamaV2Backend", "ExLlamaV3Backend"]
 
 
-_CAPABILITIES = Capabilities(
-    logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
-)
 _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 """Usual bits per weight of quantized models."""
 
 
-class ExLlamaV2Backend(NativeBackend):
+class _ExLlamaBackend(NativeBackend):
+    """The base class of both backends."""
+
+    api_version = 2
+    sampling = ExLlamaSampling
+    capabilities = Capabilities(
+        logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+    )
+    formats: ClassVar[Collection[Format]]
+
+    @classmethod
+    @hookimpl
+    def paragone_backends(cls) -> Iterable[Backend]:
+        """Return this backend: the class is the plugin."""
+        return [cls()]
+
+    def model_folders(self) -> Sequence[str]:
+        """Return Hugging Face's cache."""
+        return snapshot_folders()
+
+    def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """List the models in these folders and their subfolders that the library can load."""
+        from paragone_exllama.model_folder.folders import find_models
+
+        return find_models(folders, self.formats)
+
+
+class ExLlamaV2Backend(_ExLlamaBackend):
     """EXL2, GPTQ and unquantized models in ExLlamaV2, each in its own process."""
 
     name = "exllamav2"
     title = "ExLlamaV2"
-    api_version = 2
     load_options = ExLlamaV2LoadOptions
-    sampling = ExLlamaSampling
-    capabilities = _CAPABILITIES
     quantizations: ClassVar[Mapping[str, float]] = {f"EXL2 {bits:.1f} bpw": bits for bits in _BITS}
-    engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV2Engine"
-    install: ClassVar[str] = "Create its environment with: paragone env create exllamav2."
-    environment: ClassVar[Environment | None] = EXLLAMAV2
-
-    def model_folders(self) -> Sequence[str]:
-        """Return Hugging Face's cache."""
-        return snapshot_folders()
-
-    def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and their subfolders that ExLlamaV2 can load."""
-        from paragone_exllama.model_folder.folders import find_models
-
-        return find_models(folders, ("EXL2", "GPTQ", "plain"))
+    engine = "paragone_exllama.engine:ExLlamaV2Engine"
+    install = "Create its environment with: paragone env create exllamav2."
+    environment = EXLLAMAV2
+    formats = V2_FORMATS
 
 
-class ExLlamaV3Backend(NativeBackend):
+class ExLlamaV3Backend(_ExLlamaBackend):
     """EXL3 and unquantized models in ExLlamaV3, each in its own process."""
 
     name = "exllamav3"
     title = "ExLlamaV3"
-    api_version = 2
-    load_options = ExLlamaV3LoadOptions
-    sampling = ExLlamaSampling
-    capabilities = _CAPABILITIES
+    load_options = ExLlamaLoadOptions
     quantizations: ClassVar[Mapping[str, float]] = {f"EXL3 {bits:.1f} bpw": bits for bits in _BITS}
-    engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
-    install: ClassVar[str] = "Create its environment with: paragone env create exllamav3."
-    environment: ClassVar[Environment | None] = EXLLAMAV3
-
-    def model_folders(self) -> Sequence[str]:
-        """Return Hugging Face's cache."""
-        return snapshot_folders()
-
-    def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and their subfolders that ExLlamaV3 can load."""
-        from paragone_exllama.model_folder.folders import find_models
-
-        return find_models(folders, ("EXL3", "plain"))
+    engine = "paragone_exllama.engine:ExLlamaV3Engine"
+    install = "Create its environment with: paragone env create exllamav3."
+    environment = EXLLAMAV3
+    formats = V3_FORMATS

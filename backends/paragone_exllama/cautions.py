@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paragone import Caution
+from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaV2LoadOptions
 from paragone_exllama.library import Library
-from paragone_exllama.options import ExLlamaLoadOptions, ExLlamaV2LoadOptions
 
 __all__ = ["cautions"]
 

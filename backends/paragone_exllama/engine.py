@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from abc import abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from paragone import (
@@ -39,8 +39,8 @@ from paragone.chat.text import AnswerText
 from paragone.options import as_values, build
 from paragone_exllama.cautions import cautions
 from paragone_exllama.estimate import estimate
-from paragone_exllama.inference.chunk_size import FIRST, ChunkSize
-from paragone_exllama.inference.run import run
+from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.inference.run import FIRST, ChunkSize, run
 from paragone_exllama.inference.scoring import distributions, score
 from paragone_exllama.inference.vocab import Vocab
 from paragone_exllama.libraries.extension import extension_folder, release_lock
@@ -54,18 +54,14 @@ from paragone_exllama.loading import (
     weights_of,
 )
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.model_folder.formats import Format
+from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
 from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
-from paragone_exllama.options import (
-    ExLlamaLoadOptions,
-    ExLlamaSampling,
-    ExLlamaV2LoadOptions,
-    ExLlamaV3LoadOptions,
-)
 from paragone_exllama.probe import probe
 
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate
+    from paragone_exllama.libraries.v2 import V2
+    from paragone_exllama.libraries.v3 import V3
 
 __all__ = ["BROKEN", "ExLlamaV2Engine", "ExLlamaV3Engine"]
 
@@ -92,8 +88,8 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         return probe(cls.name, cls.title)
 
     @abstractmethod
-    def open(self, request: Request, options: L, report: Report, cancelled: Cancelled) -> Library:
-        """Import the library and open the model in it."""
+    def library(self) -> Callable[[Request, L, Report, Cancelled], Library]:
+        """Import the library. Returns what opens a model in it."""
 
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
         """Open a model's folder."""
@@ -109,7 +105,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         weights = weights_of(wanted)
         prepare_process()
         with translate_failures(self.title, wanted):
-            self._library = library = self.open(wanted, options, report, cancelled)
+            self._library = library = self.library()(wanted, options, report, cancelled)
             self._vocab = Vocab(library, files, folder.name)
         report(1.0)
         self._owner = folder.name
@@ -247,32 +243,28 @@ class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
     load_options = ExLlamaV2LoadOptions
     name = "exllamav2"
     title = "ExLlamaV2"
-    formats = ("EXL2", "GPTQ", "plain")
+    formats = V2_FORMATS
 
-    def open(
-        self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
-    ) -> Library:
-        """Import ExLlamaV2 and open the model in it."""
+    def library(self) -> type[V2]:
+        """Import ExLlamaV2."""
         from paragone_exllama.libraries.v2 import V2
 
-        return V2(request, options, report, cancelled)
+        return V2
 
 
-class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaV3LoadOptions]):
+class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
     """One model in ExLlamaV3."""
 
-    load_options = ExLlamaV3LoadOptions
+    load_options = ExLlamaLoadOptions
     name = "exllamav3"
     title = "ExLlamaV3"
-    formats = ("EXL3", "plain")
+    formats = V3_FORMATS
 
-    def open(
-        self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
-    ) -> Library:
-        """Import ExLlamaV3 and open the model in it."""
+    def library(self) -> type[V3]:
+        """Import ExLlamaV3."""
         from paragone_exllama.libraries.v3 import V3
 
-        return V3(request, options, report, cancelled)
+        return V3
 
 
 def _drafts(draft: ModelFolder | None, options: ExLlamaLoadOptions) -> str:

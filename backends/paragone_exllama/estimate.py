@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
-from paragone_exllama.gpu.buffers import v2_buffers, v3_buffers
-from paragone_exllama.gpu.memory import cache_bytes
-from paragone_exllama.gpu.nvidia import NoDriver, query_driver, visible
+from paragone_exllama.exllama_options import CacheType, ExLlamaV2LoadOptions
+from paragone_exllama.gpu.memory import cache_bytes, v2_buffers, v3_buffers
+from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.loading import Request
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.options import CacheType, ExLlamaV2LoadOptions
 
 __all__ = ["estimate"]
 
@@ -141,10 +140,7 @@ def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator
 
 def _gpus(split: Sequence[float]) -> list[_Device]:
     """Return the GPUs that may be used, or one with unknown properties."""
-    try:
-        gpus = visible(query_driver().gpus)
-    except NoDriver:
-        gpus = ()
+    gpus = visible_gpus()
     found = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
         # The driver reports no memory for a GPU that shares the machine's memory.

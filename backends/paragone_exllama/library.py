@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from paragone_exllama.options import ExLlamaSampling
+from paragone_exllama.exllama_options import ExLlamaSampling
 
 __all__ = ["CHUNK", "Chunks", "OUTPUTS", "PAGE", "Job", "Library", "Logits"]
 
@@ -32,6 +32,8 @@ Chunks: TypeAlias = Generator[Logits, None, None]
 class Job(Protocol):
     """One prompt in the generator."""
 
+    cached_pages: int
+    cached_tokens: int
     accepted_draft_tokens: int
     rejected_draft_tokens: int
     kept: list[Logits] | None
@@ -53,8 +55,21 @@ class Library(ABC):
     """Whether it uses speculative decoding."""
     facts: Mapping[str, str]
     """How the model was opened, for display."""
+    _generator: Any
+    """The library's generator."""
+    _tokenizer: Any
+    """The library's tokenizer."""
 
     @abstractmethod
+    def _make_generator(self) -> Any:
+        """Return a new generator."""
+
+    @abstractmethod
+    def _make_job(
+        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
+    ) -> Job:
+        """Return a job for the generator. The answer ends after `limit` tokens or at one of the tokens `ends`."""
+
     def start(
         self,
         tokens: Sequence[int],
@@ -68,17 +83,22 @@ class Library(ABC):
 
         The answer ends after `limit` tokens or at one of the tokens `ends`.
         """
+        job = self._make_job(tokens, sampling, limit=limit, ends=sorted(ends))
+        job.kept = [] if logits else None
+        self._generator.enqueue(job)
+        return job
 
-    @abstractmethod
-    def iterate(self) -> Sequence[Mapping[str, Any]]:
-        """Compute the next chunk of the prompt or the next token, and return the results.
+    def iterate(self) -> list[dict[str, Any]]:
+        """Compute the next chunk of the prompt or the next tokens, and return the results.
 
         The documentation of the generator's `iterate` describes their format.
         """
+        results: list[dict[str, Any]] = self._generator.iterate()
+        return results
 
-    @abstractmethod
     def cancel(self, job: Job) -> None:
         """Remove a job from the generator, if it is still there."""
+        self._generator.cancel(job)
 
     def logits(self, job: Job, count: int) -> Sequence[Logits]:
         """Return the model's logits for the next `count` tokens, before any sampler."""
@@ -87,9 +107,14 @@ class Library(ABC):
         del kept[:count]
         return rows
 
-    @abstractmethod
     def cached(self, job: Job) -> int:
         """Return the number of prompt tokens that were already in the cache."""
+        return job.cached_pages * self._page + job.cached_tokens
+
+    @property
+    def _page(self) -> int:
+        """The number of tokens in a page that the generator counts with."""
+        return PAGE
 
     @abstractmethod
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
@@ -98,21 +123,22 @@ class Library(ABC):
         The tokens are computed from an empty cache; its contents are lost. `chunk` is at most OUTPUTS.
         """
 
-    @abstractmethod
     def tokenize(self, text: str) -> list[int]:
         """Return the tokens of a text; names of special tokens in it become those tokens."""
+        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
-    @abstractmethod
     def token_id(self, text: str) -> int | None:
         """Return the token for exactly this text, if there is one."""
+        token: int | None = self._tokenizer.single_id(text)
+        return token
 
-    @abstractmethod
     def pieces(self, *, special: bool) -> Sequence[str]:
         """Return the text of every token; with `special`, also that of special tokens."""
+        return list(self._tokenizer.get_id_to_piece_list(special))
 
-    @abstractmethod
     def set_chunk(self, tokens: int) -> None:
         """Set the largest number of prompt tokens processed at once, a multiple of PAGE."""
+        self._generator.max_chunk_size = tokens
 
     @abstractmethod
     def wait(self) -> None:
@@ -122,6 +148,6 @@ class Library(ABC):
     def forget(self) -> None:
         """Discard the contents of the cache."""
 
-    @abstractmethod
     def rebuild(self) -> None:
         """Create a new generator after a failure of the old one."""
+        self._generator = self._make_generator()

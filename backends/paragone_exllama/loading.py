@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneError, Report, WeightsFile
+from paragone_exllama.exllama_options import ExLlamaLoadOptions
 from paragone_exllama.gpu.memory import choose_context, free_vram, out_of_vram
 from paragone_exllama.model_folder.folders import ModelFolder, check_folder
 from paragone_exllama.model_folder.formats import Format
-from paragone_exllama.options import ExLlamaLoadOptions
 
 __all__ = [
     "Request",

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import Probe
+from paragone import EngineError, Probe
 from paragone.wording import size_text
 from paragone.worker import Build
 from paragone_exllama.gpu.nvidia import AMPERE, Driver, NoDriver, query_driver, visible
@@ -30,13 +30,6 @@ __all__ = ["probe"]
 
 _FLASH_ATTN = (2, 5, 7)
 """The first version of flash-attn with paged attention."""
-
-
-class _Unusable(Exception):
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
 
 
 class _Torch(NamedTuple):
@@ -67,8 +60,8 @@ def probe(library: str, title: str) -> Probe:
         else:
             _amd_gpu(title)
             facts["ROCm of PyTorch"] = str(torch.hip)
-    except _Unusable as unusable:
-        return Probe(usable=False, reason=unusable.reason, remedy=unusable.remedy, facts=facts)
+    except EngineError as error:
+        return Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
     return Probe(usable=True, facts=facts)
 
 
@@ -89,21 +82,21 @@ def _attention(capability: tuple[int, int]) -> str:
 def _torch(title: str, remedy: str) -> _Torch:
     folder = _folder("torch")
     if folder is None:
-        raise _Unusable(f"{title} needs PyTorch, which is not installed in {sys.executable}.", remedy)
+        raise EngineError(f"{title} needs PyTorch, which is not installed in {sys.executable}.", hint=remedy)
     stated = _constants(folder / "version.py")
     torch = _Torch(stated.get("__version__") or "unknown", stated.get("cuda"), stated.get("hip"))
     if torch.cuda is None and torch.hip is None:
-        raise _Unusable(
+        raise EngineError(
             f"The PyTorch {torch.version} in {sys.executable} was built for the CPU only; "
             f"{title} needs one with CUDA.",
-            remedy,
+            hint=remedy,
         )
     return torch
 
 
 def _library(library: str, title: str, remedy: str) -> str:
     if _folder(library) is None:
-        raise _Unusable(f"{title} is not installed in {sys.executable}.", remedy)
+        raise EngineError(f"{title} is not installed in {sys.executable}.", hint=remedy)
     try:
         return version(library)
     except PackageNotFoundError:
@@ -115,29 +108,29 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
     try:
         driver = query_driver()
     except NoDriver as error:
-        raise _Unusable(f"{title} finds no GPU: {error}.", elsewhere) from error
+        raise EngineError(f"{title} finds no GPU: {error}.", hint=elsewhere) from error
     if not driver.gpus:
-        raise _Unusable(f"{title} finds no GPU: the NVIDIA driver lists none.", elsewhere)
+        raise EngineError(f"{title} finds no GPU: the NVIDIA driver lists none.", hint=elsewhere)
     if not visible(driver.gpus):
-        raise _Unusable(
+        raise EngineError(
             f"{title} finds no GPU: CUDA_VISIBLE_DEVICES hides all {len(driver.gpus)} of this machine.",
-            "Unset it, or set it to the numbers of GPUs, such as 0.",
+            hint="Unset it, or set it to the numbers of GPUs, such as 0.",
         )
     major = int(cuda.partition(".")[0])
     if driver.cuda[0] < major:
-        raise _Unusable(
+        raise EngineError(
             f"The NVIDIA driver {driver.version} supports CUDA up to {_dotted(driver.cuda)}, but the PyTorch "
             f"in {sys.executable} was built for CUDA {cuda}.",
-            f"Update the driver{_another(library, driver.cuda[0])}.",
+            hint=f"Update the driver{_another(library, driver.cuda[0])}.",
         )
     return driver
 
 
 def _amd_gpu(title: str) -> None:
     if not Path("/dev/kfd").exists():
-        raise _Unusable(
+        raise EngineError(
             f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and this machine has none.",
-            "Open the model on a machine that has one.",
+            hint="Open the model on a machine that has one.",
         )
 
 
@@ -163,24 +156,24 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         )
         brings = [build for build in _builds(library) if build.toolkit and int(build.cuda) <= newest]
         anew = f"{_another(library, int(brings[0].cuda))}, which brings one" if brings else ""
-        raise _Unusable(state, f"Install the CUDA {cuda} toolkit, {prebuilt}{anew}.")
+        raise EngineError(state, hint=f"Install the CUDA {cuda} toolkit, {prebuilt}{anew}.")
     if built:
         return f"compiled on this machine, in {folder.parent}"
     missing = f"{part} has not been compiled yet, and"
     if shutil.which("c++") is None and shutil.which("g++") is None:
-        raise _Unusable(f"{missing} there is no C++ compiler.", f"Install g++, {prebuilt}.")
+        raise EngineError(f"{missing} there is no C++ compiler.", hint=f"Install g++, {prebuilt}.")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-        raise _Unusable(
+        raise EngineError(
             f"{missing} the required headers of {python} (Python.h) are missing.",
-            f"Install them (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
+            hint=f"Install them (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
         own = any(_own_nvcc(build).exists() for build in _builds(library) if build.toolkit)
-        raise _Unusable(
+        raise EngineError(
             f"{missing} the CUDA compiler is of CUDA {release}, but PyTorch was built for CUDA {cuda}.",
-            "Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
+            hint="Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
             if own
             else f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
         )

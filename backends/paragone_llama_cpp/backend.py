@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from paragone import Capabilities, Json, ModelInfo
+from paragone import Backend, Capabilities, Json, ModelInfo
+from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.worker import NativeBackend
 from paragone_llama_cpp.crash_causes import CRASH_CAUSES
-from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 
-__all__ = ["LlamaCppBackend"]
+__all__ = ["LlamaCppBackend", "paragone_backends"]
 
 
 QUANTIZATIONS: Mapping[str, float] = {
@@ -59,3 +60,9 @@ class LlamaCppBackend(NativeBackend):
         from paragone_llama_cpp.demo import demo_models, existing_models
 
         return await demo_models(Path(cache)) if create else existing_models(Path(cache))
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Return the llama.cpp backend."""
+    return [LlamaCppBackend()]

@@ -34,18 +34,16 @@ from paragone.options import as_values, build
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.decoding.abort import aborted_by
 from paragone_llama_cpp.decoding.distributions import Distributions
 from paragone_llama_cpp.decoding.run import run
 from paragone_llama_cpp.decoding.score import score
-from paragone_llama_cpp.model.cautions import cautions
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.estimate import estimate
-from paragone_llama_cpp.model.facts import facts_of
-from paragone_llama_cpp.model.loading import make_context
+from paragone_llama_cpp.model.facts import cautions, facts_of
+from paragone_llama_cpp.model.loading import OUTPUTS, make_context
 from paragone_llama_cpp.model.lora import apply_lora, load_lora
-from paragone_llama_cpp.model.opening import OpenModel, open_model
-from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.model.opening import open_model
 from paragone_llama_cpp.samplers.sampler import make_sampler
 from paragone_llama_cpp.samplers.schema import JsonSchemas
 from paragone_llama_cpp.self_test import check_computation
@@ -108,13 +106,13 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             owner=owner,
         )
         self._distributions = Distributions(
-            self._make_distributions_context,
+            make=self._make_distributions_context,
             context=self._context.size,
             shortest=self._shortest_equivalent_context(),
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
         )
-        with aborted_by(cancelled, self._context.pointer):
+        with self._context.aborted_by(cancelled):
             if not self._context.warm_up(self._vocab.bos):
                 raise EngineError(f"Loading {owner} was cancelled.")
         return LoadedModel(
@@ -188,34 +186,33 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         lib.llama_model_free(self._model.pointer)
 
     def _make_context(self) -> tuple[Context, str]:
-        model, n_ctx = self._model, self._model.n_ctx
+        """Return a context of the model, and whether it uses flash attention."""
+        options, n_ctx = self._model.options, self._model.n_ctx
         while True:
             try:
-                pointer, flash_attn = make_context(
-                    model.pointer, model.options, n_ctx=n_ctx, threads=self._threads, owner=model.path.name
-                )
+                return self._make_context_of(n_ctx, options, OUTPUTS)
             except EngineError:
                 # Whether the context fits in memory is known only after the allocation.
                 n_ctx //= 2
-                if model.options.n_ctx is not None or n_ctx < _SHORTEST:
+                if options.n_ctx is not None or n_ctx < _SHORTEST:
                     raise
-            else:
-                apply_lora(self._lora, pointer, model.options)
-                return Context(pointer, self._vocab.size), flash_attn
 
     def _make_distributions_context(self, n_ctx: int, batch: int, outputs: int) -> Context:
         """Return another context with the settings of the engine's own, for distributions."""
-        model: OpenModel = self._model
-        pointer, _ = make_context(
+        return self._make_context_of(n_ctx, replace(self._model.options, n_batch=batch), outputs)[0]
+
+    def _make_context_of(self, n_ctx: int, options: LlamaCppLoadOptions, outputs: int) -> tuple[Context, str]:
+        model = self._model
+        pointer, flash_attn = make_context(
             model.pointer,
-            replace(model.options, n_batch=batch),
+            options,
             n_ctx=n_ctx,
             threads=self._threads,
             owner=model.path.name,
             outputs=outputs,
         )
-        apply_lora(self._lora, pointer, model.options)
-        return Context(pointer, self._vocab.size)
+        apply_lora(self._lora, pointer, options)
+        return Context(pointer, self._vocab.size), flash_attn
 
     def _shortest_equivalent_context(self) -> int:
         """Return the size of the shortest context with the same results as the engine's own.

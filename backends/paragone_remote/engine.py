@@ -7,6 +7,7 @@ import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import httpx
@@ -35,7 +36,7 @@ from paragone_remote.http.timeouts import Stopped, Wait
 from paragone_remote.http.transport import Refusal
 from paragone_remote.server_changes import Identity, caution_about
 
-__all__ = ["RemoteEngine"]
+__all__ = ["OpenModel", "RemoteEngine"]
 
 S = TypeVar("S", bound=Options)
 T = TypeVar("T")
@@ -48,25 +49,31 @@ _CHECK_PATIENCE = 2.0
 _UNREAD = "The image may be the reason: check that the model supports images, and use PNG or JPEG."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A model at an endpoint, as it was opened."""
+
+    endpoint: Endpoint
+    http: httpx.AsyncClient
+    """The client for the endpoint. The engine closes it."""
+    model: str
+    """The server's name of the model."""
+    loaded: LoadedModel
+    identity: Identity
+
+
 class RemoteEngine(OpenEngine, Generic[S]):
     """A model at an endpoint."""
 
-    def __init__(
-        self,
-        sampling: type[S],
-        endpoint: Endpoint,
-        http: httpx.AsyncClient,
-        loaded: LoadedModel,
-        *,
-        model: str,
-        identity: Identity,
-    ) -> None:
-        self.loaded = loaded
-        self._kind = sampling
-        self._endpoint = endpoint
-        self._http = http
-        self._model = model
-        self._identity = identity
+    _sampling: type[S]
+    """The options that each run can set."""
+
+    def __init__(self, model: OpenModel) -> None:
+        self.loaded = model.loaded
+        self._endpoint = model.endpoint
+        self._http = model.http
+        self._model = model.model
+        self._identity = model.identity
         self._alarm = self._new_alarm()
         self._wait: Wait | None = None
 
@@ -112,7 +119,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
         Waits up to load_timeout for a server that is loading its model.
         """
-        sampling = self._settled(build(self._kind, request.sampling, owner=self._model))
+        sampling = self._settled(build(self._sampling, request.sampling, owner=self._model))
         self._see_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:
@@ -208,6 +215,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         return TruncationAlarm(f"The server at {self._endpoint.origin}", context=self.loaded.context)
 
     def _see_open(self) -> None:
+        """Raise EngineError if the engine is closed."""
         if self._http.is_closed:
             raise EngineError("This engine is closed.", hint="Open it again.")
 

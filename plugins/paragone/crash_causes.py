@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["COMMON_CAUSES", "CrashCause", "find_cause"]
+__all__ = ["COMMON_CAUSES", "WITHOUT_AMX", "CrashCause", "amx_miscompiled", "find_cause"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,21 @@ def find_cause(
         ):
             return cause
     return None
+
+
+WITHOUT_AMX = "-mno-amx-int8"
+"""The compiler's flag for a llama.cpp without ggml's AMX code, which depends on this instruction set alone."""
+
+
+def amx_miscompiled(code: str, cure: str) -> CrashCause:
+    """Return the cause of crashes in AMX code that GCC compiled wrongly, for a program whose `code` is a llama.cpp."""
+    # llama.cpp's issue 20824: GCC's bug 114098 leaves the tile configuration of ggml's AMX code unwritten.
+    return CrashCause(
+        signals=(signal.SIGSEGV, signal.SIGILL),
+        build=r"\bAMX_INT8 = 1\b",
+        cause=f"probably {code}, which GCC before 13.3 compiles wrongly",
+        cure=cure,
+    )
 
 
 _SMALLER = "`paragone fit` shows what fits."

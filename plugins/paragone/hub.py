@@ -1,4 +1,4 @@
-"""Hugging Face's cache of downloaded models, which several backends search.
+"""Folders of models: those below a folder, and Hugging Face's cache, which several backends search.
 
 A repository's files are in `models--OWNER--NAME/snapshots/REVISION`, as links to `models--OWNER--NAME/blobs`. Revisions
 share the blobs that they have in common. Source: huggingface_hub's `constants.py`, and its guide "Understand caching".
@@ -7,13 +7,48 @@ share the blobs that they have in common. Source: huggingface_hub's `constants.p
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePath
 
-__all__ = ["repository_of", "snapshot_folders", "stored_file"]
+__all__ = ["folders_below", "repository_of", "snapshot_folders", "stored_file"]
 
 _PREFIX = "models--"
 _SNAPSHOTS = "snapshots"
+
+
+def folders_below(folders: Sequence[str]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """Yield these folders and their subfolders, each with the entries in it that are not folders.
+
+    Follows links; visits each folder once. Unreadable folders are skipped.
+    """
+    waiting = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH100, PTH111
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as scan:
+                entries = list(scan)
+        except OSError:
+            continue
+        files = []
+        for entry in entries:
+            if _is_folder(entry):
+                waiting.append(entry.path)
+            else:
+                files.append(entry)
+        yield folder, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into an unreadable folder
+        return False
 
 
 def snapshot_folders() -> list[str]:

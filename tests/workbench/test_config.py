@@ -276,7 +276,7 @@ def test_the_sample_is_valid_when_uncommented(write):
 
 
 def test_options_in_the_sample_exist(write):
-    plugin = pytest.importorskip("paragone_llama_cpp.plugin")
+    plugin = pytest.importorskip("paragone_llama_cpp.backend")
     (backend,) = plugin.paragone_backends()
     assert check(write(UNCOMMENTED), backend={backend.name: backend}.get) == []
 

@@ -10,7 +10,7 @@ from rogue_backend.plugin import RogueBackend
 from paragone import option
 from paragone.options import describe
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.options import OllamaLoadOptions
+from paragone_remote.ollama_api.ollama_options import OllamaLoadOptions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import endpoints

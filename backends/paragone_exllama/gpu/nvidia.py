@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "query_driver", "visible"]
+__all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "query_driver", "visible", "visible_gpus"]
 
 AMPERE = (8, 0)
 """The compute capability of the oldest GPUs that flash-attn runs on."""
@@ -101,6 +101,14 @@ def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
         else:
             break
     return tuple(chosen)
+
+
+def visible_gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs that may be used; none without a driver, as for AMD GPUs."""
+    try:
+        return visible(query_driver().gpus)
+    except NoDriver:
+        return ()
 
 
 def _handle(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p:

@@ -1,4 +1,4 @@
-"""One run: converts the generator's results to events."""
+"""One run: converts the generator's results to events, and adapts the size of the prompt's chunks."""
 
 from __future__ import annotations
 
@@ -19,19 +19,46 @@ from paragone import (
     Usage,
 )
 from paragone.chat.text import AnswerText
-from paragone_exllama.inference.chunk_size import ChunkSize
-from paragone_exllama.inference.logprobs import log_probability
+from paragone_exllama.exllama_options import ExLlamaSampling
 from paragone_exllama.inference.vocab import Vocab
-from paragone_exllama.library import Library
-from paragone_exllama.options import ExLlamaSampling
+from paragone_exllama.library import PAGE, Library
 
-__all__ = ["run"]
+__all__ = ["FIRST", "ChunkSize", "run"]
+
+_SECONDS = 0.06
+"""Largest duration of a chunk in seconds. A stop request at its start then takes effect within 100 ms."""
+
+FIRST = 512
+"""Number of tokens of the first chunk."""
 
 _REASONS: Mapping[str, FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
 """The generator's reasons for an end.
 
 Stop sequences are handled here: the generator does not know thinking.
 """
+
+
+class ChunkSize:
+    """The number of prompt tokens to process at once: small enough to stop in time, large enough to be fast.
+
+    It follows from the speed of earlier chunks.
+    """
+
+    def __init__(self, largest: int, *, fixed: bool) -> None:
+        """Create it. If `fixed`, every chunk has the largest size."""
+        self._largest = largest
+        self._fixed = fixed
+        self.chunk = largest if fixed else min(FIRST, largest)
+        """Number of tokens of the next chunk, a multiple of PAGE."""
+
+    def learn(self, tokens: int, seconds: float) -> None:
+        """Record the time that a chunk took."""
+        if self._fixed or tokens < PAGE or seconds <= 0:
+            return
+        fitting = int(tokens / seconds * _SECONDS)
+        # At most double the size, because the first chunk after a pause is not typical.
+        fitting = min(fitting, 2 * self.chunk, self._largest)
+        self.chunk = max(fitting // PAGE * PAGE, PAGE)
 
 
 def run(
@@ -146,7 +173,7 @@ class _Answer:
             logprob: float | None = None
             top: tuple[Alternative, ...] = ()
             if self._logprobs is not None:
-                logprob, top = log_probability(rows[at], token, self._logprobs, self._vocab)
+                logprob, top = self._vocab.log_probability(rows[at], token, self._logprobs)
             # The text of a character in several tokens belongs to the last of them.
             piece = text.encode() if at == len(tokens) - 1 else b""
             yield from self._text.push(piece, token, now, logprob, top)

@@ -21,7 +21,6 @@ from paragone import (
     Token,
     Usage,
 )
-from paragone_exllama.inference.logprobs import log_probability
 from paragone_exllama.inference.vocab import Vocab
 from paragone_exllama.library import OUTPUTS, Chunks, Library
 
@@ -50,7 +49,7 @@ def score(
                 if cancelled:
                     break
                 token = tokens[done + row + 1]
-                logprob, likeliest = log_probability(logits[row], token, top, vocab)
+                logprob, likeliest = vocab.log_probability(logits[row], token, top)
                 piece = vocab.piece(token)
                 yield Token(
                     text=decoder.decode(piece),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from paragone import EngineError, Vocabulary, fingerprint
+from paragone import Alternative, EngineError, Vocabulary, fingerprint
 from paragone.chat.text import THINKING_TAGS
-from paragone_exllama.library import Library
+from paragone_exllama.library import Library, Logits
 from paragone_exllama.model_folder.token_bytes import TokenBytes
 from paragone_exllama.model_folder.tokenizer_files import TokenizerFiles
 
@@ -70,6 +70,22 @@ class Vocab:
         """Return the text of a result with the thinking tags among its tokens inserted."""
         # A result ends as soon as its characters are complete, so only its last token can be a tag.
         return text + "".join(self._visible.get(token, "") for token in tokens)
+
+    def log_probability(self, logits: Logits, token: int, top: int) -> tuple[float, tuple[Alternative, ...]]:
+        """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
+
+        Under the model, before any sampler.
+        """
+        # The head may be padded to more columns than the vocabulary has tokens.
+        row = logits[: self.size].float().log_softmax(-1)
+        logprob = float(row[token].item())
+        if not top:
+            return logprob, ()
+        values, ids = row.topk(min(top, self.size))
+        return logprob, tuple(
+            Alternative(text=self.text(index), id=index, logprob=value)
+            for value, index in zip(values.tolist(), ids.tolist(), strict=True)
+        )
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint. Raises EngineError if the tokens' bytes are unknown."""

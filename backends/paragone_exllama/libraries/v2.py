@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, Report
+from paragone_exllama.exllama_options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.libraries.v2_attention import choose_attention
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 
 __all__ = ["V2"]
 
@@ -52,6 +52,9 @@ class _Job(ExLlamaV2DynamicJob):
 
 class V2(Library):
     """A model in ExLlamaV2."""
+
+    _generator: ExLlamaV2DynamicGenerator
+    _tokenizer: ExLlamaV2Tokenizer
 
     def __init__(
         self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
@@ -95,32 +98,22 @@ class V2(Library):
             "attention": "paged" if self._paged else "unpaged",
         }
 
-    def start(
-        self,
-        tokens: Sequence[int],
-        sampling: ExLlamaSampling,
-        *,
-        limit: int,
-        ends: Collection[int],
-        logits: bool,
+    def _make_job(
+        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
     ) -> Job:
-        """Add a prompt to the generator."""
-        job = _Job(
+        # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
+        long = len(tokens) >= self._generator.max_ngram - 1
+        self._generator.use_ngram_draft = self._options.draft_ngram and long
+        return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             # When it drafts, the generator stops that many tokens before the given limit.
             max_new_tokens=limit + self._generator.num_draft_tokens,
             gen_settings=_settings(sampling),
             seed=sampling.seed,
-            stop_conditions=sorted(ends),
+            stop_conditions=ends,
         )
-        job.kept = [] if logits else None
-        # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
-        long = len(tokens) >= self._generator.max_ngram - 1
-        self._generator.use_ngram_draft = self._options.draft_ngram and long
-        self._generator.enqueue(job)
-        return job
 
-    def iterate(self) -> Sequence[Mapping[str, Any]]:
+    def iterate(self) -> list[dict[str, Any]]:
         """Compute the next chunk of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
         for result in results:
@@ -129,16 +122,9 @@ class V2(Library):
                 result["text"] = self._tokenizer.decode(result["token_ids"])[0]
         return results
 
-    def cancel(self, job: Job) -> None:
-        """Remove a job from the generator."""
-        assert isinstance(job, _Job)
-        self._generator.cancel(job)
-
-    def cached(self, job: Job) -> int:
-        """Return the number of prompt tokens that were already in the cache."""
-        assert isinstance(job, _Job)
-        cached: int = job.cached_pages * self._generator.page_size + job.cached_tokens
-        return cached
+    @property
+    def _page(self) -> int:
+        return int(self._generator.page_size)
 
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
         """Yield the logits after each token, in CPU memory."""
@@ -152,23 +138,6 @@ class V2(Library):
         finally:
             self.forget()
 
-    def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text."""
-        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
-
-    def token_id(self, text: str) -> int | None:
-        """Return the token for this text."""
-        token: int | None = self._tokenizer.single_id(text)
-        return token
-
-    def pieces(self, *, special: bool) -> Sequence[str]:
-        """Return the text of every token."""
-        return list(self._tokenizer.get_id_to_piece_list(special))
-
-    def set_chunk(self, tokens: int) -> None:
-        """Limit the size of prompt chunks."""
-        self._generator.max_chunk_size = tokens
-
     def wait(self) -> None:
         """Wait for the GPU."""
         cuda_sync_active()
@@ -176,10 +145,6 @@ class V2(Library):
     def forget(self) -> None:
         """Discard the cache."""
         self._generator.reset_page_table()
-
-    def rebuild(self) -> None:
-        """Create a new generator."""
-        self._generator = self._make_generator()
 
     def _make_generator(self) -> ExLlamaV2DynamicGenerator:
         options = self._options

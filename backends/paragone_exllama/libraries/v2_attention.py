@@ -12,9 +12,9 @@ from exllamav2 import ExLlamaV2Config, attn
 from exllamav2.attn_params import Params
 
 from paragone import InputError
-from paragone_exllama.gpu.nvidia import AMPERE, NoDriver, query_driver, visible
+from paragone_exllama.exllama_options import ExLlamaV2LoadOptions
+from paragone_exllama.gpu.nvidia import AMPERE, visible_gpus
 from paragone_exllama.library import PAGE
-from paragone_exllama.options import ExLlamaV2LoadOptions
 
 __all__ = ["choose_attention"]
 
@@ -23,7 +23,7 @@ _block_diagonal = Params.get_block_diag_mask
 
 def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
     """Set up a model's attention before it is loaded. Return whether it is paged. Raises InputError."""
-    if not _modern():
+    if not all(gpu.capability >= AMPERE for gpu in visible_gpus()):
         config.no_flash_attn = True  # otherwise the library uses flash-attn on any GPU
     flash = bool(attn.has_flash_attn) and not config.no_flash_attn
     possible = flash and bool(attn.has_flash_attn_with_paged)
@@ -41,15 +41,6 @@ def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> 
             config.max_input_len = PAGE
             config.max_attention_size = PAGE**2
     return possible if options.paged is None else options.paged
-
-
-def _modern() -> bool:
-    """Whether flash-attn supports every GPU that the model may be loaded on."""
-    try:
-        gpus = visible(query_driver().gpus)
-    except NoDriver:
-        return True  # an AMD GPU, whose properties are unknown
-    return all(gpu.capability >= AMPERE for gpu in gpus)
 
 
 def _causal(params: Any, device: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.library import CHUNK, OUTPUTS, PAGE, Chunks, Job, Library
+from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions, ExLlamaSampling
+from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
-from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV3LoadOptions
 
 __all__ = ["V3"]
 
@@ -63,8 +63,11 @@ class _Job(V3Job):
 class V3(Library):
     """A model in ExLlamaV3."""
 
+    _generator: Generator
+    _tokenizer: Tokenizer
+
     def __init__(
-        self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
+        self, request: Request, options: ExLlamaLoadOptions, report: Report, cancelled: Cancelled
     ) -> None:
         if options.lora is not None and request.model.stored.format == "EXL3":
             # The fused kernels that compute the tokens of the answer ignore adapters.
@@ -99,7 +102,7 @@ class V3(Library):
         if options.lora is not None:
             folder = str(Path(options.lora).expanduser())
             self._lora = LoRA.from_directory(self._model, folder, options.lora_scale)
-        self._tokenizer: Tokenizer = Tokenizer.from_config(config)
+        self._tokenizer = Tokenizer.from_config(config)
         self._model.warmup(
             cache=self._cache,
             max_chunk_size=self.largest_chunk,
@@ -114,42 +117,16 @@ class V3(Library):
         self.trained = int(config.max_position_embeddings)
         self.facts = {"ExLlamaV3": __version__, "PyTorch": torch.__version__, "attention": "paged"}
 
-    def start(
-        self,
-        tokens: Sequence[int],
-        sampling: ExLlamaSampling,
-        *,
-        limit: int,
-        ends: Collection[int],
-        logits: bool,
+    def _make_job(
+        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
     ) -> Job:
-        """Add a prompt to the generator."""
-        job = _Job(
+        return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             max_new_tokens=limit,
             sampler=_sampler(sampling),
             seed=sampling.seed,
-            stop_conditions=sorted(ends),
+            stop_conditions=ends,
         )
-        job.kept = [] if logits else None
-        self._generator.enqueue(job)
-        return job
-
-    def iterate(self) -> Sequence[Mapping[str, Any]]:
-        """Compute the next chunk of the prompt or the next tokens."""
-        results: list[dict[str, Any]] = self._generator.iterate()
-        return results
-
-    def cancel(self, job: Job) -> None:
-        """Remove a job from the generator."""
-        assert isinstance(job, _Job)
-        self._generator.cancel(job)
-
-    def cached(self, job: Job) -> int:
-        """Return the number of prompt tokens that were already in the cache."""
-        assert isinstance(job, _Job)
-        cached: int = job.cached_pages * PAGE + job.cached_tokens
-        return cached
 
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
         """Yield the logits after each token, in GPU memory."""
@@ -172,23 +149,6 @@ class V3(Library):
                 self._cache.release_state(state)
             self.forget()
 
-    def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text."""
-        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
-
-    def token_id(self, text: str) -> int | None:
-        """Return the token for this text."""
-        token: int | None = self._tokenizer.single_id(text)
-        return token
-
-    def pieces(self, *, special: bool) -> Sequence[str]:
-        """Return the text of every token."""
-        return list(self._tokenizer.get_id_to_piece_list(special))
-
-    def set_chunk(self, tokens: int) -> None:
-        """Limit the size of prompt chunks."""
-        self._generator.max_chunk_size = tokens
-
     def wait(self) -> None:
         """Wait for the GPU."""
         cuda_sync_active()
@@ -198,7 +158,7 @@ class V3(Library):
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Create a new generator."""
+        """Create a new generator, and close the old one."""
         self._generator.close()
         self._generator = self._make_generator()
 
@@ -208,14 +168,13 @@ class V3(Library):
         return self._options.draft_tokens if self._draft is not None or self._options.draft_ngram else 0
 
     def _make_cache(self, model: Model, cache_type: CacheType) -> Cache:
-        history = self._options.draft_tokens if self._options.draft_model or self._options.draft_ngram else 0
         if cache_type == "fp16":
             return Cache(
                 model,
                 max_num_tokens=self._context,
                 layer_type=CacheLayer_fp16,
                 max_batch_size=1,
-                max_history=history,
+                max_history=self._drafted,
             )
         bits = _CACHE_BITS[cache_type]
         return Cache(
@@ -223,7 +182,7 @@ class V3(Library):
             max_num_tokens=self._context,
             layer_type=CacheLayer_quant,
             max_batch_size=1,
-            max_history=history,
+            max_history=self._drafted,
             k_bits=bits,
             v_bits=bits,
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from paragone import InputError, ModelInfo
-from paragone.hub import repository_of, stored_file
+from paragone.hub import folders_below, repository_of, stored_file
 from paragone.regular_file import read_regular_file
 from paragone_exllama.model_folder.formats import Format, Stored, storage_format
 from paragone_exllama.model_folder.safetensors import SafetensorsError, Tensor, read_header
@@ -108,7 +107,7 @@ def find_models(folders: Sequence[str], formats: Collection[Format]) -> list[Mod
     Damaged models are listed with their problem. Unreadable folders are skipped. Of the revisions in Hugging
     Face's cache that have the same weights, one is listed.
     """
-    distinct = {_weights(path): path for path in sorted(_walk(folders), reverse=True)}
+    distinct = {_weights(path): path for path in sorted(_candidates(folders), reverse=True)}
     models = [info for path in distinct.values() if (info := _info(path, formats)) is not None]
     return sorted(models, key=lambda model: model.model)
 
@@ -215,29 +214,9 @@ def _problem(folder: ModelFolder) -> str:
     return ""
 
 
-def _walk(folders: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders that look like a model. Follows links; visits each folder once."""
-    waiting = [Path(folder).expanduser().absolute() for folder in folders]
-    entered: set[tuple[int, int]] = set()
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as scan:
-                entries = list(scan)
-            names = {entry.name for entry in entries}
-            if "config.json" in names and any(name.endswith(".safetensors") for name in names):
-                yield folder
-        except OSError:
-            continue
-        waiting += [folder / entry.name for entry in entries if _is_folder(entry)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into an unreadable folder
-        return False
+def _candidates(folders: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders in and below these folders that look like a model."""
+    for folder, files in folders_below(folders):
+        names = {file.name for file in files}
+        if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+            yield Path(folder)

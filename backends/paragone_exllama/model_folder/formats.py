@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from paragone_exllama.model_folder.safetensors import Tensor
 
-__all__ = ["Format", "Stored", "storage_format"]
+__all__ = ["V2_FORMATS", "V3_FORMATS", "Format", "Stored", "storage_format"]
 
 Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
+
+V2_FORMATS: Final[Collection[Format]] = ("EXL2", "GPTQ", "plain")
+V3_FORMATS: Final[Collection[Format]] = ("EXL3", "plain")
+"""The formats that each library can load."""
 
 _PLAIN = ("F16", "BF16", "F32")
 

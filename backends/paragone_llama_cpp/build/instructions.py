@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from paragone.installation import install_command
-from paragone_llama_cpp.c_api.installed import InstalledBuild, installed_builds
-from paragone_llama_cpp.crash_causes import WITHOUT_AMX
+from paragone_llama_cpp.c_api.loading import InstalledBuild, installed_builds
+from paragone_llama_cpp.crash_causes import FLAGS_WITHOUT_AMX
 
 __all__ = ["features", "instructions", "other_build"]
 
@@ -49,7 +49,7 @@ def _native_command(flags: frozenset[str]) -> str:
     clone = Path(__file__).parents[3]
     if (clone / "Makefile").exists():
         return f"To install it, run `make native` in {clone}."
-    options = f"{WITHOUT_AMX} " if "amx_tile" in flags else ""
+    options = f"{FLAGS_WITHOUT_AMX} " if "amx_tile" in flags else ""
     return f"To install it: {options}{install_command('llama-cpp')}"
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 import paragone_llama_cpp.build.packages  # noqa: F401 (before other modules import what may be missing)
 from paragone.cores import OPENMP
 from paragone_llama_cpp.c_api.functions import Size, lib
-from paragone_llama_cpp.c_api.installed import BuildName, InstalledBuild
-from paragone_llama_cpp.c_api.loading import load_build
+from paragone_llama_cpp.c_api.loading import BuildName, InstalledBuild, load_build
 from paragone_llama_cpp.c_api.structures import LogCallback
 
 __all__ = [

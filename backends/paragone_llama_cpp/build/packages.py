@@ -6,7 +6,7 @@ import os
 
 from paragone import InputError
 from paragone.installation import install_command
-from paragone_llama_cpp.c_api.installed import installed_builds
+from paragone_llama_cpp.c_api.loading import installed_builds
 
 # numpy's linear algebra is not used. It starts a thread for each core, and all of them spin at first.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

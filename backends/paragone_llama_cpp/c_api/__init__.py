@@ -1,1 +1,1 @@
-"""llama.cpp's C interface, as far as paragone uses it, for two builds of the library: see `installed`."""
+"""llama.cpp's C interface, as far as paragone uses it, for two builds of the library: see `loading`."""

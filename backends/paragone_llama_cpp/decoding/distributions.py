@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import cast
 
 from paragone import Cancelled, ContextOverflow, DistributionsRequest, InputError, LogitsBlock
-from paragone_llama_cpp.decoding.abort import aborted_by
 from paragone_llama_cpp.model.context import Context
 
 __all__ = ["Distributions", "MakeContext"]
@@ -24,6 +24,7 @@ MakeContext = Callable[[int, int, int], Context]
 """Makes a context. Arguments: context size, batch size, and number of logits per batch, in tokens."""
 
 
+@dataclass(slots=True, kw_only=True)
 class Distributions:
     """Computes distributions in a separate context, which it reuses for requests of the same shape.
 
@@ -31,20 +32,16 @@ class Distributions:
     while it is needed. In the engine's context it would be allocated permanently.
     """
 
-    def __init__(
-        self, make: MakeContext, *, context: int, shortest: int, batch: int, vocab_size: int
-    ) -> None:
-        """Prepare for an engine whose context has `context` tokens and whose batches have `batch` tokens.
-
-        Contexts have at least `shortest` tokens, because in a shorter one the model's results differ.
-        """
-        self._make = make
-        self._size = context
-        self._shortest = shortest
-        self._batch = batch
-        self._vocab_size = vocab_size
-        self._shape = (0, 0, 0)
-        self._context: Context | None = None
+    make: MakeContext
+    context: int
+    """Tokens of the engine's context."""
+    shortest: int
+    """Least number of tokens of a context: in a shorter one the model's results differ."""
+    batch: int
+    """Tokens of the engine's batches."""
+    vocab_size: int
+    _shape: tuple[int, int, int] = field(default=(0, 0, 0), init=False)
+    _context: Context | None = field(default=None, init=False)
 
     def blocks(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
         """Yield the logits, one block per batch. Raises InputError and EngineError."""
@@ -52,9 +49,9 @@ class Distributions:
         self._check(request)
         if start >= len(ids):
             return
-        batch = self._fitting(len(ids), start, request.batch or self._batch)
+        batch = self._fitting(len(ids), start, request.batch or self.batch)
         context = self._context_for(len(ids), batch, _most(len(ids), start, batch))
-        with aborted_by(cancelled, context.pointer):
+        with context.aborted_by(cancelled):
             context.trim(0)
             for at in range(0, len(ids), batch):
                 part = ids[at : at + batch]
@@ -65,7 +62,7 @@ class Distributions:
                     yield LogitsBlock(
                         start=at + len(part) - rows,
                         rows=rows,
-                        vocab_size=self._vocab_size,
+                        vocab_size=self.vocab_size,
                         data=cast("memoryview[float]", context.all_logits(rows).data),
                     )
 
@@ -77,31 +74,31 @@ class Distributions:
 
     def _check(self, request: DistributionsRequest) -> None:
         length = len(request.ids)
-        if length > self._size:
+        if length > self.context:
             raise ContextOverflow(
-                f"The sequence is {length:,} tokens long and the context holds {self._size:,}.",
+                f"The sequence is {length:,} tokens long and the context holds {self.context:,}.",
                 hint="Raise n_ctx, or measure in shorter windows.",
                 tokens=length,
-                context=self._size,
+                context=self.context,
             )
-        wrong = next((token for token in request.ids if not 0 <= token < self._vocab_size), None)
+        wrong = next((token for token in request.ids if not 0 <= token < self.vocab_size), None)
         if wrong is not None:
-            raise InputError(f"There is no token {wrong}: the vocabulary has {self._vocab_size:,}.")
+            raise InputError(f"There is no token {wrong}: the vocabulary has {self.vocab_size:,}.")
         if request.start < 0 or (request.batch is not None and request.batch < 1):
             raise InputError("The fields start and batch must be at least 0 and 1.")
 
     def _fitting(self, length: int, start: int, batch: int) -> int:
         """Return the batch size: the requested one, or less if the logits would take too much memory."""
         batch = min(batch, length)
-        rows = max(1, LOGITS // (4 * self._vocab_size))
+        rows = max(1, LOGITS // (4 * self.vocab_size))
         return batch if _most(length, start, batch) <= rows else min(batch, rows)
 
     def _context_for(self, length: int, batch: int, outputs: int) -> Context:
-        size = min(max(length, self._shortest) + _PAD - 1, self._size + _PAD - 1) // _PAD * _PAD
+        size = min(max(length, self.shortest) + _PAD - 1, self.context + _PAD - 1) // _PAD * _PAD
         shape = (size, batch, outputs)
         if self._context is None or shape != self._shape:
             self.close()
-            self._context, self._shape = self._make(*shape), shape
+            self._context, self._shape = self.make(*shape), shape
         return self._context
 
 

@@ -17,8 +17,6 @@ from paragone import (
     Usage,
 )
 from paragone.chat.text import AnswerText
-from paragone_llama_cpp.decoding.abort import aborted_by
-from paragone_llama_cpp.decoding.logprobs import log_probability
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.vocab import Vocab
 from paragone_llama_cpp.samplers.sampler import Sampler
@@ -50,7 +48,7 @@ def run(
     first = last = None
 
     started = time.monotonic()
-    with aborted_by(cancelled, context.pointer):
+    with context.aborted_by(cancelled):
         cached = context.keep(prompt, cold=cold)
         going = yield from _prefill(context, prompt, cached, cancelled)
         while going:
@@ -63,7 +61,7 @@ def run(
             logprob: float | None = None
             top: tuple[Alternative, ...] = ()
             if logprobs is not None:
-                logprob, top = log_probability(context.logits(), token, logprobs, vocab)
+                logprob, top = vocab.log_probability(context.logits(), token, logprobs)
             yield from text.push(vocab.piece(token), token, now, logprob, top)
             if text.stopped:
                 reason = "stop"

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 
 from paragone import Cancelled, Event, Finish, FinishReason, PromptProgress, Timings, Token, Usage
-from paragone_llama_cpp.decoding.abort import aborted_by
-from paragone_llama_cpp.decoding.logprobs import log_probability
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.loading import OUTPUTS
 from paragone_llama_cpp.model.vocab import Vocab
@@ -25,7 +23,7 @@ def score(
     # A token's probability follows from the logits of the position before it. The last token is not computed.
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
-    with aborted_by(cancelled, context.pointer):
+    with context.aborted_by(cancelled):
         done = cached = context.keep(tokens[:start])
         yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
         while done < total:
@@ -41,7 +39,7 @@ def score(
             if not scoring:
                 continue
             for index, token in enumerate(tokens[done + 1 - len(part) : done + 1]):
-                logprob, likeliest = log_probability(context.logits(index), token, top, vocab)
+                logprob, likeliest = vocab.log_probability(context.logits(index), token, top)
                 piece = vocab.piece(token)
                 yield Token(
                     text=decoder.decode(piece),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from paragone import EngineError
+from paragone import Cancelled, EngineError
 from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.c_api.structures import Batch
+from paragone_llama_cpp.c_api.structures import AbortCallback, Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 _ABORTED = 2
+
+# llama.cpp calls its abort callback at every node of the graph, a thousand times per token. A Python
+# function would cost milliseconds per token and wait for the GIL. C's strlen has a suitable signature
+# (it takes a pointer, and its result is zero or not) and does not involve Python. It returns 0,
+# "continue", for the empty string that its argument points to, and 1, "abort", as soon as another
+# thread writes a character there.
+_strlen = ctypes.cast(ctypes.CDLL(None).strlen, AbortCallback)
+_none = AbortCallback()
 
 
 class Context:
@@ -116,6 +125,23 @@ class Context:
         """Return the logits of all outputs of the last computation: a view that the next one overwrites."""
         values = (self._row * rows).from_address(lib.llama_get_logits(self.pointer))
         return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, self._vocab_size)
+
+    @contextmanager
+    def aborted_by(self, cancelled: Cancelled) -> Iterator[None]:
+        """Abort computations when the user asks to stop. Has no effect on a GPU."""
+        text = ctypes.create_string_buffer(2)
+
+        def ask() -> None:
+            text[0] = b"x"
+
+        lib.llama_set_abort_callback(self.pointer, _strlen, ctypes.addressof(text))
+        try:
+            cancelled.subscribe(ask)
+            if cancelled:
+                ask()
+            yield
+        finally:
+            lib.llama_set_abort_callback(self.pointer, _none, None)
 
     def close(self) -> None:
         """Free the context."""

@@ -15,11 +15,11 @@ from paragone.gguf.files import parts
 from paragone.gguf.header import Tensor, read_tensors
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Int64, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.loading import is_expert, make_context, with_defaults
 from paragone_llama_cpp.model.lora import check_lora
 from paragone_llama_cpp.model.memory import available
 from paragone_llama_cpp.model.opening import OpenModel, open_model
-from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["Plan", "estimate", "layout", "weights_by_device"]
 

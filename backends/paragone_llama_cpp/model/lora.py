@@ -9,7 +9,7 @@ from paragone import InputError
 from paragone.gguf.header import GgufError, read_header
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, Size, lib
-from paragone_llama_cpp.options import LlamaCppLoadOptions
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
 __all__ = ["apply_lora", "check_lora", "load_lora"]
 

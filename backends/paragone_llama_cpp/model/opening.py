@@ -11,15 +11,16 @@ from paragone.chat.text import THINKING_TAGS
 from paragone.cores import physical_cores
 from paragone.gguf.files import check_model
 from paragone.gguf.header import Header
+from paragone.gguf.options import check_load_options
 from paragone.regular_file import option_text
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.loading import load_model, with_defaults
 from paragone_llama_cpp.model.lora import check_lora
 from paragone_llama_cpp.model.memory import available, longest_context
 from paragone_llama_cpp.model.rpc import add_rpc_servers
 from paragone_llama_cpp.model.vocab import Vocab
-from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["OpenModel", "open_model"]
 
@@ -54,6 +55,7 @@ def open_model(
     header = check_model(path)
     library.load(options.build)
     add_rpc_servers(options.rpc_servers)
+    check_load_options(options)
     check_lora(options)
     options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
     free = available()
@@ -80,5 +82,5 @@ def _template(options: LlamaCppLoadOptions, header: Header, vocab: Vocab, owner:
         source = option_text(options.chat_template, "chat_template")
     if not source:
         return None
-    bos, eos = (vocab.written(token).decode("utf-8", "replace") for token in vocab.marks)
+    bos, eos = map(vocab.text, vocab.marks)
     return ChatTemplate(str(source), bos=bos, eos=eos, owner=owner)

@@ -38,7 +38,7 @@ def add_rpc_servers(addresses: tuple[str, ...]) -> None:
 
 
 def _reach(address: str) -> None:
-    """Check that a server accepts connections. llama.cpp exits the process if there is none."""
+    """Check that a server accepts connections. llama.cpp would exit the process if it does not."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 0xFFFF:
         raise InputError(f"The option 'rpc_servers' cannot contain {address!r}.", hint="It takes HOST:PORT.")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from paragone import Vocabulary, fingerprint
+from paragone import Alternative, Vocabulary, fingerprint
+from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.c_api.functions import Pointer, lib
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Vocab"]
 
@@ -65,6 +70,30 @@ class Vocab:
             if n >= 0:
                 return buffer.raw[:n]
             room = -n
+
+    def log_probability(
+        self, logits: NDArray[np.float32], token: int, top: int
+    ) -> tuple[float, tuple[Alternative, ...]]:
+        """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
+
+        Under the model, before any sampler.
+        """
+        peak = logits.max()
+        norm = float(peak) + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
+        logprob = float(logits[token]) - norm
+        if not top:
+            return logprob, ()
+        top = min(top, len(logits))
+        likeliest = np.argpartition(logits, -top)[-top:]
+        likeliest = likeliest[np.argsort(-logits[likeliest], kind="stable")]
+        return logprob, tuple(
+            Alternative(text=self.text(at), id=at, logprob=float(logits[at]) - norm)
+            for at in likeliest.tolist()
+        )
+
+    def text(self, token: int) -> str:
+        """Return the text of a single token, or the name of a control token. Incomplete characters become `�`."""
+        return self.written(token).decode("utf-8", "replace")
 
     def described(self) -> Vocabulary:
         """Return the size and the fingerprint. The first call takes some tenths of a second."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TypeAlias
 
 from paragone import EngineError, InputError
 from paragone.chat.text import AnswerText
 from paragone.regular_file import option_text
 from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppSampling
 from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.vocab import Vocab
-from paragone_llama_cpp.options import LlamaCppSampling
 from paragone_llama_cpp.samplers.candidates import Candidates
 from paragone_llama_cpp.samplers.grammar import Grammar
-from paragone_llama_cpp.samplers.schema import JsonSchemas
+from paragone_llama_cpp.samplers.schema import JsonSchema, JsonSchemas
 
 __all__ = ["ConstrainedSampler", "Constraint", "GreedySampler", "Sampler", "make_sampler"]
+
+Constraint: TypeAlias = Grammar | JsonSchema
+"""What an answer must follow."""
 
 
 def make_sampler(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas, text: AnswerText) -> Sampler:
@@ -100,22 +103,6 @@ def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -
     if options.grammar is not None:
         return Grammar(option_text(options.grammar, "grammar"), vocab)
     return None
-
-
-class Constraint(Protocol):
-    """What an answer must follow."""
-
-    def allows(self, token: int) -> bool:
-        """Whether `token` can be the next one."""
-
-    def restrict(self, candidates: Candidates) -> None:
-        """Set the logits of the tokens that cannot be the next one to -inf. Raises EngineError."""
-
-    def accept(self, token: int) -> None:
-        """Go on to the token after `token`."""
-
-    def close(self) -> None:
-        """Free what the constraint takes."""
 
 
 class ConstrainedSampler(Sampler):

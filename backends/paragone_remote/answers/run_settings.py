@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
@@ -11,7 +10,7 @@ from paragone import ParagoneError, RunSettings
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Stopped, Wait
 
-__all__ = ["AskPrompt", "RenderedPrompt", "SettingsReport", "draw_seed"]
+__all__ = ["AskPrompt", "RenderedPrompt", "SettingsReport"]
 
 _PATIENCE = 2.0
 """Seconds that the end of a run waits for the rendered prompt."""
@@ -26,11 +25,6 @@ class RenderedPrompt(NamedTuple):
 
 AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
 """Requests a rendered prompt. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
-
-
-def draw_seed() -> int:
-    """Return a random seed, in the range that `paragone.chat.sampling.with_seed` draws from."""
-    return secrets.randbelow(2**32 - 1)
 
 
 class SettingsReport:

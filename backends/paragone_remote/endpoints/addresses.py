@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit, urlunsplit
 
 from paragone import InputError
-from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
 __all__ = ["proxy_for", "reached", "read_url", "url_of"]

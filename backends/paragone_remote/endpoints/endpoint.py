@@ -12,8 +12,8 @@ import httpx
 
 from paragone import InputError
 from paragone_remote.endpoints.addresses import read_url, url_of
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keys import check_headers, check_key, find_key, make_headers
-from paragone_remote.endpoints.options import EndpointOptions
 from paragone_remote.server_text import plain
 
 __all__ = ["Endpoint", "check_options", "check_url", "make_endpoint"]
@@ -52,7 +52,7 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
 
     Raises InputError.
     """
-    base, origin = _url(options, path)
+    base, origin = check_url(url_of(options), path)
     headers = make_headers(options.headers)
     key = await find_key(options.key_env, options.key_command)
     if key is not None:
@@ -63,15 +63,11 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
 
 def check_options(options: EndpointOptions) -> None:
     """Check these options without reading the environment, files or the network. Raises InputError."""
-    _url(options)
+    check_url(url_of(options))
     check_headers(options.headers)
     check_key(options.key_env, options.key_command)
     if options.client_key is not None and options.client_cert is None:
         raise InputError(_NO_CERTIFICATE)
-
-
-def _url(options: EndpointOptions, path: str = "") -> tuple[str, str]:
-    return check_url(url_of(options), path)
 
 
 _NO_CERTIFICATE = "client_key is set, but not client_cert."

@@ -62,7 +62,7 @@ FAULTS = (
 """The exceptions that a request may raise. Any other exception is a bug in this program."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A failure: the error for the user, and whether to repeat the request."""
 
@@ -84,44 +84,44 @@ def explain(
         case Refusal():
             return _explain_refusal(error, endpoint, model, context)
         case ReplyTimeout():
-            return Fault(error=_slow(error, endpoint, begun))
+            return Fault(_slow(error, endpoint, begun))
         case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
-            return Fault(error=_full(endpoint))
+            return Fault(_full(endpoint))
         case ReportedFailure() if _OVERFLOW.search(str(error)):
-            return Fault(error=_overflow(endpoint.quote(str(error)), endpoint, context))
+            return Fault(_overflow(endpoint.quote(str(error)), endpoint, context))
         case ReportedFailure():
             when = "failed in the middle of the answer" if begun else "failed"
             sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}"
-            return Fault(error=EngineError(sentence, hint=cure(str(error))))
+            return Fault(EngineError(sentence, hint=cure(str(error))))
         case UnicodeEncodeError():
             sentence = "The request has half of a surrogate pair, which is no character."
-            return Fault(error=InputError(sentence, hint="Remove it from the prompt and the options."))
+            return Fault(InputError(sentence, hint="Remove it from the prompt and the options."))
         case InvalidReply():
-            return Fault(error=_invalid(error, endpoint))
+            return Fault(_invalid(error, endpoint))
         case IncompleteAnswer():
             sentence = f"{_at(endpoint)} ended the answer before it was complete."
-            return Fault(error=EngineError(sentence, hint=str(error) or (_PARTIAL_KEPT if begun else "")))
+            return Fault(EngineError(sentence, hint=str(error) or (_PARTIAL_KEPT if begun else "")))
         case httpx.ConnectTimeout():
             seconds = endpoint.options.connect_timeout
             sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
             hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
             if endpoint.tls is not None:
                 hint = f"If it does not use TLS, write the url with http://. {hint}"
-            return Fault(error=EngineError(sentence, hint=hint))
+            return Fault(EngineError(sentence, hint=hint))
         case httpx.ProxyError():
             sentence = (
                 f"The proxy on the way to {endpoint.origin} refused the request: {sentence_of(str(error))}"
             )
-            return Fault(error=EngineError(sentence, hint=_PROXY))
+            return Fault(EngineError(sentence, hint=_PROXY))
         case httpx.ConnectError() if endpoint.options.use_proxy:
             sentence = f"{endpoint.origin} cannot be reached through the proxy."
-            return Fault(error=EngineError(sentence, hint=_PROXY), pause=_SHORTEST_PAUSE)
+            return Fault(EngineError(sentence, hint=_PROXY), pause=_SHORTEST_PAUSE)
         case httpx.ConnectError():
             return _explain_connect(error, endpoint)
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
             sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
             hint = "Check its port, and whether the url must begin with https://."
-            return Fault(error=EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
+            return Fault(EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
         case _:
             return _explain_broken(endpoint, begun)
 
@@ -155,18 +155,18 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
     words = endpoint.quote(error_text(error.body))
     reason = f": {sentence_of(words)}" if words else "."
     if status < 400:
-        return Fault(error=_redirect(error, endpoint))
+        return Fault(_redirect(error, endpoint))
     if status in (401, 403):
         if endpoint.has_key:
             sentence, hint = f"{at} refused the key ({status}).", "Check the key in key_env or key_command."
         else:
             sentence = f"{at} requires a key ({status})."
             hint = "Set key_env for the engine in config.toml to the environment variable that holds it."
-        return Fault(error=InputError(sentence, hint=hint))
+        return Fault(InputError(sentence, hint=hint))
     if status == 407:
-        return Fault(error=InputError("The proxy requires a password (407).", hint=_PROXY))
+        return Fault(InputError("The proxy requires a password (407).", hint=_PROXY))
     if status == 404 and model and _NO_MODEL.search(words):
-        return Fault(error=InputError(f"{at} has no model {endpoint.quote(model)!r}."))
+        return Fault(InputError(f"{at} has no model {endpoint.quote(model)!r}."))
     if status == 404:
         return Fault(
             error=InputError(
@@ -175,12 +175,12 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
             )
         )
     if status in (400, 413, 422) and _OVERFLOW.search(words):
-        return Fault(error=_overflow(words, endpoint, context))
+        return Fault(_overflow(words, endpoint, context))
     if status in _BUSY:
         return _busy(error, endpoint, reason)
     if status < 500:
-        return Fault(error=InputError(f"{at} rejected the request ({status}){reason}"))
-    return Fault(error=EngineError(f"{at} failed ({status}){reason}", hint=cure(words)))
+        return Fault(InputError(f"{at} rejected the request ({status}){reason}"))
+    return Fault(EngineError(f"{at} failed ({status}){reason}", hint=cure(words)))
 
 
 def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
@@ -188,7 +188,7 @@ def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
     if error.status == 503 and _LOADING.search(reason):
         sentence = f"{_at(endpoint)} is still loading its model (503)."
         hint = "load_timeout sets how long to wait."
-        return Fault(error=Loading(sentence, hint=hint), pause=_pause(wait))
+        return Fault(Loading(sentence, hint=hint), pause=_pause(wait))
     if error.status == 429:
         sentence = f"{_at(endpoint)} accepts no more requests for now (429){reason}"
     elif error.status == 503:
@@ -199,7 +199,7 @@ def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
         )
     hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} s."
     pause = _pause(wait)
-    return Fault(error=EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
+    return Fault(EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
 
 
 def _pause(wait: float | None) -> float:
@@ -281,21 +281,21 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
         match cause:
             case socket.gaierror():
                 sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
-                return Fault(error=EngineError(sentence, hint="Check the url and the network connection."))
+                return Fault(EngineError(sentence, hint="Check the url and the network connection."))
             case ssl.SSLCertVerificationError():
                 reason = sentence_of(cause.verify_message)
                 sentence = f"The certificate of {endpoint.origin} is not trusted: {reason}"
                 hint = "If you trust it, set ca_file to a file with it or its authority."
-                return Fault(error=EngineError(sentence, hint=hint))
+                return Fault(EngineError(sentence, hint=hint))
             case ssl.SSLError():
-                return Fault(error=_no_tls(cause, endpoint))
+                return Fault(_no_tls(cause, endpoint))
             case ConnectionRefusedError():
                 sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
                 return Fault(
                     error=EngineError(sentence, hint="Is the server running there?"), pause=_SHORTEST_PAUSE
                 )
     reason = sentence_of(str(error)) if str(error) else "no connection."
-    return Fault(error=EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
+    return Fault(EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
 
 
 def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
@@ -308,9 +308,9 @@ def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
 def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
     if begun:
         sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
-        return Fault(error=EngineError(sentence, hint=_PARTIAL_KEPT))
+        return Fault(EngineError(sentence, hint=_PARTIAL_KEPT))
     # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
     unknown = endpoint.tls is not None and endpoint.options.client_cert is None
     hint = "It may require a client certificate: set client_cert." if unknown else ""
     sentence = f"{_at(endpoint)} closed the connection before it answered."
-    return Fault(error=EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)
+    return Fault(EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)

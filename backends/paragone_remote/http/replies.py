@@ -1,18 +1,31 @@
-"""Parse the JSON object in a reply, or in a part of a streamed one."""
+"""Replies of servers: the JSON objects in them, and requests outside a run, for lists, versions and details."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
-from paragone_remote.http.faults import ReportedFailure, error_text
-from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data
+import httpx
 
-__all__ = ["read_object"]
+from paragone import ParagoneError
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.faults import FAULTS, ReportedFailure, error_text, explain
+from paragone_remote.http.timeouts import Wait
+from paragone_remote.http.transport import InvalidReply, make_client
+from paragone_remote.json_fields import Data, as_data
+
+__all__ = ["await_reply", "connected", "data_of", "data_or_nothing", "optional_data", "read_object"]
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0
+"""Seconds to wait for a reply from an optional path."""
 
 
 def read_object(text: str, *, invalid: str) -> Data:
-    """Return the object.
+    """Return the object in a reply, or in a part of a streamed one.
 
     Raises InvalidReply with the message `invalid` if there is none, ReportedFailure if it reports an error.
     """
@@ -25,3 +38,52 @@ def read_object(text: str, *, invalid: str) -> Data:
     if found.get("error"):
         raise ReportedFailure(error_text(json.dumps(found)) or "it gives no reason")
     return found
+
+
+def data_of(reply: httpx.Response) -> Data:
+    """Return the JSON object of a reply. Raises InvalidReply if it is not JSON."""
+    try:
+        return as_data(json.loads(reply.text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidReply("a reply that is not JSON") from error
+
+
+def data_or_nothing(reply: httpx.Response) -> Data:
+    """Return the JSON object of a reply; an empty one if it is none."""
+    try:
+        return data_of(reply)
+    except InvalidReply:
+        return {}
+
+
+async def optional_data(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> Data:
+    """Return the JSON object at a URL that not every server has; an empty one if it has none. Never raises."""
+    try:
+        return data_or_nothing(await await_reply(endpoint, http.get(url), seconds=_PATIENCE))
+    except ParagoneError:
+        return {}
+
+
+async def await_reply(
+    endpoint: Endpoint, answer: Awaitable[T], *, model: str = "", seconds: float | None = None
+) -> T:
+    """Await a reply and return it.
+
+    Raises ParagoneError if it fails or takes longer than `seconds` (idle_timeout).
+    """
+    patience = endpoint.options.idle_timeout if seconds is None else seconds
+    try:
+        return await Wait().within(patience, answer)
+    except FAULTS as error:
+        raise explain(error, endpoint, model=model).error from error
+
+
+@asynccontextmanager
+async def connected(endpoint: Endpoint) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield an HTTP client. Closes it only if the block fails; otherwise the block's owner must close it."""
+    http = make_client(endpoint)
+    try:
+        yield http
+    except BaseException:
+        await http.aclose()
+        raise

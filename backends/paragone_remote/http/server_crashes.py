@@ -1,4 +1,4 @@
-"""What to do about a server whose engine crashed, as far as its words tell."""
+"""What to do about a server whose engine crashed, by the words of its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments for a llama-server that the user adds to those that our options stand for."""
+"""The option `arguments` of a llama-server: arguments that no other option sets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SET_BY_OPTIONS = {
     "rpc_servers": ("--rpc",),
     "port": ("--port",),
 }
-"""The arguments that our options stand for, the usual name of each argument first."""
+"""The arguments that our options set, the usual name of each argument first."""
 
 _OURS = {
     *("-h", "--help", "--usage", "--version", "--list-devices", "--completion-bash", "-cl", "--cache-list"),
@@ -39,7 +39,7 @@ _OURS = {
     *("-v", "--verbose", "--log-verbose", "--log-verbosity", "--log-jsonl", "--embedding", "--embeddings"),
     *("--rerank", "--reranking", "--models-dir", "--models-preset", "--models-max"),
 }
-"""Arguments that would keep paragone from starting the server or asking it."""
+"""Arguments with which paragone could not start the server or send requests to it."""
 
 _SECRETS = {"--api-key", "--api-key-file", "-hft", "--hf-token"}
 

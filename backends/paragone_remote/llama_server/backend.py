@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import (
     Backend,
@@ -16,13 +16,14 @@ from paragone import (
     ParagoneError,
     Probe,
 )
+from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.threads import in_daemon_thread
 from paragone_remote.http.http_library import find_http_library, import_http_library
-from paragone_remote.llama_server.options import LlamaServerLoadOptions
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
+from paragone_remote.openai_api.openai_options import OpenAISampling
 
-__all__ = ["CAPABILITIES", "LlamaServerBackend"]
+__all__ = ["CAPABILITIES", "LlamaServerBackend", "paragone_backends"]
 
 CAPABILITIES = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, local=True)
 """What every llama-server can do."""
@@ -85,3 +86,9 @@ class LlamaServerBackend(Backend):
         from paragone_remote.llama_server.opening import open_model
 
         return await open_model(request, on_progress)
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Return the backend that starts llama-servers."""
+    return [LlamaServerBackend()]

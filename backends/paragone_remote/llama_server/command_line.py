@@ -8,10 +8,11 @@ from pathlib import Path
 from paragone import InputError
 from paragone.gguf.files import check_model
 from paragone.gguf.header import GgufError, read_header
+from paragone.gguf.options import check_load_options
 from paragone.regular_file import open_regular_file
 from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
 from paragone_remote.llama_server.executable.program import Program
-from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
 
 __all__ = ["command_line"]
 
@@ -25,13 +26,14 @@ def command_line(
     threads: int,
 ) -> list[str]:
     """Return the arguments of a server for these options, except for where it listens. Raises InputError."""
+    check_load_options(options)
     line = _CommandLine(program)
     line.add("--model", str(model), "--alias", alias)
-    for flag in ("--offline", "--slots"):  # no downloads; the slots tell whether a request waits
+    for flag in ("--offline", "--slots"):  # no downloads; `/slots` reports whether a request waits
         line.add_if_known(flag)
     line.add_if_known("--no-ui", "--no-webui")
-    if "trace" in line.known("-lv"):
-        line.add("-lv", "4")  # with llama.cpp's own lines, which tell what is in force
+    if "trace" in line.help_of("-lv"):
+        line.add("-lv", "4")  # with llama.cpp's own lines, which have the settings in force
     line.option("n_parallel", str(options.n_parallel))
     if options.n_ctx is not None:
         line.option("n_ctx", str(options.n_ctx * options.n_parallel))
@@ -59,34 +61,36 @@ class _CommandLine:
 
     def add_if_known(self, *flags: str) -> None:
         """Add the first of these arguments that the program knows, if any."""
-        self.add(*[flag for flag in flags if self._program.flag(flag) is not None][:1])
+        if (known := self._program.known(*flags)) is not None:
+            self.add(known)
 
-    def known(self, flag: str) -> str:
+    def help_of(self, flag: str) -> str:
         """Return what `--help` says about an argument; empty if the program does not know it."""
-        found = self._program.flag(flag)
-        return found.text if found is not None else ""
+        return self._program.flags.get(flag, "")
 
-    def help_of(self, option: str, *flags: str) -> str:
-        """Return what `--help` says about the argument for an option. Raises InputError if there is none."""
-        known = self._program.flag(*(flags or SET_BY_OPTIONS[option]))
+    def name_of(self, option: str, *flags: str) -> str:
+        """Return the argument for an option that the program knows. Raises InputError if there is none."""
+        wanted = flags or SET_BY_OPTIONS[option]
+        known = self._program.known(*wanted)
         if known is None:
-            wanted = flags or SET_BY_OPTIONS[option]
             raise InputError(
                 f"The llama-server {self._program.name} cannot set {option}: it does not know {wanted[0]}.",
                 hint=f"Leave {option} out, or use another llama-server.",
             )
-        return known.text
+        return known
+
+    def takes(self, word: str, option: str, *flags: str) -> bool:
+        """Whether the value of the argument for an option can have this word in it."""
+        return word in self.help_of(self.name_of(option, *flags)).partition(" ")[0]
 
     def option(self, option: str, value: str, *flags: str) -> None:
         """Add the argument for an option, under a name that the program knows, and its value."""
-        self.help_of(option, *flags)
-        named = flags or SET_BY_OPTIONS[option]
-        self.add(next(flag for flag in named if self._program.flag(flag) is not None), value)
+        self.add(self.name_of(option, *flags), value)
 
     def add_arguments(self, arguments: Sequence[str]) -> None:
         """Add the option `arguments`. Raises InputError if the program does not know one."""
         for name in names_in(arguments):
-            if self._program.flag(name) is None:
+            if name not in self._program.flags:
                 raise InputError(
                     f"The llama-server {self._program.name} does not know {name}, which is in the option 'arguments'.",
                     hint="Its --help lists what it knows.",
@@ -100,8 +104,6 @@ def _add_device_options(line: _CommandLine, options: LlamaServerLoadOptions) -> 
     if options.tensor_split:
         line.option("tensor_split", ",".join(f"{share:g}" for share in options.tensor_split))
     if options.main_gpu is not None:
-        if options.tensor_split:
-            raise InputError("Only one of the options 'main_gpu' and 'tensor_split' can be set.")
         line.add("--split-mode", "none")
         line.option("main_gpu", str(options.main_gpu))
     if options.rpc_servers:
@@ -115,16 +117,10 @@ def _layers(number: int) -> str:
 
 def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
     if options.flash_attn != "auto":
-        takes_value = "auto" in line.help_of("flash_attn").partition(" ")[0]
-        if takes_value:
+        if line.takes("auto", "flash_attn"):
             line.option("flash_attn", options.flash_attn)
         elif options.flash_attn == "on":  # older versions: it is off unless the argument is there
             line.add("--flash-attn")
-    if options.type_v not in ("f32", "f16", "bf16") and options.flash_attn == "off":
-        raise InputError(
-            f"The option 'type_v' cannot be {options.type_v} without flash attention.",
-            hint="Set flash_attn to auto, or type_v to f16.",
-        )
     for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
         if value != "f16":
             line.option(name, value)
@@ -135,7 +131,7 @@ def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
         path, scale = str(_gguf(options.lora, "lora", "adapter", "a LoRA adapter")), f"{options.lora_scale:g}"
         if options.lora_scale == 1:
             line.option("lora", path)
-        elif ":" in line.help_of("lora", "--lora-scaled").partition(" ")[0]:
+        elif line.takes(":", "lora", "--lora-scaled"):
             line.option("lora", f"{path}:{scale}", "--lora-scaled")
         else:  # older versions: two values
             line.add("--lora-scaled", path, scale)
@@ -161,7 +157,7 @@ def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
     draft_model = _existing(options.draft_model, "draft_model")
     check_model(draft_model)
     line.option("draft_model", str(draft_model))
-    if "draft-simple" in line.known("--spec-type"):
+    if "draft-simple" in line.help_of("--spec-type"):
         line.add("--spec-type", "draft-simple")
     for name in ("draft_max", "draft_min", "draft_p_min"):
         value = getattr(options, name)
@@ -175,11 +171,7 @@ def _existing(named: str, option: str) -> Path:
     try:
         path = Path(named).expanduser().absolute()
         open_regular_file(path).close()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # RuntimeError: an unknown home folder; ValueError: a null
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown home folder, a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
     return path

@@ -6,27 +6,19 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from paragone import (
-    Caution,
-    InputError,
-    LoadedModel,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    WeightsFile,
-)
+from paragone import Caution, InputError, LoadedModel, OnProgress, OpenEngine, OpenRequest, WeightsFile
 from paragone.cores import physical_cores
 from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
 from paragone.options import build
-from paragone_remote.http.single_requests import connected
+from paragone_remote.engine import OpenModel
+from paragone_remote.http.replies import connected
 from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
-from paragone_remote.llama_server.defaults import with_defaults
 from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.executable.devices import build_of, devices_of
 from paragone_remote.llama_server.executable.program import Program, find_program, with_flags
-from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
 from paragone_remote.llama_server.server_process.listening import listen_at
 from paragone_remote.llama_server.server_process.process import ServerProcess
 from paragone_remote.llama_server.server_process.server_log import draft_problem, facts_in_log
@@ -47,13 +39,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     options = with_defaults(given, await devices_of(program) if given.n_gpu_layers != 0 else ())
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # a comma separates several names
-    arguments = command_line(
-        options,
-        program,
-        model=path,
-        alias=alias,
-        threads=threads,
-    )
+    arguments = command_line(options, program, model=path, alias=alias, threads=threads)
     weights = _weights(path, options)
 
     async def start(on_progress: OnProgress) -> ServerProcess:
@@ -76,7 +62,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 
 def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:
-    """Raise InputError if the server has dropped the draft model, which it tells its log only."""
+    """Raise InputError if the server has dropped the draft model, which only its log says."""
     if options.draft_model is not None and (problem := draft_problem(process.process.output())):
         raise InputError(
             f"{Path(options.draft_model).name} cannot be the draft model: {problem}.",
@@ -100,19 +86,18 @@ async def _engine(
         server = await identify(http, endpoint)
         raw = _is_raw(options, header)
         facts = {"server": server.title, "origin": program.name, **server.facts, **await build_of(program)}
-        if (parameters := next((it.parameters for it in listed), None)) is not None:
+        if (parameters := next((info.parameters for info in listed), None)) is not None:
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
-        return LlamaServerEngine(
-            share,
-            http,
-            _loaded(path, header, server, weights, raw=raw, facts=facts),
+        model = OpenModel(
+            endpoint=endpoint,
+            http=http,
             model=alias,
-            server=server,
-            raw=raw,
+            loaded=_loaded(path, header, server, weights, raw=raw, facts=facts),
             identity=identity_of(alias, listed, server),
         )
+        return LlamaServerEngine(model, share, server=server, raw=raw)
 
 
 def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
@@ -139,7 +124,7 @@ def _loaded(
     return LoadedModel(
         name=name,
         context=server.context,
-        size=sum(it.size or 0 for it in weights[: len(parts(path))]) or None,
+        size=sum(file.size or 0 for file in weights[: len(parts(path))]) or None,
         quantization=header.quantization,
         architecture=header.architecture,
         vision=bool(server.vision) and not raw,
@@ -163,7 +148,7 @@ def _facts(options: LlamaServerLoadOptions, server: Server, *, raw: bool, thread
 
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
     """Return the files to load, which were checked; those of the model come first."""
-    others = [Path(it) for it in (options.lora, options.mmproj, options.draft_model) if it is not None]
+    others = [Path(path) for path in (options.lora, options.mmproj, options.draft_model) if path is not None]
     try:
         return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
     except OSError as error:

@@ -8,31 +8,27 @@ import dataclasses
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
-import httpx
-
 from paragone import (
     Caution,
     EngineError,
     Event,
     Json,
-    LoadedModel,
     RunRequest,
     RunSettings,
     TokenizedText,
     TokenizeRequest,
 )
+from paragone.chat.sampling import draw_seed
 from paragone.options import as_values
-from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt, draw_seed
-from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.engine import RemoteEngine
+from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
+from paragone_remote.engine import OpenModel, RemoteEngine
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.json_fields import Data, count, counted, duration
-from paragone_remote.ollama_api.options import OllamaSampling
+from paragone_remote.ollama_api.ollama_options import OllamaSampling
+from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
-from paragone_remote.ollama_api.protocol.requests import make_body
-from paragone_remote.ollama_api.protocol.stream_parts import NANO, read_finish, read_tokens
 from paragone_remote.server_changes import Identity
 
 __all__ = ["OllamaEngine"]
@@ -50,18 +46,16 @@ _SLOW_LOAD_S = 1.0
 class OllamaEngine(RemoteEngine[OllamaSampling]):
     """A model on an Ollama server, loaded with the options of this engine."""
 
+    _sampling = OllamaSampling
+
     def __init__(
         self,
-        endpoint: Endpoint,
-        http: httpx.AsyncClient,
-        loaded: LoadedModel,
+        model: OpenModel,
         *,
-        model: str,
         base: Mapping[str, Json],
         unload: bool,
         parameters: Mapping[str, Json],
         renders: bool,
-        identity: Identity,
     ) -> None:
         """Create an engine.
 
@@ -69,8 +63,8 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         `parameters` are the Modelfile's sampling parameters. `renders` says whether the server returns
         rendered prompts.
         """
-        super().__init__(OllamaSampling, endpoint, http, loaded, model=model, identity=identity)
-        self._client = OllamaClient(http)
+        super().__init__(model)
+        self._client = OllamaClient(model.http)
         self._base = base
         self._unload = unload
         self._parameters = parameters

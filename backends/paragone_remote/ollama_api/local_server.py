@@ -1,4 +1,4 @@
-"""Find the Ollama server on this machine, whose models are listed without being asked for."""
+"""Find the Ollama server on this machine. Its models are listed without any configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from paragone_remote.ollama_api.options import DEFAULT_URL
+from paragone_remote.ollama_api.ollama_options import DEFAULT_URL
 
 __all__ = ["local_url", "listens"]
 

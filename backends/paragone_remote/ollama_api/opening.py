@@ -20,11 +20,19 @@ from paragone import (
 from paragone.options import build
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.http.single_requests import await_reply, connected
+from paragone_remote.engine import OpenModel
+from paragone_remote.http.replies import await_reply, connected
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
-from paragone_remote.ollama_api.protocol.client import OllamaClient
+from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.ollama_api.protocol.chats import modelfile_parameters
+from paragone_remote.ollama_api.protocol.client import (
+    RENDERS,
+    SAYS_CUT,
+    OllamaClient,
+    capabilities_of,
+    read_version,
+)
 from paragone_remote.ollama_api.protocol.model_details import (
     architecture,
     find_model,
@@ -33,8 +41,6 @@ from paragone_remote.ollama_api.protocol.model_details import (
     trained_context,
     weights_of,
 )
-from paragone_remote.ollama_api.protocol.parameters import modelfile_parameters
-from paragone_remote.ollama_api.protocol.versions import RENDERS, SAYS_CUT, capabilities_of, read_version
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.server_text import lines, plain
 
@@ -60,18 +66,19 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         await await_reply(endpoint, client.load(base), model=request.model, seconds=options.load_timeout)
         on_progress(LoadProgress(fraction=1.0))
         running = find_model(await await_reply(endpoint, client.running()), request.model)
-        loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
-        ours = find_model(before, request.model) is None and options.keep_alive is None
-        return OllamaEngine(
-            endpoint,
-            http,
-            loaded,
+        model = OpenModel(
+            endpoint=endpoint,
+            http=http,
             model=request.model,
+            loaded=_loaded(request.model, endpoint, version, details, running, size, context, options),
+            identity=identity_of(version, running),
+        )
+        return OllamaEngine(
+            model,
             base=base,
-            unload=ours,
+            unload=find_model(before, request.model) is None and options.keep_alive is None,
             parameters=modelfile_parameters(text(details, "parameters")),
             renders=read_version(version) >= RENDERS,
-            identity=identity_of(version, running),
         )
 
 

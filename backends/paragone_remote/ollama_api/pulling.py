@@ -16,7 +16,7 @@ from paragone_remote.http.faults import FAULTS, IncompleteAnswer, ReportedFailur
 from paragone_remote.http.timeouts import ReplyTimeout, Wait
 from paragone_remote.http.transport import make_client
 from paragone_remote.json_fields import count, text, word
-from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
+from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.server_text import plain, sentence_of
 

@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from paragone import (
-    Backend,
-    Capabilities,
-    EndpointReport,
-    InputError,
-    Json,
-    ModelInfo,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    Probe,
-)
-from paragone.options import build
-from paragone_remote.endpoints.addresses import reached
-from paragone_remote.http.http_library import find_http_library, import_http_library
-from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
+from paragone import Backend, Capabilities, ModelInfo, OnProgress, OpenEngine, OpenRequest
+from paragone.hooks import hookimpl
+from paragone_remote.endpoints.endpoint_backend import EndpointBackend
+from paragone_remote.http.http_library import import_http_library
+from paragone_remote.openai_api.openai_options import OpenAILoadOptions, OpenAISampling
 
-__all__ = ["OpenAIBackend"]
+if TYPE_CHECKING:
+    import httpx
+
+    from paragone_remote.endpoints.endpoint import Endpoint
+
+__all__ = ["OpenAIBackend", "paragone_backends"]
 
 
-class OpenAIBackend(Backend):
+class OpenAIBackend(EndpointBackend):
     """Models on llama-server, llama-cpp-python's server, vLLM, SGLang, TabbyAPI, LM Studio and others."""
 
     name = "openai"
     title = "OpenAI-compatible"
-    api_version = 2
+    path = "/v1"
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
     capabilities = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True)
 
-    async def probe(self, python: str | None = None) -> Probe:
-        """Find out whether the HTTP library is installed. `endpoint` describes a server."""
-        return find_http_library()
-
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """Return an empty list: these servers have no default address."""
         return ()
-
-    async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
-        """Describe a server: its kind and its models."""
-        if not (probe := find_http_library()).usable:
-            return EndpointReport(address="", probe=probe)
-        await import_http_library()
-        from paragone_remote.openai_api.endpoint_report import report
-
-        return await report(options)
-
-    def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """Check that the options name a server and do not contain its key."""
-        if find_http_library().usable:
-            from paragone_remote.endpoints.endpoint import check_options
-
-            check_options(build(OpenAILoadOptions, options))
-
-    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-        """Return the addresses of the server and of the proxy, if any; empty if the options are invalid."""
-        try:
-            built = build(OpenAILoadOptions, options)
-        except InputError:
-            return ()
-        return reached(built)
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model at a server."""
@@ -72,3 +39,18 @@ class OpenAIBackend(Backend):
         from paragone_remote.openai_api.opening import open_model
 
         return await open_model(request, on_progress)
+
+    async def _described(
+        self, http: httpx.AsyncClient, endpoint: Endpoint
+    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+        from paragone_remote.openai_api.servers.server import find_models, identify
+
+        models = await find_models(http, endpoint)
+        server = await identify(http, endpoint)
+        return {"server": endpoint.quote(server.title), "models": str(len(models))}, models
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Return the backend of OpenAI-compatible servers."""
+    return [OpenAIBackend()]

@@ -17,7 +17,6 @@ from paragone import (
     Finish,
     FinishReason,
     Json,
-    LoadedModel,
     RunRequest,
     RunSettings,
     TokenizedText,
@@ -28,23 +27,25 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.answers.token_events import tokens_of
-from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.engine import RemoteEngine
+from paragone_remote.engine import OpenModel, RemoteEngine
 from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
-from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.replies import await_reply
 from paragone_remote.http.timeouts import Stopped, Wait
 from paragone_remote.http.transport import Refusal
-from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.completions.client import OpenAIClient
 from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
-from paragone_remote.openai_api.completions.requests import chat_body, completion_body, raw_prompt
+from paragone_remote.openai_api.completions.requests import (
+    cautions_before,
+    chat_body,
+    completion_body,
+    raw_prompt,
+)
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
-from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
-from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
 from paragone_remote.openai_api.servers.server import Server, find_models, identify_again, root_of
+from paragone_remote.openai_api.servers.state import FINGERPRINT, SlotsQuery, context_in_use, with_queue
 from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity
@@ -60,29 +61,22 @@ _INTERRUPTS = (
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
     """A model at an OpenAI-compatible server."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        http: httpx.AsyncClient,
-        loaded: LoadedModel,
-        *,
-        model: str,
-        server: Server,
-        raw: bool,
-        refused_fields: RefusedFields,
-        identity: Identity,
-    ) -> None:
+    _sampling = OpenAISampling
+
+    def __init__(self, model: OpenModel, *, server: Server, raw: bool, refused_fields: RefusedFields) -> None:
         """Create an engine.
 
         `raw` says whether it uses the completions endpoint. `refused_fields` are those of earlier engines.
         """
-        super().__init__(OpenAISampling, endpoint, http, loaded, model=model, identity=identity)
-        self._client = OpenAIClient(http, hangs_up=server.kind == "llama-server")
+        super().__init__(model)
+        self._client = OpenAIClient(self._http, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
-        self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
-        self._slots = SlotsQuery(http, f"{root_of(endpoint)}/slots", offered=server.has_slots)
+        self._prompts = Prompts(
+            http=self._http, endpoint=self._endpoint, model=self._model, server=server, raw=raw
+        )
+        self._slots = SlotsQuery(self._http, f"{root_of(self._endpoint)}/slots", offered=server.has_slots)
         self._answered_as = ""
         """The model that the last answer names."""
         self._is_ollama = False
@@ -114,6 +108,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         make = completion_body if self._raw else chat_body
         return make(self._model, request, sampling, self._server.kind)
 
+    def _accepted_body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
+        """Return the body of a request without the fields that the server has refused."""
+        return self._refused_fields.without_refused(self._body(request, sampling))
+
     def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
         return with_seed(sampling, self._server, self._refused_fields)
 
@@ -127,16 +125,15 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return None
 
         async def ask() -> RenderedPrompt:
-            body = self._refused_fields.without_refused(self._body(request, sampling))
-            return await self._prompts.of_request(body, ids=ids)
+            return await self._prompts.of_request(self._accepted_body(request, sampling), ids=ids)
 
         return ask
 
     async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
         if not self._prompts.tokenizes or has_images(request.messages):
             return None
-        body = self._refused_fields.without_refused(self._body(request, sampling))
-        return len((await self._prompts.of_request(body, ids=True)).ids or ()) or None
+        prompt = await self._prompts.of_request(self._accepted_body(request, sampling), ids=True)
+        return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
         if self._is_ollama:
@@ -152,9 +149,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._see_open()
-        body = self._refused_fields.without_refused(
-            self._body(RunRequest(messages=request.messages), sampling)
-        )
+        body = self._accepted_body(RunRequest(messages=request.messages), sampling)
         return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
 
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:

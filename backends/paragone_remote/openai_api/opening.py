@@ -23,12 +23,13 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
+from paragone_remote.engine import OpenModel
 from paragone_remote.http.faults import Loading
-from paragone_remote.http.single_requests import connected
+from paragone_remote.http.replies import connected
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
-from paragone_remote.openai_api.options import OpenAILoadOptions
+from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.launching import Launch, find_launch
 from paragone_remote.openai_api.servers.server import Server, find_models, identify, of_model
@@ -73,16 +74,14 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
-        return OpenAIEngine(
-            endpoint,
-            http,
-            loaded,
+        opened = OpenModel(
+            endpoint=endpoint,
+            http=http,
             model=request.model,
-            server=server,
-            raw=raw,
-            refused_fields=refused_fields,
+            loaded=loaded,
             identity=identity_of(request.model, listed, server),
         )
+        return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 
 def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -> Capabilities:
@@ -119,7 +118,7 @@ def _facts(
     server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
     facts = {"server": endpoint.quote(server.title), "origin": endpoint.url, **server_facts}
     if launch.arguments:
-        facts["launch arguments"] = " ".join(endpoint.quote(it) for it in launch.arguments)
+        facts["launch arguments"] = " ".join(endpoint.quote(argument) for argument in launch.arguments)
     if server.model_file:
         facts["model file"] = endpoint.quote(server.model_file)
     if model.parameters is not None:

@@ -15,7 +15,7 @@ from paragone import shared_options as shared
 from paragone.options import Options, option
 from paragone.wire import Json
 
-__all__ = ["SamplingOptions", "with_seed", "without_effect"]
+__all__ = ["SamplingOptions", "draw_seed", "with_seed", "without_effect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,12 @@ def with_seed(sampling: SamplingT) -> SamplingT:
     """Return the options with a seed: their own, or a random one."""
     if sampling.seed is not None:
         return sampling
-    return dataclasses.replace(sampling, seed=secrets.randbelow(2**32 - 1))
+    return dataclasses.replace(sampling, seed=draw_seed())
+
+
+def draw_seed() -> int:
+    """Return a random seed."""
+    return secrets.randbelow(2**32 - 1)
 
 
 _RANDOM = frozenset({"top_k", "top_p", "min_p", "seed"})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from paragone import InputError, ModelInfo
 from paragone.gguf.header import GgufError, Header, read_header
-from paragone.hub import repository_of, snapshot_folders, stored_file
+from paragone.hub import folders_below, repository_of, snapshot_folders, stored_file
 
 __all__ = ["check_model", "find_models", "parts", "usual_folders"]
 
@@ -169,32 +169,11 @@ def _problem(header: Header) -> str:
 
 
 def _files(folders: Sequence[str]) -> Iterator[_File]:
-    """Yield the GGUF files in these folders and their subfolders. Follows links; visits each folder once."""
-    waiting = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH100, PTH111
-    entered: set[tuple[int, int]] = set()
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = os.stat(folder)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    is_folder = _is_folder(entry)
-                    if entry.name.lower().endswith(".gguf") and not is_folder:
-                        yield _File(entry.path, _size(entry))
-                    elif is_folder:
-                        waiting.append(entry.path)
-        except OSError:
-            continue
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+    """Yield the GGUF files in these folders and their subfolders."""
+    for _, files in folders_below(folders):
+        for entry in files:
+            if entry.name.lower().endswith(".gguf"):
+                yield _File(entry.path, _size(entry))
 
 
 def _size(entry: os.DirEntry[str]) -> int:

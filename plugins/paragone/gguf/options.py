@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, TypeVar
 
+from paragone.errors import InputError
 from paragone.options import Options, option
 from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, SharedOption
 
-__all__ = ["N_BATCH", "N_CTX", "N_GPU_LAYERS", "CacheType", "GgufLoadOptions"]
+__all__ = [
+    "N_BATCH",
+    "N_CTX",
+    "N_GPU_LAYERS",
+    "CacheType",
+    "GgufLoadOptions",
+    "check_load_options",
+    "with_cpu_defaults",
+]
 
 CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
@@ -66,3 +75,32 @@ class GgufLoadOptions(Options):
     rpc_servers: tuple[str, ...] = option(
         (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."
     )
+
+
+OptionsT = TypeVar("OptionsT", bound=GgufLoadOptions)
+
+_FLOATS = ("f32", "f16", "bf16")
+
+_BATCH_ON_CPU = 128
+"""Prompt tokens at once on the CPU, where a program notices only between two batches that a prompt was stopped."""
+
+
+def check_load_options(options: GgufLoadOptions) -> None:
+    """Check the options that exclude each other. Raises InputError."""
+    if options.main_gpu is not None and options.tensor_split:
+        raise InputError("Only one of the options 'main_gpu' and 'tensor_split' can be set.")
+    if options.flash_attn == "off" and options.type_v not in _FLOATS:
+        raise InputError(
+            f"The option 'type_v' cannot be {options.type_v} without flash attention.",
+            hint="Set flash_attn to auto, or type_v to f16.",
+        )
+
+
+def with_cpu_defaults(options: OptionsT) -> OptionsT:
+    """Return the options with the defaults for a model on the CPU filled in."""
+    flash_attn = options.flash_attn
+    if flash_attn == "auto" and options.type_v in _FLOATS:
+        # llama.cpp would turn it on. Measured on a CPU with 6,000 tokens of context: 22 ms per token
+        # without it, 30 ms with it. With 500 tokens there is no difference.
+        flash_attn = "off"
+    return replace(options, flash_attn=flash_attn, n_batch=options.n_batch or _BATCH_ON_CPU)

@@ -5,19 +5,23 @@ known if it is annotated, created by calling a class, or returned by a function 
 """
 
 import ast
+from pathlib import Path
+
+import paragone_exllama.library
 
 
 class Adapter:
-    """One adapter module and the library that it imports."""
+    """One adapter module, with the base class of all adapters, and the library that it imports."""
 
     def __init__(self, path, sources):
-        self.tree = ast.parse(path.read_bytes())
+        self.tree = ast.parse(Path(paragone_exllama.library.__file__).read_bytes())
+        self.tree.body += ast.parse(path.read_bytes()).body  # what it overrides comes later
         self.sources = sources
         self.imported = {}
-        for node in self.tree.body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == sources.library:
-                for alias in node.names:
-                    found = sources.find(node.module, alias.name)
+        for line in self.tree.body:
+            if isinstance(line, ast.ImportFrom) and (line.module or "").split(".")[0] == sources.library:
+                for alias in line.names:
+                    found = sources.find(line.module, alias.name)
                     if found is not None:
                         self.imported[alias.asname or alias.name] = found
         self.classes = {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef)}

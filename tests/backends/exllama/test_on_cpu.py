@@ -29,9 +29,9 @@ from paragone import (
 )
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
-from paragone_exllama.gpu.buffers import v2_buffers
+from paragone_exllama.exllama_options import ExLlamaV2LoadOptions
+from paragone_exllama.gpu.memory import v2_buffers
 from paragone_exllama.model_folder.folders import check_folder
-from paragone_exllama.options import ExLlamaV2LoadOptions
 from paragone_workbench.paths import data_folder
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}

@@ -18,7 +18,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone.testing.noise import BATCHES, Noise, noise_between
-from paragone_llama_cpp.c_api.installed import installed_builds
+from paragone_llama_cpp.c_api.loading import installed_builds
 
 
 class Stop(Cancelled):

@@ -13,7 +13,7 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api import loading
 from paragone_llama_cpp.c_api.functions import Functions
-from paragone_llama_cpp.c_api.installed import InstalledBuild, installed_builds
+from paragone_llama_cpp.c_api.loading import InstalledBuild, installed_builds
 from paragone_llama_cpp.c_api.structures import ContextParams
 
 INSTALLED = installed_builds()

@@ -43,13 +43,13 @@ def test_they_agree_with_the_score(chat):
 def count_contexts(chat, monkeypatch):
     """Return a list to which the shape of each context for distributions is added."""
     made: list[tuple[int, ...]] = []
-    make = chat.engine._distributions._make
+    make = chat.engine._distributions.make
 
     def noted(*shape):
         made.append(shape)
         return make(*shape)
 
-    monkeypatch.setattr(chat.engine._distributions, "_make", noted)
+    monkeypatch.setattr(chat.engine._distributions, "make", noted)
     return made
 
 

@@ -11,7 +11,7 @@ from paragone import EngineError, InputError, Message, WeightsFile
 from paragone.cores import OPENMP
 from paragone.options import describe
 from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 
 pytestmark = pytest.mark.model
 
@@ -191,7 +191,7 @@ def test_insufficient_memory_is_reported(whole_model_path):
         "from paragone import EngineError\n"
         "from paragone_llama_cpp.build import library\n"
         "from paragone_llama_cpp.model import loading\n"
-        "from paragone_llama_cpp.options import LlamaCppLoadOptions\n"
+        "from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions\n"
         "library.load()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"
@@ -366,7 +366,7 @@ def test_load_and_sampling_options_have_different_names():
 
 def test_the_application_does_not_import_the_library():
     code = (
-        "import sys; from paragone_llama_cpp.plugin import paragone_backends; paragone_backends()[0].find_models(['/nowhere']);"
+        "import sys; from paragone_llama_cpp.backend import paragone_backends; paragone_backends()[0].find_models(['/nowhere']);"
         "import paragone_llama_cpp.demo;"
         "print([name for name in ('llama_cpp', 'numpy', 'jinja2') if name in sys.modules])"
     )

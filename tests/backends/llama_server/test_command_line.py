@@ -8,10 +8,8 @@ import pytest
 
 from paragone import InputError
 from paragone_remote.llama_server.command_line import command_line
-from paragone_remote.llama_server.defaults import with_defaults
-from paragone_remote.llama_server.executable.flags import read_flags
-from paragone_remote.llama_server.executable.program import Program
-from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.executable.program import Program, read_flags
+from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
 
 NEW = """
 ----- common params -----
@@ -74,9 +72,9 @@ def value(arguments, name):
 def test_flags_are_found_by_each_of_their_names():
     flags = read_flags(NEW)
     assert flags["-ngl"] is flags["--n-gpu-layers"]
-    assert flags["-fa"].text.startswith("[on|off|auto] set Flash Attention")
-    assert "trace" in flags["-lv"].text
-    assert flags["-md"].names == ("--spec-draft-model", "-md", "--model-draft")
+    assert flags["-fa"].startswith("[on|off|auto] set Flash Attention")
+    assert "trace" in flags["-lv"]
+    assert flags["--spec-draft-model"] is flags["-md"] is flags["--model-draft"]
 
 
 def test_removed_flags_are_left_out():

@@ -78,8 +78,8 @@ def whole_vocab(whole_smollm2):
 
 def vocab_of(path):
     from paragone import OpenRequest
+    from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
     from paragone_llama_cpp.model.opening import open_model
-    from paragone_llama_cpp.options import LlamaCppLoadOptions
 
     request = OpenRequest(model=str(path), options={})
     return open_model(

@@ -10,7 +10,7 @@ from paragone import EngineError, InputError, OpenRequest, ParagoneError
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import make_endpoint
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
+from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.ollama_api.pulling import pull_command
 
 LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}

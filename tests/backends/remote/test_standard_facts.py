@@ -3,8 +3,9 @@
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone_remote.llama_builds import build_in_info, build_in_log, build_in_version
-from paragone_remote.openai_api.servers.server_defaults import facts_in_props, facts_in_schema
+from paragone_remote.llama_server.executable.devices import build_in_version
+from paragone_remote.llama_server.server_process.server_log import facts_in_log
+from paragone_remote.openai_api.servers.server_defaults import build_in_props, facts_in_props, facts_in_schema
 
 
 def params(**told):
@@ -83,11 +84,11 @@ def test_the_build_that_a_llama_server_prints(printed, told):
 
 
 def test_the_build_that_a_llama_server_tells():
-    assert build_in_info("b9123-1a2b3c4") == {"program": "llama.cpp", "commit": "1a2b3c4"}
-    assert build_in_info("b0-unknown") == {"program": "llama.cpp"}
+    assert build_in_props({"build_info": "b9123-1a2b3c4"}) == {"program": "llama.cpp", "commit": "1a2b3c4"}
+    assert build_in_props({"build_info": "b0-unknown"}) == {"program": "llama.cpp"}
     line = "0.00 I cmn: system_info: n_threads = 1 / 2 | CPU : AVX = 1 | AVX2 = 1 | FMA = 0 | ARCHS = 1200 |"
-    assert build_in_log(line) == {"instructions": "AVX, AVX2"}
-    assert build_in_log("something else") == {}
+    assert facts_in_log(line) == {"instructions": "AVX, AVX2"}
+    assert facts_in_log("something else") == {}
 
 
 SWAPPED = {"data": [{"id": "m", "owned_by": "llama-swap"}]}

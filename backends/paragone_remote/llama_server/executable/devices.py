@@ -5,46 +5,54 @@ from __future__ import annotations
 import re
 
 from paragone import InputError, ParagoneError
-from paragone_remote.llama_builds import build_in_version
 from paragone_remote.llama_server.executable.printed import printed_by
 from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.server_text import plain
 
-__all__ = ["build_of", "described", "devices_of"]
+__all__ = ["build_in_version", "build_of", "described", "devices_of"]
 
 _DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
 _HEADING = "Available devices:"
 _VERSION = re.compile(r"version: (\S+(?: \([^)]*\))?)")
 
-_known: dict[tuple[object, ...], tuple[str, ...]] = {}
-"""The devices of programs that were asked, by `Program.key`."""
+_BUILD = {
+    "version": re.compile(r"^version: (\d+\.\d\S*)", re.MULTILINE),
+    "commit": re.compile(r"^version: .*?\((?:build \d+, commit )?([0-9a-f]{7,40})\)", re.MULTILINE),
+    "compiler": re.compile(r"^built with (.+) for \S+(?: \S+)?$", re.MULTILINE),
+}
+"""Standard facts (`paragone.facts`) in what `--version` prints, which is in llama.cpp's common/build-info.cpp."""
 
-_builds: dict[tuple[object, ...], dict[str, str]] = {}
-"""The builds of programs that were asked, by `Program.key`."""
+_known: dict[tuple[object, ...], str] = {}
+"""What programs printed, by `Program.key` and the argument."""
 
 
 async def devices_of(program: Program) -> tuple[str, ...]:
-    """Return the names of the devices that `--list-devices` prints; none if the program cannot tell."""
-    if program.flag("--list-devices") is None:
+    """Return the names of the devices that `--list-devices` prints; none if the program does not list them."""
+    if "--list-devices" not in program.flags:
         return ()
-    if program.key not in _known:
-        try:
-            printed = await printed_by(program.command, program.name, "--list-devices")
-        except ParagoneError:
-            printed = ""  # starting the server reports the reason
-        _known[program.key] = _devices_in(printed)
-    return _known[program.key]
+    return _devices_in(await _printed(program, "--list-devices"))
 
 
 async def build_of(program: Program) -> dict[str, str]:
-    """Return the standard facts of the build that `--version` prints; none if the program cannot tell."""
-    if program.key not in _builds:
+    """Return the standard facts of the build that `--version` prints; none if the program does not print them."""
+    return build_in_version(await _printed(program, "--version"))
+
+
+async def _printed(program: Program, argument: str) -> str:
+    """Return what a program prints when it is called with an argument; empty if that fails."""
+    key = (*program.key, argument)
+    if key not in _known:
         try:
-            printed = await printed_by(program.command, program.name, "--version")
+            _known[key] = await printed_by(program.command, program.name, argument)
         except ParagoneError:
-            printed = ""
-        _builds[program.key] = build_in_version(printed)
-    return _builds[program.key]
+            _known[key] = ""  # starting the server reports the reason
+    return _known[key]
+
+
+def build_in_version(printed: str) -> dict[str, str]:
+    """Return version, commit and compiler from what `llama-server --version` prints, as far as it has them."""
+    matches = {name: pattern.search(printed) for name, pattern in _BUILD.items()}
+    return {name: plain(match[1]) for name, match in matches.items() if match}
 
 
 async def described(command: tuple[str, ...], name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a llama-server prints when it is asked to describe itself, and the error if it cannot even do that."""
+"""What a llama-server prints about itself, for arguments such as `--help`, and the error if that fails."""
 
 from __future__ import annotations
 

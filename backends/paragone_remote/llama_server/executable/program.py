@@ -1,9 +1,14 @@
-"""Find the llama-server to start, and what it can do."""
+"""Find the llama-server to start, and the arguments that it knows, from its `--help`.
+
+Builds of llama.cpp differ: arguments come, go, and take other values. The text is what `common_params_print_usage` in
+common/arg.cpp prints: an entry begins with its names at the start of a line.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -13,12 +18,34 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.installation import pip_install
-from paragone_remote.llama_server.executable.flags import Flag, read_flags
 from paragone_remote.llama_server.executable.printed import printed_by
 from paragone_remote.llama_server.executable.wheel import VERSION
 from paragone_remote.server_text import plain
 
-__all__ = ["Program", "find_program", "with_flags"]
+__all__ = ["Program", "find_program", "read_flags", "with_flags"]
+
+_ENTRY = re.compile(r"(--?[A-Za-z][\w.-]*(?:,\s*--?[A-Za-z][\w.-]*)*)(.*)")
+_REMOVED = re.compile(r"the argument has been removed")
+
+
+def read_flags(printed: str) -> Mapping[str, str]:
+    """Return what `--help` says about each name of an argument: its value, and its description.
+
+    Arguments that were removed are left out.
+    """
+    entries: list[tuple[str, list[str]]] = []
+    for line in printed.splitlines():
+        if entry := _ENTRY.match(line):
+            entries.append((entry[1], [entry[2]]))
+        elif entries and line[:1].isspace():
+            entries[-1][1].append(line)
+    found: dict[str, str] = {}
+    for named, lines in entries:
+        text = " ".join(" ".join(lines).split())
+        if not _REMOVED.search(text):
+            found |= dict.fromkeys(re.split(r",\s*", named), text)
+    return found
+
 
 _NEEDED = ("--model", "--host", "--port", "--alias", "--api-key")
 
@@ -33,14 +60,14 @@ class Program:
     """How to start it, without arguments of its own."""
     name: str
     """What it is, for the user: its path, or the package that it comes in."""
-    flags: Mapping[str, Flag]
-    """The arguments that it knows, by name."""
+    flags: Mapping[str, str]
+    """What its `--help` says about the arguments that it knows, by name."""
     key: tuple[object, ...]
     """The command, and the date and size of its file: what is known about a program holds for this one."""
 
-    def flag(self, *names: str) -> Flag | None:
+    def known(self, *names: str) -> str | None:
         """Return the first of these arguments that it knows."""
-        return next((self.flags[name] for name in names if name in self.flags), None)
+        return next((name for name in names if name in self.flags), None)
 
 
 _known: dict[tuple[object, ...], Program] = {}
@@ -79,12 +106,8 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
             f"The llama-server of xllamacpp {VERSION} can be used, but {installed} is installed.",
             hint=f"Install it with: {pip_install(_PACKAGE)}",
         )
-    return (
-        sys.executable,
-        "-P",
-        "-m",
-        "paragone_remote.llama_server.executable.wheel",
-    ), f"xllamacpp {installed}"
+    command = (sys.executable, "-P", "-m", "paragone_remote.llama_server.executable.wheel")
+    return command, f"xllamacpp {installed}"
 
 
 async def with_flags(command: tuple[str, ...], name: str) -> Program:

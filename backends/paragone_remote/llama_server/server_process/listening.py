@@ -46,8 +46,7 @@ class Listening:
 
 def listen_at(program: Program, port: int | None) -> Listening:
     """Return where a new server of this program listens: at `port`, if it is set."""
-    host = program.flag("--host")
-    if port is None and host is not None and "socket" in host.text.lower():
+    if port is None and "socket" in program.flags.get("--host", "").lower():
         for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
             path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
             if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):

@@ -6,39 +6,46 @@ import asyncio
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, WeightsFile
+from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import make_client
 from paragone_remote.llama_server.executable.printed import child_environment
 from paragone_remote.llama_server.executable.program import Program
-from paragone_remote.llama_server.server_process.crash_causes import CRASH_CAUSES
 from paragone_remote.llama_server.server_process.listening import Listening
 from paragone_remote.llama_server.server_process.server_log import explain_end, telling_lines
 
 __all__ = ["ServerProcess"]
 
+_CRASH_CAUSES = (
+    amx_miscompiled(
+        "its Intel AMX code",
+        f"Compile llama-server again with CFLAGS and CXXFLAGS set to {WITHOUT_AMX}, or use another build: see the "
+        "option `program`.",
+    ),
+)
+
 _LOOK_S = 0.05
 """Seconds between two looks at a server that loads its model."""
 
 
+@dataclass(frozen=True, slots=True)
 class ServerProcess:
     """A llama-server that runs."""
 
-    def __init__(
-        self, process: ProgramProcess, endpoint: Endpoint, listening: Listening, threads: int
-    ) -> None:
-        self.process = process
-        self.endpoint = endpoint
-        self.threads = threads
-        """CPU threads that it computes with."""
-        self._listening = listening
+    process: ProgramProcess
+    endpoint: Endpoint
+    listening: Listening
+    threads: int
+    """CPU threads that it computes with."""
 
     @classmethod
     async def start(
@@ -62,7 +69,7 @@ class ServerProcess:
         # Other users cannot read the environment of a process, but can read its arguments.
         environment = {**child_environment(), "LLAMA_API_KEY": key}
         command = [*program.command, *arguments, *listening.arguments]
-        process = await ProgramProcess.start(command, environment, log=log, causes=CRASH_CAUSES)
+        process = await ProgramProcess.start(command, environment, log=log, causes=_CRASH_CAUSES)
         return cls(process, endpoint, listening, threads)
 
     async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:
@@ -94,7 +101,7 @@ class ServerProcess:
         try:
             await self.process.close()
         finally:
-            self._listening.release()
+            self.listening.release()
 
     async def _is_ready(self, http: httpx.AsyncClient) -> bool:
         try:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from paragone import EngineCrashed, EngineError, InputError, ParagoneError
-from paragone_remote.llama_builds import build_in_log
 from paragone_remote.server_text import plain
 
 __all__ = ["draft_problem", "explain_end", "facts_in_log", "telling_lines"]
@@ -23,6 +22,8 @@ _BATCH = re.compile(r"n_ubatch\s+= (\d+)")
 _CACHE = re.compile(r"K \((\w+)\):.*?V \((\w+)\):")
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
 _LOADED = re.compile(r"load_tensors:")
+_SYSTEM = re.compile(r"system_info: .*")
+_INSTRUCTION = re.compile(r"(\w+) = 1\b")
 
 _PREFIX = re.compile(r"^[\d.]+ [A-Z] +")
 """What llama-server puts before a line: the time and the level."""
@@ -57,7 +58,9 @@ def facts_in_log(log: str) -> dict[str, str]:
 
     The first lines that match are those of the model itself; those of a draft model follow.
     """
-    facts = build_in_log(log)
+    facts = {}
+    if (system := _SYSTEM.search(log)) and (used := _INSTRUCTION.findall(system[0].partition("|")[2])):
+        facts["instructions"] = ", ".join(map(plain, used))
     if attention := _ATTENTION.search(log):
         facts["flash attention"] = "on" if "enabled" in attention[0] else "off"
     if batch := _BATCH.search(log):

@@ -84,7 +84,7 @@ async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnPro
     """
     key = (asyncio.get_running_loop(), key)
     servers = _shared.setdefault(key, [])
-    shared = next((it for it in servers if it.engines < slots and it.is_usable), None)
+    shared = next((server for server in servers if server.engines < slots and server.is_usable), None)
     if shared is None:
         shared = _Shared(start)
         servers.append(shared)

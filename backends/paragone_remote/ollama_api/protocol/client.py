@@ -1,4 +1,4 @@
-"""Requests of Ollama's protocol: https://docs.ollama.com/api."""
+"""Requests of Ollama's protocol (https://docs.ollama.com/api), and the features of servers by version."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, Mapping
 
 import httpx
 
-from paragone import Json
+from paragone import Capabilities, Json
 from paragone_remote.http.replies import read_object
 from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, items, part
 from paragone_remote.server_text import without_surrogates
 
-__all__ = ["OllamaClient"]
+__all__ = ["OllamaClient", "RENDERS", "SAYS_CUT", "capabilities_of", "read_version"]
 
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
@@ -48,11 +48,9 @@ class OllamaClient:
         found = part(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
         return without_surrogates(found) if isinstance(found, str) else None
 
-    async def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
+    def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
         """Yield the progress of a download to the server."""
-        async with contextlib.aclosing(self._parts("/api/pull", {"model": model})) as parts:
-            async for piece in parts:
-                yield piece
+        return self._parts("/api/pull", {"model": model})
 
     async def listed(self) -> tuple[Data, ...]:
         """Return the models that the server has."""
@@ -96,3 +94,26 @@ class OllamaClient:
                     line = [other]
             if any(line):
                 yield read_object("".join(line), invalid=_NOT_OLLAMA)
+
+
+SAYS_CUT = (0, 12, 4)
+"""The first version that supports `truncate` and `shift` in a chat."""
+
+_HAS_LOGPROBS = (0, 12, 11)
+"""The first version that supports `logprobs` in a chat."""
+
+RENDERS = (0, 12, 11)
+"""The oldest version whose source is known to have `_debug_render_only`; no release notes mention it."""
+
+
+def capabilities_of(version: str) -> Capabilities:
+    """Return the capabilities of engines on a server of this version."""
+    number = read_version(version)
+    return Capabilities(logprobs=number >= _HAS_LOGPROBS or number == (0,), seed=True)
+
+
+def read_version(version: str) -> tuple[int, ...]:
+    """Return a version as comparable numbers. A server built from source reports 0.0.0."""
+    parts = version.split("-")[0].split(".")
+    number = tuple(int(part[:9]) for part in parts if part.isdecimal())
+    return number if any(number) else (0,)

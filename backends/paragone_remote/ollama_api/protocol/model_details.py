@@ -19,7 +19,7 @@ __all__ = [
 
 
 def find_model(models: Iterable[Data], model: str) -> Data | None:
-    """Return a model's entry in the list of the server's models, or of the loaded ones, if it is there."""
+    """Return a model's entry in the list of the server's models, or of the loaded models; None if the list lacks it."""
     wanted = _full(model)
     return next((entry for entry in models if _full(text(entry, "model")) == wanted), None)
 

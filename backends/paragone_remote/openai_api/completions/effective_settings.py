@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from paragone import Json, RunSettings
+from paragone.chat.sampling import draw_seed
 from paragone.options import as_values
-from paragone_remote.answers.run_settings import draw_seed
 from paragone_remote.openai_api.completions.refused_fields import EXTRAS, RefusedFields
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind, Server
 
 __all__ = ["HONOUR_SEEDS", "settings_of", "with_seed"]

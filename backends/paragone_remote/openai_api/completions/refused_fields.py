@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from paragone import Json
 from paragone.options import describe
 from paragone_remote.http.transport import Refusal
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.openai_options import OpenAISampling
 
 __all__ = ["EXTRAS", "RefusedFields"]
 
 _ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos"}
-"""Options without which an answer would not be the one that was asked for: a refusal of them is an error."""
+"""Options that change the answer too much to be left out: if a server refuses one of them, the run fails."""
 
 EXTRAS = {
     **{info.name: info.name for info in describe(OpenAISampling) if info.name not in _ALWAYS_SENT},

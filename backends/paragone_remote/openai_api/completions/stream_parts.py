@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.answers.token_events import Scored
@@ -25,34 +25,25 @@ class Part:
     scored: tuple[Scored, ...] = ()
     reason: str = ""
     """The `finish_reason` of the protocol; empty while the answer continues."""
-    usage: Usage | None = None
-    drafted: int | None = None
-    """Tokens that speculative decoding proposed; None without it."""
-    accepted: int | None = None
-    """The part of the proposed tokens that was kept."""
+    usage: Mapping[str, int | None] = field(default_factory=dict)
+    """The fields of `Usage` that the chunk has."""
     timings: Timings | None = None
     progress: PromptProgress | None = None
 
 
+@dataclass(slots=True)
 class StreamedAnswer:
     """The state of an answer, apart from its text."""
 
-    def __init__(self) -> None:
-        self.model = ""
-        self.fingerprint = ""
-        self.began = False
-        self.scored = False
-        self.held: tuple[Scored, ...] = ()
-        """Log-probabilities whose text has not arrived yet."""
-        self.reason = ""
-        self.timings = Timings()
-        self._usage = Usage()
-        self._drafts: dict[str, int | None] = {}
-
-    @property
-    def usage(self) -> Usage:
-        """The token counts. The counts of speculative decoding may arrive in another part of the stream than the others."""
-        return replace(self._usage, **self._drafts)
+    model: str = ""
+    fingerprint: str = ""
+    began: bool = False
+    scored: bool = False
+    held: tuple[Scored, ...] = ()
+    """Log-probabilities whose text has not arrived yet."""
+    reason: str = ""
+    timings: Timings = field(default_factory=Timings)
+    usage: Usage = field(default_factory=Usage)
 
     def take(self, part: Part) -> None:
         """Update the state from a part."""
@@ -61,9 +52,8 @@ class StreamedAnswer:
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
-        self._usage = part.usage or self._usage
-        if part.drafted is not None:
-            self._drafts = {"drafted_tokens": part.drafted, "accepted_tokens": part.accepted}
+        # The counts of speculative decoding may arrive in another part of the stream than the others.
+        self.usage = replace(self.usage, **part.usage)
         self.timings = part.timings or self.timings
 
 
@@ -104,18 +94,19 @@ def _read(chunk: Data, now: float) -> Part:
     """
     read = Part(model=text(chunk, "model"), fingerprint=text(chunk, "system_fingerprint"))
     if usage := part(chunk, "usage"):
-        read.usage = Usage(
-            prompt_tokens=count(usage, "prompt_tokens"),
-            cached_tokens=count(part(usage, "prompt_tokens_details"), "cached_tokens"),
-            completion_tokens=count(usage, "completion_tokens"),
-        )
+        read.usage = {
+            "prompt_tokens": count(usage, "prompt_tokens"),
+            "cached_tokens": count(part(usage, "prompt_tokens_details"), "cached_tokens"),
+            "completion_tokens": count(usage, "completion_tokens"),
+        }
     if timings := part(chunk, "timings"):
         read.timings = Timings(
             prefill_s=duration(timings.get("prompt_ms"), unit=1e-3),
             decode_s=duration(timings.get("predicted_ms"), unit=1e-3),
         )
-        read.drafted = count(timings, "draft_n")
-        read.accepted = count(timings, "draft_n_accepted")
+        if (drafted := count(timings, "draft_n")) is not None:
+            accepted = count(timings, "draft_n_accepted")
+            read.usage = {**read.usage, "drafted_tokens": drafted, "accepted_tokens": accepted}
     progress = part(chunk, "prompt_progress")
     done, total = count(progress, "processed"), count(progress, "total")
     if done is not None and total is not None:

@@ -19,11 +19,11 @@ def identity_of(
 ) -> dict[str, str]:
     """Return the known properties of the server and of the model.
 
-    `listed` are the server's models. `answered_as` is the model name in the server's answers. Many servers answer with a longer name or an alias, so another
-    name is reported only if the server lists a model with that name.
+    `listed` are the server's models. `answered_as` is the model name in the server's answers. Many servers answer
+    with a longer name or an alias, so another name is reported only if the server lists a model with that name.
     """
-    names = [it.model for it in listed]
-    entry = next((it for it in listed if it.model == model), None)
+    names = [info.model for info in listed]
+    entry = next((info for info in listed if info.model == model), None)
     known: dict[str, object] = {"server": server.title}
     if entry is None:
         known["model"] = f"not there any more (it has: {', '.join(names[:_NAMED]) or 'none'})"

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 
 import httpx
 
-from paragone import ParagoneError
 from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.http.single_requests import await_reply
-from paragone_remote.json_fields import Data, items, part, text, word
-from paragone_remote.openai_api.servers.server import data_or_nothing, root_of
+from paragone_remote.http.replies import optional_data
+from paragone_remote.json_fields import items, part, text, texts, word
+from paragone_remote.openai_api.servers.server import root_of
 
 __all__ = ["Launch", "find_launch"]
-
-_PATIENCE = 10.0
-"""Seconds to wait for a reply."""
 
 _FLAG = re.compile(r"--?[a-zA-Z]")
 _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|token|password)\S*)")
@@ -30,25 +26,23 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How the server of a model was launched, as far as it is told."""
+    """How the server of a model was launched, as far as that is known."""
 
     arguments: tuple[str, ...] = ()
     """Its arguments without the model, addresses and secrets, each with its values; empty if unknown."""
     by_llama_swap: bool = False
-    """Whether llama-swap passes requests on, which can change them (`setParams`, `stripParams`) and does not tell."""
+    """Whether llama-swap forwards the requests. It can change them (`setParams`, `stripParams`) without a report."""
 
 
 async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Launch:
     """Return how the server of a loaded model was launched. Never raises."""
-    listed = await _get(http, endpoint, f"{endpoint.url}/models")
-    entry = next((it for it in items(listed, "data") if it.get("id") == model), {})
+    listed = await optional_data(http, endpoint, f"{endpoint.url}/models")
+    entry = next((item for item in items(listed, "data") if item.get("id") == model), {})
     if word(entry, "owned_by") == "llama-swap":
-        running = await _get(http, endpoint, f"{root_of(endpoint)}/running")
-        ours = next((it for it in items(running, "running") if it.get("model") == model), {})
+        running = await optional_data(http, endpoint, f"{root_of(endpoint)}/running")
+        ours = next((item for item in items(running, "running") if item.get("model") == model), {})
         return Launch(arguments=_shown(_split(text(ours, "cmd"))), by_llama_swap=True)
-    launched_with = part(entry, "status").get("args")
-    arguments = [it for it in launched_with if isinstance(it, str)] if isinstance(launched_with, list) else []
-    return Launch(arguments=_shown(arguments))
+    return Launch(arguments=_shown(texts(part(entry, "status"), "args")))
 
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:
@@ -74,10 +68,3 @@ def _split(command: str) -> list[str]:
         return shlex.split(command, comments=True)
     except ValueError:
         return command.split()
-
-
-async def _get(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> Data:
-    try:
-        return data_or_nothing(await await_reply(endpoint, http.get(url), seconds=_PATIENCE))
-    except ParagoneError:
-        return {}

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import httpx
 
-from paragone import Json, ModelInfo, ParagoneError
+from paragone import Json, ModelInfo
 from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.replies import await_reply, data_or_nothing, optional_data
 from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
-from paragone_remote.llama_builds import build_in_info
 from paragone_remote.openai_api.servers.server_defaults import (
+    build_in_props,
     defaults_in_props,
     defaults_in_schema,
     facts_in_props,
@@ -25,7 +24,6 @@ from paragone_remote.openai_api.servers.server_defaults import (
 )
 
 __all__ = [
-    "data_or_nothing",
     "Kind",
     "Server",
     "find_models",
@@ -44,9 +42,6 @@ _CHATML = (
     "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
 )
 """llama-server's default template, without spaces (CHATML_TEMPLATE_SRC in its common/chat.cpp)."""
-
-_PATIENCE = 10.0
-"""Seconds to wait for a reply from an optional path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +84,14 @@ class Server:
 
 async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     """Identify a server. Never raises: a server that does not respond is unknown."""
+    root = root_of(endpoint)
     props, version, info, tabby, studio, described = await asyncio.gather(
-        _get(http, endpoint, "/props"),  # llama-server
-        _get(http, endpoint, "/version"),  # vLLM
-        _get(http, endpoint, "/get_server_info"),  # SGLang
-        _get(http, endpoint, "/v1/model"),  # TabbyAPI
-        _get(http, endpoint, "/api/v0/models"),  # LM Studio
-        _get(http, endpoint, "/openapi.json"),
+        optional_data(http, endpoint, root + "/props"),  # llama-server
+        optional_data(http, endpoint, root + "/version"),  # vLLM
+        optional_data(http, endpoint, root + "/get_server_info"),  # SGLang
+        optional_data(http, endpoint, root + "/v1/model"),  # TabbyAPI
+        optional_data(http, endpoint, root + "/api/v0/models"),  # LM Studio
+        optional_data(http, endpoint, root + "/openapi.json"),
     )
     if _is_llama_server(props):
         return _llama_server(props)
@@ -137,7 +133,7 @@ async def identify_again(http: httpx.AsyncClient, endpoint: Endpoint, server: Se
     """Return the server as it is now. Only llama-server describes its model; others are taken to be the same."""
     if server.kind != "llama-server" or server.routes:
         return server
-    props = await _get(http, endpoint, "/props")
+    props = await optional_data(http, endpoint, f"{root_of(endpoint)}/props")
     return _llama_server(props) if _is_llama_server(props) else Server()
 
 
@@ -231,28 +227,10 @@ def _llama_server(props: Data) -> Server:
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,
-        facts={**build_in_info(word(props, "build_info")), **facts_in_props(props)},
+        facts={**build_in_props(props), **facts_in_props(props)},
     )
-
-
-async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
-    try:
-        return data_or_nothing(
-            await await_reply(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE)
-        )
-    except ParagoneError:
-        return {}
 
 
 def root_of(endpoint: Endpoint) -> str:
     """Return the base URL of the server's own paths."""
     return endpoint.url.removesuffix("/v1")
-
-
-def data_or_nothing(reply: httpx.Response) -> Data:
-    """Return the JSON object of a reply; an empty one if it is none."""
-    try:
-        found = json.loads(reply.text)
-    except (ValueError, RecursionError):
-        return {}
-    return as_data(found)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from paragone import Json
 from paragone.options import describe
-from paragone_remote.json_fields import Data, count, number, part
-from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.json_fields import Data, count, number, part, word
+from paragone_remote.openai_api.openai_options import OpenAISampling
 
-__all__ = ["defaults_in_props", "defaults_in_schema", "facts_in_props", "facts_in_schema", "seed_in_props"]
+__all__ = [
+    "build_in_props",
+    "defaults_in_props",
+    "defaults_in_schema",
+    "facts_in_props",
+    "facts_in_schema",
+    "seed_in_props",
+]
 
 _NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
 
@@ -23,6 +31,9 @@ _OTHERS = {
     "dynatemp_range": 0,
 }
 """Samplers of llama.cpp that have no option here, and the values at which they are off."""
+
+_BUILD = re.compile(r"b\d+-([0-9a-f]{7,40})")
+"""The `build_info` of `/props`, such as `b9123-1a2b3c4` (common/build-info.cpp in llama.cpp)."""
 
 _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new one for each request."""
@@ -57,6 +68,12 @@ def defaults_in_schema(described: Data, request: str) -> dict[str, Json]:
     if fields:
         found["stop"] = []  # a request without them has none
     return found
+
+
+def build_in_props(props: Data) -> dict[str, str]:
+    """Return the standard facts of llama-server's build in `/props`."""
+    build = _BUILD.fullmatch(word(props, "build_info"))
+    return {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
 
 
 def facts_in_props(props: Data) -> dict[str, str]:

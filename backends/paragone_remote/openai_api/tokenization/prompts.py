@@ -1,4 +1,4 @@
-"""Rendered and tokenized prompts, from servers that have endpoints for them.
+"""Rendered and tokenized prompts, and vocabularies, from servers that have endpoints for them.
 
 llama-server: `/apply-template` and `/tokenize` (tools/server/README.md in llama.cpp).
 vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text only.
@@ -7,21 +7,21 @@ vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import httpx
 
-from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary
+from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary, fingerprint
 from paragone_remote.answers.run_settings import RenderedPrompt
 from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import data_of
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, as_data, counted
+from paragone_remote.json_fields import Data, as_data, count, counted, items, part, text
 from paragone_remote.openai_api.servers.server import Server, root_of
-from paragone_remote.openai_api.tokenization.vocabulary import pieces_request, size_in_models, vocabulary_of
 from paragone_remote.server_text import without_surrogates
 
-__all__ = ["data_of", "Prompts", "has_images", "tokenizes"]
+__all__ = ["Prompts", "has_images", "tokenizes"]
 
 _RENDERED = (
     "model",
@@ -34,32 +34,29 @@ _RENDERED = (
 """Fields of a chat request that the rendered prompt depends on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompts:
     """The prompts of one model at one server.
 
     Its methods raise EngineError or the exceptions in `faults.FAULTS`.
     """
 
-    def __init__(
-        self, http: httpx.AsyncClient, endpoint: Endpoint, *, model: str, server: Server, raw: bool
-    ) -> None:
-        """Create it. `raw` says whether prompts are plain text for `/v1/completions`."""
-        self._http = http
-        self._root = root_of(endpoint)
-        self._where = endpoint.origin
-        self._model = model
-        self._server = server
-        self._raw = raw
+    http: httpx.AsyncClient
+    endpoint: Endpoint
+    model: str
+    server: Server
+    raw: bool
+    """Whether prompts are plain text for `/v1/completions`."""
 
     @property
     def tokenizes(self) -> bool:
         """Whether the server reports the tokens of this engine's prompts."""
-        return tokenizes(self._server, raw=self._raw)
+        return tokenizes(self.server, raw=self.raw)
 
     @property
     def renders(self) -> bool:
         """Whether the server reports the text of this engine's prompts."""
-        return not self._raw and self._server.kind == "llama-server"
+        return not self.raw and self.server.kind == "llama-server"
 
     async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
         """Return the tokens of the text of `request`, or those of the prompt of the chat request `body`."""
@@ -68,55 +65,56 @@ class Prompts:
         if not request.messages:
             return TokenizedText(text=request.text, ids=await self.ids_of_text(request.text))
         if has_images(request.messages):
-            raise EngineError(f"The server at {self._where} does not report the tokens of images.")
+            raise EngineError(f"The server at {self.endpoint.origin} does not report the tokens of images.")
         prompt = await self.of_request(body, ids=True)
         assert prompt.ids is not None
         return TokenizedText(text=prompt.text, ids=prompt.ids)
 
     def _unknown(self) -> str:
         """Return the reason why the tokens of a prompt are unknown."""
-        if self._server.kind == "llama-cpp-python":
+        if self.server.kind == "llama-cpp-python":
             return (
-                f"The server at {self._where} reports the tokens of a text, "
+                f"The server at {self.endpoint.origin} reports the tokens of a text, "
                 "but not the text that its chat template renders."
             )
-        return f"The server at {self._where} does not report the tokens of a prompt."
+        return f"The server at {self.endpoint.origin} does not report the tokens of a prompt."
 
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary."""
-        if self._server.kind != "llama-server":
-            raise EngineError(f"The server at {self._where} does not report its vocabulary.")
-        listed = data_of(await self._http.get(f"{self._root}/v1/models"))
-        size = size_in_models(listed, self._model, self._where)
-        reply = await self._post("/tokenize", {"model": self._model, **pieces_request(size)})
-        return await asyncio.to_thread(vocabulary_of, reply, size)
+        if self.server.kind != "llama-server":
+            raise EngineError(f"The server at {self.endpoint.origin} does not report its vocabulary.")
+        listed = data_of(await self.http.get(f"{root_of(self.endpoint)}/v1/models"))
+        size = _size_in_models(listed, self.model, self.endpoint.origin)
+        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # ids are accepted too
+        reply = await self._post("/tokenize", {"model": self.model, **every})
+        return await asyncio.to_thread(_vocabulary_of, reply, size)
 
     async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
         """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
-        if self._raw:
+        if self.raw:
             text = body["prompt"]
             assert isinstance(text, str)
             return RenderedPrompt(text, await self.ids_of_text(text) if ids else None)
         wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
-        if self._server.kind == "llama-server":
+        if self.server.kind == "llama-server":
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in answer to a request for one")
             return RenderedPrompt(
                 without_surrogates(rendered), await self.ids_of_text(rendered) if ids else None
             )
-        if self._server.kind == "vLLM" and ids:
+        if self.server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise EngineError(
-                    f"vLLM's /tokenize at {self._where} does not support effort, which affects the prompt."
+                    f"vLLM's /tokenize at {self.endpoint.origin} does not support effort, which affects the prompt."
                 )
             return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
         return RenderedPrompt()
 
     async def ids_of_text(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a plain text, including the special tokens at its beginning."""
-        body: dict[str, Json] = {"model": self._model}
-        match self._server.kind:
+        body: dict[str, Json] = {"model": self.model}
+        match self.server.kind:
             case "llama-server":
                 # as for its completions: tokenize_input_prompts in server-common.cpp
                 body |= {"content": text, "add_special": True, "parse_special": True}
@@ -129,7 +127,7 @@ class Prompts:
                 return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
 
     async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
-        reply = await self._http.post(self._root + path, json=body)
+        reply = await self.http.post(root_of(self.endpoint) + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(data_of, reply)
 
@@ -144,17 +142,45 @@ def has_images(messages: Sequence[Message]) -> bool:
     return any(message.images for message in messages)
 
 
-def data_of(reply: httpx.Response) -> Data:
-    """Return the JSON object of a reply. Raises InvalidReply."""
-    try:
-        return as_data(json.loads(reply.text))
-    except (ValueError, RecursionError) as error:
-        raise InvalidReply("a reply that is not JSON") from error
-
-
 def _ids(reply: Data) -> tuple[int, ...]:
     found = reply.get("tokens")
     ids = [counted(item) for item in found] if isinstance(found, list) else [None]
     if None in ids:
         raise InvalidReply("a reply that is not a list of tokens")
     return tuple(item for item in ids if item is not None)
+
+
+def _size_in_models(listed: Data, model: str, where: str) -> int:
+    """Return a model's number of tokens from `/v1/models`. Raises EngineError if it is missing."""
+    for entry in items(listed, "data"):
+        if text(entry, "id") == model and (size := count(part(entry, "meta"), "n_vocab")):
+            return size
+    raise EngineError(f"The server at {where} does not report the size of its vocabulary.")
+
+
+def _vocabulary_of(reply: Data, size: int) -> Vocabulary:
+    """Return the vocabulary in a reply."""
+    found = reply.get("tokens")
+    if not isinstance(found, list) or len(found) != size:
+        raise InvalidReply("a reply that is not its whole vocabulary")
+    return Vocabulary(size=size, fingerprint=fingerprint(_pieces(found)))
+
+
+def _pieces(found: list[object]) -> Iterator[bytes]:
+    for token, entry in enumerate(found):
+        piece = as_data(entry).get("piece")
+        if count(as_data(entry), "id") != token:
+            raise InvalidReply("tokens in a different order than requested")
+        if isinstance(piece, str):
+            yield piece.encode("utf-8", "surrogatepass")
+        elif isinstance(piece, list):  # the bytes of a token that is not valid UTF-8
+            yield _bytes(piece)
+        else:
+            raise InvalidReply("a token without its bytes")
+
+
+def _bytes(found: list[object]) -> bytes:
+    numbers = [number for number in found if isinstance(number, int) and 0 <= number < 256]
+    if len(numbers) != len(found):
+        raise InvalidReply("a token with invalid bytes")
+    return bytes(numbers)

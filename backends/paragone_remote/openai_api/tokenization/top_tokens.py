@@ -12,9 +12,9 @@ import httpx
 
 from paragone import Alternative, EngineError, Json
 from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import data_of
 from paragone_remote.openai_api.completions.stream_parts import scored_tokens
 from paragone_remote.openai_api.servers.server import Server, root_of
-from paragone_remote.openai_api.tokenization.prompts import data_of
 
 __all__ = ["reports_top_tokens", "top_tokens_after"]
 
@@ -44,4 +44,4 @@ async def top_tokens_after(
     generated = next(scored_tokens({"content": found}), None)
     if generated is None or not generated.top:
         raise EngineError(f"The server at {endpoint.origin} returned no log-probabilities.")
-    return tuple(sorted(generated.top, key=lambda it: -it.logprob)[:top])
+    return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])

@@ -1,13 +1,18 @@
-"""The options of llama-servers that paragone starts. Common ones have the names of the backend `llama_cpp`."""
+"""The options of llama-servers that paragone starts, and what they mean on this machine.
+
+Common ones have the names of the backend `llama_cpp`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from paragone import option
-from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
+from paragone import InputError, option
+from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions, with_cpu_defaults
 
-__all__ = ["LlamaServerLoadOptions"]
+__all__ = ["LlamaServerLoadOptions", "with_defaults"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +69,27 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         "Other arguments for llama-server, such as --no-kv-offload; its --help lists them.",
         metavar="list of arguments",
     )
+
+
+def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
+    """Return the options with absolute paths, and for a server on the CPU with its defaults.
+
+    They are those of the backend `llama_cpp`, so that both compute the same. `devices` are those that the program
+    lists. Raises InputError.
+    """
+    options = replace(
+        options,
+        lora=_whole(options.lora),
+        mmproj=_whole(options.mmproj),
+        draft_model=_whole(options.draft_model),
+    )
+    if options.n_gpu_layers != 0 and (devices or options.rpc_servers):
+        return options
+    return with_cpu_defaults(options)
+
+
+def _whole(path: str | None) -> str | None:
+    try:
+        return path if path is None else str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise InputError(f"The home folder in {path} is not known.") from error

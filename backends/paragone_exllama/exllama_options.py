@@ -18,7 +18,6 @@ __all__ = [
     "ExLlamaLoadOptions",
     "ExLlamaSampling",
     "ExLlamaV2LoadOptions",
-    "ExLlamaV3LoadOptions",
 ]
 
 CacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
@@ -26,7 +25,7 @@ CacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaLoadOptions(Options):
-    """Options that take effect when either library loads a model."""
+    """Options that take effect when either library loads a model: all of ExLlamaV3's."""
 
     max_seq_len: int | None = option(
         None,
@@ -86,11 +85,6 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
         "by default the model's.",
         minimum=1,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExLlamaV3LoadOptions(ExLlamaLoadOptions):
-    """Options that take effect when ExLlamaV3 loads a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

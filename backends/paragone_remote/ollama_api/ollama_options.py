@@ -7,7 +7,7 @@ from typing import Literal
 
 from paragone import Options, option
 from paragone import shared_options as shared
-from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 
 __all__ = ["DEFAULT_CONTEXT", "DEFAULT_URL", "OllamaLoadOptions", "OllamaSampling"]
 

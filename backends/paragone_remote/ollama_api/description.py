@@ -4,43 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
-from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
-from paragone.options import build
+import httpx
+
+from paragone import ModelInfo, ParagoneError
 from paragone.wording import size_text
-from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.http.single_requests import await_reply
-from paragone_remote.http.transport import make_client
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import await_reply
 from paragone_remote.json_fields import Data, count, part, text, texts, word
-from paragone_remote.ollama_api.options import OllamaLoadOptions
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import architecture, trained_context
 from paragone_remote.server_text import plain
 
-__all__ = ["report"]
+__all__ = ["describe"]
 
 _AT_ONCE = 4
 """Number of simultaneous requests for model details."""
 
 
-async def report(options: Mapping[str, Json]) -> EndpointReport:
-    """Describe the server that these options name."""
-    address = ""
-    try:
-        endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
-        address = endpoint.origin
-        async with make_client(endpoint) as http:
-            client = OllamaClient(http)
-            version = await await_reply(endpoint, client.version())
-            models = await _models(client, endpoint)
-            running = await await_reply(endpoint, client.running())
-    except ParagoneError as error:
-        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
-        return EndpointReport(address=address, probe=probe)
+async def describe(
+    http: httpx.AsyncClient, endpoint: Endpoint
+) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+    """Return facts about a server, for the user, and its models. Raises ParagoneError."""
+    client = OllamaClient(http)
+    version = await await_reply(endpoint, client.version())
+    models = await _models(client, endpoint)
+    running = await await_reply(endpoint, client.running())
     facts = {"server": f"Ollama {endpoint.quote(version)}", "models": str(len(models))}
     if running:
         facts["loaded"] = ", ".join(_described(entry) for entry in running)
-    return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)
+    return facts, models
 
 
 async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
@@ -60,32 +54,20 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: Data) -> ModelI
     aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
     size = count(entry, "size")
     quantization = word(part(entry, "details"), "quantization_level") or None
+    info = ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
     if name != model:
-        problem = "Its name has unprintable characters."
-        return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=problem)
+        return replace(info, aliases=(), problem="Its name has unprintable characters.")
     try:
         details = await await_reply(endpoint, client.details(model), model=model)
     except ParagoneError as error:
-        return ModelInfo(
-            model=name,
-            name=name,
-            size=size,
-            quantization=quantization,
-            problem=error.sentence,
-            aliases=aliases,
-        )
+        return replace(info, problem=error.sentence)
     able = texts(details, "capabilities")
-    problem = "It does not generate text." if able and "completion" not in able else ""
-    return ModelInfo(
-        model=name,
-        name=name,
-        size=size,
-        quantization=quantization,
+    return replace(
+        info,
         context=trained_context(details),
         architecture=architecture(details),
         capabilities=tuple(plain(word) for word in able),
-        problem=problem,
-        aliases=aliases,
+        problem="It does not generate text." if able and "completion" not in able else "",
     )
 
 

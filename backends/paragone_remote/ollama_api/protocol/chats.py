@@ -1,0 +1,155 @@
+"""Chats (https://docs.ollama.com/api/chat): the body of a request, and the parts of a streamed answer.
+
+The sampling parameters of requests are also those of a model's Modelfile.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from paragone import Alternative, Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
+from paragone.options import as_values, describe
+from paragone_remote.answers.token_events import Scored, tokens_of
+from paragone_remote.json_fields import Data, count, duration, items, number, part, text
+from paragone_remote.ollama_api.ollama_options import OllamaSampling
+
+__all__ = ["NANO", "make_body", "modelfile_parameters", "read_finish", "read_tokens"]
+
+NANO = 1e-9
+"""The unit of Ollama's durations, in seconds."""
+
+
+def read_tokens(chunk: Data, logprobs: int | None, now: float) -> Iterator[Token]:
+    """Yield the tokens of a part, with `logprobs` alternatives each."""
+    message = part(chunk, "message")
+    thinking, answer = text(message, "thinking"), text(message, "content")
+    scored = [
+        Scored(
+            text=text(entry, "token"),
+            logprob=logprob,
+            top=[
+                Alternative(text=text(other, "token"), logprob=value)
+                for other in items(entry, "top_logprobs")
+                if (value := number(other, "logprob")) is not None
+            ],
+        )
+        for entry in (items(chunk, "logprobs") if logprobs is not None else ())
+        if (logprob := number(entry, "logprob")) is not None
+    ]
+    if thinking:
+        yield from tokens_of(
+            thinking, () if answer else scored, channel="thinking", top=logprobs or 0, time=now
+        )
+    if answer or (scored and not thinking):
+        yield from tokens_of(answer, scored, channel="answer", top=logprobs or 0, time=now)
+
+
+def read_finish(chunk: Data, now: float) -> Finish:
+    """Return the Finish event from the last part."""
+    reason: FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
+    return Finish(
+        reason=reason,
+        usage=Usage(
+            prompt_tokens=count(chunk, "prompt_eval_count"), completion_tokens=count(chunk, "eval_count")
+        ),
+        timings=Timings(
+            prefill_s=duration(chunk.get("prompt_eval_duration"), unit=NANO),
+            decode_s=duration(chunk.get("eval_duration"), unit=NANO),
+        ),
+        time=now,
+    )
+
+
+def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
+    """Return the body. `base` has the fields that all requests of an engine share."""
+    messages: list[Json] = []
+    for message in request.messages:
+        turn: dict[str, Json] = {"role": message.role, "content": message.text}
+        if message.thinking:
+            turn["thinking"] = message.thinking
+        if message.images:
+            turn["images"] = [image.data for image in message.images]
+        messages.append(turn)
+    body: dict[str, Json] = {**base, "messages": messages}
+    options = base["options"]
+    assert isinstance(options, Mapping)
+    body["options"] = {**options, **_sent_parameters(sampling)}
+    if sampling.effort is not None and sampling.thinking is not False:
+        body["think"] = sampling.effort
+    elif sampling.thinking is not None:
+        body["think"] = sampling.thinking
+    if request.logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = min(request.logprobs, 20)
+    return body
+
+
+_NO_PARAMETERS = {"thinking", "effort"}
+"""Options that are fields of the request itself."""
+
+_NAMES = {"max_tokens": "num_predict"}
+"""Ollama's names of options, where they differ."""
+
+_NUMBERS = {
+    _NAMES.get(info.name, info.name): info
+    for info in describe(OllamaSampling)
+    if info.kind in ("number", "whole number")
+}
+"""Our options that are numbers, by Ollama's names."""
+
+_LONGEST = 32
+"""Largest number of characters of a plausible number."""
+
+
+def _sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
+    """Return the parameters of a request: the options that are set."""
+    return {
+        _NAMES.get(name, name): value
+        for name, value in as_values(sampling).items()
+        if name not in _NO_PARAMETERS and value is not None and value != []
+    }
+
+
+def modelfile_parameters(text: str) -> dict[str, Json]:
+    """Return the values of our sampling options that a Modelfile sets, by option name.
+
+    Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
+    """
+    stops: list[Json] = []
+    found: dict[str, Json] = {"stop": stops}
+    for name, value in _lines(text):
+        if name == "stop":
+            stops.append(value)
+        elif name in _NUMBERS and isinstance(value, int | float):
+            option = _NUMBERS[name]
+            found[option.name] = int(value) if option.kind == "whole number" else float(value)
+    if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
+        found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
+    if isinstance(seed := found.get("seed"), int) and seed < 0:
+        del found["seed"]  # it draws a new one each time
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[str, str | float]]:
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        value = value.strip()
+        if value.startswith('"'):
+            yield name, _unquoted(value)
+        elif len(value) <= _LONGEST:
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            if abs(number) < 2**53:  # excludes infinity and NaN
+                yield name, number
+
+
+def _unquoted(value: str) -> str:
+    """Return the value of a quoted Go string. Python literals have the same escapes."""
+    try:
+        found: object = ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+    return found if isinstance(found, str) else value
