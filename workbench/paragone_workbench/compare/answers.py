@@ -36,7 +36,7 @@ def comparison_json(
             }
             for finding in parity.findings
         ],
-        "parity_unknown": {it.engine: list(it.names) for it in parity.unknown},
+        "parity_unknown": {unknown.engine: list(unknown.names) for unknown in parity.unknown},
     }
     if divergence is not None:
         comparison["divergence"] = list(divergence)
@@ -54,7 +54,7 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
         "thinking": run.thinking,
         "finish": run.finish,
         "error": run.message if run.error else None,
-        "warnings": [{"code": it.code, "sentence": it.sentence} for it in warnings_of(run)],
+        "warnings": [{"code": warning.code, "sentence": warning.sentence} for warning in warnings_of(run)],
         "seed": settings.seed if settings is not None else None,
         "sampling": dict(settings.sampling)
         if settings is not None and settings.sampling is not None
@@ -67,7 +67,10 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
                 "id": token.id,
                 "text": token.text,
                 "logprob": token.logprob,
-                "top": [{"id": it.id, "text": it.text, "logprob": it.logprob} for it in token.top],
+                "top": [
+                    {"id": alternative.id, "text": alternative.text, "logprob": alternative.logprob}
+                    for alternative in token.top
+                ],
             }
             for token in run.tokens
         ]

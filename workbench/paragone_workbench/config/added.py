@@ -23,7 +23,7 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
     kept = without_secrets(definition, backend)
     if backend is not None and backend.capabilities.local and Path(kept.model).exists():
         kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))
-    if any(dataclasses.replace(kept, name=name) == it for name, it in config.engines.items()):
+    if any(dataclasses.replace(kept, name=name) == engine for name, engine in config.engines.items()):
         return config
     names = (kept.name if number == 1 else f"{kept.name}-{number}" for number in count(1))
     kept = dataclasses.replace(kept, name=next(name for name in names if name not in config.engines))
@@ -36,5 +36,5 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
 def remove_engine(config: Config, state: State, name: str) -> Config:
     """Remove an engine that was added on the screen, and return the settings without it. Raises ParagoneError."""
     state.remove_engine(name)
-    engines = {key: it for key, it in config.engines.items() if key != name}
+    engines = {key: engine for key, engine in config.engines.items() if key != name}
     return dataclasses.replace(config, engines=engines, added=config.added - {name})

@@ -168,7 +168,7 @@ class _Reader:
                 self._note((name,), f"There is no section [{name}].", suggest(name, _TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
-        added = {name: it for name, it in state.engines.items() if name not in self._own}
+        added = {name: engine for name, engine in state.engines.items() if name not in self._own}
         engines = {**self._own, **added}
         models = self._section("models", ModelSettings)
         lanes = self._section("lanes", LaneSettings)

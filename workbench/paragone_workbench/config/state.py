@@ -63,7 +63,7 @@ class State:
         """Remove a saved engine, if there is one of this name. Raises ParagoneError."""
         self._change(
             lambda saved: dataclasses.replace(
-                saved, engines={key: it for key, it in saved.engines.items() if key != name}
+                saved, engines={key: engine for key, engine in saved.engines.items() if key != name}
             )
         )
 

@@ -45,12 +45,12 @@ class Prompt:
     @property
     def system_in_force(self) -> str:
         """The system prompt that applies to this prompt; empty if there is none."""
-        return next((it.system for it in self.with_ancestors() if it.system is not None), "")
+        return next((prompt.system for prompt in self.with_ancestors() if prompt.system is not None), "")
 
     @property
     def sampling_in_force(self) -> Mapping[str, Json]:
         """The sampling options that apply to this prompt."""
-        return next((it.sampling for it in self.with_ancestors() if it.sampling is not None), {})
+        return next((prompt.sampling for prompt in self.with_ancestors() if prompt.sampling is not None), {})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -278,12 +278,12 @@ class EngineHandle:
     def _opened(self, engine: OpenEngine) -> None:
         self.load_s = time.monotonic() - self._began
         self._changed()
-        self._notify(lambda it: it.engine_opened(self, engine.loaded))
+        self._notify(lambda observer: observer.engine_opened(self, engine.loaded))
 
     def _open_failed(self, error: BaseException) -> None:
         failure = self.error = as_paragone_error(error, self.definition.backend)
         self._changed()
-        self._notify(lambda it: it.engine_failed(self, failure))
+        self._notify(lambda observer: observer.engine_failed(self, failure))
 
     def _free(self) -> asyncio.Task[None]:
         """Start to close the engine, in whatever state it is, and return the task."""
@@ -303,7 +303,7 @@ class EngineHandle:
             self._changed()
 
     def _changed(self) -> None:
-        self._notify(lambda it: it.engine_changed(self))
+        self._notify(lambda observer: observer.engine_changed(self))
 
     def _notify(self, call: Callable[[EngineObserver], None]) -> None:
         notify_observers(self.observers, call, "an engine")

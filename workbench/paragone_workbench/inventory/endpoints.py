@@ -70,7 +70,7 @@ async def query_endpoints(
         first = merged.get(identity)
         merged[identity] = ConfiguredEndpoint(
             backend=key[0],
-            engines=(*(first.engines if first else ()), *(it.name for it in engines)),
+            engines=(*(first.engines if first else ()), *(engine.name for engine in engines)),
             url=first.url if first else _address(found, load),
             report=first.report if first else report,
             problems={**(first.problems if first else {}), **_problems(engines, found, report)},
@@ -93,7 +93,7 @@ def _problems(
     engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
 ) -> dict[str, Probe]:
     """Return why these engines cannot be used at the server that gave this report, without those that can."""
-    probes = {it.name: _probe_of(it, backend, report) for it in engines}
+    probes = {engine.name: _probe_of(engine, backend, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 
 
@@ -101,10 +101,10 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
     if not report.probe.usable:
         return report.probe
     wanted = definition.model
-    model = next((it for it in report.models if wanted in (it.model, *it.aliases)), None)
+    model = next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
     if model is not None:
         return Probe(usable=not model.problem, reason=model.problem)
-    names = [it.name for it in report.models]
+    names = [offered.name for offered in report.models]
     near = difflib.get_close_matches(wanted, names, n=1)
     if near:
         remedy = f"Did you mean {near[0]!r}?"

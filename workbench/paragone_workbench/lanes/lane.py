@@ -163,7 +163,7 @@ class Lane(EngineObserver, RunObserver):
 
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
-        return tuple(it for it in self.record.runs if it.continues is run.continues)
+        return tuple(other for other in self.record.runs if other.continues is run.continues)
 
     def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""
@@ -218,7 +218,7 @@ class Lane(EngineObserver, RunObserver):
     def _present(self, run: Run) -> None:
         self.present = run
         self._changed()
-        self.notify(lambda it: it.prompted(self, run))
+        self.notify(lambda observer: observer.prompted(self, run))
 
     # The engine
 
@@ -261,11 +261,11 @@ class Lane(EngineObserver, RunObserver):
     def run_started(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
         self._changed()
-        self.notify(lambda it: it.run_started(self, run))
+        self.notify(lambda observer: observer.run_started(self, run))
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Forward the event to the lane's observers."""
-        self.notify(lambda it: it.text_came(self, run, channel, text))
+        self.notify(lambda observer: observer.text_came(self, run, channel, text))
 
     def cautioned(self, run: Run, caution: Caution) -> None:
         """Forward the event to the lane's observers."""
@@ -273,14 +273,14 @@ class Lane(EngineObserver, RunObserver):
 
     def run_ended(self, run: Run) -> None:
         """Notify the observers and continue with the next waiting run."""
-        self._executions = [it for it in self._executions if it.run is not run]
+        self._executions = [execution for execution in self._executions if execution.run is not run]
         if run is not self.present:
             self._cancelled.append(run)
             self._changed()
             return
         self.present = None
         self._changed()
-        self.notify(lambda it: it.run_ended(self, run))
+        self.notify(lambda observer: observer.run_ended(self, run))
         cancelled_runs, self._cancelled = self._cancelled, []
         for cancelled in cancelled_runs:
             self._notify_cancelled(cancelled)
@@ -290,8 +290,8 @@ class Lane(EngineObserver, RunObserver):
             self._idle.set()
 
     def _notify_cancelled(self, run: Run) -> None:
-        self.notify(lambda it: it.prompted(self, run))
-        self.notify(lambda it: it.run_ended(self, run))
+        self.notify(lambda observer: observer.prompted(self, run))
+        self.notify(lambda observer: observer.run_ended(self, run))
 
     def engine_changed(self, engine: EngineHandle) -> None:
         """Forward the event to the lane's observers. A newly opened engine has executed no run."""
@@ -308,17 +308,17 @@ class Lane(EngineObserver, RunObserver):
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         """Forward the event to the lane's observers."""
-        self.notify(lambda it: it.engine_failed(self, error))
+        self.notify(lambda observer: observer.engine_failed(self, error))
 
     def _caution(self, caution: Caution) -> None:
-        self.notify(lambda it: it.cautioned(self, caution))
+        self.notify(lambda observer: observer.cautioned(self, caution))
 
     def show(self) -> None:
         """Notify all observers that the lane changed."""
         self._changed()
 
     def _changed(self) -> None:
-        self.notify(lambda it: it.state_changed(self))
+        self.notify(lambda observer: observer.state_changed(self))
 
     def notify(self, call: Callable[[LaneObserver], None]) -> None:
         """Call a method of each observer."""

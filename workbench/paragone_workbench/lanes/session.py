@@ -346,9 +346,12 @@ class Session:
         for record in saved.lanes:
             if record.closed:
                 continue
-            lane = next(
-                (it for it in spare if self._without_secrets(it.engine.definition) == record.definition), None
+            alike = (
+                other
+                for other in spare
+                if self._without_secrets(other.engine.definition) == record.definition
             )
+            lane = next(alike, None)
             if lane is None:
                 lane = self._lane(self._with_secrets(record.definition), [*lanes, *spare], record)
             else:

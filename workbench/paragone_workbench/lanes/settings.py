@@ -61,7 +61,7 @@ def lane_settings(
     def origin(name: str) -> Origin:
         if name not in values:
             return "default"
-        found = (it for it, given in sources if name in given and given[name] == values[name])
+        found = (source for source, given in sources if name in given and given[name] == values[name])
         return next(found, "here")
 
     return tuple(

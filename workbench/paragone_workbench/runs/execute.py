@@ -190,7 +190,7 @@ class Execution:
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
-        run.notify(lambda it: it.run_started(run))
+        run.notify(lambda observer: observer.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
         silence = SilenceWatch(run) if is_remote else None  # a native engine shows its progress
@@ -232,7 +232,7 @@ class Execution:
                 run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
             case Caution():
                 run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, event))
-                run.notify(lambda it: it.cautioned(run, event))
+                run.notify(lambda observer: observer.cautioned(run, event))
             case Finish():
                 run.result = dataclasses.replace(run.result, finish=event.reason)
 
@@ -274,7 +274,7 @@ class Execution:
         self._turns.leave(self._handle)
         run.phase = "ended"
         run.result = dataclasses.replace(run.result, ended=time.time())
-        run.notify(lambda it: it.run_ended(run))
+        run.notify(lambda observer: observer.run_ended(run))
 
 
 class _TextQueue(RunObserver):

@@ -92,7 +92,7 @@ class EnginePool:
         from paragone_workbench.runs.execute import execute  # the start of the program needs no runs
 
         execution = execute(run, engine, spec, turns=self.scheduler)
-        self._executions = [it for it in self._executions if it.run.phase != "ended"]
+        self._executions = [other for other in self._executions if other.run.phase != "ended"]
         self._executions.append(execution)
         if self._is_stopped:
             execution.cancel_if_waiting()

@@ -57,18 +57,18 @@ def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[
     differences: dict[str, str] = {}
     unknown: dict[str, list[str]] = {}
     for name, values in reported.items():
-        silent = [it for it, value in values.items() if value is None]
-        known = {it: value for it, value in values.items() if value is not None}
+        silent = [side for side, value in values.items() if value is None]
+        known = {side: value for side, value in values.items() if value is not None}
         if len(set(known.values())) > 1:
             if name == _INSTRUCTIONS:
-                differences[name] = _differences({it: value.split(", ") for it, value in known.items()})
-                for it in silent:
-                    unknown.setdefault(it, []).append(name)
+                differences[name] = _differences({side: value.split(", ") for side, value in known.items()})
+                for side in silent:
+                    unknown.setdefault(side, []).append(name)
             else:
                 differences[name] = f"{name} {enumeration(values, silent=silent)}"
         elif name != _VERSION or None in reported[_COMMIT].values():
-            for it in silent:
-                unknown.setdefault(it, []).append(name)
+            for side in silent:
+                unknown.setdefault(side, []).append(name)
     if not differences:
         return None, unknown
     affected = "Rounding and defaults" if differences.keys() & {_VERSION, _COMMIT} else "Rounding"
@@ -86,7 +86,7 @@ def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[
 def _differences(lists: Mapping[str, Sequence[str]]) -> str:
     """Return which members only some of the lists have: `AVX512 and FMA only in a`. Empty if there are none."""
     holders = {
-        member: tuple(name for name, its in lists.items() if member in its)
+        member: tuple(name for name, own in lists.items() if member in own)
         for members in lists.values()
         for member in members
     }

@@ -55,7 +55,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
         return Parity()
     prompts = compare_prompts(sides)
     sampling, undeclared = compare_sampling(sides)
-    facts, untold = compare_facts(sides, without_prompt=prompts.unknown)
+    facts, untold_facts = compare_facts(sides, without_prompt=prompts.unknown)
     builds, unknown_builds = compare_builds(sides)
     findings = [
         *([prompts.finding] if prompts.finding is not None else []),
@@ -75,19 +75,19 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     for side in sides:
         names[side.name] += [
             *undeclared.get(side.name, ()),
-            *untold.get(side.name, ()),
+            *untold_facts.get(side.name, ()),
             *unknown_builds.get(side.name, ()),
         ]
-        if side.loaded is not None and any(it.code == _CHANGES for it in side.loaded.cautions):
+        if side.loaded is not None and any(caution.code == _CHANGES for caution in side.loaded.cautions):
             names[side.name].append("changes to requests")
         if side.run is not None and side.cached_tokens is None:
             names[side.name].append("cached tokens")
     return Parity(
         findings=tuple(findings),
         unknown=tuple(
-            Unknown(engine=name, names=tuple(its), levelling=_known_by(undeclared, name))
-            for name, its in names.items()
-            if its
+            Unknown(engine=name, names=tuple(untold), levelling=_known_by(undeclared, name))
+            for name, untold in names.items()
+            if untold
         ),
     )
 
@@ -95,7 +95,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
 def _known_by(undeclared: Undeclared, name: str) -> Levelling:
     own = undeclared.get(name, {}).values()
     changes = tuple(change for levelling in own for change in levelling.changes)
-    return Levelling(changes=changes, everywhere=all(it.everywhere for it in own))
+    return Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in own))
 
 
 def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Finding]:
@@ -111,12 +111,13 @@ def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Findi
 def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
     """Yield a finding for each warning that only some of the answers have."""
     codes = {
-        side.name: {it.code for it in side.run.cautions} if side.run is not None else set() for side in sides
+        side.name: {caution.code for caution in side.run.cautions} if side.run is not None else set()
+        for side in sides
     }
     for code, did in _CHANGED.items():
-        values = {name: code in its for name, its in codes.items()}
+        values = {name: code in own for name, own in codes.items()}
         if len(set(values.values())) > 1:
-            who = joined(name for name, it in values.items() if it)
+            who = joined(name for name, has in values.items() if has)
             yield Finding(what=code, values=values, sentence=f"{who} {did}; the others did not.")
 
 

@@ -46,15 +46,15 @@ class Levelling:
     @property
     def reloads(self) -> tuple[str, ...]:
         """Names of the engines that have to be loaded again."""
-        return tuple(dict.fromkeys(it.engine for it in self.changes if it.reloads))
+        return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments of the command line that set the options."""
         if self.everywhere:
-            texts = dict.fromkeys(it.assignment for it in self.changes)
+            texts = dict.fromkeys(change.assignment for change in self.changes)
         else:
-            texts = dict.fromkeys(f"{it.engine}.{it.assignment}" for it in self.changes)
+            texts = dict.fromkeys(f"{change.engine}.{change.assignment}" for change in self.changes)
         return tuple(f"--set {shlex.quote(text)}" for text in texts)
 
 
@@ -114,9 +114,9 @@ class Parity:
     @property
     def remark(self) -> str:
         """What follows from the facts that some engines do not tell, as a sentence; empty if nothing does."""
-        untold = {name for it in self.unknown for name in it.names}
+        untold = {name for unknown in self.unknown for name in unknown.names}
         facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
-        rounding = [it.name for it in facts if it.effect == ROUNDING and it.name in untold]
+        rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in untold]
         if not rounding:
             return ""
         return (

@@ -59,7 +59,7 @@ def compare_prompts(sides: Sequence[Side]) -> Prompts:
 
 def _evidence(side: Side) -> int:
     known = (side.prompt_tokens, side.prompt, side.prompt_ids)
-    return sum(bit for bit, it in zip((1, 2, 4), known, strict=True) if it is not None)
+    return sum(bit for bit, value in zip((1, 2, 4), known, strict=True) if value is not None)
 
 
 def _alike(one: Side, other: Side) -> bool | None:

@@ -51,7 +51,7 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             findings.append(_finding(_name(option, options), values, silent, options, levelling))
         else:
             for name in silent:
-                own = tuple(it for it in levelling.changes if it.engine == name)
+                own = tuple(change for change in levelling.changes if change.engine == name)
                 own_levelling = Levelling(changes=own, everywhere=levelling.everywhere)
                 unknown.setdefault(name, {})[_name(option, {name: options[name]})] = own_levelling
     return findings, unknown
@@ -92,8 +92,8 @@ def _finding(
     options: Mapping[str, OptionInfo | None],
     levelling: Levelling,
 ) -> Finding:
-    without = [it for it in silent if options[it] is None]
-    sentence = f"{name} is {enumeration(values, silent=[it for it in silent if it not in without])}."
+    without = [side for side in silent if options[side] is None]
+    sentence = f"{name} is {enumeration(values, silent=[side for side in silent if side not in without])}."
     if without:
         sentence += f" There is no such option in {' and '.join(without)}."
     return Finding(what=name, values=values, sentence=sentence, levelling=levelling)

@@ -81,7 +81,7 @@ def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 
     """
     kinds = Counter(votes)
     counts = np.array(list(kinds.values()), np.int64)
-    comparisons = [it for kind in kinds for it in kind]
+    comparisons = [pairing for kind in kinds for pairing in kind]
     kind_of = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
     model = _Model(comparisons, engines)
     nothing = np.zeros((1, model.size))
@@ -103,11 +103,11 @@ class _Model:
     def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
         rows = np.arange(len(comparisons))
         self._design = np.zeros((len(comparisons), engines + len(comparisons[0].style)))
-        self._design[rows, [it.first for it in comparisons]] = 1
-        self._design[rows, [it.second for it in comparisons]] = -1
-        self._design[:, engines:] = [it.style for it in comparisons]
+        self._design[rows, [pairing.first for pairing in comparisons]] = 1
+        self._design[rows, [pairing.second for pairing in comparisons]] = -1
+        self._design[:, engines:] = [pairing.style for pairing in comparisons]
         self._design *= math.log(10)
-        self._outcomes = np.array([it.outcome for it in comparisons])
+        self._outcomes = np.array([pairing.outcome for pairing in comparisons])
         self.size = self._design.shape[1]
         """Number of parameters."""
         products = self._design[:, :, None] * self._design[:, None, :]

@@ -58,13 +58,13 @@ class PositionBias:
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
     """Return the position bias of the blind votes among `votes`; None if none of them has a best answer."""
-    decided = [it for it in votes if it.blind and isinstance(it.choice, int)]
+    decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
-    first = sum(it.choice == 0 for it in decided)
+    first = sum(vote.choice == 0 for vote in decided)
     return PositionBias(
         votes=len(decided),
         first=first,
         interval=share_interval(first / len(decided), len(decided)),
-        expected=sum(1 / len(it.candidates) for it in decided) / len(decided),
+        expected=sum(1 / len(vote.candidates) for vote in decided) / len(decided),
     )

@@ -45,11 +45,11 @@ def rate(
     the bootstrap.
     """
     every = list(votes)
-    between = [it for it in every if len({candidate.engine for candidate in it.candidates}) > 1]
-    counted = [it for it in between if it.blind or include_unblind]
-    found = [tuple(contests(it)) for it in counted]
+    between = [vote for vote in every if len({candidate.engine for candidate in vote.candidates}) > 1]
+    counted = [vote for vote in between if vote.blind or include_unblind]
+    found = [tuple(contests(vote)) for vote in counted]
     flat = [contest for vote in found for contest in vote]
-    engines = sorted({engine for it in flat for engine in (it.first.engine, it.second.engine)})
+    engines = sorted({engine for contest in flat for engine in (contest.first.engine, contest.second.engine)})
     groups = _groups(engines, flat)
     fitted = (
         fit(_comparisons(found, engines, control_style), len(engines), resamples=resamples, seed=seed)
@@ -58,13 +58,13 @@ def rate(
     )
     rated = _rated(fitted, engines, groups, counted, flat) if fitted is not None else ()
     return Ratings(
-        engines=tuple(sorted(rated, key=lambda it: (-it.rating, it.engine))),
+        engines=tuple(sorted(rated, key=lambda rating: (-rating.rating, rating.engine))),
         pairs=tuple(_pairs(fitted, engines, groups, flat)) if fitted is not None else (),
         groups=groups,
         votes=len(counted),
-        ties=sum(it.choice == "tie" for it in counted),
-        bad=sum(it.choice == "bad" for it in counted),
-        unblind=sum(not it.blind for it in between),
+        ties=sum(vote.choice == "tie" for vote in counted),
+        bad=sum(vote.choice == "bad" for vote in counted),
+        unblind=sum(not vote.blind for vote in between),
         one_engine=len(every) - len(between),
         includes_unblind=include_unblind,
         position=position_bias(between),
@@ -82,8 +82,10 @@ def _comparisons(
     return [
         tuple(
             sorted(
-                _sorted(index[it.first.engine], index[it.second.engine], it.outcome, next(styles))
-                for it in vote
+                _sorted(
+                    index[contest.first.engine], index[contest.second.engine], contest.outcome, next(styles)
+                )
+                for contest in vote
             )
         )
         for vote in found
@@ -93,7 +95,7 @@ def _comparisons(
 def _sorted(first: int, second: int, outcome: float, style: Sequence[float]) -> Pairing:
     if first < second:
         return Pairing(first, second, outcome, tuple(style))
-    return Pairing(second, first, 1 - outcome, tuple(-it for it in style))
+    return Pairing(second, first, 1 - outcome, tuple(-feature for feature in style))
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:
@@ -117,8 +119,8 @@ def _rated(
 ) -> Iterator[EngineRating]:
     models: dict[str, dict[str, None]] = {engine: {} for engine in engines}
     for vote in votes:
-        for it in vote.candidates:
-            models[it.engine][f"{it.backend}:{it.model}"] = None
+        for answer in vote.candidates:
+            models[answer.engine][f"{answer.backend}:{answer.model}"] = None
     for members in groups:
         places = [engines.index(engine) for engine in members]
         # a sample is moved by the centre that its prior was drawn with, which tells nothing of the engines
@@ -144,7 +146,7 @@ def _pairs(
     pairs = [
         pair
         for members in groups
-        for pair in combinations(sorted(members, key=lambda it: (-fitted.best[place[it]], it)), 2)
+        for pair in combinations(sorted(members, key=lambda engine: (-fitted.best[place[engine]], engine)), 2)
     ]
     one, other = ([place[pair[side]] for pair in pairs] for side in (0, 1))
     best = fitted.best[one] - fitted.best[other]
@@ -185,5 +187,5 @@ def _effects(fitted: Fit, engines: int) -> tuple[StyleEffect, ...]:
 
 def _interval(samples: Array, mean: float) -> Interval:
     """Return the percentile interval of samples of ξ, in rating points."""
-    low, high = (float(it) for it in np.quantile(samples, _ENDS))
+    low, high = (float(end) for end in np.quantile(samples, _ENDS))
     return Interval(low=mean + POINTS * low, high=mean + POINTS * high)

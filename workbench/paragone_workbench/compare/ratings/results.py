@@ -76,7 +76,7 @@ class RatedPair:
     def sentence(self) -> str:
         """The result in plain words."""
         difference, low, high = (
-            decimal(it, 0) for it in (self.difference, self.interval.low, self.interval.high)
+            decimal(points, 0) for points in (self.difference, self.interval.low, self.interval.high)
         )
         corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
         found = f"{difference} points (95% interval {low} to {high}{corrected})"
@@ -174,9 +174,9 @@ class Ratings:
                 f"{named}."
             )
         notes += [
-            f"{it.engine} had several models, whose votes are rated together: {', '.join(it.models)}."
-            for it in self.engines
-            if len(it.models) > 1
+            f"{engine.engine} had several models, whose votes are rated together: {', '.join(engine.models)}."
+            for engine in self.engines
+            if len(engine.models) > 1
         ]
         if self.position is not None:
             notes.append(self.position.sentence)
@@ -191,10 +191,10 @@ class Ratings:
             "unblind": self.unblind,
             "one_engine": self.one_engine,
             "includes_unblind": self.includes_unblind,
-            "engines": [it.to_json() for it in self.engines],
-            "pairs": [it.to_json() for it in self.pairs],
+            "engines": [engine.to_json() for engine in self.engines],
+            "pairs": [pair.to_json() for pair in self.pairs],
             "groups": [list(members) for members in self.groups],
             "position": self.position.to_json() if self.position is not None else None,
-            "style": [it.to_json() for it in self.style] if self.style is not None else None,
+            "style": [effect.to_json() for effect in self.style] if self.style is not None else None,
             "notes": list(self.notes),
         }

@@ -39,7 +39,7 @@ def votes_from(saved: Iterable[SavedVote]) -> tuple[Vote, ...]:
 def _vote(saved: SavedVote) -> Vote:
     try:
         return Vote(
-            candidates=tuple(from_json(VotedAnswer, it) for it in saved.candidates),
+            candidates=tuple(from_json(VotedAnswer, candidate) for candidate in saved.candidates),
             choice=_choice(saved.choice),
             blind=saved.blind,
             created=saved.created,

@@ -27,12 +27,12 @@ def style_differences(found: Sequence[Contest]) -> Array:
     Each feature is divided by its root mean square. It is not centred: a contest has no natural first side, so the
     centre is 0. A feature that never differs is 0 everywhere.
     """
-    first = _styles([it.first.style for it in found])
-    second = _styles([it.second.style for it in found])
+    first = _styles([contest.first.style for contest in found])
+    second = _styles([contest.second.style for contest in found])
     differences = (first - second) / (first + second + 1)
     scale = np.sqrt((differences**2).mean(axis=0))
     return np.asarray(differences / np.where(scale == 0, 1, scale), np.float64)
 
 
 def _styles(styles: Sequence[Style]) -> Array:
-    return np.array([[getattr(it, name) for name in FEATURES] for it in styles], np.float64)
+    return np.array([[getattr(style, name) for name in FEATURES] for style in styles], np.float64)

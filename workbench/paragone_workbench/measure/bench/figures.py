@@ -37,18 +37,18 @@ def _processed(sample: Sample) -> int | None:
 
 
 FIGURES: Mapping[str, Callable[[Sample], float | None]] = {
-    "prefill_tps": lambda it: it.metrics.prefill_tps,
-    "decode_tps": lambda it: it.metrics.decode_tps,
-    "ttft_s": lambda it: it.metrics.ttft_s,
-    "ttfo_s": lambda it: it.metrics.ttfo_s,
-    "tpot_ms": lambda it: it.metrics.tpot_ms,
-    "itl_p50_ms": lambda it: it.metrics.itl_ms.p50,
-    "itl_p95_ms": lambda it: it.metrics.itl_ms.p95,
-    "itl_p99_ms": lambda it: it.metrics.itl_ms.p99,
-    "prefill_j_per_token": lambda it: _for_each(it.prefill_j, _processed(it)),
-    "prefill_net_j_per_token": lambda it: _for_each(it.prefill_net_j, _processed(it)),
-    "decode_j_per_token": lambda it: _for_each(it.decode_j, it.metrics.completion_tokens - 1),
-    "decode_net_j_per_token": lambda it: _for_each(it.decode_net_j, it.metrics.completion_tokens - 1),
+    "prefill_tps": lambda run: run.metrics.prefill_tps,
+    "decode_tps": lambda run: run.metrics.decode_tps,
+    "ttft_s": lambda run: run.metrics.ttft_s,
+    "ttfo_s": lambda run: run.metrics.ttfo_s,
+    "tpot_ms": lambda run: run.metrics.tpot_ms,
+    "itl_p50_ms": lambda run: run.metrics.itl_ms.p50,
+    "itl_p95_ms": lambda run: run.metrics.itl_ms.p95,
+    "itl_p99_ms": lambda run: run.metrics.itl_ms.p99,
+    "prefill_j_per_token": lambda run: _for_each(run.prefill_j, _processed(run)),
+    "prefill_net_j_per_token": lambda run: _for_each(run.prefill_net_j, _processed(run)),
+    "decode_j_per_token": lambda run: _for_each(run.decode_j, run.metrics.completion_tokens - 1),
+    "decode_net_j_per_token": lambda run: _for_each(run.decode_net_j, run.metrics.completion_tokens - 1),
 }
 """The figures of a run by their names in the JSON. docs/bench.md defines them."""
 

@@ -57,7 +57,7 @@ class Bench:
         self.idle_w: float | None = None
         self.stopped = False
         self._pool = pool
-        self._prompts = {it: PromptFitter() for it in self.engines}
+        self._prompts = {engine: PromptFitter() for engine in self.engines}
         self._execution: Execution | None = None
 
     @property
@@ -68,7 +68,7 @@ class Bench:
     @property
     def partial(self) -> bool:
         """Whether less was measured than was asked for."""
-        return self.stopped or any(it.error is not None or it.skipped for it in self.engines)
+        return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
         """Open the engines and measure them. An error of one engine is kept with it; the others continue."""
@@ -80,7 +80,7 @@ class Bench:
             self.idle_w = await idle_watts(self.energy)
         steps = list(steps_of(len(self.engines), self.tests, self.repeat, swap=decision.mode == "swap"))
         while steps:
-            left = [it for it in steps if self._is_needed(it)]
+            left = [step for step in steps if self._is_needed(step)]
             if self.stopped or not left:
                 return
             on_step(left[0], left)
@@ -111,9 +111,7 @@ class Bench:
         """Do one step. An error is kept with the engine."""
         try:
             warm_up = test is None
-            wanted = (
-                next((it for it in self.tests if it not in benched.skipped), None) if test is None else test
-            )
+            wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
             if wanted is None:
                 return
             prompt = await self._prompt(benched, wanted)

@@ -23,7 +23,7 @@ def bench_json(bench: Bench) -> dict[str, Json]:
             "missing": list(bench.energy.missing),
             "idle_w": bench.idle_w,
         },
-        "engines": [_engine(it, bench) for it in bench.engines],
+        "engines": [_engine(engine, bench) for engine in bench.engines],
     }
 
 
@@ -48,8 +48,8 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
         "notes": list(benched.notes(test)),
-        "usage": [figures_json(it.metrics)["usage"] for it in samples],
-        **{name: _spread(it) for name, it in figures_of(samples).items()},
+        "usage": [figures_json(sample.metrics)["usage"] for sample in samples],
+        **{name: _spread(spread) for name, spread in figures_of(samples).items()},
     }
 
 

@@ -82,13 +82,13 @@ class Fidelity:
         self.text_bytes = len(text.encode())
         self.stopped = False
         self._text = text
-        self._readers = {it: DistributionReader(it.engine) for it in (self.reference, *self.candidates)}
+        engines = (self.reference, *self.candidates)
+        self._readers = {measured: DistributionReader(measured.engine) for measured in engines}
 
     @property
     def partial(self) -> bool:
         """Whether less was measured than was asked for."""
-        engines = (self.reference, *self.candidates)
-        return self.stopped or any(it.error is not None for it in engines)
+        return self.stopped or any(measured.error is not None for measured in self._readers)
 
     async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
         """Open the engines, and measure them window by window.
@@ -107,8 +107,10 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        prepared = {it: await self._prepared(it, vocabulary, windows) for it in self.candidates}
-        able = {it: its_windows for it, its_windows in prepared.items() if its_windows is not None}
+        able: dict[Candidate, Windows] = {}
+        for candidate in self.candidates:
+            if (own := await self._prepared(candidate, vocabulary, windows)) is not None:
+                able[candidate] = own
         if able:
             await self._measure(windows, vocabulary.size, able, on_step)
 
@@ -119,7 +121,7 @@ class Fidelity:
 
     async def close(self) -> None:
         """Close the engines."""
-        await asyncio.gather(*(it.engine.close() for it in (self.reference, *self.candidates)))
+        await asyncio.gather(*(measured.engine.close() for measured in self._readers))
 
     async def _vocabulary(self, measured: Measured) -> Vocabulary:
         vocabulary = await self._readers[measured].vocabulary()
@@ -199,8 +201,8 @@ class Fidelity:
 
     def _over(self, candidates: Iterable[Candidate]) -> bool:
         """Whether there is nothing left to compare."""
-        failed = self.reference.error is not None or all(it.error is not None for it in candidates)
-        return self.stopped or failed
+        all_failed = all(candidate.error is not None for candidate in candidates)
+        return self.stopped or self.reference.error is not None or all_failed
 
     async def _measure_reference(self, window: Window, kept: Rows) -> None:
         """Measure a window of the reference, and keep its rows."""

@@ -85,6 +85,6 @@ def ratio_error(many: Values, few: Values) -> float | None:
     """
     if len(many) < FEWEST_WINDOWS:
         return None
-    shares = [it.mean(axis=1) / it.mean() for it in (many, few)]
-    variance = sum(float(((it - 1) ** 2).sum()) for it in shares) / (len(many) + len(few) - 2)
+    shares = [values.mean(axis=1) / values.mean() for values in (many, few)]
+    variance = sum(float(((share - 1) ** 2).sum()) for share in shares) / (len(many) + len(few) - 2)
     return math.sqrt(variance * (1 / len(many) + 1 / len(few)))

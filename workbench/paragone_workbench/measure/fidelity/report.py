@@ -94,7 +94,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             **_difference_json(fidelity.noise),
             _INDEPENDENT: difference_errors(fidelity.noise),
         },
-        "candidates": [_candidate_json(it, fidelity) for it in fidelity.candidates],
+        "candidates": [_candidate_json(candidate, fidelity) for candidate in fidelity.candidates],
     }
 
 
@@ -105,7 +105,7 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
         return _top_verdict(candidate, candidate.top, reference)
     if candidate.reason:
         candidate_bits, reference_bits = (
-            it.bits_per_byte(fidelity.text_bytes) for it in (candidate, reference)
+            measured.bits_per_byte(fidelity.text_bytes) for measured in (candidate, reference)
         )
         if candidate_bits is None or reference_bits is None:
             return ""

@@ -42,7 +42,8 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
         for candidate in measurement.measured:
             if candidate.backend == backend and is_same_file(candidate.model, model):
                 figures = _figures_of(measurement.data, candidate.name)
-                kld, error, same = (figures.get(it) for it in ("mean_kld", "mean_kld_se", "top1_agreement"))
+                names = ("mean_kld", "mean_kld_se", "top1_agreement")
+                kld, error, same = map(figures.get, names)
                 if isinstance(kld, int | float):
                     return SavedFidelity(
                         kld=Estimate(kld, error if isinstance(error, int | float) else None),
@@ -55,7 +56,7 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
 
 def _figures_of(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     candidates = data.get("candidates")
-    for it in candidates if isinstance(candidates, list | tuple) else ():
-        if isinstance(it, Mapping) and it.get("engine") == name:
-            return it
+    for candidate in candidates if isinstance(candidates, list | tuple) else ():
+        if isinstance(candidate, Mapping) and candidate.get("engine") == name:
+            return candidate
     return {}

@@ -50,7 +50,8 @@ def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
     choices = _choices(layout) if layout.splits else iter([whole(layout)])
     found = whole(layout)
     for found in choices:
-        if all(it.needed <= room for it, room in zip(on_gpus(layout, found, rooms), rooms, strict=True)):
+        memory = on_gpus(layout, found, rooms)
+        if all(gpu.needed <= room for gpu, room in zip(memory, rooms, strict=True)):
             break
     return found
 

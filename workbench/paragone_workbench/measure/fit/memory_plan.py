@@ -88,7 +88,7 @@ def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division
         raise EngineError("The backend does not say how a model can be divided between devices.")
     rooms = [max(0, size - KEPT_FREE) for size in vram]
     division = division or best(found.layout, rooms)
-    main = next((it for it in found.devices if it.device == _MAIN), None)
+    main = next((device for device in found.devices if device.device == _MAIN), None)
     return replace(
         plan,
         devices=(*_hypothetical(found.layout, division, rooms), _main(found.layout, division, main)),

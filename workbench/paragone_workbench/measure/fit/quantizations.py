@@ -47,11 +47,13 @@ async def find_siblings(
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
     models = await find_models(backend, [*folders, *near])
-    own = next((it for it in models if is_same_file(it.model, definition.model)), None)
+    own = next((model for model in models if is_same_file(model.model, definition.model)), None)
     if own is None:
         return None, []
-    siblings = [it for it in models if it is not own and not it.problem and _is_sibling(own, it)]
-    return own, sorted(siblings, key=lambda it: -(it.size or 0))
+    siblings = [
+        model for model in models if model is not own and not model.problem and _is_sibling(own, model)
+    ]
+    return own, sorted(siblings, key=lambda model: -(model.size or 0))
 
 
 async def plan_siblings(
