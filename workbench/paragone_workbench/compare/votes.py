@@ -13,55 +13,46 @@ Choice: TypeAlias = int | Literal["tie", "bad"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What an answer looks like, apart from what it says. See `style_of`.
-
-    Attributes:
-        tokens: Length of the answer in tokens of its own model.
-        headers: Number of headings.
-        lists: Number of list items.
-        bold: Number of passages in bold.
-    """
+    """What an answer looks like, apart from what it says. See `style_of`."""
 
     tokens: int
+    """Length of the answer in tokens of its own model."""
     headers: int = 0
+    """Number of headings."""
     lists: int = 0
+    """Number of list items."""
     bold: int = 0
+    """Number of passages in bold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VotedAnswer:
-    """An answer that was voted on.
-
-    Attributes:
-        engine: Name of the engine, by which ratings are made.
-        backend: The engine's backend.
-        model: The engine's model.
-        run: The id of the run, a UUID.
-        style: The style of the answer.
-    """
+    """An answer that was voted on."""
 
     engine: str
+    """Name of the engine, by which ratings are made."""
     backend: str
+    """The engine's backend."""
     model: str
+    """The engine's model."""
     run: str
+    """The id of the run, a UUID."""
     style: Style
+    """The style of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
-    """A person's judgement about two or more answers to one prompt.
-
-    Attributes:
-        candidates: The answers in the order in which they were shown, from left to right.
-        choice: The index of the best candidate, or `tie`, or `bad`.
-        blind: Whether the engines' names were hidden.
-        created: When the vote was cast, in seconds since 1970.
-    """
+    """A person's judgement about two or more answers to one prompt."""
 
     candidates: tuple[VotedAnswer, ...]
+    """The answers in the order in which they were shown, from left to right."""
     choice: Choice
+    """The index of the best candidate, or `tie`, or `bad`."""
     blind: bool
+    """Whether the engines' names were hidden."""
     created: float
+    """When the vote was cast, in seconds since 1970."""
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2:

@@ -31,30 +31,27 @@ _RESAMPLES = 9_999
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """How the values of two engines, A and B, differ over the prompts that have a value of both.
-
-    Attributes:
-        prompts: Number of prompts.
-        mean_a: Mean value of A.
-        mean_b: Mean value of B.
-        more_a: Number of prompts at which A's value is larger.
-        more_b: Number of prompts at which B's value is larger.
-        interval: The interval of the mean difference; None if there is none.
-        method: How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same
-            amount, which tells nothing of how much they vary.
-        p: The p-value, before any correction for several comparisons.
-        test: The test that `p` is from.
-    """
+    """How the values of two engines, A and B, differ over the prompts that have a value of both."""
 
     prompts: int
+    """Number of prompts."""
     mean_a: float
+    """Mean value of A."""
     mean_b: float
+    """Mean value of B."""
     more_a: int
+    """Number of prompts at which A's value is larger."""
     more_b: int
+    """Number of prompts at which B's value is larger."""
     interval: Interval | None
+    """The interval of the mean difference; None if there is none."""
     method: Literal["skewed_t", "bonett_price", "none"]
+    """How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same amount,
+    which tells nothing of how much they vary."""
     p: float
+    """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
+    """The test that `p` is from."""
 
     @property
     def difference(self) -> float:

@@ -62,15 +62,12 @@ class Pairing(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """The parameters: ξ of each engine, followed by β of each feature of style.
-
-    Attributes:
-        best: The most probable parameters.
-        samples: A row of parameters for each resample.
-    """
+    """The parameters: ξ of each engine, followed by β of each feature of style."""
 
     best: Array
+    """The most probable parameters."""
     samples: Array
+    """A row of parameters for each resample."""
 
 
 def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:

@@ -14,19 +14,16 @@ __all__ = ["PositionBias", "position_bias"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionBias:
-    """How often the first of the shown answers won, among the blind votes with a best answer.
-
-    Attributes:
-        votes: Number of these votes.
-        first: How many of them the first answer won.
-        interval: Wilson's interval of the share.
-        expected: The share without a bias: ½ for votes over two answers, less for those over more.
-    """
+    """How often the first of the shown answers won, among the blind votes with a best answer."""
 
     votes: int
+    """Number of these votes."""
     first: int
+    """How many of them the first answer won."""
     interval: Interval
+    """Wilson's interval of the share."""
     expected: float
+    """The share without a bias: ½ for votes over two answers, less for those over more."""
 
     @property
     def share(self) -> float:

@@ -19,21 +19,18 @@ MEAN = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRating:
-    """The rating of an engine, and how it fared.
-
-    Attributes:
-        engine: The engine's name.
-        models: The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes.
-        rating: The rating; comparable only within the engine's group in `Ratings.groups`.
-        interval: The interval of the rating.
-        tally: What came of its comparisons with other engines.
-    """
+    """The rating of an engine, and how it fared."""
 
     engine: str
+    """The engine's name."""
     models: tuple[str, ...]
+    """The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes."""
     rating: float
+    """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
+    """The interval of the rating."""
     tally: Tally
+    """What came of its comparisons with other engines."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -49,23 +46,20 @@ class EngineRating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedPair:
-    """Two engines of one group.
-
-    Attributes:
-        a: The engine with the higher rating.
-        b: The other one.
-        difference: The rating of A − that of B.
-        interval: The interval of the difference. The intervals of all pairs hold together with a probability of 95%.
-        tally: What came of their comparisons with each other, from A's side.
-        pairs: Number of all pairs.
-    """
+    """Two engines of one group."""
 
     a: str
+    """The engine with the higher rating."""
     b: str
+    """The other one."""
     difference: float
+    """The rating of A − that of B."""
     interval: Interval
+    """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
+    """What came of their comparisons with each other, from A's side."""
     pairs: int
+    """Number of all pairs."""
 
     @property
     def shown(self) -> bool:
@@ -103,17 +97,14 @@ class RatedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StyleEffect:
-    """How much a feature of style counted in the votes.
-
-    Attributes:
-        feature: `tokens`, `headers`, `lists` or `bold`.
-        points: Rating points for a typical difference in this feature (its root mean square).
-        interval: The interval of the points.
-    """
+    """How much a feature of style counted in the votes."""
 
     feature: str
+    """`tokens`, `headers`, `lists` or `bold`."""
     points: float
+    """Rating points for a typical difference in this feature (its root mean square)."""
     interval: Interval
+    """The interval of the points."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -122,34 +113,30 @@ class StyleEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
-    """Ratings, and what is known about the votes they are made of.
-
-    Attributes:
-        engines: Highest rating first.
-        pairs: All pairs of engines that can be compared.
-        groups: Engines that votes connect, directly or through others. Ratings of different groups cannot be
-            compared.
-        votes: Number of votes that count.
-        ties: How many of them are `tie`.
-        bad: How many of them are `bad`.
-        unblind: Number of votes that were not blind, whether they count or not.
-        one_engine: Number of votes over answers of a single engine. They count nowhere.
-        includes_unblind: Whether votes that were not blind count.
-        position: How often the first of the shown answers won; None without a blind vote that decided.
-        style: How much each feature of style counted; None if style was not controlled for.
-    """
+    """Ratings, and what is known about the votes they are made of."""
 
     engines: tuple[EngineRating, ...]
+    """Highest rating first."""
     pairs: tuple[RatedPair, ...]
+    """All pairs of engines that can be compared."""
     groups: tuple[tuple[str, ...], ...]
+    """Engines that votes connect, directly or through others. Ratings of different groups cannot be compared."""
     votes: int
+    """Number of votes that count."""
     ties: int
+    """How many of them are `tie`."""
     bad: int
+    """How many of them are `bad`."""
     unblind: int
+    """Number of votes that were not blind, whether they count or not."""
     one_engine: int
+    """Number of votes over answers of a single engine. They count nowhere."""
     includes_unblind: bool
+    """Whether votes that were not blind count."""
     position: PositionBias | None
+    """How often the first of the shown answers won; None without a blind vote that decided."""
     style: tuple[StyleEffect, ...] | None
+    """How much each feature of style counted; None if style was not controlled for."""
 
     @property
     def notes(self) -> tuple[str, ...]:

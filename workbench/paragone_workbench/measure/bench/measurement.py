@@ -28,17 +28,7 @@ OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
 
 
 class Bench:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`.
-
-    Attributes:
-        engines: The engines in the order in which they were given.
-        tests: The tests, in their order.
-        repeat: Runs of each test on each engine.
-        reason: Why only one engine is in memory at a time; empty if all are open.
-        energy: The counters of this machine.
-        idle_w: Power of the idle machine in watts, with the engines open; None if unknown.
-        stopped: Whether `stop` was called.
-    """
+    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
 
     def __init__(
         self,
@@ -50,12 +40,19 @@ class Bench:
     ) -> None:
         """Measure the engines of a pool whose schedule is `sequential`."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
+        """The engines in the order in which they were given."""
         self.tests = tuple(tests)
+        """The tests, in their order."""
         self.repeat = repeat
+        """Runs of each test on each engine."""
         self.reason = ""
+        """Why only one engine is in memory at a time; empty if all are open."""
         self.energy = energy or find_energy_counters()
+        """The counters of this machine."""
         self.idle_w: float | None = None
+        """Power of the idle machine in watts, with the engines open; None if unknown."""
         self.stopped = False
+        """Whether `stop` was called."""
         self._pool = pool
         self._prompts = {engine: PromptFitter() for engine in self.engines}
         self._execution: Execution | None = None

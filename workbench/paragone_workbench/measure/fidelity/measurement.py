@@ -59,28 +59,25 @@ class FidelityStep(NamedTuple):
 
 
 class Fidelity:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`.
-
-    Attributes:
-        reference: The engine that the others are compared with.
-        noise: How the reference differs from itself in another batch size.
-        candidates: The others, in the order in which they were given.
-        window: Size of a window in tokens.
-        windows: Number of windows of the text, in the reference's tokens; 0 before it is tokenized.
-        text_bytes: Size of the text in UTF-8.
-        stopped: Whether `stop` was called.
-    """
+    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
 
     def __init__(
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
     ) -> None:
         self.reference = Measured(reference)
+        """The engine that the others are compared with."""
         self.noise = Difference()
+        """How the reference differs from itself in another batch size."""
         self.candidates = tuple(Candidate(engine) for engine in candidates)
+        """The others, in the order in which they were given."""
         self.window = window
+        """Size of a window in tokens."""
         self.windows = 0
+        """Number of windows of the text, in the reference's tokens; 0 before it is tokenized."""
         self.text_bytes = len(text.encode())
+        """Size of the text in UTF-8."""
         self.stopped = False
+        """Whether `stop` was called."""
         self._text = text
         engines = (self.reference, *self.candidates)
         self._readers = {measured: DistributionReader(measured.engine) for measured in engines}

@@ -45,23 +45,20 @@ Percentiles: TypeAlias = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceFigures:
-    """How distributions differ from the reference's. None if no window was compared.
-
-    Attributes:
-        kld: Mean KL divergence, in nats.
-        kld_percentiles: Percentiles of the KL divergence, by percentage; None below 100 positions.
-        delta_p: Mean Δp.
-        rms_delta_p: Root mean square of Δp.
-        delta_p_percentiles: Percentiles of Δp.
-        same_top: Share of the positions at which the likeliest token is the same.
-    """
+    """How distributions differ from the reference's. None if no window was compared."""
 
     kld: Estimate | None
+    """Mean KL divergence, in nats."""
     kld_percentiles: Percentiles
+    """Percentiles of the KL divergence, by percentage; None below 100 positions."""
     delta_p: Estimate | None
+    """Mean Δp."""
     rms_delta_p: Estimate | None
+    """Root mean square of Δp."""
     delta_p_percentiles: Percentiles
+    """Percentiles of Δp."""
     same_top: Estimate | None
+    """Share of the positions at which the likeliest token is the same."""
 
 
 def figures_of(difference: Difference) -> DifferenceFigures:

@@ -15,19 +15,16 @@ __all__ = ["SavedFidelity", "saved_fidelity"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFidelity:
-    """How far a model's distributions are from a reference's.
-
-    Attributes:
-        kld: Mean KL divergence, in nats.
-        same_top: Share of the positions at which the likeliest token is the same; None if unknown.
-        reference: The name of the reference.
-        created: When it was measured, in seconds since 1970.
-    """
+    """How far a model's distributions are from a reference's."""
 
     kld: Estimate
+    """Mean KL divergence, in nats."""
     same_top: float | None
+    """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
+    """The name of the reference."""
     created: float
+    """When it was measured, in seconds since 1970."""
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:

@@ -26,15 +26,12 @@ KEPT_FREE = DRIVER + MARGIN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """Which parts of a model are on GPUs.
-
-    Attributes:
-        count: Number of parts on GPUs, counted from the last.
-        expert_layers: Number of first parts whose experts stay in main memory.
-    """
+    """Which parts of a model are on GPUs."""
 
     count: int
+    """Number of parts on GPUs, counted from the last."""
     expert_layers: int = 0
+    """Number of first parts whose experts stay in main memory."""
 
 
 def whole(layout: ModelLayout) -> Division:

@@ -20,28 +20,25 @@ _MAIN = "CPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """The memory that an engine would take.
-
-    Attributes:
-        context: Context window in tokens.
-        trained_context: Context window that the model was trained for; None if unknown.
-        devices: The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
-            leave free is not counted as free.
-        layers: Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown.
-        gpu_layers: How many of them are on a GPU; None if unknown.
-        hypothetical: How the model is divided between hypothetical GPUs; None in a plan for this machine.
-        offload: How the model could be divided, if it does not fit on the machine's GPUs; else None.
-        experts_option: The load option for the number of first layers whose experts stay in main memory.
-    """
+    """The memory that an engine would take."""
 
     context: int
+    """Context window in tokens."""
     trained_context: int | None
+    """Context window that the model was trained for; None if unknown."""
     devices: tuple[DeviceMemory, ...]
+    """The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
+    leave free is not counted as free."""
     layers: int | None
+    """Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown."""
     gpu_layers: int | None
+    """How many of them are on a GPU; None if unknown."""
     hypothetical: Division | None = None
+    """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
     offload: Division | None = None
+    """How the model could be divided, if it does not fit on the machine's GPUs; else None."""
     experts_option: str = ""
+    """The load option for the number of first layers whose experts stay in main memory."""
 
     @property
     def fits(self) -> bool | None:

@@ -21,19 +21,16 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
-    """A quantization of a model, and what it would take.
-
-    Attributes:
-        name: Its name, such as `Q4_K_M`; that of the model if it is unknown.
-        model: The model on this machine; None for one that is not here, of which the plan is rough.
-        size: Bytes of its files; of its weights, if there are none.
-        plan: What it would take.
-    """
+    """A quantization of a model, and what it would take."""
 
     name: str
+    """Its name, such as `Q4_K_M`; that of the model if it is unknown."""
     model: ModelInfo | None
+    """The model on this machine; None for one that is not here, of which the plan is rough."""
     size: int
+    """Bytes of its files; of its weights, if there are none."""
     plan: MemoryPlan
+    """What it would take."""
 
 
 async def find_siblings(
