@@ -9,8 +9,7 @@ import pytest
 from rogue_backend.plugin import RogueBackend
 
 from paragone_workbench.config import read
-from paragone_workbench.config.added import add_engine, remove_engine
-from paragone_workbench.config.state import State
+from paragone_workbench.config.state import State, add_engine, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec, resolve
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file

@@ -11,11 +11,10 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine.energy import find_energy_counters
 from paragone_workbench.measure.bench import measurement as measure
-from paragone_workbench.measure.bench.figures import Spread, figures_of
 from paragone_workbench.measure.bench.measured import Sample
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest, bench_tests, rotated, steps_of
-from paragone_workbench.measure.bench.report import bench_json
+from paragone_workbench.measure.bench.report import Spread, bench_json, figures_of
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.scheduling.decision import Decision

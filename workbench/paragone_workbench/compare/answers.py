@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from paragone import Caution, Image, Json
 from paragone_workbench.compare.parity.findings import Parity
-from paragone_workbench.runs.figures import figures_json
+from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 
 __all__ = ["answer_json", "comparison_json", "warnings_of"]

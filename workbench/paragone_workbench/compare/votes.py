@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["VotedAnswer", "Choice", "Style", "Vote", "style_of"]
+from paragone import ParagoneError
+from paragone.wire import from_json, to_json
+from paragone_workbench.store.experiment_records import SavedVote
+
+__all__ = ["VotedAnswer", "Choice", "Style", "Vote", "saved_vote", "style_of", "votes_from"]
 
 Choice: TypeAlias = int | Literal["tie", "bad"]
 """The index of the best candidate; `tie`: equally good; `bad`: both (or all) bad."""
@@ -80,3 +85,47 @@ def style_of(text: str, tokens: int) -> Style:
         lists=types.count("list_item_open"),
         bold=inline.count("strong_open"),
     )
+
+
+def saved_vote(
+    vote: Vote,
+    *,
+    experiment_id: int | None = None,
+    prompt_index: int | None = None,
+    prompt_id: str | None = None,
+) -> SavedVote:
+    """Return a vote as the history saves it: on a prompt of an experiment, or of a conversation."""
+    return SavedVote(
+        candidates=tuple(map(to_json, vote.candidates)),
+        choice=str(vote.choice),
+        blind=vote.blind,
+        created=vote.created,
+        experiment_id=experiment_id,
+        prompt_index=prompt_index,
+        prompt_id=prompt_id,
+    )
+
+
+def votes_from(saved: Iterable[SavedVote]) -> tuple[Vote, ...]:
+    """Return votes of the history. Raises ParagoneError if one cannot be understood."""
+    return tuple(map(_vote, saved))
+
+
+def _vote(saved: SavedVote) -> Vote:
+    try:
+        return Vote(
+            candidates=tuple(from_json(VotedAnswer, candidate) for candidate in saved.candidates),
+            choice=_choice(saved.choice),
+            blind=saved.blind,
+            created=saved.created,
+        )
+    except (TypeError, ValueError) as error:
+        raise ParagoneError(f"Vote {saved.id} of the history cannot be understood: {error}.") from error
+
+
+def _choice(text: str) -> Choice:
+    match text:
+        case "tie" | "bad":
+            return text
+        case _:
+            return int(text)

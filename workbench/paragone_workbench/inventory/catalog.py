@@ -21,10 +21,9 @@ from paragone_workbench.engines.definitions import (
     to_spec,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.demo import existing_demo_models
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
-from paragone_workbench.inventory.models import find_models
+from paragone_workbench.inventory.models import existing_demo_models, find_models
 
 __all__ = ["DEMO_KEY", "CatalogEntry", "Group", "catalog_entries"]
 

@@ -13,8 +13,7 @@ from paragone import Backend, ModelInfo, ParagoneError
 from paragone_workbench.engines.definitions import engine_for_model, expand_home, to_spec
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.demo import existing_demo_models
-from paragone_workbench.inventory.models import find_models, models_in
+from paragone_workbench.inventory.models import existing_demo_models, find_models, models_in
 
 __all__ = ["hint_for"]
 

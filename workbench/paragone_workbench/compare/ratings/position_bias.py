@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from paragone import Json
 from paragone_workbench.compare.votes import Vote
@@ -44,13 +44,7 @@ class PositionBias:
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
-        return {
-            "votes": self.votes,
-            "first": self.first,
-            "share": self.share,
-            "interval": self.interval.to_json(),
-            "expected": self.expected,
-        }
+        return {**asdict(self), "share": self.share}
 
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias | None:

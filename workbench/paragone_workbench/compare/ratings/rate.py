@@ -11,10 +11,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, Fit, Pairing, fit
-from paragone_workbench.compare.ratings.contests import Contest, contests, tally
+from paragone_workbench.compare.ratings.contests import (
+    FEATURES,
+    Contest,
+    contests,
+    style_differences,
+    tally,
+)
 from paragone_workbench.compare.ratings.position_bias import position_bias
 from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
-from paragone_workbench.compare.ratings.style_control import FEATURES, style_differences
 from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.statistics.scientific import np
@@ -51,15 +56,18 @@ def rate(
     flat = [contest for vote in found for contest in vote]
     engines = sorted({engine for contest in flat for engine in (contest.first.engine, contest.second.engine)})
     groups = _groups(engines, flat)
-    fitted = (
-        fit(_comparisons(found, engines, control_style), len(engines), resamples=resamples, seed=seed)
-        if flat
-        else None
-    )
-    rated = _rated(fitted, engines, groups, counted, flat) if fitted is not None else ()
+    rated: Iterable[EngineRating] = ()
+    pairs: Iterable[RatedPair] = ()
+    style = None
+    if flat:
+        pairings = _comparisons(found, engines, control_style)
+        fitted = fit(pairings, len(engines), resamples=resamples, seed=seed)
+        rated = _rated(fitted, engines, groups, counted, flat)
+        pairs = _pairs(fitted, engines, groups, flat)
+        style = _effects(fitted, len(engines)) if control_style else None
     return Ratings(
         engines=tuple(sorted(rated, key=lambda rating: (-rating.rating, rating.engine))),
-        pairs=tuple(_pairs(fitted, engines, groups, flat)) if fitted is not None else (),
+        pairs=tuple(pairs),
         groups=groups,
         votes=len(counted),
         ties=sum(vote.choice == "tie" for vote in counted),
@@ -68,7 +76,7 @@ def rate(
         one_engine=len(every) - len(between),
         includes_unblind=include_unblind,
         position=position_bias(between),
-        style=_effects(fitted, len(engines)) if fitted is not None and control_style else None,
+        style=style,
     )
 
 
@@ -79,23 +87,15 @@ def _comparisons(
     index = {engine: place for place, engine in enumerate(engines)}
     flat = [contest for vote in found for contest in vote]
     styles = iter(style_differences(flat).tolist() if control_style else [()] * len(flat))
-    return [
-        tuple(
-            sorted(
-                _sorted(
-                    index[contest.first.engine], index[contest.second.engine], contest.outcome, next(styles)
-                )
-                for contest in vote
-            )
-        )
-        for vote in found
-    ]
 
+    def pairing(contest: Contest) -> Pairing:
+        first, second = index[contest.first.engine], index[contest.second.engine]
+        style = next(styles)
+        if first < second:
+            return Pairing(first, second, contest.outcome, tuple(style))
+        return Pairing(second, first, 1 - contest.outcome, tuple(-feature for feature in style))
 
-def _sorted(first: int, second: int, outcome: float, style: Sequence[float]) -> Pairing:
-    if first < second:
-        return Pairing(first, second, outcome, tuple(style))
-    return Pairing(second, first, 1 - outcome, tuple(-feature for feature in style))
+    return [tuple(sorted(map(pairing, vote))) for vote in found]
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:

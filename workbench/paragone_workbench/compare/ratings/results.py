@@ -8,7 +8,7 @@ from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.compare.ratings.contests import Tally
 from paragone_workbench.compare.ratings.position_bias import PositionBias
-from paragone_workbench.statistics.decimals import decimal
+from paragone_workbench.statistics.estimate import decimal
 from paragone_workbench.statistics.intervals import Interval
 
 __all__ = ["MEAN", "EngineRating", "RatedPair", "Ratings", "StyleEffect"]

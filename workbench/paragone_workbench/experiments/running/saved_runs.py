@@ -10,7 +10,7 @@ from paragone import Json
 from paragone.assertions import Answer
 from paragone.wire import from_json, to_json
 from paragone_workbench.experiments.suites.assertions import AssertionResult
-from paragone_workbench.runs.figures import figures_json
+from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.retry import retrying

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "DECADES",
     "FEWEST_WINDOWS",
     "Values",
     "mean",
@@ -26,6 +27,7 @@ __all__ = [
     "perplexity",
     "ratio_error",
     "root_mean_square",
+    "shares",
     "stacked",
 ]
 
@@ -36,6 +38,11 @@ FEWEST_WINDOWS = 4
 
 _FEWEST_POSITIONS = 100
 """Number of positions below which a percentile says nothing."""
+
+DECADES = range(-6, 2)
+"""Powers of ten, in nats, between which `shares` counts positions."""
+
+_PER_DECADE = 6
 
 
 def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -74,6 +81,15 @@ def root_mean_square(values: Values) -> Estimate | None:
 def percentile(values: Values, fraction: float) -> float | None:
     """Return a percentile by linear interpolation at fraction·(n − 1). None for fewer than 100 values."""
     return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
+
+
+def shares(kld: Values) -> list[float]:
+    """Return the share of KL divergences in each sixth of a decade; what lies outside counts as the nearest."""
+    first, last = DECADES[0], DECADES[-1]
+    edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
+    logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))
+    counts, _ = np.histogram(logarithms, edges)
+    return [float(count) / max(kld.size, 1) for count in counts]
 
 
 def ratio_error(many: Values, few: Values) -> float | None:

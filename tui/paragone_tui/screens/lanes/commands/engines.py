@@ -81,7 +81,7 @@ class EngineCommands:
         self._context.do(self._add_demo)
 
     async def _add_demo(self) -> None:
-        from paragone_workbench.inventory.demo import demo_engines
+        from paragone_workbench.inventory.models import demo_engines
 
         try:
             for definition in await demo_engines(self._session.registry):
