@@ -257,9 +257,7 @@ def test_an_unreadable_counter_says_how_to_allow_it(rapl, monkeypatch):
 
 def test_joules_a_token_are_those_of_the_tokens_that_were_computed():
     metrics = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
-    figures = figures_of(
-        [Sample(metrics=metrics, finish="length", prefill_j=10.0, decode_j=8.0, decode_net_j=2.0)]
-    )
+    figures = figures_of([Sample(metrics=metrics, prefill_j=10.0, decode_j=8.0, decode_net_j=2.0)])
     assert figures["prefill_j_per_token"] == Spread(0.5, 0.0)
     assert figures["decode_j_per_token"] == Spread(2.0, 0.0)
     assert figures["decode_net_j_per_token"] == Spread(0.5, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.engines.definitions import split_options
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
 
 __all__ = ["EngineHandle", "EngineObserver", "EngineState", "EngineUse"]
+
+_T = TypeVar("_T")
 
 EngineState: TypeAlias = Literal["closed", "opening", "open", "failed", "crashed"]
 """`failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
@@ -66,7 +68,8 @@ class EngineHandle:
         """Held by the run that uses the engine: one run at a time, first come, first served."""
         self._registry = registry
         self._slot = Slot(self._opened, self._open_failed)
-        self._sampling: dict[str, Json] = {}
+        self.sampling: Mapping[str, Json] = {}
+        """The sampling options of the definition."""
         self._began = 0.0
         self._use: EngineUse | None = None
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
@@ -129,31 +132,23 @@ class EngineHandle:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The servers that the engine contacts; empty if there are none or the definition is invalid."""
-        backend = self.backend
-        if backend is None:
-            return ()
-        try:
-            load, _ = split_options(self.definition, backend)
-            return backend.reaches(self.definition.model, load)
-        except Exception:  # noqa: BLE001 (opening the engine reports the error)
-            return ()
+        return self._told(lambda backend, load: backend.reaches(self.definition.model, load), ())
 
     @property
     def sharing(self) -> int:
         """How many engines with this definition share one loaded model; 1 if each loads it."""
+        return self._told(lambda backend, load: max(1, backend.sharing(self.definition.model, load)), 1)
+
+    def _told(self, ask: Callable[[Backend, Mapping[str, Json]], _T], otherwise: _T) -> _T:
+        """Return what the backend tells of these load options; `otherwise` if it cannot tell."""
         backend = self.backend
         if backend is None:
-            return 1
+            return otherwise
         try:
             load, _ = split_options(self.definition, backend)
-            return max(1, backend.sharing(self.definition.model, load))
+            return ask(backend, load)
         except Exception:  # noqa: BLE001 (opening the engine reports the error)
-            return 1
-
-    @property
-    def sampling(self) -> Mapping[str, Json]:
-        """The sampling options of the definition."""
-        return self._sampling
+            return otherwise
 
     def open(self, threads: int | None = None) -> None:
         """Start to open the engine, unless it is open or being opened."""
@@ -179,7 +174,7 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        self.definition, self._sampling = definition, sampling
+        self.definition, self.sampling = definition, sampling
         self._changed()
         return True
 
@@ -201,9 +196,7 @@ class EngineHandle:
 
     async def close(self) -> None:
         """Close the engine and free its resources. A run in progress is stopped."""
-        closing = self._free()
-        closing.add_done_callback(lambda _: self._closed())
-        await asyncio.shield(closing)
+        await self.replace(self.definition, opens=False)
 
     async def wait_until_unused(self) -> None:
         """Wait until nothing uses the engine."""
@@ -261,7 +254,7 @@ class EngineHandle:
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
-        load, self._sampling = split_options(definition, backend)
+        load, self.sampling = split_options(definition, backend)
         request = OpenRequest(
             model=definition.model,
             options=load,

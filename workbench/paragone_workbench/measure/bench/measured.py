@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paragone import FinishReason, ParagoneError
+from paragone import ParagoneError
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.runs.metrics import RunMetrics
@@ -17,7 +17,6 @@ class Sample:
     """One measured run."""
 
     metrics: RunMetrics
-    finish: FinishReason | None
     prefill_j: float | None = None
     """Joules of the prefill; None if unknown."""
     decode_j: float | None = None

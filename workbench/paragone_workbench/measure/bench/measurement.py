@@ -171,11 +171,10 @@ class Bench:
     def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
         assert run.metrics is not None  # the run has ended
         if not (benched.engine.is_local or servers_here(benched.engine)):
-            return Sample(metrics=run.metrics, finish=run.finish)  # another machine's energy
+            return Sample(metrics=run.metrics)  # another machine's energy
         idle = self.idle_w
         return Sample(
             metrics=run.metrics,
-            finish=run.finish,
             prefill_j=watch.prefill_j(),
             decode_j=watch.decode_j(),
             prefill_net_j=None if idle is None else watch.prefill_j(idle),
