@@ -29,7 +29,7 @@ async def find_models(backend: Backend, folders: Sequence[str]) -> Sequence[Mode
         async with asyncio.timeout(TIMEOUT):
             usual = await asyncio.wrap_future(in_daemon_thread(backend.model_folders))
             places = [*folders, USUAL_FOLDER, *map(str, usual)]
-            return _checked(await backend.models([*map(expand_home, places)]))
+            return await models_in(backend, [*map(expand_home, places)])
     except TimeoutError as error:
         raise EngineError(
             f"The backend {backend.name} did not list its models within {TIMEOUT:g} seconds."
@@ -44,7 +44,10 @@ async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelI
     Raises ParagoneError, whatever the backend raised or returned.
     """
     try:
-        return _checked(await backend.models(folders))
+        models: object = await backend.models(folders)
+        if not isinstance(models, Sequence) or isinstance(models, str):
+            raise TypeError(f"expected a list of models, not {type(models).__name__}")
+        return [checked(ModelInfo, model) for model in models]
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 
@@ -80,9 +83,3 @@ async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
         return await backend.demo(str(cache_folder()), create=False)
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
-
-
-def _checked(models: object) -> list[ModelInfo]:
-    if not isinstance(models, Sequence) or isinstance(models, str):
-        raise TypeError(f"expected a list of models, not {type(models).__name__}")
-    return [checked(ModelInfo, model) for model in models]

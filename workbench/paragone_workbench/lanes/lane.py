@@ -170,14 +170,14 @@ class Lane(EngineObserver, RunObserver):
         assert not self.is_busy
         self.record.head = head
         self._asked = False
-        self._changed()
+        self.changed()
 
     def resume(self, record: LaneRecord) -> None:
         """Continue another saved lane with the same engine. Must not be called while the lane is busy."""
         assert not self.is_busy
         self.record = record
         self._asked = False
-        self._changed()
+        self.changed()
 
     async def stop(self) -> None:
         """Stop the current run and cancel those that wait."""
@@ -212,12 +212,12 @@ class Lane(EngineObserver, RunObserver):
         if len(self._executions) == 1:
             self._present(run)
         else:
-            self._changed()
+            self.changed()
         return run
 
     def _present(self, run: Run) -> None:
         self.present = run
-        self._changed()
+        self.changed()
         self.notify(lambda observer: observer.prompted(self, run))
 
     # The engine
@@ -256,11 +256,11 @@ class Lane(EngineObserver, RunObserver):
 
     def run_changed(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
-        self._changed()
+        self.changed()
 
     def run_started(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
-        self._changed()
+        self.changed()
         self.notify(lambda observer: observer.run_started(self, run))
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
@@ -276,10 +276,10 @@ class Lane(EngineObserver, RunObserver):
         self._executions = [execution for execution in self._executions if execution.run is not run]
         if run is not self.present:
             self._cancelled.append(run)
-            self._changed()
+            self.changed()
             return
         self.present = None
-        self._changed()
+        self.changed()
         self.notify(lambda observer: observer.run_ended(self, run))
         cancelled_runs, self._cancelled = self._cancelled, []
         for cancelled in cancelled_runs:
@@ -299,7 +299,7 @@ class Lane(EngineObserver, RunObserver):
         if engine.is_open and not self._was_open and self.present is None:
             self._asked = False
         self._was_open = engine.is_open
-        self._changed()
+        self.changed()
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         """Forward the model's warnings to the lane's observers."""
@@ -313,11 +313,8 @@ class Lane(EngineObserver, RunObserver):
     def _caution(self, caution: Caution) -> None:
         self.notify(lambda observer: observer.cautioned(self, caution))
 
-    def show(self) -> None:
+    def changed(self) -> None:
         """Notify all observers that the lane changed."""
-        self._changed()
-
-    def _changed(self) -> None:
         self.notify(lambda observer: observer.state_changed(self))
 
     def notify(self, call: Callable[[LaneObserver], None]) -> None:

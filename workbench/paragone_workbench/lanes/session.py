@@ -10,7 +10,6 @@ from paragone import InputError
 from paragone_workbench.conversation.system_prompt import SystemPrompt
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import without_secrets
-from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
@@ -23,12 +22,16 @@ if TYPE_CHECKING:
     from paragone import Image, ParagoneError
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.run import Run
     from paragone_workbench.scheduling.scheduler import Scheduler
     from paragone_workbench.store.history import History
 
 __all__ = ["Session"]
+
+ALTERNATIVES = 5
+"""Number of alternatives that are kept with each token."""
 
 
 class Session:
@@ -59,7 +62,8 @@ class Session:
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
         self.system_prompt = SystemPrompt(system)
-        self.tokens = KeptTokens(self.lanes)
+        self.wants_tokens = False
+        """Whether lanes whose engines are on servers also keep the tokens of their answers, beside the text."""
         self._recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
@@ -82,14 +86,14 @@ class Session:
         """
         if self._opening is None or self._opening.done():
             if self.scheduler.mode == "auto":
-                self._opening = asyncio.create_task(self._prepare_and_open())
+                self._opening = asyncio.create_task(self.pool.open_all())
             else:
                 self.pool.start_all()
 
     def open_engines_soon(self) -> None:
         """Do the same once the lanes' backends are found, in a thread. Prompts that are sent meanwhile wait for that."""
         if self._opening is None or self._opening.done():
-            self._opening = asyncio.create_task(self._prepare_and_open())
+            self._opening = asyncio.create_task(self.pool.open_all())
 
     async def opened(self) -> None:
         """Wait until no engine is being opened."""
@@ -145,14 +149,18 @@ class Session:
             record = LaneRecord(definition=definition, position=self._positions)
             self._positions += 1
         name = unique_name(definition, others, self.registry)
-        lane = Lane(
-            definition,
-            self.pool,
-            name=name,
-            record=record,
-        )
-        lane.logprobs = self.tokens.asked_of
+        lane = Lane(definition, self.pool, name=name, record=record)
+        lane.logprobs = self._logprobs
         return lane
+
+    def _logprobs(self, engine: EngineHandle) -> int | None:
+        """Return the number of alternatives that a run asks for with each token; None if the lane keeps no tokens.
+
+        Engines on this machine have them kept while there are two lanes or more: that costs 0.1 ms a token. It costs
+        servers more, so theirs are kept only if `wants_tokens`.
+        """
+        kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
+        return ALTERNATIVES if kept and engine.capabilities.logprobs else None
 
     def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
         """Return the definition without its secrets, as it may be saved."""
@@ -172,10 +180,6 @@ class Session:
     def backends(self) -> Sequence[str]:
         """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
-
-    async def _prepare_and_open(self) -> None:
-        await self.pool.prepare()
-        self.pool.start_all()
 
     # Prompts
 
@@ -204,16 +208,9 @@ class Session:
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         parent = self._parent(asked)
-        prompt = self.conversation.add(
-            Prompt(
-                text=text,
-                images=tuple(images),
-                parent=parent,
-                system=self.system_prompt.of_new_prompt(parent),
-                for_all=lanes is None,
-            )
-        )
-        self._recorder.prompt_added(self.conversation, prompt)
+        system = self.system_prompt.of_new_prompt(parent)
+        prompt = Prompt(text=text, images=tuple(images), parent=parent, system=system, for_all=lanes is None)
+        self._recorder.prompt_added(self.conversation, self.conversation.add(prompt))
         for lane in asked:
             self._follow(lane, lane.ask(prompt))
         return prompt
@@ -239,17 +236,15 @@ class Session:
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
         if not lanes:
             return None
-        edited = self.conversation.add(
-            Prompt(
-                text=text,
-                images=tuple(images),
-                parent=prompt.parent,
-                system=self.system_prompt.of_edited_prompt(prompt),
-                sampling=prompt.sampling,
-                for_all=prompt.for_all,
-            )
+        edited = Prompt(
+            text=text,
+            images=tuple(images),
+            parent=prompt.parent,
+            system=self.system_prompt.of_edited_prompt(prompt),
+            sampling=prompt.sampling,
+            for_all=prompt.for_all,
         )
-        self._recorder.prompt_added(self.conversation, edited)
+        self._recorder.prompt_added(self.conversation, self.conversation.add(edited))
         for lane in lanes:
             self._follow(lane, lane.ask_instead(edited, prompt))
         return edited
@@ -378,4 +373,4 @@ class Session:
 
     def _show_lanes(self) -> None:
         for lane in self.lanes:
-            lane.show()
+            lane.changed()

@@ -64,11 +64,6 @@ class EnginePool:
         engine.open(physical_cores())
         return await engine.opened()
 
-    async def prepare(self) -> None:
-        """Find the backends of all engines, in a thread, and decide on the order if the schedule is `auto`."""
-        await self.registry.load([engine.definition.backend for engine in self.engines])
-        await self.scheduler.decide_order()
-
     def start_all(self) -> None:
         """Start to open all engines that are closed, but none that failed or crashed."""
         for engine in self.engines:
@@ -76,7 +71,8 @@ class EnginePool:
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Do the same, after the decision on the order if the schedule is `auto`."""
+        """Do the same, once all backends are found, in a thread, and the order is decided if the schedule is `auto`."""
+        await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 

@@ -53,40 +53,35 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     """Compare the conditions of all sides: prompts, sampling, warnings, models, builds, and the use of the machine."""
     if len(sides) < 2:
         return Parity()
+    unknown: dict[str, list[str]] = {side.name: [] for side in sides}
     prompts = compare_prompts(sides)
+    for name in prompts.unknown:
+        unknown[name].append("prompt")
+    for name in prompts.counted:
+        unknown[name].append("text of the prompt")
     sampling, undeclared = compare_sampling(sides)
-    facts, untold_facts = compare_facts(sides, without_prompt=prompts.unknown)
-    builds, unknown_builds = compare_builds(sides)
+    for name, options in undeclared.items():
+        unknown[name] += options
     findings = [
         *([prompts.finding] if prompts.finding is not None else []),
         *sampling,
         *_seeds(sides, sampling),
         *_changed(sides),
-        *facts,
-        *builds,
+        *compare_facts(sides, unknown, without_prompt=prompts.unknown),
+        *compare_builds(sides, unknown),
         *compare_launches(sides),
         *_cached(sides),
     ]
-    names: dict[str, list[str]] = {side.name: [] for side in sides}
-    for name in prompts.unknown:
-        names[name].append("prompt")
-    for name in prompts.counted:
-        names[name].append("text of the prompt")
     for side in sides:
-        names[side.name] += [
-            *undeclared.get(side.name, ()),
-            *untold_facts.get(side.name, ()),
-            *unknown_builds.get(side.name, ()),
-        ]
         if side.loaded is not None and any(caution.code == _CHANGES for caution in side.loaded.cautions):
-            names[side.name].append("changes to requests")
+            unknown[side.name].append("changes to requests")
         if side.run is not None and side.cached_tokens is None:
-            names[side.name].append("cached tokens")
+            unknown[side.name].append("cached tokens")
     return Parity(
         findings=tuple(findings),
         unknown=tuple(
             Unknown(engine=name, names=tuple(untold), levelling=_known_by(undeclared, name))
-            for name, untold in names.items()
+            for name, untold in unknown.items()
             if untold
         ),
     )

@@ -8,7 +8,7 @@ window.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from paragone import InputError, LogitsBlock, ParagoneError, Vocabulary
@@ -106,7 +106,8 @@ class Fidelity:
         self.windows = len(windows)
         able: dict[Candidate, Windows] = {}
         for candidate in self.candidates:
-            if (own := await self._prepared(candidate, vocabulary, windows)) is not None:
+            own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
+            if own is not None:
                 able[candidate] = own
         if able:
             await self._measure(windows, vocabulary.size, able, on_step)
@@ -131,19 +132,9 @@ class Fidelity:
         measured.tokens = windows.tokens
         return windows
 
-    async def _prepared(
-        self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows
-    ) -> Windows | None:
-        """Return the text cut into windows of the candidate's tokens; None if the candidate cannot be measured."""
-        try:
-            own = await self._vocabulary(candidate)
-            return await self._shared(candidate, own == vocabulary, windows)
-        except ParagoneError as error:
-            candidate.error = error
-            return None
-
-    async def _shared(self, candidate: Candidate, same: bool, windows: Windows) -> Windows:
-        """Return the candidate's windows, given whether its vocabulary is the same, and note what cannot be compared."""
+    async def _prepared(self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows) -> Windows:
+        """Return the text cut into windows of the candidate's tokens, and note what cannot be compared."""
+        same = await self._vocabulary(candidate) == vocabulary
         full = self._readers[candidate].is_full
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
         if not full and not same:
@@ -234,11 +225,7 @@ class Fidelity:
 
     async def _measure_top(self, candidate: Candidate, top: TopAgreement, window: Window, kept: Rows) -> None:
         """Compare the likeliest tokens of a window with the reference's."""
-        try:
-            found = await self._readers[candidate].read_top(window, TOP)
-        except ParagoneError as error:
-            candidate.error = error
-            return
+        found = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
         if found is not None:
             top.add(await asyncio.to_thread(top_of, kept), found)
 
@@ -246,8 +233,12 @@ class Fidelity:
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
     ) -> list[T] | None:
         """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
+        return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
+
+    async def _attempt(self, measured: Measured, work: Awaitable[T]) -> T | None:
+        """Return the result of work with an engine; None after an error, which is kept with the engine."""
         try:
-            return await self._readers[measured].read(window, take, batch=batch)
+            return await work
         except ParagoneError as error:
             measured.error = error
             return None

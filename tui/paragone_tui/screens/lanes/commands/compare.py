@@ -55,7 +55,7 @@ class CompareCommands:
             self._keep_tokens()
 
     def _keep_tokens(self) -> None:
-        self._session.tokens.wanted = True
+        self._session.wants_tokens = True
         self._context.say(
             "The probabilities of tokens are kept from the next answer on; "
             f"{self._context.key_of('regenerate')} answers again."
@@ -94,7 +94,7 @@ class CompareCommands:
             self._context.say("The answers to the last prompt do not differ.")
             return
         if any(side.run.spec is None or side.run.spec.logprobs is None for side in sides):
-            self._session.tokens.wanted = True  # so that the view has more to show for the next answers
+            self._session.wants_tokens = True  # so that the view has more to show for the next answers
         current = next((side for side in parted if side.run in column.lane.path), None)
         first = current or min(parted, key=lambda side: (side.parting and side.parting.char) or 0)
         others = [side for side in candidates if side is not first]
