@@ -53,7 +53,7 @@ class HistoryOpening:
             return ""
         if self._task is not None and self._task.done():
             return "The history could not be opened: there is nothing to reopen."
-        problem = self._session.history_problem
+        problem = self._session.recorder.problem
         if problem is None:
             return "The history is still being opened. Try again in a moment."
         return f"The history is not open yet; the program keeps trying. {problem}"
@@ -63,11 +63,11 @@ class HistoryOpening:
         task = self._task
         if task is None or task.done():
             return
-        if self._session.awaits_history:
+        if self._session.recorder.waits_for_history:
             await asyncio.wait([task], timeout=LEAVING_S)
         if not task.done():
-            if self._session.history_problem is None:
-                self._session.history_not_open(StoreError("The history did not open in time."))
+            if self._session.recorder.problem is None:
+                self._session.recorder.not_open(StoreError("The history did not open in time."))
             task.cancel()
             await asyncio.wait([task])
 
@@ -79,7 +79,7 @@ class HistoryOpening:
             try:
                 self.history = await History.open()
             except ParagoneError as error:
-                self._session.history_not_open(error)
+                self._session.recorder.not_open(error)
                 if not failed:
                     self._complain(error)
                 failed = True
@@ -88,6 +88,6 @@ class HistoryOpening:
                 await asyncio.sleep(RETRY_S)
         if self.history.warning:
             self._say(self.history.warning, True)
-        self._session.record(self.history)
+        self._session.recorder.open(self.history)
         if failed:
             self._say("The history is open now; earlier prompts and answers are saved, too.", False)

@@ -234,7 +234,7 @@ class EngineHandle:
 
     @property
     def known_vocabulary(self) -> Vocabulary | None:
-        """The vocabulary, if `vocabulary` has been told it."""
+        """The vocabulary, if `vocabulary` has asked the engine for it; else None."""
         if self._vocabulary is None or self._vocabulary[0] != self.definition:
             return None
         return self._vocabulary[1]

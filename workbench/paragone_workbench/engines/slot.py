@@ -51,7 +51,7 @@ class Slot:
             await asyncio.wait([self._opening])
 
     def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        """Start to close the engine, or to cancel its opening, and return the task. It awaits `first` before that."""
+        """Start to close the engine, or to cancel its opening, and return the task, which awaits `first` before."""
         opening, self._opening = self._opening, None
         engine, self.engine = self.engine, None
         if opening is not None:

@@ -19,14 +19,12 @@ from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
-    from paragone import Image, ParagoneError
+    from paragone import Image
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.scheduling.scheduler import Scheduler
-    from paragone_workbench.store.history import History
 
 __all__ = ["Session"]
 
@@ -64,9 +62,10 @@ class Session:
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
         """Whether lanes whose engines are on servers also keep the tokens of their answers, beside the text."""
-        self._recorder = Recorder(
+        self.recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
+        """Saves the conversation in a history, from `Recorder.open` on."""
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
@@ -76,7 +75,7 @@ class Session:
         """Add a lane at the right and return it. Its engine is not opened yet."""
         lane = self._lane(definition, self.lanes)
         self.lanes.append(lane)
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
         return lane
 
     def open_engines(self) -> None:
@@ -85,13 +84,13 @@ class Session:
         If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
         if self._opening is None or self._opening.done():
-            if self.scheduler.mode == "auto":
+            if self.pool.scheduler.mode == "auto":
                 self._opening = asyncio.create_task(self.pool.open_all())
             else:
                 self.pool.start_all()
 
     def open_engines_soon(self) -> None:
-        """Do the same once the lanes' backends are found, in a thread. Prompts that are sent meanwhile wait for that."""
+        """Start to open all closed engines once their backends are found, in a thread. Earlier prompts wait for that."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self.pool.open_all())
 
@@ -101,15 +100,11 @@ class Session:
             await self._opening
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
 
-    async def restart(self, lane: Lane) -> None:
-        """Close a lane's engine and open it again."""
-        await lane.restart()
-
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Replace a lane's engine. The lane continues its conversation with the new one."""
         others = [other for other in self.lanes if other is not lane]
         name = unique_name(definition, others, self.registry)
-        self._recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
+        self.recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
         await lane.swap(definition, name=name)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
@@ -125,14 +120,14 @@ class Session:
         if is_renamed:
             others = [other for other in self.lanes if other is not lane]
             lane.name = unique_name(definition, others, self.registry)
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
 
     async def close_lane(self, lane: Lane) -> None:
         """Remove a lane and close its engine. Its answers stay in the history."""
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
         await lane.close()
 
     async def close(self) -> None:
@@ -140,7 +135,7 @@ class Session:
         if self._opening is not None:
             self._opening.cancel()
         await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close())
-        await self._recorder.close()
+        await self.recorder.close()
 
     def _lane(
         self, definition: EngineDefinition, others: Sequence[Lane], record: LaneRecord | None = None
@@ -172,11 +167,6 @@ class Session:
         return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
     @property
-    def scheduler(self) -> Scheduler:
-        """Decides when runs may use their engines."""
-        return self.pool.scheduler
-
-    @property
     def backends(self) -> Sequence[str]:
         """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
@@ -196,7 +186,7 @@ class Session:
     def can_answer(self, lane: Lane) -> bool:
         """Whether a lane's engine is open, is being opened, or will be opened by its next run."""
         engine = lane.engine
-        on_demand = self.scheduler.opens_engines and engine.state in ("closed", "open")
+        on_demand = self.pool.scheduler.opens_engines and engine.state in ("closed", "open")
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
@@ -210,7 +200,7 @@ class Session:
         parent = self._parent(asked)
         system = self.system_prompt.of_new_prompt(parent)
         prompt = Prompt(text=text, images=tuple(images), parent=parent, system=system, for_all=lanes is None)
-        self._recorder.prompt_added(self.conversation, self.conversation.add(prompt))
+        self.recorder.prompt_added(self.conversation, self.conversation.add(prompt))
         for lane in asked:
             self._follow(lane, lane.ask(prompt))
         return prompt
@@ -244,7 +234,7 @@ class Session:
             sampling=prompt.sampling,
             for_all=prompt.for_all,
         )
-        self._recorder.prompt_added(self.conversation, self.conversation.add(edited))
+        self.recorder.prompt_added(self.conversation, self.conversation.add(edited))
         for lane in lanes:
             self._follow(lane, lane.ask_instead(edited, prompt))
         return edited
@@ -263,7 +253,7 @@ class Session:
     def select(self, lane: Lane, head: Run) -> None:
         """Make another of a lane's runs the end of its path. Must not be called while the lane is busy."""
         lane.select(head)
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
 
     async def stop(self) -> None:
         """Stop all current runs and cancel those that wait."""
@@ -280,22 +270,9 @@ class Session:
 
     # The conversation
 
-    def record(self, history: History) -> None:
-        """Save the conversation so far, and all later changes, in this history."""
-        self._recorder.open(history)
-
-    def history_not_open(self, error: ParagoneError) -> None:
-        """Show in the lanes that nothing is saved because the history could not be opened."""
-        self._recorder.not_open(error)
-
-    @property
-    def history_problem(self) -> ParagoneError | None:
-        """Why answers cannot be saved at present; None if they can, or while the history is being opened."""
-        return self._recorder.problem
-
     async def saved(self) -> None:
         """Wait until the conversation so far is saved. Raises StoreError if it cannot be at present."""
-        problem = await self._recorder.saved(self.conversation)
+        problem = await self.recorder.saved(self.conversation)
         if problem is not None:
             raise StoreError(
                 f"The conversation is not saved yet. {problem.sentence}",
@@ -303,20 +280,15 @@ class Session:
                 can_pass=True,
             )
 
-    @property
-    def awaits_history(self) -> bool:
-        """Whether prompts exist that can be saved only once the history is open."""
-        return self._recorder.waits_for_history
-
     def new_conversation(self) -> None:
         """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
-        self._recorder.left(self.conversation)
+        self.recorder.left(self.conversation)
         self.conversation = Conversation()
         self.system_prompt.begin_conversation()
         self._positions = 0
         for lane in self.lanes:
             lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
-            self._recorder.lane_changed(self.conversation, lane.record)
+            self.recorder.lane_changed(self.conversation, lane.record)
             self._positions += 1
 
     async def reopen(self, number: int) -> int:
@@ -330,7 +302,7 @@ class Session:
         """
         saved = None
         while saved is None:
-            saved = await self._recorder.load(number)
+            saved = await self.recorder.load(number)
             if self.is_busy:  # a prompt was sent during the load
                 raise InputError(
                     "The conversation was not reopened: an answer is being written.",
@@ -353,9 +325,9 @@ class Session:
                 spare.remove(lane)
                 lane.resume(record)
             lanes.append(lane)
-        self._recorder.left(self.conversation)
+        self.recorder.left(self.conversation)
         self.conversation = saved.conversation
-        self._recorder.loaded(saved.conversation, saved.lanes)
+        self.recorder.loaded(saved.conversation, saved.lanes)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
@@ -366,10 +338,10 @@ class Session:
         """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
         if number == self.conversation.number:
             raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
-        await self._recorder.delete(number)
+        await self.recorder.delete(number)
 
     def _follow(self, lane: Lane, run: Run) -> None:
-        self._recorder.follow(self.conversation, run, lane.record)
+        self.recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:
         for lane in self.lanes:

@@ -31,12 +31,7 @@ from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.silence import SilenceWatch
 
 if TYPE_CHECKING:
-    from paragone import (
-        Channel,
-        Event,
-        OpenEngine,
-        ParagoneError,
-    )
+    from paragone import Channel, Event, OpenEngine, ParagoneError
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import Run
@@ -47,11 +42,7 @@ __all__ = ["Execution", "execute"]
 
 
 def execute(
-    run: Run,
-    engine: EngineHandle,
-    spec: RunSpec | Callable[[], RunSpec],
-    *,
-    turns: Turns,
+    run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], *, turns: Turns
 ) -> Execution:
     """Start to execute a run on an engine that is open or being opened.
 
@@ -246,10 +237,8 @@ class Execution:
 
     def _failed(self, error: ParagoneError) -> None:
         run = self.run
-        if (
-            self._stop_requested.is_set() and not self._handle.is_open
-        ):  # the engine was closed or replaced during the answer
-            run.end_as("stopped", finish="cancelled")
+        if self._stop_requested.is_set() and not self._handle.is_open:
+            run.end_as("stopped", finish="cancelled")  # the engine was closed or replaced during the answer
             return
         run.fail(error)
         if isinstance(error, EngineCrashed):

@@ -71,7 +71,7 @@ class EnginePool:
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Do the same, once all backends are found, in a thread, and the order is decided if the schedule is `auto`."""
+        """Find the backends in a thread, have `auto` decide on the order, and then start to open all closed engines."""
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()

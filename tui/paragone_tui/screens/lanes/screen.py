@@ -129,7 +129,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen)."""
         self._foot.update(
             foot_line(
-                self.session.scheduler.mode,
+                self.session.pool.scheduler.mode,
                 self.lanes.in_lane_mode,
                 self.lanes.key_of,
                 is_linked=self.lanes.linked,

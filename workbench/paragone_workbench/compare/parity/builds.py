@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM
-from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.findings import Finding, enumeration, joined
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, joined
 
 __all__ = ["compare_builds", "compare_launches"]
 

@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from paragone import Backend
 from paragone_workbench.compare.parity.builds import compare_builds, compare_launches
 from paragone_workbench.compare.parity.facts import compare_facts
-from paragone_workbench.compare.parity.findings import Finding, Levelling, Parity, Unknown
+from paragone_workbench.compare.parity.findings import (
+    Finding,
+    Levelling,
+    Parity,
+    Unknown,
+    enumeration,
+    joined,
+)
 from paragone_workbench.compare.parity.prompts import compare_prompts
 from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, joined
 from paragone_workbench.runs.run import Run
 
 __all__ = ["check_parity", "parity_of_runs"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from paragone.facts import STANDARD_FACTS, StandardFact
-from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.findings import Finding, enumeration
 from paragone_workbench.compare.parity.levelling import level
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration
 
 __all__ = ["compare_facts"]
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from paragone import Json
 from paragone_workbench.compare.diff import common_length
-from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.findings import Finding, enumeration, joined, quoted
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, joined, quoted
 
 __all__ = ["Prompts", "compare_prompts"]
 
@@ -32,7 +31,7 @@ class Prompts:
 
 
 def compare_prompts(sides: Sequence[Side]) -> Prompts:
-    """Compare the prompts of all sides with that of the side that tells most about its own."""
+    """Compare the prompts of all sides with the prompt that is known best."""
     found = Prompts()
     reference = max(sides, key=_evidence)
     if _evidence(reference) == 0:

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from paragone import Json
 from paragone.chat.sampling import without_effect
 from paragone.options import OptionInfo
-from paragone_workbench.compare.parity.findings import Finding, Levelling
+from paragone_workbench.compare.parity.findings import Finding, Levelling, enumeration
 from paragone_workbench.compare.parity.levelling import level, same
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration
 
 __all__ = ["Undeclared", "compare_sampling"]
 
 Undeclared = dict[str, dict[str, Levelling]]
-"""What is unknown, by the name of the side and of the option, with what makes it known."""
+"""The options with unknown values, by the names of side and option, with the changes that make the values known."""
 
 _UNSET = "none"
 

@@ -64,8 +64,8 @@ class Tally:
 def contests(vote: Vote) -> Iterator[Contest]:
     """Yield the contests of a vote.
 
-    The best candidate won against each other one; nothing is known of the others among themselves. Candidates of
-    the same engine are no contest.
+    The best candidate won against each other one; a vote says nothing about the others among themselves. `tie` and
+    `bad` are a tie between all. Candidates of the same engine are no contest.
     """
     numbered = enumerate(vote.candidates)
     for (place, first), (other_place, second) in combinations(numbered, 2):

@@ -1,8 +1,4 @@
-"""Rates engines from votes.
-
-A vote with a best candidate is a win of that candidate against each other one; it says nothing about the others
-among themselves. `tie` and `bad` are a tie between all. The model is in `paragone_workbench.compare.ratings.bradley_terry`.
-"""
+"""Rates engines from votes, by the model in `paragone_workbench.compare.ratings.bradley_terry`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MEAN = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRating:
-    """The rating of an engine, and how it fared."""
+    """The rating of an engine, and the results of its contests."""
 
     engine: str
     """The engine's name."""
@@ -69,9 +69,8 @@ class RatedPair:
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        difference, low, high = (
-            decimal(points, 0) for points in (self.difference, self.interval.low, self.interval.high)
-        )
+        points = (self.difference, self.interval.low, self.interval.high)
+        difference, low, high = (decimal(value, 0) for value in points)
         corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
         found = f"{difference} points (95% interval {low} to {high}{corrected})"
         if self.shown:

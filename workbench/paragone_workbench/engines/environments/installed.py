@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from paragone import Backend
 from paragone.worker import Environment
@@ -101,31 +101,27 @@ def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironmen
     Reads the sizes of all their files.
     """
     try:
-        folders = sorted(
-            path
-            for path in environment_folder("").iterdir()
-            if path.is_dir() and not path.name.startswith(".")
-        )
+        paths = environment_folder("").iterdir()
+        folders = sorted(path for path in paths if path.is_dir() and not path.name.startswith("."))
     except OSError:
         return ()
     return tuple(_found(folder, backends.get(folder.name)) for folder in folders)
 
 
 def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
-    marker: dict[str, Any] | None = None
+    marker: object = None
     with contextlib.suppress(OSError, ValueError):
         marker = json.loads((folder / MARKER).read_text())
+    found = InstalledEnvironment(name=folder.name, folder=folder, complete=False, size=size_of(folder))
     if not isinstance(marker, dict):
-        return InstalledEnvironment(name=folder.name, folder=folder, complete=False, size=size_of(folder))
+        return found
     environment = None if backend is None else declared_environment(backend)
     current = [list(build.requirements) for build in environment.builds] if environment else []
-    return InstalledEnvironment(
-        name=folder.name,
-        folder=folder,
+    return dataclasses.replace(
+        found,
         complete=is_complete(folder),
         cuda=str(marker.get("cuda", "")),
         outdated=bool(current) and marker.get("requirements") not in current,
-        size=size_of(folder),
     )
 
 

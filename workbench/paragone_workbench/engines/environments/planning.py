@@ -54,19 +54,9 @@ class EnvironmentPlan:
     """What would prevent its use on this machine, in sentences."""
 
     @property
-    def title(self) -> str:
-        """The backend's display name."""
-        return self.backend.title
-
-    @property
     def download(self) -> int:
         """Approximate number of bytes to download."""
         return 0 if self.find_links else self.build.download
-
-    @property
-    def disk(self) -> int:
-        """Approximate size on disk, in bytes."""
-        return self.build.disk
 
 
 async def plan(

@@ -1,7 +1,4 @@
-"""What was measured of the engines over a text: values of each scored position, and the figures made of them.
-
-Values have a row for each window and a column for each scored position of it.
-"""
+"""What was measured of the engines over a text: values of each scored position, and the figures made of them."""
 
 from __future__ import annotations
 

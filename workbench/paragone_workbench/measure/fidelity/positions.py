@@ -37,7 +37,7 @@ FEWEST_WINDOWS = 4
 """Number of windows below which the uncertainty is unknown: so few give a standard error by chance alone."""
 
 _FEWEST_POSITIONS = 100
-"""Number of positions below which a percentile says nothing."""
+"""Number of positions below which percentiles are unknown."""
 
 DECADES = range(-6, 2)
 """Powers of ten, in nats, between which `shares` counts positions."""

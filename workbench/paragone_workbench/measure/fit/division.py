@@ -40,7 +40,7 @@ def whole(layout: ModelLayout) -> Division:
 
 
 def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
-    """Return the division with the most on GPUs of which each has `rooms` bytes for the model.
+    """Return the division that puts most on the GPUs, each of which has `rooms` bytes for the model.
 
     A model that cannot be divided is on GPUs as a whole, whether it fits or not.
     """

@@ -1,4 +1,4 @@
-"""Memory plans: how an engine's estimate lies on the devices of this machine, or on hypothetical GPUs."""
+"""Memory plans: how an engine's memory is divided between the devices of this machine, or hypothetical GPUs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MemoryPlan:
 
 
 def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
-    """Return the plan of an estimate: as the engine would lie, or for hypothetical GPUs with `vram` free bytes each.
+    """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
     `division` is the one to use on hypothetical GPUs, whether it fits or not; by default the best. Raises
     EngineError if the estimate has no layout and hypothetical GPUs need it.

@@ -24,10 +24,9 @@ _STEP = 256
 
 
 class MemoryPlanner:
-    """Plans the memory of one engine.
+    """Plans the memory of one engine, for this machine or for hypothetical GPUs with `vram` free bytes each.
 
-    With `vram`, for GPUs with so many free bytes each, whatever GPUs the machine has. Free memory is read once, so
-    that all plans are for the same.
+    Free memory is read once, so that all plans assume the same.
     """
 
     def __init__(self, definition: EngineDefinition, backend: Backend, *, vram: Sequence[int] = ()) -> None:

@@ -26,7 +26,7 @@ class Quantization:
     name: str
     """Its name, such as `Q4_K_M`; that of the model if it is unknown."""
     model: ModelInfo | None
-    """The model on this machine; None for one that is not here, of which the plan is rough."""
+    """The model on this machine; None for a quantization that is not here: its plan is rough."""
     size: int
     """Bytes of its files; of its weights, if there are none."""
     plan: MemoryPlan
@@ -80,7 +80,7 @@ async def plan_siblings(
 async def rough_quantizations(
     planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
 ) -> list[Quantization]:
-    """Return roughly what the backend's usual quantizations would take, but for those `without`.
+    """Return roughly what the backend's usual quantizations would take, except those in `without`.
 
     Only those that are smaller than the model of `plan`. KV cache and compute are those of that model.
     """

@@ -134,4 +134,4 @@ class EngineCommands:
         column = self._context.current_or_say()
         if column is not None:
             lane = column.lane if column.lane in gone or not gone else gone[0]
-            self._context.do(lambda: self._session.restart(lane))
+            self._context.do(lane.restart)

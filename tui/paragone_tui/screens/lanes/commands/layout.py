@@ -27,7 +27,7 @@ class LayoutCommands:
         self._context = context
         self._composer = composer
         self._quits = f"{quit_keys} quits."
-        mode = context.session.scheduler.mode
+        mode = context.session.pool.scheduler.mode
         self._other_mode: Mode = "parallel" if mode == "sequential" else "sequential"
         """The mode that `toggle-mode` switches to."""
 
@@ -73,7 +73,7 @@ class LayoutCommands:
 
     def toggle_mode(self) -> None:
         """Switch the order in which lanes answer, usually between in parallel and one after the other."""
-        scheduler = self._context.session.scheduler
+        scheduler = self._context.session.pool.scheduler
         scheduler.mode, self._other_mode = self._other_mode, scheduler.mode
         self._context.session.open_engines()
         self._context.show_keys()
