@@ -37,13 +37,10 @@ class VotedAnswer:
     engine: str
     """Name of the engine, by which ratings are made."""
     backend: str
-    """The engine's backend."""
     model: str
-    """The engine's model."""
     run: str
     """The id of the run, a UUID."""
     style: Style
-    """The style of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

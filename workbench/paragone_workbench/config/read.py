@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,17 +111,13 @@ def init(path: Path | None = None) -> Path:
     private_folder(path.parent)
     try:
         # readable by the user alone: the file may later say how to get an API key
-        with open(path, "x", encoding="utf-8", opener=_private) as file:
-            file.write(sample())
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(sample(), encoding="utf-8")
     except FileExistsError as error:
         raise InputError(f"{path} already exists; nothing was changed.") from error
     except OSError as error:
         raise ParagoneError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def sample() -> str:

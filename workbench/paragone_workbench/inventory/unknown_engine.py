@@ -74,11 +74,8 @@ async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequenc
     models = [*await find_models(backend, folders)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         models += await existing_demo_models(backend)
-    return [
-        model
-        for model in models
-        if not model.problem and name in (model.name, engine_for_model("", model.model).name)
-    ]
+    usable = [model for model in models if not model.problem]
+    return [model for model in usable if name in (model.name, engine_for_model("", model.model).name)]
 
 
 async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:

@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
-    from paragone_workbench.lanes.observer import LaneObserver
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.scheduling.pool import EnginePool
 
-__all__ = ["Lane", "LaneState"]
+__all__ = ["Lane", "LaneObserver", "LaneState"]
 
 LaneState: TypeAlias = Literal[
     "empty",
@@ -43,6 +42,34 @@ LaneState: TypeAlias = Literal[
 the queue of a server, or the server has sent nothing yet, which may have that reason. `reading`: the prompt is
 being processed. `done`, `stopped`: how the last run ended. `failed`: the last run failed, or the
 engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
+
+
+class LaneObserver:
+    """Receives the events of a lane, on the event loop. Override the methods of interest.
+
+    An exception that a method raises goes to the event loop's exception handler; the lane continues.
+    """
+
+    def state_changed(self, lane: Lane) -> None:
+        """The lane's state or one of its figures changed."""
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        """A run became the lane's current one. It may still wait for the engine or for its turn."""
+
+    def run_started(self, lane: Lane, run: Run) -> None:
+        """The request was sent to the engine; the run's manifest is complete."""
+
+    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
+        """Text of the answer or of the thinking arrived and was added to the record."""
+
+    def cautioned(self, lane: Lane, caution: Caution) -> None:
+        """A warning for the user arrived, about the model or the run."""
+
+    def run_ended(self, lane: Lane, run: Run) -> None:
+        """A run ended; its record is complete."""
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        """The engine could not be opened."""
 
 
 class Lane(EngineObserver, RunObserver):

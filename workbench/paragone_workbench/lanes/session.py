@@ -285,11 +285,10 @@ class Session:
         self.recorder.left(self.conversation)
         self.conversation = Conversation()
         self.system_prompt.begin_conversation()
-        self._positions = 0
-        for lane in self.lanes:
-            lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
+        self._positions = len(self.lanes)
+        for position, lane in enumerate(self.lanes):
+            lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
             self.recorder.lane_changed(self.conversation, lane.record)
-            self._positions += 1
 
     async def reopen(self, number: int) -> int:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
 
@@ -198,9 +199,7 @@ class Meter:
         return (self.tokens - 1) / seconds if seconds and seconds > 0 and self.tokens > 1 else None
 
     def _itl_ms(self) -> Percentiles:
-        gaps = sorted(
-            1000 * (after - before) for before, after in zip(self._times, self._times[1:], strict=False)
-        )
+        gaps = sorted(1000 * (after - before) for before, after in pairwise(self._times))
         if not gaps:
             return Percentiles()
         return Percentiles(p50=percentile(gaps, 50), p95=percentile(gaps, 95), p99=percentile(gaps, 99))

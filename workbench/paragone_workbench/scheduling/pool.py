@@ -57,7 +57,7 @@ class EnginePool:
     def start(self, engine: EngineHandle) -> None:
         """Start to open an engine, unless it is open or being opened, or each run opens its engine."""
         if not self.scheduler.opens_engines:
-            engine.open(self._threads())
+            engine.open(cores_for_each(self.engines))
 
     async def open_alone(self, engine: EngineHandle) -> bool:
         """Open an engine with all cores, since the others do not compute meanwhile. Returns whether it is open then."""
@@ -81,7 +81,7 @@ class EnginePool:
 
         Returns once the previous engine is closed; `EngineHandle.opened` waits for the new one.
         """
-        await engine.replace(definition, self._threads(), opens=not self.scheduler.opens_engines)
+        await engine.replace(definition, cores_for_each(self.engines), opens=not self.scheduler.opens_engines)
 
     def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
         """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run is cancelled."""
@@ -113,6 +113,3 @@ class EnginePool:
         for execution in self._executions:
             execution.cancel_if_waiting()
         await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))
-
-    def _threads(self) -> int:
-        return cores_for_each(self.engines)

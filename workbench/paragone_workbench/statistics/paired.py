@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
-from paragone_workbench.statistics.scientific import np, stats
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 __all__ = ["Kind", "PairedDifference", "holm", "paired_difference"]
-
-Values: TypeAlias = "NDArray[np.float64]"
 
 Kind: TypeAlias = Literal["numbers", "passes", "shares"]
 """What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
@@ -141,8 +136,6 @@ def _permutation_test(differences: Values, seed: int) -> float:
 
 
 def _t_test(differences: Values) -> float:
-    return (
-        float(stats.ttest_1samp(differences, 0.0).pvalue)
-        if np.ptp(differences)
-        else float(not differences[0])
-    )
+    if not np.ptp(differences):
+        return float(not differences[0])
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane

@@ -15,7 +15,7 @@ from paragone_workbench.compare.parity.findings import (
     enumeration,
     joined,
 )
-from paragone_workbench.compare.parity.prompts import compare_prompts
+from paragone_workbench.compare.parity.prompts import PROMPT, compare_prompts
 from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.runs.run import Run
@@ -60,20 +60,17 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     if len(sides) < 2:
         return Parity()
     unknown: dict[str, list[str]] = {side.name: [] for side in sides}
-    prompts = compare_prompts(sides)
-    for name in prompts.unknown:
-        unknown[name].append("prompt")
-    for name in prompts.counted:
-        unknown[name].append("text of the prompt")
+    prompts = compare_prompts(sides, unknown)
+    without_prompt = [name for name, untold in unknown.items() if PROMPT in untold]
     sampling, undeclared = compare_sampling(sides)
     for name, options in undeclared.items():
         unknown[name] += options
     findings = [
-        *([prompts.finding] if prompts.finding is not None else []),
+        *prompts,
         *sampling,
         *_seeds(sides, sampling),
         *_changed(sides),
-        *compare_facts(sides, unknown, without_prompt=prompts.unknown),
+        *compare_facts(sides, unknown, without_prompt=without_prompt),
         *compare_builds(sides, unknown),
         *compare_launches(sides),
         *_cached(sides),

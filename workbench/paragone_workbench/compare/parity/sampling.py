@@ -41,7 +41,8 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
         values = {name: _value(reported[name], option) for name in reported}
         known = [value for value in values.values() if value is not None]
         differs = any(not same(known[0], value) for value in known)
-        if not differs and _is_default(option, options, known[0]):
+        defaults = [info.default for info in options.values() if info is not None]
+        if not differs and any(same(default, known[0]) for default in defaults):
             # Engines without the option are at the default of those that have it.
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
@@ -66,10 +67,6 @@ def _value(values: Mapping[str, Json], option: str) -> Json | None:
         return None
     value = values[option]
     return _UNSET if _is_unset(value) else value
-
-
-def _is_default(option: str, options: Mapping[str, OptionInfo | None], value: Json) -> bool:
-    return any(info is not None and same(info.default, value) for info in options.values())
 
 
 def _level(

@@ -17,16 +17,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from paragone_workbench.statistics.scientific import np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np
 
 __all__ = ["POINTS", "PRIOR_SD", "Pairing", "Fit", "fit"]
-
-Array: TypeAlias = "NDArray[np.float64]"
 
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
@@ -64,9 +59,9 @@ class Pairing(NamedTuple):
 class Fit:
     """The parameters: ξ of each engine, followed by β of each feature of style."""
 
-    best: Array
+    best: Values
     """The most probable parameters."""
-    samples: Array
+    samples: Values
     """A row of parameters for each resample."""
 
 
@@ -110,7 +105,7 @@ class _Model:
         products = self._design[:, :, None] * self._design[:, None, :]
         self._products = products.reshape(len(comparisons), -1)
 
-    def maximum(self, weights: Array, centres: Array, *, start: Array) -> Array:
+    def maximum(self, weights: Values, centres: Values, *, start: Values) -> Values:
         """Return the most probable parameters of each resample, by Newton's method with halved steps."""
         parameters = np.broadcast_to(start, centres.shape)
         loss = self._loss(parameters, weights, centres)
@@ -133,10 +128,10 @@ class _Model:
                 break
         return parameters
 
-    def _logits(self, parameters: Array) -> Array:
+    def _logits(self, parameters: Values) -> Values:
         return np.clip(parameters @ self._design.T, -500, 500)  # no overflow in e^x
 
-    def _loss(self, parameters: Array, weights: Array, centres: Array) -> Array:
+    def _loss(self, parameters: Values, weights: Values, centres: Values) -> Values:
         """Return the negative logarithm of the posterior, up to a constant."""
         logits = self._logits(parameters)
         likelihood = (weights * (np.logaddexp(0, logits) - self._outcomes * logits)).sum(axis=1)

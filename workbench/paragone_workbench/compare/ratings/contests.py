@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Json
 from paragone_workbench.compare.votes import Choice, Style, Vote, VotedAnswer
-from paragone_workbench.statistics.scientific import np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np
 
 __all__ = ["FEATURES", "Contest", "Tally", "contests", "style_differences", "tally"]
 
 FEATURES = tuple(field.name for field in fields(Style))
 """The features of style, in the order of the regressors."""
-
-Array: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +82,7 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
     return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
 
 
-def style_differences(found: Sequence[Contest]) -> Array:
+def style_differences(found: Sequence[Contest]) -> Values:
     """Return a row of differences for each contest: (a − b)/(a + b + 1) of each feature, first minus second.
 
     They are the regressors of FastChat's style control. Each feature is divided by its root mean square. It is not centred: a contest has no natural first side, so the
@@ -107,5 +101,5 @@ def _outcome(choice: Choice, first: int, second: int) -> float | None:
     return {first: 1.0, second: 0.0}.get(choice)
 
 
-def _styles(styles: Sequence[Style]) -> Array:
+def _styles(styles: Sequence[Style]) -> Values:
     return np.array([[getattr(style, name) for name in FEATURES] for style in styles], np.float64)

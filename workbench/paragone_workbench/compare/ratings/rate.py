@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, Fit, Pairing, fit
 from paragone_workbench.compare.ratings.contests import (
@@ -18,14 +17,9 @@ from paragone_workbench.compare.ratings.position_bias import position_bias
 from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
 from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval
-from paragone_workbench.statistics.scientific import np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np
 
 __all__ = ["rate"]
-
-Array: TypeAlias = "NDArray[np.float64]"
 
 _LEVEL = 0.95
 _ENDS = (0.025, 0.975)
@@ -158,7 +152,7 @@ def _pairs(
         )
 
 
-def _margins(samples: Array, best: Array) -> Array:
+def _margins(samples: Values, best: Values) -> Values:
     """Return half the width of each difference's interval, so that all hold together with a probability of 95%.
 
     That is the standard error of each difference by c, the 95th percentile over the samples of the largest
@@ -181,7 +175,7 @@ def _effects(fitted: Fit, engines: int) -> tuple[StyleEffect, ...]:
     )
 
 
-def _interval(samples: Array, mean: float) -> Interval:
+def _interval(samples: Values, mean: float) -> Interval:
     """Return the percentile interval of samples of ξ, in rating points."""
     low, high = (float(end) for end in np.quantile(samples, _ENDS))
     return Interval(low=mean + POINTS * low, high=mean + POINTS * high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from paragone import Json
 from paragone.wording import counted
@@ -22,13 +22,11 @@ class EngineRating:
     """The rating of an engine, and the results of its contests."""
 
     engine: str
-    """The engine's name."""
     models: tuple[str, ...]
     """The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes."""
     rating: float
     """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
-    """The interval of the rating."""
     tally: Tally
     """What came of its comparisons with other engines."""
 
@@ -51,7 +49,6 @@ class RatedPair:
     a: str
     """The engine with the higher rating."""
     b: str
-    """The other one."""
     difference: float
     """The rating of A − that of B."""
     interval: Interval
@@ -103,11 +100,6 @@ class StyleEffect:
     points: float
     """Rating points for a typical difference in this feature (its root mean square)."""
     interval: Interval
-    """The interval of the points."""
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
-        return {"feature": self.feature, "points": self.points, "interval": self.interval.to_json()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,16 +163,9 @@ class Ratings:
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. docs/command-line.schema.json has the schema."""
         return {
-            "votes": self.votes,
-            "ties": self.ties,
-            "bad": self.bad,
-            "unblind": self.unblind,
-            "one_engine": self.one_engine,
-            "includes_unblind": self.includes_unblind,
+            **asdict(self),
             "engines": [engine.to_json() for engine in self.engines],
             "pairs": [pair.to_json() for pair in self.pairs],
-            "groups": [list(members) for members in self.groups],
             "position": self.position.to_json() if self.position is not None else None,
-            "style": [effect.to_json() for effect in self.style] if self.style is not None else None,
-            "notes": list(self.notes),
+            "notes": self.notes,
         }

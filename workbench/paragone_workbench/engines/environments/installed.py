@@ -84,15 +84,8 @@ def interpreter(backend: Backend, chosen: str | None) -> str | None:
 
 def is_complete(folder: Path) -> bool:
     """Whether an environment's installation was finished, and its interpreter exists."""
-    return exists(folder / MARKER) and exists(python_in(folder))
-
-
-def exists(path: Path) -> bool:
-    """Whether a path exists and is accessible."""
-    try:
-        return path.exists()
-    except OSError:  # for example in another user's folder
-        return False
+    # unlike `Path.exists`, raises no error in another user's folder
+    return os.access(folder / MARKER, os.F_OK) and os.access(python_in(folder), os.F_OK)
 
 
 def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:

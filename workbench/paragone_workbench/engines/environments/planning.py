@@ -20,7 +20,6 @@ from paragone_workbench.engines.environments.cuda_toolkit import chosen_home
 from paragone_workbench.engines.environments.installed import (
     declared_environment,
     environment_folder,
-    exists,
     is_complete,
 )
 from paragone_workbench.machine.gpus import find_gpus
@@ -85,7 +84,9 @@ async def plan(
             hint="Delete the link. To run engines in another interpreter, set `python` in their definitions.",
         )
     replaces = is_complete(folder)
-    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if exists(path))).free
+    free = shutil.disk_usage(
+        next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    ).free
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:

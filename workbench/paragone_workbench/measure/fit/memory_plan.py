@@ -104,11 +104,9 @@ def _offload(found: MemoryEstimate) -> Division | None:
 
 
 def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
-    names = (
-        [HYPOTHETICAL] if len(rooms) == 1 else [f"{HYPOTHETICAL} {number}" for number in range(len(rooms))]
-    )
-    gpus = zip(on_gpus(layout, division, rooms), names, rooms, strict=True)
-    return [replace(gpu, device=name, free=room) for gpu, name, room in gpus]
+    numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
+    gpus = zip(on_gpus(layout, division, rooms), numbers, rooms, strict=True)
+    return [replace(gpu, device=f"{HYPOTHETICAL}{number}", free=room) for gpu, number, room in gpus]
 
 
 def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:

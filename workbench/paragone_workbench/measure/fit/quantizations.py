@@ -68,12 +68,8 @@ async def plan_siblings(
             plan = await planner.plan(context)
         except ParagoneError:
             continue
-        size = sum(device.weights for device in plan.devices)
-        found.append(
-            Quantization(
-                name=model.quantization or model.name, model=model, size=model.size or size, plan=plan
-            )
-        )
+        name, weights = model.quantization or model.name, sum(device.weights for device in plan.devices)
+        found.append(Quantization(name=name, model=model, size=model.size or weights, plan=plan))
     return found
 
 
