@@ -140,7 +140,7 @@ class EngineHandle:
         return self._told(lambda backend, load: max(1, backend.sharing(self.definition.model, load)), 1)
 
     def _told(self, ask: Callable[[Backend, Mapping[str, Json]], _T], otherwise: _T) -> _T:
-        """Return what the backend tells of these load options; `otherwise` if it cannot tell."""
+        """Return what the backend reports for the load options; `otherwise` if they are invalid or the backend fails."""
         backend = self.backend
         if backend is None:
             return otherwise

@@ -51,7 +51,7 @@ class CatalogEntry:
     name: str
     detail: str = ""
     problem: str = ""
-    """Why the entry cannot be used: a sentence, or the rest of one that begins with the name."""
+    """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
     remedy: str = ""
     """What to do about that, as a sentence."""
     definition: EngineDefinition | None = None

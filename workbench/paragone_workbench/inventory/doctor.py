@@ -50,7 +50,7 @@ class Machine:
     memory: int | None
     """Bytes of main memory that the program may use: all of it, or the limit of the control group."""
     memory_free: int | None
-    """Bytes of these that are available."""
+    """Bytes of `memory` that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
     """Why no GPUs could be listed, in a sentence."""

@@ -36,7 +36,7 @@ class ConfiguredEndpoint:
     """The URL as the first of these engines has it; None for the backend's default server."""
     report: EndpointReport
     problems: Mapping[str, Probe] = field(default_factory=dict)
-    """Why engines cannot be used at this server, by name; without those that can."""
+    """Why engines cannot be used at this server, by name. Usable engines are not in it."""
 
 
 async def query_endpoints(
@@ -92,7 +92,7 @@ def normalize_url(url: str) -> str:
 def _problems(
     engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
 ) -> dict[str, Probe]:
-    """Return why these engines cannot be used at the server that gave this report, without those that can."""
+    """Return why engines cannot be used at the server that gave this report, by name, without the usable engines."""
     probes = {engine.name: _probe_of(engine, backend, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 

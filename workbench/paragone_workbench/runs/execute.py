@@ -100,16 +100,11 @@ class Execution:
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
-        queue = _TextQueue(self.run.text)
+        queue = _TextQueue(self.run)
         self.run.subscribe(queue)
         try:
-            while True:
-                if new := queue.take():
-                    yield new
-                elif self.run.phase == "ended":
-                    break
-                else:
-                    await queue.wait()
+            while (text := await queue.pieces.get()) is not None:
+                yield text
         finally:
             self.run.unsubscribe(queue)
         await self.result()
@@ -267,24 +262,18 @@ class Execution:
 
 
 class _TextQueue(RunObserver):
-    """Collects the text of an answer, and lets a coroutine wait for more or for the end of the run."""
+    """Queues the text of an answer as it arrives, and None at the end of the run."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._changed = asyncio.Event()
-
-    def take(self) -> str:
-        text, self._text = self._text, ""
-        return text
-
-    async def wait(self) -> None:
-        await self._changed.wait()
-        self._changed.clear()
+    def __init__(self, run: Run) -> None:
+        self.pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        if run.text:
+            self.pieces.put_nowait(run.text)
+        if run.phase == "ended":
+            self.pieces.put_nowait(None)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         if channel == "answer":
-            self._text += text
-            self._changed.set()
+            self.pieces.put_nowait(text)
 
     def run_ended(self, run: Run) -> None:
-        self._changed.set()
+        self.pieces.put_nowait(None)

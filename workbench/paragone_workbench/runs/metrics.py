@@ -82,7 +82,7 @@ class RunMetrics:
 
     @property
     def tokens_per_step(self) -> float | None:
-        """Tokens generated per step of the model: one, and those that speculative decoding proposed and the step kept.
+        """Tokens generated per step of the model: one, plus the proposed tokens that the step kept.
 
         The upper limit of the speed-up, since proposing and checking tokens takes time too.
         """

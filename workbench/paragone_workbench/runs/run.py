@@ -35,7 +35,7 @@ class Run:
     def __init__(
         self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None
     ) -> None:
-        """Create a run that has ended, as the history or a document has it. `Run.of` creates one that waits."""
+        """Create a run that has ended, from the result in the history or a document. `Run.of` creates a run that waits."""
         self.prompt = prompt
         """The prompt that the run answers; None outside of a conversation."""
         self.continues = continues
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def result(self) -> RunResult:
-        """What came of the run so far."""
+        """What the run has produced so far."""
         if self._has_grown:
             self._has_grown = False
             self._result = dataclasses.replace(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from paragone.cores import physical_cores
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
@@ -59,13 +58,8 @@ class EnginePool:
         if not self.scheduler.opens_engines:
             engine.open(cores_for_each(self.engines))
 
-    async def open_alone(self, engine: EngineHandle) -> bool:
-        """Open an engine with all cores, since the others do not compute meanwhile. Returns whether it is open then."""
-        engine.open(physical_cores())
-        return await engine.opened()
-
     def start_all(self) -> None:
-        """Start to open all engines that are closed, but none that failed or crashed."""
+        """Start to open all closed engines. Engines that failed or crashed stay as they are."""
         for engine in self.engines:
             if engine.state == "closed":
                 self.start(engine)

@@ -25,7 +25,7 @@ class Sharing:
 
     @contextlib.contextmanager
     def during(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
-        """Set `shared` of this turn, and of those that it overlaps with, if they use the same resource."""
+        """Set `shared` of this turn, and of the turns that overlap with it, if they use the same resource."""
         others = [other for other, used in self._present if used & resources]
         turn.shared = bool(others)
         for other in others:

@@ -42,7 +42,7 @@ class PairedDifference:
     """The interval of the mean difference; None if there is none."""
     method: Literal["skewed_t", "bonett_price", "none"]
     """How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same amount,
-    which tells nothing of how much they vary."""
+    which says nothing about how much they vary."""
     p: float
     """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]

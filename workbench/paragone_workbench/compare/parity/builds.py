@@ -17,7 +17,7 @@ _DRIFTS = "so answers can differ after some tokens, also at temperature 0"
 
 
 def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Return what differs in programs and builds, and add to `unknown`, by the name of a side, what it does not tell.
+    """Return the programs and builds that differ, and add to `unknown` what each side does not report, by its name.
 
     Builds of different programs are not comparable. Engines with one origin have one build.
     """

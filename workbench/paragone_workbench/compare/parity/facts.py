@@ -18,7 +18,7 @@ _THREADS = "threads"
 def compare_facts(
     sides: Sequence[Side], unknown: Mapping[str, list[str]], *, without_prompt: Collection[str]
 ) -> list[Finding]:
-    """Return the facts that differ, and add to `unknown`, by the name of a side, those that it does not tell.
+    """Return the facts that differ, and add to `unknown`, by the name of a side, the facts that it does not report.
 
     `without_prompt` has the sides whose prompts are unknown: only for these does the chat template matter.
     """

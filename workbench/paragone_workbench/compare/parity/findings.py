@@ -73,7 +73,7 @@ class Finding:
     """What differs, and the effect of that; without advice."""
     levelling: Levelling = Levelling()
     system: str = ""
-    """The system prompt that makes the prompts the same, if it is one that a chat template added."""
+    """The system prompt that a chat template added in one engine: given to all engines, it makes their prompts equal."""
 
     @property
     def advice(self) -> str:

@@ -20,7 +20,7 @@ _UNSET = "none"
 
 
 def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
-    """Return the options that differ, and those that some sides do not tell.
+    """Return the options that differ, and the options whose values some sides do not report.
 
     Options without effect in every side that tells them are left out, such as `top_k` at temperature 0.
     """

@@ -66,7 +66,7 @@ class Fit:
 
 
 def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
-    """Fit the model to votes, each of which is one or more comparisons of engines, given by their indices.
+    """Fit the model to votes. A vote is one or more comparisons of engines, which are given by their indices.
 
     Equal votes are counted and computed once, so without style the cost hardly depends on the number of votes.
     The best ξ of engines that votes connect have the mean 0; those of a sample do not.

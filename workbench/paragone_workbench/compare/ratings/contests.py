@@ -1,4 +1,4 @@
-"""Votes as contests of two engines each, what came of these, and how the answers differed in style."""
+"""Votes as contests of two engines each: their results, and differences in style between the answers."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _rated(
             models[answer.engine][f"{answer.backend}:{answer.model}"] = None
     for members in groups:
         places = [engines.index(engine) for engine in members]
-        # a sample is moved by the centre that its prior was drawn with, which tells nothing of the engines
+        # a sample is moved by the centre that its prior was drawn with, which says nothing about the engines
         centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
         for column, engine in enumerate(members):
             yield EngineRating(

@@ -28,7 +28,7 @@ class EngineRating:
     """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
     tally: Tally
-    """What came of its comparisons with other engines."""
+    """The results of its contests with other engines."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -54,7 +54,7 @@ class RatedPair:
     interval: Interval
     """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
-    """What came of their comparisons with each other, from A's side."""
+    """The results of their contests with each other, from A's side."""
     pairs: int
     """Number of all pairs."""
 

@@ -22,7 +22,7 @@ class Sample:
     decode_j: float | None = None
     """Joules from the first token to the end."""
     prefill_net_j: float | None = None
-    """The same without what the idle machine would have used."""
+    """Joules of the prefill, minus what the machine uses when idle."""
     decode_net_j: float | None = None
 
 

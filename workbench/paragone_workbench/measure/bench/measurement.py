@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from paragone import EngineError, Json, Message, ParagoneError
+from paragone.cores import physical_cores
 from paragone.options import describe
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
@@ -97,7 +98,8 @@ class Bench:
         await self._pool.close()
 
     async def _open(self, benched: BenchedEngine) -> None:
-        if not await self._pool.open_alone(benched.engine) and not self.stopped:
+        benched.engine.open(physical_cores())  # engines compute one after the other
+        if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
 
     def _is_needed(self, step: BenchStep) -> bool:

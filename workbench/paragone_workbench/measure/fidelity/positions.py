@@ -93,7 +93,7 @@ def shares(kld: Values) -> list[float]:
 
 
 def ratio_error(many: Values, few: Values) -> float | None:
-    """Return the relative standard error of the mean of `many` by the mean of `few`, both of which are positive.
+    """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
     It is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
     each by the mean of all. It supposes that both vary by the same share from window to window, so it is known for

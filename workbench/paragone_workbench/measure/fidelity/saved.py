@@ -28,9 +28,9 @@ class SavedFidelity:
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
-    """Return the newest measurement, of these newest first, in which the model was a candidate; None if there is none.
+    """Return the first measurement in which the model was a candidate; None if there is none. The newest comes first.
 
-    A measurement whose reference is the same model tells nothing of its quantization, and does not count.
+    A measurement whose reference is the same model says nothing about its quantization, and does not count.
     """
     for measurement in measurements:
         reference = measurement.engines[0]

@@ -110,7 +110,7 @@ def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int])
 
 
 def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
-    """Return what is left for main memory, of which `main` is the estimate without hypothetical GPUs."""
+    """Return the part in main memory. `main` is the estimate of main memory without hypothetical GPUs."""
     at = len(layout.parts) - division.count
     rest = layout.parts[:at]
     experts = sum(part.experts for part in layout.parts[at : division.expert_layers])

@@ -71,7 +71,7 @@ class MemoryPlanner:
         """
         trained = plan.trained_context
         kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
-        # What is left on GPUs that are filled with layers says nothing.
+        # Free memory on GPUs that are filled with layers limits no context.
         filled = plan.hypothetical is not None and kept is None
         limits = [
             device.device
