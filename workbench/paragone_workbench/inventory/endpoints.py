@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -67,13 +68,13 @@ async def query_endpoints(
         server = normalize_url(report.address) if report.address else key[1]
         reason = report.probe.reason.replace(report.address, "")
         identity = (key[0], server, report.probe.usable, reason, report.models)
-        first = merged.get(identity)
-        merged[identity] = ConfiguredEndpoint(
-            backend=key[0],
-            engines=(*(first.engines if first else ()), *(engine.name for engine in engines)),
-            url=first.url if first else _address(found, load),
-            report=first.report if first else report,
-            problems={**(first.problems if first else {}), **_problems(engines, found, report)},
+        first = merged.get(identity) or ConfiguredEndpoint(
+            backend=key[0], engines=(), url=_address(found, load), report=report
+        )
+        merged[identity] = dataclasses.replace(
+            first,
+            engines=(*first.engines, *(engine.name for engine in engines)),
+            problems={**first.problems, **_problems(engines, found, report)},
         )
     return tuple(merged.values())
 

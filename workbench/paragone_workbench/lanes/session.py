@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.conversation.system_prompt import SystemPrompt
-from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name

@@ -84,9 +84,8 @@ async def plan(
             hint="Delete the link. To run engines in another interpreter, set `python` in their definitions.",
         )
     replaces = is_complete(folder)
-    free = shutil.disk_usage(
-        next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
-    ).free
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    free = shutil.disk_usage(existing).free
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:
