@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import stats
 
-from paragone_workbench.statistics.intervals import Values, mean_interval, paired_share_interval
+from paragone_workbench.statistics.intervals import mean_interval, paired_share_interval
+from paragone_workbench.statistics.scientific import Values
 
 __all__ = ["NUMBERS", "PASSES", "numbers_coverage", "passes_coverage"]
 

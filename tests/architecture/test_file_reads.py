@@ -24,7 +24,7 @@ OTHERS = {
     "workbench/paragone_workbench/config/read.py": "a file of the package, and one that it makes",
     "workbench/paragone_workbench/config/state.py": "the program's own state",
     "workbench/paragone_workbench/engines/environments/installed.py": "the program's own mark",
-    "workbench/paragone_workbench/engines/environments/lock.py": "the program's own lock",
+    "workbench/paragone_workbench/engines/environments/installation.py": "the program's own lock",
     "workbench/paragone_workbench/engines/environments/planning.py": "/proc",
     "workbench/paragone_workbench/experiments/output_file.py": "a file that it makes",
     "workbench/paragone_workbench/experiments/voting/masking.py": "a file of the package",

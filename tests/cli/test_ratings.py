@@ -5,8 +5,7 @@ from contextlib import closing
 import pytest
 from tests.cli.conftest import data, paragone, said
 
-from paragone_workbench.compare.ratings.saved import saved_vote, votes_from
-from paragone_workbench.compare.votes import Style, Vote, VotedAnswer
+from paragone_workbench.compare.votes import Style, Vote, VotedAnswer, saved_vote, votes_from
 from paragone_workbench.store.experiment_records import Experiment, SavedVote
 from paragone_workbench.store.store import Store
 

@@ -89,7 +89,8 @@ def test_the_two_commands_come_first():
 
 
 def test_the_config_is_valid(home):
-    assert config.check(configured(home / "config.toml"), backend=Registry().find) == []
+    _, problems = config.load_with_problems(configured(home / "config.toml"), backend=Registry().find)
+    assert problems == []
 
 
 def test_every_command_is_run_by_a_test():

@@ -24,7 +24,7 @@ WITHIN = 1.0
 SESSION = """
 import asyncio, json, sys, time
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store import History

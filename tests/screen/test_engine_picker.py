@@ -89,7 +89,7 @@ async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
         await screen.answered()
         assert [lane.state for lane in screen.lanes] == ["done", "done"]
         await screen.press("ctrl+q")
-    assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
+    assert State(state_file()).saved.lanes == ("rogue:steady", "rogue:wide")
 
 
 async def test_the_demo_takes_the_room_that_is_left(start, offers):
@@ -150,7 +150,7 @@ async def test_a_written_engine_is_listed_and_named_once_it_was_open(start, offe
         assert "^x removes steady from this list." in screen.text
         await screen.press("escape", "ctrl+q")
     assert config.load().engines == {"steady": ADDED}
-    assert State(state_file()).lanes == ("rogue:wide", "steady")
+    assert State(state_file()).saved.lanes == ("rogue:wide", "steady")
 
 
 async def test_an_engine_that_is_put_into_a_lane_is_kept_too(start):

@@ -164,7 +164,7 @@ async def test_an_answer_of_a_suite_is_found_too(start):
 async def test_the_lanes_of_last_time_are_there_again(start):
     async with start(rogue("steady", "steady"), rogue("wide", "wide")) as screen:
         await screen.press("ctrl+q")
-    assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
+    assert State(state_file()).saved.lanes == ("rogue:steady", "rogue:wide")
     async with start(remembered=True) as screen:
         assert [lane.engine.definition.model for lane in screen.lanes] == ["steady", "wide"]
 

@@ -151,7 +151,7 @@ async def test_an_engine_is_saved_with_its_options(start):
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].name == "brief")
         assert screen.app.engines.config.engines["brief"].options == {"max_tokens": 2}
-        assert State(state_file()).lanes == ("brief",)
+        assert State(state_file()).saved.lanes == ("brief",)
         await form(screen)
         assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
 

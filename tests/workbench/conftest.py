@@ -13,8 +13,7 @@ import pytest
 from paragone import Backend, Json, Options, option
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History, StoreError

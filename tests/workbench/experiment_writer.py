@@ -78,7 +78,7 @@ def _save(experiment_id: int, key: RunKey, result: RunResult, store: Store) -> i
 async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str]) -> int:
     """Send prompts to an engine in a conversation, one after the other, and return its id."""
     session = Session(Registry(), system="Be brief.")
-    session.record(history)
+    session.recorder.open(history)
     session.add_lane(engine)
     session.open_engines()
     for text in prompts:

@@ -9,8 +9,7 @@ import pytest
 from rogue_backend.plugin import RogueBackend
 
 from paragone_workbench.config import read
-from paragone_workbench.config.added import add_engine, remove_engine
-from paragone_workbench.config.state import State
+from paragone_workbench.config.state import State, add_engine, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec, resolve
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
@@ -48,7 +47,7 @@ def test_a_name_that_is_taken_gets_a_number(settings, state):
     now = add_engine(settings, state, written("rogue:steady"), RogueBackend())
     assert now.engines["steady"].model == "wide"
     assert now.engines["steady-2"].model == "steady"
-    assert list(State(state.path).engines) == ["steady-2"]
+    assert list(State(state.path).saved.engines) == ["steady-2"]
 
 
 def test_what_is_defined_already_is_not_saved_again(settings, state):

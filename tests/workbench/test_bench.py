@@ -11,11 +11,10 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine.energy import find_energy_counters
 from paragone_workbench.measure.bench import measurement as measure
-from paragone_workbench.measure.bench.figures import Spread, figures_of
 from paragone_workbench.measure.bench.measured import Sample
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest, bench_tests, rotated, steps_of
-from paragone_workbench.measure.bench.report import bench_json
+from paragone_workbench.measure.bench.report import Spread, bench_json, figures_of
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.scheduling.decision import Decision
@@ -258,9 +257,7 @@ def test_an_unreadable_counter_says_how_to_allow_it(rapl, monkeypatch):
 
 def test_joules_a_token_are_those_of_the_tokens_that_were_computed():
     metrics = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
-    figures = figures_of(
-        [Sample(metrics=metrics, finish="length", prefill_j=10.0, decode_j=8.0, decode_net_j=2.0)]
-    )
+    figures = figures_of([Sample(metrics=metrics, prefill_j=10.0, decode_j=8.0, decode_net_j=2.0)])
     assert figures["prefill_j_per_token"] == Spread(0.5, 0.0)
     assert figures["decode_j_per_token"] == Spread(2.0, 0.0)
     assert figures["decode_net_j_per_token"] == Spread(0.5, 0.0)

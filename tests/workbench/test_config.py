@@ -7,7 +7,7 @@ import pytest
 from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config import settings
-from paragone_workbench.config.read import check, init, load, sample
+from paragone_workbench.config.read import init, load, load_with_problems, sample
 from paragone_workbench.config.settings import ConfigError
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -48,6 +48,11 @@ markdown = false
 [keys]
 stop = "ctrl+x,f5"
 """
+
+
+def check(*arguments, **named):
+    """Return the problems in a config file."""
+    return load_with_problems(*arguments, **named)[1]
 
 
 @pytest.fixture

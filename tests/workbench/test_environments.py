@@ -100,7 +100,7 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     (tmp_path / "own").symlink_to(sys.executable)
     plan, steps = await made(backend, wheels, cuda="13", python="./own" if installer == "pip" else None)
     assert (plan.uv is not None) == (installer == "uv")
-    assert (plan.download, plan.disk, plan.replaces) == (0, 1000, False)
+    assert (plan.download, plan.build.disk, plan.replaces) == (0, 1000, False)
     assert list(dict.fromkeys(step.stage for step in steps)) == ["create", "install", "check"]
     assert steps[-1].line == "tiny says hello"
 

@@ -16,8 +16,8 @@ from scipy import stats as scipy_stats
 from paragone import EngineError, LogitsBlock
 from paragone_workbench.measure.fidelity import independent_positions as independent
 from paragone_workbench.measure.fidelity import positions as ours
-from paragone_workbench.measure.fidelity.histogram import DECADES, shares
 from paragone_workbench.measure.fidelity.log_probabilities import compared, joined, log_probabilities, losses
+from paragone_workbench.measure.fidelity.positions import DECADES, shares
 from paragone_workbench.statistics.estimate import Estimate
 
 windows = st.lists(

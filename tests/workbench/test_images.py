@@ -130,14 +130,14 @@ async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
 async def test_they_are_loaded_with_the_conversation(check_nothing_left, rogue, cat):
     history = await History.open()
     session = Session(Registry())
-    session.record(history)
+    session.recorder.open(history)
     await opened(session, rogue("seeing", max_tokens=1))
     await ask(session, "What is this?", cat, Image(data="AAEC", media_type="image/gif", name="two"))
     await ask(session, "And?")
     await session.close()
 
     again = Session(Registry())
-    again.record(history)
+    again.recorder.open(history)
     await again.reopen(session.conversation.number)
     again.open_engines()
     assert [prompt.images for prompt in again.prompts] == [prompt.images for prompt in session.prompts]

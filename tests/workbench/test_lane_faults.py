@@ -23,8 +23,7 @@ from paragone import (
 )
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.scheduling.pool import EnginePool
 
 # ── Observers that fail ────────────────────────────────────────────────────────────────────────

@@ -39,7 +39,7 @@ async def test_a_name_stays_while_other_lanes_change(session, rogue):
     first, second = await opened(session, rogue(name="one"), rogue(name="two"))
     await session.swap(first, rogue(name="two"))
     assert [lane.name for lane in (first, second)] == ["two-2", "two"]
-    await session.restart(first)
+    await first.restart()
     assert first.name == "two-2"
     await session.close_lane(second)
     assert first.name == "two-2"

@@ -188,7 +188,7 @@ async def test_a_prompt_while_auto_decides_is_answered(check_nothing_left):
     session.send("at once")
     await session.answered()
     assert [lane.path[0].text for lane in session.lanes] == ["word0 word1 "] * 2
-    assert session.scheduler.decision is not None
+    assert session.pool.scheduler.decision is not None
     await session.close()
 
 

@@ -61,7 +61,7 @@ async def test_engines_that_failed_are_not_reopened_automatically(session, rogue
     await other.engine.opened()
     assert (lane.state, other.state) == ("failed", "ready")
     assert events.states == []
-    await session.restart(lane)
+    await lane.restart()
     await lane.engine.opened()
     assert events.states == ["loading", "failed"]
 
@@ -86,7 +86,7 @@ FAILURES = {
 @pytest.mark.parametrize("mode", ["parallel", "sequential"])
 @pytest.mark.parametrize("model", FAILURES)
 async def test_a_failure_affects_only_its_lane(session, rogue, record_events, model, mode):
-    session.scheduler.mode = mode
+    session.pool.scheduler.mode = mode
     bad, good = await opened(session, rogue(model, rate=20), rogue(max_tokens=30, rate=60))
     events = record_events(bad)
     assert await answers(session, "hello") == [words(5), words(30)], (
@@ -108,7 +108,7 @@ async def test_a_failure_affects_only_its_lane(session, rogue, record_events, mo
     if crashed:
         assert await answers(session, "anybody there?") == ["", words(30)], "a crashed engine is not asked"
         assert bad.state == "crashed"
-    await session.restart(bad)
+    await bad.restart()
     assert await bad.engine.opened()
     assert bad.error is None
     session.regenerate(bad)
@@ -186,7 +186,7 @@ async def test_stopping_all_immediately_after_sending(session, rogue):
 
 
 async def test_stopping_a_sequence_starts_no_other_lane(session, rogue, record_events, until):
-    session.scheduler.mode = "sequential"
+    session.pool.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(3)))
     events = [record_events(lane) for lane in lanes]
     session.send("hello")
@@ -201,7 +201,7 @@ async def test_stopping_a_sequence_starts_no_other_lane(session, rogue, record_e
 
 
 async def test_a_sequence_never_overlaps(session, rogue):
-    session.scheduler.mode = "sequential"
+    session.pool.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=20, rate=200) for _ in range(3)))
     assert await answers(session, "hello") == [words(20)] * 3
     times = [lane.last.meter._times for lane in lanes]
@@ -210,7 +210,7 @@ async def test_a_sequence_never_overlaps(session, rogue):
 
 
 async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, until):
-    session.scheduler.mode = "sequential"
+    session.pool.scheduler.mode = "sequential"
     lanes = await opened(session, rogue("killed"), rogue(max_tokens=10**6, rate=50), rogue(max_tokens=2))
     session.send("hello")
     await until(lambda: lanes[1].state == "writing")
@@ -230,9 +230,9 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
     assert await answers(session, "two") == ["4 ", "4 "]
     await opened(session, threads)
     assert await answers(session, "three") == ["2 ", "2 ", "2 "]
-    session.scheduler.mode = "sequential"
+    session.pool.scheduler.mode = "sequential"
     assert await answers(session, "one after the other") == ["8 ", "8 ", "8 "]
-    session.scheduler.mode = "parallel"
+    session.pool.scheduler.mode = "parallel"
     session.regenerate(first)
     await session.answered()
     assert first.answer(session.prompts[-1]).text == "8 ", "the other engines are idle"

@@ -31,7 +31,7 @@ async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
     await session.stop()
     await session.answered()
     await answers(session, "answered")
-    await session.restart(killed)
+    await killed.restart()
     session.send("last")
     last = session.prompts[-1]
     await session.answered()

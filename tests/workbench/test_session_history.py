@@ -21,7 +21,7 @@ from paragone_workbench.store import History
 @pytest.fixture
 async def session(check_nothing_left, history, problems):
     session = Session(Registry(), system="Be brief.", on_problem=problems.append)
-    session.record(history)
+    session.recorder.open(history)
     yield session
     await session.close()
 
@@ -179,7 +179,7 @@ async def test_a_locked_history_loses_nothing_and_shows_in_the_lanes(
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         session.send("locked")
-        await until(lambda: session.history_problem is not None)
+        await until(lambda: session.recorder.problem is not None)
         assert events.states, "observers are called to show the lane again"
         await session.answered()
         other.execute("ROLLBACK")
@@ -191,7 +191,7 @@ async def test_a_locked_history_loses_nothing_and_shows_in_the_lanes(
 
 
 async def saved_in_the_end(session, until):
-    await until(lambda: session.history_problem is None)
+    await until(lambda: session.recorder.problem is None)
     await session.saved()
     return True
 
@@ -201,7 +201,7 @@ async def test_prompts_that_were_asked_before_the_history_was_open(check_nothing
     await opened(session, rogue(max_tokens=2))
     await answers(session, "early")
     history = await History.open()
-    session.record(history)
+    session.recorder.open(history)
     await answers(session, "late")
     found = await saved(session, history)
     assert [run.text for run in path_of(found.lanes[0])] == [words(2)] * 2
@@ -275,7 +275,7 @@ async def test_reopening_in_another_program(session, rogue, history):
     await answers(session, "hello")
     await session.close()
     again = Session(Registry())
-    again.record(history)
+    again.recorder.open(history)
     await again.reopen(session.conversation.number)
     assert [lane.engine.definition for lane in again.lanes] == [rogue(max_tokens=2)] * 2
     assert [run.text for lane in again.lanes for run in lane.path] == [words(2)] * 2
@@ -292,7 +292,7 @@ async def test_a_run_that_another_program_is_executing(session, rogue, until):
     await until(lambda: rows("SELECT * FROM piece"))
     another = await History.open()
     reader = Session(Registry())
-    reader.record(another)
+    reader.recorder.open(another)
     await reader.reopen(session.conversation.number)
     (seen,) = reader.lanes[0].path
     await reader.close()
@@ -334,7 +334,7 @@ async def test_secrets_are_not_saved_and_are_restored_from_the_config(
         "steady", "mine", key="s3cret"
     )  # the worker does not know this option, so it fails to open
     session = Session(registry, engines={"mine": configured})
-    session.record(history)
+    session.recorder.open(history)
     session.add_lane(configured)
     session.open_engines()
     session.send("hello")
@@ -345,7 +345,7 @@ async def test_secrets_are_not_saved_and_are_restored_from_the_config(
     assert not any(b"s3cret" in content for content in files)
     await session.close()
     again = Session(registry, engines={"mine": configured})
-    again.record(history)
+    again.recorder.open(history)
     await again.reopen(session.conversation.number)
     assert again.lanes[0].engine.definition == configured
     await again.close()

@@ -1,6 +1,7 @@
 """What runs share: servers, in whatever spelling of their address, and this machine."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ class Engine:
     definition: str = ""
 
 
-HERE = Engine(is_local=True)
-LOOPBACK = Engine(("http://127.0.0.1:8080",))
+HERE: Any = Engine(is_local=True)
+LOOPBACK: Any = Engine(("http://127.0.0.1:8080",))
+SAME_LOOPBACK: Any = Engine(("http://localhost:8080",))
 BOX = Engine(("https://gpu-box:8443",))
 SLOT = Engine(is_local=True, sharing=4, definition="a")
 """One of four engines with one loaded model."""
@@ -59,7 +61,7 @@ def test_what_ended_before_is_not_shared():
 
 
 def test_one_server_in_two_spellings_has_one_limit():
-    assert resources_of(LOOPBACK) == resources_of(Engine(("http://localhost:8080",)))
+    assert resources_of(LOOPBACK) == resources_of(SAME_LOOPBACK)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def test_saved_state_is_loaded_again(tmp_path):
     state.remember_lanes(["smol", "smol-2"])
     state.set_theme("nord")
     again = State(state.path)
-    assert again.engines["smol"].options == {"n_ctx": 8, "stop": ["a"]}
-    assert again.engines["smol"].python == "/p"
-    assert (again.lanes, again.theme, again.warning) == (("smol", "smol-2"), "nord", "")
+    assert again.saved.engines["smol"].options == {"n_ctx": 8, "stop": ["a"]}
+    assert again.saved.engines["smol"].python == "/p"
+    assert (again.saved.lanes, again.saved.theme, again.warning) == (("smol", "smol-2"), "nord", "")
 
 
 def test_a_password_in_a_url_is_not_saved(tmp_path):
@@ -37,8 +37,8 @@ def test_a_password_in_a_url_is_not_saved(tmp_path):
     state.remember_lanes(["paper:m@http://me:s3cret@box:80/v1", "paper:a@b"])
     assert "s3cret" not in state.path.read_text()
     again = State(state.path)
-    assert again.engines["box"].options == {"url": "http://box:80/v1"}
-    assert again.lanes == ("paper:m@http://box:80/v1", "paper:a@b")
+    assert again.saved.engines["box"].options == {"url": "http://box:80/v1"}
+    assert again.saved.lanes == ("paper:m@http://box:80/v1", "paper:a@b")
 
 
 def test_the_file_is_private_and_no_other_file_is_left(tmp_path):
@@ -54,7 +54,7 @@ def test_two_instances_keep_each_others_changes(tmp_path):
     one.save_engine(SMOL)
     two.set_theme("nord")
     again = State(tmp_path / "state.toml")
-    assert (list(again.engines), again.theme) == (["smol"], "nord")
+    assert (list(again.saved.engines), again.saved.theme) == (["smol"], "nord")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
     state = State(path)
     assert "state.toml.bad" in state.warning
     assert (tmp_path / "state.toml.bad").read_text() == text
-    assert (dict(state.engines), state.lanes, state.theme) == ({}, (), None)
+    assert (dict(state.saved.engines), state.saved.lanes, state.saved.theme) == ({}, (), None)
     state.set_theme("nord")
     assert tomllib.loads(path.read_text()) == {"ui": {"theme": "nord"}}
 
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
 def test_known_parts_of_a_file_from_a_newer_version_are_read(tmp_path):
     (tmp_path / "state.toml").write_text("future = 1\n[ui]\ntheme = 'nord'\nmore = 2\n")
     state = State(tmp_path / "state.toml")
-    assert (state.theme, state.warning) == ("nord", "")
+    assert (state.saved.theme, state.warning) == ("nord", "")
 
 
 def test_a_read_only_file_is_reported(tmp_path):
@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary_files(tmp_path, monkey
     with pytest.raises(ParagoneError, match="No space left"):
         state.set_theme("gruvbox")
     assert list(tmp_path.iterdir()) == [state.path]
-    assert (state.theme, State(state.path).theme) == ("nord", "nord")
+    assert (state.saved.theme, State(state.path).saved.theme) == ("nord", "nord")
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -132,8 +132,8 @@ def test_any_engine_is_loaded_unchanged(tmp_path_factory, engines, lanes):
         state.save_engine(engine)
     state.remember_lanes(lanes)
     again = State(path)
-    assert again.engines == {engine.name: engine for engine in engines}
-    assert again.lanes == tuple(lanes)
+    assert again.saved.engines == {engine.name: engine for engine in engines}
+    assert again.saved.lanes == tuple(lanes)
 
 
 def test_an_unreadable_folder_is_reported(tmp_path):

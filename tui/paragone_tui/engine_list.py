@@ -58,7 +58,7 @@ class EngineList:
 
     def save(self, definition: EngineDefinition, backend: Backend | None) -> str:
         """Save an engine without its secrets, and return its name; see `add_engine`. Raises ParagoneError."""
-        from paragone_workbench.config.added import add_engine
+        from paragone_workbench.config.state import add_engine
 
         before = self.config.added
         self.config = add_engine(self.config, self.state, definition, backend)
@@ -66,7 +66,7 @@ class EngineList:
 
     def remove(self, name: str) -> bool:
         """Remove an engine that was added, and return whether it is removed; show the error if it is not."""
-        from paragone_workbench.config.added import remove_engine
+        from paragone_workbench.config.state import remove_engine
 
         try:
             self.config = remove_engine(self.config, self.state, name)

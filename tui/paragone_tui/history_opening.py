@@ -44,7 +44,7 @@ class HistoryOpening:
             return ""
         if self._task is not None and self._task.done():
             return "The history could not be opened: there is nothing to reopen."
-        problem = self.session.history_problem
+        problem = self.session.recorder.problem
         if problem is None:
             return "The history is still being opened. Try again in a moment."
         return f"The history is not open yet; the program keeps trying. {problem}"
@@ -54,11 +54,11 @@ class HistoryOpening:
         task = self._task
         if task is None or task.done():
             return
-        if self.session.awaits_history:
+        if self.session.recorder.waits_for_history:
             await asyncio.wait([task], timeout=LEAVING_S)
         if not task.done():
-            if self.session.history_problem is None:
-                self.session.history_not_open(StoreError("The history did not open in time."))
+            if self.session.recorder.problem is None:
+                self.session.recorder.not_open(StoreError("The history did not open in time."))
             task.cancel()
             await asyncio.wait([task])
 
@@ -70,7 +70,7 @@ class HistoryOpening:
             try:
                 self.history = await History.open()
             except ParagoneError as error:
-                self.session.history_not_open(error)
+                self.session.recorder.not_open(error)
                 if not failed:
                     self.program.complain(error)
                 failed = True
@@ -79,6 +79,6 @@ class HistoryOpening:
                 await asyncio.sleep(RETRY_S)
         if self.history.warning:
             self.program.say(self.history.warning, warning=True)
-        self.session.record(self.history)
+        self.session.recorder.open(self.history)
         if failed:
             self.program.say("The history is open now; earlier prompts and answers are saved, too.")

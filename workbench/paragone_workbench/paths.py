@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
+
+if TYPE_CHECKING:
+    from platformdirs import PlatformDirs
 
 __all__ = [
     "cache_folder",
@@ -18,28 +22,26 @@ __all__ = [
     "state_file",
 ]
 
-_NAME = "paragone"
+
+def _folders() -> PlatformDirs:
+    import platformdirs
+
+    return platformdirs.PlatformDirs("paragone")
 
 
 def config_file() -> Path:
     """Return the default path of the user's config.toml, under `XDG_CONFIG_HOME`."""
-    import platformdirs
-
-    return platformdirs.user_config_path(_NAME) / "config.toml"
+    return _folders().user_config_path / "config.toml"
 
 
 def state_file() -> Path:
     """Return the path of the program's state file, under `XDG_STATE_HOME`."""
-    import platformdirs
-
-    return platformdirs.user_state_path(_NAME) / "state.toml"
+    return _folders().user_state_path / "state.toml"
 
 
 def data_folder() -> Path:
     """Return the folder of the user's data, under `XDG_DATA_HOME`."""
-    import platformdirs
-
-    return platformdirs.user_data_path(_NAME)
+    return _folders().user_data_path
 
 
 def history_file() -> Path:
@@ -49,16 +51,12 @@ def history_file() -> Path:
 
 def cache_folder() -> Path:
     """Return the folder of data that can be recreated, under `XDG_CACHE_HOME`."""
-    import platformdirs
-
-    return platformdirs.user_cache_path(_NAME)
+    return _folders().user_cache_path
 
 
 def log_folder() -> Path:
     """Return the folder of log files, under `XDG_STATE_HOME` on Linux."""
-    import platformdirs
-
-    return platformdirs.user_log_path(_NAME)
+    return _folders().user_log_path
 
 
 def exists(path: Path) -> bool:

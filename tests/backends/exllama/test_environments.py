@@ -11,7 +11,7 @@ from tests.wheels import write_wheel
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
 from paragone_workbench.engines import environments
-from paragone_workbench.engines.environments import creation
+from paragone_workbench.engines.environments import installation
 from paragone_workbench.engines.environments.process import run_command
 from paragone_workbench.paths import data_folder
 
@@ -112,7 +112,7 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
         if stage == "install":
             (folder() / "paragone.json").symlink_to("/dev/full")
 
-    monkeypatch.setattr(creation, "run_command", filling)
+    monkeypatch.setattr(installation, "run_command", filling)
     with pytest.raises(EngineError) as caught:
         await made(wheels, cuda="13")
     assert caught.value.sentence == f"{FAILED}No space left on device."

@@ -16,9 +16,8 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import for_shell
 from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.inventory.demo import existing_demo_models
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
-from paragone_workbench.inventory.models import USUAL_FOLDER, find_models
+from paragone_workbench.inventory.models import USUAL_FOLDER, existing_demo_models, find_models
 
 __all__ = ["models"]
 

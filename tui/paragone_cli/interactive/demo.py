@@ -15,7 +15,7 @@ def demo(args: RunArguments) -> int:
     context = CommandContext(args.config, warns=False)
     definitions = None  # the screen creates them and shows the progress
     if args.settings:
-        from paragone_workbench.inventory.demo import demo_engines
+        from paragone_workbench.inventory.models import demo_engines
 
         models = run(demo_engines(context.registry))
         definitions = [context.with_settings(model, args.settings) for model in models]

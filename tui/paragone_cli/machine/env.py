@@ -124,11 +124,11 @@ def _state(environment: InstalledEnvironment) -> str:
 
 def _print_plan(planned: EnvironmentPlan) -> None:
     wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
-    note(f"Environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
         f"  packages  {', '.join(planned.build.requirements)}",
         f"  download  {wheels}",
-        f"  disk      about {size_text(planned.disk)}; {size_text(planned.free)} are free",
+        f"  disk      about {size_text(planned.build.disk)}; {size_text(planned.free)} are free",
         f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
     ]
     for row in rows:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from paragone import Caution, Image, Json
+from paragone import Caution, Image, Json, RunSettings
 from paragone_workbench.compare.parity.findings import Parity
-from paragone_workbench.runs.figures import figures_json
+from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 
 __all__ = ["answer_json", "comparison_json", "warnings_of"]
@@ -36,7 +37,7 @@ def comparison_json(
             }
             for finding in parity.findings
         ],
-        "parity_unknown": {it.engine: list(it.names) for it in parity.unknown},
+        "parity_unknown": {unknown.engine: list(unknown.names) for unknown in parity.unknown},
     }
     if divergence is not None:
         comparison["divergence"] = list(divergence)
@@ -45,7 +46,7 @@ def comparison_json(
 
 def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
     """Return the answer of one engine; with its tokens, if the run requested log-probabilities and they are wanted."""
-    settings = run.settings
+    settings = run.settings or RunSettings()
     answer: dict[str, Json] = {
         "engine": run.definition.name,
         "backend": run.definition.backend,
@@ -54,11 +55,9 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
         "thinking": run.thinking,
         "finish": run.finish,
         "error": run.message if run.error else None,
-        "warnings": [{"code": it.code, "sentence": it.sentence} for it in warnings_of(run)],
-        "seed": settings.seed if settings is not None else None,
-        "sampling": dict(settings.sampling)
-        if settings is not None and settings.sampling is not None
-        else None,
+        "warnings": [{"code": warning.code, "sentence": warning.sentence} for warning in warnings_of(run)],
+        "seed": settings.seed,
+        "sampling": None if settings.sampling is None else dict(settings.sampling),
         **figures_json(run.metrics),
     }
     if with_tokens and run.keeps_tokens:
@@ -67,7 +66,7 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
                 "id": token.id,
                 "text": token.text,
                 "logprob": token.logprob,
-                "top": [{"id": it.id, "text": it.text, "logprob": it.logprob} for it in token.top],
+                "top": [asdict(alternative) for alternative in token.top],
             }
             for token in run.tokens
         ]

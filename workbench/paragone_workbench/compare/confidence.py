@@ -13,17 +13,17 @@ _SURE, _PREFERRED = 0.9, 0.5
 
 def alternatives(token: Token) -> tuple[Alternative, ...]:
     """Return the likeliest tokens at a token's position, likeliest first, and the token itself among them."""
-    if token.logprob is None or any(_is(it, token) for it in token.top):
+    if token.logprob is None or any(_is(alternative, token) for alternative in token.top):
         return token.top
     own = Alternative(text=token.text, id=token.id, logprob=token.logprob)
-    return tuple(sorted((*token.top, own), key=lambda it: -it.logprob))
+    return tuple(sorted((*token.top, own), key=lambda alternative: -alternative.logprob))
 
 
 def confidence(token: Token) -> str:
     """Return how sure the engine was of a token, as a sentence."""
     if token.logprob is None:
         return "The engine did not report how likely its tokens were."
-    others = [it for it in token.top if not _is(it, token)]
+    others = [alternative for alternative in token.top if not _is(alternative, token)]
     chosen = f"{quoted(token.text)} with {_percent(token.logprob)}"
     if not others:
         return f"It chose {chosen}."

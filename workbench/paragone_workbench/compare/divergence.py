@@ -140,7 +140,7 @@ def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[
 
 
 def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:
-    """Return the tokens without those that only end the answer, which some engines report."""
+    """Return the tokens without the end-of-sequence tokens, which some engines report and which have no text."""
     count = len(tokens)
     while ended and count and not tokens[count - 1].text:
         count -= 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["VotedAnswer", "Choice", "Style", "Vote", "style_of"]
+from paragone import ParagoneError
+from paragone.wire import from_json, to_json
+from paragone_workbench.store.experiment_records import SavedVote
+
+__all__ = ["VotedAnswer", "Choice", "Style", "Vote", "saved_vote", "style_of", "votes_from"]
 
 Choice: TypeAlias = int | Literal["tie", "bad"]
 """The index of the best candidate; `tie`: equally good; `bad`: both (or all) bad."""
@@ -13,55 +18,43 @@ Choice: TypeAlias = int | Literal["tie", "bad"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What an answer looks like, apart from what it says. See `style_of`.
-
-    Attributes:
-        tokens: Length of the answer in tokens of its own model.
-        headers: Number of headings.
-        lists: Number of list items.
-        bold: Number of passages in bold.
-    """
+    """What an answer looks like, apart from what it says. See `style_of`."""
 
     tokens: int
+    """Length of the answer in tokens of its own model."""
     headers: int = 0
+    """Number of headings."""
     lists: int = 0
+    """Number of list items."""
     bold: int = 0
+    """Number of passages in bold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VotedAnswer:
-    """An answer that was voted on.
-
-    Attributes:
-        engine: Name of the engine, by which ratings are made.
-        backend: The engine's backend.
-        model: The engine's model.
-        run: The id of the run, a UUID.
-        style: The style of the answer.
-    """
+    """An answer that was voted on."""
 
     engine: str
+    """Name of the engine, by which ratings are made."""
     backend: str
     model: str
     run: str
+    """The id of the run, a UUID."""
     style: Style
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
-    """A person's judgement about two or more answers to one prompt.
-
-    Attributes:
-        candidates: The answers in the order in which they were shown, from left to right.
-        choice: The index of the best candidate, or `tie`, or `bad`.
-        blind: Whether the engines' names were hidden.
-        created: When the vote was cast, in seconds since 1970.
-    """
+    """A person's judgement about two or more answers to one prompt."""
 
     candidates: tuple[VotedAnswer, ...]
+    """The answers in the order in which they were shown, from left to right."""
     choice: Choice
+    """The index of the best candidate, or `tie`, or `bad`."""
     blind: bool
+    """Whether the engines' names were hidden."""
     created: float
+    """When the vote was cast, in seconds since 1970."""
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2:
@@ -89,3 +82,47 @@ def style_of(text: str, tokens: int) -> Style:
         lists=types.count("list_item_open"),
         bold=inline.count("strong_open"),
     )
+
+
+def saved_vote(
+    vote: Vote,
+    *,
+    experiment_id: int | None = None,
+    prompt_index: int | None = None,
+    prompt_id: str | None = None,
+) -> SavedVote:
+    """Return a vote as the history saves it: on a prompt of an experiment, or of a conversation."""
+    return SavedVote(
+        candidates=tuple(map(to_json, vote.candidates)),
+        choice=str(vote.choice),
+        blind=vote.blind,
+        created=vote.created,
+        experiment_id=experiment_id,
+        prompt_index=prompt_index,
+        prompt_id=prompt_id,
+    )
+
+
+def votes_from(saved: Iterable[SavedVote]) -> tuple[Vote, ...]:
+    """Return votes of the history. Raises ParagoneError if one cannot be understood."""
+    return tuple(map(_vote, saved))
+
+
+def _vote(saved: SavedVote) -> Vote:
+    try:
+        return Vote(
+            candidates=tuple(from_json(VotedAnswer, candidate) for candidate in saved.candidates),
+            choice=_choice(saved.choice),
+            blind=saved.blind,
+            created=saved.created,
+        )
+    except (TypeError, ValueError) as error:
+        raise ParagoneError(f"Vote {saved.id} of the history cannot be understood: {error}.") from error
+
+
+def _choice(text: str) -> Choice:
+    match text:
+        case "tie" | "bad":
+            return text
+        case _:
+            return int(text)

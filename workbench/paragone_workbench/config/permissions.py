@@ -8,8 +8,8 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from paragone.options import describe
 from paragone_workbench.config.toml_file import TomlDocument
+from paragone_workbench.engines.definitions import secret_options
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -46,7 +46,5 @@ def _secrets(document: TomlDocument, find: Callable[[str], Backend | None]) -> s
     for table in engines.values() if isinstance(engines, dict) else ():
         backend = find(str(table.get("backend"))) if isinstance(table, dict) else None
         if backend is not None:
-            names |= {
-                info.name for info in describe(backend.load_options) if info.secret and table.get(info.name)
-            }
+            names |= {name for name in secret_options(backend) if table.get(name)}
     return names

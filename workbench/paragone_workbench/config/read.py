@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from paragone import Backend, Json
     from paragone_workbench.config.toml_file import Key
 
-__all__ = ["BackendLookup", "check", "init", "load", "sample", "load_with_problems"]
+__all__ = ["BackendLookup", "init", "load", "sample", "load_with_problems"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -81,22 +80,12 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
     return config
 
 
-def check(
-    path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
-) -> list[ConfigProblem]:
-    """Return all problems in a config file, in the order of its lines.
-
-    With `backend`, the options of each engine are checked against its backend as well.
-    Raises InputError if the file cannot be read.
-    """
-    return load_with_problems(path, state, backend)[1]
-
-
 def load_with_problems(
     path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
 ) -> tuple[Config, list[ConfigProblem]]:
-    """Return the settings without the values that are invalid, and the problems that `check` returns.
+    """Return the settings without the values that are invalid, and all problems in the file, in the order of its lines.
 
+    With `backend`, the options of each engine are checked against its backend as well.
     Raises InputError if the file cannot be read.
     """
     state = State(state_file()) if state is None else state
@@ -122,17 +111,13 @@ def init(path: Path | None = None) -> Path:
     private_folder(path.parent)
     try:
         # readable by the user alone: the file may later say how to get an API key
-        with open(path, "x", encoding="utf-8", opener=_private) as file:
-            file.write(sample())
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(sample(), encoding="utf-8")
     except FileExistsError as error:
         raise InputError(f"{path} already exists; nothing was changed.") from error
     except OSError as error:
         raise ParagoneError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def sample() -> str:
@@ -168,7 +153,7 @@ class _Reader:
                 self._note((name,), f"There is no section [{name}].", suggest(name, _TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
-        added = {name: it for name, it in state.engines.items() if name not in self._own}
+        added = {name: engine for name, engine in state.saved.engines.items() if name not in self._own}
         engines = {**self._own, **added}
         models = self._section("models", ModelSettings)
         lanes = self._section("lanes", LaneSettings)
@@ -181,7 +166,7 @@ class _Reader:
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
-            ui=ui if state.theme is None else dataclasses.replace(ui, theme=state.theme),
+            ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             keys=self._keys(),
             document=self._document,
             warnings=warnings,
@@ -304,7 +289,7 @@ def _remembered(
     """Return the lanes of the last session that can still be opened, and warnings for the user."""
     warnings = [state.warning] if state.warning else []
     lanes: list[str] = []
-    for text in state.lanes:
+    for text in state.saved.lanes:
         try:
             resolve(text, engines)
         except InputError as error:

@@ -7,21 +7,37 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
-from paragone.wire import from_json
+from paragone.wire import from_json, to_json
+from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import read_toml
-from paragone_workbench.engines.definitions import EngineDefinition, strip_password, without_passwords
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    numbered,
+    strip_password,
+    without_passwords,
+    without_secrets,
+)
 from paragone_workbench.paths import exists, private_folder
 
-__all__ = ["State"]
+if TYPE_CHECKING:
+    from paragone import Backend
+
+__all__ = ["Saved", "State", "add_engine", "remove_engine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Saved:
+class Saved:
+    """What the state file holds."""
+
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
+    """The engines added on the screen, by name."""
     lanes: tuple[str, ...] = ()
+    """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
+    """The theme that was chosen last; None if none was."""
 
 
 class State:
@@ -36,23 +52,8 @@ class State:
         self.path = path
         self.warning = ""
         """What is wrong with the existing file, in a sentence; empty if nothing is."""
-        self._saved = _Saved()
+        self.saved = Saved()
         self._read()
-
-    @property
-    def engines(self) -> Mapping[str, EngineDefinition]:
-        """The engines added on the screen, by name."""
-        return self._saved.engines
-
-    @property
-    def lanes(self) -> tuple[str, ...]:
-        """The engines of the last session's lanes: names or engine specs."""
-        return self._saved.lanes
-
-    @property
-    def theme(self) -> str | None:
-        """The theme that was chosen last; None if none was."""
-        return self._saved.theme
 
     def save_engine(self, definition: EngineDefinition) -> None:
         """Save an engine, replacing one of the same name. Raises ParagoneError."""
@@ -61,11 +62,7 @@ class State:
 
     def remove_engine(self, name: str) -> None:
         """Remove a saved engine, if there is one of this name. Raises ParagoneError."""
-        self._change(
-            lambda saved: dataclasses.replace(
-                saved, engines={key: it for key, it in saved.engines.items() if key != name}
-            )
-        )
+        self._change(lambda saved: dataclasses.replace(saved, engines=_without(saved.engines, name)))
 
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
@@ -76,11 +73,11 @@ class State:
         """Save the theme. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, theme=theme))
 
-    def _change(self, change: Callable[[_Saved], _Saved]) -> None:
+    def _change(self, change: Callable[[Saved], Saved]) -> None:
         self._read()
-        saved = change(self._saved)
+        saved = change(self.saved)
         self._write(saved)
-        self._saved = saved
+        self.saved = saved
 
     def _read(self) -> None:
         try:
@@ -90,7 +87,7 @@ class State:
             self.warning = f"The program's saved state in {self.path} cannot be accessed: {error.strerror}."
             return
         try:
-            self._saved = _load(read_toml(self.path).data)
+            self.saved = _load(read_toml(self.path).data)
         except (InputError, TypeError, ValueError) as error:
             aside = self.path.with_name(self.path.name + ".bad")
             try:
@@ -103,7 +100,7 @@ class State:
                 else f"The program's saved state cannot be read: {error}"
             )
 
-    def _write(self, saved: _Saved) -> None:
+    def _write(self, saved: Saved) -> None:
         import tempfile
 
         import tomli_w
@@ -127,13 +124,42 @@ class State:
             ) from error
 
 
-def _load(data: Mapping[str, object]) -> _Saved:
+def add_engine(config: Config, state: State, definition: EngineDefinition, backend: Backend | None) -> Config:
+    """Save an engine without its secrets, and return the settings with it.
+
+    If the name is taken by another engine, it gets a number: an engine of config.toml is never replaced. An
+    engine that is already defined is not saved again. Raises ParagoneError.
+    """
+    kept = without_secrets(definition, backend)
+    if backend is not None and backend.capabilities.local and Path(kept.model).exists():
+        kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))
+    if any(dataclasses.replace(kept, name=name) == engine for name, engine in config.engines.items()):
+        return config
+    name = next(name for name in numbered(kept.name) if name not in config.engines)
+    kept = dataclasses.replace(kept, name=name)
+    state.save_engine(kept)
+    return dataclasses.replace(
+        config, engines={**config.engines, kept.name: kept}, added=config.added | {kept.name}
+    )
+
+
+def remove_engine(config: Config, state: State, name: str) -> Config:
+    """Remove an engine that was added on the screen, and return the settings without it. Raises ParagoneError."""
+    state.remove_engine(name)
+    return dataclasses.replace(config, engines=_without(config.engines, name), added=config.added - {name})
+
+
+def _without(engines: Mapping[str, EngineDefinition], name: str) -> dict[str, EngineDefinition]:
+    return {key: engine for key, engine in engines.items() if key != name}
+
+
+def _load(data: Mapping[str, object]) -> Saved:
     engines: dict[str, EngineDefinition] = {}
     for name, table in _table(data.get("engines", {})).items():
         engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
-    lanes = from_json(_Saved, {"lanes": _table(data.get("lanes", {})).get("start", [])}).lanes
-    theme = from_json(_Saved, {"theme": _table(data.get("ui", {})).get("theme")}).theme
-    return _Saved(engines=engines, lanes=lanes, theme=theme)
+    lanes, ui = _table(data.get("lanes", {})), _table(data.get("ui", {}))
+    saved = from_json(Saved, {"lanes": lanes.get("start", []), "theme": ui.get("theme")})
+    return dataclasses.replace(saved, engines=engines)
 
 
 def _table(value: object) -> dict[str, Json]:
@@ -142,7 +168,7 @@ def _table(value: object) -> dict[str, Json]:
     return value
 
 
-def _dump(saved: _Saved) -> dict[str, object]:
+def _dump(saved: Saved) -> dict[str, object]:
     out: dict[str, object] = {}
     if saved.engines:
         out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
@@ -154,13 +180,7 @@ def _dump(saved: _Saved) -> dict[str, object]:
 
 
 def _engine(definition: EngineDefinition) -> dict[str, object]:
-    table: dict[str, object] = {"backend": definition.backend, "model": definition.model}
-    if definition.python is not None:
-        table["python"] = definition.python
-    if definition.address is not None:
-        table["address"] = definition.address
     # TOML has no null; None means the option's default
     options = {key: value for key, value in definition.options.items() if value is not None}
-    if options:
-        table["options"] = options
-    return table
+    table = to_json(dataclasses.replace(definition, options=options))
+    return {key: value for key, value in table.items() if key != "name" and value != {}}

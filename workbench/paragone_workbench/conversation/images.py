@@ -33,7 +33,7 @@ def read_image(path: Path) -> Image:
         OSError,
         RuntimeError,
         ValueError,
-    ) as error:  # RuntimeError: no home folder; ValueError: null byte
+    ) as error:  # no home folder: RuntimeError; null byte: ValueError
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"The image {path} cannot be read: {reason}.") from error
     media_type = _media_type(content)

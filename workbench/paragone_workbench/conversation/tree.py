@@ -1,4 +1,4 @@
-"""A conversation as a tree of prompts: editing a prompt adds a branch beside the original."""
+"""A conversation as a tree of prompts, where an edited prompt is a branch beside the original; its system prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paragone_workbench.identity import new_id
 if TYPE_CHECKING:
     from paragone import Image
 
-__all__ = ["Conversation", "Prompt"]
+__all__ = ["Conversation", "Prompt", "SystemPrompt"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -45,12 +45,12 @@ class Prompt:
     @property
     def system_in_force(self) -> str:
         """The system prompt that applies to this prompt; empty if there is none."""
-        return next((it.system for it in self.with_ancestors() if it.system is not None), "")
+        return next((prompt.system for prompt in self.with_ancestors() if prompt.system is not None), "")
 
     @property
     def sampling_in_force(self) -> Mapping[str, Json]:
         """The sampling options that apply to this prompt."""
-        return next((it.sampling for it in self.with_ancestors() if it.sampling is not None), {})
+        return next((prompt.sampling for prompt in self.with_ancestors() if prompt.sampling is not None), {})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -71,3 +71,36 @@ class Conversation:
         assert prompt.parent is None or prompt.parent in self.prompts
         self.prompts.append(prompt)
         return prompt
+
+
+class SystemPrompt:
+    """Decides which system prompt a new prompt brings with it. An empty text means none."""
+
+    def __init__(self, default: str) -> None:
+        """Create the state for a conversation. `default` applies from its first prompt on."""
+        self._default = default
+        self._changed: str | None = None
+
+    def change(self, text: str) -> None:
+        """Set the system prompt from the next prompt on, also of later conversations."""
+        self._default = self._changed = text
+
+    def begin_conversation(self) -> None:
+        """Start with another conversation, which keeps its own system prompt until the next change."""
+        self._changed = None
+
+    def after(self, prompt: Prompt | None) -> str:
+        """Return the system prompt that applies to a prompt after this one, or to a first prompt for None."""
+        if self._changed is not None:
+            return self._changed
+        return self._default if prompt is None else prompt.system_in_force
+
+    def of_new_prompt(self, parent: Prompt | None) -> str | None:
+        """Return `Prompt.system` of a new prompt after this one; None if it keeps that of its parent."""
+        if parent is None:
+            return self._default or None
+        return self._changed if self._changed != parent.system_in_force else None
+
+    def of_edited_prompt(self, prompt: Prompt) -> str | None:
+        """Return `Prompt.system` of an edited version of this prompt: the same, unless the user changed it since."""
+        return prompt.system if self._changed is None else self.of_new_prompt(prompt.parent)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from paragone import InputError, Json, Options
 from paragone.hub import repository_of
-from paragone.options import address_option, build, describe, parse
+from paragone.options import OptionInfo, address_option, build, describe, parse
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -27,6 +28,8 @@ __all__ = [
     "address_of",
     "apply_settings",
     "check_engine",
+    "declared_options",
+    "numbered",
     "resolve_all",
     "expand_home",
     "from_spec",
@@ -111,10 +114,8 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
         )
     model = expand_home(model)
     path = PurePath(model)
-    if path.parent.name == "snapshots" and (
-        repository := repository_of(model)
-    ):  # else a hash would be its name
-        path = PurePath(repository)
+    if path.parent.name == "snapshots":
+        path = PurePath(repository_of(model) or path)  # else a hash would be its name
     # a suffix like `.gguf` is removed; `.0bpw` belongs to a folder's name
     name = path.stem if path.suffix[1:].isalpha() else path.name
     return EngineDefinition(name=name or backend, backend=backend, model=model)
@@ -144,8 +145,13 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
 
 def secret_options(backend: Backend) -> frozenset[str]:
     """Return the names of the options that hold a secret, or the way to obtain one."""
+    return frozenset(name for name, (_, info) in declared_options(backend).items() if info.secret)
+
+
+def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionInfo]]:
+    """Return the backend's load options, then its sampling options, by name, each with the class that declares it."""
     kinds = (backend.load_options, backend.sampling)
-    return frozenset(info.name for kind in kinds for info in describe(kind) if info.secret)
+    return {info.name: (kind, info) for kind in kinds for info in describe(kind)}
 
 
 def address_of(definition: EngineDefinition, backend: Backend | None) -> str | None:
@@ -189,18 +195,20 @@ def resolve_all(
     texts: Iterable[str], engines: Mapping[str, EngineDefinition]
 ) -> tuple[EngineDefinition, ...]:
     """Resolve several engines and give each a unique name: `smol`, `smol-2` …. Raises InputError."""
-    chosen: list[EngineDefinition] = []
     definitions = [resolve(text, engines) for text in texts]
     taken = {definition.name for definition in definitions}
-    used: set[str] = set()
+    chosen: dict[str, EngineDefinition] = {}
     for definition in definitions:
-        name, number = definition.name, 1
-        while name in used or (number > 1 and name in taken):
-            number += 1
-            name = f"{definition.name}-{number}"
-        used.add(name)
-        chosen.append(dataclasses.replace(definition, name=name))
-    return tuple(chosen)
+        others = (name for name in numbered(definition.name) if name not in taken and name not in chosen)
+        name = definition.name if definition.name not in chosen else next(others)
+        chosen[name] = dataclasses.replace(definition, name=name)
+    return tuple(chosen.values())
+
+
+def numbered(name: str) -> Iterator[str]:
+    """Yield the name, then the name with the numbers 2, 3 …: `smol`, `smol-2`, `smol-3` …."""
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
 
 
 def apply_settings(
@@ -210,8 +218,7 @@ def apply_settings(
 
     Raises InputError.
     """
-    options = dict(definition.options)
-    address = definition.address
+    options: dict[str, Json] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
@@ -219,11 +226,9 @@ def apply_settings(
             raise InputError(
                 f"{setting!r} is not a setting.", hint="Write key=value, for example temperature=0.2"
             )
-        kind = _declaring_options(definition, backend, key)
+        kind = _declaring_class(definition, backend, key)
         options[key] = parse(kind, key, text, owner=f"the engine {definition.name!r}")
-        if any(info.name == key and info.address for info in describe(kind)):
-            address = None
-    return dataclasses.replace(definition, options=options, address=address)
+    return with_options(definition, options, backend)
 
 
 def settings_of(name: str, settings: Iterable[str], names: Iterable[str]) -> list[str]:
@@ -261,7 +266,7 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}
     for key, value in definition.options.items():
-        kind = _declaring_options(definition, backend, key)
+        kind = _declaring_class(definition, backend, key)
         build(kind, {key: value}, owner=f"the engine {definition.name!r}")
         (sampling if kind is backend.sampling else load)[key] = value
     if definition.address is not None:
@@ -285,9 +290,8 @@ def check_engine(definition: EngineDefinition, backend: Backend) -> None:
     try:
         backend.check(definition.model, load)
     except Exception as error:
-        from paragone_workbench.engines.error_boundary import (
-            as_paragone_error,  # asyncio is not needed to read definitions
-        )
+        # asyncio is not needed to read definitions
+        from paragone_workbench.engines.error_boundary import as_paragone_error
 
         raise as_paragone_error(error, backend.name) from error
 
@@ -310,14 +314,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Known names: {', '.join(names)}."
 
 
-def _declaring_options(definition: EngineDefinition, backend: Backend, key: str) -> type[Options]:
+def _declaring_class(definition: EngineDefinition, backend: Backend, key: str) -> type[Options]:
     """Return which of the backend's option classes, load or sampling, declares this option."""
-    kinds = (backend.load_options, backend.sampling)
-    names = [info.name for kind in kinds for info in describe(kind)]
-    for kind in kinds:
-        if any(info.name == key for info in describe(kind)):
-            return kind
-    raise InputError(
-        f"The engine {definition.name!r} has no option {key!r}: its backend {backend.name} does not declare it.",
-        hint=suggest(key, names) if names else "",
-    )
+    declared = declared_options(backend)
+    if key not in declared:
+        raise InputError(
+            f"The engine {definition.name!r} has no option {key!r}: its backend {backend.name} does not declare it.",
+            hint=suggest(key, declared) if declared else "",
+        )
+    return declared[key][0]

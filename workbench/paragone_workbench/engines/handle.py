@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.engines.definitions import split_options
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
 
 __all__ = ["EngineHandle", "EngineObserver", "EngineState", "EngineUse"]
+
+_T = TypeVar("_T")
 
 EngineState: TypeAlias = Literal["closed", "opening", "open", "failed", "crashed"]
 """`failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
@@ -66,7 +68,8 @@ class EngineHandle:
         """Held by the run that uses the engine: one run at a time, first come, first served."""
         self._registry = registry
         self._slot = Slot(self._opened, self._open_failed)
-        self._sampling: dict[str, Json] = {}
+        self.sampling: Mapping[str, Json] = {}
+        """The sampling options of the definition."""
         self._began = 0.0
         self._use: EngineUse | None = None
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
@@ -129,31 +132,23 @@ class EngineHandle:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The servers that the engine contacts; empty if there are none or the definition is invalid."""
-        backend = self.backend
-        if backend is None:
-            return ()
-        try:
-            load, _ = split_options(self.definition, backend)
-            return backend.reaches(self.definition.model, load)
-        except Exception:  # noqa: BLE001 (opening the engine reports the error)
-            return ()
+        return self._told(lambda backend, load: backend.reaches(self.definition.model, load), ())
 
     @property
     def sharing(self) -> int:
         """How many engines with this definition share one loaded model; 1 if each loads it."""
+        return self._told(lambda backend, load: max(1, backend.sharing(self.definition.model, load)), 1)
+
+    def _told(self, ask: Callable[[Backend, Mapping[str, Json]], _T], otherwise: _T) -> _T:
+        """Return what the backend reports for the load options; `otherwise` if they are invalid or the backend fails."""
         backend = self.backend
         if backend is None:
-            return 1
+            return otherwise
         try:
             load, _ = split_options(self.definition, backend)
-            return max(1, backend.sharing(self.definition.model, load))
+            return ask(backend, load)
         except Exception:  # noqa: BLE001 (opening the engine reports the error)
-            return 1
-
-    @property
-    def sampling(self) -> Mapping[str, Json]:
-        """The sampling options of the definition."""
-        return self._sampling
+            return otherwise
 
     def open(self, threads: int | None = None) -> None:
         """Start to open the engine, unless it is open or being opened."""
@@ -179,7 +174,7 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        self.definition, self._sampling = definition, sampling
+        self.definition, self.sampling = definition, sampling
         self._changed()
         return True
 
@@ -201,9 +196,7 @@ class EngineHandle:
 
     async def close(self) -> None:
         """Close the engine and free its resources. A run in progress is stopped."""
-        closing = self._free()
-        closing.add_done_callback(lambda _: self._closed())
-        await asyncio.shield(closing)
+        await self.replace(self.definition, opens=False)
 
     async def wait_until_unused(self) -> None:
         """Wait until nothing uses the engine."""
@@ -241,7 +234,7 @@ class EngineHandle:
 
     @property
     def known_vocabulary(self) -> Vocabulary | None:
-        """The vocabulary, if `vocabulary` has been told it."""
+        """The vocabulary, if `vocabulary` has asked the engine for it; else None."""
         if self._vocabulary is None or self._vocabulary[0] != self.definition:
             return None
         return self._vocabulary[1]
@@ -261,7 +254,7 @@ class EngineHandle:
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
-        load, self._sampling = split_options(definition, backend)
+        load, self.sampling = split_options(definition, backend)
         request = OpenRequest(
             model=definition.model,
             options=load,
@@ -278,12 +271,12 @@ class EngineHandle:
     def _opened(self, engine: OpenEngine) -> None:
         self.load_s = time.monotonic() - self._began
         self._changed()
-        self._notify(lambda it: it.engine_opened(self, engine.loaded))
+        self._notify(lambda observer: observer.engine_opened(self, engine.loaded))
 
     def _open_failed(self, error: BaseException) -> None:
         failure = self.error = as_paragone_error(error, self.definition.backend)
         self._changed()
-        self._notify(lambda it: it.engine_failed(self, failure))
+        self._notify(lambda observer: observer.engine_failed(self, failure))
 
     def _free(self) -> asyncio.Task[None]:
         """Start to close the engine, in whatever state it is, and return the task."""
@@ -303,7 +296,7 @@ class EngineHandle:
             self._changed()
 
     def _changed(self) -> None:
-        self._notify(lambda it: it.engine_changed(self))
+        self._notify(lambda observer: observer.engine_changed(self))
 
     def _notify(self, call: Callable[[EngineObserver], None]) -> None:
         notify_observers(self.observers, call, "an engine")

@@ -51,7 +51,7 @@ class Slot:
             await asyncio.wait([self._opening])
 
     def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        """Start to close the engine, or to cancel its opening, and return the task. It awaits `first` before that."""
+        """Start to close the engine, or to cancel its opening, and return the task, which awaits `first` before."""
         opening, self._opening = self._opening, None
         engine, self.engine = self.engine, None
         if opening is not None:
@@ -108,7 +108,7 @@ async def _close(engine: OpenEngine) -> None:
 async def wait_for_end(task: asyncio.Task[None]) -> None:
     """Wait for a task that was requested to end, and cancel it every few seconds until it does.
 
-    One cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows one that arrives as it ends.
+    One cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancellation that arrives as it ends.
     """
     while not task.done():
         await asyncio.wait([task], timeout=CANCEL_TIMEOUT)

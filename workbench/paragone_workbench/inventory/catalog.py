@@ -21,10 +21,9 @@ from paragone_workbench.engines.definitions import (
     to_spec,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.demo import existing_demo_models
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
-from paragone_workbench.inventory.models import find_models
+from paragone_workbench.inventory.models import existing_demo_models, find_models
 
 __all__ = ["DEMO_KEY", "CatalogEntry", "Group", "catalog_entries"]
 
@@ -52,7 +51,7 @@ class CatalogEntry:
     name: str
     detail: str = ""
     problem: str = ""
-    """Why the entry cannot be used: a sentence, or the rest of one that begins with the name."""
+    """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
     remedy: str = ""
     """What to do about that, as a sentence."""
     definition: EngineDefinition | None = None
@@ -78,7 +77,7 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
     yield catalog.entries()
     backends = catalog.backends = await asyncio.wrap_future(in_daemon_thread(registry.all))
     defined = list(config.engines.values())
-    wanted = {(name, None) for name in backends} | {(it.backend, it.python) for it in defined}
+    wanted = {(name, None) for name in backends} | {(engine.backend, engine.python) for engine in defined}
     tasks = [
         asyncio.create_task(catalog.look(backend, python))
         for name, python in sorted(wanted, key=str)
@@ -92,8 +91,8 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
         catalog.add_served(await asking)
         yield catalog.entries()
     finally:
-        for it in (*tasks, asking):
-            it.cancel()
+        for started in (*tasks, asking):
+            started.cancel()
         # wait, so that no subprocess of a probe outlives this generator
         await asyncio.gather(*tasks, asking, return_exceptions=True)
 
@@ -119,11 +118,13 @@ class _Catalog:
         order = list(Group)
         engines = self._config.engines.values()
         found = [
-            it for it in self._found.values() if not any(_is_same(it.definition, its) for its in engines)
+            entry
+            for entry in self._found.values()
+            if not any(_is_same(entry.definition, engine) for engine in engines)
         ]
-        found.sort(key=lambda it: (it.definition is not None, it.name.casefold()))
+        found.sort(key=lambda entry: (entry.definition is not None, entry.name.casefold()))
         entries = [*map(self._defined, engines), *found]
-        return sorted(entries, key=lambda it: order.index(it.group))
+        return sorted(entries, key=lambda entry: order.index(entry.group))
 
     async def look(self, backend: Backend, python: str | None) -> None:
         """Probe a backend; if it is usable, add its models and its demo."""

@@ -50,7 +50,7 @@ class Machine:
     memory: int | None
     """Bytes of main memory that the program may use: all of it, or the limit of the control group."""
     memory_free: int | None
-    """Bytes of these that are available."""
+    """Bytes of `memory` that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
     """Why no GPUs could be listed, in a sentence."""
@@ -106,7 +106,9 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
 
 async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
     """Probe a backend. If it is not usable by default, use an interpreter of one of its engines with which it is."""
-    named = {it.python for it in engines if it.backend == backend.name and it.python is not None}
+    named = {
+        engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
+    }
     own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
     if own.usable:
         return own
@@ -154,8 +156,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     await asyncio.gather(*probes.values())
     for endpoint in await servers:
         invalid = {**endpoint.problems, **invalid}
-    found = {it.name: probes[it.backend, it.python].result() for it in engines if it.name not in invalid}
-    return [invalid.get(it.name) or found[it.name] for it in engines]
+    return [invalid.get(engine.name) or probes[engine.backend, engine.python].result() for engine in engines]
 
 
 def _check_model(definition: EngineDefinition, backend: Backend) -> None:

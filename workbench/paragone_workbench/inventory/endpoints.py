@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,7 @@ class ConfiguredEndpoint:
     """The URL as the first of these engines has it; None for the backend's default server."""
     report: EndpointReport
     problems: Mapping[str, Probe] = field(default_factory=dict)
-    """Why engines cannot be used at this server, by name; without those that can."""
+    """Why engines cannot be used at this server, by name. Usable engines are not in it."""
 
 
 async def query_endpoints(
@@ -67,13 +68,13 @@ async def query_endpoints(
         server = normalize_url(report.address) if report.address else key[1]
         reason = report.probe.reason.replace(report.address, "")
         identity = (key[0], server, report.probe.usable, reason, report.models)
-        first = merged.get(identity)
-        merged[identity] = ConfiguredEndpoint(
-            backend=key[0],
-            engines=(*(first.engines if first else ()), *(it.name for it in engines)),
-            url=first.url if first else _address(found, load),
-            report=first.report if first else report,
-            problems={**(first.problems if first else {}), **_problems(engines, found, report)},
+        first = merged.get(identity) or ConfiguredEndpoint(
+            backend=key[0], engines=(), url=_address(found, load), report=report
+        )
+        merged[identity] = dataclasses.replace(
+            first,
+            engines=(*first.engines, *(engine.name for engine in engines)),
+            problems={**first.problems, **_problems(engines, found, report)},
         )
     return tuple(merged.values())
 
@@ -92,8 +93,8 @@ def normalize_url(url: str) -> str:
 def _problems(
     engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
 ) -> dict[str, Probe]:
-    """Return why these engines cannot be used at the server that gave this report, without those that can."""
-    probes = {it.name: _probe_of(it, backend, report) for it in engines}
+    """Return why engines cannot be used at the server that gave this report, by name, without the usable engines."""
+    probes = {engine.name: _probe_of(engine, backend, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 
 
@@ -101,10 +102,10 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
     if not report.probe.usable:
         return report.probe
     wanted = definition.model
-    model = next((it for it in report.models if wanted in (it.model, *it.aliases)), None)
+    model = next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
     if model is not None:
         return Probe(usable=not model.problem, reason=model.problem)
-    names = [it.name for it in report.models]
+    names = [offered.name for offered in report.models]
     near = difflib.get_close_matches(wanted, names, n=1)
     if near:
         remedy = f"Did you mean {near[0]!r}?"

@@ -1,16 +1,18 @@
-"""The models that a backend finds on this machine: in folders, and on its server here."""
+"""The models that a backend finds on this machine: in folders, and on its server here; and those of the demo."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
-from paragone import Backend, EngineError, ModelInfo
+from paragone import Backend, EngineError, InputError, ModelInfo, ParagoneError
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import expand_home
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import cache_folder, private_folder
 
-__all__ = ["USUAL_FOLDER", "find_models", "models_in"]
+__all__ = ["USUAL_FOLDER", "demo_engines", "existing_demo_models", "find_models", "models_in"]
 
 USUAL_FOLDER = "~/models"
 """A folder that is searched in addition to the configured ones and to those of the backends."""
@@ -27,7 +29,7 @@ async def find_models(backend: Backend, folders: Sequence[str]) -> Sequence[Mode
         async with asyncio.timeout(TIMEOUT):
             usual = await asyncio.wrap_future(in_daemon_thread(backend.model_folders))
             places = [*folders, USUAL_FOLDER, *map(str, usual)]
-            return _checked(await backend.models([*map(expand_home, places)]))
+            return await models_in(backend, [*map(expand_home, places)])
     except TimeoutError as error:
         raise EngineError(
             f"The backend {backend.name} did not list its models within {TIMEOUT:g} seconds."
@@ -42,12 +44,42 @@ async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelI
     Raises ParagoneError, whatever the backend raised or returned.
     """
     try:
-        return _checked(await backend.models(folders))
+        models: object = await backend.models(folders)
+        if not isinstance(models, Sequence) or isinstance(models, str):
+            raise TypeError(f"expected a list of models, not {type(models).__name__}")
+        return [checked(ModelInfo, model) for model in models]
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 
 
-def _checked(models: object) -> list[ModelInfo]:
-    if not isinstance(models, Sequence) or isinstance(models, str):
-        raise TypeError(f"expected a list of models, not {type(models).__name__}")
-    return [checked(ModelInfo, model) for model in models]
+async def demo_engines(registry: Registry) -> list[EngineDefinition]:
+    """Return two engines to compare: the demo models of the first backend that has any.
+
+    The backend creates missing models in the cache folder. Raises InputError if no backend has demo models, or the error of the last backend that failed.
+    """
+    failure: ParagoneError | None = None
+    for backend in registry.all().values():
+        try:
+            models = await backend.demo(str(private_folder(cache_folder())))
+        except ParagoneError as error:
+            failure = error
+            continue
+        if models:
+            return [
+                EngineDefinition(name=model.name, backend=backend.name, model=model.model)
+                for model in models[:2]
+            ]
+    raise failure or InputError(
+        "No backend has demo models.", hint="Install a backend that has some, such as that of llama.cpp."
+    )
+
+
+async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
+    """Return the demo models of a backend that exist now. Empty if it has none.
+
+    Raises ParagoneError, with InputError if the demo must be installed.
+    """
+    try:
+        return await backend.demo(str(cache_folder()), create=False)
+    except PLUGIN_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error

@@ -13,8 +13,7 @@ from paragone import Backend, ModelInfo, ParagoneError
 from paragone_workbench.engines.definitions import engine_for_model, expand_home, to_spec
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.demo import existing_demo_models
-from paragone_workbench.inventory.models import find_models, models_in
+from paragone_workbench.inventory.models import existing_demo_models, find_models, models_in
 
 __all__ = ["hint_for"]
 
@@ -75,7 +74,8 @@ async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequenc
     models = [*await find_models(backend, folders)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         models += await existing_demo_models(backend)
-    return [it for it in models if not it.problem and name in (it.name, engine_for_model("", it.model).name)]
+    usable = [model for model in models if not model.problem]
+    return [model for model in usable if name in (model.name, engine_for_model("", model.model).name)]
 
 
 async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
@@ -92,9 +92,9 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
                 (Path(folder) / part.name).symlink_to(part)
         models = await models_in(backend, [folder])
         return [
-            ModelInfo(name=it.name, model=str(path), problem=it.problem)
-            for it in models
-            if Path(it.model).name == path.name
+            ModelInfo(name=model.name, model=str(path), problem=model.problem)
+            for model in models
+            if Path(model.model).name == path.name
         ]
 
 

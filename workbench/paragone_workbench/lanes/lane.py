@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
-    from paragone_workbench.lanes.observer import LaneObserver
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.scheduling.pool import EnginePool
 
-__all__ = ["Lane", "LaneState"]
+__all__ = ["Lane", "LaneObserver", "LaneState"]
 
 LaneState: TypeAlias = Literal[
     "empty",
@@ -43,6 +42,34 @@ LaneState: TypeAlias = Literal[
 the queue of a server, or the server has sent nothing yet, which may have that reason. `reading`: the prompt is
 being processed. `done`, `stopped`: how the last run ended. `failed`: the last run failed, or the
 engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
+
+
+class LaneObserver:
+    """Receives the events of a lane, on the event loop. Override the methods of interest.
+
+    An exception that a method raises goes to the event loop's exception handler; the lane continues.
+    """
+
+    def state_changed(self, lane: Lane) -> None:
+        """The lane's state or one of its figures changed."""
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        """A run became the lane's current one. It may still wait for the engine or for its turn."""
+
+    def run_started(self, lane: Lane, run: Run) -> None:
+        """The request was sent to the engine; the run's manifest is complete."""
+
+    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
+        """Text of the answer or of the thinking arrived and was added to the record."""
+
+    def cautioned(self, lane: Lane, caution: Caution) -> None:
+        """A warning for the user arrived, about the model or the run."""
+
+    def run_ended(self, lane: Lane, run: Run) -> None:
+        """A run ended; its record is complete."""
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        """The engine could not be opened."""
 
 
 class Lane(EngineObserver, RunObserver):
@@ -163,21 +190,21 @@ class Lane(EngineObserver, RunObserver):
 
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
-        return tuple(it for it in self.record.runs if it.continues is run.continues)
+        return tuple(other for other in self.record.runs if other.continues is run.continues)
 
     def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""
         assert not self.is_busy
         self.record.head = head
         self._asked = False
-        self._changed()
+        self.changed()
 
     def resume(self, record: LaneRecord) -> None:
         """Continue another saved lane with the same engine. Must not be called while the lane is busy."""
         assert not self.is_busy
         self.record = record
         self._asked = False
-        self._changed()
+        self.changed()
 
     async def stop(self) -> None:
         """Stop the current run and cancel those that wait."""
@@ -212,13 +239,13 @@ class Lane(EngineObserver, RunObserver):
         if len(self._executions) == 1:
             self._present(run)
         else:
-            self._changed()
+            self.changed()
         return run
 
     def _present(self, run: Run) -> None:
         self.present = run
-        self._changed()
-        self.notify(lambda it: it.prompted(self, run))
+        self.changed()
+        self.notify(lambda observer: observer.prompted(self, run))
 
     # The engine
 
@@ -256,16 +283,16 @@ class Lane(EngineObserver, RunObserver):
 
     def run_changed(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
-        self._changed()
+        self.changed()
 
     def run_started(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
-        self._changed()
-        self.notify(lambda it: it.run_started(self, run))
+        self.changed()
+        self.notify(lambda observer: observer.run_started(self, run))
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Forward the event to the lane's observers."""
-        self.notify(lambda it: it.text_came(self, run, channel, text))
+        self.notify(lambda observer: observer.text_came(self, run, channel, text))
 
     def cautioned(self, run: Run, caution: Caution) -> None:
         """Forward the event to the lane's observers."""
@@ -273,14 +300,14 @@ class Lane(EngineObserver, RunObserver):
 
     def run_ended(self, run: Run) -> None:
         """Notify the observers and continue with the next waiting run."""
-        self._executions = [it for it in self._executions if it.run is not run]
+        self._executions = [execution for execution in self._executions if execution.run is not run]
         if run is not self.present:
             self._cancelled.append(run)
-            self._changed()
+            self.changed()
             return
         self.present = None
-        self._changed()
-        self.notify(lambda it: it.run_ended(self, run))
+        self.changed()
+        self.notify(lambda observer: observer.run_ended(self, run))
         cancelled_runs, self._cancelled = self._cancelled, []
         for cancelled in cancelled_runs:
             self._notify_cancelled(cancelled)
@@ -290,8 +317,8 @@ class Lane(EngineObserver, RunObserver):
             self._idle.set()
 
     def _notify_cancelled(self, run: Run) -> None:
-        self.notify(lambda it: it.prompted(self, run))
-        self.notify(lambda it: it.run_ended(self, run))
+        self.notify(lambda observer: observer.prompted(self, run))
+        self.notify(lambda observer: observer.run_ended(self, run))
 
     def engine_changed(self, engine: EngineHandle) -> None:
         """Forward the event to the lane's observers. A newly opened engine has executed no run."""
@@ -299,7 +326,7 @@ class Lane(EngineObserver, RunObserver):
         if engine.is_open and not self._was_open and self.present is None:
             self._asked = False
         self._was_open = engine.is_open
-        self._changed()
+        self.changed()
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         """Forward the model's warnings to the lane's observers."""
@@ -308,17 +335,14 @@ class Lane(EngineObserver, RunObserver):
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         """Forward the event to the lane's observers."""
-        self.notify(lambda it: it.engine_failed(self, error))
+        self.notify(lambda observer: observer.engine_failed(self, error))
 
     def _caution(self, caution: Caution) -> None:
-        self.notify(lambda it: it.cautioned(self, caution))
+        self.notify(lambda observer: observer.cautioned(self, caution))
 
-    def show(self) -> None:
+    def changed(self) -> None:
         """Notify all observers that the lane changed."""
-        self._changed()
-
-    def _changed(self) -> None:
-        self.notify(lambda it: it.state_changed(self))
+        self.notify(lambda observer: observer.state_changed(self))
 
     def notify(self, call: Callable[[LaneObserver], None]) -> None:
         """Call a method of each observer."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, count
+from itertools import chain
 
-from paragone_workbench.engines.definitions import EngineDefinition, server_of
+from paragone_workbench.engines.definitions import EngineDefinition, numbered, server_of
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 
@@ -20,8 +20,8 @@ def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: R
     others = list(lanes)
     taken = {lane.name for lane in others}
     namesakes = [lane.engine.definition for lane in others if lane.engine.definition.name == definition.name]
-    numbered = (f"{definition.name}-{number}" for number in count(2))
-    names = chain([definition.name], _qualified_names(definition, namesakes, registry), numbered)
+    qualified = _qualified_names(definition, namesakes, registry)
+    names = chain([definition.name], qualified, numbered(definition.name))
     return next(name for name in names if name not in taken)
 
 

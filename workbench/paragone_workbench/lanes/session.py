@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.conversation.system_prompt import SystemPrompt
-from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.definitions import without_secrets
-from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
@@ -20,15 +18,17 @@ from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
-    from paragone import Image, ParagoneError
+    from paragone import Image
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.scheduling.scheduler import Scheduler
-    from paragone_workbench.store.history import History
 
 __all__ = ["Session"]
+
+ALTERNATIVES = 5
+"""Number of alternatives that are kept with each token."""
 
 
 class Session:
@@ -59,10 +59,12 @@ class Session:
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
         self.system_prompt = SystemPrompt(system)
-        self.tokens = KeptTokens(self.lanes)
-        self._recorder = Recorder(
+        self.wants_tokens = False
+        """Whether lanes whose engines are on servers also keep the tokens of their answers, beside the text."""
+        self.recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
+        """Saves the conversation in a history, from `Recorder.open` on."""
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
@@ -72,7 +74,7 @@ class Session:
         """Add a lane at the right and return it. Its engine is not opened yet."""
         lane = self._lane(definition, self.lanes)
         self.lanes.append(lane)
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
         return lane
 
     def open_engines(self) -> None:
@@ -81,15 +83,15 @@ class Session:
         If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
         if self._opening is None or self._opening.done():
-            if self.scheduler.mode == "auto":
-                self._opening = asyncio.create_task(self._prepare_and_open())
+            if self.pool.scheduler.mode == "auto":
+                self._opening = asyncio.create_task(self.pool.open_all())
             else:
                 self.pool.start_all()
 
     def open_engines_soon(self) -> None:
-        """Do the same once the lanes' backends are found, in a thread. Prompts that are sent meanwhile wait for that."""
+        """Start to open all closed engines once their backends are found, in a thread. Earlier prompts wait for that."""
         if self._opening is None or self._opening.done():
-            self._opening = asyncio.create_task(self._prepare_and_open())
+            self._opening = asyncio.create_task(self.pool.open_all())
 
     async def opened(self) -> None:
         """Wait until no engine is being opened."""
@@ -97,15 +99,11 @@ class Session:
             await self._opening
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
 
-    async def restart(self, lane: Lane) -> None:
-        """Close a lane's engine and open it again."""
-        await lane.restart()
-
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Replace a lane's engine. The lane continues its conversation with the new one."""
         others = [other for other in self.lanes if other is not lane]
         name = unique_name(definition, others, self.registry)
-        self._recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
+        self.recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
         await lane.swap(definition, name=name)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
@@ -121,14 +119,14 @@ class Session:
         if is_renamed:
             others = [other for other in self.lanes if other is not lane]
             lane.name = unique_name(definition, others, self.registry)
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
 
     async def close_lane(self, lane: Lane) -> None:
         """Remove a lane and close its engine. Its answers stay in the history."""
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
         await lane.close()
 
     async def close(self) -> None:
@@ -136,7 +134,7 @@ class Session:
         if self._opening is not None:
             self._opening.cancel()
         await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close())
-        await self._recorder.close()
+        await self.recorder.close()
 
     def _lane(
         self, definition: EngineDefinition, others: Sequence[Lane], record: LaneRecord | None = None
@@ -145,14 +143,18 @@ class Session:
             record = LaneRecord(definition=definition, position=self._positions)
             self._positions += 1
         name = unique_name(definition, others, self.registry)
-        lane = Lane(
-            definition,
-            self.pool,
-            name=name,
-            record=record,
-        )
-        lane.logprobs = self.tokens.asked_of
+        lane = Lane(definition, self.pool, name=name, record=record)
+        lane.logprobs = self._logprobs
         return lane
+
+    def _logprobs(self, engine: EngineHandle) -> int | None:
+        """Return the number of alternatives that a run asks for with each token; None if the lane keeps no tokens.
+
+        Engines on this machine have them kept while there are two lanes or more: that costs 0.1 ms a token. It costs
+        servers more, so theirs are kept only if `wants_tokens`.
+        """
+        kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
+        return ALTERNATIVES if kept and engine.capabilities.logprobs else None
 
     def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
         """Return the definition without its secrets, as it may be saved."""
@@ -164,18 +166,9 @@ class Session:
         return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
     @property
-    def scheduler(self) -> Scheduler:
-        """Decides when runs may use their engines."""
-        return self.pool.scheduler
-
-    @property
     def backends(self) -> Sequence[str]:
         """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
-
-    async def _prepare_and_open(self) -> None:
-        await self.pool.prepare()
-        self.pool.start_all()
 
     # Prompts
 
@@ -192,7 +185,7 @@ class Session:
     def can_answer(self, lane: Lane) -> bool:
         """Whether a lane's engine is open, is being opened, or will be opened by its next run."""
         engine = lane.engine
-        on_demand = self.scheduler.opens_engines and engine.state in ("closed", "open")
+        on_demand = self.pool.scheduler.opens_engines and engine.state in ("closed", "open")
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
@@ -204,16 +197,9 @@ class Session:
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         parent = self._parent(asked)
-        prompt = self.conversation.add(
-            Prompt(
-                text=text,
-                images=tuple(images),
-                parent=parent,
-                system=self.system_prompt.of_new_prompt(parent),
-                for_all=lanes is None,
-            )
-        )
-        self._recorder.prompt_added(self.conversation, prompt)
+        system = self.system_prompt.of_new_prompt(parent)
+        prompt = Prompt(text=text, images=tuple(images), parent=parent, system=system, for_all=lanes is None)
+        self.recorder.prompt_added(self.conversation, self.conversation.add(prompt))
         for lane in asked:
             self._follow(lane, lane.ask(prompt))
         return prompt
@@ -239,17 +225,15 @@ class Session:
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
         if not lanes:
             return None
-        edited = self.conversation.add(
-            Prompt(
-                text=text,
-                images=tuple(images),
-                parent=prompt.parent,
-                system=self.system_prompt.of_edited_prompt(prompt),
-                sampling=prompt.sampling,
-                for_all=prompt.for_all,
-            )
+        edited = Prompt(
+            text=text,
+            images=tuple(images),
+            parent=prompt.parent,
+            system=self.system_prompt.of_edited_prompt(prompt),
+            sampling=prompt.sampling,
+            for_all=prompt.for_all,
         )
-        self._recorder.prompt_added(self.conversation, edited)
+        self.recorder.prompt_added(self.conversation, self.conversation.add(edited))
         for lane in lanes:
             self._follow(lane, lane.ask_instead(edited, prompt))
         return edited
@@ -268,7 +252,7 @@ class Session:
     def select(self, lane: Lane, head: Run) -> None:
         """Make another of a lane's runs the end of its path. Must not be called while the lane is busy."""
         lane.select(head)
-        self._recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)
 
     async def stop(self) -> None:
         """Stop all current runs and cancel those that wait."""
@@ -285,22 +269,9 @@ class Session:
 
     # The conversation
 
-    def record(self, history: History) -> None:
-        """Save the conversation so far, and all later changes, in this history."""
-        self._recorder.open(history)
-
-    def history_not_open(self, error: ParagoneError) -> None:
-        """Show in the lanes that nothing is saved because the history could not be opened."""
-        self._recorder.not_open(error)
-
-    @property
-    def history_problem(self) -> ParagoneError | None:
-        """Why answers cannot be saved at present; None if they can, or while the history is being opened."""
-        return self._recorder.problem
-
     async def saved(self) -> None:
         """Wait until the conversation so far is saved. Raises StoreError if it cannot be at present."""
-        problem = await self._recorder.saved(self.conversation)
+        problem = await self.recorder.saved(self.conversation)
         if problem is not None:
             raise StoreError(
                 f"The conversation is not saved yet. {problem.sentence}",
@@ -308,21 +279,15 @@ class Session:
                 can_pass=True,
             )
 
-    @property
-    def awaits_history(self) -> bool:
-        """Whether prompts exist that can be saved only once the history is open."""
-        return self._recorder.waits_for_history
-
     def new_conversation(self) -> None:
         """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
-        self._recorder.left(self.conversation)
+        self.recorder.left(self.conversation)
         self.conversation = Conversation()
         self.system_prompt.begin_conversation()
-        self._positions = 0
-        for lane in self.lanes:
-            lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
-            self._recorder.lane_changed(self.conversation, lane.record)
-            self._positions += 1
+        self._positions = len(self.lanes)
+        for position, lane in enumerate(self.lanes):
+            lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
+            self.recorder.lane_changed(self.conversation, lane.record)
 
     async def reopen(self, number: int) -> int:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
@@ -335,7 +300,7 @@ class Session:
         """
         saved = None
         while saved is None:
-            saved = await self._recorder.load(number)
+            saved = await self.recorder.load(number)
             if self.is_busy:  # a prompt was sent during the load
                 raise InputError(
                     "The conversation was not reopened: an answer is being written.",
@@ -346,18 +311,21 @@ class Session:
         for record in saved.lanes:
             if record.closed:
                 continue
-            lane = next(
-                (it for it in spare if self._without_secrets(it.engine.definition) == record.definition), None
+            alike = (
+                other
+                for other in spare
+                if self._without_secrets(other.engine.definition) == record.definition
             )
+            lane = next(alike, None)
             if lane is None:
                 lane = self._lane(self._with_secrets(record.definition), [*lanes, *spare], record)
             else:
                 spare.remove(lane)
                 lane.resume(record)
             lanes.append(lane)
-        self._recorder.left(self.conversation)
+        self.recorder.left(self.conversation)
         self.conversation = saved.conversation
-        self._recorder.loaded(saved.conversation, saved.lanes)
+        self.recorder.loaded(saved.conversation, saved.lanes)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
@@ -368,11 +336,11 @@ class Session:
         """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
         if number == self.conversation.number:
             raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
-        await self._recorder.delete(number)
+        await self.recorder.delete(number)
 
     def _follow(self, lane: Lane, run: Run) -> None:
-        self._recorder.follow(self.conversation, run, lane.record)
+        self.recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:
         for lane in self.lanes:
-            lane.show()
+            lane.changed()

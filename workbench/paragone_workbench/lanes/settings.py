@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Json, Options
-from paragone.options import OptionInfo, describe, parse, value_text
-from paragone_workbench.engines.definitions import EngineDefinition, address_of
+from paragone import Json
+from paragone.options import OptionInfo, address_option, parse, value_text
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -61,20 +61,20 @@ def lane_settings(
     def origin(name: str) -> Origin:
         if name not in values:
             return "default"
-        found = (it for it, given in sources if name in given and given[name] == values[name])
+        found = (source for source, given in sources if name in given and given[name] == values[name])
         return next(found, "here")
 
-    return tuple(
+    settings = [
         Setting(
             info=info,
             reloads=kind is backend.load_options,
-            value=values.get(info.name),
-            origin=origin(info.name),
-            in_force=(in_force or {}).get(info.name),
+            value=values.get(name),
+            origin=origin(name),
+            in_force=(in_force or {}).get(name),
         )
-        for kind in _kinds(backend)
-        for info in describe(kind)
-    )
+        for name, (kind, info) in declared_options(backend).items()
+    ]
+    return tuple(sorted(settings, key=lambda setting: setting.reloads))
 
 
 def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, str]) -> EngineDefinition:
@@ -83,15 +83,12 @@ def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, s
     Options that the backend does not have are ignored. Raises InputError if a value is invalid.
     """
     options, address = dict(definition.options), definition.address
-    for kind in _kinds(backend):
-        for info in describe(kind):
-            if info.name not in edits:
-                continue
-            options.pop(info.name, None)
-            if info.address:
-                address = None
-            if edits[info.name]:
-                options[info.name] = parse(kind, info.name, edits[info.name])
+    for name, (kind, info) in declared_options(backend).items():
+        if name in edits:
+            options.pop(name, None)
+            address = None if info.address else address
+            if edits[name]:
+                options[name] = parse(kind, name, edits[name])
     return dataclasses.replace(definition, options=options, address=address)
 
 
@@ -113,14 +110,10 @@ def changes(before: EngineDefinition, after: EngineDefinition, backend: Backend 
     return ", ".join(f"{name}={value_text(new.get(name)) or 'default'}" for name in names)
 
 
-def _kinds(backend: Backend) -> tuple[type[Options], type[Options]]:
-    return backend.sampling, backend.load_options
-
-
 def _shown(definition: EngineDefinition, backend: Backend | None) -> dict[str, Json]:
     if backend is None:
         return {}
-    infos = {info.name: info for kind in _kinds(backend) for info in describe(kind)}
+    infos = {name: info for name, (_, info) in declared_options(backend).items()}
     return {
         name: value
         for name, value in definition.options.items()
@@ -130,9 +123,7 @@ def _shown(definition: EngineDefinition, backend: Backend | None) -> dict[str, J
 
 def _values(definition: EngineDefinition, backend: Backend) -> dict[str, Json]:
     values: dict[str, Json] = {name: value for name, value in definition.options.items() if value is not None}
-    address = address_of(definition, backend)
-    if definition.address is not None and address is not None:
-        for info in describe(backend.load_options):
-            if info.address:
-                values[info.name] = address
+    option = address_option(backend.load_options)
+    if definition.address is not None and option is not None:
+        values[option.name] = definition.address
     return values

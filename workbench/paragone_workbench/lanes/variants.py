@@ -44,7 +44,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
 
 def newest_after(lane: Lane, run: Run) -> Run:
     """Return the end of the path that leads through a run and the newest runs that continue it."""
-    while later := [it for it in lane.record.runs if it.continues is run]:
+    while later := [other for other in lane.record.runs if other.continues is run]:
         run = later[-1]
     return run
 
@@ -62,4 +62,4 @@ def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -
     found = [
         (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.runs)) if wanted(run)
     ]
-    return next((it for it in found if it[1] in it[0].path), found[0] if found else None)
+    return next((place for place in found if place[1] in place[0].path), found[0] if found else None)

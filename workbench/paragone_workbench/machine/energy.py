@@ -110,9 +110,10 @@ def _nvml() -> tuple[list[_Counter], str]:
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+        read = pynvml.nvmlDeviceGetTotalEnergyConsumption
         counters = [
-            _Counter(name=f"GPU {number}", read=_millijoules(pynvml.nvmlDeviceGetTotalEnergyConsumption, it))
-            for number, it in enumerate(handles)
+            _Counter(name=f"GPU {number}", read=_millijoules(read, handle))
+            for number, handle in enumerate(handles)
         ]
         for counter in counters:
             counter.read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from paragone_workbench.conversation.tree import Prompt
@@ -16,7 +15,11 @@ __all__ = ["messages_for", "path_to"]
 
 def path_to(run: Run | None) -> tuple[Run, ...]:
     """Return the runs that a run continues, oldest first, followed by the run itself."""
-    return tuple(reversed(list(_back(run))))
+    path: list[Run] = []
+    while run is not None:
+        path.append(run)
+        run = run.continues
+    return tuple(reversed(path))
 
 
 def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
@@ -33,9 +36,3 @@ def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
             messages.append(Message(role="user", text=run.prompt.text, images=run.prompt.images))
             messages.append(Message(role="assistant", text=run.text, thinking=run.thinking))
     return (*messages, Message(role="user", text=prompt.text, images=prompt.images))
-
-
-def _back(run: Run | None) -> Iterator[Run]:
-    while run is not None:
-        yield run
-        run = run.continues

@@ -31,12 +31,7 @@ from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.silence import SilenceWatch
 
 if TYPE_CHECKING:
-    from paragone import (
-        Channel,
-        Event,
-        OpenEngine,
-        ParagoneError,
-    )
+    from paragone import Channel, Event, OpenEngine, ParagoneError
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import Run
@@ -47,11 +42,7 @@ __all__ = ["Execution", "execute"]
 
 
 def execute(
-    run: Run,
-    engine: EngineHandle,
-    spec: RunSpec | Callable[[], RunSpec],
-    *,
-    turns: Turns,
+    run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], *, turns: Turns
 ) -> Execution:
     """Start to execute a run on an engine that is open or being opened.
 
@@ -109,16 +100,11 @@ class Execution:
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
-        queue = _TextQueue(self.run.text)
+        queue = _TextQueue(self.run)
         self.run.subscribe(queue)
         try:
-            while True:
-                if new := queue.take():
-                    yield new
-                elif self.run.phase == "ended":
-                    break
-                else:
-                    await queue.wait()
+            while (text := await queue.pieces.get()) is not None:
+                yield text
         finally:
             self.run.unsubscribe(queue)
         await self.result()
@@ -190,7 +176,7 @@ class Execution:
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
-        run.notify(lambda it: it.run_started(run))
+        run.notify(lambda observer: observer.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
         silence = SilenceWatch(run) if is_remote else None  # a native engine shows its progress
@@ -232,7 +218,7 @@ class Execution:
                 run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
             case Caution():
                 run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, event))
-                run.notify(lambda it: it.cautioned(run, event))
+                run.notify(lambda observer: observer.cautioned(run, event))
             case Finish():
                 run.result = dataclasses.replace(run.result, finish=event.reason)
 
@@ -246,10 +232,8 @@ class Execution:
 
     def _failed(self, error: ParagoneError) -> None:
         run = self.run
-        if (
-            self._stop_requested.is_set() and not self._handle.is_open
-        ):  # the engine was closed or replaced during the answer
-            run.end_as("stopped", finish="cancelled")
+        if self._stop_requested.is_set() and not self._handle.is_open:
+            run.end_as("stopped", finish="cancelled")  # the engine was closed or replaced during the answer
             return
         run.fail(error)
         if isinstance(error, EngineCrashed):
@@ -274,28 +258,22 @@ class Execution:
         self._turns.leave(self._handle)
         run.phase = "ended"
         run.result = dataclasses.replace(run.result, ended=time.time())
-        run.notify(lambda it: it.run_ended(run))
+        run.notify(lambda observer: observer.run_ended(run))
 
 
 class _TextQueue(RunObserver):
-    """Collects the text of an answer, and lets a coroutine wait for more or for the end of the run."""
+    """Queues the text of an answer as it arrives, and None at the end of the run."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._changed = asyncio.Event()
-
-    def take(self) -> str:
-        text, self._text = self._text, ""
-        return text
-
-    async def wait(self) -> None:
-        await self._changed.wait()
-        self._changed.clear()
+    def __init__(self, run: Run) -> None:
+        self.pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        if run.text:
+            self.pieces.put_nowait(run.text)
+        if run.phase == "ended":
+            self.pieces.put_nowait(None)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         if channel == "answer":
-            self._text += text
-            self._changed.set()
+            self.pieces.put_nowait(text)
 
     def run_ended(self, run: Run) -> None:
-        self._changed.set()
+        self.pieces.put_nowait(None)

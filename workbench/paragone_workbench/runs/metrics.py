@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 
-from paragone import Event, Finish, PromptProgress, Queued, Timings, Token, Usage
+from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
 
-__all__ = ["Meter", "Percentiles", "RunMetrics", "percentile"]
+__all__ = ["Meter", "Percentiles", "RunMetrics", "figures_json", "percentile"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class RunMetrics:
 
     @property
     def tokens_per_step(self) -> float | None:
-        """Tokens generated per step of the model: one, and those that speculative decoding proposed and the step kept.
+        """Tokens generated per step of the model: one, plus the proposed tokens that the step kept.
 
         The upper limit of the speed-up, since proposing and checking tokens takes time too.
         """
@@ -198,9 +199,7 @@ class Meter:
         return (self.tokens - 1) / seconds if seconds and seconds > 0 and self.tokens > 1 else None
 
     def _itl_ms(self) -> Percentiles:
-        gaps = sorted(
-            1000 * (after - before) for before, after in zip(self._times, self._times[1:], strict=False)
-        )
+        gaps = sorted(1000 * (after - before) for before, after in pairwise(self._times))
         if not gaps:
             return Percentiles()
         return Percentiles(p50=percentile(gaps, 50), p95=percentile(gaps, 95), p99=percentile(gaps, 99))
@@ -216,3 +215,28 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
     below = int(rank)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def figures_json(known: RunMetrics | None) -> dict[str, Json]:
+    """Return the token counts and the times of a run as commands print them with `--json`."""
+    metrics = known or RunMetrics()
+    return {
+        "usage": {
+            "prompt_tokens": metrics.prompt_tokens,
+            "cached_tokens": metrics.cached_tokens,
+            "completion_tokens": metrics.completion_tokens if known is not None else None,
+            "pieces": metrics.pieces,
+            "drafted_tokens": metrics.drafted_tokens,
+            "accepted_tokens": metrics.accepted_tokens,
+        },
+        "timings": {
+            "load_s": metrics.load_s,
+            "ttft_s": metrics.ttft_s,
+            "ttfo_s": metrics.ttfo_s,
+            "tpot_ms": metrics.tpot_ms,
+            "prefill_tps": metrics.prefill_tps,
+            "decode_tps": metrics.decode_tps,
+            "itl_ms": asdict(metrics.itl_ms),
+            "shared": metrics.shared,
+        },
+    }

@@ -1,4 +1,4 @@
-"""The result of a run: everything that came of one request to one engine."""
+"""The result of a run: everything that one request to one engine produced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What came of a run so far. It is the same value in memory, in the history, in documents and in reports.
+    """What a run has produced so far. It is the same value in memory, in the history, in documents and in reports.
 
     `paragone.wire` converts it to JSON. A new field needs a default, which results of earlier versions then have.
     """
@@ -74,7 +74,7 @@ class RunResult:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The model that answered, as it was loaded then; None if the manifest does not tell."""
+        """The model that answered, as it was loaded then; None if the manifest does not have it."""
         loaded = self.manifest.get("loaded")
         if not isinstance(loaded, Mapping):
             return None

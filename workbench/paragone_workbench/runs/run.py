@@ -35,7 +35,7 @@ class Run:
     def __init__(
         self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None
     ) -> None:
-        """Create a run that has ended, as the history or a document has it. `Run.of` creates one that waits."""
+        """Create a run that has ended, from the result in the history or a document. `Run.of` creates a run that waits."""
         self.prompt = prompt
         """The prompt that the run answers; None outside of a conversation."""
         self.continues = continues
@@ -52,7 +52,8 @@ class Run:
         self.meter: Meter | None = None
         """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
         self._result = result
-        self._error = ParagoneError(result.error, hint=result.hint) if result.error else None
+        self.error = ParagoneError(result.error, hint=result.hint) if result.error else None
+        """Why the run failed."""
         self._pieces: dict[Channel, list[str]] = {"answer": [result.text], "thinking": [result.thinking]}
         self._tokens = list(result.tokens)
         self._has_grown = False
@@ -63,11 +64,8 @@ class Run:
         cls, definition: EngineDefinition, *, prompt: Prompt | None = None, continues: Run | None = None
     ) -> Run:
         """Return a new run that waits for its engine. The definition must be without secrets."""
-        run = cls(
-            RunResult(id=new_id(), definition=definition, started=time.time()),
-            prompt=prompt,
-            continues=continues,
-        )
+        result = RunResult(id=new_id(), definition=definition, started=time.time())
+        run = cls(result, prompt=prompt, continues=continues)
         run.phase = "waiting"
         return run
 
@@ -78,7 +76,7 @@ class Run:
 
     @property
     def result(self) -> RunResult:
-        """What came of the run so far."""
+        """What the run has produced so far."""
         if self._has_grown:
             self._has_grown = False
             self._result = dataclasses.replace(
@@ -99,11 +97,6 @@ class Run:
     def settings(self) -> RunSettings | None:
         """The settings in force, as far as the engine has reported them."""
         return self._result.settings
-
-    @property
-    def error(self) -> ParagoneError | None:
-        """Why the run failed."""
-        return self._error
 
     @property
     def text(self) -> str:
@@ -133,13 +126,9 @@ class Run:
 
     def fail(self, error: ParagoneError) -> None:
         """Note that the run failed."""
-        self._error = error
-        self.result = dataclasses.replace(
-            self.result,
-            state="failed",
-            error=strip_password(error.sentence),
-            hint=strip_password(error.hint),
-        )
+        self.error = error
+        sentence, hint = strip_password(error.sentence), strip_password(error.hint)
+        self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
     def subscribe(self, observer: RunObserver) -> None:
         """Add an observer of the run."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from paragone.cores import physical_cores
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
@@ -57,26 +56,17 @@ class EnginePool:
     def start(self, engine: EngineHandle) -> None:
         """Start to open an engine, unless it is open or being opened, or each run opens its engine."""
         if not self.scheduler.opens_engines:
-            engine.open(self._threads())
-
-    async def open_alone(self, engine: EngineHandle) -> bool:
-        """Open an engine with all cores, since the others do not compute meanwhile. Returns whether it is open then."""
-        engine.open(physical_cores())
-        return await engine.opened()
-
-    async def prepare(self) -> None:
-        """Find the backends of all engines, in a thread, and decide on the order if the schedule is `auto`."""
-        await self.registry.load([engine.definition.backend for engine in self.engines])
-        await self.scheduler.decide_order()
+            engine.open(cores_for_each(self.engines))
 
     def start_all(self) -> None:
-        """Start to open all engines that are closed, but none that failed or crashed."""
+        """Start to open all closed engines. Engines that failed or crashed stay as they are."""
         for engine in self.engines:
             if engine.state == "closed":
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Do the same, after the decision on the order if the schedule is `auto`."""
+        """Find the backends in a thread, have `auto` decide on the order, and then start to open all closed engines."""
+        await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 
@@ -85,14 +75,14 @@ class EnginePool:
 
         Returns once the previous engine is closed; `EngineHandle.opened` waits for the new one.
         """
-        await engine.replace(definition, self._threads(), opens=not self.scheduler.opens_engines)
+        await engine.replace(definition, cores_for_each(self.engines), opens=not self.scheduler.opens_engines)
 
     def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
         """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run is cancelled."""
         from paragone_workbench.runs.execute import execute  # the start of the program needs no runs
 
         execution = execute(run, engine, spec, turns=self.scheduler)
-        self._executions = [it for it in self._executions if it.run.phase != "ended"]
+        self._executions = [other for other in self._executions if other.run.phase != "ended"]
         self._executions.append(execution)
         if self._is_stopped:
             execution.cancel_if_waiting()
@@ -117,6 +107,3 @@ class EnginePool:
         for execution in self._executions:
             execution.cancel_if_waiting()
         await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))
-
-    def _threads(self) -> int:
-        return cores_for_each(self.engines)

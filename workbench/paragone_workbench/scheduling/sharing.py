@@ -5,24 +5,16 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
+    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.runs.turns import Turn
 
 __all__ = ["Sharing", "resources_of", "servers_here", "servers_of"]
 
 _THIS_MACHINE = "this machine"
-
-
-class _Place(Protocol):
-    """Where an engine computes."""
-
-    @property
-    def addresses(self) -> tuple[str, ...]: ...
-    @property
-    def is_local(self) -> bool: ...
 
 
 class Sharing:
@@ -33,7 +25,7 @@ class Sharing:
 
     @contextlib.contextmanager
     def during(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
-        """Set `shared` of this turn, and of those that it overlaps with, if they use the same resource."""
+        """Set `shared` of this turn, and of the turns that overlap with it, if they use the same resource."""
         others = [other for other, used in self._present if used & resources]
         turn.shared = bool(others)
         for other in others:
@@ -46,7 +38,7 @@ class Sharing:
             self._present.remove(entry)
 
 
-def resources_of(engine: _Place) -> frozenset[str]:
+def resources_of(engine: EngineHandle) -> frozenset[str]:
     """Return what a run of an engine uses: its servers, and this machine if it computes here."""
     addresses = engine.addresses
     found = set(map(_canonical, addresses))
@@ -55,12 +47,12 @@ def resources_of(engine: _Place) -> frozenset[str]:
     return frozenset(found)
 
 
-def servers_here(engine: _Place) -> frozenset[str]:
+def servers_here(engine: EngineHandle) -> frozenset[str]:
     """Return the servers on loopback that an engine contacts. A tunnel to another machine also looks like one."""
     return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
 
 
-def servers_of(engine: _Place) -> frozenset[str]:
+def servers_of(engine: EngineHandle) -> frozenset[str]:
     """Return the addresses that an engine contacts, those on loopback in one spelling."""
     return frozenset(_canonical(address) for address in engine.addresses)
 

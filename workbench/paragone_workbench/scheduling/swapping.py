@@ -34,10 +34,10 @@ class Swapping:
             await engine.opened()
             return ()
         cautions: tuple[Caution, ...] = ()
-        others = [it for it in known if it is not engine and it.is_local and not it.is_empty]
+        others = [other for other in known if other is not engine and other.is_local and not other.is_empty]
         if others:
             await asyncio.gather(*map(_close, others))
-            cautions = await self._check(" and ".join(it.definition.name for it in others))
+            cautions = await self._check(" and ".join(other.definition.name for other in others))
         if not engine.is_open:
             self._free_before = await free_memory()
         engine.open(physical_cores())

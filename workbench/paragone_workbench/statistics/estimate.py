@@ -1,11 +1,11 @@
-"""A value with its uncertainty. It needs no package, so that saved figures can be shown without one."""
+"""Numbers in sentences, and values with their uncertainty. Needs no package, so that saved figures can be shown."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-__all__ = ["Estimate", "number"]
+__all__ = ["Estimate", "decimal", "number"]
 
 
 class Estimate(NamedTuple):
@@ -25,3 +25,8 @@ def number(estimate: Estimate) -> str:
         return f"{estimate.value:.3g}"
     digits = max(0, 1 - math.floor(math.log10(estimate.error)))
     return f"{estimate.value:.{digits}f} ± {estimate.error:.{digits}f}"
+
+
+def decimal(value: float, digits: int) -> str:
+    """Return a number with these many decimals. A negative one has a minus sign, not a hyphen; there is no −0."""
+    return f"{value:z.{digits}f}".replace("-", "−")

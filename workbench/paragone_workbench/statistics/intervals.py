@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Json
-from paragone_workbench.statistics.scientific import np, stats
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 __all__ = [
     "FEWEST",
@@ -22,8 +18,6 @@ __all__ = [
     "share_interval",
     "t_interval",
 ]
-
-Values: TypeAlias = "NDArray[np.float64]"
 
 FEWEST = 10
 """Number of prompts below which there is no interval: so few do not show how values are distributed."""

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
-from paragone_workbench.statistics.scientific import np, stats
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 __all__ = ["Kind", "PairedDifference", "holm", "paired_difference"]
-
-Values: TypeAlias = "NDArray[np.float64]"
 
 Kind: TypeAlias = Literal["numbers", "passes", "shares"]
 """What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
@@ -31,30 +26,27 @@ _RESAMPLES = 9_999
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """How the values of two engines, A and B, differ over the prompts that have a value of both.
-
-    Attributes:
-        prompts: Number of prompts.
-        mean_a: Mean value of A.
-        mean_b: Mean value of B.
-        more_a: Number of prompts at which A's value is larger.
-        more_b: Number of prompts at which B's value is larger.
-        interval: The interval of the mean difference; None if there is none.
-        method: How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same
-            amount, which tells nothing of how much they vary.
-        p: The p-value, before any correction for several comparisons.
-        test: The test that `p` is from.
-    """
+    """How the values of two engines, A and B, differ over the prompts that have a value of both."""
 
     prompts: int
+    """Number of prompts."""
     mean_a: float
+    """Mean value of A."""
     mean_b: float
+    """Mean value of B."""
     more_a: int
+    """Number of prompts at which A's value is larger."""
     more_b: int
+    """Number of prompts at which B's value is larger."""
     interval: Interval | None
+    """The interval of the mean difference; None if there is none."""
     method: Literal["skewed_t", "bonett_price", "none"]
+    """How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same amount,
+    which says nothing about how much they vary."""
     p: float
+    """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
+    """The test that `p` is from."""
 
     @property
     def difference(self) -> float:
@@ -144,8 +136,6 @@ def _permutation_test(differences: Values, seed: int) -> float:
 
 
 def _t_test(differences: Values) -> float:
-    return (
-        float(stats.ttest_1samp(differences, 0.0).pvalue)
-        if np.ptp(differences)
-        else float(not differences[0])
-    )
+    if not np.ptp(differences):
+        return float(not differences[0])
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -8,8 +8,7 @@ from paragone_cli.command_line.arguments import PrintArguments, command, option,
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import put_json
 from paragone_cli.command_line.saved import experiment_id, opened_store
-from paragone_workbench.compare.ratings.saved import votes_from
-from paragone_workbench.compare.votes import Vote
+from paragone_workbench.compare.votes import Vote, votes_from
 
 __all__ = ["ratings"]
 

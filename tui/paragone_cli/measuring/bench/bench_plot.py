@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from paragone.installation import install_command
 from paragone_cli.command_line.output import note, one_line, put
-from paragone_workbench.measure.bench.figures import Spread
 from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.report import Spread
 
 __all__ = ["put_plots"]
 

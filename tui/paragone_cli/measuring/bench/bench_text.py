@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from paragone_cli.command_line.formats import short_name
 from paragone_cli.command_line.output import cells, put, put_line, table_lines
 from paragone_cli.measuring.bench.bench_plot import put_plots
-from paragone_workbench.measure.bench.figures import Spread, figures_of
 from paragone_workbench.measure.bench.measured import BenchedEngine
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.report import Spread, figures_of
 
 __all__ = ["put_bench"]
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from paragone.wording import size_text
 from paragone_cli.command_line.formats import short_name
 from paragone_cli.command_line.output import put, put_line, put_table
-from paragone_workbench.measure.fidelity.histogram import DECADES, shares
 from paragone_workbench.measure.fidelity.measured import Difference, Measured
 from paragone_workbench.measure.fidelity.measurement import Fidelity
-from paragone_workbench.measure.fidelity.positions import FEWEST_WINDOWS, mean
+from paragone_workbench.measure.fidelity.positions import DECADES, FEWEST_WINDOWS, mean, shares
 from paragone_workbench.measure.fidelity.report import (
     DifferenceFigures,
     figures_of,

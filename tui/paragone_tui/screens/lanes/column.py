@@ -16,7 +16,7 @@ from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
 
 if TYPE_CHECKING:

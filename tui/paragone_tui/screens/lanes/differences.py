@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.transcript.marks import Mark
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
     from paragone import Channel, Token

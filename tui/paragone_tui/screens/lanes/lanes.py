@@ -171,7 +171,7 @@ class Lanes(Horizontal, can_focus=True):
             fold_thinking=self._fold_thinking,
             restart_key=self.key_of("restart-engine"),
             stop_key=self.key_of("stop"),
-            is_unsaved=lambda: self._session.history_problem is not None,
+            is_unsaved=lambda: self._session.recorder.problem is not None,
             on_history=self.differences.mark_all,
         )
         lane.observers.append(self.marks)

@@ -81,7 +81,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             quit_key=readable(keys["quit"].both[:1]),
             do=self.do,
             show_keys=self._show_keys,
-            other_mode="parallel" if session.scheduler.mode == "sequential" else "sequential",
+            other_mode="parallel" if session.pool.scheduler.mode == "sequential" else "sequential",
         )
         self.commands: dict[str, Callable[[], None]] = {
             command.id: partial(getattr(module, command.method), self.context)
@@ -124,7 +124,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen)."""
         self._foot.update(
             foot_line(
-                self.session.scheduler.mode,
+                self.session.pool.scheduler.mode,
                 self.lanes.in_lane_mode,
                 self.lanes.key_of,
                 is_linked=self.lanes.linked,

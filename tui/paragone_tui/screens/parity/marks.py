@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane

@@ -17,8 +17,7 @@ from paragone_tui.screens.parity.sides import answered_sides, open_sides
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.compare.parity.check import check_parity
-from paragone_workbench.compare.parity.findings import Levelling, Parity
-from paragone_workbench.compare.parity.words import joined
+from paragone_workbench.compare.parity.findings import Levelling, Parity, joined
 from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.lanes.session import Session
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM
-from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.findings import Finding, enumeration, joined
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, joined
 
 __all__ = ["compare_builds", "compare_launches"]
 
@@ -17,28 +16,28 @@ _VERSION, _COMMIT, _, _INSTRUCTIONS = (fact.name for fact in BUILD_FACTS)
 _DRIFTS = "so answers can differ after some tokens, also at temperature 0"
 
 
-def compare_builds(sides: Sequence[Side]) -> tuple[list[Finding], dict[str, list[str]]]:
-    """Return what differs in programs and builds, and by the name of a side what it does not tell.
+def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
+    """Return the programs and builds that differ, and add to `unknown` what each side does not report, by its name.
 
     Builds of different programs are not comparable. Engines with one origin have one build.
     """
     programs = {side.name: side.fact(PROGRAM) for side in sides}
-    unknown = {name: [PROGRAM.name] for name, program in programs.items() if program is None}
+    silent = [name for name, program in programs.items() if program is None]
+    for name in silent:
+        unknown[name].append(PROGRAM.name)
     findings = []
     known = dict.fromkeys(program for program in programs.values() if program is not None)
     if len(known) > 1:
         sentence = (
-            f"The programs that compute differ: {enumeration(programs, silent=list(unknown))}. "
+            f"The programs that compute differ: {enumeration(programs, silent=silent)}. "
             f"They round differently, {_DRIFTS}. No option levels it."
         )
         findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence))
     for program in known:
         same = [side for side in sides if programs[side.name] == program]
         if len({side.fact(ORIGIN) or side.name for side in same}) > 1:
-            finding, untold = _compare(program, same)
-            unknown |= untold
-            findings += [finding] if finding is not None else []
-    return findings, unknown
+            findings += _compare(program, same, unknown)
+    return findings
 
 
 def compare_launches(sides: Sequence[Side]) -> list[Finding]:
@@ -51,26 +50,25 @@ def compare_launches(sides: Sequence[Side]) -> list[Finding]:
     return [Finding(what=LAUNCH.name, values=reported, sentence=sentence)]
 
 
-def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[str, list[str]]]:
+def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
     """Compare builds of one program. A commit determines the version."""
     reported = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
     differences: dict[str, str] = {}
-    unknown: dict[str, list[str]] = {}
     for name, values in reported.items():
-        silent = [it for it, value in values.items() if value is None]
-        known = {it: value for it, value in values.items() if value is not None}
+        silent = [side for side, value in values.items() if value is None]
+        known = {side: value for side, value in values.items() if value is not None}
         if len(set(known.values())) > 1:
             if name == _INSTRUCTIONS:
-                differences[name] = _differences({it: value.split(", ") for it, value in known.items()})
-                for it in silent:
-                    unknown.setdefault(it, []).append(name)
+                differences[name] = _differences({side: value.split(", ") for side, value in known.items()})
+                for side in silent:
+                    unknown[side].append(name)
             else:
                 differences[name] = f"{name} {enumeration(values, silent=silent)}"
         elif name != _VERSION or None in reported[_COMMIT].values():
-            for it in silent:
-                unknown.setdefault(it, []).append(name)
+            for side in silent:
+                unknown[side].append(name)
     if not differences:
-        return None, unknown
+        return []
     affected = "Rounding and defaults" if differences.keys() & {_VERSION, _COMMIT} else "Rounding"
     sentence = (
         f"The builds of {program} differ: {'; '.join(differences.values())}. {affected} can differ, {_DRIFTS}. "
@@ -80,13 +78,13 @@ def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[
         side.name: ", ".join(text for fact in reported.values() if (text := fact[side.name])) or None
         for side in sides
     }
-    return Finding(what="build", values=values, sentence=sentence), unknown
+    return [Finding(what="build", values=values, sentence=sentence)]
 
 
 def _differences(lists: Mapping[str, Sequence[str]]) -> str:
     """Return which members only some of the lists have: `AVX512 and FMA only in a`. Empty if there are none."""
     holders = {
-        member: tuple(name for name, its in lists.items() if member in its)
+        member: tuple(name for name, own in lists.items() if member in own)
         for members in lists.values()
         for member in members
     }

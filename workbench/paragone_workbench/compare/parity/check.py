@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from paragone import Backend
 from paragone_workbench.compare.parity.builds import compare_builds, compare_launches
 from paragone_workbench.compare.parity.facts import compare_facts
-from paragone_workbench.compare.parity.findings import Finding, Levelling, Parity, Unknown
-from paragone_workbench.compare.parity.prompts import compare_prompts
+from paragone_workbench.compare.parity.findings import (
+    Finding,
+    Levelling,
+    Parity,
+    Unknown,
+    enumeration,
+    joined,
+)
+from paragone_workbench.compare.parity.prompts import PROMPT, compare_prompts
 from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, joined
 from paragone_workbench.runs.run import Run
 
 __all__ = ["check_parity", "parity_of_runs"]
@@ -53,41 +59,33 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     """Compare the conditions of all sides: prompts, sampling, warnings, models, builds, and the use of the machine."""
     if len(sides) < 2:
         return Parity()
-    prompts = compare_prompts(sides)
+    unknown: dict[str, list[str]] = {side.name: [] for side in sides}
+    prompts = compare_prompts(sides, unknown)
+    without_prompt = [name for name, untold in unknown.items() if PROMPT in untold]
     sampling, undeclared = compare_sampling(sides)
-    facts, untold = compare_facts(sides, without_prompt=prompts.unknown)
-    builds, unknown_builds = compare_builds(sides)
+    for name, options in undeclared.items():
+        unknown[name] += options
     findings = [
-        *([prompts.finding] if prompts.finding is not None else []),
+        *prompts,
         *sampling,
         *_seeds(sides, sampling),
         *_changed(sides),
-        *facts,
-        *builds,
+        *compare_facts(sides, unknown, without_prompt=without_prompt),
+        *compare_builds(sides, unknown),
         *compare_launches(sides),
         *_cached(sides),
     ]
-    names: dict[str, list[str]] = {side.name: [] for side in sides}
-    for name in prompts.unknown:
-        names[name].append("prompt")
-    for name in prompts.counted:
-        names[name].append("text of the prompt")
     for side in sides:
-        names[side.name] += [
-            *undeclared.get(side.name, ()),
-            *untold.get(side.name, ()),
-            *unknown_builds.get(side.name, ()),
-        ]
-        if side.loaded is not None and any(it.code == _CHANGES for it in side.loaded.cautions):
-            names[side.name].append("changes to requests")
+        if side.loaded is not None and any(caution.code == _CHANGES for caution in side.loaded.cautions):
+            unknown[side.name].append("changes to requests")
         if side.run is not None and side.cached_tokens is None:
-            names[side.name].append("cached tokens")
+            unknown[side.name].append("cached tokens")
     return Parity(
         findings=tuple(findings),
         unknown=tuple(
-            Unknown(engine=name, names=tuple(its), levelling=_known_by(undeclared, name))
-            for name, its in names.items()
-            if its
+            Unknown(engine=name, names=tuple(untold), levelling=_known_by(undeclared, name))
+            for name, untold in unknown.items()
+            if untold
         ),
     )
 
@@ -95,7 +93,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
 def _known_by(undeclared: Undeclared, name: str) -> Levelling:
     own = undeclared.get(name, {}).values()
     changes = tuple(change for levelling in own for change in levelling.changes)
-    return Levelling(changes=changes, everywhere=all(it.everywhere for it in own))
+    return Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in own))
 
 
 def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Finding]:
@@ -111,12 +109,13 @@ def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Findi
 def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
     """Yield a finding for each warning that only some of the answers have."""
     codes = {
-        side.name: {it.code for it in side.run.cautions} if side.run is not None else set() for side in sides
+        side.name: {caution.code for caution in side.run.cautions} if side.run is not None else set()
+        for side in sides
     }
     for code, did in _CHANGED.items():
-        values = {name: code in its for name, its in codes.items()}
+        values = {name: code in own for name, own in codes.items()}
         if len(set(values.values())) > 1:
-            who = joined(name for name, it in values.items() if it)
+            who = joined(name for name, has in values.items() if has)
             yield Finding(what=code, values=values, sentence=f"{who} {did}; the others did not.")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from paragone.facts import STANDARD_FACTS, StandardFact
-from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.findings import Finding, enumeration
 from paragone_workbench.compare.parity.levelling import level
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration
 
 __all__ = ["compare_facts"]
 
@@ -17,14 +16,13 @@ _THREADS = "threads"
 
 
 def compare_facts(
-    sides: Sequence[Side], *, without_prompt: Collection[str]
-) -> tuple[list[Finding], dict[str, list[str]]]:
-    """Return the facts that differ, and by the name of a side those that it does not tell.
+    sides: Sequence[Side], unknown: Mapping[str, list[str]], *, without_prompt: Collection[str]
+) -> list[Finding]:
+    """Return the facts that differ, and add to `unknown`, by the name of a side, the facts that it does not report.
 
     `without_prompt` has the sides whose prompts are unknown: only for these does the chat template matter.
     """
     findings: list[Finding] = []
-    unknown: dict[str, list[str]] = {}
     for fact in STANDARD_FACTS:
         values = {side.name: _value(side, fact) for side in sides}
         known = {value for value in values.values() if value is not None}
@@ -37,8 +35,8 @@ def compare_facts(
             findings.append(_finding(sides, fact, values, silent))
         else:
             for name in silent:
-                unknown.setdefault(name, []).append(fact.name)
-    return findings, unknown
+                unknown[name].append(fact.name)
+    return findings
 
 
 def _value(side: Side, fact: StandardFact) -> str | None:

@@ -1,18 +1,21 @@
-"""The result of a parity check."""
+"""The result of a parity check, and phrases for its sentences."""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone.options import value_text
-from paragone.wording import counted
-from paragone_workbench.compare.parity.words import joined
+from paragone.wording import counted, shortened
 
-__all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown"]
+__all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown", "enumeration", "joined", "quoted"]
+
+_LONGEST_QUOTE = 120
+_LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +49,15 @@ class Levelling:
     @property
     def reloads(self) -> tuple[str, ...]:
         """Names of the engines that have to be loaded again."""
-        return tuple(dict.fromkeys(it.engine for it in self.changes if it.reloads))
+        return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments of the command line that set the options."""
         if self.everywhere:
-            texts = dict.fromkeys(it.assignment for it in self.changes)
+            texts = dict.fromkeys(change.assignment for change in self.changes)
         else:
-            texts = dict.fromkeys(f"{it.engine}.{it.assignment}" for it in self.changes)
+            texts = dict.fromkeys(f"{change.engine}.{change.assignment}" for change in self.changes)
         return tuple(f"--set {shlex.quote(text)}" for text in texts)
 
 
@@ -67,10 +70,10 @@ class Finding:
     values: Mapping[str, Json]
     """The value of each engine by its name; None where the engine does not tell."""
     sentence: str
-    """What differs and what that does, without advice."""
+    """What differs, and the effect of that; without advice."""
     levelling: Levelling = Levelling()
     system: str = ""
-    """The system prompt that makes the prompts the same, if it is one that a chat template added."""
+    """The system prompt that a chat template added in one engine: given to all engines, it makes their prompts equal."""
 
     @property
     def advice(self) -> str:
@@ -114,9 +117,9 @@ class Parity:
     @property
     def remark(self) -> str:
         """What follows from the facts that some engines do not tell, as a sentence; empty if nothing does."""
-        untold = {name for it in self.unknown for name in it.names}
+        untold = {name for unknown in self.unknown for name in unknown.names}
         facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
-        rounding = [it.name for it in facts if it.effect == ROUNDING and it.name in untold]
+        rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in untold]
         if not rounding:
             return ""
         return (
@@ -132,3 +135,33 @@ class Parity:
         if self.unknown:
             return "The comparison was fair as far as the engines tell: nothing that they report differs."
         return "The comparison was fair: the conditions were the same."
+
+
+def joined(names: Iterable[str]) -> str:
+    """Return names as an enumeration: `a, b and c`."""
+    names = list(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotation marks, with escaped line breaks, shortened in the middle."""
+    if len(text) > _LONGEST_QUOTE:
+        half = _LONGEST_QUOTE // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    return json.dumps(text, ensure_ascii=False)
+
+
+def enumeration(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()) -> str:
+    """Return which engines have which value: `1.1 in a and 1 in b and c; d does not tell`."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        if value is not None:
+            groups.setdefault(_shown(value), []).append(name)
+    text = joined(f"{value} in {joined(names)}" for value, names in groups.items())
+    if silent:
+        text += f"; {joined(silent)} {'does' if len(silent) == 1 else 'do'} not tell"
+    return text
+
+
+def _shown(value: Json) -> str:
+    return shortened(value_text(value) or "none", _LONGEST_VALUE)

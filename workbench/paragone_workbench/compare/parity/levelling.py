@@ -47,7 +47,7 @@ def level(
         wanted = _accepted(kind, info, target)
         if wanted is not None:
             changes.append(OptionChange(engine=side.name, option=info.name, value=wanted, reloads=reloads))
-    names = {info.name if info is not None else None for info in (options.get(it.name) for it in sides)}
+    names = {info.name if info is not None else None for info in (options.get(side.name) for side in sides)}
     return Levelling(changes=tuple(changes), everywhere=len(names) == 1 and None not in names)
 
 
@@ -55,9 +55,9 @@ def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo 
     known = [(name, value) for name, value in values.items() if value is not None]
     fixed = [value for name, value in known if options.get(name) is None]
     if fixed:
-        return fixed[0] if all(same(fixed[0], it) for it in fixed) else None
+        return fixed[0] if all(same(fixed[0], value) for value in fixed) else None
     counts = [(sum(same(value, other) for _, other in known), value) for _, value in known]
-    return max(counts, key=lambda it: it[0])[1] if counts else None
+    return max(counts, key=lambda entry: entry[0])[1] if counts else None
 
 
 def _accepted(kind: type[Options], info: OptionInfo, value: Json) -> Json | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 from paragone import Json
 from paragone_workbench.compare.diff import common_length
-from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.findings import Finding, enumeration, joined, quoted
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, joined, quoted
 
-__all__ = ["Prompts", "compare_prompts"]
+__all__ = ["PROMPT", "compare_prompts"]
+
+PROMPT = "prompt"
+"""The name of a prompt that could not be compared."""
 
 _CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
 """Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""
@@ -20,46 +21,30 @@ _CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
 _ROLES = {"system", "user", "assistant"}
 
 
-@dataclass(slots=True)
-class Prompts:
-    """The comparison of the prompts of several engines."""
+def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
+    """Compare the prompts of all sides with the prompt that is known best.
 
-    finding: Finding | None = None
-    unknown: list[str] = field(default_factory=list)
-    """Names of the sides whose prompt could not be compared at all."""
-    counted: list[str] = field(default_factory=list)
-    """Names of the sides of whose prompt only the number of tokens is known."""
-
-
-def compare_prompts(sides: Sequence[Side]) -> Prompts:
-    """Compare the prompts of all sides with that of the side that tells most about its own."""
-    found = Prompts()
+    Adds to `unknown`, by the name of a side, `PROMPT` if its prompt could not be compared at all, or the prompt's text
+    if only the number of tokens is known.
+    """
     reference = max(sides, key=_evidence)
-    if _evidence(reference) == 0:
-        found.unknown = [side.name for side in sides]
-        return found
     different: list[Side] = []
+    silent: list[str] = []
     for side in sides:
-        if side is reference:
-            continue
         alike = _alike(reference, side)
         if alike is None:
-            found.unknown.append(side.name)
-        elif not alike:
+            silent.append(side.name)
+            unknown[side.name].append(PROMPT)
+        elif side.prompt is None and side.prompt_ids is None:
+            unknown[side.name].append("text of the prompt")
+        if alike is False:
             different.append(side)
-    found.counted = [
-        side.name
-        for side in sides
-        if side.prompt is None and side.prompt_ids is None and side.name not in found.unknown
-    ]
-    if different:
-        found.finding = _finding(sides, reference, different, found.unknown)
-    return found
+    return [_finding(sides, reference, different, silent)] if different else []
 
 
 def _evidence(side: Side) -> int:
     known = (side.prompt_tokens, side.prompt, side.prompt_ids)
-    return sum(bit for bit, it in zip((1, 2, 4), known, strict=True) if it is not None)
+    return sum(bit for bit, value in zip((1, 2, 4), known, strict=True) if value is not None)
 
 
 def _alike(one: Side, other: Side) -> bool | None:

@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from paragone import Json
 from paragone.chat.sampling import without_effect
 from paragone.options import OptionInfo
-from paragone_workbench.compare.parity.findings import Finding, Levelling
+from paragone_workbench.compare.parity.findings import Finding, Levelling, enumeration
 from paragone_workbench.compare.parity.levelling import level, same
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration
 
 __all__ = ["Undeclared", "compare_sampling"]
 
 Undeclared = dict[str, dict[str, Levelling]]
-"""What is unknown, by the name of the side and of the option, with what makes it known."""
+"""The options with unknown values, by the names of side and option, with the changes that make the values known."""
 
 _UNSET = "none"
 
 
 def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
-    """Return the options that differ, and those that some sides do not tell.
+    """Return the options that differ, and the options whose values some sides do not report.
 
     Options without effect in every side that tells them are left out, such as `top_k` at temperature 0.
     """
@@ -42,7 +41,8 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
         values = {name: _value(reported[name], option) for name in reported}
         known = [value for value in values.values() if value is not None]
         differs = any(not same(known[0], value) for value in known)
-        if not differs and _is_default(option, options, known[0]):
+        defaults = [info.default for info in options.values() if info is not None]
+        if not differs and any(same(default, known[0]) for default in defaults):
             # Engines without the option are at the default of those that have it.
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
@@ -51,7 +51,7 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             findings.append(_finding(_name(option, options), values, silent, options, levelling))
         else:
             for name in silent:
-                own = tuple(it for it in levelling.changes if it.engine == name)
+                own = tuple(change for change in levelling.changes if change.engine == name)
                 own_levelling = Levelling(changes=own, everywhere=levelling.everywhere)
                 unknown.setdefault(name, {})[_name(option, {name: options[name]})] = own_levelling
     return findings, unknown
@@ -67,10 +67,6 @@ def _value(values: Mapping[str, Json], option: str) -> Json | None:
         return None
     value = values[option]
     return _UNSET if _is_unset(value) else value
-
-
-def _is_default(option: str, options: Mapping[str, OptionInfo | None], value: Json) -> bool:
-    return any(info is not None and same(info.default, value) for info in options.values())
 
 
 def _level(
@@ -92,8 +88,8 @@ def _finding(
     options: Mapping[str, OptionInfo | None],
     levelling: Levelling,
 ) -> Finding:
-    without = [it for it in silent if options[it] is None]
-    sentence = f"{name} is {enumeration(values, silent=[it for it in silent if it not in without])}."
+    without = [side for side in silent if options[side] is None]
+    sentence = f"{name} is {enumeration(values, silent=[side for side in silent if side not in without])}."
     if without:
         sentence += f" There is no such option in {' and '.join(without)}."
     return Finding(what=name, values=values, sentence=sentence, levelling=levelling)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paragone import Backend, Capabilities, Json, LoadedModel, Message
+from paragone import Backend, Capabilities, Json, LoadedModel, Message, RunSettings
 from paragone.facts import StandardFact
 from paragone.options import OptionInfo, describe
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
 __all__ = ["Side"]
@@ -50,30 +51,30 @@ class Side:
     @property
     def prompt(self) -> str | None:
         """The rendered prompt; None if unknown."""
-        return self.run.settings.prompt if self.run is not None and self.run.settings is not None else None
+        return self._settings.prompt
 
     @property
     def prompt_ids(self) -> tuple[int, ...] | None:
         """The token ids of the rendered prompt; None if unknown."""
-        return (
-            self.run.settings.prompt_ids if self.run is not None and self.run.settings is not None else None
-        )
+        return self._settings.prompt_ids
 
     @property
     def prompt_tokens(self) -> int | None:
         """Number of tokens of the rendered prompt; None if unknown."""
-        if self.prompt_ids is not None:
-            return len(self.prompt_ids)
-        return (
-            self.run.metrics.prompt_tokens if self.run is not None and self.run.metrics is not None else None
-        )
+        return self._metrics.prompt_tokens if self.prompt_ids is None else len(self.prompt_ids)
 
     @property
     def cached_tokens(self) -> int | None:
         """Number of prompt tokens that came from the KV cache; None if unknown."""
-        return (
-            self.run.metrics.cached_tokens if self.run is not None and self.run.metrics is not None else None
-        )
+        return self._metrics.cached_tokens
+
+    @property
+    def _settings(self) -> RunSettings:
+        return (self.run.settings if self.run is not None else None) or RunSettings()
+
+    @property
+    def _metrics(self) -> RunMetrics:
+        return (self.run.metrics if self.run is not None else None) or RunMetrics()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -95,17 +96,13 @@ class Side:
         Before a run they are the options of the definition and the declared defaults. None means that the
         option is not set.
         """
-        settings = self.run.settings if self.run is not None else None
-        if settings is not None:
-            values = dict(settings.sampling or {})
-        elif self.run is None and self.backend is not None:
+        values = dict(self._settings.sampling or {})
+        if self.run is None and self.backend is not None:
             infos = describe(self.backend.sampling)
             defaults = {info.name: info.default for info in infos if info.default not in (None, [])}
             names = {info.name for info in infos if not info.secret}
             own = {name: value for name, value in self.definition.options.items() if name in names}
             values = {**defaults, **own}
-        else:
-            values = {}
         standard = {info.name: name for name, info in self.sampling_options().items()}
         return {standard.get(name, name): value for name, value in values.items()}
 

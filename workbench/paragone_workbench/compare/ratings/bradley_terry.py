@@ -17,16 +17,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from paragone_workbench.statistics.scientific import np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np
 
 __all__ = ["POINTS", "PRIOR_SD", "Pairing", "Fit", "fit"]
-
-Array: TypeAlias = "NDArray[np.float64]"
 
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
@@ -62,26 +57,23 @@ class Pairing(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """The parameters: ξ of each engine, followed by β of each feature of style.
+    """The parameters: ξ of each engine, followed by β of each feature of style."""
 
-    Attributes:
-        best: The most probable parameters.
-        samples: A row of parameters for each resample.
-    """
-
-    best: Array
-    samples: Array
+    best: Values
+    """The most probable parameters."""
+    samples: Values
+    """A row of parameters for each resample."""
 
 
 def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
-    """Fit the model to votes, each of which is one or more comparisons of engines, given by their indices.
+    """Fit the model to votes. A vote is one or more comparisons of engines, which are given by their indices.
 
     Equal votes are counted and computed once, so without style the cost hardly depends on the number of votes.
     The best ξ of engines that votes connect have the mean 0; those of a sample do not.
     """
     kinds = Counter(votes)
     counts = np.array(list(kinds.values()), np.int64)
-    comparisons = [it for kind in kinds for it in kind]
+    comparisons = [pairing for kind in kinds for pairing in kind]
     kind_of = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
     model = _Model(comparisons, engines)
     nothing = np.zeros((1, model.size))
@@ -103,17 +95,17 @@ class _Model:
     def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
         rows = np.arange(len(comparisons))
         self._design = np.zeros((len(comparisons), engines + len(comparisons[0].style)))
-        self._design[rows, [it.first for it in comparisons]] = 1
-        self._design[rows, [it.second for it in comparisons]] = -1
-        self._design[:, engines:] = [it.style for it in comparisons]
+        self._design[rows, [pairing.first for pairing in comparisons]] = 1
+        self._design[rows, [pairing.second for pairing in comparisons]] = -1
+        self._design[:, engines:] = [pairing.style for pairing in comparisons]
         self._design *= math.log(10)
-        self._outcomes = np.array([it.outcome for it in comparisons])
+        self._outcomes = np.array([pairing.outcome for pairing in comparisons])
         self.size = self._design.shape[1]
         """Number of parameters."""
         products = self._design[:, :, None] * self._design[:, None, :]
         self._products = products.reshape(len(comparisons), -1)
 
-    def maximum(self, weights: Array, centres: Array, *, start: Array) -> Array:
+    def maximum(self, weights: Values, centres: Values, *, start: Values) -> Values:
         """Return the most probable parameters of each resample, by Newton's method with halved steps."""
         parameters = np.broadcast_to(start, centres.shape)
         loss = self._loss(parameters, weights, centres)
@@ -136,10 +128,10 @@ class _Model:
                 break
         return parameters
 
-    def _logits(self, parameters: Array) -> Array:
+    def _logits(self, parameters: Values) -> Values:
         return np.clip(parameters @ self._design.T, -500, 500)  # no overflow in e^x
 
-    def _loss(self, parameters: Array, weights: Array, centres: Array) -> Array:
+    def _loss(self, parameters: Values, weights: Values, centres: Values) -> Values:
         """Return the negative logarithm of the posterior, up to a constant."""
         logits = self._logits(parameters)
         likelihood = (weights * (np.logaddexp(0, logits) - self._outcomes * logits)).sum(axis=1)

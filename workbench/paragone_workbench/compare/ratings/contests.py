@@ -1,15 +1,19 @@
-"""Votes as contests of two engines each, and what came of these."""
+"""Votes as contests of two engines each: their results, and differences in style between the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 
 from paragone import Json
-from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer
+from paragone_workbench.compare.votes import Choice, Style, Vote, VotedAnswer
+from paragone_workbench.statistics.scientific import Values, np
 
-__all__ = ["Contest", "Tally", "contests", "tally"]
+__all__ = ["FEATURES", "Contest", "Tally", "contests", "style_differences", "tally"]
+
+FEATURES = tuple(field.name for field in fields(Style))
+"""The features of style, in the order of the regressors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +52,14 @@ class Tally:
 
     def to_json(self) -> dict[str, Json]:
         """Return the counts, and the win rate."""
-        return {
-            "wins": self.wins,
-            "losses": self.losses,
-            "ties": self.ties,
-            "bad": self.bad,
-            "win_rate": self.win_rate,
-        }
+        return {**asdict(self), "win_rate": self.win_rate}
 
 
 def contests(vote: Vote) -> Iterator[Contest]:
     """Yield the contests of a vote.
 
-    The best candidate won against each other one; nothing is known of the others among themselves. Candidates of
-    the same engine are no contest.
+    The best candidate won against each other one; a vote says nothing about the others among themselves. `tie` and
+    `bad` are a tie between all. Candidates of the same engine are no contest.
     """
     numbered = enumerate(vote.candidates)
     for (place, first), (other_place, second) in combinations(numbered, 2):
@@ -84,9 +82,24 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
     return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
 
 
+def style_differences(found: Sequence[Contest]) -> Values:
+    """Return a row of differences for each contest: (a − b)/(a + b + 1) of each feature, first minus second.
+
+    They are the regressors of FastChat's style control. Each feature is divided by its root mean square. It is not centred: a contest has no natural first side, so the
+    centre is 0. A feature that never differs is 0 everywhere.
+    """
+    first = _styles([contest.first.style for contest in found])
+    second = _styles([contest.second.style for contest in found])
+    differences = (first - second) / (first + second + 1)
+    scale = np.sqrt((differences**2).mean(axis=0))
+    return np.asarray(differences / np.where(scale == 0, 1, scale), np.float64)
+
+
 def _outcome(choice: Choice, first: int, second: int) -> float | None:
     if isinstance(choice, str):
         return 0.5
-    if choice == first:
-        return 1.0
-    return 0.0 if choice == second else None
+    return {first: 1.0, second: 0.0}.get(choice)
+
+
+def _styles(styles: Sequence[Style]) -> Values:
+    return np.array([[getattr(style, name) for name in FEATURES] for style in styles], np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from paragone import Json
 from paragone_workbench.compare.votes import Vote
@@ -14,19 +14,16 @@ __all__ = ["PositionBias", "position_bias"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionBias:
-    """How often the first of the shown answers won, among the blind votes with a best answer.
-
-    Attributes:
-        votes: Number of these votes.
-        first: How many of them the first answer won.
-        interval: Wilson's interval of the share.
-        expected: The share without a bias: ½ for votes over two answers, less for those over more.
-    """
+    """How often the first of the shown answers won, among the blind votes with a best answer."""
 
     votes: int
+    """Number of these votes."""
     first: int
+    """How many of them the first answer won."""
     interval: Interval
+    """Wilson's interval of the share."""
     expected: float
+    """The share without a bias: ½ for votes over two answers, less for those over more."""
 
     @property
     def share(self) -> float:
@@ -47,24 +44,18 @@ class PositionBias:
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
-        return {
-            "votes": self.votes,
-            "first": self.first,
-            "share": self.share,
-            "interval": self.interval.to_json(),
-            "expected": self.expected,
-        }
+        return {**asdict(self), "share": self.share}
 
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
     """Return the position bias of the blind votes among `votes`; None if none of them has a best answer."""
-    decided = [it for it in votes if it.blind and isinstance(it.choice, int)]
+    decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
-    first = sum(it.choice == 0 for it in decided)
+    first = sum(vote.choice == 0 for vote in decided)
     return PositionBias(
         votes=len(decided),
         first=first,
         interval=share_interval(first / len(decided), len(decided)),
-        expected=sum(1 / len(it.candidates) for it in decided) / len(decided),
+        expected=sum(1 / len(vote.candidates) for vote in decided) / len(decided),
     )

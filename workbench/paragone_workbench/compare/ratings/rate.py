@@ -1,30 +1,25 @@
-"""Rates engines from votes.
-
-A vote with a best candidate is a win of that candidate against each other one; it says nothing about the others
-among themselves. `tie` and `bad` are a tie between all. The model is in `paragone_workbench.compare.ratings.bradley_terry`.
-"""
+"""Rates engines from votes, by the model in `paragone_workbench.compare.ratings.bradley_terry`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, Fit, Pairing, fit
-from paragone_workbench.compare.ratings.contests import Contest, contests, tally
+from paragone_workbench.compare.ratings.contests import (
+    FEATURES,
+    Contest,
+    contests,
+    style_differences,
+    tally,
+)
 from paragone_workbench.compare.ratings.position_bias import position_bias
 from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
-from paragone_workbench.compare.ratings.style_control import FEATURES, style_differences
 from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval
-from paragone_workbench.statistics.scientific import np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.scientific import Values, np
 
 __all__ = ["rate"]
-
-Array: TypeAlias = "NDArray[np.float64]"
 
 _LEVEL = 0.95
 _ENDS = (0.025, 0.975)
@@ -45,30 +40,33 @@ def rate(
     the bootstrap.
     """
     every = list(votes)
-    between = [it for it in every if len({candidate.engine for candidate in it.candidates}) > 1]
-    counted = [it for it in between if it.blind or include_unblind]
-    found = [tuple(contests(it)) for it in counted]
+    between = [vote for vote in every if len({candidate.engine for candidate in vote.candidates}) > 1]
+    counted = [vote for vote in between if vote.blind or include_unblind]
+    found = [tuple(contests(vote)) for vote in counted]
     flat = [contest for vote in found for contest in vote]
-    engines = sorted({engine for it in flat for engine in (it.first.engine, it.second.engine)})
+    engines = sorted({engine for contest in flat for engine in (contest.first.engine, contest.second.engine)})
     groups = _groups(engines, flat)
-    fitted = (
-        fit(_comparisons(found, engines, control_style), len(engines), resamples=resamples, seed=seed)
-        if flat
-        else None
-    )
-    rated = _rated(fitted, engines, groups, counted, flat) if fitted is not None else ()
+    rated: Iterable[EngineRating] = ()
+    pairs: Iterable[RatedPair] = ()
+    style = None
+    if flat:
+        pairings = _comparisons(found, engines, control_style)
+        fitted = fit(pairings, len(engines), resamples=resamples, seed=seed)
+        rated = _rated(fitted, engines, groups, counted, flat)
+        pairs = _pairs(fitted, engines, groups, flat)
+        style = _effects(fitted, len(engines)) if control_style else None
     return Ratings(
-        engines=tuple(sorted(rated, key=lambda it: (-it.rating, it.engine))),
-        pairs=tuple(_pairs(fitted, engines, groups, flat)) if fitted is not None else (),
+        engines=tuple(sorted(rated, key=lambda rating: (-rating.rating, rating.engine))),
+        pairs=tuple(pairs),
         groups=groups,
         votes=len(counted),
-        ties=sum(it.choice == "tie" for it in counted),
-        bad=sum(it.choice == "bad" for it in counted),
-        unblind=sum(not it.blind for it in between),
+        ties=sum(vote.choice == "tie" for vote in counted),
+        bad=sum(vote.choice == "bad" for vote in counted),
+        unblind=sum(not vote.blind for vote in between),
         one_engine=len(every) - len(between),
         includes_unblind=include_unblind,
         position=position_bias(between),
-        style=_effects(fitted, len(engines)) if fitted is not None and control_style else None,
+        style=style,
     )
 
 
@@ -79,21 +77,15 @@ def _comparisons(
     index = {engine: place for place, engine in enumerate(engines)}
     flat = [contest for vote in found for contest in vote]
     styles = iter(style_differences(flat).tolist() if control_style else [()] * len(flat))
-    return [
-        tuple(
-            sorted(
-                _sorted(index[it.first.engine], index[it.second.engine], it.outcome, next(styles))
-                for it in vote
-            )
-        )
-        for vote in found
-    ]
 
+    def pairing(contest: Contest) -> Pairing:
+        first, second = index[contest.first.engine], index[contest.second.engine]
+        style = next(styles)
+        if first < second:
+            return Pairing(first, second, contest.outcome, tuple(style))
+        return Pairing(second, first, 1 - contest.outcome, tuple(-feature for feature in style))
 
-def _sorted(first: int, second: int, outcome: float, style: Sequence[float]) -> Pairing:
-    if first < second:
-        return Pairing(first, second, outcome, tuple(style))
-    return Pairing(second, first, 1 - outcome, tuple(-it for it in style))
+    return [tuple(sorted(map(pairing, vote))) for vote in found]
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:
@@ -117,11 +109,11 @@ def _rated(
 ) -> Iterator[EngineRating]:
     models: dict[str, dict[str, None]] = {engine: {} for engine in engines}
     for vote in votes:
-        for it in vote.candidates:
-            models[it.engine][f"{it.backend}:{it.model}"] = None
+        for answer in vote.candidates:
+            models[answer.engine][f"{answer.backend}:{answer.model}"] = None
     for members in groups:
         places = [engines.index(engine) for engine in members]
-        # a sample is moved by the centre that its prior was drawn with, which tells nothing of the engines
+        # a sample is moved by the centre that its prior was drawn with, which says nothing about the engines
         centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
         for column, engine in enumerate(members):
             yield EngineRating(
@@ -144,7 +136,7 @@ def _pairs(
     pairs = [
         pair
         for members in groups
-        for pair in combinations(sorted(members, key=lambda it: (-fitted.best[place[it]], it)), 2)
+        for pair in combinations(sorted(members, key=lambda engine: (-fitted.best[place[engine]], engine)), 2)
     ]
     one, other = ([place[pair[side]] for pair in pairs] for side in (0, 1))
     best = fitted.best[one] - fitted.best[other]
@@ -160,7 +152,7 @@ def _pairs(
         )
 
 
-def _margins(samples: Array, best: Array) -> Array:
+def _margins(samples: Values, best: Values) -> Values:
     """Return half the width of each difference's interval, so that all hold together with a probability of 95%.
 
     That is the standard error of each difference by c, the 95th percentile over the samples of the largest
@@ -183,7 +175,7 @@ def _effects(fitted: Fit, engines: int) -> tuple[StyleEffect, ...]:
     )
 
 
-def _interval(samples: Array, mean: float) -> Interval:
+def _interval(samples: Values, mean: float) -> Interval:
     """Return the percentile interval of samples of ξ, in rating points."""
-    low, high = (float(it) for it in np.quantile(samples, _ENDS))
+    low, high = (float(end) for end in np.quantile(samples, _ENDS))
     return Interval(low=mean + POINTS * low, high=mean + POINTS * high)

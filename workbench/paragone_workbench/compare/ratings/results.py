@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.compare.ratings.contests import Tally
 from paragone_workbench.compare.ratings.position_bias import PositionBias
-from paragone_workbench.statistics.decimals import decimal
+from paragone_workbench.statistics.estimate import decimal
 from paragone_workbench.statistics.intervals import Interval
 
 __all__ = ["MEAN", "EngineRating", "RatedPair", "Ratings", "StyleEffect"]
@@ -19,21 +19,16 @@ MEAN = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRating:
-    """The rating of an engine, and how it fared.
-
-    Attributes:
-        engine: The engine's name.
-        models: The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes.
-        rating: The rating; comparable only within the engine's group in `Ratings.groups`.
-        interval: The interval of the rating.
-        tally: What came of its comparisons with other engines.
-    """
+    """The rating of an engine, and the results of its contests."""
 
     engine: str
     models: tuple[str, ...]
+    """The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes."""
     rating: float
+    """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
     tally: Tally
+    """The results of its contests with other engines."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -49,23 +44,19 @@ class EngineRating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedPair:
-    """Two engines of one group.
-
-    Attributes:
-        a: The engine with the higher rating.
-        b: The other one.
-        difference: The rating of A − that of B.
-        interval: The interval of the difference. The intervals of all pairs hold together with a probability of 95%.
-        tally: What came of their comparisons with each other, from A's side.
-        pairs: Number of all pairs.
-    """
+    """Two engines of one group."""
 
     a: str
+    """The engine with the higher rating."""
     b: str
     difference: float
+    """The rating of A − that of B."""
     interval: Interval
+    """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
+    """The results of their contests with each other, from A's side."""
     pairs: int
+    """Number of all pairs."""
 
     @property
     def shown(self) -> bool:
@@ -75,9 +66,8 @@ class RatedPair:
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        difference, low, high = (
-            decimal(it, 0) for it in (self.difference, self.interval.low, self.interval.high)
-        )
+        points = (self.difference, self.interval.low, self.interval.high)
+        difference, low, high = (decimal(value, 0) for value in points)
         corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
         found = f"{difference} points (95% interval {low} to {high}{corrected})"
         if self.shown:
@@ -103,53 +93,41 @@ class RatedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StyleEffect:
-    """How much a feature of style counted in the votes.
-
-    Attributes:
-        feature: `tokens`, `headers`, `lists` or `bold`.
-        points: Rating points for a typical difference in this feature (its root mean square).
-        interval: The interval of the points.
-    """
+    """How much a feature of style counted in the votes."""
 
     feature: str
+    """`tokens`, `headers`, `lists` or `bold`."""
     points: float
+    """Rating points for a typical difference in this feature (its root mean square)."""
     interval: Interval
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
-        return {"feature": self.feature, "points": self.points, "interval": self.interval.to_json()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
-    """Ratings, and what is known about the votes they are made of.
-
-    Attributes:
-        engines: Highest rating first.
-        pairs: All pairs of engines that can be compared.
-        groups: Engines that votes connect, directly or through others. Ratings of different groups cannot be
-            compared.
-        votes: Number of votes that count.
-        ties: How many of them are `tie`.
-        bad: How many of them are `bad`.
-        unblind: Number of votes that were not blind, whether they count or not.
-        one_engine: Number of votes over answers of a single engine. They count nowhere.
-        includes_unblind: Whether votes that were not blind count.
-        position: How often the first of the shown answers won; None without a blind vote that decided.
-        style: How much each feature of style counted; None if style was not controlled for.
-    """
+    """Ratings, and what is known about the votes they are made of."""
 
     engines: tuple[EngineRating, ...]
+    """Highest rating first."""
     pairs: tuple[RatedPair, ...]
+    """All pairs of engines that can be compared."""
     groups: tuple[tuple[str, ...], ...]
+    """Engines that votes connect, directly or through others. Ratings of different groups cannot be compared."""
     votes: int
+    """Number of votes that count."""
     ties: int
+    """How many of them are `tie`."""
     bad: int
+    """How many of them are `bad`."""
     unblind: int
+    """Number of votes that were not blind, whether they count or not."""
     one_engine: int
+    """Number of votes over answers of a single engine. They count nowhere."""
     includes_unblind: bool
+    """Whether votes that were not blind count."""
     position: PositionBias | None
+    """How often the first of the shown answers won; None without a blind vote that decided."""
     style: tuple[StyleEffect, ...] | None
+    """How much each feature of style counted; None if style was not controlled for."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -174,9 +152,9 @@ class Ratings:
                 f"{named}."
             )
         notes += [
-            f"{it.engine} had several models, whose votes are rated together: {', '.join(it.models)}."
-            for it in self.engines
-            if len(it.models) > 1
+            f"{engine.engine} had several models, whose votes are rated together: {', '.join(engine.models)}."
+            for engine in self.engines
+            if len(engine.models) > 1
         ]
         if self.position is not None:
             notes.append(self.position.sentence)
@@ -185,16 +163,9 @@ class Ratings:
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. docs/command-line.schema.json has the schema."""
         return {
-            "votes": self.votes,
-            "ties": self.ties,
-            "bad": self.bad,
-            "unblind": self.unblind,
-            "one_engine": self.one_engine,
-            "includes_unblind": self.includes_unblind,
-            "engines": [it.to_json() for it in self.engines],
-            "pairs": [it.to_json() for it in self.pairs],
-            "groups": [list(members) for members in self.groups],
+            **asdict(self),
+            "engines": [engine.to_json() for engine in self.engines],
+            "pairs": [pair.to_json() for pair in self.pairs],
             "position": self.position.to_json() if self.position is not None else None,
-            "style": [it.to_json() for it in self.style] if self.style is not None else None,
-            "notes": list(self.notes),
+            "notes": self.notes,
         }

@@ -4,7 +4,7 @@ Each has the packages that its backend declares, and is a folder under `XDG_DATA
 worker runs in the environment of its backend unless the engine's definition names another interpreter.
 """
 
-from paragone_workbench.engines.environments.creation import check, create
+from paragone_workbench.engines.environments.installation import check, create, remove
 from paragone_workbench.engines.environments.installed import (
     InstalledEnvironment,
     interpreter,
@@ -12,7 +12,6 @@ from paragone_workbench.engines.environments.installed import (
 )
 from paragone_workbench.engines.environments.planning import EnvironmentPlan, plan
 from paragone_workbench.engines.environments.process import InstallStep, Stage
-from paragone_workbench.engines.environments.removal import remove
 
 __all__ = [
     "InstalledEnvironment",

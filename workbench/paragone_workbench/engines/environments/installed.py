@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from paragone import Backend
 from paragone.worker import Environment
@@ -75,7 +75,7 @@ def python_in(folder: Path) -> Path:
 
 
 def interpreter(backend: Backend, chosen: str | None) -> str | None:
-    """Return the interpreter for a backend's worker: the chosen one, that of its environment, or None for our own."""
+    """Return the interpreter for a backend's worker: the chosen one, the environment's, or None for paragone's own."""
     if chosen is not None or declared_environment(backend) is None:
         return chosen
     folder = environment_folder(backend.name)
@@ -84,15 +84,8 @@ def interpreter(backend: Backend, chosen: str | None) -> str | None:
 
 def is_complete(folder: Path) -> bool:
     """Whether an environment's installation was finished, and its interpreter exists."""
-    return exists(folder / MARKER) and exists(python_in(folder))
-
-
-def exists(path: Path) -> bool:
-    """Whether a path exists and is accessible."""
-    try:
-        return path.exists()
-    except OSError:  # for example in another user's folder
-        return False
+    # unlike `Path.exists`, raises no error in another user's folder
+    return os.access(folder / MARKER, os.F_OK) and os.access(python_in(folder), os.F_OK)
 
 
 def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:
@@ -101,31 +94,27 @@ def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironmen
     Reads the sizes of all their files.
     """
     try:
-        folders = sorted(
-            path
-            for path in environment_folder("").iterdir()
-            if path.is_dir() and not path.name.startswith(".")
-        )
+        paths = environment_folder("").iterdir()
+        folders = sorted(path for path in paths if path.is_dir() and not path.name.startswith("."))
     except OSError:
         return ()
     return tuple(_found(folder, backends.get(folder.name)) for folder in folders)
 
 
 def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
-    marker: dict[str, Any] | None = None
+    marker: object = None
     with contextlib.suppress(OSError, ValueError):
         marker = json.loads((folder / MARKER).read_text())
+    found = InstalledEnvironment(name=folder.name, folder=folder, complete=False, size=size_of(folder))
     if not isinstance(marker, dict):
-        return InstalledEnvironment(name=folder.name, folder=folder, complete=False, size=size_of(folder))
+        return found
     environment = None if backend is None else declared_environment(backend)
     current = [list(build.requirements) for build in environment.builds] if environment else []
-    return InstalledEnvironment(
-        name=folder.name,
-        folder=folder,
+    return dataclasses.replace(
+        found,
         complete=is_complete(folder),
         cuda=str(marker.get("cuda", "")),
         outdated=bool(current) and marker.get("requirements") not in current,
-        size=size_of(folder),
     )
 
 

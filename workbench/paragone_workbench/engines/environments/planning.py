@@ -20,7 +20,6 @@ from paragone_workbench.engines.environments.cuda_toolkit import chosen_home
 from paragone_workbench.engines.environments.installed import (
     declared_environment,
     environment_folder,
-    exists,
     is_complete,
 )
 from paragone_workbench.machine.gpus import find_gpus
@@ -54,19 +53,9 @@ class EnvironmentPlan:
     """What would prevent its use on this machine, in sentences."""
 
     @property
-    def title(self) -> str:
-        """The backend's display name."""
-        return self.backend.title
-
-    @property
     def download(self) -> int:
         """Approximate number of bytes to download."""
         return 0 if self.find_links else self.build.download
-
-    @property
-    def disk(self) -> int:
-        """Approximate size on disk, in bytes."""
-        return self.build.disk
 
 
 async def plan(
@@ -95,7 +84,8 @@ async def plan(
             hint="Delete the link. To run engines in another interpreter, set `python` in their definitions.",
         )
     replaces = is_complete(folder)
-    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if exists(path))).free
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    free = shutil.disk_usage(existing).free
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone_workbench.statistics.decimals import decimal
+from paragone_workbench.statistics.estimate import decimal
 
 __all__ = ["PASS_RATE", "SPEEDS", "Metric", "in_order", "score_metric"]
 

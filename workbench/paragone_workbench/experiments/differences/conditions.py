@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from paragone import Backend, Json
 from paragone_workbench.compare.parity.check import check_parity
+from paragone_workbench.compare.parity.findings import enumeration, quoted
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import enumeration, quoted
 from paragone_workbench.experiments.differences.comparable import engine_name, numbered_prompts
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.result import RunResult

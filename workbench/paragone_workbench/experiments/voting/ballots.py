@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone_workbench.compare.ratings.saved import saved_vote
-from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer, style_of
+from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer, saved_vote, style_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.run import Run

@@ -35,11 +35,11 @@ class EnergyWatch(RunObserver):
         self._read()
 
     def prefill_j(self, idle_w: float = 0.0) -> float | None:
-        """Return the joules of the prefill, without those that the idle machine would have used; None if unknown."""
+        """Return the joules of the prefill, minus what the machine uses when idle; None if unknown."""
         return self._between(0, idle_w)
 
     def decode_j(self, idle_w: float = 0.0) -> float | None:
-        """Return the joules from the first token to the end in the same way."""
+        """Return the joules from the first token to the end, minus what the machine uses when idle; None if unknown."""
         return self._between(1, idle_w)
 
     def _read(self) -> None:

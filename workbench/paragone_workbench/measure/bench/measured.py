@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paragone import FinishReason, ParagoneError
+from paragone import ParagoneError
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.runs.metrics import RunMetrics
@@ -17,13 +17,12 @@ class Sample:
     """One measured run."""
 
     metrics: RunMetrics
-    finish: FinishReason | None
     prefill_j: float | None = None
     """Joules of the prefill; None if unknown."""
     decode_j: float | None = None
     """Joules from the first token to the end."""
     prefill_net_j: float | None = None
-    """The same without what the idle machine would have used."""
+    """Joules of the prefill, minus what the machine uses when idle."""
     decode_net_j: float | None = None
 
 

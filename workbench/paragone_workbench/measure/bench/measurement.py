@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from paragone import EngineError, Json, Message, ParagoneError
+from paragone.cores import physical_cores
 from paragone.options import describe
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
@@ -28,17 +29,7 @@ OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
 
 
 class Bench:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`.
-
-    Attributes:
-        engines: The engines in the order in which they were given.
-        tests: The tests, in their order.
-        repeat: Runs of each test on each engine.
-        reason: Why only one engine is in memory at a time; empty if all are open.
-        energy: The counters of this machine.
-        idle_w: Power of the idle machine in watts, with the engines open; None if unknown.
-        stopped: Whether `stop` was called.
-    """
+    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
 
     def __init__(
         self,
@@ -50,14 +41,21 @@ class Bench:
     ) -> None:
         """Measure the engines of a pool whose schedule is `sequential`."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
+        """The engines in the order in which they were given."""
         self.tests = tuple(tests)
+        """The tests, in their order."""
         self.repeat = repeat
+        """Runs of each test on each engine."""
         self.reason = ""
+        """Why only one engine is in memory at a time; empty if all are open."""
         self.energy = energy or find_energy_counters()
+        """The counters of this machine."""
         self.idle_w: float | None = None
+        """Power of the idle machine in watts, with the engines open; None if unknown."""
         self.stopped = False
+        """Whether `stop` was called."""
         self._pool = pool
-        self._prompts = {it: PromptFitter() for it in self.engines}
+        self._prompts = {engine: PromptFitter() for engine in self.engines}
         self._execution: Execution | None = None
 
     @property
@@ -68,7 +66,7 @@ class Bench:
     @property
     def partial(self) -> bool:
         """Whether less was measured than was asked for."""
-        return self.stopped or any(it.error is not None or it.skipped for it in self.engines)
+        return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
         """Open the engines and measure them. An error of one engine is kept with it; the others continue."""
@@ -80,7 +78,7 @@ class Bench:
             self.idle_w = await idle_watts(self.energy)
         steps = list(steps_of(len(self.engines), self.tests, self.repeat, swap=decision.mode == "swap"))
         while steps:
-            left = [it for it in steps if self._is_needed(it)]
+            left = [step for step in steps if self._is_needed(step)]
             if self.stopped or not left:
                 return
             on_step(left[0], left)
@@ -100,7 +98,8 @@ class Bench:
         await self._pool.close()
 
     async def _open(self, benched: BenchedEngine) -> None:
-        if not await self._pool.open_alone(benched.engine) and not self.stopped:
+        benched.engine.open(physical_cores())  # engines compute one after the other
+        if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
 
     def _is_needed(self, step: BenchStep) -> bool:
@@ -111,9 +110,7 @@ class Bench:
         """Do one step. An error is kept with the engine."""
         try:
             warm_up = test is None
-            wanted = (
-                next((it for it in self.tests if it not in benched.skipped), None) if test is None else test
-            )
+            wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
             if wanted is None:
                 return
             prompt = await self._prompt(benched, wanted)
@@ -176,11 +173,10 @@ class Bench:
     def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
         assert run.metrics is not None  # the run has ended
         if not (benched.engine.is_local or servers_here(benched.engine)):
-            return Sample(metrics=run.metrics, finish=run.finish)  # another machine's energy
+            return Sample(metrics=run.metrics)  # another machine's energy
         idle = self.idle_w
         return Sample(
             metrics=run.metrics,
-            finish=run.finish,
             prefill_j=watch.prefill_j(),
             decode_j=watch.decode_j(),
             prefill_net_j=None if idle is None else watch.prefill_j(idle),

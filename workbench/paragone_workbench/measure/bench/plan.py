@@ -58,7 +58,7 @@ def bench_tests(
 
 
 def rotated(count: int, by: int) -> tuple[int, ...]:
-    """Return 0 … count − 1, beginning with `by`. Over `count` rounds, everyone has every place once.
+    """Return 0 … count − 1, beginning with `by`. Over `count` rounds, each number has each place once.
 
     Two rounds of two engines are A B B A.
     """

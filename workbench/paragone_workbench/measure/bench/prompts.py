@@ -54,11 +54,10 @@ class PromptFitter:
         self, test: BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
     ) -> BenchPrompt:
         """Return the prompt of a test. `engine` is None if it cannot tokenize. Raises ParagoneError."""
+        if engine is None:
+            return self._guess(test)  # not kept: a later guess is better
         if test not in self._made:
-            made = self._guess(test) if engine is None else await self._fit(test, engine, sampling)
-            if engine is None:  # a later guess is better
-                return made
-            self._made[test] = made
+            self._made[test] = await self._fit(test, engine, sampling)
         return self._made[test]
 
     def learn(self, prompt: BenchPrompt, counted: int) -> None:

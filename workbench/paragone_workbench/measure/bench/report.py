@@ -1,15 +1,68 @@
-"""The JSON output of `paragone bench`."""
+"""The figures of a bench, and the JSON output of `paragone bench`."""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
 from paragone import Json
-from paragone_workbench.measure.bench.figures import Spread, figures_of
-from paragone_workbench.measure.bench.measured import BenchedEngine
+from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest
-from paragone_workbench.runs.figures import figures_json
+from paragone_workbench.runs.metrics import figures_json
 
-__all__ = ["bench_json"]
+__all__ = ["FIGURES", "Spread", "bench_json", "figures_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The mean of some values, and their standard deviation."""
+
+    mean: float
+    stdev: float
+    """Of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """Return the spread of some values; None if there are none."""
+        if not values:
+            return None
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+
+
+def _for_each(joules: float | None, tokens: int | None) -> float | None:
+    return None if joules is None or not tokens or tokens < 0 else joules / tokens
+
+
+def _processed(sample: Sample) -> int | None:
+    prompt, cached = sample.metrics.prompt_tokens, sample.metrics.cached_tokens
+    return None if prompt is None or cached is None else prompt - cached
+
+
+FIGURES: Mapping[str, Callable[[Sample], float | None]] = {
+    "prefill_tps": lambda run: run.metrics.prefill_tps,
+    "decode_tps": lambda run: run.metrics.decode_tps,
+    "ttft_s": lambda run: run.metrics.ttft_s,
+    "ttfo_s": lambda run: run.metrics.ttfo_s,
+    "tpot_ms": lambda run: run.metrics.tpot_ms,
+    "itl_p50_ms": lambda run: run.metrics.itl_ms.p50,
+    "itl_p95_ms": lambda run: run.metrics.itl_ms.p95,
+    "itl_p99_ms": lambda run: run.metrics.itl_ms.p99,
+    "prefill_j_per_token": lambda run: _for_each(run.prefill_j, _processed(run)),
+    "prefill_net_j_per_token": lambda run: _for_each(run.prefill_net_j, _processed(run)),
+    "decode_j_per_token": lambda run: _for_each(run.decode_j, run.metrics.completion_tokens - 1),
+    "decode_net_j_per_token": lambda run: _for_each(run.decode_net_j, run.metrics.completion_tokens - 1),
+}
+"""The figures of a run by their names in the JSON. docs/bench.md defines them."""
+
+
+def figures_of(samples: Sequence[Sample]) -> dict[str, Spread | None]:
+    """Return each figure over the runs for which it is known; None if it is known for none."""
+    return {
+        name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
+        for name, figure in FIGURES.items()
+    }
 
 
 def bench_json(bench: Bench) -> dict[str, Json]:
@@ -23,7 +76,7 @@ def bench_json(bench: Bench) -> dict[str, Json]:
             "missing": list(bench.energy.missing),
             "idle_w": bench.idle_w,
         },
-        "engines": [_engine(it, bench) for it in bench.engines],
+        "engines": [_engine(engine, bench) for engine in bench.engines],
     }
 
 
@@ -48,10 +101,6 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
         "notes": list(benched.notes(test)),
-        "usage": [figures_json(it.metrics)["usage"] for it in samples],
-        **{name: _spread(it) for name, it in figures_of(samples).items()},
+        "usage": [figures_json(sample.metrics)["usage"] for sample in samples],
+        **{name: None if spread is None else asdict(spread) for name, spread in figures_of(samples).items()},
     }
-
-
-def _spread(spread: Spread | None) -> Json:
-    return None if spread is None else {"mean": spread.mean, "stdev": spread.stdev}

@@ -106,7 +106,7 @@ class DistributionReader:
         async with self._handle.turn:
             with self._errors() as engine:
                 async with contextlib.aclosing(engine.top_tokens(request)) as positions:
-                    found = [it async for it in positions]
+                    found = [tokens async for tokens in positions]
         if self._stopped.is_set():
             return None
         self._check_count(len(found), window)

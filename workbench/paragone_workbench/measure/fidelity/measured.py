@@ -1,7 +1,4 @@
-"""What was measured of the engines over a text: values of each scored position, and the figures made of them.
-
-Values have a row for each window and a column for each scored position of it.
-"""
+"""What was measured of the engines over a text: values of each scored position, and the figures made of them."""
 
 from __future__ import annotations
 
@@ -82,17 +79,17 @@ class Difference:
     @property
     def kld(self) -> Values:
         """The KL divergences in nats."""
-        return stacked([it.kld for it in self._scores])
+        return stacked([scores.kld for scores in self._scores])
 
     @property
     def delta_p(self) -> Values:
         """The differences in the probability of the token that really follows."""
-        return stacked([it.delta_p for it in self._scores])
+        return stacked([scores.delta_p for scores in self._scores])
 
     @property
     def same_top(self) -> NDArray[Any]:
         """Whether both have the same likeliest token."""
-        return stacked([it.same_top for it in self._scores])
+        return stacked([scores.same_top for scores in self._scores])
 
 
 class Candidate(Measured):

@@ -8,7 +8,7 @@ window.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from paragone import InputError, LogitsBlock, ParagoneError, Vocabulary
@@ -59,36 +59,33 @@ class FidelityStep(NamedTuple):
 
 
 class Fidelity:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`.
-
-    Attributes:
-        reference: The engine that the others are compared with.
-        noise: How the reference differs from itself in another batch size.
-        candidates: The others, in the order in which they were given.
-        window: Size of a window in tokens.
-        windows: Number of windows of the text, in the reference's tokens; 0 before it is tokenized.
-        text_bytes: Size of the text in UTF-8.
-        stopped: Whether `stop` was called.
-    """
+    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
 
     def __init__(
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
     ) -> None:
         self.reference = Measured(reference)
+        """The engine that the others are compared with."""
         self.noise = Difference()
+        """How the reference differs from itself in another batch size."""
         self.candidates = tuple(Candidate(engine) for engine in candidates)
+        """The others, in the order in which they were given."""
         self.window = window
+        """Size of a window in tokens."""
         self.windows = 0
+        """Number of windows of the text, in the reference's tokens; 0 before it is tokenized."""
         self.text_bytes = len(text.encode())
+        """Size of the text in UTF-8."""
         self.stopped = False
+        """Whether `stop` was called."""
         self._text = text
-        self._readers = {it: DistributionReader(it.engine) for it in (self.reference, *self.candidates)}
+        engines = (self.reference, *self.candidates)
+        self._readers = {measured: DistributionReader(measured.engine) for measured in engines}
 
     @property
     def partial(self) -> bool:
         """Whether less was measured than was asked for."""
-        engines = (self.reference, *self.candidates)
-        return self.stopped or any(it.error is not None for it in engines)
+        return self.stopped or any(measured.error is not None for measured in self._readers)
 
     async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
         """Open the engines, and measure them window by window.
@@ -107,8 +104,11 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        prepared = {it: await self._prepared(it, vocabulary, windows) for it in self.candidates}
-        able = {it: its_windows for it, its_windows in prepared.items() if its_windows is not None}
+        able: dict[Candidate, Windows] = {}
+        for candidate in self.candidates:
+            own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
+            if own is not None:
+                able[candidate] = own
         if able:
             await self._measure(windows, vocabulary.size, able, on_step)
 
@@ -119,7 +119,7 @@ class Fidelity:
 
     async def close(self) -> None:
         """Close the engines."""
-        await asyncio.gather(*(it.engine.close() for it in (self.reference, *self.candidates)))
+        await asyncio.gather(*(measured.engine.close() for measured in self._readers))
 
     async def _vocabulary(self, measured: Measured) -> Vocabulary:
         vocabulary = await self._readers[measured].vocabulary()
@@ -132,19 +132,9 @@ class Fidelity:
         measured.tokens = windows.tokens
         return windows
 
-    async def _prepared(
-        self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows
-    ) -> Windows | None:
-        """Return the text cut into windows of the candidate's tokens; None if the candidate cannot be measured."""
-        try:
-            own = await self._vocabulary(candidate)
-            return await self._shared(candidate, own == vocabulary, windows)
-        except ParagoneError as error:
-            candidate.error = error
-            return None
-
-    async def _shared(self, candidate: Candidate, same: bool, windows: Windows) -> Windows:
-        """Return the candidate's windows, given whether its vocabulary is the same, and note what cannot be compared."""
+    async def _prepared(self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows) -> Windows:
+        """Return the text cut into windows of the candidate's tokens, and note what cannot be compared."""
+        same = await self._vocabulary(candidate) == vocabulary
         full = self._readers[candidate].is_full
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
         if not full and not same:
@@ -199,8 +189,8 @@ class Fidelity:
 
     def _over(self, candidates: Iterable[Candidate]) -> bool:
         """Whether there is nothing left to compare."""
-        failed = self.reference.error is not None or all(it.error is not None for it in candidates)
-        return self.stopped or failed
+        all_failed = all(candidate.error is not None for candidate in candidates)
+        return self.stopped or self.reference.error is not None or all_failed
 
     async def _measure_reference(self, window: Window, kept: Rows) -> None:
         """Measure a window of the reference, and keep its rows."""
@@ -235,11 +225,7 @@ class Fidelity:
 
     async def _measure_top(self, candidate: Candidate, top: TopAgreement, window: Window, kept: Rows) -> None:
         """Compare the likeliest tokens of a window with the reference's."""
-        try:
-            found = await self._readers[candidate].read_top(window, TOP)
-        except ParagoneError as error:
-            candidate.error = error
-            return
+        found = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
         if found is not None:
             top.add(await asyncio.to_thread(top_of, kept), found)
 
@@ -247,8 +233,12 @@ class Fidelity:
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
     ) -> list[T] | None:
         """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
+        return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
+
+    async def _attempt(self, measured: Measured, work: Awaitable[T]) -> T | None:
+        """Return the result of work with an engine; None after an error, which is kept with the engine."""
         try:
-            return await self._readers[measured].read(window, take, batch=batch)
+            return await work
         except ParagoneError as error:
             measured.error = error
             return None

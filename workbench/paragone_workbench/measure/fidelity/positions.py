@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "DECADES",
     "FEWEST_WINDOWS",
     "Values",
     "mean",
@@ -26,6 +27,7 @@ __all__ = [
     "perplexity",
     "ratio_error",
     "root_mean_square",
+    "shares",
     "stacked",
 ]
 
@@ -35,7 +37,12 @@ FEWEST_WINDOWS = 4
 """Number of windows below which the uncertainty is unknown: so few give a standard error by chance alone."""
 
 _FEWEST_POSITIONS = 100
-"""Number of positions below which a percentile says nothing."""
+"""Number of positions below which percentiles are unknown."""
+
+DECADES = range(-6, 2)
+"""Powers of ten, in nats, between which `shares` counts positions."""
+
+_PER_DECADE = 6
 
 
 def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -76,8 +83,17 @@ def percentile(values: Values, fraction: float) -> float | None:
     return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
 
 
+def shares(kld: Values) -> list[float]:
+    """Return the share of KL divergences in each sixth of a decade; what lies outside counts as the nearest."""
+    first, last = DECADES[0], DECADES[-1]
+    edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
+    logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))
+    counts, _ = np.histogram(logarithms, edges)
+    return [float(count) / max(kld.size, 1) for count in counts]
+
+
 def ratio_error(many: Values, few: Values) -> float | None:
-    """Return the relative standard error of the mean of `many` by the mean of `few`, both of which are positive.
+    """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
     It is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
     each by the mean of all. It supposes that both vary by the same share from window to window, so it is known for
@@ -85,6 +101,6 @@ def ratio_error(many: Values, few: Values) -> float | None:
     """
     if len(many) < FEWEST_WINDOWS:
         return None
-    shares = [it.mean(axis=1) / it.mean() for it in (many, few)]
-    variance = sum(float(((it - 1) ** 2).sum()) for it in shares) / (len(many) + len(few) - 2)
+    shares = [values.mean(axis=1) / values.mean() for values in (many, few)]
+    variance = sum(float(((share - 1) ** 2).sum()) for share in shares) / (len(many) + len(few) - 2)
     return math.sqrt(variance * (1 / len(many) + 1 / len(few)))

@@ -45,23 +45,20 @@ Percentiles: TypeAlias = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceFigures:
-    """How distributions differ from the reference's. None if no window was compared.
-
-    Attributes:
-        kld: Mean KL divergence, in nats.
-        kld_percentiles: Percentiles of the KL divergence, by percentage; None below 100 positions.
-        delta_p: Mean Δp.
-        rms_delta_p: Root mean square of Δp.
-        delta_p_percentiles: Percentiles of Δp.
-        same_top: Share of the positions at which the likeliest token is the same.
-    """
+    """How distributions differ from the reference's. None if no window was compared."""
 
     kld: Estimate | None
+    """Mean KL divergence, in nats."""
     kld_percentiles: Percentiles
+    """Percentiles of the KL divergence, by percentage; None below 100 positions."""
     delta_p: Estimate | None
+    """Mean Δp."""
     rms_delta_p: Estimate | None
+    """Root mean square of Δp."""
     delta_p_percentiles: Percentiles
+    """Percentiles of Δp."""
     same_top: Estimate | None
+    """Share of the positions at which the likeliest token is the same."""
 
 
 def figures_of(difference: Difference) -> DifferenceFigures:
@@ -94,7 +91,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             **_difference_json(fidelity.noise),
             _INDEPENDENT: difference_errors(fidelity.noise),
         },
-        "candidates": [_candidate_json(it, fidelity) for it in fidelity.candidates],
+        "candidates": [_candidate_json(candidate, fidelity) for candidate in fidelity.candidates],
     }
 
 
@@ -105,7 +102,7 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
         return _top_verdict(candidate, candidate.top, reference)
     if candidate.reason:
         candidate_bits, reference_bits = (
-            it.bits_per_byte(fidelity.text_bytes) for it in (candidate, reference)
+            measured.bits_per_byte(fidelity.text_bytes) for measured in (candidate, reference)
         )
         if candidate_bits is None or reference_bits is None:
             return ""

@@ -15,25 +15,22 @@ __all__ = ["SavedFidelity", "saved_fidelity"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFidelity:
-    """How far a model's distributions are from a reference's.
-
-    Attributes:
-        kld: Mean KL divergence, in nats.
-        same_top: Share of the positions at which the likeliest token is the same; None if unknown.
-        reference: The name of the reference.
-        created: When it was measured, in seconds since 1970.
-    """
+    """How far a model's distributions are from a reference's."""
 
     kld: Estimate
+    """Mean KL divergence, in nats."""
     same_top: float | None
+    """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
+    """The name of the reference."""
     created: float
+    """When it was measured, in seconds since 1970."""
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
-    """Return the newest measurement, of these newest first, in which the model was a candidate; None if there is none.
+    """Return the first measurement in which the model was a candidate; None if there is none. The newest comes first.
 
-    A measurement whose reference is the same model tells nothing of its quantization, and does not count.
+    A measurement whose reference is the same model says nothing about its quantization, and does not count.
     """
     for measurement in measurements:
         reference = measurement.engines[0]
@@ -42,7 +39,8 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
         for candidate in measurement.measured:
             if candidate.backend == backend and is_same_file(candidate.model, model):
                 figures = _figures_of(measurement.data, candidate.name)
-                kld, error, same = (figures.get(it) for it in ("mean_kld", "mean_kld_se", "top1_agreement"))
+                names = ("mean_kld", "mean_kld_se", "top1_agreement")
+                kld, error, same = map(figures.get, names)
                 if isinstance(kld, int | float):
                     return SavedFidelity(
                         kld=Estimate(kld, error if isinstance(error, int | float) else None),
@@ -55,7 +53,7 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
 
 def _figures_of(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     candidates = data.get("candidates")
-    for it in candidates if isinstance(candidates, list | tuple) else ():
-        if isinstance(it, Mapping) and it.get("engine") == name:
-            return it
+    for candidate in candidates if isinstance(candidates, list | tuple) else ():
+        if isinstance(candidate, Mapping) and candidate.get("engine") == name:
+            return candidate
     return {}

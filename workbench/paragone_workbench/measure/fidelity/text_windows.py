@@ -21,17 +21,14 @@ SMALLEST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One window.
-
-    Attributes:
-        ids: The tokens to compute: all but the last, the first one replaced by BOS if the model adds one.
-        start: Index in `ids` of the first token whose successor is scored.
-        targets: The tokens after `ids[start:]`.
-    """
+    """One window."""
 
     ids: tuple[int, ...]
+    """The tokens to compute: all but the last, the first one replaced by BOS if the model adds one."""
     start: int
+    """Index in `ids` of the first token whose successor is scored."""
     targets: Targets
+    """The tokens after `ids[start:]`."""
 
 
 class Windows:

@@ -43,7 +43,7 @@ class TopAgreement:
     def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
         """Add a window's scored positions."""
         pairs = [
-            (expected, [it.id for it in found])
+            (expected, [token.id for token in found])
             for expected, found in zip(reference.tolist(), candidate, strict=True)
         ]
         self._same.append(np.array([ids[:1] == expected[:1] for expected, ids in pairs]))

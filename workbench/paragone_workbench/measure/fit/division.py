@@ -26,15 +26,12 @@ KEPT_FREE = DRIVER + MARGIN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """Which parts of a model are on GPUs.
-
-    Attributes:
-        count: Number of parts on GPUs, counted from the last.
-        expert_layers: Number of first parts whose experts stay in main memory.
-    """
+    """Which parts of a model are on GPUs."""
 
     count: int
+    """Number of parts on GPUs, counted from the last."""
     expert_layers: int = 0
+    """Number of first parts whose experts stay in main memory."""
 
 
 def whole(layout: ModelLayout) -> Division:
@@ -43,14 +40,15 @@ def whole(layout: ModelLayout) -> Division:
 
 
 def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
-    """Return the division with the most on GPUs of which each has `rooms` bytes for the model.
+    """Return the division that puts most on the GPUs, each of which has `rooms` bytes for the model.
 
     A model that cannot be divided is on GPUs as a whole, whether it fits or not.
     """
     choices = _choices(layout) if layout.splits else iter([whole(layout)])
     found = whole(layout)
     for found in choices:
-        if all(it.needed <= room for it, room in zip(on_gpus(layout, found, rooms), rooms, strict=True)):
+        memory = on_gpus(layout, found, rooms)
+        if all(gpu.needed <= room for gpu, room in zip(memory, rooms, strict=True)):
             break
     return found
 

@@ -1,4 +1,4 @@
-"""Memory plans: how an engine's estimate lies on the devices of this machine, or on hypothetical GPUs."""
+"""Memory plans: how an engine's memory is divided between the devices of this machine, or hypothetical GPUs."""
 
 from __future__ import annotations
 
@@ -20,28 +20,25 @@ _MAIN = "CPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """The memory that an engine would take.
-
-    Attributes:
-        context: Context window in tokens.
-        trained_context: Context window that the model was trained for; None if unknown.
-        devices: The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
-            leave free is not counted as free.
-        layers: Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown.
-        gpu_layers: How many of them are on a GPU; None if unknown.
-        hypothetical: How the model is divided between hypothetical GPUs; None in a plan for this machine.
-        offload: How the model could be divided, if it does not fit on the machine's GPUs; else None.
-        experts_option: The load option for the number of first layers whose experts stay in main memory.
-    """
+    """The memory that an engine would take."""
 
     context: int
+    """Context window in tokens."""
     trained_context: int | None
+    """Context window that the model was trained for; None if unknown."""
     devices: tuple[DeviceMemory, ...]
+    """The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
+    leave free is not counted as free."""
     layers: int | None
+    """Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown."""
     gpu_layers: int | None
+    """How many of them are on a GPU; None if unknown."""
     hypothetical: Division | None = None
+    """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
     offload: Division | None = None
+    """How the model could be divided, if it does not fit on the machine's GPUs; else None."""
     experts_option: str = ""
+    """The load option for the number of first layers whose experts stay in main memory."""
 
     @property
     def fits(self) -> bool | None:
@@ -69,7 +66,7 @@ class MemoryPlan:
 
 
 def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
-    """Return the plan of an estimate: as the engine would lie, or for hypothetical GPUs with `vram` free bytes each.
+    """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
     `division` is the one to use on hypothetical GPUs, whether it fits or not; by default the best. Raises
     EngineError if the estimate has no layout and hypothetical GPUs need it.
@@ -88,7 +85,7 @@ def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division
         raise EngineError("The backend does not say how a model can be divided between devices.")
     rooms = [max(0, size - KEPT_FREE) for size in vram]
     division = division or best(found.layout, rooms)
-    main = next((it for it in found.devices if it.device == _MAIN), None)
+    main = next((device for device in found.devices if device.device == _MAIN), None)
     return replace(
         plan,
         devices=(*_hypothetical(found.layout, division, rooms), _main(found.layout, division, main)),
@@ -107,15 +104,13 @@ def _offload(found: MemoryEstimate) -> Division | None:
 
 
 def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
-    names = (
-        [HYPOTHETICAL] if len(rooms) == 1 else [f"{HYPOTHETICAL} {number}" for number in range(len(rooms))]
-    )
-    gpus = zip(on_gpus(layout, division, rooms), names, rooms, strict=True)
-    return [replace(gpu, device=name, free=room) for gpu, name, room in gpus]
+    numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
+    gpus = zip(on_gpus(layout, division, rooms), numbers, rooms, strict=True)
+    return [replace(gpu, device=f"{HYPOTHETICAL}{number}", free=room) for gpu, number, room in gpus]
 
 
 def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
-    """Return what is left for main memory, of which `main` is the estimate without hypothetical GPUs."""
+    """Return the part in main memory. `main` is the estimate of main memory without hypothetical GPUs."""
     at = len(layout.parts) - division.count
     rest = layout.parts[:at]
     experts = sum(part.experts for part in layout.parts[at : division.expert_layers])

@@ -24,10 +24,9 @@ _STEP = 256
 
 
 class MemoryPlanner:
-    """Plans the memory of one engine.
+    """Plans the memory of one engine, for this machine or for hypothetical GPUs with `vram` free bytes each.
 
-    With `vram`, for GPUs with so many free bytes each, whatever GPUs the machine has. Free memory is read once, so
-    that all plans are for the same.
+    Free memory is read once, so that all plans assume the same.
     """
 
     def __init__(self, definition: EngineDefinition, backend: Backend, *, vram: Sequence[int] = ()) -> None:
@@ -72,12 +71,12 @@ class MemoryPlanner:
         """
         trained = plan.trained_context
         kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
-        # What is left on GPUs that are filled with layers says nothing.
+        # Free memory on GPUs that are filled with layers limits no context.
         filled = plan.hypothetical is not None and kept is None
         limits = [
-            it.device
-            for it in plan.devices
-            if it.free is not None and not (filled and it.device.startswith(HYPOTHETICAL))
+            device.device
+            for device in plan.devices
+            if device.free is not None and not (filled and device.device.startswith(HYPOTHETICAL))
         ]
         if trained is None or self._option is None or not limits:
             return None
@@ -85,7 +84,9 @@ class MemoryPlanner:
         async def spare(context: int) -> int:
             placed = place(await self._estimate(context), vram=self._vram, division=kept)
             return min(
-                it.free - it.needed for it in placed.devices if it.free is not None and it.device in limits
+                device.free - device.needed
+                for device in placed.devices
+                if device.free is not None and device.device in limits
             )
 
         return await _largest(spare, trained)
@@ -100,7 +101,7 @@ class MemoryPlanner:
             found = await estimate_memory(self._definition, self._backend, options)
             for device in found.devices:
                 self._free.setdefault(device.device, device.free)
-            devices = tuple(replace(it, free=self._free[it.device]) for it in found.devices)
+            devices = tuple(replace(device, free=self._free[device.device]) for device in found.devices)
             found = replace(found, devices=devices)
             self._estimates[context] = self._estimates[found.context] = found
         return self._estimates[context]

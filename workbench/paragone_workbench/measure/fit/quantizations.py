@@ -21,19 +21,16 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
-    """A quantization of a model, and what it would take.
-
-    Attributes:
-        name: Its name, such as `Q4_K_M`; that of the model if it is unknown.
-        model: The model on this machine; None for one that is not here, of which the plan is rough.
-        size: Bytes of its files; of its weights, if there are none.
-        plan: What it would take.
-    """
+    """A quantization of a model, and what it would take."""
 
     name: str
+    """Its name, such as `Q4_K_M`; that of the model if it is unknown."""
     model: ModelInfo | None
+    """The model on this machine; None for a quantization that is not here: its plan is rough."""
     size: int
+    """Bytes of its files; of its weights, if there are none."""
     plan: MemoryPlan
+    """What it would take."""
 
 
 async def find_siblings(
@@ -47,11 +44,13 @@ async def find_siblings(
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
     models = await find_models(backend, [*folders, *near])
-    own = next((it for it in models if is_same_file(it.model, definition.model)), None)
+    own = next((model for model in models if is_same_file(model.model, definition.model)), None)
     if own is None:
         return None, []
-    siblings = [it for it in models if it is not own and not it.problem and _is_sibling(own, it)]
-    return own, sorted(siblings, key=lambda it: -(it.size or 0))
+    siblings = [
+        model for model in models if model is not own and not model.problem and _is_sibling(own, model)
+    ]
+    return own, sorted(siblings, key=lambda model: -(model.size or 0))
 
 
 async def plan_siblings(
@@ -69,19 +68,15 @@ async def plan_siblings(
             plan = await planner.plan(context)
         except ParagoneError:
             continue
-        size = sum(device.weights for device in plan.devices)
-        found.append(
-            Quantization(
-                name=model.quantization or model.name, model=model, size=model.size or size, plan=plan
-            )
-        )
+        name, weights = model.quantization or model.name, sum(device.weights for device in plan.devices)
+        found.append(Quantization(name=name, model=model, size=model.size or weights, plan=plan))
     return found
 
 
 async def rough_quantizations(
     planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
 ) -> list[Quantization]:
-    """Return roughly what the backend's usual quantizations would take, but for those `without`.
+    """Return roughly what the backend's usual quantizations would take, except those in `without`.
 
     Only those that are smaller than the model of `plan`. KV cache and compute are those of that model.
     """

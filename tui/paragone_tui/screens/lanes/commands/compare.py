@@ -46,7 +46,7 @@ def toggle_heat(context: LanesContext) -> None:
             "Plain: 90% or more. Green italic: 50% to 90%. Yellow bold: 10% to 50%. Red reversed: less."
         )
     else:
-        context.session.tokens.wanted = True
+        context.session.wants_tokens = True
         context.say(
             "The probabilities of tokens are kept from the next answer on; "
             f"{context.key_of('regenerate')} answers again."
@@ -86,7 +86,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
         context.say("The answers to the last prompt do not differ.")
         return
     if any(side.run.spec is None or side.run.spec.logprobs is None for side in sides):
-        context.session.tokens.wanted = True  # so that the view has more to show for the next answers
+        context.session.wants_tokens = True  # so that the view has more to show for the next answers
     current = next((side for side in parted if side.run in column.lane.path), None)
     first = current or min(parted, key=lambda side: (side.parting and side.parting.char) or 0)
     others = [side for side in candidates if side is not first]

@@ -73,7 +73,7 @@ def add_demo(context: LanesContext) -> None:
 
 
 async def _add_demo(context: LanesContext) -> None:
-    from paragone_workbench.inventory.demo import demo_engines
+    from paragone_workbench.inventory.models import demo_engines
 
     try:
         for definition in await demo_engines(context.session.registry):
@@ -132,4 +132,4 @@ def restart_engine(context: LanesContext) -> None:
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
     if column := context.current_or_say():
         lane = column.lane if column.lane in gone or not gone else gone[0]
-        context.do(lambda: session.restart(lane))
+        context.do(lane.restart)

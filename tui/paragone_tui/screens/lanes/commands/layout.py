@@ -51,7 +51,7 @@ def toggle_link(context: LanesContext) -> None:
 
 def toggle_mode(context: LanesContext) -> None:
     """Switch the order in which lanes answer, usually between in parallel and one after the other."""
-    scheduler = context.session.scheduler
+    scheduler = context.session.pool.scheduler
     scheduler.mode, context.other_mode = context.other_mode, scheduler.mode
     context.session.open_engines()
     context.show_keys()

@@ -1,29 +1,33 @@
-"""Creates an environment, and checks one, reporting each step."""
+"""Creates, checks and removes environments. Only one program at a time creates or removes one."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
-from paragone import Backend, EngineError, InputError
+from paragone import Backend, EngineError, InputError, ParagoneError
+from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.environments.cuda_toolkit import use_toolkit
 from paragone_workbench.engines.environments.installed import (
     MARKER,
     declared_environment,
     environment_folder,
     is_complete,
+    list_installed,
     python_in,
     sibling_path,
+    size_of,
 )
-from paragone_workbench.engines.environments.lock import exclusive_lock
 from paragone_workbench.engines.environments.planning import EnvironmentPlan
 from paragone_workbench.engines.environments.process import CommandFailed, InstallStep, Stage, run_command
 from paragone_workbench.paths import private_folder
 
-__all__ = ["check", "create"]
+__all__ = ["check", "create", "remove"]
 
 
 async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
@@ -34,8 +38,8 @@ async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
     and EngineError.
     """
     private_folder(plan.folder.parent)
-    with exclusive_lock(plan.backend.name) as lock:
-        failed = f"The environment of {plan.title} could not be created"
+    with _exclusive_lock(plan.backend.name) as lock:
+        failed = f"The environment of {plan.backend.title} could not be created"
         try:
             with _replacing(plan.folder), _scratch(plan.folder) as scratch:
                 for stage, command in _commands(plan):
@@ -145,3 +149,54 @@ async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
                 f"{reason}",
                 hint=remedy,
             ) from error
+
+
+def remove(name: str) -> int:
+    """Delete an environment and return the number of freed bytes. Raises InputError and ParagoneError."""
+    installed = [environment.name for environment in list_installed({})]
+    if name not in installed:
+        hint = suggest(name, installed) if installed else "There are no environments on this machine."
+        raise InputError(f"There is no environment {name!r}.", hint=hint)
+    folder = environment_folder(name)
+    with _exclusive_lock(name):
+        size = 0 if folder.is_symlink() else size_of(folder)
+        try:
+            if folder.is_symlink():  # the target is not ours: delete only the link
+                folder.unlink()
+                return size
+            with contextlib.suppress(FileNotFoundError):
+                # first, so that a partly deleted environment is not used
+                (folder / MARKER).unlink()
+            shutil.rmtree(folder)
+            for suffix in ("old", "tmp"):  # left behind if the program was killed while creating one
+                shutil.rmtree(sibling_path(folder, suffix), ignore_errors=True)
+        except OSError as error:
+            raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
+        return size
+
+
+@contextlib.contextmanager
+def _exclusive_lock(name: str) -> Iterator[int]:
+    """Lock the environment of this name. Raises InputError if it is locked, and ParagoneError on other errors.
+
+    Yields the lock's file descriptor. A child process that inherits it keeps the lock if it outlives this
+    process.
+    """
+    try:
+        descriptor = os.open(sibling_path(environment_folder(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ParagoneError(
+            f"{environment_folder(name).parent} cannot be written to: {error.strerror or error}.",
+            hint="Check the permissions and the free space there, or set XDG_DATA_HOME to another folder.",
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"The environment {name} is already being created or removed.",
+                hint="Try again when that is done.",
+            ) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
