@@ -23,7 +23,7 @@ async def unrecorded(check_nothing_left, history, problems):
 
 @pytest.fixture
 async def session(unrecorded, history):
-    unrecorded.record(history)
+    unrecorded.recorder.open(history)
     return unrecorded
 
 
@@ -56,9 +56,9 @@ async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, ro
     session.new_conversation()
     session.new_conversation()  # an empty conversation is not saved
     await answers(session, "third")
-    assert session.awaits_history
-    session.record(history)
-    assert not session.awaits_history
+    assert session.recorder.waits_for_history
+    session.recorder.open(history)
+    assert not session.recorder.waits_for_history
     await session.close()
     both, one = [words(2), "語0😀 "], [words(2)]
     assert await in_history(history) == {"first": both, "second": both, "third": one}
@@ -74,7 +74,7 @@ async def test_a_lane_closed_before_the_history_is_open_keeps_its_answer(unrecor
     _, other = await opened(unrecorded, rogue(max_tokens=2), rogue("wide", max_tokens=1))
     await answers(unrecorded, "hello")
     await unrecorded.close_lane(other)
-    unrecorded.record(history)
+    unrecorded.recorder.open(history)
     await unrecorded.saved()
     saved = await history.load(unrecorded.conversation.number)
     assert [lane.closed for lane in saved.lanes] == [False, True]
@@ -85,7 +85,7 @@ async def test_a_run_during_which_the_history_opens_is_saved_completely(unrecord
     (lane,) = await opened(unrecorded, rogue(max_tokens=40, rate=100))
     unrecorded.send("hello")
     await until(lambda: lane.present is not None and lane.present.text)
-    unrecorded.record(history)
+    unrecorded.recorder.open(history)
     await unrecorded.answered()
     await unrecorded.close()
     assert await in_history(history) == {"hello": [words(40)]}
@@ -93,16 +93,16 @@ async def test_a_run_during_which_the_history_opens_is_saved_completely(unrecord
 
 async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rogue, history, record_events):
     (lane,) = await opened(unrecorded, rogue(max_tokens=1))
-    assert unrecorded.history_problem is None
+    assert unrecorded.recorder.problem is None
     events = record_events(lane)
     problem = StoreError("It is locked.", can_pass=True)
-    unrecorded.history_not_open(problem)
-    assert unrecorded.history_problem is problem
+    unrecorded.recorder.not_open(problem)
+    assert unrecorded.recorder.problem is problem
     assert events.states, "observers are called to show the lane again"
     await answers(unrecorded, "hello")
     events.states.clear()
-    unrecorded.record(history)
-    assert unrecorded.history_problem is None
+    unrecorded.recorder.open(history)
+    assert unrecorded.recorder.problem is None
     assert events.states
     await unrecorded.close()
     assert await in_history(history) == {"hello": [words(1)]}
@@ -111,7 +111,7 @@ async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rog
 async def test_closing_while_the_history_is_not_open_reports_what_is_lost(unrecorded, rogue, problems):
     await opened(unrecorded, rogue(max_tokens=1))
     await answers(unrecorded, "first")
-    unrecorded.history_not_open(StoreError("It is locked.", hint="Unlock it.", can_pass=True))
+    unrecorded.recorder.not_open(StoreError("It is locked.", hint="Unlock it.", can_pass=True))
     unrecorded.new_conversation()
     await answers(unrecorded, "second")
     await unrecorded.close()
@@ -124,12 +124,12 @@ async def test_nothing_is_kept_for_a_history_that_never_opens(unrecorded, rogue)
     await opened(unrecorded, rogue(max_tokens=1))
     await answers(unrecorded, "first")
     unrecorded.new_conversation()
-    assert unrecorded.awaits_history
-    unrecorded.history_not_open(InputError("It is of another version."))
-    assert not unrecorded.awaits_history
+    assert unrecorded.recorder.waits_for_history
+    unrecorded.recorder.not_open(InputError("It is of another version."))
+    assert not unrecorded.recorder.waits_for_history
     await answers(unrecorded, "second")
     unrecorded.new_conversation()
-    assert not unrecorded.awaits_history
+    assert not unrecorded.recorder.waits_for_history
 
 
 # ── Conversations left with unsaved data ───────────────────────────────────────────────────────
@@ -145,13 +145,13 @@ async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
     with locked():
         await answers(session, "first")
         session.new_conversation()
-        await until(lambda: session.history_problem is not None)
+        await until(lambda: session.recorder.problem is not None)
         await asyncio.sleep(2.0)  # time for several attempts of a second each
-        assert session.history_problem is not None
+        assert session.recorder.problem is not None
         await answers(session, "second")
         session.new_conversation()
-        assert session.history_problem is not None, "answers of a conversation that is no longer shown"
-    await until(lambda: session.history_problem is None)
+        assert session.recorder.problem is not None, "answers of a conversation that is no longer shown"
+    await until(lambda: session.recorder.problem is None)
     await until(lambda: is_saved(session))
     assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
     assert len(problems) == 1, "a lock is reported once, even if several conversations wait"
@@ -163,7 +163,7 @@ async def test_all_unsaved_data_is_saved_before_the_session_ends(session, rogue,
         for title in ("first", "second", "third"):
             await answers(session, title)
             session.new_conversation()
-        await until(lambda: session.history_problem is not None)
+        await until(lambda: session.recorder.problem is not None)
         closing = asyncio.create_task(session.close())
         await asyncio.sleep(0.5)
         assert not closing.done()
@@ -181,7 +181,7 @@ async def test_unsaved_data_at_the_end_is_reported_for_each_conversation(
         await answers(session, "first")
         session.new_conversation()
         await answers(session, "second")
-        await until(lambda: session.history_problem is not None)
+        await until(lambda: session.recorder.problem is not None)
         await session.close()
     lost = [problem.sentence for problem in problems if "could not be saved" in problem.sentence]
     assert len(lost) == 2
@@ -229,14 +229,14 @@ async def test_reopening_a_conversation_that_cannot_be_saved_changes_nothing(ses
     conversation = session.conversation
     with locked():
         await answers(session, "second")
-        await until(lambda: session.history_problem is not None)
+        await until(lambda: session.recorder.problem is not None)
         with pytest.raises(StoreError, match=r"its last changes are not saved yet.*keeps it locked"):
             await session.reopen(conversation.number)
         assert (session.conversation, len(lane.path)) == (conversation, 2)
         session.new_conversation()
         with pytest.raises(StoreError, match="its last changes are not saved yet"):
             await session.reopen(conversation.number)
-    await until(lambda: session.history_problem is None)
+    await until(lambda: session.recorder.problem is None)
     await session.reopen(conversation.number)
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
 
