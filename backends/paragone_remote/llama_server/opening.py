@@ -44,7 +44,14 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
     async def start(on_progress: OnProgress) -> ServerProcess:
         listening = listen_at(program, options.port)
-        process = await ServerProcess.start(program, arguments, listening, threads=threads, log=request.log)
+        process = await ServerProcess.start(
+            program,
+            arguments,
+            listening,
+            threads=threads,
+            log=request.log,
+            network=bool(options.rpc_servers),
+        )
         try:
             await process.loaded(on_progress, weights, program=program.name)
             _check_draft(process, options)

@@ -77,7 +77,7 @@ class NativeBackend(Backend):
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model in a new worker."""
         build(self.load_options, request.options, owner=self.title)
-        worker = await self._start(request.python, request.log)
+        worker = await self._start_for(request)
         try:
             async with contextlib.aclosing(worker.job(jobs.LOAD, request)) as messages:
                 async for message in messages:
@@ -96,16 +96,21 @@ class NativeBackend(Backend):
         if not self.capabilities.estimate:
             return await super().estimate(request)
         build(self.load_options, request.options, owner=self.title)
-        worker = await self._start(request.python, request.log)
+        worker = await self._start_for(request)
         try:
             return await worker.answer(jobs.ESTIMATE, request)
         finally:
             await worker.close()
 
-    async def _start(self, python: str | None, log: str | None) -> Worker:
+    async def _start_for(self, request: OpenRequest) -> Worker:
+        """Start a worker that has the network if the request's options name an address."""
+        network = bool(self.reaches(request.model, request.options))
+        return await self._start(request.python, request.log, network=network)
+
+    async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
         return await Worker.connect(
-            *await start_worker(self.engine, packages, python, log, self.crash_causes)
+            *await start_worker(self.engine, packages, python, log, self.crash_causes, network=network)
         )
 
 

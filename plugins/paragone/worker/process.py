@@ -17,6 +17,7 @@ from typing import IO, Self
 
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
+from paragone.worker.variables import passed_variables
 
 __all__ = ["GRACE", "EngineProcess", "start_worker"]
 
@@ -161,11 +162,14 @@ async def start_worker(
     python: str | None,
     log: str | None,
     causes: Sequence[CrashCause],
+    *,
+    network: bool,
 ) -> tuple[EngineProcess, socket.socket]:
     """Start a worker for `engine` (`module:Class`), and return the process and our end of its pipe.
 
-    The worker can import the `packages` in addition to those of its interpreter. Raises InputError if
-    the interpreter cannot be started.
+    The worker can import the `packages` in addition to those of its interpreter. Without `network`, it can open no
+    socket but Unix sockets, where the system can hold it to that. Raises InputError if the interpreter cannot be
+    started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
     folders = [f"{name}={_folder_of(name)}" for name in packages]
@@ -174,7 +178,8 @@ async def start_worker(
     except OSError as error:
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     script, descriptor = Path(__file__).with_name("child_process") / "bootstrap.py", worker_end.fileno()
-    command = [interpreter, str(script), str(descriptor), str(os.getpid()), engine, *folders]
+    command = [interpreter, str(script), str(descriptor), str(os.getpid())]
+    command += ["open" if network else "closed", engine, *folders]
     environment = _environment(foreign=python is not None)
     try:
         process = await EngineProcess.launch(
@@ -195,7 +200,7 @@ async def start_worker(
 
 
 def _environment(*, foreign: bool) -> dict[str, str]:
-    environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
+    environment = passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     if foreign:  # variables for our interpreter would break another one
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
             environment.pop(name, None)

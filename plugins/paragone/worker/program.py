@@ -31,11 +31,16 @@ class ProgramProcess(EngineProcess):
         *,
         log: str | None = None,
         causes: Sequence[CrashCause] = (),
+        network: bool = True,
     ) -> Self:
-        """Start a program, see `EngineProcess.launch`. Raises EngineError."""
+        """Start a program, see `EngineProcess.launch`. Raises EngineError.
+
+        Without `network`, it can open no socket but Unix sockets, where the system can hold it to that.
+        """
         launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
         # -S: the launcher imports the standard library only
-        launched = [sys.executable, "-S", launcher, str(os.getpid()), *command]
+        launched = [sys.executable, "-S", launcher, str(os.getpid())]
+        launched += ["open" if network else "closed", *command]
         try:
             return await cls.launch(launched, environment, log=log, causes=causes)
         except OSError as error:

@@ -384,6 +384,7 @@ async def test_the_loaded_model_is_described(open_chat, library):
 
 async def test_without_flash_attention_there_is_a_caution(open_chat, monkeypatch):
     monkeypatch.setenv("STAND_IN_UNPAGED", "1")
+    monkeypatch.setenv("PARAGONE_PASS_ENV", "STAND_IN_UNPAGED")
     async with open_chat("exllamav2") as chat:
         assert [caution.code for caution in chat.loaded.cautions] == ["unpaged"]
         assert chat.loaded.facts["attention"] == "unpaged"
@@ -401,6 +402,7 @@ async def test_without_flash_attention_short_chunks_preserve_sliding_windows(ope
     async with open_chat("exllamav2", model=windows) as chat:
         assert chat.loaded.facts["prompt slice"] == "up to 1024 tokens"
     monkeypatch.setenv("STAND_IN_UNPAGED", "1")
+    monkeypatch.setenv("PARAGONE_PASS_ENV", "STAND_IN_UNPAGED")
     async with open_chat("exllamav2", model=windows) as chat:
         assert chat.loaded.facts["prompt slice"] == "up to 256 tokens"
 

@@ -18,6 +18,7 @@ import pytest
 from paragone import EngineCrashed, EngineError, OpenRequest, Token, TokenizeRequest
 from paragone.cores import OPENMP
 from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.llama_server.server_process import process as server_process
 
 STORY = "Write a very long story, with many chapters."
 
@@ -37,7 +38,12 @@ async def gone(pid):
             await asyncio.sleep(0.02)
 
 
-async def test_it_loads_answers_and_is_gone(program, open_lane, runtime, smollm2, text, tmp_path):
+async def test_it_loads_answers_and_is_gone(
+    program, open_lane, runtime, smollm2, text, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        server_process, "_LOOK_S", 0.002
+    )  # on a busy machine, a small model is loaded before a second look
     fractions = []
     lane = await open_lane(
         program,

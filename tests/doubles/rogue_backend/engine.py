@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from array import array
@@ -40,11 +41,12 @@ from paragone import (
     fingerprint,
 )
 from paragone.options import as_values
+from paragone.worker.child_process.confinement import what_opens
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "threads", "seeing",
+    "wide", "threads", "seeing", "prying",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -79,7 +81,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             context=options.context,
             vision=self.model == "seeing",
             cautions=cautions,
-            facts={"threads": str(request.threads)},
+            facts={"threads": str(request.threads)} | (_pried() if self.model == "prying" else {}),
         )
 
     def generate(self, request: RunRequest, sampling: RogueSampling, cancelled: Cancelled) -> Iterator[Event]:
@@ -232,3 +234,18 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             device="CPU", weights=1 << 20, kv_cache=options.context * 16, compute=1 << 16, free=options.free
         )
         return MemoryEstimate(context=options.context, devices=(cpu,), trained_context=1 << 16)
+
+
+def _pried() -> dict[str, str]:
+    """Return what this process and a program that it starts can get at: sockets and variables."""
+    look = "from paragone.worker.child_process.confinement import what_opens; print(*what_opens())"
+    child = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {look}"],
+        capture_output=True,
+        text=True,
+    )
+    return {
+        "opens": " ".join(what_opens()),
+        "child opens": child.stdout.strip() + child.stderr.strip(),
+        "variables": " ".join(sorted(os.environ)),
+    }

@@ -18,6 +18,7 @@ class RogueLoad(Options):
         None, "Token before which scores and distributions fail, as the model does."
     )
     build: str | None = option(None, "Line that it prints when it loads, as a library describes its build.")
+    peers: tuple[str, ...] = option((), "Addresses that it contacts.")
     last_words: str | None = option(None, "Text that it prints, or raises, when it fails.")
 
 

@@ -156,6 +156,10 @@ def _print_machine(version: str, machine: Machine) -> None:
         put_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}")
     if not machine.gpus:
         put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
+    if machine.confinement.holds:
+        put(f"  ✓ local engines have no network ({machine.confinement.layer}; tried)")
+    else:
+        put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
 
 
 def _memory(size: int | None, free: int | None) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
+from paragone.worker.confinement import Confinement, try_confinement
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import ConfigProblem
@@ -54,6 +55,8 @@ class Machine:
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
     """Why no GPUs could be listed, in a sentence."""
+    confinement: Confinement
+    """What keeps the processes of local engines from the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,4 +181,5 @@ async def _machine() -> Machine:
         memory_free=memory_free,
         gpus=tuple(gpus),
         gpu_problem=gpu_problem,
+        confinement=await try_confinement(),
     )

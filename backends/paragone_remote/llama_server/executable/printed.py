@@ -10,6 +10,7 @@ import signal
 
 from paragone import EngineError, InputError
 from paragone.cores import OPENMP
+from paragone.worker.variables import passed_variables
 from paragone_remote.server_text import plain
 
 __all__ = ["child_environment", "printed_by"]
@@ -62,7 +63,8 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
 
 def child_environment() -> dict[str, str]:
     """Return the environment of a llama-server: the options alone decide on its arguments."""
-    return {**OPENMP, **{name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}}
+    passed = passed_variables()
+    return {**OPENMP, **{name: value for name, value in passed.items() if not _OURS.fullmatch(name)}}
 
 
 _WRONG_BUILD = "It may be for another system or processor, or need another loader."

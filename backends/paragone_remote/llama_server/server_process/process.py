@@ -56,8 +56,12 @@ class ServerProcess:
         *,
         threads: int,
         log: str | None,
+        network: bool,
     ) -> ServerProcess:
-        """Start a server with these arguments and those of `listening`. Raises EngineError."""
+        """Start a server with these arguments and those of `listening`. Raises EngineError.
+
+        Without `network`, it can listen at a Unix socket and open no other, where the system can hold it to that.
+        """
         key = secrets.token_urlsafe(32)  # so that nobody else on this machine can use the server
         endpoint = Endpoint(
             url=f"{listening.origin}/v1",
@@ -69,7 +73,13 @@ class ServerProcess:
         # Other users cannot read the environment of a process, but can read its arguments.
         environment = {**child_environment(), "LLAMA_API_KEY": key}
         command = [*program.command, *arguments, *listening.arguments]
-        process = await ProgramProcess.start(command, environment, log=log, causes=_CRASH_CAUSES)
+        process = await ProgramProcess.start(
+            command,
+            environment,
+            log=log,
+            causes=_CRASH_CAUSES,
+            network=network or listening.socket is None,
+        )
         return cls(process, endpoint, listening, threads)
 
     async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:

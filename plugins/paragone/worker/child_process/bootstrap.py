@@ -1,7 +1,7 @@
 """The script that a worker's interpreter runs first. It is started by its path.
 
 It makes `paragone` and the backend's own package importable, whatever is installed in this
-interpreter, and has the process end with its parent. Its syntax is valid in old versions of Python,
+interpreter, has the process end with its parent, and closes the network to it. Its syntax is valid in old versions of Python,
 so that those can report that they are too old.
 """
 
@@ -48,16 +48,26 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Run a worker. Arguments: `bootstrap.py FD PARENT ENGINE NAME=FOLDER…`."""
+    """Run a worker. Arguments: `bootstrap.py FD PARENT open|closed ENGINE NAME=FOLDER…`.
+
+    The third one says whether the engine may use the network.
+    """
     if sys.version_info < (3, 11):  # noqa: UP036 (the user names the interpreter)
         version = ".".join(map(str, sys.version_info[:2]))
         sys.stderr.write("paragone: a worker needs Python 3.11 or newer; this is " + version + ".\n")
         sys.exit(78)  # EX_CONFIG
-    descriptor, parent, engine = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    folders = dict(item.split("=", 1) for item in sys.argv[4:])
+    descriptor, parent, network, engine = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    folders = dict(item.split("=", 1) for item in sys.argv[5:])
     del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
     sys.meta_path.insert(0, PackageFinder(folders))
     die_with_parent(parent)
+    if network == "closed":
+        from paragone.worker.child_process.confinement import close_network
+
+        try:
+            close_network()
+        except OSError as error:
+            sys.stderr.write("paragone: the network stays open to this process: " + str(error) + "\n")
     from paragone.worker.child_process.serve import serve
 
     serve(descriptor, engine)

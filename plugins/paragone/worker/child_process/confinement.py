@@ -1,0 +1,156 @@
+"""Close the network to this process and to every process that it starts.
+
+Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
+profile (sandbox_init(3)). Unix sockets stay open: they reach programs on this machine alone.
+
+`launcher.py` imports this module by its path, with nothing but the standard library. Run as a script, it closes the network
+and prints what its process, and one that it starts, can open all the same.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import sys
+
+__all__ = ["LAYER", "close_network", "what_opens"]
+
+LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
+"""What keeps the network closed on this system; empty if nothing does."""
+
+_AF_UNIX = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_SECCOMP_SET_MODE_FILTER = 1
+_SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
+"""Without it, kernels before 5.16 slow the process down to protect it from others on its core."""
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+"""SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, to which the error's number is added."""
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+"""BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JGE|BPF_K, BPF_RET|BPF_K of linux/bpf_common.h."""
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+"""Offsets in struct seccomp_data on little-endian machines."""
+_X32 = 0x40000000
+"""The first number of the calls of x86-64's second set."""
+
+_MACHINES = {
+    "x86_64": (0xC000003E, 317, 41),
+    "aarch64": (0xC00000B7, 277, 198),
+    "riscv64": (0xC00000F3, 277, 198),
+}
+"""For each machine: AUDIT_ARCH_* of linux/audit.h, and the numbers of seccomp(2) and socket(2)."""
+_IO_URING_SETUP, _PIDFD_GETFD = 425, 438
+"""Other ways to a socket, with one number on all machines: io_uring opens sockets itself, pidfd_getfd takes another process's."""
+
+_PROFILE = (
+    b"(version 1)(allow default)(deny network*)(allow network* (local unix-socket) (remote unix-socket))"
+)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def close_network() -> None:
+    """Let this process and those that it starts open no socket but Unix sockets. Raises OSError where that is impossible."""
+    if sys.platform == "linux":
+        _install_filter(*_machine())
+    elif sys.platform == "darwin":
+        _enter_sandbox()
+    else:
+        raise OSError(errno.ENOSYS, "this system has no means that paragone knows")
+
+
+def what_opens() -> tuple[str, ...]:
+    """Return which sockets this process can open, of all kinds that leave it: `TCP`, `UDP`, `IPv6` and others."""
+    families = {
+        "TCP": (socket.AF_INET, socket.SOCK_STREAM),
+        "UDP": (socket.AF_INET, socket.SOCK_DGRAM),
+        "IPv6": (socket.AF_INET6, socket.SOCK_STREAM),
+    }
+    if sys.platform == "linux":
+        families |= {
+            "netlink": (socket.AF_NETLINK, socket.SOCK_RAW),
+            "vsock": (socket.AF_VSOCK, socket.SOCK_STREAM),
+        }
+    opened = []
+    for name, (family, kind) in families.items():
+        try:
+            socket.socket(family, kind).close()
+        except OSError:
+            continue
+        opened.append(name)
+    return tuple(opened)
+
+
+def _machine() -> "tuple[int, int, int]":
+    known = _MACHINES.get(os.uname().machine)
+    if known is None or sys.maxsize < 2**32:
+        raise OSError(errno.ENOSYS, f"the calls of {os.uname().machine} are not known")
+    return known
+
+
+def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> None:
+    program = _filter(architecture, socket_call)
+    code = ctypes.create_string_buffer(program, len(program))
+    fprog = _Program(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
+    libc = ctypes.CDLL(None, use_errno=True)
+    one, none = ctypes.c_ulong(1), ctypes.c_ulong(0)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, one, none, none, none) != 0:
+        raise _last_error()
+    for flags in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # kernels before 4.17 refuse the flag
+        mode, chosen = ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER), ctypes.c_ulong(flags)
+        if libc.syscall(ctypes.c_long(seccomp_call), mode, chosen, ctypes.byref(fprog)) == 0:
+            return
+    raise _last_error()
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
+
+
+def _filter(architecture: int, socket_call: int) -> bytes:
+    """Return the filter: an array of struct sock_filter. Jumps count the instructions that are passed over."""
+    refuse = _REFUSE | errno.EACCES
+    absent = _REFUSE | errno.ENOSYS
+    instructions = (
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 0, 8, architecture),  # calls of another machine have other numbers: refuse them
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 7, 0, _X32),
+        (_EQUAL, 0, 2, socket_call),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_EQUAL, 2, 3, _AF_UNIX),
+        (_EQUAL, 3, 0, _IO_URING_SETUP),
+        (_EQUAL, 1, 0, _PIDFD_GETFD),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, refuse),
+        (_RETURN, 0, 0, absent),
+    )
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
+
+
+def _enter_sandbox() -> None:
+    library = ctypes.CDLL("/usr/lib/libsandbox.dylib")
+    message = ctypes.c_char_p()
+    if library.sandbox_init(_PROFILE, ctypes.c_uint64(0), ctypes.byref(message)) != 0:
+        raise OSError(errno.EPERM, (message.value or b"the sandbox was refused").decode(errors="replace"))
+
+
+def _try() -> None:
+    close_network()
+    opened = what_opens()
+    if child := os.fork():  # what a process starts is confined, too
+        os.waitpid(child, 0)
+    else:
+        sys.stdout.write(" ".join(dict.fromkeys(opened + what_opens())))
+
+
+if __name__ == "__main__":
+    try:
+        _try()
+    except OSError as error:
+        sys.exit(error.strerror or str(error))

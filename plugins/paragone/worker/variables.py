@@ -1,0 +1,50 @@
+"""The environment variables that the processes of local engines get.
+
+A key of a server that stands in the environment is nothing that a library needs: what is not listed here stays out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+__all__ = ["PASSED_TOO", "passed_variables"]
+
+PASSED_TOO = "PARAGONE_PASS_ENV"
+"""The variable in which users name further ones, separated by commas; `NAME_*` stands for all that begin so."""
+
+_SYSTEM = (
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TERM NO_COLOR TMPDIR TMP TEMP XDG_* "
+    "LD_LIBRARY_PATH LD_PRELOAD DYLD_* MALLOC_* GLIBC_TUNABLES LOCPATH NIX_* PYTHON* VIRTUAL_ENV PARAGONE_*"
+)
+_COMPUTING = (
+    "OMP_* GOMP_* KMP_* MKL_* OPENBLAS_* GOTO_* BLIS_* VECLIB_* NUMEXPR_* NUMBA_* "
+    "CUDA_* CUDART_* NVIDIA_* NCCL_* CUBLAS_* HIP_* ROCM_* ROCR_* HSA_* AMD_* GPU_* RADV_* "
+    "VK_* MESA_* SYCL_* ONEAPI_* ZE_* LEVEL_ZERO_* OCL_* METAL_* MTL_* ASCEND_* MUSA_*"
+)
+_LIBRARIES = (
+    "GGML_* LLAMA_CACHE LLAMA_LOG_* LLAMA_CPP_* XLLAMACPP_* MTMD_* TORCH_* PYTORCH_* TRITON_* EXLLAMA* EXL2_* EXL3_* "
+    "HF_HOME HF_HUB_CACHE HUGGINGFACE_HUB_CACHE TRANSFORMERS_CACHE TOKENIZERS_* SAFETENSORS_*"
+)
+_COMPILING = "CC CXX CPP CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LIBRARY_PATH CPATH *_INCLUDE_PATH MAX_JOBS NINJA_STATUS NVCC_*"
+
+_SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
+"""Names that no wildcard covers."""
+
+
+def passed_variables(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return those of this process's variables, or of the given ones, that an engine's process gets."""
+    variables = os.environ if variables is None else variables
+    own = " ".join((_SYSTEM, _COMPUTING, _LIBRARIES, _COMPILING))
+    listed = _pattern(own.split())
+    added = _pattern([name for name in re.split(r"[,\s]+", variables.get(PASSED_TOO, "")) if name])
+    return {
+        name: value
+        for name, value in variables.items()
+        if added.fullmatch(name) or (listed.fullmatch(name) and not _SECRET.search(name))
+    }
+
+
+def _pattern(names: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names) or r"(?!)")

@@ -1,0 +1,126 @@
+"""The processes of local engines: which sockets they can open, and which variables they get."""
+
+import ctypes
+import errno
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+from rogue_backend.plugin import RogueBackend
+
+from paragone import OpenRequest
+from paragone.worker.child_process.confinement import close_network, what_opens
+from paragone.worker.confinement import Confinement, try_confinement
+from paragone.worker.program import ProgramProcess
+from paragone.worker.variables import passed_variables
+
+HERE = what_opens()
+"""What a process can open here without any confinement: some machines have no IPv6."""
+
+LOOK = """
+import subprocess, sys
+look = "from paragone.worker.child_process.confinement import what_opens; print('opens', *what_opens())"
+exec(look)
+sys.stdout.flush()
+subprocess.run([sys.executable, "-c", look])
+"""
+
+
+async def facts_of(**options):
+    request = OpenRequest(model="prying", options=options)
+    engine = await RogueBackend().open(request, lambda progress: None)
+    await engine.close()
+    return engine.loaded.facts
+
+
+async def test_a_local_engine_can_open_no_socket_and_neither_can_what_it_starts():
+    facts = await facts_of()
+    assert HERE
+    assert (facts["opens"], facts["child opens"]) == ("", "")
+
+
+async def test_an_engine_whose_options_name_an_address_has_the_network():
+    facts = await facts_of(peers=["127.0.0.1:50052"])
+    assert facts["opens"].split() == facts["child opens"].split() == list(HERE)
+
+
+@pytest.mark.parametrize(("network", "opens"), [(True, HERE), (False, ())], ids=["open", "closed"])
+async def test_a_program_has_the_network_if_it_is_allowed_to(network, opens):
+    process = await ProgramProcess.start([sys.executable, "-c", LOOK], os.environ, network=network)
+    try:
+        assert await process.ended(30)
+        assert process.output().splitlines() == [" ".join(("opens", *opens))] * 2
+    finally:
+        await process.close()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="calls of Linux on x86-64"
+)
+def test_no_other_call_leads_to_a_socket():
+    io_uring_setup, pidfd_getfd, x32_socket = 425, 438, 0x40000000 + 41
+    code = f"""
+import ctypes
+from paragone.worker.child_process.confinement import close_network
+libc = ctypes.CDLL(None, use_errno=True)
+close_network()
+for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
+    print(libc.syscall(ctypes.c_long(call), 2, 1, 0), ctypes.get_errno())
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == f"-1 {errno.ENOSYS} -1 {errno.EACCES} -1 {errno.ENOSYS}".split()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(ctypes.c_long(pidfd_getfd), -1, 0, 0)
+    assert ctypes.get_errno() != errno.EACCES, "this kernel refuses the call anyway: the test shows nothing"
+
+
+async def test_keys_stay_out_of_the_environment_of_an_engine(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("HF_TOKEN", "hf-secret")
+    monkeypatch.setenv("GGML_API_KEY", "secret")
+    monkeypatch.setenv("GGML_VK_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("MY_LIBRARY_LOG", "1")
+    monkeypatch.setenv("OTHER_TOKEN", "1")
+    monkeypatch.setenv("PARAGONE_PASS_ENV", "MY_LIBRARY_*, OTHER_TOKEN")
+    names = set((await facts_of())["variables"].split())
+    assert {"PATH", "HOME", "GGML_VK_VISIBLE_DEVICES", "MY_LIBRARY_LOG", "OTHER_TOKEN"} <= names
+    assert not {"OPENAI_API_KEY", "HF_TOKEN", "GGML_API_KEY"} & names
+
+
+def test_only_listed_variables_are_passed():
+    variables = {
+        "LC_ALL": "C",
+        "OMP_NUM_THREADS": "1",
+        "LLAMA_API_KEY": "k",
+        "AWS_PROFILE": "p",
+        "XPATH": "x",
+    }
+    assert set(passed_variables(variables)) == {"LC_ALL", "OMP_NUM_THREADS"}
+
+
+async def test_that_the_network_is_closed_is_found_out_by_trying():
+    assert await try_confinement() == Confinement(
+        layer="seccomp" if sys.platform == "linux" else "sandbox_init", holds=True
+    )
+
+
+async def test_a_system_that_does_not_close_the_network_is_named(monkeypatch, tmp_path):
+    refusing = tmp_path / "python"
+    refusing.write_text("#!/bin/sh\necho 'Operation not permitted' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(refusing))
+    assert (await try_confinement()).reason == "The system refuses it: Operation not permitted."
+    refusing.write_text("#!/bin/sh\necho 'TCP UDP'\n")
+    found = await try_confinement()
+    assert not found.holds
+    assert found.reason == "The trial could open these sockets: TCP UDP."
+
+
+def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):
+    if sys.platform != "linux":
+        pytest.skip("the filter is for Linux")
+    monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="s390x"))
+    with pytest.raises(OSError, match="the calls of s390x are not known"):
+        close_network()
