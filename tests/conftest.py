@@ -4,6 +4,7 @@ Tests are marked automatically by their fixtures and their folder: see `MARKS_BY
 `LONG_TESTS` controls how pytest-xdist distributes them, `LONG_LIMIT` when long ones fail.
 """
 
+import asyncio
 import fcntl
 import gc
 import itertools
@@ -20,6 +21,7 @@ from hypothesis import settings
 from tests.limits import Limits
 from tests.shallow_model import make_shallow
 from tests.strangers import install
+from tests.worker_forks import ForkServer
 
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -127,6 +129,27 @@ def pytest_collection(session: pytest.Session) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session")
+def worker_forks() -> Iterator[ForkServer]:
+    """The process that forks workers; see tests/worker_forks.py."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start workers as forks, except in tests that use `new_interpreters`."""
+    if sys.platform == "linux" and "new_interpreters" not in request.fixturenames:
+        server = request.getfixturevalue("worker_forks")
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", server.start)
+
+
+@pytest.fixture
+def new_interpreters() -> None:
+    """Start each worker with an interpreter of its own, as the program does."""
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ sys.stdout.flush()
 subprocess.run([sys.executable, "-c", look])
 """
 
+pytestmark = pytest.mark.usefixtures("new_interpreters")
+
 
 async def facts_of(**options):
     request = OpenRequest(model="prying", options=options)

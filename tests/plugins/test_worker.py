@@ -33,6 +33,8 @@ from paragone import (
 )
 from paragone.worker.native import WorkerEngine
 
+pytestmark = pytest.mark.usefixtures("new_interpreters")
+
 
 def ask(text: str = "say something", **sampling: float) -> RunRequest:
     return RunRequest(messages=(Message(role="user", text=text),), sampling=sampling)

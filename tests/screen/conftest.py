@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,14 @@ from textual.css.stylesheet import Stylesheet
 from textual.css.types import CSSLocation
 from textual.pilot import Pilot
 
+from paragone import Backend, Probe
 from paragone_tui.app import ParagoneApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory import doctor
 from paragone_workbench.paths import state_file
 
 PATIENCE = 20.0
@@ -91,6 +94,28 @@ def parse_styles_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def probe_once() -> Iterator[None]:
+    """Probe each backend once for each interpreter and PATH. Each picker would start four processes again to do so.
+
+    A probe that a test has put in its place is asked each time.
+    """
+    found: dict[tuple[str, str | None, str], Probe] = {}
+    probe = doctor.probe
+
+    async def once(backend: Backend, python: str | None = None) -> Probe:
+        if not type(backend).probe.__module__.startswith("paragone"):
+            return await probe(backend, python)
+        key = (backend.name, python, os.environ["PATH"])
+        if key not in found:
+            found[key] = await probe(backend, python)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("paragone_workbench.inventory.catalog.probe", once)
         yield
 
 

@@ -21,7 +21,10 @@ from paragone.worker.jobs import ESTIMATE
 from paragone.worker.native import WorkerEngine
 from paragone_llama_cpp.backend import LlamaCppBackend
 
-pytestmark = pytest.mark.model
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.usefixtures("new_interpreters"),
+]  # memory that a fork shares is not its own
 
 
 @pytest.fixture(scope="session")

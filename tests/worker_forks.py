@@ -1,0 +1,186 @@
+"""Starts the workers of engines as forks of a process that has imported what workers import.
+
+A fork is a process of its own, a child of the process of the tests, with its own pipe, log and environment; `bootstrap.py` runs
+in it as in a new interpreter. It does not import the standard library, numpy and the plugin interface again, which takes most
+of the CPU time of a short-lived worker. Workers with another interpreter are started as they are by the program, and so are
+all workers in tests that use the fixture `new_interpreters`: those that examine how a worker starts.
+
+pytest imports this module. The interpreter that forks runs it as a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from paragone.worker.variables import passed_variables
+
+PRELOADED = (
+    "jinja2.ext",
+    "numpy",
+    "paragone.chat.template",
+    "paragone.gguf.files",
+    "paragone.worker.child_process.serve",
+)
+"""What most workers import. No module here loads the library of an engine."""
+
+BOOTSTRAP = Path("paragone", "worker", "child_process", "bootstrap.py")
+PR_SET_CHILD_SUBREAPER = 36
+
+_start_program = asyncio.create_subprocess_exec
+
+
+class ForkedProcess:
+    """A child process that this one did not start itself: the part of `asyncio.subprocess.Process` that workers need."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+        self._descriptor = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._descriptor, self._reap)
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._ended.set()
+
+
+class ForkServer:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self.settings = _for_interpreter(passed_variables())
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=dict(os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
+            )
+
+    async def start(self, *command: str, **settings: Any) -> ForkedProcess | asyncio.subprocess.Process:
+        """Start a program as `asyncio.create_subprocess_exec` does: a worker as a fork."""
+        environment = settings.get("env")
+        if (
+            command[0] != sys.executable
+            or not command[1].endswith(str(BOOTSTRAP))
+            or _for_interpreter(environment) != self.settings
+        ):
+            return await _start_program(*command, **settings)
+        return ForkedProcess(self._fork(command[1:], environment, settings["stdout"], *settings["pass_fds"]))
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.wait()
+
+    def _fork(self, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], pipe: int) -> int:
+        request = {"argv": argv, "env": environment, "cwd": os.getcwd(), "pipe": pipe}
+        # The fork becomes a child of this process when the process between them ends.
+        _adopt_orphans(True)
+        try:
+            socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], [log.fileno(), pipe])
+            answer = self._connection.recv(4)
+        finally:
+            _adopt_orphans(False)
+        assert len(answer) == 4, "the process that forks has ended"
+        return int.from_bytes(answer, "little")
+
+
+def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an interpreter reads when it starts, so that a change needs a new one."""
+    found = {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_", "LD_")) or k == "LANG"}
+    return found | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
+
+
+# ── In the process that forks ──────────────────────────────────────────────────────────────────
+
+
+def serve(connection: socket.socket, defaults: Mapping[str, str]) -> None:
+    """Fork for each request, until the other side closes the connection. Returns in a fork that is to become a worker."""
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 2)
+        if not request:
+            os._exit(0)
+        while not request.endswith(b"\n"):
+            request += connection.recv(1 << 16)
+        number, answer = os.pipe()
+        if (between := os.fork()) == 0:
+            if (worker := os.fork()) == 0:
+                for descriptor in (number, answer, connection.detach()):
+                    os.close(descriptor)
+                become(json.loads(request), *descriptors, defaults=defaults)
+                return
+            os.write(answer, worker.to_bytes(4, "little"))
+            os._exit(0)
+        os.waitpid(between, 0)  # from now on, the fork is a child of the process of the tests
+        connection.sendall(os.read(number, 4))
+        for descriptor in (number, answer, *descriptors):
+            os.close(descriptor)
+
+
+def become(request: Mapping[str, Any], log: int, pipe: int, *, defaults: Mapping[str, str]) -> None:
+    """Take the log, the pipe, the environment and the arguments of a worker."""
+    parent = int(request["argv"][2])
+    while os.getppid() != parent:
+        time.sleep(0.0005)
+    os.setsid()
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.close(log)
+    os.set_inheritable(pipe, True)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update({**defaults, **request["env"]})
+    sys.argv = [*request["argv"]]
+    sys.argv[1] = str(pipe)
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))  # as for a script
+
+
+def main() -> None:
+    before = dict(os.environ)
+    for module in PRELOADED:
+        importlib.import_module(module)
+    defaults = {
+        name: value for name, value in os.environ.items() if name not in before
+    }  # which imports have set
+    del sys.path[0]  # this script's own folder
+    gc.freeze()  # a collection in a fork would copy the memory that it shares
+    serve(socket.socket(fileno=int(sys.argv[1])), defaults)
+    importlib.import_module("paragone.worker.child_process.bootstrap").main()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
