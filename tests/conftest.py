@@ -134,7 +134,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def worker_forks() -> Iterator[ForkServer]:
     """The process that forks workers; see tests/worker_forks.py."""
-    server = ForkServer()
+    server = ForkServer.launch()
     yield server
     server.close()
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import importlib
+import io
 import json
 import os
 import signal
@@ -24,7 +26,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from paragone.worker.variables import passed_variables
 
@@ -75,16 +77,32 @@ class ForkedProcess:
 class ForkServer:
     """The process that forks."""
 
-    def __init__(self) -> None:
-        self.settings = _for_interpreter(passed_variables())
-        self._connection, theirs = socket.socketpair()
+    def __init__(self, connection: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
+        self._settings = _for_interpreter(passed_variables())
+        self._connection = connection
+        self._process = process
+
+    @classmethod
+    def launch(cls) -> ForkServer:
+        """Start a process that imports what workers need, and forks."""
+        ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=dict(os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
-            )
+            command = [sys.executable, __file__, str(theirs.fileno())]
+            return cls(ours, subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL))
+
+    @classmethod
+    def fork(cls) -> ForkServer:
+        """Let a fork of this process fork workers. This process has one thread, and has imported what workers need."""
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            ours.close()
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for number in range(3):  # the output of this process ends with this process
+                os.dup2(nowhere, number)
+            serve(theirs, {})
+            become_worker()
+        theirs.close()
+        return cls(ours)
 
     async def start(self, *command: str, **settings: Any) -> ForkedProcess | asyncio.subprocess.Process:
         """Start a program as `asyncio.create_subprocess_exec` does: a worker as a fork."""
@@ -92,14 +110,15 @@ class ForkServer:
         if (
             command[0] != sys.executable
             or not command[1].endswith(str(BOOTSTRAP))
-            or _for_interpreter(environment) != self.settings
+            or _for_interpreter(environment) != self._settings
         ):
             return await _start_program(*command, **settings)
         return ForkedProcess(self._fork(command[1:], environment, settings["stdout"], *settings["pass_fds"]))
 
     def close(self) -> None:
         self._connection.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def _fork(self, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], pipe: int) -> int:
         request = {"argv": argv, "env": environment, "cwd": os.getcwd(), "pipe": pipe}
@@ -166,19 +185,32 @@ def become(request: Mapping[str, Any], log: int, pipe: int, *, defaults: Mapping
     sys.argv = [*request["argv"]]
     sys.argv[1] = str(pipe)
     sys.path.insert(0, os.path.dirname(sys.argv[0]))  # as for a script
+    for stream in (sys.stdout, sys.stderr):
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(write_through=True)  # as PYTHONUNBUFFERED does
+    faulthandler.enable()
+
+
+def become_worker() -> NoReturn:
+    importlib.import_module("paragone.worker.child_process.bootstrap").main()
+    os._exit(0)
+
+
+def preload() -> None:
+    for module in PRELOADED:
+        importlib.import_module(module)
 
 
 def main() -> None:
     before = dict(os.environ)
-    for module in PRELOADED:
-        importlib.import_module(module)
+    preload()
     defaults = {
         name: value for name, value in os.environ.items() if name not in before
     }  # which imports have set
     del sys.path[0]  # this script's own folder
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])), defaults)
-    importlib.import_module("paragone.worker.child_process.bootstrap").main()
+    become_worker()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Runs the program in forks of a process that has imported it.
 
 A fork is a process of its own, with its own pipes, environment and exit code. It does not start an interpreter and import
-the program again, which takes nine tenths of the CPU time of a short command.
+the program again, which takes nine tenths of the CPU time of a short command. Its workers are forks, too.
 
 pytest imports this module and calls `run`. The interpreter that forks runs it as a script.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
@@ -22,6 +23,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[2]))
+from tests import worker_forks
 
 PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_workbench")
 """Packages whose modules are all imported before the first fork, with the libraries that they use."""
@@ -150,6 +156,7 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = request["argv"]
+    setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork().start)  # noqa: B010 (another type)
     sys.exit(importlib.import_module("paragone_cli.main").main())
 
 
@@ -159,5 +166,6 @@ if __name__ == "__main__":
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     importlib.import_module("paragone.discovery").discover()
+    worker_forks.preload()
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])))
