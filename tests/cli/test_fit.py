@@ -110,6 +110,14 @@ def large(tmp_path):
     return {name: write_large_model(folder, name) for name in ("F16", "Q4_K_M", "Q2_K")}
 
 
+@pytest.fixture
+def few_tokens(tmp_path):
+    """The same with 1,024 tokens: llama.cpp reads the whole vocabulary for each estimate."""
+    folder = tmp_path / "few-tokens"
+    folder.mkdir()
+    return {name: write_large_model(folder, name, vocab=1024) for name in ("F16", "Q4_K_M", "Q2_K")}
+
+
 @MODEL
 def test_which_quantization_of_a_large_model_fits(large):
     done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G", "--ctx", "8192")
@@ -156,8 +164,8 @@ def test_a_hypothetical_gpu_as_json(large):
 
 
 @MODEL
-def test_two_hypothetical_gpus(large):
-    command = ("fit", f"llama_cpp:{large['Q4_K_M']}", "--ctx", "8192")
+def test_two_hypothetical_gpus(few_tokens):
+    command = ("fit", f"llama_cpp:{few_tokens['Q4_K_M']}", "--ctx", "8192")
     one = data("fit", paragone(*command, "--vram", "24G", "--json"))
     assert one["gpu_layers"] < 81
     both = data("fit", paragone(*command, "--vram", "24G,24G", "--json"))
@@ -175,7 +183,7 @@ def test_two_hypothetical_gpus(large):
 
 @MODEL
 def test_experts_that_stay_in_main_memory(tmp_path):
-    path = write_large_moe(tmp_path)
+    path = write_large_moe(tmp_path, vocab=2048)
     command = ("fit", f"llama_cpp:{path}", "--ctx", "8192", "--vram", "24G")
     found = data("fit", paragone(*command, "--json"))
     gpu, cpu = found["devices"]
@@ -184,7 +192,7 @@ def test_experts_that_stay_in_main_memory(tmp_path):
     assert 0 < kept < 48
     assert (found["gpu_layers"], found["layers"]) == (49, 49)
     assert gpu["fits"]
-    embeddings = 2048 * 151936 * 34 // 32
+    embeddings = 2048 * 2048 * 34 // 32
     assert cpu["weights"] == kept * layer + embeddings
     text = paragone(*command).stdout.decode()
     assert f"The experts of the first {kept} layers stay in main memory: --set n_cpu_moe={kept}" in text
@@ -209,29 +217,29 @@ def save_fidelity(reference, candidate):
 
 
 @MODEL
-def test_what_quantizations_lost_is_shown(large):
-    command = ("fit", f"llama_cpp:{large['Q4_K_M']}", "--ctx", "512", "--vram", "48G")
+def test_what_quantizations_lost_is_shown(few_tokens):
+    command = ("fit", f"llama_cpp:{few_tokens['Q4_K_M']}", "--ctx", "512", "--vram", "48G")
     assert "What was lost" not in paragone(*command).stdout.decode()
     as_json = data("fit", paragone(*command, "--json"))
     for name in ("Q4_K_M", "Q2_K"):
-        save_fidelity(large["F16"], large[name])
+        save_fidelity(few_tokens["F16"], few_tokens[name])
     done = paragone(*command)
     assert (done.returncode, said(done)) == (0, "")
     lines = done.stdout.decode().splitlines()
     start = lines.index("What was lost, by the newest measurements with `paragone fidelity`:")
     assert lines[start + 2].split("  ")[0] == "QUANTIZATION"
     rows = [line.split()[:6] for line in lines[start + 3 : start + 5]]
-    reference = large["F16"].stem
+    reference = few_tokens["F16"].stem
     assert rows == [[name, "0.1316", "±", "0.0079", "75.8%", reference] for name in ("Q4_K_M", "Q2_K")]
     assert data("fit", paragone(*command, "--json")).keys() == as_json.keys()
 
 
 @MODEL
-def test_a_history_that_cannot_be_read_is_no_error(large, home):
+def test_a_history_that_cannot_be_read_is_no_error(few_tokens, home):
     folder = home / "data" / "paragone"
     folder.parent.mkdir(exist_ok=True)
     folder.touch()
-    done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G")
+    done = paragone("fit", f"llama_cpp:{few_tokens['F16']}", "--vram", "48G")
     assert (done.returncode, said(done)) == (0, "")
     assert "Other quantizations of this model" in done.stdout.decode()
 

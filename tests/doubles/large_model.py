@@ -25,7 +25,7 @@ Entry: TypeAlias = tuple[str, tuple[int, ...], int, int]
 """A tensor's name, shape, type and bytes."""
 
 
-def write_large_model(folder: Path, quantization: str) -> Path:
+def write_large_model(folder: Path, quantization: str, *, vocab: int = VOCAB) -> Path:
     """Write the file `Llama-70B-Instruct-QUANTIZATION.gguf`, in which all matrices have the same type."""
     file_type, kind, block, size = _TYPES[quantization]
 
@@ -36,7 +36,7 @@ def write_large_model(folder: Path, quantization: str) -> Path:
         return f"{name}.weight", (HIDDEN,), 0, 4 * HIDDEN
 
     keys = HIDDEN // HEADS * KV_HEADS
-    tensors = [matrix("token_embd", HIDDEN, VOCAB), norm("output_norm"), matrix("output", HIDDEN, VOCAB)]
+    tensors = [matrix("token_embd", HIDDEN, vocab), norm("output_norm"), matrix("output", HIDDEN, vocab)]
     for at in range(LAYERS):
         tensors += [
             norm(f"blk.{at}.attn_norm"),
@@ -62,8 +62,8 @@ def write_large_model(folder: Path, quantization: str) -> Path:
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "llama.rope.dimension_count": HIDDEN // HEADS,
         "llama.rope.freq_base": 500000.0,
-        "llama.vocab_size": VOCAB,
-        **_vocabulary(VOCAB),
+        "llama.vocab_size": vocab,
+        **_vocabulary(vocab),
     }
     path = folder / f"Llama-70B-Instruct-{quantization}.gguf"
     write_hollow(path, values, tensors)
