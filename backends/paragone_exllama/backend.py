@@ -13,9 +13,6 @@ from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling
 from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
-__all__ = ["ExLlamaV2Backend", "ExLlamaV3Backend"]
-
-
 _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 """Usual bits per weight of quantized models."""
 

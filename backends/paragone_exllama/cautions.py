@@ -8,8 +8,6 @@ from paragone import Caution
 from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaV2LoadOptions
 from paragone_exllama.library import Library
 
-__all__ = ["cautions"]
-
 
 def cautions(
     library: Library, options: ExLlamaLoadOptions, *, owner: str, template: bool

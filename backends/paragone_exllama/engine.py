@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from paragone_exllama.libraries.v2 import V2
     from paragone_exllama.libraries.v3 import V3
 
-__all__ = ["BROKEN", "ExLlamaV2Engine", "ExLlamaV3Engine"]
 
 L = TypeVar("L", bound=ExLlamaLoadOptions)
 

@@ -18,8 +18,6 @@ from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.loading import Request
 from paragone_exllama.model_folder.folders import ModelFolder
 
-__all__ = ["estimate"]
-
 _LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.")
 _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
 """Names of the token embedding table, which both libraries keep in CPU memory."""

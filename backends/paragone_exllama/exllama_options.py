@@ -13,13 +13,6 @@ from paragone import Options, option
 from paragone.chat.sampling import SamplingOptions
 from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE
 
-__all__ = [
-    "CacheType",
-    "ExLlamaLoadOptions",
-    "ExLlamaSampling",
-    "ExLlamaV2LoadOptions",
-]
-
 CacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 

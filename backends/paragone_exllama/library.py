@@ -8,8 +8,6 @@ from typing import Any, Protocol, TypeAlias
 
 from paragone_exllama.exllama_options import ExLlamaSampling
 
-__all__ = ["CHUNK", "Chunks", "OUTPUTS", "PAGE", "Job", "Library", "Logits"]
-
 PAGE = 256
 """Number of tokens in a page of the KV cache, in both libraries."""
 

@@ -15,16 +15,6 @@ from paragone_exllama.gpu.memory import choose_context, free_vram, out_of_vram
 from paragone_exllama.model_folder.folders import ModelFolder, check_folder
 from paragone_exllama.model_folder.formats import Format
 
-__all__ = [
-    "Request",
-    "check_request",
-    "translate_failures",
-    "is_out_of_memory",
-    "prepare_process",
-    "stages",
-    "weights_of",
-]
-
 _WARMING_UP = 0.05
 """The approximate fraction of the loading time that the first computation takes."""
 

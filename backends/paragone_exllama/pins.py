@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from paragone.worker import Build, Environment
 
-__all__ = ["EXLLAMAV2", "EXLLAMAV3"]
-
 _TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
 _NVCC_13 = "cuda-toolkit[cccl,crt,nvcc,nvvm]==13.0.2"
 _TOOLKIT_13 = "nvidia/cu13"

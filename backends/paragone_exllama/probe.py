@@ -26,8 +26,6 @@ from paragone_exllama.gpu.nvidia import AMPERE, Driver, NoDriver, query_driver, 
 from paragone_exllama.libraries.extension import extension_folder
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
-__all__ = ["probe"]
-
 _FLASH_ATTN = (2, 5, 7)
 """The first version of flash-attn with paged attention."""
 

@@ -13,9 +13,6 @@ from paragone.worker import NativeBackend
 from paragone_llama_cpp.crash_causes import CRASH_CAUSES
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 
-__all__ = ["LlamaCppBackend", "paragone_backends"]
-
-
 QUANTIZATIONS: Mapping[str, float] = {
     "Q8_0": 8.50, "Q6_K": 6.56, "Q5_K_M": 5.70, "Q4_K_M": 4.89, "IQ4_XS": 4.46, "Q3_K_M": 4.00, "IQ3_XXS": 3.25,
     "Q2_K": 3.16, "IQ2_XXS": 2.38,

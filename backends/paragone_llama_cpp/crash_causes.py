@@ -6,8 +6,6 @@ import signal
 
 from paragone.crash_causes import WITHOUT_AMX, CrashCause, amx_miscompiled
 
-__all__ = ["CRASH_CAUSES", "FLAGS_WITHOUT_AMX"]
-
 FLAGS_WITHOUT_AMX = f"CFLAGS={WITHOUT_AMX} CXXFLAGS={WITHOUT_AMX}"
 """The environment for a build without ggml's AMX code."""
 

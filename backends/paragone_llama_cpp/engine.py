@@ -48,8 +48,6 @@ from paragone_llama_cpp.samplers.sampler import make_sampler
 from paragone_llama_cpp.samplers.schema import JsonSchemas
 from paragone_llama_cpp.self_test import check_computation
 
-__all__ = ["LlamaCppEngine"]
-
 _SHORTEST = 512
 """Smallest useful context in tokens. Less memory than that is an error."""
 

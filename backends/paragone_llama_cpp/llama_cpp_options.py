@@ -14,8 +14,6 @@ from paragone.chat.sampling import SamplingOptions
 from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
 from paragone.shared_options import IGNORE_EOS
 
-__all__ = ["LlamaCppLoadOptions", "LlamaCppSampling"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppLoadOptions(GgufLoadOptions):

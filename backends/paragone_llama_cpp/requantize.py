@@ -16,8 +16,6 @@ from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Int64, Pointer, UInt32, lib
 from paragone_llama_cpp.c_api.structures import GgufInitParams, TypeTraits
 
-__all__ = ["TYPES", "requantize"]
-
 
 class Type(NamedTuple):
     """A quantization."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     Matrix: TypeAlias = NDArray[np.float64]
 
-__all__ = ["check_computation", "tiny_model"]
 
 _SIZE = 64
 """Dimensions, and tokens of the vocabulary."""

@@ -36,8 +36,6 @@ from paragone_remote.http.timeouts import Stopped, Wait
 from paragone_remote.http.transport import Refusal
 from paragone_remote.server_changes import Identity, caution_about
 
-__all__ = ["OpenModel", "RemoteEngine"]
-
 S = TypeVar("S", bound=Options)
 T = TypeVar("T")
 

@@ -8,22 +8,6 @@ from typing import TypeAlias
 
 from paragone_remote.server_text import plain
 
-__all__ = [
-    "Data",
-    "as_data",
-    "count",
-    "counted",
-    "duration",
-    "finite",
-    "flag",
-    "items",
-    "number",
-    "part",
-    "text",
-    "texts",
-    "word",
-]
-
 Data: TypeAlias = Mapping[str, object]
 
 _MOST = 2**53

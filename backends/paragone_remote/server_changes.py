@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from paragone import Caution
 from paragone_remote.endpoints.endpoint import Endpoint
 
-__all__ = ["Identity", "caution_about"]
-
 Identity = Mapping[str, str]
 """What identifies a server and its model, as far as the server reports it: names of properties and their values."""
 

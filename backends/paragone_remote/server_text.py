@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from paragone.wording import shortened
 
-__all__ = ["lines", "plain", "sentence_of", "without_surrogates"]
-
 _LONGEST = 300
 """Largest number of characters of a server's text to quote."""
 

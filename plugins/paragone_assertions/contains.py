@@ -9,8 +9,6 @@ from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, Verdict
 from paragone.wording import quoted
 
-__all__ = ["Contains", "ContainsOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainsOptions(Options):

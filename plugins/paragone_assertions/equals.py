@@ -8,8 +8,6 @@ from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, Verdict
 from paragone.wording import quoted
 
-__all__ = ["Equals", "EqualsOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualsOptions(Options):

@@ -13,8 +13,6 @@ from paragone.installation import install_command
 from paragone_assertions.limited import LimitedAssertion
 from paragone_assertions.valid_json import json_fault, json_part
 
-__all__ = ["JsonSchema", "JsonSchemaOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonSchemaOptions(Options):

@@ -10,8 +10,6 @@ from paragone import InputError, Message, Options, option
 from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 from paragone.wording import quoted
 
-__all__ = ["JudgeAssertion", "JudgeOptions"]
-
 _VERDICT = re.compile(r"(?P<marks>[*_`]{0,3})VERDICT: (?P<verdict>PASS|FAIL)(?P=marks)")
 """A verdict; models like to emphasize it."""
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 
-__all__ = ["Latency", "LatencyOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyOptions(Options):

@@ -8,8 +8,6 @@ from typing import Literal
 from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 
-__all__ = ["Length", "LengthOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthOptions(Options):

@@ -20,8 +20,6 @@ from paragone import Json
 from paragone.assertions import Assertion, NoVerdict, OptionsT
 from paragone.threads import in_daemon_thread
 
-__all__ = ["SECONDS", "LimitedAssertion", "LimitedProcess"]
-
 SECONDS = 2.0
 """Seconds of CPU time that a job may take. Unlike wall time, it does not depend on how busy the machine is."""
 

@@ -9,8 +9,6 @@ from decimal import Decimal
 from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 
-__all__ = ["Number", "NumberOptions", "last_number"]
-
 _NUMBER = re.compile(
     r"""
     (?<!\w)(?<![0-9]\.)                 # neither part of a word nor of a version such as 1.2.3

@@ -16,8 +16,6 @@ from paragone_assertions.number import Number
 from paragone_assertions.regex import Regex
 from paragone_assertions.valid_json import ValidJson
 
-__all__ = ["paragone_assertions"]
-
 
 @hookimpl
 def paragone_assertions() -> Iterable[AnyAssertion]:

@@ -10,8 +10,6 @@ from paragone.assertions import Answer, Judge, Verdict
 from paragone.wording import quoted
 from paragone_assertions.limited import LimitedAssertion
 
-__all__ = ["Regex", "RegexOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegexOptions(Options):

@@ -7,8 +7,6 @@ import json
 from paragone import Options
 from paragone.assertions import Answer, Assertion, Judge, Verdict
 
-__all__ = ["ValidJson", "json_fault", "json_part"]
-
 FENCE = "```"
 
 

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from paragone_cli.command_line.arguments import Arguments, Command, CommandParser
 from paragone_cli.command_line.output import put
 
-__all__ = ["COMMANDS", "SCREEN", "CommandEntry", "help_of", "load", "parse", "run"]
-
 
 class CommandEntry(NamedTuple):
     """The module of a command, and a summary for the help text."""

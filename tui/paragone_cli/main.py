@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 from paragone_cli.command_line import INTERRUPTED
 
-__all__ = ["main"]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default the process's own, and return its exit code.

@@ -25,8 +25,6 @@ from paragone_workbench.lanes.session import Session
 if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
-__all__ = ["ParagoneApp"]
-
 
 def _import_for_answers() -> None:
     """Import what the first answer needs, while the user still types the prompt."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["COMMANDS", "GROUPS", "Command"]
-
 Group: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]
 GROUPS: tuple[Group, ...] = ("Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode")
 """The groups in the order of the help. Commands of `Lane mode` have keys in that mode only."""

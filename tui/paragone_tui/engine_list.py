@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from paragone_workbench.config.state import State
     from paragone_workbench.lanes.session import Session
 
-__all__ = ["EngineList"]
-
 
 @dataclass(eq=False)
 class EngineList:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 
-__all__ = ["begin_collecting"]
-
 
 def begin_collecting() -> None:
     """Enable garbage collection. Objects that exist already are exempt: most of them live until the end."""

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.store.history import History
 
-__all__ = ["LEAVING_S", "HistoryOpening"]
 
 RETRY_S = 2.0
 """Seconds between a failed attempt and the next one."""

@@ -11,16 +11,6 @@ from paragone_tui.commands import COMMANDS, Command
 if TYPE_CHECKING:
     from textual.binding import Binding
 
-__all__ = [
-    "Keys",
-    "closing_binding",
-    "composer_binding",
-    "key_map",
-    "keys_in_force",
-    "lane_bindings",
-    "program_bindings",
-    "readable",
-]
 
 _BY_ID = {command.id: command for command in COMMANDS}
 

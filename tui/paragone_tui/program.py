@@ -7,8 +7,6 @@ from typing import Protocol, TypeAlias
 
 from paragone import ParagoneError
 
-__all__ = ["Do", "Program"]
-
 Do: TypeAlias = Callable[[Callable[[], Coroutine[None, None, None]]], None]
 """Runs a coroutine function in the background, and shows the error if it raises ParagoneError."""
 

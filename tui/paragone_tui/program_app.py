@@ -32,7 +32,6 @@ from paragone_workbench.config.state import State
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["ProgramApp"]
 
 HANG_S = 1.0
 """Seconds to wait for a screen that hangs before the program quits."""

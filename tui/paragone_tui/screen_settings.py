@@ -9,8 +9,6 @@ from paragone_tui.keys import keys_in_force
 from paragone_workbench.config.settings import Config, ConfigProblem
 from paragone_workbench.engines.definitions import suggest
 
-__all__ = ["known_keys", "problems"]
-
 _IDS = frozenset(command.id for command in COMMANDS)
 
 

@@ -12,8 +12,6 @@ from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 from paragone_workbench.store.history import History
 
-__all__ = ["VoteApp"]
-
 
 class VoteApp(ProgramApp):
     """Shows the ballots of one experiment, and ends after them."""

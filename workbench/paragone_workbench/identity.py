@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-__all__ = ["new_id"]
-
 
 def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
     """Return a UUID of version 7 (RFC 9562, section 5.7), which sorts by the time when it was made.

@@ -11,17 +11,6 @@ from paragone import ParagoneError
 if TYPE_CHECKING:
     from platformdirs import PlatformDirs
 
-__all__ = [
-    "cache_folder",
-    "config_file",
-    "data_folder",
-    "exists",
-    "history_file",
-    "log_folder",
-    "private_folder",
-    "state_file",
-]
-
 
 def _folders() -> PlatformDirs:
     import platformdirs

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["visible"]
-
 # Invisible characters that can reorder, hide or split visible text: soft hyphen, zero width
 # space, bidirectional marks, embeddings, overrides and isolates, word joiner and the like,
 # byte order mark, interlinear annotation, shorthand and music format controls, language tags.

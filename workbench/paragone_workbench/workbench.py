@@ -14,8 +14,6 @@ from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 
-__all__ = ["Workbench"]
-
 
 class Workbench(EnginePool):
     """A pool of engines for scripts. Closing the workbench closes the engines.

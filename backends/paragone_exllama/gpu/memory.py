@@ -14,8 +14,6 @@ from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.library import CHUNK, OUTPUTS, PAGE
 from paragone_exllama.model_folder.folders import ModelFolder
 
-__all__ = ["cache_bytes", "choose_context", "free_vram", "out_of_vram", "v2_buffers", "v3_buffers"]
-
 _BITS: dict[CacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
 """Bits per number in the cache. The quantized types have a 16-bit scale for each 32 numbers."""
 

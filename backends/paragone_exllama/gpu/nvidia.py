@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "query_driver", "visible", "visible_gpus"]
-
 AMPERE = (8, 0)
 """The compute capability of the oldest GPUs that flash-attn runs on."""
 

@@ -23,8 +23,6 @@ from paragone_exllama.exllama_options import ExLlamaSampling
 from paragone_exllama.inference.vocab import Vocab
 from paragone_exllama.library import PAGE, Library
 
-__all__ = ["FIRST", "ChunkSize", "run"]
-
 _SECONDS = 0.06
 """Largest duration of a chunk in seconds. A stop request at its start then takes effect within 100 ms."""
 

@@ -24,8 +24,6 @@ from paragone import (
 from paragone_exllama.inference.vocab import Vocab
 from paragone_exllama.library import OUTPUTS, Chunks, Library
 
-__all__ = ["distributions", "score"]
-
 _ROWS = 32
 """Number of rows converted to 32 bits at once: 32 MiB for a vocabulary of 262,144 tokens."""
 

@@ -10,8 +10,6 @@ from paragone_exllama.library import Library, Logits
 from paragone_exllama.model_folder.token_bytes import TokenBytes
 from paragone_exllama.model_folder.tokenizer_files import TokenizerFiles
 
-__all__ = ["Vocab"]
-
 
 class Vocab:
     """The tokens of one model.

@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["extension_folder", "release_lock"]
-
 _CHECK_INTERVAL = 0.2
 """Seconds between two checks for running compilers."""
 

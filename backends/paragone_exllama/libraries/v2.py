@@ -29,8 +29,6 @@ from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder.folders import ModelFolder
 
-__all__ = ["V2"]
-
 _CACHES: dict[CacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]] = {
     "fp16": ExLlamaV2Cache,
     "q8": ExLlamaV2Cache_Q8,

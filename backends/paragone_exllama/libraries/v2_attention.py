@@ -16,8 +16,6 @@ from paragone_exllama.exllama_options import ExLlamaV2LoadOptions
 from paragone_exllama.gpu.nvidia import AMPERE, visible_gpus
 from paragone_exllama.library import PAGE
 
-__all__ = ["choose_attention"]
-
 _block_diagonal = Params.get_block_diag_mask
 
 

@@ -27,8 +27,6 @@ from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions, ExLl
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
 
-__all__ = ["V3"]
-
 _CACHE_BITS: dict[CacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
 """Length of the n-gram that must have occurred before, so that the tokens after it are proposed."""

@@ -14,8 +14,6 @@ from paragone.regular_file import read_regular_file
 from paragone_exllama.model_folder.formats import Format, Stored, storage_format
 from paragone_exllama.model_folder.safetensors import SafetensorsError, Tensor, read_header
 
-__all__ = ["ModelFolder", "check_folder", "find_models", "read_json"]
-
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
 """Name suffixes of architectures that generate text."""
 

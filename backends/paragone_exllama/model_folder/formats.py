@@ -7,8 +7,6 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from paragone_exllama.model_folder.safetensors import Tensor
 
-__all__ = ["V2_FORMATS", "V3_FORMATS", "Format", "Stored", "storage_format"]
-
 Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
 
 V2_FORMATS: Final[Collection[Format]] = ("EXL2", "GPTQ", "plain")

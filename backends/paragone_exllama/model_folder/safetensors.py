@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from paragone.regular_file import NotRegularFileError, open_regular_file
 
-__all__ = ["SafetensorsError", "Tensor", "read_header"]
-
 _LONGEST = 100_000_000
 """Largest size of a header in bytes, as in the reference implementation."""
 

@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["TokenBytes", "token_bytes"]
-
 _SPACE = "▁"
 """SentencePiece's character for a space."""
 

@@ -16,8 +16,6 @@ from paragone.regular_file import option_text, read_regular_file
 from paragone_exllama.model_folder.folders import ModelFolder, read_json
 from paragone_exllama.model_folder.token_bytes import TokenBytes, token_bytes
 
-__all__ = ["TokenizerFiles", "read_tokenizer_files"]
-
 _ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>",
     "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>",

@@ -9,8 +9,6 @@ from paragone.installation import install_command
 from paragone_llama_cpp.c_api.loading import InstalledBuild, installed_builds
 from paragone_llama_cpp.crash_causes import FLAGS_WITHOUT_AMX
 
-__all__ = ["features", "instructions", "other_build"]
-
 _NOT_INSTRUCTIONS = frozenset({"LLAMAFILE", "OPENMP", "REPACK", "ACCELERATE", "KLEIDIAI"})
 
 _FLAGS = {

@@ -20,18 +20,6 @@ from paragone_llama_cpp.c_api.functions import Size, lib
 from paragone_llama_cpp.c_api.loading import BuildName, InstalledBuild, load_build
 from paragone_llama_cpp.c_api.structures import LogCallback
 
-__all__ = [
-    "Device",
-    "Log",
-    "captured_stderr",
-    "devices",
-    "facts",
-    "has_nvidia_gpu",
-    "load",
-    "log_lines",
-    "offloads",
-]
-
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 continuation of the previous line
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: GPU with its own memory, GPU with the host's memory
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")

@@ -15,8 +15,6 @@ from paragone_llama_cpp.c_api.structures import (
     SamplerChainParams,
 )
 
-__all__ = ["Functions", "Pointer", "Size", "UInt32", "lib"]
-
 Pointer = NewType("Pointer", int)
 """The address of an object of the library."""
 UInt32 = NewType("UInt32", int)

@@ -18,8 +18,6 @@ from paragone import EngineError, InputError
 from paragone.installation import install_command
 from paragone_llama_cpp.c_api.functions import lib
 
-__all__ = ["BuildName", "InstalledBuild", "installed_builds", "load_build"]
-
 BuildName: TypeAlias = Literal["native", "prebuilt"]
 
 _PACKAGES: dict[BuildName, tuple[str, str, Sequence[str]]] = {

@@ -24,22 +24,6 @@ from ctypes import (
 )
 from typing import ClassVar
 
-__all__ = [
-    "LOAD_MODE_NONE",
-    "AbortCallback",
-    "Batch",
-    "ContextParams",
-    "GgufInitParams",
-    "LogCallback",
-    "ModelParams",
-    "ProgressCallback",
-    "SamplerChainParams",
-    "TensorBufferOverride",
-    "TokenData",
-    "TokenDataArray",
-    "TypeTraits",
-]
-
 LOAD_MODE_NONE = 0
 """llama_load_mode: read no weights."""
 

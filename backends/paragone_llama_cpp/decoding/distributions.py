@@ -9,8 +9,6 @@ from typing import cast
 from paragone import Cancelled, ContextOverflow, DistributionsRequest, InputError, LogitsBlock
 from paragone_llama_cpp.model.context import Context
 
-__all__ = ["Distributions", "MakeContext"]
-
 LOGITS = 256 << 20
 """Largest size of the logits of one batch in bytes.
 

@@ -21,8 +21,6 @@ from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.vocab import Vocab
 from paragone_llama_cpp.samplers.sampler import Sampler
 
-__all__ = ["run"]
-
 
 def run(
     context: Context,

@@ -11,8 +11,6 @@ from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.loading import OUTPUTS
 from paragone_llama_cpp.model.vocab import Vocab
 
-__all__ = ["score"]
-
 
 def score(
     context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int

@@ -15,7 +15,6 @@ from paragone_llama_cpp.c_api.structures import AbortCallback, Batch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Context"]
 
 _ABORTED = 2
 

@@ -21,8 +21,6 @@ from paragone_llama_cpp.model.lora import check_lora
 from paragone_llama_cpp.model.memory import available
 from paragone_llama_cpp.model.opening import OpenModel, open_model
 
-__all__ = ["Plan", "estimate", "layout", "weights_by_device"]
-
 _CPU = "CPU"
 _MIB = 1 << 20
 

@@ -12,8 +12,6 @@ from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.opening import OpenModel
 
-__all__ = ["cautions", "facts_of"]
-
 _NO_COMMIT = ("", "unknown")
 """What a library reports that was built outside a repository."""
 

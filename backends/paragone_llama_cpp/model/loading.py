@@ -21,8 +21,6 @@ from paragone_llama_cpp.c_api.structures import (
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.memory import release_pages
 
-__all__ = ["OUTPUTS", "is_expert", "load_model", "make_context", "with_defaults"]
-
 _CACHE_TYPES: dict[CacheType, int] = {
     "f32": 0,
     "f16": 1,

@@ -11,8 +11,6 @@ from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, Size, lib
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
-__all__ = ["apply_lora", "check_lora", "load_lora"]
-
 
 def check_lora(options: LlamaCppLoadOptions) -> int:
     """Return the size in bytes of the adapter in the options, 0 if there is none. Raises InputError."""

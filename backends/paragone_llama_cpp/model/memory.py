@@ -14,8 +14,6 @@ from paragone_llama_cpp.build import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
-__all__ = ["available", "longest_context", "release_pages"]
-
 _BYTES: dict[CacheType, float] = {
     "f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32,
     "q4_0": 18 / 32, "iq4_nl": 18 / 32,

@@ -22,8 +22,6 @@ from paragone_llama_cpp.model.memory import available, longest_context
 from paragone_llama_cpp.model.rpc import add_rpc_servers
 from paragone_llama_cpp.model.vocab import Vocab
 
-__all__ = ["OpenModel", "open_model"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:

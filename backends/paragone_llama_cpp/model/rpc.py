@@ -8,8 +8,6 @@ import socket
 from paragone import EngineError, InputError
 from paragone_llama_cpp.c_api.functions import lib
 
-__all__ = ["add_rpc_servers"]
-
 _PATIENCE = 5.0
 """Seconds to wait for a server."""
 

@@ -13,8 +13,6 @@ from paragone_llama_cpp.c_api.functions import Pointer, lib
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Vocab"]
-
 
 class Vocab:
     """The vocabulary of a loaded model."""

@@ -12,7 +12,6 @@ from paragone_llama_cpp.c_api.structures import TokenData, TokenDataArray
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Candidates"]
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """llama_token_data."""

@@ -14,8 +14,6 @@ from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.model.vocab import Vocab
 from paragone_llama_cpp.samplers.candidates import Candidates
 
-__all__ = ["Grammar"]
-
 _LONGEST = 1 << 20
 """Largest number of characters of a grammar."""
 

@@ -16,8 +16,6 @@ from paragone_llama_cpp.samplers.candidates import Candidates
 from paragone_llama_cpp.samplers.grammar import Grammar
 from paragone_llama_cpp.samplers.schema import JsonSchema, JsonSchemas
 
-__all__ = ["ConstrainedSampler", "Constraint", "GreedySampler", "Sampler", "make_sampler"]
-
 Constraint: TypeAlias = Grammar | JsonSchema
 """What an answer must follow."""
 

@@ -16,7 +16,6 @@ from paragone_llama_cpp.samplers.candidates import Candidates
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-__all__ = ["JsonSchema", "JsonSchemas"]
 
 _LONGEST = 1 << 20
 """Largest number of characters of a schema. llguidance limits what it makes of a schema, but reads all of it."""

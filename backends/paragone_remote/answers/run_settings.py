@@ -10,8 +10,6 @@ from paragone import ParagoneError, RunSettings
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Stopped, Wait
 
-__all__ = ["AskPrompt", "RenderedPrompt", "SettingsReport"]
-
 _PATIENCE = 2.0
 """Seconds that the end of a run waits for the rendered prompt."""
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from paragone import Caution, Event, Finish, Token
 from paragone.chat.text import THINKING_TAGS, AnswerText
 
-__all__ = ["InlineThinking"]
-
 _TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))
 _LONGEST = max(len(tag) for tags in THINKING_TAGS for tag in tags)
 _ENDS = {tags.close for tags in THINKING_TAGS}

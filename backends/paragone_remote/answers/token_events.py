@@ -10,8 +10,6 @@ from paragone import Alternative, Token
 from paragone.values.events import Channel
 from paragone_remote.server_text import without_surrogates
 
-__all__ = ["Scored", "tokens_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from paragone import Caution, Message
 from paragone.chat.text import THINKING_TAGS
 
-__all__ = ["TruncationAlarm", "is_dense", "least_tokens"]
-
 _LONGEST = 32
 """Largest number of characters of a token in common tokenizers, except spaces and repeated characters."""
 

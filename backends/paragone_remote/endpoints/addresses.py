@@ -8,8 +8,6 @@ from paragone import InputError
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
-__all__ = ["proxy_for", "reached", "read_url", "url_of"]
-
 _PORTS = {"http": 80, "https": 443}
 
 

@@ -16,8 +16,6 @@ from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keys import check_headers, check_key, find_key, make_headers
 from paragone_remote.server_text import plain
 
-__all__ = ["Endpoint", "check_options", "check_url", "make_endpoint"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from paragone_remote.endpoints.endpoint import Endpoint
 
-__all__ = ["EndpointBackend"]
-
 
 class EndpointBackend(Backend):
     """A backend whose load options name a server."""

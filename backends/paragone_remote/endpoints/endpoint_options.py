@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from paragone import Options, option
 
-__all__ = ["EndpointOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions(Options):

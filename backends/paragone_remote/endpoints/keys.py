@@ -14,8 +14,6 @@ from typing import BinaryIO
 from paragone import EngineError, InputError
 from paragone_remote.server_text import plain
 
-__all__ = ["check_headers", "check_key", "find_key", "make_headers"]
-
 _PATIENCE = 60.0
 """Seconds that a key's command may take. It may ask for a passphrase in its own window."""
 

@@ -19,8 +19,6 @@ from paragone_remote.http.timeouts import ReplyTimeout
 from paragone_remote.http.transport import InvalidReply, Refusal
 from paragone_remote.server_text import sentence_of
 
-__all__ = ["FAULTS", "IncompleteAnswer", "Fault", "ReportedFailure", "Loading", "explain", "error_text"]
-
 _BUSY = {429, 502, 503, 504}
 _SHORTEST_PAUSE = 0.3
 """Shortest time in seconds before a request is repeated, for servers that are starting or restarting."""

@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from paragone import EngineError, Probe
 from paragone.installation import install_command
 
-__all__ = ["find_http_library", "import_http_library"]
-
 _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
 """The module of each package."""
 

@@ -16,8 +16,6 @@ from paragone_remote.http.timeouts import Wait
 from paragone_remote.http.transport import InvalidReply, make_client
 from paragone_remote.json_fields import Data, as_data
 
-__all__ = ["await_reply", "connected", "data_of", "data_or_nothing", "optional_data", "read_object"]
-
 T = TypeVar("T")
 
 _PATIENCE = 10.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from paragone.crash_causes import CrashCause, find_cause
 
-__all__ = ["cure"]
-
 _AMX = (
     "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "
     "Update the server, or compile it with CFLAGS and CXXFLAGS set to -mno-amx-int8."

@@ -17,8 +17,6 @@ from paragone import InputError
 from paragone_remote.endpoints.addresses import proxy_for
 from paragone_remote.endpoints.endpoint import Endpoint
 
-__all__ = ["InvalidReply", "Refusal", "make_client"]
-
 LONGEST_LINE = 8 * 2**20
 """Largest length of a line in bytes. A longer line makes a reply invalid."""
 

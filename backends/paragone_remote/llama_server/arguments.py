@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from paragone import InputError
 
-__all__ = ["SET_BY_OPTIONS", "check_arguments", "names_in"]
-
 SET_BY_OPTIONS = {
     "n_ctx": ("-c", "--ctx-size"),
     "n_gpu_layers": ("-ngl", "--gpu-layers", "--n-gpu-layers"),

@@ -23,8 +23,6 @@ from paragone_remote.http.http_library import find_http_library, import_http_lib
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
-__all__ = ["CAPABILITIES", "LlamaServerBackend", "paragone_backends"]
-
 CAPABILITIES = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, local=True)
 """What every llama-server can do."""
 

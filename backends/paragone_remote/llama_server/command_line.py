@@ -14,8 +14,6 @@ from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_argumen
 from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
 
-__all__ = ["command_line"]
-
 
 def command_line(
     options: LlamaServerLoadOptions,

@@ -15,8 +15,6 @@ from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Server
 
-__all__ = ["LlamaServerEngine"]
-
 _END_S = 1.0
 """Seconds to wait for the end of a process whose connection broke."""
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from paragone import InputError, option
 from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions, with_cpu_defaults
 
-__all__ = ["LlamaServerLoadOptions", "with_defaults"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaServerLoadOptions(GgufLoadOptions):

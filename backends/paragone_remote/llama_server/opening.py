@@ -27,8 +27,6 @@ from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.server import Server, find_models, identify
 from paragone_remote.server_text import lines
 
-__all__ = ["open_model"]
-
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
     """Open a GGUF file in a new llama-server."""

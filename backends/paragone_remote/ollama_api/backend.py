@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from paragone_remote.endpoints.endpoint import Endpoint
 
-__all__ = ["OllamaBackend", "paragone_backends"]
 
 _PATIENCE = 5.0
 """Seconds that the server on this machine may take to list its models."""

@@ -17,8 +17,6 @@ from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import architecture, trained_context
 from paragone_remote.server_text import plain
 
-__all__ = ["describe"]
-
 _AT_ONCE = 4
 """Number of simultaneous requests for model details."""
 

@@ -31,8 +31,6 @@ from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
 from paragone_remote.server_changes import Identity
 
-__all__ = ["OllamaEngine"]
-
 _UNLOAD_PATIENCE = 5.0
 """Seconds to wait until a server has unloaded a model."""
 

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL
 
-__all__ = ["local_url", "listens"]
-
 _PORT = 11434
 _PORTS = {"http": 80, "https": 443}
 _PATIENCE = 1.0

@@ -9,8 +9,6 @@ from paragone import Options, option
 from paragone import shared_options as shared
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 
-__all__ = ["DEFAULT_CONTEXT", "DEFAULT_URL", "OllamaLoadOptions", "OllamaSampling"]
-
 DEFAULT_URL = "http://127.0.0.1:11434"
 
 DEFAULT_CONTEXT = 8192

@@ -44,8 +44,6 @@ from paragone_remote.ollama_api.protocol.model_details import (
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.server_text import lines, plain
 
-__all__ = ["open_model"]
-
 _BARE_TEMPLATE = "{{ .Prompt }}"
 """Ollama's template for a model without a chat template."""
 

@@ -20,8 +20,6 @@ from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOpt
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.server_text import plain, sentence_of
 
-__all__ = ["pull", "pull_command"]
-
 _NOT_THERE = re.compile(r"(^|: )file does not exist$")
 """The server's error for a 404 from the registry."""
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from paragone_remote.endpoints.endpoint import Endpoint
 
-__all__ = ["OpenAIBackend", "paragone_backends"]
-
 
 class OpenAIBackend(EndpointBackend):
     """Models on llama-server, llama-cpp-python's server, vLLM, SGLang, TabbyAPI, LM Studio and others."""

@@ -50,8 +50,6 @@ from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity
 
-__all__ = ["OpenAIEngine"]
-
 _INTERRUPTS = (
     "It cancels an answer when the next request arrives, unless it was started with "
     "--interrupt_requests false; then its lanes answer one after the other."

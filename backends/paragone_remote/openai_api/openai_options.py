@@ -9,8 +9,6 @@ from paragone import Options, option
 from paragone import shared_options as shared
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 
-__all__ = ["OpenAILoadOptions", "OpenAISampling"]
-
 _EXTRA = "Not every server supports it."
 
 

@@ -37,8 +37,6 @@ from paragone_remote.openai_api.tokenization.prompts import tokenizes
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens
 from paragone_remote.server_text import lines, plain
 
-__all__ = ["open_model"]
-
 _PAUSE = 0.5
 """Seconds between two requests to a server that is loading its model."""
 

@@ -19,8 +19,6 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
-__all__ = ["ask"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AskArguments(PromptArguments):

@@ -22,8 +22,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
-__all__ = ["compare"]
-
 _WIDTH = 72
 
 

@@ -8,8 +8,6 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, put_json, put_table
 from paragone_workbench.inventory.doctor import probe_engines
 
-__all__ = ["engines"]
-
 
 @command(PrintArguments)
 def engines(args: PrintArguments) -> int:

@@ -19,8 +19,6 @@ from paragone_workbench.engines.definitions import EngineDefinition, shorten_hom
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
 from paragone_workbench.inventory.models import USUAL_FOLDER, existing_demo_models, find_models
 
-__all__ = ["models"]
-
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
 
 

@@ -13,8 +13,6 @@ from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.output import one_line, put, put_json, put_line
 from paragone_workbench.engines.registry import Registry
 
-__all__ = ["options"]
-
 _WIDEST = 100
 
 

@@ -18,8 +18,6 @@ from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import as_paragone_error
 
-__all__ = ["pull"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PullArguments(Arguments):

@@ -1,6 +1,4 @@
 """What every command needs: arguments in, text or JSON out, settings, progress, the history, Ctrl+C."""
 
-__all__ = ["INTERRUPTED"]
-
 INTERRUPTED = 128 + 2
 """The exit code of shells for a program that SIGINT ended."""

@@ -12,24 +12,6 @@ from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 from paragone import InputError
 
-__all__ = [
-    "ENGINE",
-    "Arguments",
-    "Command",
-    "CommandParser",
-    "OpenArguments",
-    "PrintArguments",
-    "RunArguments",
-    "command",
-    "declared",
-    "numbers",
-    "option",
-    "repeated",
-    "schedule_option",
-    "switch",
-    "word",
-]
-
 ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
 """The help text of an argument that names an engine."""
 

@@ -22,8 +22,6 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
-__all__ = ["CommandContext", "require_terminal"]
-
 
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.

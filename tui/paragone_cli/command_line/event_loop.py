@@ -15,8 +15,6 @@ from paragone_cli.command_line.output import note
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.logs import crash_report
 
-__all__ = ["Interrupts", "interruptible", "run"]
-
 T = TypeVar("T")
 
 

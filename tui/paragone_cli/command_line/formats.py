@@ -13,18 +13,6 @@ from paragone_cli.command_line.output import one_line, put, put_line
 from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.runs.metrics import RunMetrics
 
-__all__ = [
-    "bar",
-    "date",
-    "duration",
-    "for_shell",
-    "metrics_text",
-    "problems_json",
-    "put_full_names",
-    "short_name",
-    "short_names",
-]
-
 _BAR = 30
 """Cells of a progress bar."""
 

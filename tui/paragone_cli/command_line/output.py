@@ -13,26 +13,6 @@ from collections.abc import Sequence
 from paragone import EngineCrashed, Json, ParagoneError
 from paragone_tui.terminal.text import visible
 
-__all__ = [
-    "OutputError",
-    "cells",
-    "print_error",
-    "flush",
-    "json_line",
-    "discard_output",
-    "one_line",
-    "note",
-    "configure_streams",
-    "put",
-    "put_json",
-    "put_line",
-    "put_table",
-    "shortened",
-    "table_lines",
-    "for_output",
-    "warn",
-]
-
 
 class OutputError(ParagoneError):
     """Standard output cannot be written. The sentence is empty if the reader closed the pipe."""

@@ -9,8 +9,6 @@ from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 
-__all__ = ["Progress"]
-
 
 class Progress(StatusLine, EngineObserver, RunObserver):
     """A status line with the progress of loading, prompt processing and decoding."""

@@ -12,8 +12,6 @@ from paragone_cli.command_line.arguments import PrintArguments, RunArguments, op
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.runs.spec import RunSpec
 
-__all__ = ["PROMPT", "PromptArguments", "prompt_spec"]
-
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
 """The help text of an argument for the prompt."""
 

@@ -15,15 +15,6 @@ from paragone_workbench.store.experiment_records import Measurement, Measurement
 from paragone_workbench.store.history import History
 from paragone_workbench.store.store import Store
 
-__all__ = [
-    "experiment_id",
-    "newest_experiments",
-    "one_experiment",
-    "opened_history",
-    "opened_store",
-    "save_measurement",
-]
-
 
 @contextlib.contextmanager
 def opened_store() -> Iterator[Store]:

@@ -10,8 +10,6 @@ from typing import Self
 
 from paragone_cli.command_line.output import one_line, shortened
 
-__all__ = ["StatusLine"]
-
 EVERY = 0.1
 """Minimum seconds between two updates."""
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from paragone_tui.terminal.text import visible
 
-__all__ = ["Stream"]
-
 
 class Stream:
     """Writes text without blocking, batched per iteration of the event loop.

@@ -6,8 +6,6 @@ from paragone_cli.command_line.arguments import RunArguments, command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 
-__all__ = ["demo"]
-
 
 @command(RunArguments)
 def demo(args: RunArguments) -> int:

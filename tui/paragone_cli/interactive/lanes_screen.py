@@ -11,8 +11,6 @@ from paragone_cli.command_line.arguments import ENGINE, RunArguments, command, s
 from paragone_cli.command_line.output import put
 from paragone_cli.commands import COMMANDS
 
-__all__ = ["lanes_screen"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenArguments(RunArguments):

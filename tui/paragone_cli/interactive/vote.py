@@ -10,8 +10,6 @@ from paragone_cli.command_line.output import put
 from paragone_cli.command_line.saved import one_experiment, opened_store
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 
-__all__ = ["vote"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class VoteArguments(Arguments):

@@ -14,8 +14,6 @@ from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import config_file, state_file
 
-__all__ = ["config"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigArguments(PrintArguments):

@@ -17,8 +17,6 @@ from paragone_workbench.inventory.doctor import probe as probe_backend
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import state_file
 
-__all__ = ["doctor"]
-
 NAMED = 20
 """Maximum number of models to list per endpoint; `paragone models` lists all."""
 

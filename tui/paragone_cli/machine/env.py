@@ -27,8 +27,6 @@ from paragone_workbench.engines.environments import (
 )
 from paragone_workbench.engines.registry import Registry
 
-__all__ = ["env"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class EnvArguments(PrintArguments):

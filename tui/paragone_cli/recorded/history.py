@@ -17,8 +17,6 @@ from paragone_workbench.experiments.ids import Id, parse_id
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, SavedConversation, Summary
 
-__all__ = ["history"]
-
 _WORDS = 61
 """Cells of a text that are shown."""
 

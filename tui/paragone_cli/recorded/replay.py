@@ -29,8 +29,6 @@ from paragone_workbench.experiments.replaying.replay_report import (
 from paragone_workbench.experiments.running.progress import EngineProgress, seconds_left
 from paragone_workbench.store.history import History
 
-__all__ = ["replay"]
-
 _WORDS = 40
 """Cells of a prompt that are shown."""
 

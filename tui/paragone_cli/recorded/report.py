@@ -21,8 +21,6 @@ from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
-__all__ = ["report"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments(Arguments):

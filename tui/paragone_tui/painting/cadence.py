@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from math import floor, inf
 
-__all__ = ["BEAT", "Cadence"]
-
 BEAT = 1 / 10
 """Seconds between two frames while text streams: smooth enough, with a third of the bytes of 30 frames/s."""
 

@@ -15,8 +15,6 @@ from textual.strip import Strip
 
 from paragone_tui.textual_internals import attributes_of
 
-__all__ = ["BLANK", "Cell", "Look", "Pen", "cells_of", "is_doubtful"]
-
 Look: TypeAlias = tuple[int, str, str]
 """Attributes as a bit mask in Rich's order, and the SGR codes of foreground and background."""
 Cell: TypeAlias = tuple[str, Look]

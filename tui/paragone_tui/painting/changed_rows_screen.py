@@ -22,8 +22,6 @@ from textual.widget import Widget
 from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
 from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
 
-__all__ = ["ChangedRowsScreen", "paint"]
-
 _MAX_GAP = 4
 """Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
 

@@ -9,8 +9,6 @@ from rich.style import Style
 from textual.color import Color
 from textual.widget import Widget
 
-__all__ = ["Look", "styles_of"]
-
 
 class Look(NamedTuple):
     """How text differs from the other text of a widget."""

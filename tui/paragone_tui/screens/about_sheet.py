@@ -14,8 +14,6 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["AboutLane"]
-
 
 class AboutLane(Sheet):
     """Shows the details of a lane's engine as a table."""

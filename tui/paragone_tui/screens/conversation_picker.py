@@ -21,8 +21,6 @@ from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit
 
-__all__ = ["ConversationPicker", "Found"]
-
 Found: TypeAlias = tuple[int, Hit | None]
 """The id of a conversation, and what a search found in it; None if it was picked from the list."""
 

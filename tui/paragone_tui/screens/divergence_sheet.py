@@ -18,8 +18,6 @@ from paragone_workbench.compare.confidence import alternatives, confidence, quot
 from paragone_workbench.compare.divergence import Divergence, place_of, token_at
 from paragone_workbench.runs.run import Run
 
-__all__ = ["DivergenceSheet", "Side"]
-
 _BEFORE = 160
 """Characters of the text before the place that are shown."""
 _BAR = 30

@@ -23,8 +23,6 @@ from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, 
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 
-__all__ = ["EnginePicker", "Picked"]
-
 _WRITTEN = "written"
 _MEMORY = "memory"
 """The name of the workers that estimate memory."""

@@ -13,8 +13,6 @@ from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
-__all__ = ["HelpScreen"]
-
 Row: TypeAlias = tuple[str, str, str]
 """Keys, the command's id, and what it does."""
 

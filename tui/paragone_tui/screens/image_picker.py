@@ -15,8 +15,6 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.conversation.images import SUFFIXES, image_size, read_image
 
-__all__ = ["ImagePicker"]
-
 _SHOWN = 200
 
 

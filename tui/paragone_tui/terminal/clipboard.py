@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 
-__all__ = ["give_to_tmux"]
-
 
 async def give_to_tmux(text: str) -> None:
     """Put text into tmux's buffer and the clipboard of the outer terminal. Does nothing outside tmux.

@@ -13,8 +13,6 @@ import threading
 from paragone_tui.terminal.keys import KeyParser
 from paragone_tui.textual_internals import JobControlDriver
 
-__all__ = ["TerminalDriver", "end_with_terminal"]
-
 PIECE = 4096
 """Bytes to read at a time."""
 TICK_S = 0.1

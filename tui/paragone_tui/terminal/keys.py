@@ -11,8 +11,6 @@ from textual.message import Message
 
 from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_START, SequenceParser
 
-__all__ = ["KeyParser"]
-
 # A report of the mouse in the X10 protocol: a button, a column and a row as one byte each. paragone asks for the
 # SGR protocol, and nothing uses these; as text they could be the beginning of a character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")

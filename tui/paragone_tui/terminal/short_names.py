@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["shortened", "shortest"]
-
 _SEPARATORS = " .-:/@"
 _WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARATORS)}]")
 _READABLE = 12

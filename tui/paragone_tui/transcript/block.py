@@ -16,8 +16,6 @@ from paragone_tui.transcript.marks import Layers, Mark, carried, marks_between, 
 from paragone_tui.transcript.palette import Palette, Tone
 from paragone_tui.transcript.wrap import Wrapped
 
-__all__ = ["GUTTER", "Block", "Kind"]
-
 Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 
 GUTTER = 2

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from paragone_tui.transcript.view import Transcript
 
-__all__ = ["Link", "leads"]
-
 
 class Link:
     """The transcripts that are linked; none, or at least two.

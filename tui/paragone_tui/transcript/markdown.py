@@ -24,8 +24,6 @@ from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.block import GUTTER
 from paragone_tui.transcript.palette import Palette
 
-__all__ = ["typeset"]
-
 _HIGHLIGHT_LIMIT = 20_000
 """Longest code block, in characters, whose syntax is highlighted; more would take too long."""
 

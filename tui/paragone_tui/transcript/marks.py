@@ -14,8 +14,6 @@ from textual.strip import Strip
 
 from paragone_tui.transcript.palette import Palette
 
-__all__ = ["Layers", "Mark", "carried", "clipped", "marks_between", "moved", "restyled"]
-
 
 class Mark(NamedTuple):
     """A part of a text, from character `start` up to `end`, and the look that it has."""

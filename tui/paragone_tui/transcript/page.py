@@ -14,8 +14,6 @@ from textual.strip import Strip
 from paragone_tui.transcript.block import Block, Kind
 from paragone_tui.transcript.palette import Palette
 
-__all__ = ["Page", "Place"]
-
 _BLANK = Strip([], 0)
 _REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
 """Kinds of blocks between which there is no blank row."""

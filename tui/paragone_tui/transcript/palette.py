@@ -10,8 +10,6 @@ from textual.widget import Widget
 
 from paragone_tui.painting.looks import Look, styles_of
 
-__all__ = ["Palette", "Tone", "palette_of"]
-
 Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
 """Styles by name: each tone, the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,

@@ -13,8 +13,6 @@ from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.link import Link
 from paragone_tui.transcript.page import Page
 
-__all__ = ["NOWHERE", "ScrolledText"]
-
 NOWHERE = Size(0, 0)
 
 _WHEEL = 3

@@ -15,8 +15,6 @@ from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import Palette
 
-__all__ = ["Typesetter"]
-
 _LIMIT = 200_000
 """Longest answer, in characters, that is typeset: about a second of work."""
 _AT_ONCE = 8_000

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from paragone_tui.transcript.page import Place
     from paragone_tui.transcript.palette import Palette
 
-__all__ = ["Transcript"]
 
 _MEASURE = 100
 """Maximum width of a row of text in cells; longer rows are hard to read."""

@@ -6,8 +6,6 @@ import re
 
 from rich.cells import cell_len, split_graphemes
 
-__all__ = ["Wrapped"]
-
 _SPACES = re.compile(" *")
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from textual.containers import Vertical
 from textual.widget import Widget
 
-__all__ = ["Column", "columns_that_fit", "set_shown", "show_columns"]
-
 _NARROWEST = 24
 """Minimum width of a column in cells; if there is less room, only some columns are shown."""
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-__all__ = ["hint", "hints"]
-
 
 def hint(keys: str, label: str) -> Content:
     """Return one hint; the keys are bold."""

@@ -8,8 +8,6 @@ from textual.widgets import Input
 
 from paragone_tui.widgets.text_field import run_binding
 
-__all__ = ["LineField"]
-
 
 class LineField(Input):
     """Textual's input field, with its keys in the order in which they were pressed."""

@@ -12,8 +12,6 @@ from textual.screen import ModalScreen, ScreenResultType
 from paragone_tui.keys import program_bindings
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 
-__all__ = ["SCROLL_BINDINGS", "Modal"]
-
 SCROLL_BINDINGS: tuple[Binding, ...] = (
     Binding("j,down", "rows(1)", "Row down", show=False),
     Binding("k,up", "rows(-1)", "Row up", show=False),

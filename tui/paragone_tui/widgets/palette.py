@@ -17,8 +17,6 @@ from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.picker import Picker
 
-__all__ = ["Entry", "Palette", "entries", "show_palette", "themes"]
-
 _TITLE_CELLS = 26
 _KEYS_CELLS = 18
 _IN_HELP = 0.001

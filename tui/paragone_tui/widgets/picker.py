@@ -20,9 +20,6 @@ from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.modal import Modal
 
-__all__ = ["Picker"]
-
-
 LONGEST = 1000
 """Number of characters that the field takes. Each key costs Textual time in proportion to those before it."""
 

@@ -16,8 +16,6 @@ from textual.widgets import Static
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import SCROLL_BINDINGS, Modal
 
-__all__ = ["Sheet"]
-
 
 class Sheet(Modal[None]):
     """A scrollable text with a heading."""

@@ -10,8 +10,6 @@ from textual.widgets import TextArea
 
 from paragone_tui.textual_internals import bindings_of
 
-__all__ = ["TextField", "run_binding"]
-
 
 async def run_binding(field: Widget, event: events.Key) -> None:
     """Run the action that a field binds to a key, in order with the typed characters.

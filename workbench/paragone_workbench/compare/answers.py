@@ -10,8 +10,6 @@ from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["answer_json", "comparison_json", "warnings_of"]
-
 
 def comparison_json(
     prompt: str,

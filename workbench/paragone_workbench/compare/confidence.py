@@ -6,8 +6,6 @@ from math import exp
 
 from paragone import Alternative, Token
 
-__all__ = ["alternatives", "confidence", "quoted"]
-
 _SURE, _PREFERRED = 0.9, 0.5
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["LIMIT", "GrowingDiff", "Span", "Word", "common_length", "common_words", "differing", "words"]
-
 LIMIT = 5_000
 """Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
 _SHARE = 50

@@ -9,16 +9,6 @@ from paragone import Json, Token
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.runs.result import RunResult
 
-__all__ = [
-    "Divergence",
-    "TokenPlace",
-    "divergence",
-    "divergence_json",
-    "divergence_sentence",
-    "place_of",
-    "token_at",
-]
-
 _CONTEXT = 30
 """Characters that a sentence quotes from each side of a divergence."""
 

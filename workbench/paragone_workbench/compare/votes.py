@@ -10,8 +10,6 @@ from paragone import ParagoneError
 from paragone.wire import from_json, to_json
 from paragone_workbench.store.experiment_records import SavedVote
 
-__all__ = ["VotedAnswer", "Choice", "Style", "Vote", "saved_vote", "style_of", "votes_from"]
-
 Choice: TypeAlias = int | Literal["tie", "bad"]
 """The index of the best candidate; `tie`: equally good; `bad`: both (or all) bad."""
 

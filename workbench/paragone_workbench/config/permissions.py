@@ -14,8 +14,6 @@ from paragone_workbench.engines.definitions import secret_options
 if TYPE_CHECKING:
     from paragone import Backend
 
-__all__ = ["permission_warning"]
-
 
 def permission_warning(document: TomlDocument, find: Callable[[str], Backend | None]) -> str:
     """Return a warning if other users can read a config file that holds a secret, else an empty string.

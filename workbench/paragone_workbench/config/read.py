@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from paragone import Backend, Json
     from paragone_workbench.config.toml_file import Key
 
-__all__ = ["BackendLookup", "init", "load", "sample", "load_with_problems"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 

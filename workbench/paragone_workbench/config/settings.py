@@ -11,18 +11,6 @@ from paragone import InputError, Options, option
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 
-__all__ = [
-    "ChatSettings",
-    "Config",
-    "ConfigError",
-    "LaneSettings",
-    "Mode",
-    "ModelSettings",
-    "ConfigProblem",
-    "UiSettings",
-]
-
-
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
 """`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all are
 open, and one at a time answers with all cores. `swap`: of the engines that compute on this machine, only

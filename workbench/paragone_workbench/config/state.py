@@ -25,8 +25,6 @@ from paragone_workbench.paths import exists, private_folder
 if TYPE_CHECKING:
     from paragone import Backend
 
-__all__ = ["Saved", "State", "add_engine", "remove_engine"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:

@@ -11,8 +11,6 @@ from typing import TypeAlias
 from paragone import InputError
 from paragone.regular_file import read_regular_file
 
-__all__ = ["TomlDocument", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
-
 Key: TypeAlias = tuple[str | int, ...]
 """The path to a value: names of tables and keys, and indexes in arrays."""
 

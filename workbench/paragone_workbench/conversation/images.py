@@ -15,7 +15,6 @@ from paragone.wording import counted
 if TYPE_CHECKING:
     from paragone import LoadedModel, Message
 
-__all__ = ["SUFFIXES", "drop_unsupported_images", "image_size", "read_image"]
 
 MAX_BYTES = 20 * 2**20
 """Maximum size of an image file, in bytes; servers commonly accept this much."""

@@ -13,8 +13,6 @@ from paragone_workbench.identity import new_id
 if TYPE_CHECKING:
     from paragone import Image
 
-__all__ = ["Conversation", "Prompt", "SystemPrompt"]
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Prompt:

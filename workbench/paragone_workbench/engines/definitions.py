@@ -22,31 +22,6 @@ from paragone.options import OptionInfo, address_option, build, describe, parse
 if TYPE_CHECKING:
     from paragone import Backend
 
-__all__ = [
-    "EngineDefinition",
-    "UnknownEngine",
-    "address_of",
-    "apply_settings",
-    "check_engine",
-    "declared_options",
-    "numbered",
-    "resolve_all",
-    "expand_home",
-    "from_spec",
-    "suggest",
-    "engine_for_model",
-    "resolve",
-    "secret_options",
-    "server_of",
-    "shorten_home",
-    "settings_of",
-    "split_options",
-    "without_passwords",
-    "with_options",
-    "strip_password",
-    "without_secrets",
-    "to_spec",
-]
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
 _PASSWORD = re.compile(r"([A-Za-z][\w+.-]*://)[^/?#\s]*@")

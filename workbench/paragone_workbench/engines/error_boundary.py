@@ -9,8 +9,6 @@ from typing import TypeVar
 from paragone import EngineError, ParagoneError
 from paragone.wire import Value, from_json, to_json
 
-__all__ = ["PLUGIN_ERRORS", "as_paragone_error", "checked", "notify_observers", "report"]
-
 PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """What a plugin may raise in a coroutine; Ctrl+C raises nothing there, it cancels the task."""
 

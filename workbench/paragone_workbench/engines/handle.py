@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
 
-__all__ = ["EngineHandle", "EngineObserver", "EngineState", "EngineUse"]
 
 _T = TypeVar("_T")
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from paragone import ParagoneError
 from paragone_workbench.paths import log_folder, private_folder
 
-__all__ = ["crash_report", "engine_log"]
-
 _KEPT = 50
 _numbers = itertools.count(1)
 

@@ -8,8 +8,6 @@ from paragone import Backend, Json, MemoryEstimate, OpenRequest
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 
-__all__ = ["estimate_memory"]
-
 
 async def estimate_memory(
     definition: EngineDefinition, backend: Backend, options: Mapping[str, Json] | None = None

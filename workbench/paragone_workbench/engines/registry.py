@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from paragone import Backend
     from paragone.discovery import Discovery, PluginProblem
 
-__all__ = ["Registry"]
-
 
 class Registry:
     """Finds backends by name and caches them. Finding one imports no other plugin."""

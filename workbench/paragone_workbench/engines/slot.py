@@ -11,7 +11,6 @@ from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, report
 if TYPE_CHECKING:
     from paragone import OpenEngine
 
-__all__ = ["Slot", "wait_for_end"]
 
 CANCEL_TIMEOUT = 5.0
 """Seconds that a task has to end after it was requested to, before it is cancelled again."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple, cast
 
-__all__ = ["Id", "parse_id"]
-
 _ID = re.compile(r"([rce])([0-9]{1,18})(?:/([0-9]{1,18}))?", re.IGNORECASE)
 
 

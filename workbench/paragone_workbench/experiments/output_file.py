@@ -11,8 +11,6 @@ from typing import TextIO
 from paragone import InputError, ParagoneError
 from paragone_workbench.paths import exists
 
-__all__ = ["check_target", "replacing"]
-
 
 def check_target(path: Path) -> None:
     """Check that a file can be written, before hours of work. Raises InputError."""

@@ -15,8 +15,6 @@ from paragone.threads import in_daemon_thread
 from paragone.wire import from_json
 from paragone_workbench.store import History
 
-__all__ = ["digest_until", "digest_weights", "known_weights", "weights_in"]
-
 _BLOCK = 2**22
 
 

@@ -25,8 +25,6 @@ from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.inventory.models import existing_demo_models, find_models
 
-__all__ = ["DEMO_KEY", "CatalogEntry", "Group", "catalog_entries"]
-
 DEMO_KEY = "demo"
 """The key of the demo's entry."""
 

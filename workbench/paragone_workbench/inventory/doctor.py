@@ -31,7 +31,6 @@ from paragone_workbench.paths import config_file
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
 
-__all__ = ["Diagnosis", "Machine", "diagnose", "probe", "probe_engines"]
 
 PROBE_TIMEOUT = 120.0
 """Seconds that a backend may take to report whether it is usable: some import gigabytes from a cold disk."""

@@ -16,8 +16,6 @@ from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 
-__all__ = ["ConfiguredEndpoint", "query_endpoints", "normalize_url"]
-
 TIMEOUT = 20.0
 """Seconds that a server may take to report; this includes the run time of a `key_command`."""
 

@@ -12,8 +12,6 @@ from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import cache_folder, private_folder
 
-__all__ = ["USUAL_FOLDER", "demo_engines", "existing_demo_models", "find_models", "models_in"]
-
 USUAL_FOLDER = "~/models"
 """A folder that is searched in addition to the configured ones and to those of the backends."""
 TIMEOUT = 60.0

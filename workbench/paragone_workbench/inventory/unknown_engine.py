@@ -15,8 +15,6 @@ from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import existing_demo_models, find_models, models_in
 
-__all__ = ["hint_for"]
-
 _TIMEOUT = 10.0
 """Seconds that the search may take."""
 _SHOWN = 3

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.scheduling.pool import EnginePool
 
-__all__ = ["Lane", "LaneObserver", "LaneState"]
 
 LaneState: TypeAlias = Literal[
     "empty",

@@ -9,8 +9,6 @@ from paragone_workbench.engines.definitions import EngineDefinition, numbered, s
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["unique_name"]
-
 
 def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
     """Return a name for a lane with this engine that none of the given lanes has.

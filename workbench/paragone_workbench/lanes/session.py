@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.run import Run
 
-__all__ = ["Session"]
 
 ALTERNATIVES = 5
 """Number of alternatives that are kept with each token."""

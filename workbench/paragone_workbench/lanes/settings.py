@@ -14,7 +14,6 @@ from paragone_workbench.engines.definitions import EngineDefinition, declared_op
 if TYPE_CHECKING:
     from paragone import Backend
 
-__all__ = ["Origin", "Setting", "changes", "edited", "lane_settings", "summary"]
 
 Origin: TypeAlias = Literal["default", "config.toml", "saved", "command line", "conversation", "here"]
 """`default`: of the backend or the engine. `saved`: with an engine that was added on the screen. `conversation`: saved with a conversation that was reopened.

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
 
-__all__ = ["find_run", "neighbour", "newest_after", "prompt_to_answer_again"]
-
 
 def neighbour(lane: Lane, by: int) -> Run | None:
     """Return the end of the path with the next (1) or previous (-1) variant; None if the path has no variants.

@@ -12,8 +12,6 @@ from paragone.cores import physical_cores
 from paragone_workbench.machine.gpus import find_gpus
 from paragone_workbench.machine.memory import main_memory
 
-__all__ = ["describe_machine"]
-
 _PATIENCE = 5.0
 """Seconds to wait for the GPUs' driver: the first run waits for the description."""
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["EnergyCounters", "find_energy_counters"]
-
 _POWERCAP = Path("/sys/class/powercap")
 
 

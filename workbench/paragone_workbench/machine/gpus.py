@@ -7,8 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Gpu", "find_gpus"]
-
 _TIMEOUT = 120.0
 """Seconds to wait for nvidia-smi: it is slow if the driver must be initialized first."""
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from paragone_workbench.machine.gpus import find_gpus
 
-__all__ = ["MARGIN", "free_memory", "main_memory"]
-
 MAIN = "main memory"
 MARGIN = 1 << 30
 """Bytes to leave free on each device: the margin that llama.cpp uses (common/fit.cpp)."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["sample_text"]
-
 
 def sample_text() -> str:
     """Return a short English text of several kinds, written for paragone: about five windows of 512 tokens."""

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from paragone import Message
     from paragone_workbench.runs.run import Run
 
-__all__ = ["messages_for", "path_to"]
-
 
 def path_to(run: Run | None) -> tuple[Run, ...]:
     """Return the runs that a run continues, oldest first, followed by the run itself."""

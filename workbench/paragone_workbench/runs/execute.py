@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.runs.turns import Turn, Turns
 
-__all__ = ["Execution", "execute"]
-
 
 def execute(
     run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], *, turns: Turns

@@ -13,8 +13,6 @@ from paragone_workbench.engines.definitions import EngineDefinition, secret_opti
 if TYPE_CHECKING:
     from paragone import Backend, LoadedModel, Message, RunRequest
 
-__all__ = ["manifest"]
-
 
 def manifest(
     definition: EngineDefinition,

@@ -10,8 +10,6 @@ from itertools import pairwise
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
 
-__all__ = ["Meter", "Percentiles", "RunMetrics", "figures_json", "percentile"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percentiles:

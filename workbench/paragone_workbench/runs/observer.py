@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from paragone import Caution, Channel
     from paragone_workbench.runs.run import Run
 
-__all__ = ["RunObserver"]
-
 
 class RunObserver:
     """Receives the events of a run, on the event loop. Override the methods of interest.

@@ -12,8 +12,6 @@ from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
 
-__all__ = ["EndState", "RunResult", "RunState"]
-
 RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
 """`interrupted`: the program ended during the run; what had been saved by then is kept."""
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.result import EndState, RunState
     from paragone_workbench.runs.spec import RunSpec
 
-__all__ = ["Run", "RunPhase"]
 
 RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
 """`waiting`: for its engine, for earlier runs, or for its turn; `queued`: in the queue of a server;

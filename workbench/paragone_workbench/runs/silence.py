@@ -7,8 +7,6 @@ import time
 
 from paragone_workbench.runs.run import Run
 
-__all__ = ["NOTICE_S", "SilenceWatch"]
-
 NOTICE_S = 3
 """Seconds of silence from which on a run says so."""
 

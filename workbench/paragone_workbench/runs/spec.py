@@ -11,8 +11,6 @@ from paragone import Json, Message
 if TYPE_CHECKING:
     from paragone import Image
 
-__all__ = ["RunSpec"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:

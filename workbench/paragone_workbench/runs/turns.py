@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from paragone import Caution
     from paragone_workbench.engines.handle import EngineHandle
 
-__all__ = ["Turn", "Turns"]
-
 
 @dataclass(slots=True, eq=False)
 class Turn:

@@ -14,8 +14,6 @@ from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.machine.memory import MARGIN
 
-__all__ = ["Decision", "decide"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:

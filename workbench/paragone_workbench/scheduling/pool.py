@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
 
-__all__ = ["EnginePool"]
-
 
 class EnginePool:
     """Engines that share this machine by a schedule. Call its methods on the event loop.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # the default mode needs neither, and importing them would sl
     from paragone_workbench.scheduling.decision import Decision
     from paragone_workbench.scheduling.swapping import Swapping
 
-__all__ = ["REQUESTS_PER_SERVER", "Scheduler", "cores_for_each"]
 
 REQUESTS_PER_SERVER = 4
 """Maximum number of concurrent runs on one server; further ones wait here, where they can be shown and cancelled."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.runs.turns import Turn
 
-__all__ = ["Sharing", "resources_of", "servers_here", "servers_of"]
 
 _THIS_MACHINE = "this machine"
 

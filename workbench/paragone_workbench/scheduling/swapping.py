@@ -12,8 +12,6 @@ from paragone.wording import size_text
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.memory import free_memory
 
-__all__ = ["Swapping"]
-
 FREE_TIMEOUT = 5.0
 """Seconds within which the memory of a closed engine must be free again."""
 

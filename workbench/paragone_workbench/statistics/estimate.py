@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["Estimate", "decimal", "number"]
-
 
 class Estimate(NamedTuple):
     """A value and its standard error, which is None if it is unknown."""

@@ -9,16 +9,6 @@ from dataclasses import dataclass
 from paragone import Json
 from paragone_workbench.statistics.scientific import Values, np, stats
 
-__all__ = [
-    "FEWEST",
-    "Z",
-    "Interval",
-    "mean_interval",
-    "paired_share_interval",
-    "share_interval",
-    "t_interval",
-]
-
 FEWEST = 10
 """Number of prompts below which there is no interval: so few do not show how values are distributed."""
 

@@ -13,8 +13,6 @@ from typing import Literal, TypeAlias
 from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
 from paragone_workbench.statistics.scientific import Values, np, stats
 
-__all__ = ["Kind", "PairedDifference", "holm", "paired_difference"]
-
 Kind: TypeAlias = Literal["numbers", "passes", "shares"]
 """What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
 

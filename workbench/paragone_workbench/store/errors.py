@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from paragone import ParagoneError
 
-__all__ = ["ConversationDeleted", "StoreError", "store_error"]
-
 
 class StoreError(ParagoneError):
     """The history could not be read or saved. The conversation in memory is not affected."""

@@ -14,16 +14,6 @@ from paragone_workbench.identity import new_id
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 
-__all__ = [
-    "AssertionResult",
-    "Experiment",
-    "ExperimentRun",
-    "Measurement",
-    "MeasurementKind",
-    "RunKey",
-    "SavedVote",
-]
-
 MeasurementKind: TypeAlias = Literal["fidelity", "bench"]
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # imported late to keep the start fast
 
     Jobs: TypeAlias = SimpleQueue[Callable[[Store], None] | None]
 
-__all__ = ["History"]
 
 T = TypeVar("T")
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.runs.run import Run
 
-__all__ = ["Hit", "LaneRecord", "SavedConversation", "Summary"]
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LaneRecord:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.history import History
     from paragone_workbench.store.store import Store
 
-__all__ = ["pauses", "retrying"]
 
 T = TypeVar("T")
 

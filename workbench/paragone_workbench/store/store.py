@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.tables.runs import Purpose
     from paragone_workbench.store.tables.votes import Votes
 
-__all__ = ["Store"]
-
 
 class Store:
     """The history. Calls block, and must come from one thread; on the event loop use `History` instead.

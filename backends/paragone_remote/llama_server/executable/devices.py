@@ -9,8 +9,6 @@ from paragone_remote.llama_server.executable.printed import printed_by
 from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.server_text import plain
 
-__all__ = ["build_in_version", "build_of", "described", "devices_of"]
-
 _DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
 _HEADING = "Available devices:"
 _VERSION = re.compile(r"version: (\S+(?: \([^)]*\))?)")

@@ -13,8 +13,6 @@ from paragone.cores import OPENMP
 from paragone.worker.variables import passed_variables
 from paragone_remote.server_text import plain
 
-__all__ = ["child_environment", "printed_by"]
-
 _PATIENCE = 60.0
 """Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
 

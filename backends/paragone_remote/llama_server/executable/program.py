@@ -22,8 +22,6 @@ from paragone_remote.llama_server.executable.printed import printed_by
 from paragone_remote.llama_server.executable.wheel import VERSION
 from paragone_remote.server_text import plain
 
-__all__ = ["Program", "find_program", "read_flags", "with_flags"]
-
 _ENTRY = re.compile(r"(--?[A-Za-z][\w.-]*(?:,\s*--?[A-Za-z][\w.-]*)*)(.*)")
 _REMOVED = re.compile(r"the argument has been removed")
 

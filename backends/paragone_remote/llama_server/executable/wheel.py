@@ -19,8 +19,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-__all__ = ["VERSION", "main"]
-
 VERSION = "2026.9.11063"
 """The version of xllamacpp that this module fits."""
 

@@ -18,8 +18,6 @@ from tempfile import gettempdir
 from paragone import EngineError
 from paragone_remote.llama_server.executable.program import Program
 
-__all__ = ["Listening", "listen_at"]
-
 _LOOPBACK = "127.0.0.1"
 
 _LONGEST = 103 if sys.platform == "darwin" else 107

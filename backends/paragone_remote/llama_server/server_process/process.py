@@ -23,8 +23,6 @@ from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.llama_server.server_process.listening import Listening
 from paragone_remote.llama_server.server_process.server_log import explain_end, telling_lines
 
-__all__ = ["ServerProcess"]
-
 _CRASH_CAUSES = (
     amx_miscompiled(
         "its Intel AMX code",

@@ -13,8 +13,6 @@ from pathlib import PurePath
 from paragone import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone_remote.server_text import plain
 
-__all__ = ["draft_problem", "explain_end", "facts_in_log", "telling_lines"]
-
 _ATTENTION = re.compile(
     r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
 )

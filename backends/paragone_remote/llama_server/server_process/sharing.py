@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Hashable
 from paragone import LoadProgress, OnProgress
 from paragone_remote.llama_server.server_process.process import ServerProcess
 
-__all__ = ["Share", "Start", "take_share"]
-
 Start = Callable[[OnProgress], Awaitable[ServerProcess]]
 """Starts a server, and returns it once its model is loaded."""
 

@@ -14,8 +14,6 @@ from paragone_remote.answers.token_events import Scored, tokens_of
 from paragone_remote.json_fields import Data, count, duration, items, number, part, text
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 
-__all__ = ["NANO", "make_body", "modelfile_parameters", "read_finish", "read_tokens"]
-
 NANO = 1e-9
 """The unit of Ollama's durations, in seconds."""
 

@@ -13,8 +13,6 @@ from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, items, part
 from paragone_remote.server_text import without_surrogates
 
-__all__ = ["OllamaClient", "RENDERS", "SAYS_CUT", "capabilities_of", "read_version"]
-
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 

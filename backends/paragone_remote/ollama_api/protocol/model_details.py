@@ -8,15 +8,6 @@ from collections.abc import Iterable
 from paragone import WeightsFile
 from paragone_remote.json_fields import Data, count, part, text, word
 
-__all__ = [
-    "architecture",
-    "find_model",
-    "identity_of",
-    "parameters",
-    "trained_context",
-    "weights_of",
-]
-
 
 def find_model(models: Iterable[Data], model: str) -> Data | None:
     """Return a model's entry in the list of the server's models, or of the loaded models; None if the list lacks it."""

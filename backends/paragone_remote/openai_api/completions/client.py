@@ -14,8 +14,6 @@ from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.replies import read_object
 from paragone_remote.json_fields import Data
 
-__all__ = ["OpenAIClient"]
-
 _NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
 
 _END_PATIENCE = 1.0

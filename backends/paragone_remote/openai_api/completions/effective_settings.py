@@ -11,8 +11,6 @@ from paragone_remote.openai_api.completions.refused_fields import EXTRAS, Refuse
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind, Server
 
-__all__ = ["HONOUR_SEEDS", "settings_of", "with_seed"]
-
 HONOUR_SEEDS: frozenset[Kind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
 """Servers that are known to use the seed of a request."""
 

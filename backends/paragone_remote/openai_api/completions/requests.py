@@ -9,8 +9,6 @@ from paragone.options import as_values
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind
 
-__all__ = ["cautions_before", "chat_body", "completion_body", "raw_prompt"]
-
 _MOST_ALTERNATIVES = 20
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "effort")

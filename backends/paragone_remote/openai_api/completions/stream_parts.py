@@ -9,8 +9,6 @@ from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.answers.token_events import Scored
 from paragone_remote.json_fields import Data, count, duration, finite, items, number, part, text
 
-__all__ = ["StreamedAnswer", "Part", "read_chat", "read_completion", "scored_tokens"]
-
 
 @dataclass(slots=True, kw_only=True)
 class Part:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from paragone import ModelInfo
 from paragone_remote.openai_api.servers.server import Server
 
-__all__ = ["identity_of"]
-
 _NAMED = 5
 """Largest number of models to name."""
 

@@ -17,8 +17,6 @@ from paragone_remote.http.replies import optional_data
 from paragone_remote.json_fields import items, part, text, texts, word
 from paragone_remote.openai_api.servers.server import root_of
 
-__all__ = ["Launch", "find_launch"]
-
 _FLAG = re.compile(r"--?[a-zA-Z]")
 _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|token|password)\S*)")
 """Arguments that name the model or the address, or are secret."""

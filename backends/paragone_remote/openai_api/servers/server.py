@@ -23,16 +23,6 @@ from paragone_remote.openai_api.servers.server_defaults import (
     seed_in_props,
 )
 
-__all__ = [
-    "Kind",
-    "Server",
-    "find_models",
-    "identify",
-    "identify_again",
-    "of_model",
-    "root_of",
-]
-
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]

@@ -10,15 +10,6 @@ from paragone.options import describe
 from paragone_remote.json_fields import Data, count, number, part, word
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
-__all__ = [
-    "build_in_props",
-    "defaults_in_props",
-    "defaults_in_schema",
-    "facts_in_props",
-    "facts_in_schema",
-    "seed_in_props",
-]
-
 _NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
 
 _OTHERS = {

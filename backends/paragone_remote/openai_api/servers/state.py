@@ -26,8 +26,6 @@ from paragone_remote.http.transport import Refusal
 from paragone_remote.json_fields import as_data, count, flag, items, text
 from paragone_remote.openai_api.servers.server import root_of
 
-__all__ = ["FINGERPRINT", "SlotsQuery", "context_in_use", "with_queue"]
-
 _LOOK_S = 1.0
 """Seconds without an event after which the slots are requested, and between two such requests."""
 

@@ -21,8 +21,6 @@ from paragone_remote.json_fields import Data, as_data, count, counted, items, pa
 from paragone_remote.openai_api.servers.server import Server, root_of
 from paragone_remote.server_text import without_surrogates
 
-__all__ = ["Prompts", "has_images", "tokenizes"]
-
 _RENDERED = (
     "model",
     "messages",

@@ -16,8 +16,6 @@ from paragone_remote.http.replies import data_of
 from paragone_remote.openai_api.completions.stream_parts import scored_tokens
 from paragone_remote.openai_api.servers.server import Server, root_of
 
-__all__ = ["reports_top_tokens", "top_tokens_after"]
-
 
 def reports_top_tokens(server: Server) -> bool:
     """Whether a server reports the likeliest tokens after a sequence of token ids."""

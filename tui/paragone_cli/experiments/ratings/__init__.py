@@ -10,8 +10,6 @@ from paragone_cli.command_line.output import put_json
 from paragone_cli.command_line.saved import experiment_id, opened_store
 from paragone_workbench.compare.votes import Vote, votes_from
 
-__all__ = ["ratings"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RatingsArguments(PrintArguments):

@@ -9,8 +9,6 @@ from paragone.wording import counted
 from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
 
-__all__ = ["nothing_to_rate", "put_ratings"]
-
 _STYLES = ("length", "headings", "list items", "bold")
 """Names for people of the features of style, in their order."""
 

@@ -20,8 +20,6 @@ from paragone_cli.command_line.arguments import (
 )
 from paragone_workbench.config.settings import Mode
 
-__all__ = ["SuiteArguments", "suite"]
-
 _RUN_OPTIONS = (
     "engines", "settings", "repetitions", "schedule", "system", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
 )  # fmt: skip

@@ -21,8 +21,6 @@ from paragone_workbench.experiments.differences.suite_comparison import (
     comparison_json,
 )
 
-__all__ = ["put_comparison", "suite_compare"]
-
 _COLUMNS = {
     "pass_rate": "pass %",
     "completion_tokens": "tokens",

@@ -13,8 +13,6 @@ from paragone_cli.command_line.saved import opened_store
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_workbench.store.experiment_records import Experiment
 
-__all__ = ["suite_list"]
-
 
 def suite_list(args: SuiteArguments) -> int:
     """Print the experiments. Returns the exit code."""

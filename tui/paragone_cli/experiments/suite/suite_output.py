@@ -9,8 +9,6 @@ from paragone_cli.command_line.formats import put_full_names, short_names
 from paragone_cli.command_line.output import flush, json_line, put, put_table
 from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
 
-__all__ = ["put_runs", "put_totals"]
-
 _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT (s)", "tokens/s")
 
 _SHARED = (

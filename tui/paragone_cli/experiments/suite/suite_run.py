@@ -26,8 +26,6 @@ from paragone_workbench.experiments.suites.suite import Suite, filter_prompts, p
 from paragone_workbench.experiments.suites.suite_file import read_suite
 from paragone_workbench.store import Experiment, History, Store
 
-__all__ = ["suite_run"]
-
 
 def suite_run(args: SuiteArguments) -> int:
     """Run the suite. Returns the exit code."""

@@ -21,8 +21,6 @@ from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.store import Experiment, ExperimentRun, History
 
-__all__ = ["suite_show"]
-
 SHOWN = 20
 """Prompts that are shown on a terminal."""
 

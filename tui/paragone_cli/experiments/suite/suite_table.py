@@ -13,8 +13,6 @@ from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.scheduling.scheduler import Scheduler
 
-__all__ = ["SuiteTable"]
-
 _HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
 
 

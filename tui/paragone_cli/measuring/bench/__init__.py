@@ -28,8 +28,6 @@ from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, bench_te
 from paragone_workbench.measure.bench.report import bench_json
 from paragone_workbench.scheduling.pool import EnginePool
 
-__all__ = ["bench"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class BenchArguments(OpenArguments, PrintArguments):

@@ -11,8 +11,6 @@ from paragone_cli.command_line.output import note, one_line, put
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.bench.report import Spread
 
-__all__ = ["put_plots"]
-
 Row = tuple[str, BenchTest, Mapping[str, Spread | None]]
 """An engine's name, a test, and its figures."""
 

@@ -14,8 +14,6 @@ from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.bench.report import Spread, figures_of
 
-__all__ = ["put_bench"]
-
 _NAMING = 3
 """Columns that name the engine and the test, before those with figures."""
 

@@ -13,8 +13,6 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import note
 from paragone_workbench.measure.sample import sample_text
 
-__all__ = ["fidelity"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class FidelityArguments(OpenArguments, PrintArguments):

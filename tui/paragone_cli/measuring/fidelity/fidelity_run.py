@@ -18,8 +18,6 @@ from paragone_workbench.measure.fidelity.measurement import Fidelity, FidelitySt
 from paragone_workbench.measure.fidelity.report import fidelity_json
 from paragone_workbench.scheduling.pool import EnginePool
 
-__all__ = ["measure_fidelity"]
-
 
 def measure_fidelity(
     registry: Registry,

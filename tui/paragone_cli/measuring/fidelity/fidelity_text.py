@@ -19,8 +19,6 @@ from paragone_workbench.measure.fidelity.report import (
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
 from paragone_workbench.statistics.estimate import Estimate, number
 
-__all__ = ["put_fidelity"]
-
 _BAR = 40
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
 

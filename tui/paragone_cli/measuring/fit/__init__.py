@@ -20,8 +20,6 @@ from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 from paragone_workbench.measure.fit.quantizations import find_siblings, plan_siblings, rough_quantizations
 
-__all__ = ["fit", "parse_size", "parse_sizes"]
-
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
 _SMALLEST = 1 << 24
 """Bytes below which a size is a mistake: the smallest models take more."""

@@ -17,9 +17,6 @@ from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.quantizations import Quantization
 from paragone_workbench.statistics.estimate import number
 
-__all__ = ["put_fit", "put_quantizations"]
-
-
 _OUTPUT = " (the output counts as one)"
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import Hit
 
-__all__ = ["LaneColumn"]
 
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""

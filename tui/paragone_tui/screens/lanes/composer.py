@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
 
-__all__ = ["Composer"]
 
 LONGEST = 1_000_000
 """Number of characters up to which text can be pasted. Textual wraps all of it, at 2 to 6 seconds a million."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
 
-__all__ = ["Differences"]
 
 _Marks: TypeAlias = tuple[Mark, ...]
 

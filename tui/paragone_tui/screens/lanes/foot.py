@@ -9,8 +9,6 @@ from textual.content import Content
 from paragone_tui.widgets.hints import hint
 from paragone_workbench.config.settings import Mode
 
-__all__ = ["foot_line"]
-
 _ORDERS: dict[Mode, str] = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
 
 _WRITING = (

@@ -23,8 +23,6 @@ from paragone_workbench.lanes.settings import summary
 if TYPE_CHECKING:
     from paragone_tui.program import Do
 
-__all__ = ["Lanes"]
-
 
 class Lanes(Horizontal, can_focus=True):
     """The columns of the lanes, or what to do without any. While it has the focus, the screen is in lane mode."""

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from paragone_tui.history_opening import HistoryOpening
     from paragone_tui.program import Program
 
-__all__ = ["LanesScreen"]
 
 _COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, votes)
 """The modules with the functions that execute commands."""

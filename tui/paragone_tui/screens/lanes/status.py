@@ -20,8 +20,6 @@ from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 
-__all__ = ["LaneStatus", "LaneStatusInfo"]
-
 _words = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
 """Returns the parts of the content that are painted at once when they change."""
 _EVERY = 0.5

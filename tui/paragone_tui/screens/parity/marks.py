@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.runs.run import Run
 
-__all__ = ["ParityMarks"]
-
 
 @dataclass(eq=False)
 class ParityMarks(LaneObserver):

@@ -21,8 +21,6 @@ from paragone_workbench.compare.parity.findings import Levelling, Parity, joined
 from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.lanes.session import Session
 
-__all__ = ["ParitySheet"]
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Remedy:

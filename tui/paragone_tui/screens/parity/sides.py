@@ -7,8 +7,6 @@ from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 
-__all__ = ["answered_sides", "open_sides"]
-
 
 def answered_sides(session: Session) -> list[Side]:
     """Return the lanes that answered the newest prompt that several lanes have answered.

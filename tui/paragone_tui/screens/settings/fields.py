@@ -16,8 +16,6 @@ from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.lanes.settings import Setting
 
-__all__ = ["NameField", "SettingField", "SystemField"]
-
 
 class SettingField(Horizontal):
     """A line with an option's name, its value, and where the value comes from. No text means the default."""

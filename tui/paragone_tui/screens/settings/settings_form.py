@@ -21,8 +21,6 @@ from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.modal import Modal
 from paragone_workbench.lanes.settings import Setting
 
-__all__ = ["SettingsChange", "SettingsForm"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsChange:

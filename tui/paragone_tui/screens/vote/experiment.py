@@ -13,8 +13,6 @@ from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import History
 
-__all__ = ["ExperimentVote"]
-
 _VOTING = (
     ("t", "tie"),
     ("x", "both bad"),

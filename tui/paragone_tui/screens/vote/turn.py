@@ -19,8 +19,6 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 
-__all__ = ["BlindTurn"]
-
 
 class BlindTurn(VoteScreen[bool]):
     """Shows the answers of lanes while they are written. Its result is whether the next prompt is also blind."""

@@ -26,8 +26,6 @@ from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import LETTERS, Ballot
 from paragone_workbench.runs.run import Run
 
-__all__ = ["AnswerColumn", "VoteScreen", "verdict_of"]
-
 
 class AnswerColumn(Column):
     """Shows an answer."""

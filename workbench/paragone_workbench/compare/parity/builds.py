@@ -9,8 +9,6 @@ from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM
 from paragone_workbench.compare.parity.findings import Finding, enumeration, joined
 from paragone_workbench.compare.parity.side import Side
 
-__all__ = ["compare_builds", "compare_launches"]
-
 _VERSION, _COMMIT, _, _INSTRUCTIONS = (fact.name for fact in BUILD_FACTS)
 
 _DRIFTS = "so answers can differ after some tokens, also at temperature 0"

@@ -20,8 +20,6 @@ from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampl
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.runs.run import Run
 
-__all__ = ["check_parity", "parity_of_runs"]
-
 _CHANGED = {
     "truncated": "cut its prompt",
     "context-shifted": "dropped the beginning of the conversation during its answer",

@@ -9,8 +9,6 @@ from paragone_workbench.compare.parity.findings import Finding, enumeration
 from paragone_workbench.compare.parity.levelling import level
 from paragone_workbench.compare.parity.side import Side
 
-__all__ = ["compare_facts"]
-
 _TEMPLATE = "chat template"
 _THREADS = "threads"
 

@@ -12,8 +12,6 @@ from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone.options import value_text
 from paragone.wording import counted, shortened
 
-__all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown", "enumeration", "joined", "quoted"]
-
 _LONGEST_QUOTE = 120
 _LONGEST_VALUE = 60
 

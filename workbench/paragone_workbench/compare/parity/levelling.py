@@ -9,8 +9,6 @@ from paragone.options import OptionInfo, Options, build, parse
 from paragone_workbench.compare.parity.findings import Levelling, OptionChange
 from paragone_workbench.compare.parity.side import Side
 
-__all__ = ["level", "same"]
-
 
 def same(first: Json, second: Json) -> bool:
     """Whether two values are equal. Numbers may differ by the rounding of single precision."""

@@ -10,8 +10,6 @@ from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.parity.findings import Finding, enumeration, joined, quoted
 from paragone_workbench.compare.parity.side import Side
 
-__all__ = ["PROMPT", "compare_prompts"]
-
 PROMPT = "prompt"
 """The name of a prompt that could not be compared."""
 

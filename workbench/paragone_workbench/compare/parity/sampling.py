@@ -11,8 +11,6 @@ from paragone_workbench.compare.parity.findings import Finding, Levelling, enume
 from paragone_workbench.compare.parity.levelling import level, same
 from paragone_workbench.compare.parity.side import Side
 
-__all__ = ["Undeclared", "compare_sampling"]
-
 Undeclared = dict[str, dict[str, Levelling]]
 """The options with unknown values, by the names of side and option, with the changes that make the values known."""
 

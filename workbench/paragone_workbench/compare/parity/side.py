@@ -12,8 +12,6 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["Side"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:

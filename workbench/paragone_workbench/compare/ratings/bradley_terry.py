@@ -21,8 +21,6 @@ from typing import NamedTuple
 
 from paragone_workbench.statistics.scientific import Values, np
 
-__all__ = ["POINTS", "PRIOR_SD", "Pairing", "Fit", "fit"]
-
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
 

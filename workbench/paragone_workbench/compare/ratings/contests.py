@@ -10,8 +10,6 @@ from paragone import Json
 from paragone_workbench.compare.votes import Choice, Style, Vote, VotedAnswer
 from paragone_workbench.statistics.scientific import Values, np
 
-__all__ = ["FEATURES", "Contest", "Tally", "contests", "style_differences", "tally"]
-
 FEATURES = tuple(field.name for field in fields(Style))
 """The features of style, in the order of the regressors."""
 

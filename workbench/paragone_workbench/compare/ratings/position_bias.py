@@ -9,8 +9,6 @@ from paragone import Json
 from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval, share_interval
 
-__all__ = ["PositionBias", "position_bias"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionBias:

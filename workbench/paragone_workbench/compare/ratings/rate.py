@@ -19,8 +19,6 @@ from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.statistics.scientific import Values, np
 
-__all__ = ["rate"]
-
 _LEVEL = 0.95
 _ENDS = (0.025, 0.975)
 

@@ -11,8 +11,6 @@ from paragone_workbench.compare.ratings.position_bias import PositionBias
 from paragone_workbench.statistics.estimate import decimal
 from paragone_workbench.statistics.intervals import Interval
 
-__all__ = ["MEAN", "EngineRating", "RatedPair", "Ratings", "StyleEffect"]
-
 MEAN = 1000
 """The mean of the ratings of engines that votes connect."""
 

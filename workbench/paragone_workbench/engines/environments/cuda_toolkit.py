@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["chosen_home", "use_toolkit"]
-
 _VARIABLES = ("CUDA_HOME", "CUDA_PATH")
 """Variables by which PyTorch (`torch.utils.cpp_extension`) finds a toolkit, in this order."""
 

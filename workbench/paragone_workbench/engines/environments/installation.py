@@ -27,8 +27,6 @@ from paragone_workbench.engines.environments.planning import EnvironmentPlan
 from paragone_workbench.engines.environments.process import CommandFailed, InstallStep, Stage, run_command
 from paragone_workbench.paths import private_folder
 
-__all__ = ["check", "create", "remove"]
-
 
 async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
     """Create an environment, yielding the steps as they happen.

@@ -14,19 +14,6 @@ from paragone import Backend
 from paragone.worker import Environment
 from paragone_workbench.paths import data_folder
 
-__all__ = [
-    "MARKER",
-    "InstalledEnvironment",
-    "sibling_path",
-    "declared_environment",
-    "list_installed",
-    "environment_folder",
-    "interpreter",
-    "is_complete",
-    "python_in",
-    "size_of",
-]
-
 MARKER = "paragone.json"
 """A file that is written at the end of an installation. An environment without it is incomplete."""
 

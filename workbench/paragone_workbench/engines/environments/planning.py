@@ -24,8 +24,6 @@ from paragone_workbench.engines.environments.installed import (
 )
 from paragone_workbench.machine.gpus import find_gpus
 
-__all__ = ["EnvironmentPlan", "plan"]
-
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 _MAX_OUTPUT = 1 << 14

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["CommandFailed", "Stage", "InstallStep", "run_command"]
-
 Stage: TypeAlias = Literal["create", "install", "check"]
 
 _HEARTBEAT = 1.0

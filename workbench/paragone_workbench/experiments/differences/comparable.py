@@ -16,8 +16,6 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
 
-__all__ = ["Comparable", "comparable", "engine_name", "numbered_prompts"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparable:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from paragone_workbench.statistics.estimate import decimal
 
-__all__ = ["PASS_RATE", "SPEEDS", "Metric", "in_order", "score_metric"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:

@@ -14,8 +14,6 @@ from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
-__all__ = ["different_conditions"]
-
 _NOT_SET = {"seed", "cached tokens"}
 """Findings that differ from run to run, with any settings."""
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from paragone_workbench.statistics.scientific import np, stats
 
-__all__ = ["alternate", "drift"]
-
 _LONGEST = 3.0
 """Longest mean stretch of runs of one engine. If each prompt begins with another of two engines, it is 2."""
 

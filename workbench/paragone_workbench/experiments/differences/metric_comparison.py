@@ -11,8 +11,6 @@ from paragone_workbench.experiments.differences.compared_metrics import PASS_RAT
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import PairedDifference
 
-__all__ = ["MetricComparison", "SameAnswers"]
-
 _LEVEL = 0.05
 """The adjusted p-value below which a difference counts as shown."""
 

@@ -15,15 +15,6 @@ from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import Kind, PairedDifference, holm, paired_difference
 
-__all__ = [
-    "EngineSummary",
-    "SuiteComparison",
-    "compare_suite",
-    "compare_values",
-    "comparison_json",
-]
-
-
 _UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
 _UNJUDGED = (
     ": their judges have not been asked yet ({who}). The command that ran the suite goes on with them."

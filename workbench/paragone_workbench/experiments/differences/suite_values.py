@@ -16,8 +16,6 @@ from paragone_workbench.experiments.differences.compared_metrics import (
 )
 from paragone_workbench.runs.metrics import RunMetrics
 
-__all__ = ["EngineValues", "SuiteRow", "collect"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRow:

@@ -13,8 +13,6 @@ from paragone.chat.sampling import without_effect
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["Change", "WeightsVerdict", "changes_of_engine", "changes_of_run", "compare_weights"]
-
 _SPEED = "It changes the speed."
 _PLACE = "The weights are compared by themselves."
 _WEIGHTS = "Other weights give other answers."

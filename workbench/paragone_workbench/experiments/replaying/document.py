@@ -19,8 +19,6 @@ from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import History
 
-__all__ = ["FORMAT", "document_of_conversation", "document_of_experiment"]
-
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
 

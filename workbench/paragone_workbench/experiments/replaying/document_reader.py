@@ -20,8 +20,6 @@ from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
 
-__all__ = ["read_document"]
-
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
 

@@ -13,8 +13,6 @@ from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
 
-__all__ = ["RecordedRun", "recorded_runs"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:

@@ -11,8 +11,6 @@ from paragone_workbench.experiments.weights import digest_weights
 from paragone_workbench.inventory.models import find_models
 from paragone_workbench.store import History
 
-__all__ = ["find_model"]
-
 
 async def find_model(
     definition: EngineDefinition,

@@ -32,8 +32,6 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["AnswerDifference", "EngineReport", "Replay", "ReplayedRun", "replayable"]
-
 _QUOTED = 40
 """Characters that are quoted from each answer where they part."""
 

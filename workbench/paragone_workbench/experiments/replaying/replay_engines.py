@@ -27,8 +27,6 @@ from paragone_workbench.experiments.replaying.relocation import find_model
 from paragone_workbench.experiments.weights import known_weights, weights_in
 from paragone_workbench.store import History
 
-__all__ = ["ReplayChoices", "ReplayEngine", "engines_to_replay"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayChoices:

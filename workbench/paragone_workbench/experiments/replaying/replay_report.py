@@ -10,8 +10,6 @@ from paragone.wording import counted
 from paragone_workbench.experiments.replaying.changes import WeightsVerdict
 from paragone_workbench.experiments.replaying.replay import EngineReport, ReplayedRun
 
-__all__ = ["replay_json", "replay_verdict", "weights_sentence"]
-
 
 def replay_json(
     target: str,

@@ -9,20 +9,6 @@ from typing import Literal
 from paragone import Message
 from paragone_workbench.store.experiment_records import AssertionResult
 
-__all__ = [
-    "AnswerView",
-    "Chart",
-    "Conditions",
-    "EngineView",
-    "Fact",
-    "Figure",
-    "PromptView",
-    "Remark",
-    "Report",
-    "Section",
-    "Segment",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:

@@ -9,8 +9,6 @@ from typing import Literal, TypeAlias, get_args
 from paragone import InputError
 from paragone_workbench.experiments.output_file import check_target, replacing
 
-__all__ = ["Format", "format_of", "write"]
-
 Format: TypeAlias = Literal["html", "md", "csv", "json"]
 """The suffixes of the file's name."""
 

@@ -16,8 +16,6 @@ from paragone_workbench.experiments.report.content import (
 )
 from paragone_workbench.experiments.report.public_text import date_text
 
-__all__ = ["markdown_pieces"]
-
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 

@@ -21,8 +21,6 @@ except ModuleNotFoundError as error:
         hint=f"Install it with: {install_command('experiments')}",
     ) from error
 
-__all__ = ["html_pieces"]
-
 
 def html_pieces(report: Report, now: float) -> Iterator[str]:
     """Yield the page. `now` is the time of writing, in seconds since 1970."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from paragone_workbench.engines.definitions import strip_password
 from paragone_workbench.visible_text import visible
 
-__all__ = ["date_text", "public"]
-
 
 def public(text: str) -> str:
     """Return a text of the program or of an engine as it may be shown to others.

@@ -14,8 +14,6 @@ from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["COLUMNS", "TableRow", "csv_pieces"]
-
 Cell: TypeAlias = str | int | float | bool | None
 """A value; None if it is unknown."""
 

@@ -14,8 +14,6 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["Cell", "seed_option", "unfinished_cells"]
-
 PAGE = 1_000
 """Runs whose prompts are in memory at a time."""
 

@@ -7,8 +7,6 @@ from pathlib import PurePath
 
 from paragone import LoadedModel, WeightsFile
 
-__all__ = ["Identity", "changes", "identity_of", "identity_text"]
-
 Identity = Mapping[str, str]
 """Names of properties and their values."""
 

@@ -26,8 +26,6 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, ExperimentRun, History
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["Judging"]
-
 
 class _OpenRun(NamedTuple):
     """A run with its prompt, and the indices of the assertions that are yet to be judged."""

@@ -12,8 +12,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.scheduling.scheduler import Scheduler
 from paragone_workbench.store.experiment_records import AssertionResult
 
-__all__ = ["EngineProgress", "SuiteObserver", "seconds_left"]
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:

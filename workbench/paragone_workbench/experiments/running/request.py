@@ -20,8 +20,6 @@ from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["SCHEDULE", "SuiteRequest", "find_or_create"]
-
 SCHEDULE: Mode = "swap"
 """The schedule of a suite by default: one engine after the other has the machine for itself, and each is loaded once."""
 

@@ -26,8 +26,6 @@ from paragone_workbench.store import Experiment, History
 from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["SuiteRunner"]
-
 
 @dataclass(eq=False)
 class SuiteRunner:

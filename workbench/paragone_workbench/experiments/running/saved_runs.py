@@ -12,8 +12,6 @@ from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey,
 from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["answer_of", "results_json", "saved_runs"]
-
 PAGE = 100
 """Runs in memory at a time."""
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Generic, TypeVar
 
-__all__ = ["SharedIterator"]
-
 T = TypeVar("T")
 
 

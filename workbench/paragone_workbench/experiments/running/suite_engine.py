@@ -18,8 +18,6 @@ from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
-__all__ = ["CRASHES", "Executed", "SuiteEngine"]
-
 CRASHES = 3
 """Crashes in a row after which an engine is given up."""
 

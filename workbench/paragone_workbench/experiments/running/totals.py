@@ -11,8 +11,6 @@ from paragone import Json
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.store import Experiment, ExperimentRun, History
 
-__all__ = ["EngineTotals", "SpeedTotals", "engine_totals"]
-
 
 @dataclass(slots=True, kw_only=True)
 class SpeedTotals:

@@ -21,7 +21,6 @@ from paragone_workbench.store.experiment_records import AssertionResult
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
 
-__all__ = ["AssertionCatalog", "evaluate", "load_assertions"]
 
 CHECK_S = 60.0
 """Seconds that an assertion may take, unless it asks an engine."""

@@ -13,8 +13,6 @@ from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.records import KEYS, Record, parse_json
 from paragone_workbench.experiments.suites.suite import SuiteProblem
 
-__all__ = ["csv_records"]
-
 JSON_COLUMNS = ("messages", "variables", "assertions")
 """Columns whose cells are JSON."""
 

@@ -13,8 +13,6 @@ from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem, SuitePrompt
 from paragone_workbench.experiments.suites.variables import fill
 
-__all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "parse_json"]
-
 T = TypeVar("T")
 
 KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")

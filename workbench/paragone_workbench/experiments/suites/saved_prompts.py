@@ -7,8 +7,6 @@ from paragone.wire import from_json
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Store
 
-__all__ = ["prompt_from", "saved_prompt", "saved_prompts"]
-
 
 def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
     """Return a prompt of an experiment. Raises ParagoneError if it cannot be read, and StoreError."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from paragone import Json, Message
 
-__all__ = ["AssertionSpec", "SuiteProblem", "Suite", "SuitePrompt", "filter_prompts", "problem_text"]
-
 PROBLEMS_SHOWN = 20
 
 

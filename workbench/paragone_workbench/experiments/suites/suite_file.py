@@ -13,8 +13,6 @@ from paragone_workbench.experiments.suites.records import FileDefaults, Record, 
 from paragone_workbench.experiments.suites.suite import Suite, SuiteProblem, SuitePrompt, problem_text
 from paragone_workbench.experiments.suites.toml_records import TomlSuite
 
-__all__ = ["read_suite"]
-
 EXAMPLES = {
     ".jsonl": 'Write a prompt a line: {"prompt": "Why is the sky blue?"}.',
     ".csv": "Write the header prompt,expected and below it a row for each prompt.",

@@ -14,8 +14,6 @@ from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.records import FileDefaults, Record, assertion_spec
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem
 
-__all__ = ["TomlSuite"]
-
 KEYS = ("prompts", "system", "assertions")
 
 

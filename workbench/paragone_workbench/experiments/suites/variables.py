@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
-__all__ = ["FILTERS", "fill"]
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 """An expression to fill in. Everything else is text, also Jinja's statements, which could compute forever."""

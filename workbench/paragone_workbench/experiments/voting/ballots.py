@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.store import History
 
-__all__ = ["LETTERS", "Ballot", "save_vote", "shuffled"]
 
 LETTERS = "ABCDEF"
 """The names of answers on a ballot, from left to right."""

@@ -11,8 +11,6 @@ from paragone_workbench.experiments.voting.pacing import PacedText, Pacing
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 
-__all__ = ["BlindAnswers"]
-
 
 class BlindAnswers:
     """Follows the answers of a ballot, and gives out their text masked and at the same pace. Thinking is left out.

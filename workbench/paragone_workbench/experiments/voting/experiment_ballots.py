@@ -15,8 +15,6 @@ from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
 
-__all__ = ["ExperimentBallots"]
-
 _BEYOND = 2**31
 """An index beyond those of engines and repetitions."""
 

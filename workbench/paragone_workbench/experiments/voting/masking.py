@@ -10,8 +10,6 @@ from pathlib import Path
 from paragone import LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition, engine_for_model
 
-__all__ = ["MASK", "MaskedStream", "NameMask", "names_of"]
-
 MASK = "▒▒▒▒"
 """The text that replaces a name of any length."""
 

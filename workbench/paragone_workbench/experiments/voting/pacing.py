@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Pacing", "PacedText"]
-
 UNKNOWN_PACE = 100.0
 """Characters per second for the rest of the answers, if one has ended before any text was shown."""
 

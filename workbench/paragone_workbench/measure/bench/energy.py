@@ -9,8 +9,6 @@ from paragone_workbench.machine.energy import EnergyCounters
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 
-__all__ = ["EnergyWatch", "idle_watts"]
-
 _IDLE_S = 1.0
 
 

@@ -9,8 +9,6 @@ from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.runs.metrics import RunMetrics
 
-__all__ = ["BenchedEngine", "Sample"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:

@@ -22,8 +22,6 @@ from paragone_workbench.scheduling.decision import decide
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.sharing import servers_here
 
-__all__ = ["Bench", "OnStep"]
-
 OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
 """Called before each step, with the step and all steps that are left, itself included."""
 

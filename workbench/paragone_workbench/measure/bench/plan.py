@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from paragone import InputError
 
-__all__ = ["BenchStep", "BenchTest", "rotated", "steps_of", "bench_tests"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTest:

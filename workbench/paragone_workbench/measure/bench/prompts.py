@@ -11,8 +11,6 @@ from paragone import Json, Message, OpenEngine, TokenizeRequest
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.sample import sample_text
 
-__all__ = ["BenchPrompt", "PromptFitter"]
-
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
 

@@ -12,8 +12,6 @@ from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.runs.metrics import figures_json
 
-__all__ = ["FIGURES", "Spread", "bench_json", "figures_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:

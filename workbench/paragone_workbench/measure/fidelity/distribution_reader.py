@@ -24,8 +24,6 @@ from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.fidelity.text_windows import Window, Windows
 
-__all__ = ["DistributionReader", "Take"]
-
 T = TypeVar("T")
 
 Take: TypeAlias = Callable[[LogitsBlock, slice], T]

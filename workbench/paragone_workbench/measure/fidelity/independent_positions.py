@@ -17,7 +17,6 @@ from paragone_workbench.measure.fidelity.positions import Values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["difference_errors", "mean_error", "perplexity_error", "root_mean_square_error"]
 
 _FEWEST = 11
 """Number of values below which llama-perplexity gives the uncertainty of a mean as 0."""

@@ -11,7 +11,6 @@ from paragone_workbench.statistics.numeric import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Rows", "Scores", "Targets", "compared", "joined", "log_probabilities", "losses"]
 
 Rows: TypeAlias = "NDArray[np.float32]"
 """Log-probabilities: one row for each position, one column for each token of the vocabulary."""

@@ -15,8 +15,6 @@ from paragone_workbench.statistics.estimate import Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Difference", "Measured"]
-
 
 class Measured:
     """An engine and its log-losses on the text."""

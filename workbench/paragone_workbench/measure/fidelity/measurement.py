@@ -29,8 +29,6 @@ from paragone_workbench.measure.fidelity.text_windows import Window, Windows
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement, top_of
 from paragone_workbench.statistics.numeric import np
 
-__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "FidelityStep", "noise_windows"]
-
 T = TypeVar("T")
 
 WINDOW = 512

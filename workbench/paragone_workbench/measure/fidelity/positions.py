@@ -18,18 +18,6 @@ from paragone_workbench.statistics.numeric import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "DECADES",
-    "FEWEST_WINDOWS",
-    "Values",
-    "mean",
-    "percentile",
-    "perplexity",
-    "ratio_error",
-    "root_mean_square",
-    "shares",
-    "stacked",
-]
 
 Values: TypeAlias = "NDArray[np.float64]"
 

@@ -25,8 +25,6 @@ from paragone_workbench.measure.fidelity.positions import (
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
 from paragone_workbench.statistics.estimate import Estimate, number
 
-__all__ = ["CLEAR", "DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "verdict"]
-
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 

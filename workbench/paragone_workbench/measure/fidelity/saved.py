@@ -10,8 +10,6 @@ from paragone_workbench.measure.fit.quantizations import is_same_file
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store.experiment_records import Measurement
 
-__all__ = ["SavedFidelity", "saved_fidelity"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFidelity:

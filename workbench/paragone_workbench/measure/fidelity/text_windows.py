@@ -13,8 +13,6 @@ from paragone import InputError
 from paragone_workbench.measure.fidelity.log_probabilities import Targets
 from paragone_workbench.statistics.numeric import np
 
-__all__ = ["SMALLEST", "Window", "Windows"]
-
 SMALLEST = 8
 """Smallest window in tokens."""
 

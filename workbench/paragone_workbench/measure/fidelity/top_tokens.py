@@ -14,7 +14,6 @@ from paragone_workbench.statistics.numeric import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TOP", "TopAgreement", "Tops", "top_of"]
 
 TOP = 10
 """Number of tokens that are compared at each position."""

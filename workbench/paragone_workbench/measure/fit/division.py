@@ -15,8 +15,6 @@ from itertools import accumulate
 from paragone import DeviceMemory, ModelLayout
 from paragone_workbench.machine.memory import MARGIN
 
-__all__ = ["DRIVER", "KEPT_FREE", "Division", "best", "on_gpus", "whole"]
-
 DRIVER = 450 << 20
 """Bytes that a GPU's driver takes for a process, about."""
 

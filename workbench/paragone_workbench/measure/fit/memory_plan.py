@@ -9,8 +9,6 @@ from paragone import DeviceMemory, EngineError, MemoryEstimate, ModelLayout
 from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fit.division import KEPT_FREE, Division, best, on_gpus
 
-__all__ = ["HYPOTHETICAL", "MemoryPlan", "place", "scaled"]
-
 HYPOTHETICAL = "hypothetical GPU"
 """The name of a GPU that this machine need not have; with a number after it if there are several."""
 

@@ -14,8 +14,6 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan, place, scaled
 
-__all__ = ["MemoryPlanner"]
-
 _CONTEXT = 4096
 """Context in tokens for hypothetical GPUs, if none is set. An engine chooses its context by this machine's memory."""
 

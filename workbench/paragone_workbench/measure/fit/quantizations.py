@@ -13,8 +13,6 @@ from paragone_workbench.inventory.models import find_models
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 
-__all__ = ["Quantization", "find_siblings", "is_same_file", "plan_siblings", "rough_quantizations"]
-
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 """The end of the name of one of several files of a model."""
 

@@ -13,8 +13,6 @@ from paragone import InputError
 from paragone_workbench.store.errors import store_error
 from paragone_workbench.store.file.older import FIRST, migrate_older
 
-__all__ = ["SCHEMA", "Database", "Row", "clean"]
-
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")

@@ -10,8 +10,6 @@ from typing import Any
 
 from paragone_workbench.identity import new_id
 
-__all__ = ["FIRST", "migrate_older"]
-
 FIRST = 6
 """The version of the schema that new files begin with."""
 

@@ -20,7 +20,6 @@ from paragone_workbench.store.errors import StoreError
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
 
-__all__ = ["Owner", "exclusive", "interrupt", "interrupt_dead", "saved_text"]
 
 OPENING_S = 5.0
 """Seconds to wait while another instance of the program opens the history, and perhaps migrates it."""

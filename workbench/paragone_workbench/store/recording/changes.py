@@ -14,8 +14,6 @@ if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store.records import LaneRecord
 
-__all__ = ["Changes", "LaneRow", "NewText", "TurnRow"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRow:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.store.history import History
 
-__all__ = ["SaveQueue"]
 
 EVERY_S = 0.4
 """Seconds to collect text before a save. Including the save, a kill loses 0.5 s of text at most."""

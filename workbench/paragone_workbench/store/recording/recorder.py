@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.recording.unsaved import Unsaved
     from paragone_workbench.store.records import LaneRecord, SavedConversation
 
-__all__ = ["Recorder"]
-
 
 class Recorder(SaveQueue, RunObserver):
     """Notes what changes in the conversations of a session, and saves it. No method blocks the event loop.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.errors import StoreError
     from paragone_workbench.store.records import LaneRecord
 
-__all__ = ["Unsaved"]
-
 
 @dataclass(slots=True)
 class _Turn:

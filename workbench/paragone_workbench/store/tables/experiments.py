@@ -15,8 +15,6 @@ from paragone_workbench.store.file.owners import Owner
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of, save_run
 from paragone_workbench.visible_text import visible
 
-__all__ = ["Experiments"]
-
 _PLAIN = ("number", "id", "name", "fingerprint", "schedule", "repetitions", "prompts", "created")
 """Columns that `Experiment` has under the same names."""
 _EXPERIMENT = f"""

@@ -20,7 +20,6 @@ from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
 
-__all__ = ["load"]
 
 _PROMPTS = """
     SELECT id, parent_id, text, system, sampling, for_all, created FROM prompt

@@ -10,8 +10,6 @@ from paragone_workbench.engines.definitions import EngineDefinition, without_pas
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.file.database import Database
 
-__all__ = ["Measurements"]
-
 
 class Measurements:
     """The measurements of engines outside of experiments. Calls block; all may raise StoreError."""

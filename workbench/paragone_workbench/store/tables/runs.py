@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paragone import Json
     from paragone_workbench.store.file.database import Database, Row
 
-__all__ = ["COLUMNS", "MANIFEST", "Purpose", "result_of", "save_run"]
 
 Purpose: TypeAlias = Literal["answer", "judge", "replay"]
 

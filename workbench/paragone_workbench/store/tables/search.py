@@ -14,7 +14,6 @@ from paragone_workbench.store.records import Hit, Summary
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database, Row
 
-__all__ = ["conversations", "search"]
 
 _LIST = """
     SELECT number, id, title, updated, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from paragone import Alternative, Token
 
-__all__ = ["pack", "unpack"]
-
 _LINE = 200  # tokens; a call of the JSON encoder or decoder blocks all other threads, so each must be short
 
 

@@ -7,8 +7,6 @@ import json
 from paragone_workbench.store.experiment_records import SavedVote
 from paragone_workbench.store.file.database import Database
 
-__all__ = ["Votes"]
-
 _VOTES = """
     SELECT vote.id, candidates, choice, blind, vote.created, experiment.number, prompt_index, prompt_id
     FROM vote LEFT JOIN experiment ON experiment.id = experiment_id

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.recording.changes import Changes, LaneRow
 
-__all__ = ["write"]
 
 _TITLE = 80  # characters
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["divergence", "parity", "reference_lane", "toggle_differences", "toggle_heat"]
-
 
 def toggle_differences(context: LanesContext) -> None:
     """Turn the marking of differences from the reference lane on or off."""

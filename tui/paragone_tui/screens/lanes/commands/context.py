@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
 
-__all__ = ["LanesContext"]
 
 Result = TypeVar("Result")
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.store.records import Hit
 
-__all__ = ["new_conversation", "reopen"]
-
 
 def new_conversation(context: LanesContext) -> None:
     """Start a new conversation in the same lanes."""

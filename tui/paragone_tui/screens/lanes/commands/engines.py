@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["add_demo", "add_lane", "close_lane", "restart_engine", "swap_engine"]
 
 MOST_LANES = 6
 """Maximum number of lanes that the user can add to; more are hard to read side by side."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
 
-__all__ = ["about_lane", "copy_answer", "regenerate", "stop_lane"]
-
 
 def stop_lane(context: LanesContext) -> None:
     """Stop the answers of the current lane."""

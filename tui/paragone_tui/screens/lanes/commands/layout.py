@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.config.settings import Mode
 
-__all__ = ["stop", "toggle_link", "toggle_mode", "zoom"]
 
 _ORDER_SENTENCES: dict[Mode, str] = {
     "parallel": "The lanes now answer all at once and share the machine.",

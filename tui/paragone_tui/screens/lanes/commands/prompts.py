@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["attach_image", "edit_prompt", "newline", "recall", "send", "send_to_lane", "step", "write"]
-
 
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""

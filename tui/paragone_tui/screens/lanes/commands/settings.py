@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_tui.screens.settings.settings_form import SettingsChange
 
-__all__ = ["settings"]
-
 
 def settings(context: LanesContext) -> None:
     """Show the settings of the current lane in a form, and apply what the user changes."""

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_tui.transcript import Transcript
 
-__all__ = ["simple_commands"]
-
 
 def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
     """Return what executes the commands, by their ids."""

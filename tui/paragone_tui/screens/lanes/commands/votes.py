@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
 
-__all__ = ["blind_vote", "can_vote", "open_ballot", "prefer_answer"]
-
 
 def blind_vote(context: LanesContext) -> None:
     """Let the next answers come without names, or no longer."""

@@ -17,8 +17,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
-__all__ = ["SHOWN", "NamedRun", "answers_side_by_side", "settings_in_force"]
-
 SHOWN = 50_000
 """Largest number of characters that are shown of an answer."""
 

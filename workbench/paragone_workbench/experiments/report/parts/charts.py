@@ -12,8 +12,6 @@ from paragone_workbench.experiments.report.content import Chart, Figure
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.statistics.intervals import Interval, mean_interval, share_interval
 
-__all__ = ["bar_chart", "charts_of"]
-
 _NOTES = {
     "pass_rate": "Share of the prompts whose assertions all hold.",
     "ttft_s": "Time to first token: from sending the prompt to the first text. Less is better.",

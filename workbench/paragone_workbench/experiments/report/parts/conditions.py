@@ -11,8 +11,6 @@ from paragone_workbench.experiments.report.content import Conditions, Remark
 from paragone_workbench.experiments.report.parts.answers import NamedRun
 from paragone_workbench.experiments.report.public_text import public
 
-__all__ = ["conditions_of"]
-
 
 def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | None]) -> Conditions | None:
     """Return whether answers to one prompt were given under the same conditions; None for fewer than two.

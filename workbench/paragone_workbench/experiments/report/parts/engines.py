@@ -13,8 +13,6 @@ from paragone_workbench.experiments.report.parts.answers import settings_in_forc
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["distinct_names", "engine_view"]
-
 
 def distinct_names(names: Iterable[str]) -> list[str]:
     """Return the names with a number after those that occurred before: `smol`, `smol-2` …"""

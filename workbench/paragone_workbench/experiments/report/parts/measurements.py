@@ -18,8 +18,6 @@ from paragone_workbench.statistics.intervals import t_interval
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
 
-__all__ = ["measurements_of"]
-
 Find: TypeAlias = Callable[[str], Backend | None]
 Measured: TypeAlias = tuple[str, Mapping[str, Json]]
 """The name of an engine, and what was measured of it."""

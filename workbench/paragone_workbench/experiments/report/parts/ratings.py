@@ -12,8 +12,6 @@ from paragone_workbench.experiments.report.content import Chart, Figure, Remark,
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.store.experiment_records import SavedVote
 
-__all__ = ["ratings_section"]
-
 _STEP = 100
 """Rating points to which the ends of the axis are rounded."""
 

@@ -28,8 +28,6 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 from paragone_workbench.visible_text import visible
 
-__all__ = ["conversation_report"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Lane:

@@ -26,8 +26,6 @@ from paragone_workbench.experiments.report.subjects.selection import Selection
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
-__all__ = ["experiment_report"]
-
 _COMPARED = (
     "Engines are compared over the prompts that both answered. Intervals are 95% intervals of the mean difference; the "
     "p-values are corrected for the number of comparisons."

@@ -16,8 +16,6 @@ from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
-__all__ = ["experiment_rows", "prompt_view"]
-
 REPETITIONS_SHOWN = 5
 """Largest number of repetitions that are shown of a prompt."""
 

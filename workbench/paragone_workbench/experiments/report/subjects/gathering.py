@@ -15,8 +15,6 @@ from paragone_workbench.store.experiment_records import Experiment, SavedVote
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
-__all__ = ["report_of"]
-
 
 def report_of(
     store: Store, subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from paragone_workbench.experiments.differences.suite_values import SuiteRow
 
-__all__ = ["PROMPTS_SHOWN", "Selection"]
-
 PROMPTS_SHOWN = 100
 """Largest number of prompts that are shown in full."""
 

@@ -17,8 +17,6 @@ from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 from paragone_workbench.visible_text import visible
 
-__all__ = ["conversation_rows", "find_subject", "newest", "rows_of"]
-
 _SUGGESTED = 5
 """Number of conversations that the message about an unknown id lists."""
 
