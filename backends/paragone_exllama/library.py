@@ -42,7 +42,7 @@ class Library(ABC):
     """An open model. It is used from one thread and runs one job at a time."""
 
     capacity: int
-    """Largest number of tokens of a prompt and its answer in the cache."""
+    """Most tokens that a prompt and its answer may have together: the size of the cache."""
     vocab_size: int
     """Number of tokens of the vocabulary; the model's head may be padded to more."""
     trained: int | None

@@ -1,9 +1,8 @@
 """Standard facts of open models, by which engines of different backends are compared.
 
-An engine reports them in `LoadedModel.facts` under these names, each in the notation of the option that
-sets it, if there is one: the option names the fact with `option(..., fact=NAME)`. It leaves out what it
-does not know. `LoadedModel` has `context`, `quantization` and `architecture` as fields
-of their own.
+An engine reports them in `LoadedModel.facts` under these names, and omits the facts that it does not know. If an
+option sets a fact, the fact is written as the option is, and the option names it with `option(..., fact=NAME)`.
+`LoadedModel` has `context`, `quantization` and `architecture` as fields of their own.
 
 The facts of a build are compared only between engines that run on the same program.
 """

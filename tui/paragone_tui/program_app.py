@@ -151,7 +151,7 @@ class ProgramApp(OwnErrorsApp):
         show_palette(self, themes(self))
 
     def action_help(self) -> None:
-        """Show the help, or close it. If other dialogs cover it, it is not shown again."""
+        """Show the help, or close it. Do nothing if the help is open behind another dialog."""
         from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 

@@ -65,7 +65,7 @@ class Vocab:
         return self.written(token).decode("utf-8", "replace")
 
     def with_tags(self, text: str, tokens: Sequence[int]) -> str:
-        """Return the text of a result with the thinking tags among its tokens inserted."""
+        """Return the text of a result, followed by those of its tokens that are thinking tags: the text lacks them."""
         # A result ends as soon as its characters are complete, so only its last token can be a tag.
         return text + "".join(self._visible.get(token, "") for token in tokens)
 

@@ -65,8 +65,8 @@ class OpenRequest:
         model: A path, or the model's name at an endpoint: `ModelInfo.model` of the backend's model list.
         options: Values for the backend's `load_options`, by name. The backend checks them.
         python: Interpreter for the worker of a native engine; None for the one that runs the application.
-        threads: CPU threads for the engine, for all runs that do not set another number. An option of the
-            engine's own takes precedence.
+        threads: CPU threads for the engine, for all runs that do not set another number. If `options` set the
+            number of threads, that number is used instead.
         log: File for the output of a native engine's process; None for a temporary file.
     """
 

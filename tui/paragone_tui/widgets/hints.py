@@ -1,4 +1,4 @@
-"""Hints at keys: each key with a word for what it does."""
+"""Key hints: each key with a word for what it does."""
 
 from __future__ import annotations
 

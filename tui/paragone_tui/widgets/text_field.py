@@ -26,7 +26,7 @@ async def run_binding(field: Widget, event: events.Key) -> None:
 
 
 class TextField(TextArea):
-    """Textual's text area, with its keys in order, and in which undo can show or hide the scroll bar."""
+    """Textual's text area. It handles keys one after the other, and undo may show or hide its scroll bar."""
 
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 

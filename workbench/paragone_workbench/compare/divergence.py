@@ -120,7 +120,10 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 
 
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
-    """Return the first index where two sequences differ; the end of the shorter one if it `ended` there."""
+    """Return the first index where two sequences differ; None if they do not differ so far.
+
+    If one is the beginning of the other, they differ at its end if it has `ended`, else not yet.
+    """
     at = common_length(first, second)
     if at < min(len(first), len(second)):
         return at

@@ -226,7 +226,10 @@ def settings_of(name: str, settings: Iterable[str], names: Iterable[str]) -> lis
 def with_options(
     definition: EngineDefinition, options: Mapping[str, Json], backend: Backend | None
 ) -> EngineDefinition:
-    """Return the definition with these options over its own. An option for the server's URL replaces its address."""
+    """Return the definition with these options, which take precedence over its own.
+
+    If one of them is the server's URL, it replaces the address in the engine's spec.
+    """
     address = None if backend is None else address_option(backend.load_options)
     replaced = address is not None and address.name in options
     return dataclasses.replace(

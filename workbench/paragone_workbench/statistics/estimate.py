@@ -1,4 +1,7 @@
-"""Numbers in sentences, and values with their uncertainty. Needs no package, so that saved figures can be shown."""
+"""Values with their uncertainty, and how numbers are written in sentences.
+
+The module needs no package, so that saved figures can be shown without one.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def raw_prompt(messages: Sequence[Message]) -> str:
 
 
 def _alternatives(wanted: int, kind: Kind) -> int:
-    """Return the number of alternatives to request.
+    """Return how many alternatives to each token to request.
 
     For 0, llama-server omits the token's own log-probability.
     """

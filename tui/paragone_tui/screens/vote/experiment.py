@@ -22,7 +22,7 @@ _VOTING = (
     ("r", "last names"),
 )
 _ALWAYS = (("?", "help"), ("q", "quit"))
-"""Hints at keys."""
+"""Key hints."""
 
 
 class ExperimentVote(VoteScreen[None]):

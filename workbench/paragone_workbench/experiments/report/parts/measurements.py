@@ -45,7 +45,7 @@ def measurements_of(store: Store, engines: Sequence[EngineDefinition], find: Fin
 
 
 def _newest(store: Store, kind: MeasurementKind, wanted: Mapping[str, str], find: Find) -> Iterator[Section]:
-    """Yield the newest measurement of each wanted engine; `wanted` has the names of the engines by their identity."""
+    """Yield the newest measurement of each engine in `wanted`, which maps the identity of an engine to its name."""
     shown: set[str] = set()
     for measurement in store.measurements.all(kind):
         names = {
