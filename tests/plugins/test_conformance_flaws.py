@@ -18,8 +18,11 @@ from paragone.testing import BackendConformance
 
 pytestmark = pytest.mark.slow
 
-PROCESSES = 4
+PROCESSES = 2
 """Several, because finding some flaws needs waiting."""
+
+NOT_NEEDED = ("cacheprovider", "logging", "warnings", "faulthandler", "unraisableexception", "threadexception")
+"""Parts of pytest that do something around each test, and do not decide whether it fails."""
 
 MODULE = """
 import pytest
@@ -45,7 +48,11 @@ for kind in list(FLAWS)[{part}::{parts}]:
 """
 
 CONFTEST = """
+import gc
+
 from flawed_backends import FLAWS
+
+gc.disable()  # thousands of tests stay to the end, and each search for garbage would go through all of them
 
 def pytest_collection_modifyitems(items):
     # Where tests for something else may fail as well, it does not matter whether they do.
@@ -73,8 +80,9 @@ def report_of(folder: Path, part: int) -> Path:
     """Test a part of the flawed backends, and return the path of the report."""
     module, report = folder / f"test_flawed_{part}.py", folder / f"{part}.xml"
     module.write_text(MODULE.format(part=part, parts=PROCESSES))
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--rootdir=.", "-p", "no:cacheprovider"]
-    command += ["--disable-plugin-autoload", "-p", "asyncio", f"--junitxml={report}", str(module)]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--rootdir=.", "--capture=no", f"--junitxml={report}"]
+    command += ["--disable-plugin-autoload", "-p", "asyncio", *(f"-pno:{name}" for name in NOT_NEEDED)]
+    command += [str(module)]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     return report
