@@ -63,7 +63,11 @@ def test_what_hangs_fails_and_the_other_tests_run(tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_them.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
-    command += ["-n", "1", "--dist", "loadgroup", "-p", "no:cacheprovider", str(tmp_path / "test_them.py")]
+    plugins = [
+        word for name in ("xdist", "asyncio", "pytest_timeout", "no:cacheprovider") for word in ("-p", name)
+    ]
+    command += ["--disable-plugin-autoload", *plugins]
+    command += ["-n", "1", "--dist", "loadgroup", str(tmp_path / "test_them.py")]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     run = subprocess.run(
         command, cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True

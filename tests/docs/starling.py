@@ -4,6 +4,7 @@ Its model is a text. Tokens are bytes; the logits after a byte depend on which b
 """
 
 import array
+import heapq
 import itertools
 import math
 import random
@@ -54,7 +55,7 @@ class Model:
     def scored(self, before: Sequence[int], token: int, n_top: int) -> Token:
         logits = self.logits(before)
         norm = math.log(sum(map(math.exp, logits)))
-        likeliest = sorted(range(BYTES), key=lambda other: -logits[other])[:n_top]
+        likeliest = heapq.nlargest(n_top, range(BYTES), key=logits.__getitem__)
         return Token(token, logits[token] - norm, [(other, logits[other] - norm) for other in likeliest])
 
     def generate(

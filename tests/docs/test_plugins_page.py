@@ -211,7 +211,8 @@ def test_the_assertion_checks_answers(site):
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["parrot", "starling", "lines"])
 def test_the_plugins_conform(site, plugin):
-    out = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", f"tests/test_{plugin}.py")
+    needed = ("--disable-plugin-autoload", "-p", "asyncio", "-p", "no:cacheprovider", "-W", "error")
+    out = run(site, "-m", "pytest", "-q", *needed, f"tests/test_{plugin}.py")
     passed = re.search(r"(\d+) passed", out)
     assert passed
     assert int(passed[1]) > 30

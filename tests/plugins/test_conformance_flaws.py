@@ -21,7 +21,14 @@ pytestmark = pytest.mark.slow
 PROCESSES = 2
 """Several, because finding some flaws needs waiting."""
 
-NOT_NEEDED = ("cacheprovider", "logging", "warnings", "faulthandler", "unraisableexception", "threadexception")
+NOT_NEEDED = [
+    "cacheprovider",
+    "logging",
+    "warnings",
+    "faulthandler",
+    "unraisableexception",
+    "threadexception",
+]
 """Parts of pytest that do something around each test, and do not decide whether it fails."""
 
 MODULE = """
@@ -80,9 +87,9 @@ def report_of(folder: Path, part: int) -> Path:
     """Test a part of the flawed backends, and return the path of the report."""
     module, report = folder / f"test_flawed_{part}.py", folder / f"{part}.xml"
     module.write_text(MODULE.format(part=part, parts=PROCESSES))
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--rootdir=.", "--capture=no", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--rootdir=.", "--capture=no"]
     command += ["--disable-plugin-autoload", "-p", "asyncio", *(f"-pno:{name}" for name in NOT_NEEDED)]
-    command += [str(module)]
+    command += [f"--junitxml={report}", str(module)]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     return report
