@@ -23,6 +23,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -33,9 +34,18 @@ PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_workbench")
 """Packages whose modules are all imported before the first fork, with the libraries that they use."""
 
 
+def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an interpreter reads when it starts, so that a change needs a new one."""
+    return {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_")) or k == "LANG"}
+
+
+SETTINGS = _for_interpreter(os.environ)
+"""Those of the process that forks: pytest imports this module before any test changes them."""
+
+
 def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end, as `subprocess.run` does; its standard input is a pipe."""
-    if _for_interpreter(os.environ) != _server().settings:
+    if not _may_fork():
         return subprocess.run([program, *argv], input=data, capture_output=True, timeout=timeout)
     return _server().run(program, argv, data, timeout)
 
@@ -47,20 +57,39 @@ def close() -> None:
         _server.cache_clear()
 
 
-def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that an interpreter reads when it starts, so that a change needs a new one."""
-    return {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_")) or k == "LANG"}
+def _may_fork() -> bool:
+    """Whether a fork is what a new interpreter would be, which reads its settings from the environment.
+
+    Folders may have been put on its path, if no module in them takes the place of another.
+    """
+    wanted = _for_interpreter(os.environ)
+    added = _added(wanted.get("PYTHONPATH", ""), SETTINGS.get("PYTHONPATH", ""))
+    same = {**wanted, "PYTHONPATH": ""} == {**SETTINGS, "PYTHONPATH": ""}
+    return same and added is not None and not any(map(_replaces_modules, added))
+
+
+def _added(path: str, to: str) -> list[str] | None:
+    """Return the folders that are in front of a path; None if the path is another one."""
+    if path == to:
+        return []
+    return path.removesuffix(f":{to}").split(":") if path.endswith(f":{to}") else None
+
+
+def _replaces_modules(folder: str) -> bool:
+    """Whether Python would find another module without this folder, or run code from it when it starts."""
+    names = {name.partition(".")[0] for name in os.listdir(folder) if "-" not in name} - {"__pycache__"}
+    return not names.isdisjoint({"sitecustomize", "usercustomize"}) or any(map(find_spec, names))
 
 
 class _Server:
     """The process that forks."""
 
     def __init__(self) -> None:
-        self.settings = _for_interpreter(os.environ)
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],
+                env={k: v for k, v in os.environ.items() if k not in _for_interpreter(os.environ)} | SETTINGS,
                 pass_fds=[theirs.fileno()],
                 # Pipes, as the forks have: the stream objects of Python that they inherit are made for these.
                 stdin=subprocess.PIPE,
@@ -153,6 +182,7 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(request["cwd"])
+    sys.path[1:1] = _added(request["env"].get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")) or ()
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = request["argv"]
