@@ -300,19 +300,39 @@ def test_a_migrated_conversation_can_be_continued(second):
     store.close()
 
 
-@pytest.mark.slow
-def test_a_long_conversation_is_migrated_in_linear_time(second):
+def test_a_long_conversation_is_migrated_in_linear_time(tmp_path, monkeypatch):
     """The search for the previous run ends at the first prompt above."""
-    chat = second.conversation()
-    lane_id = second.lane(chat, "left")
-    last = None
-    for number in range(15_000):
-        last = second.prompt(chat, f"{number}", last)
-        second.run(last, lane_id, "yes", thinking="")
-    second.close()
-    store = Store.open(second.path)
-    assert len(paths(store.load(chat))["left"]) == 15_000
-    store.close()
+    work = 0
+    connect = sqlite3.connect
+
+    def counted() -> None:
+        nonlocal work
+        work += 1
+
+    def connect_and_count(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        connection.set_progress_handler(counted, 100)  # of the instructions that SQLite executes
+        return connection
+
+    def migrated(prompts: int) -> int:
+        nonlocal work
+        old = Old(tmp_path / f"{prompts}.db", 2)
+        chat = old.conversation()
+        lane = old.lane(chat, "left")
+        last = None
+        for number in range(prompts):
+            last = old.prompt(chat, f"{number}", last)
+            old.run(last, lane, "yes", thinking="")
+        old.close()
+        work = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite3, "connect", connect_and_count)
+            store = Store.open(old.path)
+        assert len(paths(store.load(chat))["left"]) == prompts
+        store.close()
+        return work
+
+    assert 0 < migrated(2000) < 5 * migrated(500)
 
 
 METRICS = RunMetrics(ttft_s=0.1234567890123, completion_tokens=3)
