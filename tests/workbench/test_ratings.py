@@ -144,11 +144,12 @@ def styled(rng, count, *, length_effect):
 @pytest.mark.slow
 def test_style_control_removes_the_effect_of_length():
     votes = styled(random.Random(9), 3000, length_effect=0.6)
-    (plain,), (controlled,) = rate(votes).pairs, rate(votes, control_style=True).pairs
+    found = rate(votes, control_style=True)
+    (plain,), (controlled,) = rate(votes).pairs, found.pairs
     assert plain.shown
     assert plain.a == "a"
     assert not controlled.shown
-    length, *others = rate(votes, control_style=True).style
+    length, *others = found.style
     assert length.interval.low > 0
     assert [it.points for it in others] == [0, 0, 0]
 
