@@ -120,7 +120,13 @@ def declared() -> set[str]:
 
 def defining_files(name: str) -> set[Path]:
     """The files that define a name."""
-    return {path for path, tree in sources().items() if any(name in defined(node) for node in tree.body)}
+    return {path for path, names in defined_in().items() if name in names}
+
+
+@cache
+def defined_in() -> dict[Path, set[str]]:
+    """The names that each file defines."""
+    return {path: {name for node in tree.body for name in defined(node)} for path, tree in sources().items()}
 
 
 def is_make(span: str) -> bool:
