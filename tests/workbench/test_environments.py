@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import ensurepip
 import os
 import shutil
 import sys
@@ -143,10 +144,26 @@ async def test_the_backend_reports_why_its_library_cannot_be_imported(uv, wheels
     assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
 
 
-async def test_a_failed_installation_is_an_error_and_leaves_nothing(installer, wheels):
+# `python -m venv` spends seconds on installing pip. This interpreter lets the environment import pip from its wheel.
+QUICK_PYTHON = """\
+#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+{python} -m venv --without-pip "$3"
+echo {pip} > "$3"/lib/python{version}/site-packages/pip.pth
+"""
+
+
+async def test_a_failed_installation_is_an_error_and_leaves_nothing(installer, wheels, tmp_path):
+    pip = next(Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl"), None)
+    python = None
+    if installer == "pip" and pip is not None:
+        python = tmp_path / "quick"
+        python.write_text(QUICK_PYTHON.format(python=sys.executable, version=HERE, pip=pip))
+        python.chmod(0o755)
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match=r"could not be created: .*tinyengine") as caught:
-        await made(Tiny(), wheels, cuda="13")
+        await made(Tiny(), wheels, cuda="13", python=python and str(python))
+    assert "tinyengine==1.0" in caught.value.sentence  # as uv and pip say
     assert str(wheels) in caught.value.hint
     assert environments.interpreter(Tiny(), None) is None
     assert environments.list_installed({}) == ()
