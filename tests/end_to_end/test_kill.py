@@ -36,7 +36,7 @@ class Printer(LaneObserver):
 async def main():
     global session
     session = Session(Registry())
-    session.record(await History.open())
+    session.recorder.open(await History.open())
     for definition in json.loads(sys.argv[1]):
         session.add_lane(EngineDefinition(**definition)).observers.append(Printer())
     session.open_engines()
