@@ -9,6 +9,7 @@ pytest imports this module and calls `run`. The interpreter that forks runs it a
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import gc
@@ -21,10 +22,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[2]))
@@ -187,7 +190,21 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
     os.environ.update(request["env"])
     sys.argv = request["argv"]
     setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork().start)  # noqa: B010 (another type)
-    sys.exit(importlib.import_module("paragone_cli.main").main())
+    leave(importlib.import_module("paragone_cli.main").main())
+
+
+def leave(status: int) -> NoReturn:
+    """End this fork as an interpreter ends, but do not take its objects apart: that would copy all memory that it shares."""
+    vars(threading)["_shutdown"]()
+    atexit._run_exitfuncs()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            status = 120
+        except ValueError:  # it is closed
+            continue
+    os._exit(status)
 
 
 if __name__ == "__main__":
