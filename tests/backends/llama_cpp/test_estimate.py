@@ -21,10 +21,9 @@ from paragone.worker.jobs import ESTIMATE
 from paragone.worker.native import WorkerEngine
 from paragone_llama_cpp.backend import LlamaCppBackend
 
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.usefixtures("new_interpreters"),
-]  # memory that a fork shares is not its own
+pytestmark = pytest.mark.model
+own_memory = pytest.mark.usefixtures("new_interpreters")
+"""For tests that measure the memory of a process: a fork shares a part of it."""
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +49,7 @@ def resident(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
+@own_memory
 @pytest.mark.parametrize("n_ctx", [4096, 8192])
 @pytest.mark.parametrize("quantization", ["Q4_1", "Q8_0", "Q4_0", "Q3_K_M"])
 async def test_an_estimate_agrees_with_the_memory_of_the_process(
@@ -174,6 +174,7 @@ def test_pages_of_other_files_are_not_released(tmp_path):
     release_pages([path], tmp_path / "no-such-list")
 
 
+@own_memory
 @pytest.mark.parametrize("n_ctx", [512, 6144])
 @pytest.mark.parametrize("kind", ["f16", "q8_0"])
 async def test_an_estimate_agrees_with_the_memory_used(model_path, tmp_path, n_ctx, kind):
