@@ -99,7 +99,7 @@ async def test_after_the_last_blind_prompt_answers_come_in_their_lanes(start):
 
 
 async def test_no_answer_shows_more_than_the_slowest_one_has_written(start):
-    slow = rogue("steady", "slow-1", rate=25, max_tokens=20)
+    slow = rogue("steady", "slow-1", rate=8, max_tokens=20)
     async with start(slow, rogue("steady", "quick-2", max_tokens=60)) as screen:
         await ask_blind(screen)
         quick, late = screen.app.screen.columns
