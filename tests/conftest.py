@@ -21,7 +21,7 @@ from hypothesis import settings
 from tests.limits import Limits
 from tests.shallow_model import make_shallow
 from tests.strangers import install
-from tests.worker_forks import ForkServer
+from tests.worker_forks import ForkServer, can_fork_workers
 
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -142,7 +142,7 @@ def worker_forks() -> Iterator[ForkServer]:
 @pytest.fixture(autouse=True)
 def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start workers as forks, except in tests that use `new_interpreters`."""
-    if sys.platform == "linux" and "new_interpreters" not in request.fixturenames:
+    if can_fork_workers() and "new_interpreters" not in request.fixturenames:
         server = request.getfixturevalue("worker_forks")
         monkeypatch.setattr(asyncio, "create_subprocess_exec", server.start)
 

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import gc
 import importlib
 import io
@@ -131,6 +132,16 @@ class ForkServer:
             _adopt_orphans(False)
         assert len(answer) == 4, "the process that forks has ended"
         return int.from_bytes(answer, "little")
+
+
+@functools.cache
+def can_fork_workers() -> bool:
+    """Whether this system can: Linux 5.3 and later."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:

@@ -189,7 +189,8 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = request["argv"]
-    setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork().start)  # noqa: B010 (another type)
+    if worker_forks.can_fork_workers():
+        setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork().start)  # noqa: B010 (another type)
     leave(importlib.import_module("paragone_cli.main").main())
 
 
