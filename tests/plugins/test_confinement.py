@@ -85,6 +85,20 @@ for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
     assert ctypes.get_errno() != errno.EACCES, "this kernel refuses the call anyway: the test shows nothing"
 
 
+def test_threads_that_run_already_have_no_network_either():
+    code = """
+import threading
+from paragone.worker.child_process.confinement import close_network, what_opens
+closed = threading.Event()
+thread = threading.Thread(target=lambda: closed.wait() and print(what_opens()))
+thread.start()
+close_network()
+closed.set()
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed == "()\n"
+
+
 async def test_keys_stay_out_of_the_environment_of_an_engine(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("HF_TOKEN", "hf-secret")

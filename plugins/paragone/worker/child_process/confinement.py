@@ -22,6 +22,8 @@ LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
 _AF_UNIX = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
+_SECCOMP_FILTER_FLAG_TSYNC = 1
+"""For all threads of the process: a module that the interpreter imports at its start may have started some."""
 _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
 """Without it, kernels before 5.16 slow the process down to protect it from others on its core."""
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
@@ -100,10 +102,16 @@ def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> N
     one, none = ctypes.c_ulong(1), ctypes.c_ulong(0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, one, none, none, none) != 0:
         raise _last_error()
-    for flags in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # kernels before 4.17 refuse the flag
-        mode, chosen = ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER), ctypes.c_ulong(flags)
-        if libc.syscall(ctypes.c_long(seccomp_call), mode, chosen, ctypes.byref(fprog)) == 0:
+    for flag in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # kernels before 4.17 refuse the flag
+        mode, flags = (
+            ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER),
+            ctypes.c_ulong(_SECCOMP_FILTER_FLAG_TSYNC | flag),
+        )
+        thread = libc.syscall(ctypes.c_long(seccomp_call), mode, flags, ctypes.byref(fprog))
+        if thread == 0:
             return
+    if thread > 0:
+        raise OSError(errno.EBUSY, "a thread of the process has a filter of its own")
     raise _last_error()
 
 
