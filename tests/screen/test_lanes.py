@@ -169,6 +169,16 @@ async def test_the_lanes_of_last_time_are_there_again(start):
         assert [lane.engine.definition.model for lane in screen.lanes] == ["steady", "wide"]
 
 
+async def test_an_engine_with_a_changed_option_keeps_its_name_for_the_next_start(start):
+    settings = "[engines.mine]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 7\n"
+    async with start(rogue("steady", "mine", max_tokens=3), settings=settings) as screen:
+        await screen.press("ctrl+q")
+    assert State(state_file()).saved.lanes == ("mine",)
+    async with start(settings=settings, remembered=True) as screen:
+        (lane,) = screen.lanes
+        assert (lane.name, lane.engine.definition.options) == ("mine", {"max_tokens": 7})
+
+
 async def test_thinking_is_folded_for_all_lanes(start):
     async with start(rogue("steady")) as screen:
         await screen.press("f6")

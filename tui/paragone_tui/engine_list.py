@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
@@ -37,9 +37,10 @@ class EngineList:
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self.session.lanes)
 
     def _spec(self, engine: EngineHandle) -> str:
-        """Return the command-line argument that specifies an engine."""
+        """Return the command-line argument that specifies an engine: its name, also if it runs with other options."""
         definition = engine.definition
-        if self.config.engines.get(definition.name) == definition:
+        named = self.config.engines.get(definition.name)
+        if named is not None and replace(named, options=definition.options) == definition:
             return definition.name
         return to_spec(definition, engine.backend)
 
