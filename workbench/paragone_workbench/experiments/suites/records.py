@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -30,6 +30,17 @@ class Record:
 
     line: int
     values: Mapping[str, Json]
+
+
+def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | SuiteProblem:
+    """Return the record that `read` returns for a line, or its problem. `mistake` says what is wrong if it is no mapping."""
+    try:
+        values = read()
+    except InputError as error:
+        return SuiteProblem(line=line, sentence=str(error))
+    if isinstance(values, Mapping):
+        return Record(line=line, values=values)
+    return SuiteProblem(line=line, sentence=mistake)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

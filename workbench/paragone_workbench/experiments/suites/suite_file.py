@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import read_regular_file
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
-from paragone_workbench.experiments.suites.records import FileDefaults, Record, RecordReader, parse_json
+from paragone_workbench.experiments.suites.records import (
+    FileDefaults,
+    Record,
+    RecordReader,
+    parse_json,
+    record_of,
+)
 from paragone_workbench.experiments.suites.suite import Suite, SuiteProblem, SuitePrompt, problem_text
 from paragone_workbench.experiments.suites.toml_records import TomlSuite
 
@@ -81,16 +88,6 @@ def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
     """Yield the records of a text with an object a line, and a problem for each malformed line. Empty lines do not count."""
     # Not splitlines: it splits at characters that strings in JSON may contain.
     for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            values = parse_json(content)
-        except InputError as error:
-            yield SuiteProblem(line=line, sentence=str(error))
-            continue
-        if isinstance(values, Mapping):
-            yield Record(line=line, values=values)
-        else:
-            yield SuiteProblem(
-                line=line, sentence='It must be an object, such as {"prompt": "…"}, on one line.'
-            )
+        if content.strip():
+            mistake = 'It must be an object, such as {"prompt": "…"}, on one line.'
+            yield record_of(line, partial(parse_json, content), mistake=mistake)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
 from paragone_workbench.config.toml_file import TomlDocument, parse_toml
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
-from paragone_workbench.experiments.suites.records import FileDefaults, Record, assertion_spec
+from paragone_workbench.experiments.suites.records import FileDefaults, Record, assertion_spec, record_of
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem
 
 KEYS = ("prompts", "system", "assertions")
@@ -50,15 +51,8 @@ class TomlSuite:
         """Yield the records, and a problem for each malformed one."""
         for index, item in enumerate(self._list("prompts")):
             line = self._document.line("prompts", index)
-            try:
-                values = _plain(item)
-            except InputError as error:
-                yield SuiteProblem(line=line, sentence=str(error))
-                continue
-            if isinstance(values, Mapping):
-                yield Record(line=line, values=values)
-            else:
-                yield SuiteProblem(line=line, sentence="A prompt must be a table: begin it with [[prompts]].")
+            mistake = "A prompt must be a table: begin it with [[prompts]]."
+            yield record_of(line, partial(_plain, item), mistake=mistake)
 
     def _list(self, key: str) -> list[object]:
         items = self._document.data.get(key, [])
