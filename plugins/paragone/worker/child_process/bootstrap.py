@@ -61,13 +61,9 @@ def main() -> None:
     del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
     sys.meta_path.insert(0, PackageFinder(folders))
     die_with_parent(parent)
-    if network == "closed":
-        from paragone.worker.child_process.confinement import close_network
+    from paragone.worker.child_process.confinement import close_network_if
 
-        try:
-            close_network()
-        except OSError as error:
-            sys.stderr.write("paragone: the network stays open to this process: " + str(error) + "\n")
+    close_network_if(network)
     from paragone.worker.child_process.serve import serve
 
     serve(descriptor, engine)

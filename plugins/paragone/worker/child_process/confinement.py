@@ -10,11 +10,10 @@ and prints what its process, and one that it starts, can open all the same.
 import ctypes
 import errno
 import os
-import socket
 import struct
 import sys
 
-__all__ = ["LAYER", "close_network", "what_opens"]
+__all__ = ["LAYER", "close_network", "close_network_if", "what_opens"]
 
 LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
 """What keeps the network closed on this system; empty if nothing does."""
@@ -65,8 +64,20 @@ def close_network() -> None:
         raise OSError(errno.ENOSYS, "this system has no means that paragone knows")
 
 
+def close_network_if(word: str) -> None:
+    """Close the network if `word` is `closed`. Where that is impossible, say so on standard error, and go on."""
+    if word != "closed":
+        return
+    try:
+        close_network()
+    except OSError as error:
+        sys.stderr.write(f"paragone: the network stays open to this process: {error}\n")
+
+
 def what_opens() -> tuple[str, ...]:
     """Return which sockets this process can open, of all kinds that leave it: `TCP`, `UDP`, `IPv6` and others."""
+    import socket  # starting an engine's process does without
+
     families = {
         "TCP": (socket.AF_INET, socket.SOCK_STREAM),
         "UDP": (socket.AF_INET, socket.SOCK_DGRAM),

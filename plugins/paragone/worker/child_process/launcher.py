@@ -13,10 +13,10 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING or __name__ != "__main__":
     from paragone.worker.child_process.bootstrap import die_with_parent
-    from paragone.worker.child_process.confinement import close_network
+    from paragone.worker.child_process.confinement import close_network_if
 else:
     from bootstrap import die_with_parent  # this script's own folder is the first on its path
-    from confinement import close_network
+    from confinement import close_network_if
 
 LOOK_S = 0.5
 """Seconds between two checks whether the parent still runs, where the kernel does not report its end."""
@@ -28,11 +28,7 @@ def main() -> None:
     The second one says whether the program may use the network.
     """
     parent, network, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    if network == "closed":
-        try:
-            close_network()
-        except OSError as error:
-            sys.stderr.write(f"paragone: the network stays open to {command[0]}: {error}\n")
+    close_network_if(network)
     try:
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # kernels before 5.3 cannot do it
