@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from paragone import Options, option
 from paragone.chat.sampling import SamplingOptions
-from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE
+from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, PENALTY_LAST_N
 
 CacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
@@ -84,9 +84,4 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 class ExLlamaSampling(SamplingOptions):
     """Options that each run can set."""
 
-    penalty_last_n: int = option(
-        64,
-        "Number of recent tokens of the answer and prompt that the penalties apply to.",
-        minimum=0,
-        maximum=1_000_000,
-    )
+    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count, too.")

@@ -12,7 +12,7 @@ from typing import Literal
 from paragone import option
 from paragone.chat.sampling import SamplingOptions
 from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
-from paragone.shared_options import IGNORE_EOS
+from paragone.shared_options import IGNORE_EOS, PENALTY_LAST_N
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,7 @@ class LlamaCppLoadOptions(GgufLoadOptions):
 class LlamaCppSampling(SamplingOptions):
     """Options that each run can set."""
 
-    penalty_last_n: int = option(
-        64,
-        "Number of the answer's latest tokens that the penalties apply to.",
-        minimum=0,
-        maximum=1_000_000,
-    )
+    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count.")
     ignore_eos: bool = IGNORE_EOS(False)
     grammar: str | None = option(
         None,

@@ -16,7 +16,7 @@ from paragone.options import option
 
 __all__ = [
     "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "LORA_SCALE", "MAX_TOKENS", "MIN_P",
-    "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
+    "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
     "SharedOption",
 ]  # fmt: skip
 
@@ -73,6 +73,9 @@ SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0
 STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
 THINKING = SharedOption("Whether a reasoning model thinks before it answers.")
 EFFORT = SharedOption("Reasoning effort, for models that have levels.")
+PENALTY_LAST_N = SharedOption(
+    "Number of recent tokens that the penalties apply to.", minimum=0, maximum=1_000_000
+)
 IGNORE_EOS = SharedOption(
     "Go on after the model's end-of-text token, up to max_tokens, a stop sequence or the end of the context."
 )
