@@ -49,7 +49,6 @@ class LlamaCppBackend(NativeBackend):
 
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
         """Return the addresses of the RPC servers that the options name."""
-        del model
         return build(self.load_options, options, owner=self.title).rpc_servers
 
     async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:

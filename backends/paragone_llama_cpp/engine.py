@@ -105,7 +105,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         )
         self._distributions = Distributions(
             make=self._make_distributions_context,
-            context=self._context.size,
+            size=self._context.size,
             shortest=self._shortest_equivalent_context(),
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,

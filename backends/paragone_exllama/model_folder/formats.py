@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from paragone_exllama.model_folder.safetensors import Tensor
+if TYPE_CHECKING:
+    from paragone_exllama.model_folder.safetensors import Tensor
 
 Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
 

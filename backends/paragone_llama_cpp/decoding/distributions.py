@@ -31,7 +31,7 @@ class Distributions:
     """
 
     make: MakeContext
-    context: int
+    size: int
     """Tokens of the engine's context."""
     shortest: int
     """Least number of tokens of a context: in a shorter one the model's results differ."""
@@ -72,12 +72,12 @@ class Distributions:
 
     def _check(self, request: DistributionsRequest) -> None:
         length = len(request.ids)
-        if length > self.context:
+        if length > self.size:
             raise ContextOverflow(
-                f"The sequence is {length:,} tokens long and the context holds {self.context:,}.",
+                f"The sequence is {length:,} tokens long and the context holds {self.size:,}.",
                 hint="Raise n_ctx, or measure in shorter windows.",
                 tokens=length,
-                context=self.context,
+                context=self.size,
             )
         wrong = next((token for token in request.ids if not 0 <= token < self.vocab_size), None)
         if wrong is not None:
@@ -92,7 +92,7 @@ class Distributions:
         return batch if _most(length, start, batch) <= rows else min(batch, rows)
 
     def _context_for(self, length: int, batch: int, outputs: int) -> Context:
-        size = min(max(length, self.shortest) + _PAD - 1, self.context + _PAD - 1) // _PAD * _PAD
+        size = min(max(length, self.shortest) + _PAD - 1, self.size + _PAD - 1) // _PAD * _PAD
         shape = (size, batch, outputs)
         if self._context is None or shape != self._shape:
             self.close()

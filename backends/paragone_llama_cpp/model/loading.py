@@ -19,7 +19,7 @@ from paragone_llama_cpp.c_api.structures import (
     TensorBufferOverride,
 )
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
-from paragone_llama_cpp.model.memory import release_pages
+from paragone_llama_cpp.model.mapped_file import release_pages
 
 _CACHE_TYPES: dict[CacheType, int] = {
     "f32": 0,

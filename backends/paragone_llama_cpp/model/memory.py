@@ -1,11 +1,9 @@
-"""The longest context that fits in memory, and memory that can be released."""
+"""The longest context that fits in memory."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
 from paragone.gguf.header import Header
@@ -103,27 +101,3 @@ def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
             files = sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
             left = min(left, int(most) - int((group / usage).read_text()) + files)
     return left
-
-
-_MADV_DONTNEED = 4
-
-
-def release_pages(files: Collection[Path], maps: Path = Path("/proc/self/maps")) -> None:
-    """Release the pages of these files that are mapped into this process. They are mapped again when they are read.
-
-    On a CPU, llama.cpp copies the weights of some quantizations, such as Q4_0, into a layout that it computes
-    faster with. The mapped file stays in memory beside the copy, although it is not read any more, so that such
-    a model takes almost twice its size. Does nothing where there is no `/proc`.
-    """
-    try:
-        lines = maps.read_text(errors="replace").splitlines()
-    except OSError:
-        return
-    paths = {str(file.resolve()) for file in files}
-    libc = ctypes.CDLL(None)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for line in lines:
-        fields = line.split(maxsplit=5)
-        if len(fields) == 6 and fields[5] in paths and "w" not in fields[1]:
-            start, end = (int(address, 16) for address in fields[0].split("-"))
-            libc.madvise(start, end - start, _MADV_DONTNEED)

@@ -167,7 +167,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
         return Fault(InputError(f"{at} has no model {endpoint.quote(model)!r}."))
     if status == 404:
         return Fault(
-            error=InputError(
+            InputError(
                 f"{at} has no such path (404){reason}",
                 hint="Check the url and the kind of the server.",
             )
@@ -290,7 +290,7 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
             case ConnectionRefusedError():
                 sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
                 return Fault(
-                    error=EngineError(sentence, hint="Is the server running there?"), pause=_SHORTEST_PAUSE
+                    EngineError(sentence, hint="Is the server running there?"), pause=_SHORTEST_PAUSE
                 )
     reason = sentence_of(str(error)) if str(error) else "no connection."
     return Fault(EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)

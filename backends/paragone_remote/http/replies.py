@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import httpx
@@ -13,7 +12,7 @@ from paragone import ParagoneError
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, ReportedFailure, error_text, explain
 from paragone_remote.http.timeouts import Wait
-from paragone_remote.http.transport import InvalidReply, make_client
+from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, as_data
 
 T = TypeVar("T")
@@ -74,14 +73,3 @@ async def await_reply(
         return await Wait().within(patience, answer)
     except FAULTS as error:
         raise explain(error, endpoint, model=model).error from error
-
-
-@asynccontextmanager
-async def connected(endpoint: Endpoint) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield an HTTP client. Closes it only if the block fails; otherwise the block's owner must close it."""
-    http = make_client(endpoint)
-    try:
-        yield http
-    except BaseException:
-        await http.aclose()
-        raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from paragone.crash_causes import CrashCause, find_cause
+from paragone.crash_causes import WITHOUT_AMX, CrashCause, find_cause
 
 _AMX = (
-    "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "
-    "Update the server, or compile it with CFLAGS and CXXFLAGS set to -mno-amx-int8."
+    "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "  # noqa: S608 (no SQL)
+    f"Update the server, or compile it with CFLAGS and CXXFLAGS set to {WITHOUT_AMX}."
 )
 _DIED = (
     r"((runner|llama-server)( process)? has (terminated|unexpectedly stopped)"

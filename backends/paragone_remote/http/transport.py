@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -191,6 +192,17 @@ def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
         trust_env=False,
         follow_redirects=False,
     )
+
+
+@asynccontextmanager
+async def connected(endpoint: Endpoint) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield an HTTP client. Closes it only if the block fails; otherwise the block's owner must close it."""
+    http = make_client(endpoint)
+    try:
+        yield http
+    except BaseException:
+        await http.aclose()
+        raise
 
 
 def _proxy(endpoint: Endpoint) -> httpx.URL | None:

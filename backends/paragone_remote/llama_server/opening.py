@@ -12,7 +12,7 @@ from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
 from paragone.options import build
 from paragone_remote.engine import OpenModel
-from paragone_remote.http.replies import connected
+from paragone_remote.http.transport import connected
 from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.engine import LlamaServerEngine
@@ -153,7 +153,9 @@ def _facts(options: LlamaServerLoadOptions, server: Server, *, raw: bool, thread
 
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
     """Return the files to load, which were checked; those of the model come first."""
-    others = [Path(path) for path in (options.lora, options.mmproj, options.draft_model) if path is not None]
+    others = [
+        Path(named) for named in (options.lora, options.mmproj, options.draft_model) if named is not None
+    ]
     try:
         return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
     except OSError as error:

@@ -18,7 +18,7 @@ from paragone import (
     PullProgress,
 )
 from paragone.hooks import hookimpl
-from paragone_remote.endpoints.endpoint_backend import EndpointBackend
+from paragone_remote.backend import EndpointBackend
 from paragone_remote.http.http_library import import_http_library
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
 

@@ -21,7 +21,8 @@ from paragone.options import build
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import OpenModel
-from paragone_remote.http.replies import await_reply, connected
+from paragone_remote.http.replies import await_reply
+from paragone_remote.http.transport import connected
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoadOptions

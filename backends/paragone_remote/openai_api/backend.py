@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, Capabilities, ModelInfo, OnProgress, OpenEngine, OpenRequest
 from paragone.hooks import hookimpl
-from paragone_remote.endpoints.endpoint_backend import EndpointBackend
+from paragone_remote.backend import EndpointBackend
 from paragone_remote.http.http_library import import_http_library
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions, OpenAISampling
 

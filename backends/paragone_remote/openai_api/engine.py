@@ -36,7 +36,6 @@ from paragone_remote.openai_api.completions.client import OpenAIClient
 from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import (
-    cautions_before,
     chat_body,
     completion_body,
     raw_prompt,
@@ -44,8 +43,9 @@ from paragone_remote.openai_api.completions.requests import (
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
+from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
+from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
 from paragone_remote.openai_api.servers.server import Server, find_models, identify_again, root_of
-from paragone_remote.openai_api.servers.state import FINGERPRINT, SlotsQuery, context_in_use, with_queue
 from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity
@@ -80,7 +80,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._is_ollama = False
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
-        for caution in cautions_before(request, self._server.kind, raw=self._raw):
+        for caution in self._before(request):
             yield caution
         wanted = self._body(request, sampling)
         while True:
@@ -216,6 +216,19 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._answered_as, self._is_ollama = state.model, state.fingerprint == FINGERPRINT
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
+
+    def _before(self, request: RunRequest) -> Iterator[Caution]:
+        """Yield cautions about requested features that a server of this kind does not support."""
+        kind = self._server.kind
+        if request.cold and kind != "llama-server":
+            sentence = (
+                "This server may reuse its KV cache: the prompt may not have been processed completely."
+            )
+            yield Caution(code="not-cold", sentence=sentence)
+        continued = bool(request.messages) and request.messages[-1].role == "assistant"
+        if continued and not self._raw and kind in ("llama-cpp-python", "LM Studio", "unknown"):
+            sentence = "This server may start a new answer instead of continuing the last one."
+            yield Caution(code="may-not-continue", sentence=sentence)
 
     def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._refused_fields.left_out(wanted):

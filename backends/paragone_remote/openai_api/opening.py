@@ -25,7 +25,8 @@ from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import OpenModel
 from paragone_remote.http.faults import Loading
-from paragone_remote.http.replies import connected
+from paragone_remote.http.transport import connected
+from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
@@ -47,7 +48,7 @@ _refused_fields: dict[str, RefusedFields] = {}
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
     """Open a model at a server. A server that loads models on demand loads it during the first run."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
-    endpoint = await make_endpoint(options, path="/v1")
+    endpoint = await make_endpoint(options, path=OpenAIBackend.path)
     on_progress(LoadProgress(fraction=0.0))
     async with connected(endpoint) as http:
         listed = await _models(http, endpoint)

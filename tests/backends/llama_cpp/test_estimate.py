@@ -159,7 +159,7 @@ def test_experts_of_the_first_layers_lie_in_main_memory():
 
 def test_pages_of_other_files_are_not_released(tmp_path):
     """Only read-only mappings of the named files are released; what is in them stays readable."""
-    from paragone_llama_cpp.model.memory import release_pages
+    from paragone_llama_cpp.model.mapped_file import release_pages
 
     path = tmp_path / "weights"
     path.write_bytes(b"x" * (1 << 20))

@@ -1,10 +1,10 @@
-"""The bodies of requests, with the field names of each server, and cautions that are known before a run."""
+"""The bodies of requests, with the field names of each server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from paragone import Caution, Json, Message, RunRequest
+from paragone import Json, Message, RunRequest
 from paragone.options import as_values
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind
@@ -92,17 +92,3 @@ def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict
         body["return_progress"] = True
         body["cache_prompt"] = not request.cold
     return body
-
-
-def cautions_before(request: RunRequest, kind: Kind, *, raw: bool) -> Iterator[Caution]:
-    """Yield cautions about requested features that a server of this kind does not support.
-
-    `raw` says whether the run uses the completions endpoint.
-    """
-    if request.cold and kind != "llama-server":
-        sentence = "This server may reuse its KV cache: the prompt may not have been processed completely."
-        yield Caution(code="not-cold", sentence=sentence)
-    continued = bool(request.messages) and request.messages[-1].role == "assistant"
-    if continued and not raw and kind in ("llama-cpp-python", "LM Studio", "unknown"):
-        sentence = "This server may start a new answer instead of continuing the last one."
-        yield Caution(code="may-not-continue", sentence=sentence)

@@ -1,11 +1,7 @@
-"""The state of a server that is in use: llama-server's queue, and the context on an Ollama server.
+"""Notice that a request waits in llama-server's queue: it has sent nothing, and every slot is busy.
 
 llama-server reports the progress of a prompt when a slot takes the request (`return_progress`), so a request
-without any event has no slot: it waits in the queue if every slot is busy. `/slots` is in tools/server/README.md of
-llama.cpp; it can be turned off.
-
-Ollama cuts prompts that it gets through the OpenAI protocol without an error, and reports the size of the context at
-its own path only: https://docs.ollama.com/api/ps.
+without any event has no slot. `/slots` is in tools/server/README.md of llama.cpp; it can be turned off.
 """
 
 from __future__ import annotations
@@ -19,12 +15,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import httpx
 
 from paragone import Event, Queued
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS
-from paragone_remote.http.replies import data_or_nothing
 from paragone_remote.http.transport import Refusal
-from paragone_remote.json_fields import as_data, count, flag, items, text
-from paragone_remote.openai_api.servers.server import root_of
+from paragone_remote.json_fields import as_data, flag
 
 _LOOK_S = 1.0
 """Seconds without an event after which the slots are requested, and between two such requests."""
@@ -73,18 +66,3 @@ async def with_queue(
     while event is not None:
         yield event
         event = await anext(events, None)
-
-
-FINGERPRINT = "fp_ollama"
-"""The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
-
-
-async def context_in_use(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> int | None:
-    """Return the size of a loaded model's context in tokens; None if unknown. Raises those in `faults.FAULTS`."""
-    reply = await http.get(f"{root_of(endpoint)}/api/ps")
-    found = data_or_nothing(reply)
-    wanted = {model, f"{model}:latest"}
-    sizes = [
-        count(entry, "context_length") for entry in items(found, "models") if text(entry, "name") in wanted
-    ]
-    return sizes[0] if sizes else None

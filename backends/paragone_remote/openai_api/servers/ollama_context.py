@@ -1,0 +1,28 @@
+"""The context window of a model on an Ollama server that is used through the OpenAI protocol.
+
+Ollama cuts prompts there without an error, and reports the size of the context at its own path only:
+https://docs.ollama.com/api/ps.
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import data_or_nothing
+from paragone_remote.json_fields import count, items, text
+from paragone_remote.openai_api.servers.server import root_of
+
+FINGERPRINT = "fp_ollama"
+"""The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
+
+
+async def context_in_use(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> int | None:
+    """Return the size of a loaded model's context in tokens; None if unknown. Raises those in `faults.FAULTS`."""
+    reply = await http.get(f"{root_of(endpoint)}/api/ps")
+    found = data_or_nothing(reply)
+    wanted = {model, f"{model}:latest"}
+    sizes = [
+        count(entry, "context_length") for entry in items(found, "models") if text(entry, "name") in wanted
+    ]
+    return sizes[0] if sizes else None
