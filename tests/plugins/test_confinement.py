@@ -28,13 +28,15 @@ sys.stdout.flush()
 subprocess.run([sys.executable, "-c", look])
 """
 
-REFUSED = asyncio.run(try_confinement()).reason
-"""Why the network cannot be closed here; empty if it can."""
+pytestmark = pytest.mark.usefixtures("new_interpreters")
 
-pytestmark = [
-    pytest.mark.usefixtures("new_interpreters"),
-    pytest.mark.skipif(REFUSED.startswith("The system refuses it"), reason=REFUSED),
-]
+
+@pytest.fixture(scope="module", autouse=True)
+def network_can_be_closed():
+    """Skip these tests where the system refuses to close the network."""
+    reason = asyncio.run(try_confinement()).reason
+    if reason.startswith("The system refuses it"):
+        pytest.skip(reason)
 
 
 async def facts_of(**options):

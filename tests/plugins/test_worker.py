@@ -311,3 +311,11 @@ async def test_a_foreign_interpreter_does_not_see_our_packages(tmp_path: Path):
     assert probe.reason == f"No module named 'pluggy', in {python}."
     assert probe.remedy == "pip install pluggy"
     assert (await Needy().probe()).usable
+
+
+async def test_a_log_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(
+        EngineError, match=r"The engine's log cannot be opened in .*/nowhere/log: No such file"
+    ) as caught:
+        await opened("steady", log=str(tmp_path / "nowhere" / "log"))
+    assert not isinstance(caught.value, InputError), "the interpreter is not to blame"

@@ -67,11 +67,16 @@ class EngineProcess:
         causes: Sequence[CrashCause] = (),
         connection: Sequence[int] = (),
     ) -> Self:
-        """Start a process. Its output goes to the file `log`, or to a temporary one. Raises OSError.
+        """Start a process. Its output goes to the file `log`, or to a temporary one.
 
         `causes` are known causes of its crashes, besides the common ones. It inherits the descriptors `connection`.
+        Raises OSError if the program cannot be started, EngineError if the log cannot be opened.
         """
-        log_file = _open_log(log)
+        try:
+            log_file = _open_log(log)
+        except OSError as error:
+            where = f"in {log or tempfile.gettempdir()}"
+            raise EngineError(f"The engine's log cannot be opened {where}: {error.strerror}.") from error
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -98,7 +98,7 @@ def what_opens() -> tuple[str, ...]:
     return tuple(opened)
 
 
-def _machine() -> "tuple[int, int, int]":
+def _machine() -> tuple[int, int, int]:
     known = _MACHINES.get(os.uname().machine)
     if known is None or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, f"the calls of {os.uname().machine} are not known")
@@ -113,12 +113,10 @@ def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> N
     one, none = ctypes.c_ulong(1), ctypes.c_ulong(0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, one, none, none, none) != 0:
         raise _last_error()
+    call, mode = ctypes.c_long(seccomp_call), ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER)
     for flag in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # kernels before 4.17 refuse the flag
-        mode, flags = (
-            ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER),
-            ctypes.c_ulong(_SECCOMP_FILTER_FLAG_TSYNC | flag),
-        )
-        thread = libc.syscall(ctypes.c_long(seccomp_call), mode, flags, ctypes.byref(fprog))
+        flags = ctypes.c_ulong(_SECCOMP_FILTER_FLAG_TSYNC | flag)
+        thread = libc.syscall(call, mode, flags, ctypes.byref(fprog))
         if thread == 0:
             return
     if thread > 0:
@@ -163,9 +161,8 @@ def _try() -> None:
     close_network()
     opened = what_opens()
     if child := os.fork():  # what a process starts is confined, too
-        os.waitpid(child, 0)
-    else:
-        sys.stdout.write(" ".join(dict.fromkeys(opened + what_opens())))
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    sys.stdout.write(" ".join(dict.fromkeys(opened + what_opens())))
 
 
 if __name__ == "__main__":

@@ -45,23 +45,23 @@ def serve(descriptor: int, engine: str) -> None:
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)  # child processes of the engine must not hold the pipe open
     pipe = Pipe(connection)
-    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     pipe.say(Hello(version=VERSION))
-    threading.Thread(target=_listen, args=(pipe, jobs), daemon=True).start()
+    threading.Thread(target=_listen, args=(pipe, waiting), daemon=True).start()
     runner = JobRunner(pipe, engine)
-    while (job := jobs.get()) is not None:
+    while (job := waiting.get()) is not None:
         runner.do(job)
     runner.close()
     os._exit(0)  # skips the engine's atexit handlers: some of them hang
 
 
-def _listen(pipe: Pipe, jobs: queue.SimpleQueue[Job | None]) -> None:
+def _listen(pipe: Pipe, waiting: queue.SimpleQueue[Job | None]) -> None:
     """Read messages in a separate thread, so that a stop request arrives during a job."""
     last: Job | None = None
     for command in pipe.commands():
         if command.do not in ("stop", "taken"):
             last = Job(command)
-            jobs.put(last)
+            waiting.put(last)
         elif last is not None and last.number == command.job:
             if command.do == "stop":
                 last.stop.set()
@@ -69,7 +69,7 @@ def _listen(pipe: Pipe, jobs: queue.SimpleQueue[Job | None]) -> None:
     if last is not None:
         last.stop.set()
         last.free_slots.release()
-    jobs.put(None)
+    waiting.put(None)
     time.sleep(CLOSE_SECONDS)
     os._exit(0)
 
