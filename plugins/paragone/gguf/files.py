@@ -113,12 +113,12 @@ def _check_parts(path: Path) -> None:
     part = _PART.fullmatch(path.name)
     if not part:
         return
-    files = parts(path)
     if int(part[2]) != 1:
         raise InputError(
             f"{path.name} is a later part of a split model.",
             hint=f"Name {part[1]}-00001-of-{part[3]}.gguf instead.",
         )
+    files = parts(path)
     missing = [number for number, file in enumerate(files, 1) if not file.exists()]
     if missing:
         raise InputError(f"{path.name} {_missing(missing, len(files))}.", hint="Download the missing parts.")

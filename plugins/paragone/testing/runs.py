@@ -52,10 +52,10 @@ def needs(able: bool, otherwise: str) -> None:
         pytest.skip(otherwise)
 
 
-async def refused(seconds: float, what: str, work: Awaitable[object], *names: str, kind: type[E]) -> E:
+async def refused(work: Awaitable[object], *names: str, kind: type[E]) -> E:
     """Check that `work` raises a readable error of this kind that contains `names`, and return the error."""
     with pytest.raises(kind) as caught:
-        await within(seconds, what, work)
+        await work
     check_error(caught.value, *names)
     return caught.value
 

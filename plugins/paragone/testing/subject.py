@@ -11,7 +11,6 @@ from typing import TypeVar
 import pytest
 
 from paragone.backend import Backend, OpenEngine
-from paragone.errors import ParagoneError
 from paragone.options import describe
 from paragone.testing.runs import (
     Sampling,
@@ -19,7 +18,6 @@ from paragone.testing.runs import (
     check_events,
     events_of,
     finish_of,
-    refused,
     text_of,
     tokens_of,
     within,
@@ -84,10 +82,6 @@ class Subject:
         """Return the result of a step; fail the test if it takes too long."""
         return await within(self.patience, what, work)
 
-    async def refuses(self, what: str, work: Awaitable[object]) -> None:
-        """Check that a step without its capability raises a readable error."""
-        await refused(self.patience, what, work, kind=ParagoneError)
-
     async def run(self, request: RunRequest, what: str = "an answer") -> list[Event]:
         """Return the events of a run."""
         return await self.within(what, events_of(self.engine.run(request)))
@@ -129,17 +123,19 @@ class Subject:
         """Return the number of tokens in the vocabulary."""
         return (await self.within("the vocabulary", self.engine.vocabulary())).size
 
-    async def ended(self, stream: AsyncGenerator[T, None], *, stop: bool) -> list[T]:
-        """End a stream after its first item, by `stop` or by closing it, and return the items received."""
-        items: list[T] = []
+    async def ended(
+        self, stream: AsyncGenerator[T, None], *, stop: bool, size: Callable[[T], int] = lambda item: 1
+    ) -> int:
+        """End a stream after its first item, by `stop` or by closing it, and return the size of all that came."""
+        total = 0
         async with contextlib.aclosing(stream):
             async for item in stream:
-                items.append(item)
+                first, total = not total, total + size(item)
                 if not stop:
                     break
-                if len(items) == 1:
+                if first:
                     await self.engine.stop()
-        return items
+        return total
 
     async def stops(self, start: Callable[[], AsyncGenerator[Event, None]], tokens: int) -> None:
         """Check that a run or a score can be stopped after this many tokens, and the engine is then free."""

@@ -28,7 +28,8 @@ class DistributionChecks(ConformanceFixtures):
     async def test_distributions_are_complete(self, subject: Subject) -> None:
         """There is one row per token, as wide as the vocabulary. Other backends raise an error."""
         if not subject.able.distributions:
-            await subject.refuses("distributions", rows_of(subject.engine, DistributionsRequest(ids=(0, 1))))
+            work = rows_of(subject.engine, DistributionsRequest(ids=(0, 1)))
+            await refused(subject.within("distributions", work), kind=ParagoneError)
             return
         ids = await subject.ids_of(TEXT)
         size = await subject.vocabulary_size()
@@ -60,10 +61,9 @@ class DistributionChecks(ConformanceFixtures):
         needs(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.distributions(DistributionsRequest(ids=ids, batch=1))
-        blocks = await subject.within("ending distributions", subject.ended(stream, stop=how == "stopped"))
-        assert sum(block.rows for block in blocks) < len(ids), (
-            "all rows were sent, although the stop came after the first"
-        )
+        ended = subject.ended(stream, stop=how == "stopped", size=lambda block: block.rows)
+        rows = await subject.within("ending distributions", ended)
+        assert rows < len(ids), "all rows were sent, although the stop came after the first"
         await subject.still_answers()
 
     async def test_invalid_sequences_are_refused(self, subject: Subject) -> None:
@@ -77,7 +77,7 @@ class DistributionChecks(ConformanceFixtures):
         for sequence in wrong:
             request = DistributionsRequest(ids=sequence, start=len(sequence) - 1)
             work = rows_of(subject.engine, request)
-            await refused(self.patience, "refusing a sequence", work, kind=InputError)
+            await refused(subject.within("refusing a sequence", work), kind=InputError)
         await subject.still_answers()
 
     async def test_the_vocabulary_stays_the_same(self, subject: Subject) -> None:

@@ -21,7 +21,8 @@ class EstimateChecks(ConformanceFixtures):
     async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
         """An estimate lists the memory for each purpose. Other backends raise an error."""
         if not backend.capabilities.estimate:
-            await refused(self.patience, "an estimate", backend.estimate(opening), kind=ParagoneError)
+            work = within(self.patience, "an estimate", backend.estimate(opening))
+            await refused(work, kind=ParagoneError)
             return
         estimate = await within(self.patience, "an estimate", backend.estimate(opening))
         check_plain(estimate)
@@ -68,4 +69,4 @@ class EstimateChecks(ConformanceFixtures):
             ("no_such_option", dataclasses.replace(opening, options=options)),
         ):
             work = backend.estimate(wrong)
-            await refused(self.patience, "refusing to estimate", work, name, kind=InputError)
+            await refused(within(self.patience, "refusing to estimate", work), name, kind=InputError)

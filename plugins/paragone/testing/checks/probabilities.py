@@ -11,7 +11,7 @@ import pytest
 from paragone.errors import ParagoneError
 from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.noise import FLOOR, Noise, check_agreement, noise_between, noise_of
-from paragone.testing.runs import check_error, check_events, check_plain, finish_of, needs, tokens_of
+from paragone.testing.runs import check_error, check_events, check_plain, finish_of, needs, refused, tokens_of
 from paragone.testing.subject import Subject
 from paragone.values.events import Event, Token
 from paragone.values.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
@@ -32,7 +32,7 @@ class ProbabilityChecks(ConformanceFixtures):
         """A tokenized prompt is as long as the prompt of the run. Other backends raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
-            await subject.refuses("tokenizing", subject.prompt_of(request))
+            await refused(subject.prompt_of(request), kind=ParagoneError)
             return
         tokenized = await subject.prompt_of(request)
         check_plain(tokenized)

@@ -9,7 +9,7 @@ from paragone.errors import ContextOverflow, InputError, ParagoneError
 from paragone.options import describe
 from paragone.testing.checks.opening import ignore
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import needs, refused, words
+from paragone.testing.runs import needs, refused, within, words
 from paragone.testing.subject import Subject
 from paragone.values.messages import OpenRequest
 from paragone.wire import Json
@@ -36,7 +36,7 @@ class RefusalChecks(ConformanceFixtures):
         """The error for an unknown model contains its name."""
         wrong = dataclasses.replace(opening, model="no-such-model")
         work = backend.open(wrong, ignore)
-        await refused(self.patience, "refusing to open", work, "no-such-model", kind=ParagoneError)
+        await refused(within(self.patience, "refusing to open", work), "no-such-model", kind=ParagoneError)
 
     async def test_an_unknown_sampling_option_is_refused(self, subject: Subject) -> None:
         """The error for an unknown sampling option contains its name, and the engine still works."""
@@ -54,9 +54,7 @@ class RefusalChecks(ConformanceFixtures):
         context = subject.engine.loaded.context or 0
         needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
         request = subject.asked(words(context + 1))
-        error = await refused(
-            self.patience, "refusing the prompt", subject.run(request), kind=ContextOverflow
-        )
+        error = await refused(subject.run(request, "refusing the prompt"), kind=ContextOverflow)
         assert error.context == context
         assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
         if subject.able.tokenize:
@@ -67,9 +65,9 @@ class RefusalChecks(ConformanceFixtures):
         """Check that opening with this value of an option raises an InputError that names the option."""
         wrong = dataclasses.replace(opening, options={**opening.options, name: value})
         work = backend.open(wrong, ignore)
-        await refused(self.patience, "refusing to open", work, name, kind=InputError)
+        await refused(within(self.patience, "refusing to open", work), name, kind=InputError)
 
     async def refuses_to_run(self, subject: Subject, name: str, value: Json) -> None:
         """Check that a run with this value of an option raises an InputError that names the option."""
         work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
-        await refused(self.patience, "refusing to run", work, name, kind=InputError)
+        await refused(work, name, kind=InputError)

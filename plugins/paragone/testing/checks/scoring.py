@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from paragone.errors import ParagoneError
 from paragone.testing.checks.probabilities import check_probabilities
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import check_events, finish_of, needs, tokens_of
+from paragone.testing.runs import check_events, finish_of, needs, refused, tokens_of
 from paragone.testing.subject import Subject
 from paragone.values.events import Event, PromptProgress, Token
 from paragone.values.messages import ScoreRequest
@@ -27,7 +28,7 @@ class ScoreChecks(ConformanceFixtures):
         messages = subject.asked("Tell me of the sea.").messages if answering else ()
         request = ScoreRequest(text=TEXT, messages=messages, top=2)
         if not subject.able.score:
-            await subject.refuses("scoring", subject.score(request))
+            await refused(subject.score(request), kind=ParagoneError)
             return
         events = await subject.score(request)
         check_events(events, scoring=True)
