@@ -79,7 +79,9 @@ class ForkServer:
     """The process that forks."""
 
     def __init__(self, connection: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
-        self._settings = _for_interpreter(passed_variables())
+        self._settings = for_interpreter(
+            passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        )
         self._connection = connection
         self._process = process
 
@@ -111,7 +113,7 @@ class ForkServer:
         if (
             command[0] != sys.executable
             or not command[1].endswith(str(BOOTSTRAP))
-            or _for_interpreter(environment) != self._settings
+            or for_interpreter(environment) != self._settings
         ):
             return await _start_program(*command, **settings)
         return ForkedProcess(self._fork(command[1:], environment, settings["stdout"], *settings["pass_fds"]))
@@ -144,10 +146,9 @@ def can_fork_workers() -> bool:
     return True
 
 
-def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+def for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that an interpreter reads when it starts, so that a change needs a new one."""
-    found = {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_", "LD_")) or k == "LANG"}
-    return found | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    return {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_", "LD_")) or k == "LANG"}
 
 
 def _adopt_orphans(adopt: bool) -> None:

@@ -23,7 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,12 +37,7 @@ PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_workbench")
 """Packages whose modules are all imported before the first fork, with the libraries that they use."""
 
 
-def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that an interpreter reads when it starts, so that a change needs a new one."""
-    return {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_")) or k == "LANG"}
-
-
-SETTINGS = _for_interpreter(os.environ)
+SETTINGS = worker_forks.for_interpreter(os.environ)
 """Those of the process that forks: pytest imports this module before any test changes them."""
 
 
@@ -65,7 +60,7 @@ def _may_fork() -> bool:
 
     Folders may have been put on its path, if no module in them takes the place of another.
     """
-    wanted = _for_interpreter(os.environ)
+    wanted = worker_forks.for_interpreter(os.environ)
     added = _added(wanted.get("PYTHONPATH", ""), SETTINGS.get("PYTHONPATH", ""))
     same = {**wanted, "PYTHONPATH": ""} == {**SETTINGS, "PYTHONPATH": ""}
     return same and added is not None and not any(map(_replaces_modules, added))
@@ -88,11 +83,12 @@ class _Server:
     """The process that forks."""
 
     def __init__(self) -> None:
+        changed = worker_forks.for_interpreter(os.environ)
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],
-                env={k: v for k, v in os.environ.items() if k not in _for_interpreter(os.environ)} | SETTINGS,
+                env={k: v for k, v in os.environ.items() if k not in changed} | SETTINGS,
                 pass_fds=[theirs.fileno()],
                 # Pipes, as the forks have: the stream objects of Python that they inherit are made for these.
                 stdin=subprocess.PIPE,

@@ -102,20 +102,21 @@ def test_the_plan_as_text():
     assert "The model was trained for a context of 65,536 tokens only." in long
 
 
+def quantizations(folder, **size):
+    """Write a 70B model at 16 bits and at two quantizations, of which only the headers exist."""
+    folder.mkdir()
+    return {name: write_large_model(folder, name, **size) for name in ("F16", "Q4_K_M", "Q2_K")}
+
+
 @pytest.fixture
 def large(tmp_path):
-    """A folder with a 70B model at 16 bits and at two quantizations, of which only the headers exist."""
-    folder = tmp_path / "large"
-    folder.mkdir()
-    return {name: write_large_model(folder, name) for name in ("F16", "Q4_K_M", "Q2_K")}
+    return quantizations(tmp_path / "large")
 
 
 @pytest.fixture
 def few_tokens(tmp_path):
-    """The same with 1,024 tokens: llama.cpp reads the whole vocabulary for each estimate."""
-    folder = tmp_path / "few-tokens"
-    folder.mkdir()
-    return {name: write_large_model(folder, name, vocab=1024) for name in ("F16", "Q4_K_M", "Q2_K")}
+    """Models with 1,024 tokens, since llama.cpp reads the whole vocabulary for each estimate."""
+    return quantizations(tmp_path / "few-tokens", vocab=1024)
 
 
 @MODEL
