@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 OTHERS = {
     "backends/paragone_exllama/probe.py": "modules of installed libraries",
     "backends/paragone_llama_cpp/build/instructions.py": "/proc",
+    "backends/paragone_llama_cpp/model/mapped_file.py": "/proc",
     "backends/paragone_llama_cpp/model/memory.py": "/proc and cgroups",
     "backends/paragone_llama_cpp/requantize.py": "the file that it has just made",
     "backends/paragone_remote/endpoints/keys.py": "the output of a command",
