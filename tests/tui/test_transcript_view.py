@@ -18,6 +18,14 @@ def paragraphs(count, start=0):
     return "".join(f"Number {number}: {WORDS}.\n\n" for number in range(start, start + count))
 
 
+def typeset_or_not(widget, wanted):
+    """Show answers typeset as Markdown, or as plain text: also those that are shown already."""
+    if wanted != widget._typesetter.wanted:
+        widget._typesetter.wanted = wanted
+        widget._rearrange(widget._restyle)
+        widget._typeset()
+
+
 class Lane:
     """A transcript in an app, with helper methods for tests."""
 
@@ -190,7 +198,7 @@ async def test_a_short_text_does_not_scroll(lane):
 
 @pytest.mark.parametrize("markdown", [True, False])
 async def test_the_position_is_kept_when_resized(lane, markdown):
-    lane.widget._typesetter.wanted = markdown
+    typeset_or_not(lane.widget, markdown)
     for part in range(4):
         lane.widget.add("prompt", f"Prompt {part}")
         lane.widget.add("answer", paragraphs(25, 25 * part))
@@ -208,7 +216,7 @@ async def test_the_position_is_kept_when_resized(lane, markdown):
 
 async def test_the_position_is_kept_with_lines_of_different_lengths(lane):
     """With short lines above long ones, keeping the fraction of the height would move to another paragraph."""
-    lane.widget.markdown = False
+    typeset_or_not(lane.widget, False)
     lane.widget.add("answer", "short\n" * 100 + paragraphs(50))
     await lane.settle()
     await lane.resize(40, HEIGHT)
@@ -225,14 +233,14 @@ async def test_the_position_is_kept_with_lines_of_different_lengths(lane):
 
 async def test_the_position_is_kept_when_text_is_typeset(lane):
     """Typesetting removes characters, for example the language of code."""
-    lane.widget.markdown = False
+    typeset_or_not(lane.widget, False)
     lane.widget.add("answer", "```python\npass\n```\n" * 40 + paragraphs(50))
     await lane.settle()
     lane.widget.scroll_rows(-60)
     await lane.settle()
     place = lane.numbers[0]
     for markdown in (True, False, True):
-        lane.widget._typesetter.wanted = markdown
+        typeset_or_not(lane.widget, markdown)
         await lane.settle()
         assert lane.numbers[0] == place
 
@@ -310,7 +318,7 @@ async def test_resized_while_text_streams_in(lane):
 
 
 async def test_typesetting_above_keeps_the_position(lane):
-    lane.widget.markdown = False
+    typeset_or_not(lane.widget, False)
     lane.widget.add("answer", "- *item*\n" * 40 + "\n" * 5 + "> quote\n" * 10)
     lane.widget.add("prompt", "here")
     lane.widget.add("answer", paragraphs(20))
@@ -318,7 +326,7 @@ async def test_typesetting_above_keeps_the_position(lane):
     lane.widget.scroll_rows(-10)
     await lane.settle()
     place = lane.numbers[0]
-    lane.widget.markdown = True
+    typeset_or_not(lane.widget, True)
     await lane.settle()
     assert abs(lane.numbers[0] - place) <= 1
 
