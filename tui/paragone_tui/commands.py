@@ -29,7 +29,7 @@ class Command:
 
     @property
     def method(self) -> str:
-        """The name of the function or the method that executes it: in `screens.lanes.commands`, or of the application."""
+        """The id as a name in Python: of a function in `screens.lanes.commands`, or of an action of the application."""
         return self.id.replace("-", "_")
 
     @property

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
+from paragone_workbench.config.state import State, add_engine, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 
 if TYPE_CHECKING:
     from paragone import Backend, LoadedModel
     from paragone_workbench.config.settings import Config
-    from paragone_workbench.config.state import State
     from paragone_workbench.lanes.session import Session
 
 
@@ -57,16 +57,12 @@ class EngineList:
 
     def save(self, definition: EngineDefinition, backend: Backend | None) -> str:
         """Save an engine without its secrets, and return its name; see `add_engine`. Raises ParagoneError."""
-        from paragone_workbench.config.state import add_engine
-
         before = self.config.added
         self.config = add_engine(self.config, self.state, definition, backend)
         return next(iter(self.config.added - before), definition.name)
 
     def remove(self, name: str) -> bool:
         """Remove an engine that was added, and return whether it is removed; show the error if it is not."""
-        from paragone_workbench.config.state import remove_engine
-
         try:
             self.config = remove_engine(self.config, self.state, name)
         except ParagoneError as error:

@@ -7,11 +7,14 @@ import shlex
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from paragone import Json
 from paragone_cli.command_line.output import one_line, put, put_line
-from paragone_workbench.config.settings import ConfigProblem
-from paragone_workbench.runs.metrics import RunMetrics
+
+if TYPE_CHECKING:
+    from paragone import Json
+    from paragone_workbench.config.settings import ConfigProblem
+    from paragone_workbench.runs.metrics import RunMetrics
 
 _BAR = 30
 """Cells of a progress bar."""

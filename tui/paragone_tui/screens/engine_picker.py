@@ -185,7 +185,7 @@ class EnginePicker(Picker[Picked | None]):
         if entry.definition is not None and backend is not None:
             self._memory[entry.key] = await _memory_remark(entry.definition, backend)
         self._estimated = ""
-        self.describe()
+        self._describe()
 
     def _progress(self) -> str:
         if self._is_looking:

@@ -12,7 +12,7 @@ from paragone_tui.widgets.text_field import run_binding
 class LineField(Input):
     """Textual's input field, with its keys in the order in which they were pressed."""
 
-    cursor_blink = reactive(False, init=False)
+    cursor_blink = reactive(False, init=False)  # as in `TextField`
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""

@@ -33,9 +33,8 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
 
-    SCOPED_CSS = (
-        False  # else the `CSS` of a base class would apply only inside its subclass, where it matches nothing
-    )
+    # If it were scoped, the `CSS` of a base class would apply only inside its subclass, where it matches nothing.
+    SCOPED_CSS = False
 
     HELP: ClassVar[str] = ""
     """The section that the help begins with when it is opened here."""

@@ -71,7 +71,7 @@ class Picker(Modal[ScreenResultType]):
         """Handle the picked option, usually by closing the picker with it."""
 
     def describe(self) -> None:
-        """Say what is to be known of the highlighted option, or of the list."""
+        """Say something about the highlighted option or the list. Called when either changes."""
 
     def is_offered(self, option_id: str) -> bool:
         """Return whether an option is highlighted without the user moving to it, when the list changes."""
@@ -88,7 +88,7 @@ class Picker(Modal[ScreenResultType]):
             yield Static(id="remark", markup=False)
 
     def on_mount(self) -> None:
-        """List what matches no text."""
+        """List the options for an empty field."""
         self.show()
 
     def say(self, remark: str) -> None:

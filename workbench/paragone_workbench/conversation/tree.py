@@ -41,6 +41,11 @@ class Prompt:
             prompt = prompt.parent
 
     @property
+    def text_with_images(self) -> str:
+        """The text, and below it the names of the images, each in brackets on a line."""
+        return "\n".join((self.text, *(f"[{image.name}]" for image in self.images)))
+
+    @property
     def system_in_force(self) -> str:
         """The system prompt that applies to this prompt; empty if there is none."""
         return next((prompt.system for prompt in self.with_ancestors() if prompt.system is not None), "")

@@ -207,8 +207,7 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        images = [f"[{image.name}]" for image in prompt.images]
-        self.transcript.add("prompt", "\n".join((prompt.text, *images)), turn=prompt)
+        self.transcript.add("prompt", prompt.text_with_images, turn=prompt)
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()

@@ -21,8 +21,10 @@ _VOTING = (
     ("j k", "scroll"),
     ("r", "last names"),
 )
+"""Key hints while there is a ballot, after the letters."""
+
 _ALWAYS = (("?", "help"), ("q", "quit"))
-"""Key hints."""
+"""Key hints that come last, also after the last ballot."""
 
 
 class ExperimentVote(VoteScreen[None]):

@@ -20,7 +20,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 
 
-class BlindTurn(VoteScreen[bool]):
+class BlindTurn(VoteScreen[bool | None]):
     """Shows the answers of lanes while they are written. Its result is whether the next prompt is also blind."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

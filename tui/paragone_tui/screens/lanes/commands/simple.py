@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from paragone_tui.screens.lanes.commands.prompts import recall, step, write
+from paragone_tui.screens.lanes.commands.prompts import recall, step
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -22,7 +22,6 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
 
     return {
         "lane-mode": lambda: lanes.screen.set_focus(lanes),
-        "write": lambda: write(context),
         "next-lane": lambda: lanes.move(1),
         "previous-lane": lambda: lanes.move(-1),
         "toggle-thinking": lanes.toggle_thinking,

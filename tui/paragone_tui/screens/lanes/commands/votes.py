@@ -67,12 +67,13 @@ def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None
         prompt = ask()
         if prompt is None:
             return None
-        text = "\n".join((prompt.text, *(f"[{image.name}]" for image in prompt.images)))
-        return Ballot(prompt=text, answers=shuffled(_answers(session.lanes, prompt)), asked=prompt)
+        return Ballot(
+            prompt=prompt.text_with_images, answers=shuffled(_answers(session.lanes, prompt)), asked=prompt
+        )
 
     program.clear_notifications()  # they may name a lane
     turn = BlindTurn(history, session, ballot, program=program, markdown=context.markdown)
-    context.lanes.app.push_screen(turn, lambda again: _be_blind(context, bool(again)))
+    context.show(turn, lambda again: _be_blind(context, again))
 
 
 def prefer_answer(context: LanesContext) -> None:
