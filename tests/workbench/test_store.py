@@ -393,16 +393,16 @@ def test_half_a_surrogate_pair_does_no_harm(store):
 
 
 def test_large_histories_are_read_by_index(store):
-    from paragone_workbench.store.tables import loading, search
+    from paragone_workbench.store.tables import listing, loading, search
 
     def plan(sql, *values):
         return [row[3] for row in store._database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)]
 
     piece = "SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position"
-    for sql in (search._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
+    for sql in (listing._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
         assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
     assert not [line for line in plan(loading._RUNS, 1) if line.startswith("SCAN")]
-    assert any("conversation_updated" in line for line in plan(search._LIST, 1.0, 1, 50))
+    assert any("conversation_updated" in line for line in plan(listing._LIST, 1.0, 1, 50))
     for select, indexed, order in (
         (search._PROMPTS, search._IN_PROMPTS, "ORDER BY prompt.number DESC"),
         (search._TURNS, search._IN_RUNS, "ORDER BY run.number DESC"),

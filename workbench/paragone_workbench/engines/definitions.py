@@ -174,8 +174,10 @@ def resolve_all(
     taken = {definition.name for definition in definitions}
     chosen: dict[str, EngineDefinition] = {}
     for definition in definitions:
-        others = (name for name in numbered(definition.name) if name not in taken and name not in chosen)
-        name = definition.name if definition.name not in chosen else next(others)
+        own = definition.name
+        name = next(
+            name for name in numbered(own) if name not in chosen and (name == own or name not in taken)
+        )
         chosen[name] = dataclasses.replace(definition, name=name)
     return tuple(chosen.values())
 

@@ -59,7 +59,7 @@ async def digest_until(
 
 
 async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
-    """Return a file with the digest that the history has; if it has none, with a computed one if it is asked for."""
+    """Return a file with the digest that the history has. If it has none and `computed`, compute the digest now."""
     if file.sha256 is not None or file.size is None or file.modified_ns is None:
         return file
     digest = await history.call(lambda store: store.measurements.weights_digest(file))

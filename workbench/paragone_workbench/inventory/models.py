@@ -53,7 +53,8 @@ async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelI
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
     """Return two engines to compare: the demo models of the first backend that has any.
 
-    The backend creates missing models in the cache folder. Raises InputError if no backend has demo models, or the error of the last backend that failed.
+    The backend creates missing models in the cache folder. Raises InputError if no backend has demo models, or the
+    error of the last backend that failed.
     """
     failure: ParagoneError | None = None
     for backend in registry.all().values():

@@ -59,7 +59,7 @@ class Session:
         self.conversation = Conversation()
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
-        """Whether lanes whose engines are on servers also keep the tokens of their answers, beside the text."""
+        """Whether all lanes keep the tokens of their answers, beside the text; if not, only those that `_logprobs` names."""
         self.recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
@@ -77,18 +77,20 @@ class Session:
         return lane
 
     def open_engines(self) -> None:
-        """Start to open all closed engines. Engines that failed or crashed are reopened by `restart` only.
+        """Start to open all closed engines. Engines that failed or crashed are reopened by `Lane.restart` only.
 
         If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
-        if self._opening is None or self._opening.done():
-            if self.pool.scheduler.mode == "auto":
-                self._opening = asyncio.create_task(self.pool.open_all())
-            else:
-                self.pool.start_all()
+        if self.pool.scheduler.mode == "auto":
+            self.open_engines_soon()
+        elif self._opening is None or self._opening.done():
+            self.pool.start_all()
 
     def open_engines_soon(self) -> None:
-        """Start to open all closed engines once their backends are found, in a thread. Earlier prompts wait for that."""
+        """Start to open all closed engines once their backends are found, in a thread.
+
+        Prompts that are sent meanwhile wait for that.
+        """
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self.pool.open_all())
 

@@ -66,6 +66,11 @@ class RunResult:
         return request if isinstance(request, Mapping) else {}
 
     @property
+    def common_manifest(self) -> dict[str, Json]:
+        """The part of the manifest that runs have in common: all but the request."""
+        return {name: value for name, value in self.manifest.items() if name != "request"}
+
+    @property
     def keeps_tokens(self) -> bool:
         """Whether the request asks for log-probabilities, so that `tokens` are those of the whole answer."""
         return self.request.get("logprobs") is not None

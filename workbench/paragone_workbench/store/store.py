@@ -141,7 +141,7 @@ class Store:
 
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
-        from paragone_workbench.store.tables.search import conversations
+        from paragone_workbench.store.tables.listing import conversations
 
         return conversations(self._database, limit, before)
 

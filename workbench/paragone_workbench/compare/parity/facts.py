@@ -38,11 +38,8 @@ def compare_facts(
 
 
 def _value(side: Side, fact: StandardFact) -> str | None:
-    if fact.name == _THREADS and side.run is not None and side.run.settings is not None:
-        threads = side.run.settings.threads
-        if threads is not None:
-            return str(threads)
-    return side.fact(fact)
+    threads = side.threads if fact.name == _THREADS else None
+    return side.fact(fact) if threads is None else str(threads)
 
 
 def _finding(

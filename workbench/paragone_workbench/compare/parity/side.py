@@ -67,6 +67,11 @@ class Side:
         return self._metrics.cached_tokens
 
     @property
+    def threads(self) -> int | None:
+        """CPU threads that computed the run; None if unknown."""
+        return self._settings.threads
+
+    @property
     def _settings(self) -> RunSettings:
         return (self.run.settings if self.run is not None else None) or RunSettings()
 

@@ -11,6 +11,7 @@ from paragone_workbench.compare.parity.findings import enumeration, quoted
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.experiments.differences.comparable import engine_name, numbered_prompts
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
@@ -28,7 +29,10 @@ def different_conditions(
     What differs in the same way inside each experiment is left out. `find` returns the backend of a name. Raises
     StoreError.
     """
-    runs = _runs_of_one_prompt(store, experiments) if len(experiments) > 1 else {}
+    if len(experiments) < 2:
+        return ()
+    prompts = [saved_prompts(store, experiment.number) for experiment in experiments]
+    runs = _runs_of_one_prompt(store, experiments, prompts)
     sides = {
         ident: [
             Side.of_run(run, find(run.definition.backend), name=name)
@@ -49,15 +53,17 @@ def different_conditions(
             }
         )
     ]
-    return (*findings, *_of_experiments(store, experiments))
+    return (*findings, *_of_experiments(store, experiments, prompts))
 
 
-def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict[str, dict[str, RunResult]]:
+def _runs_of_one_prompt(
+    store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
+) -> dict[str, dict[str, RunResult]]:
     """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
     numbers: dict[str, int] = {}
     indices = [
-        {number: index for index, number in numbered_prompts(prompts, numbers).items()}
-        for prompts in (saved_prompts(store, experiment.number) for experiment in experiments)
+        {number: index for index, number in numbered_prompts(of_experiment, numbers).items()}
+        for of_experiment in prompts
     ]
     common = set.intersection(*map(set, indices))
     found: dict[str, dict[str, RunResult]] = {}
@@ -70,10 +76,12 @@ def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict
     return found
 
 
-def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator[str]:
+def _of_experiments(
+    store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
+) -> Iterator[str]:
     """Yield the differences between experiments as a whole."""
     by_id = {f"e{experiment.number}": experiment for experiment in experiments}
-    systems = {ident: _systems(store, experiment) for ident, experiment in by_id.items()}
+    systems = {ident: _systems(of_one) for ident, of_one in zip(by_id, prompts, strict=True)}
     if _differ({ident: list(texts) for ident, texts in systems.items()}):
         named = {
             ident: " or ".join(quoted(text) if text else "none" for text in sorted(texts))
@@ -100,12 +108,9 @@ def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
     return any(one != other for one in known for other in known if one and other)
 
 
-def _systems(store: Store, experiment: Experiment) -> set[str]:
-    """Return the system prompts of an experiment; an empty one for prompts without."""
-    return {
-        prompt.messages[0].text if prompt.messages[0].role == "system" else ""
-        for prompt in saved_prompts(store, experiment.number)
-    }
+def _systems(prompts: Sequence[SuitePrompt]) -> set[str]:
+    """Return the system prompts of these prompts; an empty one for prompts without."""
+    return {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in prompts}
 
 
 def _shown(value: Json) -> str:

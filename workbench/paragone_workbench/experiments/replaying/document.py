@@ -23,7 +23,7 @@ FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
 
 ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
-"""What tells the place of a run in the document, and the run."""
+"""The fields that say where a run belongs in the document, and the run."""
 
 
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
@@ -115,7 +115,7 @@ async def _pieces(
     manifests: list[dict[str, Json]] = []
     indices: dict[str, int] = {}
     async for place, result in runs:
-        common = {name: value for name, value in result.manifest.items() if name != "request"}
+        common = result.common_manifest
         key = json.dumps(common, sort_keys=True)
         if common and key not in indices:
             indices[key] = len(manifests)
@@ -137,7 +137,7 @@ def _result(run: RunResult) -> dict[str, Json]:
     fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the engine stands in the list of engines
         del fields[name]
-    return {"uuid": run.id, "request": run.manifest.get("request", {}), **fields}
+    return {"uuid": run.id, "request": run.request, **fields}
 
 
 def _dump(value: Json) -> str:

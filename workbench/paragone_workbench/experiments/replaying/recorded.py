@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from paragone import InputError, Message
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt, saved_prompts
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
@@ -52,10 +52,13 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
 def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
     experiments = store.experiments
     experiments.get(experiment_id)  # raises InputError if it does not exist
-    runs: Iterable[ExperimentRun] = (
-        experiments.runs(experiment_id) if run_id is None else [experiments.run(experiment_id, run_id)]
-    )
-    messages = {prompt.index: prompt.messages for prompt in saved_prompts(store, experiment_id)}
+    if run_id is None:
+        runs: Iterable[ExperimentRun] = experiments.runs(experiment_id)
+        prompts = saved_prompts(store, experiment_id)
+    else:
+        run = experiments.run(experiment_id, run_id)
+        runs, prompts = [run], [saved_prompt(store, experiment_id, run.key.prompt_index)]
+    messages = {prompt.index: prompt.messages for prompt in prompts}
     return tuple(
         RecordedRun(
             id=f"e{experiment_id}/{run.number}",

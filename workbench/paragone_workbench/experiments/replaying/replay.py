@@ -101,7 +101,7 @@ def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str
     for run in runs:
         if run.result.state != "done":
             reasons[run.id] = f"it has no whole answer to compare with: it was {run.result.state}"
-        elif not run.result.manifest.get("request"):
+        elif not run.result.request:
             reasons[run.id] = "it has no manifest, so its options are unknown"
         elif not run.messages:
             reasons[run.id] = "its prompt is missing"
@@ -216,7 +216,7 @@ def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]
     """Return all different manifests of runs, without the requests."""
     found: list[Mapping[str, Json]] = []
     for run in runs:
-        common = {name: value for name, value in run.result.manifest.items() if name != "request"}
+        common = run.result.common_manifest
         if common not in found:
             found.append(common)
     return found

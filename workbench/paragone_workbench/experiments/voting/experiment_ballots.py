@@ -122,23 +122,16 @@ class ExperimentBallots:
 
     def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
         prompt = saved_prompt(self._store, self.experiment.number, prompt_index)
-        answers = shuffled((self._answer(prompt_index, engine) for engine in pair.engines), self._chance)
+        done: dict[int, list[Run]] = {engine: [] for engine in pair.engines}
+        for run in self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index):
+            if run.key.engine_index in done and run.result.state == "done":
+                done[run.key.engine_index].append(Run(run.result))
+        answers = shuffled(map(self._chance.choice, done.values()), self._chance)  # of any repetition
         return Ballot(
             prompt=_text_of(prompt.messages),
             answers=answers,
             experiment_id=self.experiment.number,
             prompt_index=prompt_index,
-        )
-
-    def _answer(self, prompt_index: int, engine_index: int) -> Run:
-        """Return an engine's answer to a prompt, of any repetition."""
-        runs = self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index)
-        return self._chance.choice(
-            [
-                Run(run.result)
-                for run in runs
-                if run.key.engine_index == engine_index and run.result.state == "done"
-            ]
         )
 
 

@@ -89,6 +89,6 @@ def ratio_error(many: Values, few: Values) -> float | None:
     """
     if len(many) < FEWEST_WINDOWS:
         return None
-    shares = [values.mean(axis=1) / values.mean() for values in (many, few)]
-    variance = sum(float(((share - 1) ** 2).sum()) for share in shares) / (len(many) + len(few) - 2)
+    relative = [values.mean(axis=1) / values.mean() for values in (many, few)]
+    variance = sum(float(((part - 1) ** 2).sum()) for part in relative) / (len(many) + len(few) - 2)
     return math.sqrt(variance * (1 / len(many) + 1 / len(few)))

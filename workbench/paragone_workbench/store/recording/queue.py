@@ -66,7 +66,7 @@ class SaveQueue:
         """Note why the history could not be opened. After a permanent error, drop the conversations that were left."""
         self._not_open = error
         for unsaved in list(self._unsaved.values()):
-            self.drop_if_done(unsaved)
+            self._drop_if_done(unsaved)
         self._on_changed()
 
     @property
@@ -97,7 +97,7 @@ class SaveQueue:
         unsaved = self._unsaved.get(conversation.id)
         if unsaved is not None:
             unsaved.is_left = True
-            self.drop_if_done(unsaved)
+            self._drop_if_done(unsaved)
 
     def changed(self, unsaved: Unsaved, *, urgent: bool = False) -> None:
         """Save the changes at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
@@ -220,7 +220,7 @@ class SaveQueue:
             if self.problem is None:
                 _call(self._on_saved_again)
             _call(self._on_changed)
-        self.drop_if_done(unsaved)
+        self._drop_if_done(unsaved)
 
     def _failed(self, unsaved: Unsaved, error: StoreError) -> None:
         """Note why changes cannot be saved. A lock is reported once, even if several conversations wait for it."""
@@ -233,10 +233,10 @@ class SaveQueue:
             unsaved.clear()
         if not is_known:
             self._report(error)
-        self.drop_if_done(unsaved)
+        self._drop_if_done(unsaved)
         _call(self._on_changed)
 
-    def drop_if_done(self, unsaved: Unsaved) -> None:
+    def _drop_if_done(self, unsaved: Unsaved) -> None:
         """Forget a conversation that the session has left, once nothing of it is to be saved any more."""
         is_done = not (unsaved.runs or unsaved.is_being_saved or unsaved) or unsaved.is_given_up
         if unsaved.is_left and (is_done or self._never_opens):

@@ -54,7 +54,7 @@ def save_run(
         result.state,
         clean(result.definition.name),
         json.dumps(_own_part(result)),
-        _save_manifest(database, result.manifest),
+        _save_manifest(database, result.common_manifest),
         pack(result.tokens) if result.tokens and not running else None,
         owner_id if running else None,
         result.id,
@@ -113,9 +113,8 @@ def _own_part(result: RunResult) -> dict[str, Json]:
     return own
 
 
-def _save_manifest(database: Database, manifest: Mapping[str, Json]) -> str | None:
+def _save_manifest(database: Database, common: Mapping[str, Json]) -> str | None:
     """Save the part of a manifest that runs have in common, once, and return its digest."""
-    common = {name: value for name, value in manifest.items() if name != "request"}
     if not common:
         return None
     data = json.dumps(common, sort_keys=True)

@@ -1,27 +1,18 @@
-"""The list of conversations, and full-text search over prompts and answers."""
+"""Full-text search over prompts and answers."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from paragone_workbench.store.file.database import clean
-from paragone_workbench.store.records import Hit, Summary
+from paragone_workbench.store.records import Hit
 
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database, Row
 
-
-_LIST = """
-    SELECT number, id, title, updated, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id)
-    FROM conversation
-    WHERE (updated, number) < (?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
-    ORDER BY updated DESC, number DESC LIMIT ?
-"""
-_OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
 _GRAM = 3  # characters; the trigram index cannot find shorter terms
 _BEFORE, _WIDTH = 30, 100  # characters of a snippet: before the first term, and in total
@@ -41,25 +32,6 @@ _CELLS = """
 """
 _IN_PROMPTS = "WHERE prompt.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?) "
 _IN_RUNS = "WHERE run.number IN (SELECT rowid FROM run_search WHERE run_search MATCH ?) "
-
-
-def conversations(database: Database, limit: int, before: Summary | None) -> tuple[Summary, ...]:
-    """Return conversations with prompts, most recently used first. If `before` is given, the first one
-    is the conversation after it in this order."""
-    last = (before.updated, before.number) if before else (1e300, 0)
-    return tuple(
-        Summary(
-            number=number,
-            title=title,
-            engines=tuple(
-                json.loads(definition)["name"]
-                for (definition,) in database.rows(_OPEN_LANES, conversation_id)
-            ),
-            prompts=prompts,
-            updated=updated,
-        )
-        for number, conversation_id, title, updated, prompts in database.rows(_LIST, *last, limit)
-    )
 
 
 def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from paragone import Backend, LoadedModel
 from paragone.options import value_text
 from paragone.wording import size_text
-from paragone_workbench.engines.definitions import EngineDefinition, address_of, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition, address_of, numbered, without_secrets
 from paragone_workbench.experiments.report.content import EngineView, Fact
 from paragone_workbench.experiments.report.parts.answers import settings_in_force
 from paragone_workbench.experiments.report.public_text import public
@@ -18,11 +18,7 @@ def distinct_names(names: Iterable[str]) -> list[str]:
     """Return the names with a number after those that occurred before: `smol`, `smol-2` …"""
     found: list[str] = []
     for name in names:
-        number, distinct = 1, name
-        while distinct in found:
-            number += 1
-            distinct = f"{name}-{number}"
-        found.append(distinct)
+        found.append(next(distinct for distinct in numbered(name) if distinct not in found))
     return found
 
 

@@ -234,7 +234,7 @@ class _View(NamedTuple):
     about: Callable[[list[Measured], Measurement], Iterator[str]]
     """Yields what the figures are, after the date."""
     notes: Callable[[list[Measured]], Iterator[tuple[str, Json]]]
-    """Yields what engines or tests are named for, and a text about them; others than texts are not shown."""
+    """Yields the name of an engine or of a test, and a text about it; a value that is not a text is not shown."""
 
 
 _VIEWS: Mapping[MeasurementKind, _View] = {
