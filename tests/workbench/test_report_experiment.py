@@ -119,7 +119,7 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
 @pytest.mark.slow
 def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
     monkeypatch.setattr(selections, "PROMPTS_SHOWN", 10)
-    long = "word " * 5_000
+    long = "word " * 20_000
 
     def peak(prompts):
         experiment = add_experiment(store, dict.fromkeys(range(prompts), (long, "x")), name=f"{prompts}.csv")
@@ -130,7 +130,7 @@ def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, mon
         return size, memory
 
     peak(1)  # what a first report loads stays
-    (small, little), (large, much) = peak(20), peak(50)
+    (small, little), (large, much) = peak(20), peak(120)
     assert large < 1.1 * small
     assert much < little + 3 * len(long)
 
