@@ -2,8 +2,8 @@
 
 A fork is a process of its own, a child of the process of the tests, with its own pipe, log and environment; `bootstrap.py` runs
 in it as in a new interpreter. It does not import the standard library, numpy and the plugin interface again, which takes most
-of the CPU time of a short-lived worker. Workers with another interpreter are started as they are by the program, and so are
-all workers in tests that use the fixture `new_interpreters`: those that examine how a worker starts.
+of the CPU time of a short-lived worker. A worker with another interpreter is started as the program starts it. So are all
+workers of a test that uses the fixture `new_interpreters`, because it examines how a worker starts.
 
 pytest imports this module. The interpreter that forks runs it as a script.
 """

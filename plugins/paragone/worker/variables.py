@@ -1,6 +1,6 @@
 """The environment variables that the processes of local engines get.
 
-A key of a server that stands in the environment is nothing that a library needs: what is not listed here stays out.
+Only the variables that are listed here are passed, so that keys of servers stay out.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Mapping
 
-__all__ = ["PASSED_TOO", "passed_variables"]
+__all__ = ["passed_variables"]
 
-PASSED_TOO = "PARAGONE_PASS_ENV"
-"""The variable in which users name further ones, separated by commas; `NAME_*` stands for all that begin so."""
+_ADDED = "PARAGONE_PASS_ENV"
+"""The variable in which users list others to pass, separated by commas; `NAME_*` stands for all that begin with `NAME_`."""
 
 _SYSTEM = (
     "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TERM NO_COLOR TMPDIR TMP TEMP XDG_* "
@@ -38,7 +38,7 @@ def passed_variables(variables: Mapping[str, str] | None = None) -> dict[str, st
     variables = os.environ if variables is None else variables
     own = " ".join((_SYSTEM, _COMPUTING, _LIBRARIES, _COMPILING))
     listed = _pattern(own.split())
-    added = _pattern([name for name in re.split(r"[,\s]+", variables.get(PASSED_TOO, "")) if name])
+    added = _pattern([name for name in re.split(r"[,\s]+", variables.get(_ADDED, "")) if name])
     return {
         name: value
         for name, value in variables.items()
