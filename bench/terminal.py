@@ -37,15 +37,16 @@ class Terminal:
         """Everything that the program wrote."""
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
-        # COLUMNS and LINES would override the size of the pty.
-        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+        variables = {**os.environ, **terminal, **(env or {})}
+        for name in ("COLUMNS", "LINES"):  # they would override the size of the pty
+            variables.pop(name, None)
         self.process = subprocess.Popen(
             argv,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**inherited, **terminal, **(env or {})},
+            env=variables,
             start_new_session=True,
         )
         os.close(slave)

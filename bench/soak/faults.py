@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
 
 import psutil
 
 from bench.soak.journal import Journal
+from bench.soak.lives import Shared
 from bench.soak.server_process import ServerProcess
 
 _SAVED_S = 12.0
@@ -25,32 +23,23 @@ class Faults:
 
     def __init__(
         self,
-        random: Random,
+        shared: Shared,
         journal: Journal,
         server: ServerProcess,
-        history: Path,
         programs: Callable[[], Sequence[psutil.Process]],
     ) -> None:
-        self._random = random
+        self._shared = shared
         self._journal = journal
         self._server = server
-        self._history = history
         self._programs = programs
-        self._ended = threading.Event()
-        self.store_is_free = threading.Lock()
-        """Taken while the store is locked, and until what was held back is saved; and by who ends a program."""
+        self._random = Random(f"{shared.plan.seed} faults")
 
-    def cause(self, until: float, pause_s: float) -> None:
-        """Cause faults until a time of the monotonic clock, with pauses of this mean length."""
-        while (
-            not self._sleep(min(self._random.expovariate(1 / pause_s), 4 * pause_s))
-            and time.monotonic() < until
-        ):
+    def cause(self) -> None:
+        """Cause faults until the soak ends."""
+        pause_s = self._shared.plan.fault_pause_s
+        while self._shared.goes_on:
+            self._sleep(min(self._random.expovariate(1 / pause_s), 4 * pause_s))
             self._random.choice(_FAULTS)(self)
-
-    def end(self) -> None:
-        """Cause no further faults."""
-        self._ended.set()
 
     def kill_worker(self) -> None:
         if worker := self._worker():
@@ -87,11 +76,12 @@ class Faults:
         self._server.start_again()
 
     def lock_store(self) -> None:
-        if not self._history.exists():
+        history = self._shared.plan.history
+        if not history.exists():
             return
         seconds = self._random.uniform(1, 6)
-        connection = sqlite3.connect(self._history, timeout=5, isolation_level=None)
-        with self.store_is_free, contextlib.closing(connection) as lock:
+        connection = sqlite3.connect(history, timeout=5, isolation_level=None)
+        with self._shared.store_is_free, contextlib.closing(connection) as lock:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError:  # a program was writing all the time
@@ -101,9 +91,9 @@ class Faults:
             lock.execute("ROLLBACK")
             self._sleep(_SAVED_S)
 
-    def _sleep(self, seconds: float) -> bool:
-        """Sleep, at most until the end. Returns whether the end has come."""
-        return self._ended.wait(seconds)
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, at most until the soak is interrupted."""
+        self._shared.interrupted.wait(seconds)
 
     def _worker(self) -> psutil.Process | None:
         workers: list[psutil.Process] = []

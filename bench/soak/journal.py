@@ -1,4 +1,4 @@
-"""What the soak did and found: one journal for all its threads."""
+"""What the soak did and found: one file for all its processes and threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 class Journal:
-    """Counts what was done, and lists what was wrong. All of it is in a file, too, line by line as JSON."""
+    """Counts what one process did, and lists what was wrong. The file has all of it, line by line as JSON."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path, began: float) -> None:
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.began = time.monotonic()
-        self._path = path
+        self._began = began
+        self._path = folder / "journal.jsonl"
         self._lock = threading.Lock()
 
     def did(self, what: str, where: str = "") -> None:
@@ -43,4 +43,4 @@ class Journal:
             file.write(json.dumps({"minutes": round(self._minutes(), 3), **what}) + "\n")
 
     def _minutes(self) -> float:
-        return (time.monotonic() - self.began) / 60
+        return (time.monotonic() - self._began) / 60

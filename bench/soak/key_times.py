@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +29,15 @@ while keys := os.read(0, 1):
 class KeyTime:
     """One key: the seconds until the screen showed it, and what they consist of."""
 
-    after_s: float
-    """Seconds from the start of the soak."""
+    moment: float
+    """When it was typed, on the monotonic clock."""
     answer_s: float
     echo_s: float
     """Seconds that the echoing program took just before."""
     waited_s: float
     """Seconds that the program, and the soak, waited meanwhile because other programs had the CPU."""
     cpu_s: float
-    """Seconds of CPU time of the program's main thread."""
+    """Seconds of CPU time of the program."""
 
     @property
     def is_late(self) -> bool:
@@ -45,38 +46,25 @@ class KeyTime:
         return self.answer_s > LIMIT_S and own_s > LIMIT_S
 
 
-class KeyTimes:
-    """Measures keys; shared by all threads, each with an echoing program of its own."""
+def measure(terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool]) -> KeyTime | None:
+    """Type a key and wait until `shown`. Returns None if that does not happen within half a minute."""
+    echo_s = echo.time()
+    program, soak = terminal.process.pid, os.getpid()
+    before, mine = _scheduled(program), _scheduled(soak)
+    moment = time.monotonic()
+    terminal.send(key)
+    if not terminal.wait_for(shown, _PATIENCE_S):
+        return None
+    answer_s = time.monotonic() - moment
+    after, mine_after = _scheduled(program), _scheduled(soak)
+    waited_s = after[1] - before[1] + mine_after[1] - mine[1]
+    return KeyTime(moment, answer_s, echo_s, waited_s, after[0] - before[0])
 
-    def __init__(self, began: float) -> None:
-        self.all: list[KeyTime] = []
-        self._began = began
 
-    def measure(self, terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool]) -> KeyTime | None:
-        """Type a key and wait until `shown`. Returns None if that does not happen within half a minute."""
-        echo_s = echo.time()
-        pid, thread = terminal.process.pid, threading.get_native_id()
-        before, mine = _schedule(pid, pid), _schedule(thread, thread)
-        start = time.monotonic()
-        terminal.send(key)
-        if not terminal.wait_for(shown, _PATIENCE_S):
-            return None
-        answer_s = time.monotonic() - start
-        after, mine_after = _schedule(pid, pid), _schedule(thread, thread)
-        waited = after[1] - before[1] + mine_after[1] - mine[1]
-        measured = KeyTime(start - self._began, answer_s, echo_s, waited, after[0] - before[0])
-        self.all.append(measured)
-        return measured
-
-    def slow_s(self, moment: float) -> float:
-        """Return how late programs were at a time of the monotonic clock, because the machine was busy, in seconds."""
-        near = (key for key in self.all if abs(self._began + key.after_s - moment) < _NEAR_S)
-        return max((max(key.echo_s, key.waited_s) for key in near), default=0.0)
-
-    @property
-    def late(self) -> list[KeyTime]:
-        """The keys that were answered too late."""
-        return [key for key in self.all if key.is_late]
+def slow_s(keys: Iterable[KeyTime], moment: float) -> float:
+    """Return how late programs were at a time of the monotonic clock, because the machine was busy, in seconds."""
+    near = (key for key in keys if abs(key.moment - moment) < _NEAR_S)
+    return max((max(key.echo_s, key.waited_s) for key in near), default=0.0)
 
 
 class Echo:
@@ -99,10 +87,14 @@ class Echo:
         return time.monotonic() - start
 
 
-def _schedule(process: int, thread: int) -> tuple[float, float]:
-    """Return the seconds that a thread has run, and those that it has waited for a CPU; zeros if the system does not say."""
-    try:
-        ran, waited, _ = Path(f"/proc/{process}/task/{thread}/schedstat").read_text().split()
-    except OSError:
-        return 0.0, 0.0
-    return int(ran) / 1e9, int(waited) / 1e9
+def _scheduled(process: int) -> tuple[float, float]:
+    """Return the seconds that the threads of a process have run, and those that they have waited for a CPU.
+
+    Both are 0 if the system does not say.
+    """
+    ran_ns = waited_ns = 0
+    for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            ran, waited, _ = thread.read_text().split()
+            ran_ns, waited_ns = ran_ns + int(ran), waited_ns + int(waited)
+    return ran_ns / 1e9, waited_ns / 1e9

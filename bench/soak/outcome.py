@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.soak.key_times import LIMIT_S, KeyTimes
+from bench.soak.key_times import LIMIT_S, KeyTime
 from bench.soak.memory import MIB, MOST_MIB_AN_HOUR, MemoryOverTime
 from bench.soak.plan import Plan
 from bench.soak.saved import KEPT_S, Answers
@@ -23,7 +23,7 @@ class Outcome:
     done: Mapping[str, int]
     """How often each action and fault happened."""
     wrong: Sequence[str]
-    keys: KeyTimes
+    keys: Sequence[KeyTime]
     memory: Sequence[MemoryOverTime]
     """For each program that ran."""
     answers: Answers
@@ -122,13 +122,13 @@ class Outcome:
                 )
 
     def _key_figures(self) -> dict[str, float]:
-        keys = self.keys.all
+        keys = self.keys
         if len(keys) < 2:
             return {}
         figures = {
             "count": float(len(keys)),
             "over": float(sum(key.answer_s > LIMIT_S for key in keys)),
-            "late": float(len(self.keys.late)),
+            "late": float(sum(key.is_late for key in keys)),
         }
         for name in ("answer", "echo", "waited", "cpu"):
             times = sorted(getattr(key, f"{name}_s") * 1000 for key in keys)
@@ -141,5 +141,5 @@ class Outcome:
 _KEY_NAMES = {
     "answer": "time until the screen shows it",
     "echo": "a program that only echoes, just before",
-    "cpu": "CPU time of the program's main thread",
+    "cpu": "CPU time of the program meanwhile",
 }

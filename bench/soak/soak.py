@@ -1,20 +1,22 @@
-"""The whole soak: its threads, and the checks at its end."""
+"""The whole soak: its processes and threads, and the checks at its end."""
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
-from random import Random
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
 
 import psutil
 
 from bench.soak.faults import Faults
 from bench.soak.journal import Journal
-from bench.soak.key_times import KeyTimes
+from bench.soak.key_times import slow_s
+from bench.soak.lives import Lived, Lives, Shared
 from bench.soak.outcome import Outcome
-from bench.soak.person import Person
 from bench.soak.plan import Plan
 from bench.soak.saved import Answers, Saved, wrong_in_history
 from bench.soak.server_process import ServerProcess
@@ -24,54 +26,82 @@ from bench.soak.suites import PROMPTS, Suites
 def soak(plan: Plan) -> Outcome:
     """Run the soak, and return what came of it."""
     plan.home.mkdir(parents=True)
-    journal = Journal(plan.folder / "journal.jsonl")
-    keys = KeyTimes(journal.began)
-    until = journal.began + plan.minutes * 60
-    people = [Person(plan, lanes, journal, keys) for lanes in plan.lanes]
-    suites = Suites(plan, journal)
+    # New interpreters: a fork would share the lock of the interpreter's threads at an unknown state.
+    context = multiprocessing.get_context("spawn")
+    began = time.monotonic()
+    shared = Shared(plan, began, context.Event(), context.Lock())
+    journal = Journal(plan.folder, began)
+    suites = Suites(shared, journal)
+    running = [context.Value("i", 0) for _ in plan.lanes]
 
     def programs() -> list[psutil.Process]:
-        running = (*(person.process for person in people), suites.process)
-        return [process for process in running if process is not None]
+        ids = [it.value for it in running if it.value]
+        return [psutil.Process(it) for it in ids if psutil.pid_exists(it)] + suites.processes
 
     with ServerProcess(plan.folder, plan.rate) as server:
         plan.write_config(server.url)
-        random = Random(f"{plan.seed} faults")
-        faults = Faults(random, journal, server, plan.history, programs)
-        interrupted = threading.Event()
+        pipes = []
+        for lanes, program in zip(plan.lanes, running, strict=True):
+            ours, theirs = context.Pipe(duplex=False)
+            context.Process(target=_live, args=(shared, lanes, program, theirs)).start()
+            theirs.close()
+            pipes.append(ours)
         threads = [
-            *(_thread(journal, person.live, until, interrupted, faults.store_is_free) for person in people),
-            _thread(journal, suites.run, until, interrupted),
-            _thread(journal, faults.cause, until, plan.fault_pause_s),
+            _thread(journal, suites.run),
+            _thread(journal, Faults(shared, journal, server, programs).cause),
         ]
         try:
-            for thread in threads:
-                thread.join()
-        finally:
-            interrupted.set()
-            faults.end()
-            for thread in threads:
-                thread.join()
-    minutes = (time.monotonic() - journal.began) / 60
-    return _outcome(plan, minutes, journal, keys, people, suites, server)
+            lives = [_lived(pipe) for pipe in pipes]
+        except KeyboardInterrupt:
+            shared.interrupted.set()
+            lives = [_lived(pipe) for pipe in pipes]
+        for thread in threads:
+            thread.join()
+    return _outcome(plan, (time.monotonic() - began) / 60, journal, lives, suites, server)
+
+
+def _live(shared: Shared, lanes: int, program: Synchronized[int], result: Connection) -> None:
+    """Use programs in a process of its own, so that nothing but the machine slows the measuring of keys."""
+    result.send(Lives(shared, lanes, program).run())
+
+
+def _lived(pipe: Connection) -> Lived:
+    try:
+        lived = pipe.recv()
+    except EOFError:
+        return Lived(wrong=["the soak itself failed: see the traceback"])
+    assert isinstance(lived, Lived)
+    return lived
 
 
 def _outcome(
     plan: Plan,
     minutes: float,
     journal: Journal,
-    keys: KeyTimes,
-    people: list[Person],
+    lives: list[Lived],
     suites: Suites,
     server: ServerProcess,
 ) -> Outcome:
+    for lived in lives:
+        journal.done.update(lived.done)
+        journal.wrong += lived.wrong
     saved = Saved.read(plan.history)
     answers = Answers(server.sent(), saved.runs, plan.rate)
-    prompts = [prompt for person in people for prompt in person.prompts]
+    keys = [key for lived in lives for key in lived.keys]
+    prompts = [prompt for lived in lives for prompt in lived.prompts]
+    memory = [life for lived in lives for life in lived.memory]
     runs = PROMPTS * len(suites.engines)
-    memory = [life for person in people for life in person.memory]
-    for wrong in _wrong(saved, answers, prompts, dict.fromkeys(suites.finished, runs), keys):
+    for wrong in (
+        *wrong_in_history(saved, prompts, dict.fromkeys(suites.finished, runs)),
+        *answers.wrong(lambda moment: slow_s(keys, moment)),
+    ):
         journal.found(wrong)
+    for late in (key for key in keys if key.is_late):
+        journal.found(
+            f"a key was answered after {late.answer_s * 1000:.0f} ms "
+            f"(echo {late.echo_s * 1000:.0f} ms, waiting for the CPU {late.waited_s * 1000:.0f} ms, "
+            f"computing {late.cpu_s * 1000:.0f} ms)"
+        )
     for life in memory:
         if not life.is_flat:
             journal.found(f"{life.name}: the memory grows by {life.growth:.1f} MiB an hour")
@@ -91,25 +121,12 @@ def _outcome(
     )
 
 
-def _wrong(
-    saved: Saved, answers: Answers, prompts: list[str], suites: dict[str, int], keys: KeyTimes
-) -> Iterator[str]:
-    yield from wrong_in_history(saved, prompts, suites)
-    yield from answers.wrong(keys.slow_s)
-    for key in keys.late:
-        yield (
-            f"a key was answered after {key.answer_s * 1000:.0f} ms, {key.after_s / 60:.1f} min after the start "
-            f"(echo {key.echo_s * 1000:.0f} ms, waiting for the CPU {key.waited_s * 1000:.0f} ms, "
-            f"computing {key.cpu_s * 1000:.0f} ms)"
-        )
-
-
-def _thread(journal: Journal, act: Callable[..., None], *arguments: object) -> threading.Thread:
+def _thread(journal: Journal, act: Callable[[], None]) -> threading.Thread:
     """Call a function in a thread. What it raises is a finding: the soak goes on without it."""
 
     def run() -> None:
         try:
-            act(*arguments)
+            act()
         except Exception as error:  # noqa: BLE001 (the edge of the thread)
             journal.found(f"the soak itself failed: {type(error).__name__}: {error}")
 

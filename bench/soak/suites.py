@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import threading
 import time
 from random import Random
 
@@ -13,7 +12,8 @@ import psutil
 
 from bench.programs import environment
 from bench.soak.journal import Journal
-from bench.soak.plan import PARAGONE, Plan
+from bench.soak.lives import Shared
+from bench.soak.plan import PARAGONE
 from bench.soak.processes import Processes
 
 PROMPTS = 4
@@ -26,22 +26,23 @@ _LONGEST_S = 240.0
 class Suites:
     """Runs suites in a thread of its own."""
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
-        self.process: psutil.Process | None = None
-        """The program while it runs."""
+    def __init__(self, shared: Shared, journal: Journal) -> None:
+        self.processes: list[psutil.Process] = []
+        """The program, while it runs."""
         self.finished: list[str] = []
         """The names of the suites that have ended without a failed run."""
-        self.engines = ("server", plan.local)
-        self._plan = plan
+        self.engines = ("server", shared.plan.local)
+        self._shared = shared
+        self._plan = shared.plan
         self._journal = journal
-        self._random = Random(f"{plan.seed} suites")
+        self._random = Random(f"{self._plan.seed} suites")
 
-    def run(self, until: float, interrupted: threading.Event) -> None:
-        """Run suites until a time of the monotonic clock; the last one is finished."""
-        while time.monotonic() < until and not interrupted.is_set():
+    def run(self) -> None:
+        """Run suites until the soak ends; the last one is finished."""
+        while self._shared.goes_on:
             self._suite(f"suite{len(self.finished) + 1}")
             pause = self._random.expovariate(1 / self._plan.suite_pause_s)
-            interrupted.wait(max(0.0, min(pause, until - time.monotonic())))
+            self._shared.interrupted.wait(max(0.0, min(pause, self._shared.until - time.monotonic())))
 
     def _suite(self, name: str) -> None:
         path = self._plan.folder / f"{name}.jsonl"
@@ -70,13 +71,13 @@ class Suites:
                 stderr=output,
             )
         self._journal.did("started a suite")
-        self.process = psutil.Process(started.pid)
-        children = Processes(self.process)
+        self.processes = [psutil.Process(started.pid)]
+        children = Processes(self.processes[0])
         deadline = time.monotonic() + (self._random.uniform(2, 12) if is_killed else _LONGEST_S)
         while started.poll() is None and time.monotonic() < deadline:
             children.note()
             time.sleep(0.5)
-        self.process = None
+        self.processes = []
         if started.poll() is None:
             if not is_killed:
                 self._journal.found(f"{file} did not end within {_LONGEST_S:.0f} s")
