@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,9 @@ def main() -> int:
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="paragone-soak-"))
     plan = Plan(minutes=arguments.minutes, seed=arguments.seed, folder=folder)
     print(f"soak: {plan.minutes:g} minutes, seed {plan.seed}, in {folder}", file=sys.stderr, flush=True)
+    # A shell ignores SIGINT in background jobs, and nohup ignores SIGHUP. The programs would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     outcome = soak(plan)
     path = folder / "figures.json"
     path.write_text(json.dumps(outcome.json(), indent=1) + "\n")

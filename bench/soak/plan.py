@@ -24,11 +24,11 @@ class Plan:
     """Whether one of the lanes, and one of the suite's engines, computes with a real model."""
     life_minutes: float = 30.0
     """How long a program runs until it leaves or is killed, and the next one starts."""
-    pause_s: float = 12.0
+    pause_s: float = 6.0
     """Mean seconds between two actions of a person."""
-    fault_pause_s: float = 25.0
+    fault_pause_s: float = 14.0
     """Mean seconds between two faults."""
-    suite_pause_s: float = 150.0
+    suite_pause_s: float = 120.0
     """Mean seconds between two suites."""
     rate: float = 6.0
     """Tokens a second of the server and of the worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -62,6 +63,8 @@ def soak(plan: Plan) -> Outcome:
 
 def _live(shared: Shared, lanes: int, program: Synchronized[int], result: Connection) -> None:
     """Use programs in a process of its own, so that nothing but the machine slows the measuring of keys."""
+    # Ctrl+C reaches this process too. The soak tells it when to end.
+    signal.signal(signal.SIGINT, lambda *_: None)
     result.send(Lives(shared, lanes, program).run())
 
 
