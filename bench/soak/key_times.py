@@ -40,10 +40,14 @@ class KeyTime:
     """Seconds of CPU time of the program."""
 
     @property
+    def withheld_s(self) -> float:
+        """The part that is because other programs had the CPU, in seconds."""
+        return max(self.echo_s, self.waited_s)
+
+    @property
     def is_late(self) -> bool:
-        """Whether the key was answered too late, and that is not because other programs had the CPU."""
-        own_s = max(self.cpu_s, self.answer_s - max(self.echo_s, self.waited_s))
-        return self.answer_s > LIMIT_S and own_s > LIMIT_S
+        """Whether the key was answered too late, and most of the time was the program's own."""
+        return self.answer_s - self.withheld_s > max(LIMIT_S, self.withheld_s)
 
 
 def measure(terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool]) -> KeyTime | None:
@@ -64,7 +68,7 @@ def measure(terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool])
 def slow_s(keys: Iterable[KeyTime], moment: float) -> float:
     """Return how late programs were at a time of the monotonic clock, because the machine was busy, in seconds."""
     near = (key for key in keys if abs(key.moment - moment) < _NEAR_S)
-    return max((max(key.echo_s, key.waited_s) for key in near), default=0.0)
+    return max((key.withheld_s for key in near), default=0.0)
 
 
 class Echo:

@@ -108,7 +108,7 @@ class Outcome:
             yield (
                 f"keys over {LIMIT_S * 1000:.0f} ms",
                 f"{figures['over']:.0f} of {figures['count']:.0f}; "
-                f"{figures['late']:.0f} of them not because other programs had the CPU",
+                f"{figures['late']:.0f} of them not mostly because other programs had the CPU",
             )
         for life in self.memory:
             growth = "too short to tell" if life.growth is None else f"{life.growth:+.2f} MiB an hour"

@@ -4,6 +4,8 @@ import subprocess
 
 import psutil
 import pytest
+from bench.soak.key_times import KeyTime
+from bench.soak.memory import MIB, MemoryOverTime
 from bench.soak.numbered_tokens import token
 from bench.soak.plan import Plan
 from bench.soak.processes import Processes
@@ -92,6 +94,32 @@ def test_what_is_wrong_with_the_history_is_found():
         'suite1 has not 2 finished runs but {"done": 1, "failed": 1}',
         "1 runs are still marked as running after all programs ended",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer_s", "echo_s", "waited_s", "late"),
+    [
+        (0.09, 0, 0, False),
+        (0.12, 0, 0.01, True),
+        (0.5, 0.3, 0, False),
+        (0.5, 0, 0.3, False),
+        (0.5, 0, 0.2, True),
+    ],
+)
+def test_a_key_is_late_unless_other_programs_had_the_cpu(answer_s, echo_s, waited_s, late):
+    assert KeyTime(0, answer_s, echo_s, waited_s, cpu_s=0.01).is_late == late
+
+
+def test_memory_that_grows_is_found():
+    flat, growing = MemoryOverTime("flat"), MemoryOverTime("growing")
+    for minute in range(60):
+        for memory, slope in ((flat, 0), (growing, 0.1 * MIB)):
+            memory.seconds.append(minute * 60)
+            # The warm-up does not count.
+            memory.bytes.append(int(50 * MIB + slope * minute - (20 * MIB if minute < 4 else 0)))
+    assert flat.is_flat
+    assert growing.growth == pytest.approx(6, abs=0.1)
+    assert not growing.is_flat
 
 
 def test_a_process_that_is_left_is_found():
