@@ -11,8 +11,8 @@ from random import Random
 import psutil
 
 from bench.soak.journal import Journal
-from bench.soak.lives import Shared
 from bench.soak.server_process import ServerProcess
+from bench.soak.shared import Shared
 
 _SAVED_S = 12.0
 """Seconds after a lock of the store in which what was held back is saved."""

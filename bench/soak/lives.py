@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event, Lock
 from random import Random
 
 import psutil
@@ -19,35 +18,12 @@ from bench.soak.journal import Journal
 from bench.soak.key_times import Echo, KeyTime
 from bench.soak.memory import MemoryOverTime
 from bench.soak.person import COLUMNS, ROWS, Person
-from bench.soak.plan import Plan
 from bench.soak.processes import Processes
+from bench.soak.shared import Shared
 from bench.terminal import Terminal
 
 _QUIT = "\x11"
 _SAMPLE_S = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What the processes of a soak share."""
-
-    plan: Plan
-    began: float
-    """The start of the soak on the monotonic clock, which is the same for all processes."""
-    interrupted: Event
-    """Set when the soak is to end early."""
-    store_is_free: Lock
-    """Taken while the store is locked, and until what was held back is saved; and by who ends a program."""
-
-    @property
-    def until(self) -> float:
-        """The end of the soak on the monotonic clock."""
-        return self.began + self.plan.minutes * 60
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the soak has not ended."""
-        return time.monotonic() < self.until and not self.interrupted.is_set()
 
 
 @dataclass

@@ -16,18 +16,19 @@ import psutil
 from bench.soak.faults import Faults
 from bench.soak.journal import Journal
 from bench.soak.key_times import slow_s
-from bench.soak.lives import Lived, Lives, Shared
+from bench.soak.lives import Lived, Lives
 from bench.soak.outcome import Outcome
 from bench.soak.plan import Plan
 from bench.soak.saved import Answers, Saved, wrong_in_history
 from bench.soak.server_process import ServerProcess
+from bench.soak.shared import Shared
 from bench.soak.suites import PROMPTS, Suites
 
 
 def soak(plan: Plan) -> Outcome:
     """Run the soak, and return what came of it."""
     plan.home.mkdir(parents=True)
-    # New interpreters: a fork would share the lock of the interpreter's threads at an unknown state.
+    # New interpreters: a fork could take over a lock that another thread holds.
     context = multiprocessing.get_context("spawn")
     began = time.monotonic()
     shared = Shared(plan, began, context.Event(), context.Lock())

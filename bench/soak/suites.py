@@ -12,9 +12,9 @@ import psutil
 
 from bench.programs import environment
 from bench.soak.journal import Journal
-from bench.soak.lives import Shared
 from bench.soak.plan import PARAGONE
 from bench.soak.processes import Processes
+from bench.soak.shared import Shared
 
 PROMPTS = 4
 _ATTEMPTS = 8
