@@ -406,12 +406,26 @@ def test_engines_are_compared(prompts):
     assert "do not differ in pass rate" in done.stdout.decode()
     found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a", "b"]
+    assert [(it["a"], it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]] == [
+        ("a", "b", 0.03, "open"),
+        ("b", "a", 0.03, "open"),
+    ]
+    done = paragone("suite", "compare", "e1", "--margin", "40")
+    assert "b is not worse than a by more than 40.0 points: at worst, b passes " in done.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:steady")
     found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
     assert {it["prompts"] for it in found["same_answers"]} == {12}
     pairs = {(it["a"], it["b"]) for it in (*found["comparisons"], *found["same_answers"])}
     assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
+
+
+def test_a_margin_that_is_none(prompts):
+    paragone("suite", "run", prompts("one"), *ENGINES)
+    for margin in ("0", "100", "nan"):
+        done = paragone("suite", "compare", "e1", "--margin", margin)
+        assert (done.returncode, "number of points between 0 and 100" in said(done)) == (2, True)
+    assert "Only `paragone suite compare`" in said(paragone("suite", "list", "--margin", "3"))
 
 
 def test_what_differs_between_experiments_stands_above_their_comparison(prompts):

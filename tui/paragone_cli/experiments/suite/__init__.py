@@ -49,6 +49,11 @@ class SuiteArguments(RunArguments, PrintArguments):
     fresh: bool = switch("--fresh", "run: begin anew, even if the same command was run before")
     skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
     junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
+    margin: float | None = option(
+        "--margin POINTS",
+        "compare: the loss of the pass rate up to which an engine counts as not worse than another; default: 3 points",
+        type=float,
+    )
     failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 
 
@@ -57,6 +62,8 @@ def suite(args: SuiteArguments) -> int:
     """Run, list, show or compare. The modules of one action are imported for it only."""
     if args.action != "run" and any(getattr(args, name) not in (None, False, ()) for name in _RUN_OPTIONS):
         raise InputError(f"`paragone suite {args.action}` does not take the options of `run`.")
+    if args.margin is not None and args.action != "compare":
+        raise InputError("Only `paragone suite compare` has the option --margin.")
     if args.failed and args.action != "show":
         raise InputError("Only `paragone suite show` has the option --failed.")
     match args.action:

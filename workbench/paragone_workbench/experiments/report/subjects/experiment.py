@@ -132,8 +132,9 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
 def _comparisons(comparison: SuiteComparison) -> tuple[Remark, ...]:
     """Return the comparisons as sentences, those that show a difference first."""
     remarks = [Remark(text=public(pair.sentence), stands_out=pair.shown) for pair in comparison.comparisons]
-    same = [Remark(text=public(pair.sentence)) for pair in comparison.same]
-    return (*sorted(remarks, key=lambda remark: not remark.stands_out), *same)
+    sentences = [pair.sentence for pair in comparison.not_worse] + [pair.sentence for pair in comparison.same]
+    rest = [Remark(text=public(sentence)) for sentence in sentences]
+    return (*sorted(remarks, key=lambda remark: not remark.stands_out), *rest)
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:
