@@ -205,3 +205,58 @@ def test_a_document_from_another_machine(smollm2, tmp_path, monkeypatch):
     (engine,) = found["engines"]
     assert engine["weights"] == {"same": True, "by": "sha256"}
     assert [change["what"] for change in engine["changes"]] == ["model"]
+
+
+def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(chat, STEADY, ["Name a colour."])
+    written(chat, STEADY, ["Hi.", "Again."])
+    done = paragone("history", "export", "--all", "--to", "all.json")
+    assert said(done).startswith("paragone: all.json has 2 conversations (")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
+    assert said(paragone("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
+    done = paragone("history", "import", "all.json", "--json")
+    assert [it["new"] for it in data("history", done)["imported"]] == [False, False]
+    assert sorted(it["title"] for it in data("history", paragone("history", "--json"))["conversations"]) == [
+        "Hi.",
+        "Name a colour.",
+    ]
+    assert paragone("history", "export", "c2", "--to", "one.md").returncode == 0
+    assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
+
+
+def test_the_history_is_searched_and_conversations_are_renamed():
+    number = written(chat, STEADY, ["Name a colour."])
+    (hit,) = data("history", paragone("history", "search", "a", "COLOUR", "--json"))["hits"]
+    assert (hit["id"], hit["engine"], hit["text"]) == (f"c{number}", "", "Name a colour.")
+    assert "word0" in paragone("history", "search", "word0").stdout.decode()
+    assert "No prompt and no answer" in said(paragone("history", "search", "nowhere"))
+    assert paragone("history", "rename", f"c{number}", "The", "colours").returncode == 0
+    assert data("history", paragone("history", "list", "--json"))["conversations"][0]["title"] == "The colours"
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("export", "--all"), "An export needs a file"),
+        (("export", "--to", "x.json"), "Name the conversations to export, such as c7, or write --all."),
+        (("export", "c1", "--all", "--to", "x.json"), "Name the conversations to export"),
+        (("export", "c1", "--to", "x.html"), "exported as .json or .md, not as .html"),
+        (("export", "c9", "--to", "x.json"), "Conversation c9 no longer exists"),
+        (("export", "--all", "--to", "x.md"), "The history has no conversations yet"),
+        (("import",), "`paragone history import` takes one thing: a file"),
+        (("import", "gone.json"), "gone.json cannot be read"),
+        (("search",), "No words to search for"),
+        (("rename", "c9"), "A conversation and its new title are needed"),
+        (("rename", "c9", "x"), "There is no conversation c9"),
+        (("list", "c9"), "`paragone history list` takes no arguments"),
+        (("show", "c1", "c2"), "`paragone history show` takes one thing"),
+        (("c1", "--all"), "Only `paragone history export` has"),
+    ],
+)
+def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = paragone("history", *argv)
+    assert done.returncode == 2
+    assert sentence in said(done)
+    assert not list(tmp_path.glob("x.*"))

@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "suite": CommandEntry("experiments.suite", "Run prompts from a file on several engines, and show what came of it."),
     "vote": CommandEntry("interactive.vote", "Vote blind on the answers of an experiment."),
     "ratings": CommandEntry("experiments.ratings", "Rate engines by the votes on their answers."),
-    "history": CommandEntry("recorded.history", "List the conversations, or the prompts and runs of one."),
+    "history": CommandEntry("recorded.history", "List, show, search, export and import conversations."),
     "replay": CommandEntry("recorded.replay", "Repeat recorded runs, and say what came out different and what has changed."),
     "report": CommandEntry("recorded.report", "Write an experiment or a conversation into a file, to read or to share."),
     "bench": CommandEntry("measuring.bench", "Measure the speed of engines: prefill, decode, latency and energy."),

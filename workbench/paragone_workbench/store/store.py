@@ -139,6 +139,28 @@ class Store:
         """Delete a conversation with its lanes, prompts and runs."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
+    def rename_conversation(self, number: int, title: str) -> None:
+        """Give a conversation another title: the first line of a text. Raises InputError if it does not exist."""
+        from paragone_workbench.store.file.database import clean
+        from paragone_workbench.store.tables.writing import title_of
+
+        renamed = self._database.rows(
+            "UPDATE conversation SET title = ? WHERE number = ? RETURNING number",
+            title_of(clean(title)),
+            number,
+        )
+        if not renamed:
+            raise InputError(
+                f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+            )
+
+    def number_of(self, conversation_id: str) -> int | None:
+        """Return the number of the conversation with this UUID; None if the history does not have it."""
+        for (number,) in self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
+            known: int = number
+            return known
+        return None
+
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
         from paragone_workbench.store.tables.listing import conversations

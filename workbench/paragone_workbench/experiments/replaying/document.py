@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeAlias
 
 from paragone import Json
@@ -17,7 +17,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import History
+from paragone_workbench.store import History, LaneRecord
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
@@ -74,16 +74,21 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     ids = {prompt.id for prompt in prompts}
     votes = await history.call(lambda store: store.votes.all())
     definitions: list[EngineDefinition] = []
-    for run in saved.runs:
-        if run.result.definition not in definitions:
-            definitions.append(run.result.definition)
+    for definition in (
+        *(run.result.definition for run in saved.runs),
+        *(lane.definition for lane in saved.lanes),
+    ):
+        if definition not in definitions:
+            definitions.append(definition)
     lanes = {run: number for number, lane in enumerate(saved.lanes) for run in lane.runs}
     head: dict[str, Json] = {
         "kind": "conversation",
         "id": f"c{conversation_id}",
+        "uuid": saved.conversation.id,
         "name": saved.title,
         "created": saved.conversation.created,
         "engines": [to_json(definition) for definition in definitions],
+        "lanes": [_lane(lane, definitions) for lane in saved.lanes],
         "prompts": [_prompt(prompt, prompts) for prompt in prompts],
     }
 
@@ -101,6 +106,18 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     tail: dict[str, Json] = {"votes": [to_json(vote) for vote in votes if vote.prompt_id in ids]}
     async for piece in _pieces(history, head, runs(), tail):
         yield piece
+
+
+async def document_of_conversations(history: History, numbers: Sequence[int]) -> AsyncIterator[str]:
+    """Yield one document with several conversations in pieces. Raises InputError if one does not exist, and StoreError."""
+    yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
+    separator = "\n"
+    for number in numbers:
+        yield separator
+        async for piece in document_of_conversation(history, number):
+            yield piece
+        separator = ",\n"
+    yield "]}\n"
 
 
 async def _pieces(
@@ -150,10 +167,21 @@ def _dump(value: Json) -> str:
     return text
 
 
+def _lane(lane: LaneRecord, definitions: Sequence[EngineDefinition]) -> dict[str, Json]:
+    """Return a lane of a conversation. Its head is the last run of its path."""
+    return {
+        "uuid": lane.id,
+        "engine": definitions.index(lane.definition),
+        "closed": lane.closed,
+        "head": None if lane.head is None else f"r{lane.head.number}",
+    }
+
+
 def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
     """Return a prompt of a conversation. Its parent is the index of a prompt before it."""
     return {
         "index": indices[prompt],
+        "uuid": prompt.id,
         "parent": None if prompt.parent is None else indices[prompt.parent],
         "text": prompt.text,
         "images": [to_json(image) for image in prompt.images],

@@ -98,7 +98,7 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
             base64.b64decode(image.data),
         )
     database.run(
-        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", _title(text), conversation_id
+        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
     )
 
 
@@ -119,7 +119,7 @@ def _used(database: Database, changes: Changes) -> None:
         )
 
 
-def _title(text: str) -> str:
-    """Return the first line that is not blank, shortened to `_TITLE` characters."""
+def title_of(text: str) -> str:
+    """Return the title that a text makes: its first line that is not blank, shortened to `_TITLE` characters."""
     line = next((line for line in map(str.strip, text.splitlines()) if line), "")
     return shortened(line, _TITLE)
