@@ -286,3 +286,22 @@ def test_a_history_that_cannot_be_used_is_a_warning(text, home):
     assert done.returncode == 0
     assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
     assert data("fidelity", done)["windows"] == 6
+
+
+def test_a_limit_of_the_mean_kld_decides_the_exit_code(text):
+    done = fidelity(text, "graded:jittery", "twin:rough", "graded:foreign", "--max-kld", "0")
+    assert done.returncode == 1
+    assert "rough: the mean KLD" in said(done)
+    assert "is above the limit 0." in said(done)
+    assert "foreign: the mean KLD is unknown, so the limit 0 is not met." in said(done)
+    done = fidelity(text, "graded:jittery", "twin:rough", "--max-kld", "9")
+    assert (done.returncode, "limit" in said(done)) == (0, False)
+    for wrong in ("-1", "nan", "inf"):
+        done = fidelity(text, "graded:jittery", "twin:rough", f"--max-kld={wrong}")
+        assert (done.returncode, "a number from 0 on" in said(done)) == (2, True)
+
+
+def test_a_candidate_without_any_difference_is_questioned(text):
+    done = fidelity(text, "graded:exact", "twin:exact")
+    assert "No position differs at all: if a quantization" in done.stdout.decode()
+    assert "check that the engine applies it" in done.stdout.decode()

@@ -214,7 +214,9 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     done = paragone("history", "export", "--all", "--to", "all.json")
     assert said(done).startswith("paragone: all.json has 2 conversations (")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
-    assert said(paragone("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
+    assert (
+        said(paragone("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
+    )
     done = paragone("history", "import", "all.json", "--json")
     assert [it["new"] for it in data("history", done)["imported"]] == [False, False]
     assert sorted(it["title"] for it in data("history", paragone("history", "--json"))["conversations"]) == [
@@ -232,7 +234,9 @@ def test_the_history_is_searched_and_conversations_are_renamed():
     assert "word0" in paragone("history", "search", "word0").stdout.decode()
     assert "No prompt and no answer" in said(paragone("history", "search", "nowhere"))
     assert paragone("history", "rename", f"c{number}", "The", "colours").returncode == 0
-    assert data("history", paragone("history", "list", "--json"))["conversations"][0]["title"] == "The colours"
+    assert (
+        data("history", paragone("history", "list", "--json"))["conversations"][0]["title"] == "The colours"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,18 @@ class FidelityArguments(OpenArguments, PrintArguments):
         type=int,
         default=512,
     )
+    max_kld: float | None = option(
+        "--max-kld LIMIT",
+        "exit with code 1 if the mean KLD of a candidate is above LIMIT (in nats), or unknown",
+        type=float,
+    )
 
 
 @command(FidelityArguments)
 def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
+    if args.max_kld is not None and not 0 <= args.max_kld < math.inf:
+        raise InputError("The limit of the mean KLD is a number from 0 on, such as 0.05.")
     context = CommandContext(args.config)
     engines = context.checked([args.engine, *args.engines], args.settings)
     if args.text is None:
@@ -45,7 +53,9 @@ def fidelity(args: FidelityArguments) -> int:
         text, name = _read(args.text), args.text.name
     from paragone_cli.measuring.fidelity.fidelity_run import measure_fidelity  # loads NumPy
 
-    return measure_fidelity(context.registry, engines, text, name, window=args.window, as_json=args.json)
+    return measure_fidelity(
+        context.registry, engines, text, name, window=args.window, limit=args.max_kld, as_json=args.json
+    )
 
 
 def _read(path: Path) -> str:
