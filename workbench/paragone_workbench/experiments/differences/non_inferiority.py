@@ -102,7 +102,7 @@ class NonInferiority:
 
 def _rounded(count: int) -> int:
     """Return a number rounded up to two digits: more would be a pretence."""
-    unit = 10 ** max(0, len(str(count)) - 2)
+    unit: int = 10 ** max(0, len(str(count)) - 2)
     return math.ceil(count / unit) * unit
 
 

@@ -20,9 +20,11 @@ from paragone_workbench.experiments.report.content import (
 from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import engine_view
+from paragone_workbench.experiments.report.parts.pass_rates import tag_charts
 from paragone_workbench.experiments.report.public_text import date_text, public
 from paragone_workbench.experiments.report.subjects.experiment_prompts import prompt_view
 from paragone_workbench.experiments.report.subjects.selection import Selection
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
@@ -46,10 +48,15 @@ def experiment_report(
     selection = Selection()
     values = collect(_watched(rows, selection), names)
     comparison = compare_values(values)
-    indices = [index for index, _ in store.experiments.prompts(experiment.number)]
+    prompts = saved_prompts(store, experiment.number)
+    indices = [prompt.index for prompt in prompts]
     examples, conditions = _first_answers(store, experiment, find)
     sections = (
         Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
+        Section(
+            title="Pass rates by tag",
+            charts=tag_charts(values, {number: prompt.tags for number, prompt in enumerate(prompts)}),
+        ),
         Section(title="Differences between engines", remarks=_comparisons(comparison), note=_COMPARED),
     )
     return Report(
