@@ -1,7 +1,9 @@
 """The energy of runs: measured where counters are readable, and divided between runs at the same time."""
 
 import asyncio
+import sys
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +83,15 @@ def test_without_counters_the_energy_is_unknown_and_the_reason_is_kept(tmp_path)
     with shares.during() as share:
         assert share.used() == Energy()
     assert shares.missing[0].startswith("The energy of the CPU is unknown: ")
+
+
+def test_an_old_package_for_gpus_makes_their_energy_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.exists", lambda self: True)  # the driver is there
+    old = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: 0, NVMLError=OSError)
+    monkeypatch.setitem(sys.modules, "pynvml", old)
+    counters = find_energy_counters(tmp_path)
+    assert counters.names == ()
+    assert "The energy of the GPU is unknown: " in counters.missing[-1]
 
 
 async def test_a_driver_that_does_not_answer_delays_one_run_only(monkeypatch):
