@@ -34,6 +34,8 @@ async def test_a_crash_stays_in_its_lane(start, model):
         assert "f7 starts the engine again" in said()
         await screen.press("f7")
         await screen.until(lambda: broken.lane.state == "ready", "the engine starts again")
+        await screen.until(lambda: "starts the engine again" not in said(), "the advice is gone")
+        assert SENTENCES[model] in said()
         await screen.press("f5")
         await screen.answered()
         assert "word0" in broken.transcript.text  # the end of the process can take the last words with it

@@ -233,6 +233,12 @@ async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
     ]
 
 
+async def test_a_backend_with_defined_engines_needs_no_model_that_is_found():
+    engine = EngineDefinition(name="mine", backend="shelf", model="/elsewhere/mine.gguf")
+    found = await listed(config(engine), Shelf(empty=True, has_demo=False))
+    assert [it.name for it in found] == ["mine", "demo"]
+
+
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:7"])
 async def test_a_model_of_a_server_elsewhere_is_opened_there(url):
     class Local(Served):

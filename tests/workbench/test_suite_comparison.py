@@ -60,7 +60,7 @@ def test_a_smaller_value_is_said_as_such_with_its_interval():
 def test_negative_numbers_have_a_minus_sign():
     unsure = result(TTFT, difference=-0.0041, low=-0.02, high=-0.00001, p=0.4, comparisons=1)
     assert unsure.sentence == (
-        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4, "
+        "In TTFT, B − A = −4.1 ms, which may be chance (95% interval −20.0 to 0.0; 150 prompts; p = 0.4, "
         "from another method than the interval)."
     )
 
@@ -76,8 +76,9 @@ def test_negative_numbers_have_a_minus_sign():
 )
 def test_no_difference_is_claimed_that_is_not_shown(unsure):
     assert not unsure.shown
-    assert unsure.sentence.startswith("No difference in ")
-    assert " is shown: B − A = " in unsure.sentence
+    assert unsure.sentence.startswith("In ")
+    assert ", B − A = " in unsure.sentence
+    assert ", which may be chance (" in unsure.sentence
 
 
 def test_an_interval_without_0_is_explained_if_no_difference_is_shown():
@@ -355,7 +356,7 @@ def test_a_score_over_few_prompts_is_not_corrected_for():
     assert (judged.paired.prompts, judged.adjusted_p, judged.shown) == (few, None, False)
     apart = replace(judged, paired=replace(judged.paired, more_b=2, mean_b=0.9))
     assert apart.sentence == (
-        "No difference in judge is shown: B − A = 0.400 (no interval below 10 prompts, of which there are 3)."
+        "In judge, B − A = 0.400, which may be chance (no interval below 10 prompts, of which there are 3)."
     )
 
 

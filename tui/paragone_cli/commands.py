@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "history": CommandEntry("recorded.history", "List, show, search, export and import conversations."),
     "replay": CommandEntry("recorded.replay", "Repeat recorded runs, and say what came out different and what has changed."),
     "report": CommandEntry("recorded.report", "Write an experiment or a conversation into a file, to read or to share."),
+    "costs": CommandEntry("recorded.costs", "Show what the runs of the history cost: tokens, time, energy, provider prices."),
     "bench": CommandEntry("measuring.bench", "Measure the speed of engines: prefill, decode, latency and energy."),
     "engines": CommandEntry("catalog.engines", "List the defined engines, and whether they can be used."),
     "models": CommandEntry("catalog.models", "List the models in the folders of config.toml and at endpoints."),

@@ -71,6 +71,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Copy the last answer of the current lane to the clipboard, also over SSH and in tmux."),
     Command(id="about-lane", keys="ctrl+l", title="About this lane", group="Lane",
             help="Show the current lane's engine, and how its model was opened."),
+    Command(id="costs", keys="alt+k", lane_keys="$", title="What this lane cost", group="Lane",
+            help="Show the tokens, time and energy of the current lane's answers, and what providers take."),
     Command(id="settings", keys="alt+s", lane_keys="o", title="Settings", group="Lane",
             help="Change sampling options, load options and the system prompt, in this lane or in all."),
     Command(id="reference-lane", keys="alt+r", lane_keys="=", title="Compare with this lane", group="Lane",

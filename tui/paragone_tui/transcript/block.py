@@ -38,7 +38,7 @@ class _Part:
     """Text in one tone, wrapped into rows."""
 
     def __init__(self, tone: Tone, text: str = "") -> None:
-        self._tone = tone
+        self.tone = tone
         self._pieces = [text] if text else []
         self._wrapped = Wrapped(80)
         self._stale = bool(text)
@@ -88,8 +88,8 @@ class _Part:
         known, strip = self._strips.get(row, (None, None))
         if strip is None or known != marks:
             text = self._wrapped.rows[row].rstrip()
-            signed = row == 0 or self._tone in _SIGNED_ALL_DOWN
-            strip = _strip(_SIGNS.get(self._tone) if signed else None, text, self._tone, palette, marks)
+            signed = row == 0 or self.tone in _SIGNED_ALL_DOWN
+            strip = _strip(_SIGNS.get(self.tone) if signed else None, text, self.tone, palette, marks)
             self._strips[row] = marks, strip
         return strip
 
@@ -138,8 +138,7 @@ class Block:
         self._parts = [self._body]
         if log:
             self._parts.append(_Part("log", "\n".join(visible(line).rstrip("\n") for line in log)))
-        if hint:
-            self._parts.append(_Part("hint", visible(hint)))
+        self.set_hint(hint)
 
     @property
     def text(self) -> str:
@@ -158,6 +157,15 @@ class Block:
         shown = visible(text)
         self._is_exact = self._is_exact and shown == text
         self._take(shown)
+
+    def set_hint(self, hint: str) -> None:
+        """Show a hint below the text, instead of the one before; none if it is empty."""
+        self._parts = [part for part in self._parts if part.tone != "hint"]
+        if hint:
+            part = _Part("hint", visible(hint))
+            if self._width:
+                part.lay_out(max(self._width - GUTTER, 2))
+            self._parts.append(part)
 
     def finish(self) -> None:
         """Mark the text as complete."""

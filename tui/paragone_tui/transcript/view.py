@@ -89,6 +89,12 @@ class Transcript(ScrolledText):
             self._following = True
         return block
 
+    def set_hint(self, block: Block, hint: str) -> None:
+        """Show another hint in a block, unless the block was removed."""
+        if block in self._page.blocks:
+            block.set_hint(hint)
+            self._touch(block)
+
     def write(self, text: str, channel: Channel = "answer") -> None:
         """Append a chunk of streamed text. It is painted with the next frame.
 

@@ -139,7 +139,9 @@ class _Catalog:
         else:
             for model in models:
                 self._add(_model(backend, model))
-            if not models:
+            if not models and backend.name not in {
+                engine.backend for engine in self._config.engines.values()
+            }:
                 self._add(_unusable_backend(backend, "No model found.", _usage_hint(backend)))
         await self._look_for_demo(backend)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
+from paragone_workbench.machine.energy import Energy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """Durations, rates and token counts of a run. None if unknown."""
+    """Durations, rates, token counts and energy of a run. None if unknown."""
 
     load_s: float | None = None
     """Seconds that opening the engine took; None if it was already open."""
@@ -51,6 +52,8 @@ class RunMetrics:
     """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
     """Generated tokens as the engine counts them, else the number of token events."""
+    estimated: bool = False
+    """Whether `completion_tokens` is the number of token events: the engine did not count the tokens."""
     pieces: int | None = None
     """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
     drafted_tokens: int | None = None
@@ -62,6 +65,8 @@ class RunMetrics:
 
     Then the speeds are not comparable. None if unknown.
     """
+    energy: Energy = field(default_factory=Energy)
+    """What the devices of this machine used during the run; of what they used while several runs computed, an equal part."""
 
     @property
     def is_in_pieces(self) -> bool:
@@ -99,6 +104,8 @@ class Meter:
         """Create a meter for a prompt that was sent at time `sent`, on the monotonic clock that events use."""
         self.shared: bool | None = None
         """Whether another run used the same server or this machine; set at the end of the run."""
+        self.energy = Energy()
+        """What the run used; set at its end."""
         self._sent = sent
         self._load_s = load_s
         self._times = array("d")
@@ -169,10 +176,12 @@ class Meter:
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
+            estimated=self._usage.completion_tokens is None and bool(self._times),
             pieces=len(self._times),
             drafted_tokens=self._usage.drafted_tokens,
             accepted_tokens=self._usage.accepted_tokens,
             shared=self._queued or self.shared,
+            energy=self.energy,
         )
 
     def _since_sent(self, time: float | None) -> float | None:

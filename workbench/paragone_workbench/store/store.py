@@ -13,6 +13,9 @@ from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paragone_workbench.runs.costs import Costs
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.file.owners import Owner
@@ -184,6 +187,12 @@ class Store:
             known: int = number
             return known
         raise InputError(f"There is no run r{run}.", hint="`paragone history` lists the conversations.")
+
+    def costs(self, since: float = 0.0) -> Mapping[str, Costs]:
+        """Return what runs cost that were started at `since` (seconds since 1970) or later, by the engines' names."""
+        from paragone_workbench.store.tables.costs import costs
+
+        return costs(self._database, since)
 
     def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
         """Return the prompts and finished answers, also of experiments, that contain all words of `text`, newest first.

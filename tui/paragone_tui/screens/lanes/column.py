@@ -21,6 +21,7 @@ from paragone_workbench.lanes.settings import changes
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
+    from paragone_tui.transcript.block import Block
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.metrics import RunMetrics
@@ -77,6 +78,8 @@ class LaneColumn(Column, LaneObserver):
         self._stop_key = stop_key
         self._last: Prompt | None = None
         self._shown_error: ParagoneError | None = None
+        self._advised: tuple[Block, str] | None = None
+        """The block that advises to start the engine again, and its hint without that."""
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
         lane.observers.append(self)
@@ -155,6 +158,7 @@ class LaneColumn(Column, LaneObserver):
 
     def state_changed(self, lane: Lane) -> None:
         """Update the status line: a new state at once, new figures at most every `_FIGURES` seconds."""
+        self._withdraw_advice()
         silent_s = lane.present.silent_s if lane.present is not None else 0
         if (lane.state, silent_s) != self._shown_state:
             self._show_status()
@@ -230,10 +234,20 @@ class LaneColumn(Column, LaneObserver):
         self._shown_error = error
         hint = error.hint
         engine = self.lane.engine
-        if not engine.is_open and not engine.is_opening and self.is_mounted:
+        advises = not engine.is_open and not engine.is_opening and self.is_mounted
+        if advises:
             hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
-        self.transcript.add("error", error.sentence, hint=hint, log=log)
+        block = self.transcript.add("error", error.sentence, hint=hint, log=log)
+        if advises:
+            self._advised = block, error.hint
+
+    def _withdraw_advice(self) -> None:
+        """Remove the advice to start the engine again, once that has begun."""
+        engine = self.lane.engine
+        if self._advised is not None and (engine.is_open or engine.is_opening):
+            self.transcript.set_hint(*self._advised)
+            self._advised = None
 
     def _show_status(self) -> None:
         lane, run = self.lane, self.lane.last

@@ -18,13 +18,12 @@ _VOTING = (
     ("x", "both bad"),
     ("s", "skip"),
     ("u", "undo"),
-    ("j k", "scroll"),
+    ("q", "quit"),
+    ("?", "help"),
     ("r", "last names"),
+    ("j k", "scroll"),
 )
-"""Key hints while there is a ballot, after the letters."""
-
-_ALWAYS = (("?", "help"), ("q", "quit"))
-"""Key hints that come last, also after the last ballot."""
+"""Key hints while there is a ballot, after the letters; the most important first."""
 
 
 class ExperimentVote(VoteScreen[None]):
@@ -74,7 +73,7 @@ class ExperimentVote(VoteScreen[None]):
         for column, run in zip(self.columns, ballot.answers, strict=True):
             column.show_text(mask.masked(run.text))
         self._show_progress()
-        self.show_hints([(self.letters, "better"), *_VOTING, *_ALWAYS])
+        self.show_hints([(self.letters, "better"), *_VOTING])
 
     def _show_end(self, ballots: ExperimentBallots) -> None:
         self.ballot = None
@@ -87,7 +86,7 @@ class ExperimentVote(VoteScreen[None]):
             else "There is nothing to vote on: no prompt has two different answers."
         )
         self.answers.display = False
-        self.show_hints([("u", "undo"), ("r", "last names"), *_ALWAYS])
+        self.show_hints([("u", "undo"), ("r", "last names"), ("?", "help"), ("q", "quit")])
 
     def _show_progress(self) -> None:
         ballots = self._ballots

@@ -128,6 +128,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self._first = 0
         self._link = Link()
         self._working = False
+        self._hinted: Sequence[tuple[str, str]] = ()
 
     def compose(self) -> ComposeResult:
         """Create the prompt, the room for the answers, and the lines around them."""
@@ -147,6 +148,7 @@ class VoteScreen(Modal[ScreenResultType]):
     def on_resize(self, event: events.Resize) -> None:
         """Show as many answers as fit."""
         self._lay_out(event.size.width)
+        self._fit_hints(event.size.width)
 
     def _lay_out(self, width: int) -> None:
         count = min(len(self.columns), columns_that_fit(width))
@@ -191,8 +193,12 @@ class VoteScreen(Modal[ScreenResultType]):
         self.remark.update(one_line(sentence))
 
     def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Show keys, each with a word for what it does."""
-        self.keys.update(hints(pairs))
+        """Show keys, each with a word for what it does; the most important first, since not all may fit."""
+        self._hinted = pairs
+        self._fit_hints(self.size.width)
+
+    def _fit_hints(self, width: int) -> None:
+        self.keys.update(hints(self._hinted, width - 2))
 
     @property
     def letters(self) -> str:

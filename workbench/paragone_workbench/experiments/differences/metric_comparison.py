@@ -59,7 +59,7 @@ class MetricComparison:
         if not (paired.more_a or paired.more_b):
             return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}."
         amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()
-        return f"No difference in {metric.title} is shown: {amount} ({details})."
+        return f"In {metric.title}, {amount}, which may be chance ({details})."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. Values are in the units of the metric's name: shares, seconds, tokens."""
