@@ -125,7 +125,7 @@ def _nvml() -> tuple[list[_Counter], str]:
         ]
         for counter in counters:
             counter.read()
-    except Exception as error:  # noqa: BLE001 (the driver's own errors, and what an old package lacks)
+    except (pynvml.NVMLError, AttributeError) as error:  # an old package lacks functions
         return [], f"The energy of the GPU is unknown: {error}."
     return counters, ""
 
