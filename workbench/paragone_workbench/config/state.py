@@ -1,4 +1,4 @@
-"""The program's saved state: engines added on the screen, the lanes of the last session, and the theme."""
+"""The program's saved state: engines added on the screen, the lanes of the last session, the theme, and consents."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Saved:
     """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
     """The theme that was chosen last; None if none was."""
+    consents: tuple[str, ...] = ()
+    """Digests of what the user has consented to; see `Consent`."""
 
 
 class State:
@@ -70,6 +72,10 @@ class State:
     def set_theme(self, theme: str) -> None:
         """Save the theme. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, theme=theme))
+
+    def remember_consent(self, digest: str) -> None:
+        """Save that the user has consented. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, consents=(*saved.consents, digest)))
 
     def _change(self, change: Callable[[Saved], Saved]) -> None:
         self._read()
@@ -155,8 +161,11 @@ def _load(data: Mapping[str, object]) -> Saved:
     engines: dict[str, EngineDefinition] = {}
     for name, table in _table(data.get("engines", {})).items():
         engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
-    lanes, ui = _table(data.get("lanes", {})), _table(data.get("ui", {}))
-    saved = from_json(Saved, {"lanes": lanes.get("start", []), "theme": ui.get("theme")})
+    lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
+    saved = from_json(
+        Saved,
+        {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])},
+    )
     return dataclasses.replace(saved, engines=engines)
 
 
@@ -174,6 +183,8 @@ def _dump(saved: Saved) -> dict[str, object]:
         out["lanes"] = {"start": list(saved.lanes)}
     if saved.theme is not None:
         out["ui"] = {"theme": saved.theme}
+    if saved.consents:
+        out["consents"] = {"given": list(saved.consents)}
     return out
 
 

@@ -36,7 +36,7 @@ class FidelityArguments(OpenArguments, PrintArguments):
 @command(FidelityArguments)
 def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     engines = context.checked([args.engine, *args.engines], args.settings)
     if args.text is None:
         text, name = sample_text(), None
