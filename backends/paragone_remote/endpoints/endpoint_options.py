@@ -16,7 +16,11 @@ class EndpointOptions(Options):
     """Options that take effect when a model at an endpoint is opened."""
 
     url: str | None = option(
-        None, "Address of the server, such as http://gpu-box:8000.", metavar="URL", address=True
+        None,
+        "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable.",
+        metavar="URL",
+        address=True,
+        outside="sent",
     )
     key_env: str | None = option(
         None,

@@ -10,8 +10,10 @@ import shlex
 import signal
 from collections.abc import Iterable
 from typing import BinaryIO
+from urllib.parse import quote
 
 from paragone import EngineError, InputError
+from paragone.key_text import is_key
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
@@ -29,7 +31,11 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # 
 _FRAMING = {"connection", "content-length", "transfer-encoding"}
 """Headers that delimit requests. The HTTP client sets them."""
 
-_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
+_WITHOUT_SECRETS = {
+    "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control", "host",
+    "http-referer", "openai-beta", "openai-organization", "openai-project", "referer", "user-agent", "x-title",
+}  # fmt: skip
+"""Headers whose values are no secrets, in small letters. The value of any other may be one."""
 
 
 async def find_key(variable: str | None, command: str | None) -> str | None:
@@ -49,7 +55,7 @@ def check_key(variable: str | None, command: str | None) -> None:
     """Check that at most one source of the key is set, and that none is the key itself. Raises InputError."""
     if variable is not None and command is not None:
         raise InputError("Both key_env and key_command are set.", hint="Remove one of them.")
-    if variable is not None and not _NAME.fullmatch(variable):
+    if variable is not None and (is_key(variable) or not _NAME.fullmatch(variable)):
         raise InputError(
             "key_env is not the name of an environment variable.",
             hint="Write the variable's name there, not the key itself.",
@@ -66,9 +72,11 @@ def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
         name, value = match[1], match[2]
         if name.lower() in _FRAMING:
             raise InputError(f"The header {name} cannot be set.", hint="The HTTP client sets it.")
-        if _SECRET.search(name) and not _VARIABLE.search(value):
+        literal = _VARIABLE.sub("", value)
+        harmless = name.lower() in _WITHOUT_SECRETS or literal != value
+        if not harmless or any(map(is_key, literal.split())):
             raise InputError(
-                f"The header {name} contains a secret, which would be recorded.",
+                f"The value of the header {name} may be a secret, which would be recorded.",
                 hint=f"Put it into an environment variable and write `{name}: $VARIABLE`.",
             )
         headers.append((name, value))
@@ -82,6 +90,23 @@ def make_headers(lines: Iterable[str]) -> dict[str, str]:
         filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
         headers[name.lower()] = _fit(filled, f"The header {name}")
     return headers
+
+
+def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
+    """Return a URL with the variables in its path replaced, and their values, also as the path has them.
+
+    Raises InputError.
+    """
+    values: list[str] = []
+
+    def value(found: re.Match[str]) -> str:
+        text = _variable(found[1] or found[2]).strip()
+        values.extend((text, encoded := quote(text, safe="")))
+        return encoded
+
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host}{slash}{_VARIABLE.sub(value, path)}", tuple(values)
 
 
 def _variable(name: str) -> str:

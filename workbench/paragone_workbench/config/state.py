@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
+from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     numbered,
-    strip_password,
-    without_passwords,
+    without_literal_keys,
     without_secrets,
 )
 from paragone_workbench.paths import exists, private_folder
@@ -57,7 +57,7 @@ class State:
 
     def save_engine(self, definition: EngineDefinition) -> None:
         """Save an engine, replacing one of the same name. Raises ParagoneError."""
-        kept = without_passwords(definition)
+        kept = without_literal_keys(definition)
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
     def remove_engine(self, name: str) -> None:
@@ -66,7 +66,7 @@ class State:
 
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
-        lanes = tuple(strip_password(name) for name in names)
+        lanes = tuple(without_keys(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def set_theme(self, theme: str) -> None:

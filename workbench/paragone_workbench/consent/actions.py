@@ -55,6 +55,8 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
         for value in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(value, str) or not info.outside:
                 continue
+            if info.address and "$" not in value:
+                continue  # what is contacted is asked of the backend; a variable of the user's is sent
             if info.outside == "file":
                 yield from _reading(value, document)
             elif info.outside != "text or file":

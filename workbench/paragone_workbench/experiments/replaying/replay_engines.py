@@ -17,6 +17,7 @@ from paragone_workbench.consent.actions import engine_actions, option_actions
 from paragone_workbench.consent.consent import Consent
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
+    address_of,
     apply_settings,
     check_engine,
     resolve,
@@ -181,11 +182,16 @@ def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Co
 def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
     """Return the engine of a document as it may be opened here if the user consents.
 
-    Of the load options of an engine on a server only the address is kept: others say which keys of this
+    Raises InputError if the address has a variable in it. Of the load options of an engine on a server only the address is kept: others say which keys of this
     machine are sent.
     """
     if backend.capabilities.local:
         return definition
+    if "$" in (address_of(definition, backend) or ""):
+        raise InputError(
+            f"The url of the engine {definition.name} in the document has a variable of your environment in it.",
+            hint=f"Name an engine of yours instead: --engine {definition.name}=BACKEND:MODEL.",
+        )
     kept = {info.name for info in describe(backend.sampling)}
     kept |= {info.name for info in describe(backend.load_options) if info.address}
     options = {name: value for name, value in definition.options.items() if name in kept}
