@@ -11,7 +11,9 @@ from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
 _PORTS = {"http": 80, "https": 443}
-_ELSEWHERE = "Name the key's place in key_env, key_command or headers; in a path, write $VARIABLE for it."
+_ELSEWHERE = (
+    "Name the key's place in key_env, key_keyring, key_command or headers; in a path, write $VARIABLE for it."
+)
 
 
 def url_of(options: EndpointOptions) -> str:

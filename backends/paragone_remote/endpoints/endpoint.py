@@ -57,7 +57,7 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
     shown, origin = check_url(url_of(options), path)
     base, secrets = fill_path(shown)
     headers = make_headers(options.headers)
-    key = await find_key(options.key_env, options.key_command)
+    key = await find_key(options.key_env, options.key_keyring, options.key_command)
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     tls = _make_tls(options) if base.startswith("https:") else None
@@ -76,7 +76,7 @@ def check_options(options: EndpointOptions) -> None:
     """Check these options without reading the environment, files or the network. Raises InputError."""
     check_url(url_of(options))
     check_headers(options.headers)
-    check_key(options.key_env, options.key_command)
+    check_key(options.key_env, options.key_keyring, options.key_command)
     if options.client_key is not None and options.client_cert is None:
         raise InputError(_NO_CERTIFICATE)
 

@@ -1,7 +1,7 @@
 """The options of every endpoint: address, credentials, certificates and timeouts.
 
 A key is never an option itself, because options are recorded in histories, exports and manifests. It is
-read from an environment variable or a command each time an engine is opened.
+read from an environment variable, the system's keyring or a command each time an engine is opened.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ class EndpointOptions(Options):
         None,
         "Environment variable that holds the key; it is sent as a bearer token.",
         metavar="name",
+        outside="sent",
+    )
+    key_keyring: str | None = option(
+        None,
+        "Entry of the system's keyring that holds the key, such as gpu-box/me for the user me of the service gpu-box.",
+        metavar="service/user",
         outside="sent",
     )
     key_command: str | None = option(

@@ -1,4 +1,4 @@
-"""Read keys and headers from environment variables and commands. Messages never contain them."""
+"""Read keys and headers from environment variables, the keyring and commands. Messages never contain them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from paragone import EngineError, InputError
 from paragone.key_text import is_key
+from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
@@ -38,23 +39,29 @@ _WITHOUT_SECRETS = {
 """Headers whose values are no secrets, in small letters. The value of any other may be one."""
 
 
-async def find_key(variable: str | None, command: str | None) -> str | None:
-    """Return the key in an environment variable or in a command's output; None if neither is named.
+async def find_key(variable: str | None, entry: str | None, command: str | None) -> str | None:
+    """Return the key in an environment variable, in an entry of the keyring or in a command's output.
 
-    Raises InputError. The message never contains the key.
+    None if none of them is named. Raises InputError. The message never contains the key.
     """
-    check_key(variable, command)
+    check_key(variable, entry, command)
     if variable is not None:
         return _fit(_variable(variable), f"The environment variable {variable}")
+    if entry is not None:
+        return _fit(await key_in_keyring(entry), "The key in the keyring")
     if command is not None:
         return _fit(await _printed(command), "What key_command printed")
     return None
 
 
-def check_key(variable: str | None, command: str | None) -> None:
+def check_key(variable: str | None, entry: str | None, command: str | None) -> None:
     """Check that at most one source of the key is set, and that none is the key itself. Raises InputError."""
-    if variable is not None and command is not None:
-        raise InputError("Both key_env and key_command are set.", hint="Remove one of them.")
+    sources = {"key_env": variable, "key_keyring": entry, "key_command": command}
+    named = [name for name, value in sources.items() if value is not None]
+    if len(named) > 1:
+        raise InputError(f"Both {named[0]} and {named[1]} are set.", hint="Set one of them only.")
+    if entry is not None:
+        check_entry(entry)
     if variable is not None and (is_key(variable) or not _NAME.fullmatch(variable)):
         raise InputError(
             "key_env is not the name of an environment variable.",

@@ -7,9 +7,13 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
+import keyring
+import keyring.backend
+import keyring.errors
 import pytest
 import trustme
 from hostile_server import HostileServer
@@ -482,3 +486,84 @@ def test_neither_the_environment_nor_files_are_looked_at():
     Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})
     for url in (None, ""):  # taken out by a setting: the usual place is meant, as when it is opened
         Registry().get("ollama").check("m", {"url": url})
+
+
+# ── The system's keyring ─────────────────────────────────────────────────────────────────────
+
+
+class MemoryKeyring(keyring.backend.KeyringBackend):
+    """A test double of a system's keyring, in memory."""
+
+    priority = 1
+
+    def __init__(self, key="", error=None):
+        self.key = key
+        self.error = error
+
+    def get_password(self, service, username):
+        if self.error is not None:
+            raise self.error
+        return self.key if (service, username) == ("https://gpu-box:8443", "me") else None
+
+    def set_password(self, service, username, password):
+        raise NotImplementedError
+
+    def delete_password(self, service, username):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def system_keyring():
+    """Put a keyring in the place of the system's."""
+    before = keyring.get_keyring()
+    yield keyring.set_keyring
+    keyring.set_keyring(before)
+
+
+ENTRY = "https://gpu-box:8443/me"
+
+
+async def test_a_key_from_the_keyring(hostile, open_lane, system_keyring):
+    system_keyring(MemoryKeyring(SECRET))
+    await open_lane(hostile, key_keyring=ENTRY)
+    assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
+
+
+@pytest.mark.parametrize(
+    ("keyring_error", "entry", "sentence"),
+    [
+        (None, "other/me", "The system's keyring has no key of the user me for the service other."),
+        (None, "gpu-box", "key_keyring does not name an entry of the keyring."),
+        (keyring.errors.KeyringLocked(SECRET), ENTRY, "The system's keyring gave no key (KeyringLocked)."),
+        (keyring.errors.NoKeyringError(), ENTRY, "This system has no keyring that can be used."),
+    ],
+)
+async def test_a_keyring_without_a_key(backend, hostile, system_keyring, keyring_error, entry, sentence):
+    system_keyring(MemoryKeyring(SECRET, keyring_error))
+    error = await refused(backend, url=hostile.url, key_keyring=entry)
+    assert (error.sentence, hostile.requests) == (sentence, [])
+    assert SECRET not in str(error)
+
+
+async def test_without_the_package_keyring(backend, hostile, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
+    assert "needs the package keyring" in error.sentence
+    assert "keyring<26" in error.hint
+
+
+async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+    waiting = MemoryKeyring(SECRET)
+
+    def wait(service, username):
+        asked.set()
+        answer.wait()
+
+    monkeypatch.setattr(waiting, "get_password", wait)
+    monkeypatch.setattr("paragone_remote.endpoints.keyring_entry._PATIENCE", 0.1)
+    system_keyring(waiting)
+    error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
+    answer.set()
+    assert asked.is_set()
+    assert error.sentence == "The system's keyring gave no key within 0.1 seconds."
