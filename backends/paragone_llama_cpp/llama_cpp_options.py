@@ -58,10 +58,12 @@ class LlamaCppSampling(SamplingOptions):
         None,
         "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",
         metavar="text or @path",
+        outside="text or file",
     )
     json_schema: str | None = option(
         None,
         "JSON Schema that the answer must follow: the JSON itself, or @PATH of a file. Objects may have properties "
         "that it does not name, unless it sets additionalProperties to false.",
         metavar="text or @path",
+        outside="text or file",
     )

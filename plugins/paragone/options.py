@@ -12,7 +12,18 @@ import math
 import types
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from paragone.errors import InputError
 from paragone.wire import Json
@@ -20,6 +31,7 @@ from paragone.wire import Json
 __all__ = [
     "OptionInfo",
     "Options",
+    "Outside",
     "address_option",
     "as_values",
     "build",
@@ -28,6 +40,10 @@ __all__ = [
     "parse",
     "value_text",
 ]
+
+Outside: TypeAlias = Literal["", "file", "text or file", "program", "command", "arguments", "sent"]
+"""What a value names outside of paragone: a file or folder that is read; the same after an @; a program that is started; a
+command that is run; arguments for a program; something of the user's that is sent to the server, such as a variable."""
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -63,6 +79,7 @@ def option(
     address: bool = False,
     secret: bool = False,
     fact: str = "",
+    outside: Outside = "",
 ) -> T:
     """Declare an option.
 
@@ -78,6 +95,8 @@ def option(
         fact: The standard name under which engines of different backends are compared: the fact of the
             open model that a load option sets (see `paragone.facts`), or a sampling option's name in
             other backends, if that differs.
+        outside: What its value names outside of paragone. What a document of somebody else names is done
+            only if the user consents.
     """
     metadata = {
         "doc": doc,
@@ -87,6 +106,7 @@ def option(
         "address": address,
         "secret": secret,
         "fact": fact,
+        "outside": outside,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -108,6 +128,7 @@ class OptionInfo:
         address: Whether it is the server's URL.
         secret: Whether it holds a secret, or a command that prints one.
         fact: The standard name under which engines of different backends are compared; empty if there is none.
+        outside: What its value names outside of paragone; empty if it names nothing there.
     """
 
     name: str
@@ -121,6 +142,7 @@ class OptionInfo:
     address: bool = False
     secret: bool = False
     fact: str = ""
+    outside: Outside = ""
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:

@@ -12,7 +12,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TypeVar
 
-from paragone.options import option
+from paragone.options import Outside, option
 
 __all__ = [
     "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "LORA_SCALE", "MAX_TOKENS", "MIN_P",
@@ -32,6 +32,7 @@ class SharedOption:
     maximum: float | None = None
     metavar: str = ""
     fact: str = ""
+    outside: Outside = ""
 
     def __call__(self, default: T, note: str = "") -> T:
         """Declare a field of a backend's options. `note` is a sentence to add to the doc."""
@@ -87,4 +88,5 @@ CHAT_TEMPLATE = SharedOption(
     "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
     "with an empty one the model continues the plain text of the messages.",
     metavar="text or @path",
+    outside="text or file",
 )

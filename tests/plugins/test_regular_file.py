@@ -66,7 +66,11 @@ def test_the_text_of_an_option(tmp_path, home):
     assert option_text("@~/text", "grammar") == "é\r\n"
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(16 * 10**6 + 1)
     for name, said in {
+        "/dev/zero": "zero is not a regular file.",
+        f"{tmp_path}/large": "large is larger than 16 MB.",
         f"{tmp_path}/latin": "latin is not UTF-8 text.",
         f"{tmp_path}/pipe": "pipe is not a regular file.",
         f"{tmp_path}/none": "none cannot be read: No such file or directory.",

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from paragone import ContextOverflow, EngineError, InputError, ParagoneError
+from paragone.key_text import without_keys
 from paragone_remote.endpoints.endpoint import Endpoint, check_url
 from paragone_remote.http.server_crashes import cure
 from paragone_remote.http.timeouts import ReplyTimeout
@@ -232,7 +233,7 @@ def _full(endpoint: Endpoint) -> ParagoneError:
 
 def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
     try:
-        target = endpoint.quote(check_url(error.headers.get("location", ""))[0])
+        target = without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
     except InputError:
         target = "another address"
     return InputError(

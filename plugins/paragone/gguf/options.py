@@ -69,7 +69,9 @@ class GgufLoadOptions(Options):
     main_gpu: int | None = option(
         None, "Number of the one GPU to hold the whole model; by default it is spread over all.", minimum=0
     )
-    lora: str | None = option(None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path")
+    lora: str | None = option(
+        None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path", outside="file"
+    )
     lora_scale: float = LORA_SCALE(1.0)
     chat_template: str | None = CHAT_TEMPLATE(None)
     rpc_servers: tuple[str, ...] = option(

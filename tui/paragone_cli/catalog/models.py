@@ -47,7 +47,7 @@ class _Listed:
 @command(ModelsArguments)
 def models(args: ModelsArguments) -> int:
     """Print the models, and the errors of backends and servers that list none."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
         if not Path(folder).is_dir():

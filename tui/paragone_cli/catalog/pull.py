@@ -29,7 +29,7 @@ class PullArguments(Arguments):
 @command(PullArguments)
 def pull(args: PullArguments) -> int:
     """Download the model, and show the progress."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)

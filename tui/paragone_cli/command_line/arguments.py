@@ -59,6 +59,10 @@ class Arguments:
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path
     )
+    trust: bool = switch(
+        "--trust",
+        "consent to what FILE names, or a suite or document: addresses, files, commands and interpreters",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

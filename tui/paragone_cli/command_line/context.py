@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from paragone import InputError
+from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
 from paragone_cli.command_line.output import warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
+from paragone_workbench.consent.consent import Consent
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     UnknownEngine,
@@ -26,19 +29,28 @@ from paragone_workbench.paths import state_file
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
 
+    A config file outside of the user's folder for settings may come from somebody else: what it names needs consent.
+
     It prints warnings about the state file, and about a config file that other users can read, unless a screen shows
     them. A broken state file is renamed, so that the next command does not find it.
     """
 
-    def __init__(self, config: Path | None, *, warns: bool = True) -> None:
+    def __init__(self, args: Arguments, *, warns: bool = True) -> None:
         self.state = State(state_file())
-        self.config = load(config, self.state)
+        self.config = load(args.config, self.state)
         self.registry = Registry()
+        self._trusted = args.trust
+        if args.config is not None:
+            require_consent_to_config(args, self.config, self.state, self.registry)
         if not warns:
             return
         for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
             if sentence:
                 warn(sentence)
+
+    def consent(self, document: Path) -> Consent:
+        """Return the consent to what a suite or a document names."""
+        return terminal_consent(document, self.state, trusted=self._trusted)
 
     def system(self, given: str | None) -> str:
         """Return the system prompt in force: the given one, or that of the settings."""

@@ -7,9 +7,11 @@ import dataclasses
 from paragone import EngineError, InputError, Json, Probe
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
+from paragone_cli.command_line.consent import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import problems_json
 from paragone_cli.command_line.output import put, put_json, put_line, warn
+from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
@@ -36,7 +38,10 @@ def doctor(args: DoctorArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    diagnosis = run(diagnose(args.config, state, Registry()))
+    registry = Registry()
+    if args.config is not None:
+        require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
+    diagnosis = run(diagnose(args.config, state, registry))
     if args.json:
         put_json(_json(diagnosis))
     else:

@@ -14,6 +14,7 @@ from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
+from paragone_cli.command_line.question import can_ask, confirmed
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.environments import (
     EnvironmentPlan,
@@ -73,7 +74,11 @@ def env(args: EnvArguments) -> int:
         return 0
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
     _print_plan(planned)
-    if not (args.yes or _confirmed()):
+    if not args.yes and not can_ask():
+        raise InputError(
+            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
+        )
+    if not (args.yes or confirmed("Create it?")):
         note("Nothing was created.")
         return 1
     run(_follow(create(planned)))
@@ -133,15 +138,6 @@ def _print_plan(planned: EnvironmentPlan) -> None:
         print(one_line(row), file=sys.stderr)
     for warning in planned.warnings:
         warn(warning)
-
-
-def _confirmed() -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise InputError(
-            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
-        )
-    print("Create it? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:

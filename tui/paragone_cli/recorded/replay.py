@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import OpenArguments, PrintArguments, command, repeated, switch, word
+from paragone_cli.command_line.arguments import OpenArguments, PrintArguments, command, repeated, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import duration
@@ -47,13 +47,12 @@ class ReplayArguments(OpenArguments, PrintArguments):
         "--engine NAME=ENGINE",
         "use this engine instead of the recorded one of that name; may be repeated",
     )
-    trust: bool = switch("--trust", "contact the servers and start the interpreters that a document names")
 
 
 @command(ReplayArguments)
 def replay(args: ReplayArguments) -> int:
     """Repeat the runs, and print what came out different."""
-    return run(_replay(args, CommandContext(args.config)))
+    return run(_replay(args, CommandContext(args)))
 
 
 async def _replay(args: ReplayArguments, context: CommandContext) -> int:
@@ -64,8 +63,7 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         choices = ReplayChoices(
             settings=args.settings,
             replacements=args.replacements,
-            foreign=parse_id(target) is None,
-            trusted=args.trust,
+            consent=None if parse_id(target) is not None else context.consent(Path(target).expanduser()),
         )
         engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
         for engine in engines:

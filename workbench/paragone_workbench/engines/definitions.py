@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from paragone import InputError, Json, Options
 from paragone.hub import repository_of
+from paragone.key_text import HIDDEN, is_key, without_keys
 from paragone.options import OptionInfo, address_option, build, describe, parse
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
-_PASSWORD = re.compile(r"([A-Za-z][\w+.-]*://)[^/?#\s]*@")
-"""The scheme of a URL and the user name and password in it."""
+_URL = re.compile(r"[A-Za-z][\w+.-]*://")
+_WORD = re.compile(r"[\w.+=~-]+")
+"""An option's value that is no path and no longer text."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
 """A model that is no absolute path, followed by HOST:PORT instead of a URL."""
 
@@ -58,7 +60,7 @@ class UnknownEngine(InputError):
     """A text is neither the name of an engine nor an engine spec."""
 
     def __init__(self, text: str, *, hint: str) -> None:
-        super().__init__(f"There is no engine {text!r}.", hint=hint)
+        super().__init__(f"There is no engine {without_keys(text)!r}.", hint=hint)
         self.text = text
 
 
@@ -75,8 +77,8 @@ def from_spec(text: str) -> EngineDefinition | None:
     bare = None if match["url"] else _BARE_SERVER.fullmatch(match["model"])
     if bare is not None:
         raise InputError(
-            f"{bare['server']} is not a URL.",
-            hint=f"Write {match['backend']}:{bare['model']}@http://{bare['server']}",
+            f"{bare['server'].partition('/')[0]} is not a URL.",
+            hint=without_keys(f"Write {match['backend']}:{bare['model']}@http://{bare['server']}"),
         )
     return engine_for_model(match["backend"], match["model"], match["url"])
 
@@ -96,14 +98,25 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
     return EngineDefinition(name=name or backend, backend=backend, model=model)
 
 
-def without_passwords(definition: EngineDefinition) -> EngineDefinition:
-    """Return the definition without the passwords in its URLs, as it may be written to disk."""
-    options = {
-        name: strip_password(value) if isinstance(value, str) and _PASSWORD.match(value) else value
-        for name, value in definition.options.items()
-    }
-    address = None if definition.address is None else strip_password(definition.address)
+def without_literal_keys(definition: EngineDefinition) -> EngineDefinition:
+    """Return the definition without keys and passwords in its URLs and options, as it may be written to disk.
+
+    No backend accepts them there. Definitions that are refused are saved, too.
+    """
+    options = {name: _without_key(value) for name, value in definition.options.items()}
+    address = None if definition.address is None else without_keys(definition.address)
     return dataclasses.replace(definition, options=options, address=address)
+
+
+def _without_key(value: Json) -> Json:
+    """Return the value of an option without keys: in the URLs of a text, or the whole text if it is one."""
+    if isinstance(value, list | tuple):
+        return [_without_key(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if _URL.match(value):
+        return without_keys(value)
+    return HIDDEN if _WORD.fullmatch(value) and is_key(value) else value
 
 
 def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
@@ -112,10 +125,10 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
     The backend declares which options are secret. If it is not installed, all options are removed.
     """
     if backend is None:
-        return dataclasses.replace(without_passwords(definition), options={})
+        return dataclasses.replace(without_literal_keys(definition), options={})
     secret = secret_options(backend)
     options = {name: value for name, value in definition.options.items() if name not in secret}
-    return without_passwords(dataclasses.replace(definition, options=options))
+    return without_literal_keys(dataclasses.replace(definition, options=options))
 
 
 def secret_options(backend: Backend) -> frozenset[str]:
@@ -150,11 +163,6 @@ def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:
     """Return the engine spec of a definition: backend, model and server, without its other options."""
     address = address_of(definition, backend)
     return f"{definition.backend}:{definition.model}" + (f"@{address}" if address else "")
-
-
-def strip_password(text: str) -> str:
-    """Return a URL, or an engine spec, without the user name and password in it."""
-    return _PASSWORD.sub(r"\1", text)
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:
@@ -253,7 +261,7 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
         option = address_option(backend.load_options)
         if option is None:
             raise InputError(
-                f"The engine {definition.name!r} names the server {strip_password(definition.address)}, but "
+                f"The engine {definition.name!r} names the server {without_keys(definition.address)}, but "
                 f"{backend.title} does not use servers.",
                 hint="Leave out the @ and what follows it.",
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import ParagoneError
-from paragone_workbench.engines.definitions import strip_password
+from paragone.key_text import without_keys
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.result import RunResult
@@ -126,7 +126,7 @@ class Run:
     def fail(self, error: ParagoneError) -> None:
         """Note that the run failed."""
         self.error = error
-        sentence, hint = strip_password(error.sentence), strip_password(error.hint)
+        sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
     def subscribe(self, observer: RunObserver) -> None:

@@ -54,7 +54,7 @@ class BenchArguments(OpenArguments, PrintArguments):
 def bench(args: BenchArguments) -> int:
     """Print the figures, and save them for reports."""
     tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
     pool = EnginePool(context.registry, mode="sequential")
     for definition in definitions:

@@ -44,7 +44,7 @@ def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
     if args.max_kld is not None and not 0 <= args.max_kld < math.inf:
         raise InputError("The limit of the mean KLD is a number from 0 on, such as 0.05.")
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     engines = context.checked([args.engine, *args.engines], args.settings)
     if args.text is None:
         text, name = sample_text(), None

@@ -42,7 +42,7 @@ class FitArguments(OpenArguments, PrintArguments):
 @command(FitArguments)
 def fit(args: FitArguments) -> int:
     """Print what the engine would take, and whether it fits."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
     if args.ctx is not None and args.ctx < 1:
         raise InputError(f"The option --ctx cannot be {args.ctx}.", hint="It takes a number of tokens.")

@@ -33,6 +33,8 @@ class SuiteRequest:
     """With the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The definitions of the engines that assertions name."""
+    foreign_judges: frozenset[str] = frozenset()
+    """The names of the judges that only the suite names. They do not get the user's own system prompt."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None

@@ -47,8 +47,10 @@ def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | 
 class FileDefaults:
     """The system prompt and the assertions that apply to all prompts of a file."""
 
-    system: str = ""
-    """The system prompt of prompts that have none."""
+    system: str | None = None
+    """The system prompt of prompts that have none; None if the file has none either."""
+    given_system: str = ""
+    """The system prompt for which the file has none. It is the user's own."""
     assertions: tuple[AssertionSpec, ...] = ()
     """Assertions in addition to those of each prompt."""
 
@@ -61,6 +63,8 @@ class RecordReader:
     defaults: FileDefaults
     catalog: AssertionCatalog
     problems: list[SuiteProblem] = field(default_factory=list)
+    takes_given_system: bool = False
+    """Whether the prompt has the system prompt that was given, because the file has none."""
 
     def prompt(self, index: int) -> SuitePrompt | None:
         """Return the prompt; None if there are problems."""
@@ -134,6 +138,9 @@ class RecordReader:
             return tuple(messages)
         if system is None:
             system = self.defaults.system
+        if system is None:
+            system = self.defaults.given_system
+            self.takes_given_system = bool(system)
         return (*((Message(role="system", text=system),) if system else ()), *messages)
 
     def _message(self, item: Json) -> Message | None:

@@ -42,7 +42,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
     text = _read(path)
-    defaults = FileDefaults(system=system)
+    defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
     records: Iterable[Record | SuiteProblem]
     if ending == ".toml":
@@ -53,6 +53,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     else:
         records = _jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
     prompts: list[SuitePrompt] = []
+    given_system: set[int] = set()
     for index, record in enumerate(records):
         if isinstance(record, SuiteProblem):
             problems.append(record)
@@ -60,13 +61,20 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         reader = RecordReader(record, defaults, catalog)
         if (prompt := reader.prompt(index)) is not None:
             prompts.append(prompt)
+        if reader.takes_given_system:
+            given_system.add(index)
         problems += reader.problems
     problems.sort(key=lambda problem: problem.line)
     if not prompts and problems:
         raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
     if not prompts:
         raise InputError(f"{path} has no prompts.", hint=EXAMPLES[ending])
-    return Suite(name=path.stem, prompts=tuple(prompts), problems=tuple(problems))
+    return Suite(
+        name=path.stem,
+        prompts=tuple(prompts),
+        problems=tuple(problems),
+        given_system=frozenset(given_system),
+    )
 
 
 def _read(path: Path) -> str:

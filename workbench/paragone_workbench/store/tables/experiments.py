@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from paragone import InputError, Json
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
 from paragone_workbench.store.file.database import Database, Row, clean
@@ -54,7 +54,7 @@ class Experiments:
                 experiment.fingerprint,
                 experiment.schedule,
                 experiment.repetitions,
-                json.dumps([to_json(without_passwords(engine)) for engine in experiment.engines]),
+                json.dumps([to_json(without_literal_keys(engine)) for engine in experiment.engines]),
                 json.dumps(experiment.machine),
                 experiment.prompts,
                 experiment.created,

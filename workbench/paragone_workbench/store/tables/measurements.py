@@ -6,7 +6,7 @@ import json
 
 from paragone import WeightsFile
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.file.database import Database
 
@@ -23,7 +23,7 @@ class Measurements:
             "INSERT INTO measurement (id, kind, engines, data, created) VALUES (?, ?, ?, ?, ?)",
             measurement.id,
             measurement.kind,
-            json.dumps([to_json(without_passwords(engine)) for engine in measurement.engines]),
+            json.dumps([to_json(without_literal_keys(engine)) for engine in measurement.engines]),
             json.dumps(measurement.data),
             measurement.created,
         )

@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import strip_password, without_passwords
+from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.tables.tokens import pack, unpack
@@ -96,9 +97,9 @@ def _own_part(result: RunResult) -> dict[str, Json]:
     own = to_json(
         dataclasses.replace(
             result,
-            definition=without_passwords(result.definition),
-            error=strip_password(clean(result.error)),
-            hint=strip_password(clean(result.hint)),
+            definition=without_literal_keys(result.definition),
+            error=without_keys(clean(result.error)),
+            hint=without_keys(clean(result.hint)),
             settings=None if settings is None else dataclasses.replace(settings, prompt_ids=None),
             text="",
             thinking="",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone.wire import to_json
 from paragone.wording import shortened
-from paragone_workbench.engines.definitions import without_passwords
+from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.tables.runs import save_run
@@ -103,7 +103,7 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
 
 
 def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
-    definition = json.dumps(to_json(without_passwords(lane.definition)))
+    definition = json.dumps(to_json(without_literal_keys(lane.definition)))
     database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
 
 
