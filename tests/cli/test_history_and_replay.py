@@ -253,6 +253,9 @@ def test_the_history_is_searched_and_conversations_are_renamed():
         (("search",), "No words to search for"),
         (("rename", "c9"), "A conversation and its new title are needed"),
         (("rename", "c9", "x"), "There is no conversation c9"),
+        (("delete",), "Name the conversations to delete"),
+        (("delete", "c9", "--yes"), "Conversation c9 no longer exists"),
+        (("c1", "--yes"), "Only `paragone history delete`"),
         (("list", "c9"), "`paragone history list` takes no arguments"),
         (("show", "c1", "c2"), "`paragone history show` takes one thing"),
         (("c1", "--all"), "Only `paragone history export` has"),
@@ -264,3 +267,35 @@ def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
     assert done.returncode == 2
     assert sentence in said(done)
     assert not list(tmp_path.glob("x.*"))
+
+
+def test_conversations_are_deleted_after_a_confirmation():
+    numbers = [written(chat, STEADY, [text]) for text in ("One.", "Two.", "Three.")]
+    done = paragone("history", "delete", f"c{numbers[0]}")
+    assert (done.returncode, "Confirm with --yes." in said(done)) == (2, True)
+    done = paragone("history", "delete", f"c{numbers[0]}", "c99", "--yes")
+    assert done.returncode == 2, "all or none"
+    assert len(data("history", paragone("history", "--json"))["conversations"]) == 3
+    done = paragone("history", "delete", *(f"c{number}" for number in numbers[:2]), "--yes")
+    assert said(done) == "paragone: 2 conversations deleted.\n"
+    (left,) = data("history", paragone("history", "--json"))["conversations"]
+    assert left["title"] == "Three."
+
+
+def test_an_import_needs_consent_to_what_its_engines_do_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(chat, STEADY, ["Hi."])
+    assert paragone("history", "export", "c1", "--to", "chat.json").returncode == 0
+    document = json.loads((tmp_path / "chat.json").read_text())
+    document["engines"][0] = {
+        "name": "far",
+        "backend": "openai",
+        "model": "m",
+        "address": "http://stranger.example",
+    }
+    (tmp_path / "chat.json").write_text(json.dumps(document))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
+    done = paragone("history", "import", "chat.json")
+    assert (done.returncode, "the engine far contacts http://stranger.example" in said(done)) == (2, True)
+    assert paragone("history").stdout == b""
+    assert paragone("history", "import", "chat.json", "--trust").returncode == 0

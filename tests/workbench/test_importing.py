@@ -9,6 +9,7 @@ import pytest
 from tests.workbench.conversation_writer import LARGE, ConversationWriter
 
 from paragone import Image, InputError
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversations
 from paragone_workbench.importing.conversations import add_conversation, read_conversations
 from paragone_workbench.store import History, Store
@@ -251,6 +252,11 @@ OPEN_WEBUI = [
         },
     }
 ]
+
+
+def test_an_imported_lane_says_that_there_is_no_engine():
+    with pytest.raises(InputError, match="imported from another program"):
+        Registry().get("imported")
 
 
 def test_open_webui_with_two_models_side_by_side(store, tmp_path):

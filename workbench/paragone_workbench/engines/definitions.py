@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from paragone import Backend
 
 
+IMPORTED = "imported"
+"""The backend of engines whose answers were imported from another program: there is none to open."""
+
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _WORD = re.compile(r"[\w.+=~-]+")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.engines.definitions import IMPORTED, suggest
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -29,6 +29,11 @@ class Registry:
         found = self.find(name)
         if found is not None:
             return found
+        if name == IMPORTED:
+            raise InputError(
+                "These answers were imported from another program, so there is no engine to open.",
+                hint="To go on, choose an engine of yours for this lane.",
+            )
         for problem in self._problems:
             if problem.plugin == name:
                 raise InputError(

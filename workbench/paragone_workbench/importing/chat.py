@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from paragone import Image
 from paragone.values.messages import Role
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.identity import derived_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
@@ -39,7 +39,7 @@ class Chat:
     """A conversation of another program."""
 
     source: str
-    """The program, which becomes the backend of the engines: no answer can be asked of them."""
+    """The program, a part of the ids of all that comes from it."""
     id: str
     """The same whenever the conversation is exported."""
     title: str
@@ -157,7 +157,7 @@ def _run(chat: Chat, message: ChatMessage, text: str, prompt: Prompt | None, con
     model = message.model or "unknown model"
     result = RunResult(
         id=derived_id(chat.source, chat.id, "run", message.id),
-        definition=EngineDefinition(name=model, backend=chat.source, model=model),
+        definition=EngineDefinition(name=model, backend=IMPORTED, model=f"{chat.source}:{model}"),
         started=created,
         ended=created,
         state="done",

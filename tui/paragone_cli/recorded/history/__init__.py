@@ -9,7 +9,7 @@ from pathlib import Path
 from paragone import InputError
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
 
-_ACTIONS = ("list", "show", "search", "rename", "export", "import")
+_ACTIONS = ("list", "show", "search", "rename", "delete", "export", "import")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +19,14 @@ class HistoryArguments(PrintArguments):
     words: Sequence[str] = word(
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and what it needs: list; show ID; search TEXT; rename ID TITLE; "
-        "export ID… --to FILE; import FILE. Without it, the newest conversations are listed",
+        "delete ID…; export ID… --to FILE; import FILE. Without it, the newest conversations are listed",
         nargs="*",
     )
     limit: int = option(
         "--limit N", "list, search: number of conversations or matches; by default 20", type=int, default=20
     )
     all: bool = switch("--all", "export: all conversations")
+    yes: bool = switch("--yes", "delete: without confirmation")
     to: Path | None = option(
         "--to FILE",
         "export: the file; its name ends in .json (everything; `paragone history import` reads it) or .md (to read). "
@@ -57,6 +58,8 @@ def history(args: HistoryArguments) -> int:
     """Do what the action says. The modules of other actions are not imported."""
     if args.action != "export" and (args.all or args.to is not None):
         raise InputError("Only `paragone history export` has the options --all and --to.")
+    if args.action != "delete" and args.yes:
+        raise InputError("Only `paragone history delete` has the option --yes.")
     match args.action:
         case "list":
             from paragone_cli.recorded.history.history_list import history_list
@@ -76,6 +79,10 @@ def history(args: HistoryArguments) -> int:
             from paragone_cli.recorded.history.history_rename import history_rename
 
             return history_rename(args)
+        case "delete":
+            from paragone_cli.recorded.history.history_delete import history_delete
+
+            return history_delete(args)
         case "export":
             from paragone_cli.recorded.history.history_export import history_export
 
