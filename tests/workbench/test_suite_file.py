@@ -313,13 +313,14 @@ def test_variables_without_jinja(refused, monkeypatch):
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────
 
 
-DEEP = '{"x": ' + "[" * 450 + "]" * 450 + "}"
-"""Deep enough for the recursion of `to_json` to fail, though it is valid JSON."""
+DEEP = '{"x": ' + "[" * 100 + "]" * 100 + "}"
 
 
 def test_a_record_that_is_nested_too_deeply(read):
     suite = read("s.jsonl", f'{{"prompt": "a", "variables": {DEEP}}}\n{GOOD}')
-    assert [problem.sentence for problem in suite.problems] == ["It is nested too deeply."]
+    assert [problem.sentence for problem in suite.problems] == [
+        "It is not valid JSON: it is nested too deeply."
+    ]
     assert suite.prompts[-1].text == "good"
 
 
@@ -395,10 +396,14 @@ GOOD = '{"prompt": "good"}\n'
         ('"a"', "It must be an object"),
         ('{"prompt": NaN}', "It is not valid JSON: NaN is not a JSON number."),
         ('{"prompt": "\\ud800"}', "It has half of a surrogate pair, which is no character."),
-        ('{"prompt": ' + "[" * 100_000, "It is nested too deeply."),
+        ('{"prompt": ' + "[" * 100_000, "It is not valid JSON: it is nested too deeply."),
         (
             '{"variables": {"a": ' + "9" * 5000 + '}, "prompt": "a"}',
-            "It is not valid JSON: Exceeds the limit",
+            "It is not valid JSON: it has a number of 5,000 digits.",
+        ),
+        (
+            '{"variables": {"a": 1e999}, "prompt": "a"}',
+            "It is not valid JSON: the number 1e999 is too large.",
         ),
         ("{}", "It has no prompt: give it a 'prompt' or 'messages'."),
         ('{"prompt": " \\n"}', "It has no prompt"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Literal, NoReturn, TypeVar
 
 from paragone import Image, InputError, Json, Message
 from paragone.regular_file import read_regular_file
-from paragone.wire import Value, from_json, to_json
+from paragone.wire import Value, from_json, parse_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
@@ -69,9 +68,9 @@ def read_document(path: Path) -> tuple[RecordedRun, ...]:
     """Return the runs of a document, in its order. Raises InputError that names the part that is wrong."""
     content = read_regular_file(path, hint=_WANTED)
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}.", hint=_WANTED) from error
+        data = parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}.", hint=_WANTED) from error
     return tuple(_DocumentReader(path, data).runs())
 
 
