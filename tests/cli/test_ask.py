@@ -214,7 +214,10 @@ def test_tokens_with_their_probabilities(smol):
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [(("--logprobs", "2"), "--logprobs needs --json."), (("--logprobs", "-1", "--json"), "cannot be -1.")],
+    [
+        (("--logprobs", "2"), "--logprobs needs --json."),
+        (("--logprobs", "-1", "--json"), "'-1' is not a whole number"),
+    ],
 )
 def test_log_probabilities_that_cannot_be(words, sentence):
     done = paragone("ask", "rogue:steady", "hi", *words)

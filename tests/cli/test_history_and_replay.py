@@ -65,7 +65,7 @@ def test_conversations_and_their_runs_are_listed():
         (("history", "r9"), "'r9' is not the id of a conversation"),
         (("history", "e9"), "`paragone suite show e9` shows an experiment."),
         (("history", "e9/1"), "`paragone suite show e9` shows an experiment."),
-        (("history", "--limit", "0"), "The limit must be 1 or more"),
+        (("history", "--limit", "9" * 20), "is not a whole number from 1 to 1,000,000."),
         (("replay", "r9"), "There is no run r9"),
         (("replay", "e9"), "There is no experiment e9"),
         (("replay", "nonsense"), "'nonsense' is neither an id nor a file"),

@@ -161,7 +161,10 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
     [
         (("run",), "No file with prompts was named."),
         (("run", "FILE"), "No engine was named."),
-        (("run", "FILE", *ENGINES, "--repeat", "0"), "--repeat needs a number from 1 on."),
+        (
+            ("run", "FILE", *ENGINES, "--repeat", "0"),
+            "Argument --repeat: '0' is not a whole number from 1 to 1,000.",
+        ),
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", *ENGINES, "--junit", "/nowhere/j.xml"), "The folder /nowhere does not exist"),
         (("run", "FILE", *ENGINES, "--junit", "/dev/null"), "is not a regular file"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paragone import InputError, Json
 from paragone.wording import counted
-from paragone_cli.command_line.arguments import PrintArguments, command, option, word
+from paragone_cli.command_line.arguments import PrintArguments, command, option, whole_number, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, metrics_text
 from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
@@ -26,14 +26,14 @@ class HistoryArguments(PrintArguments):
     """Which conversations are listed, or the one that is shown."""
 
     target: str | None = word("ID", "a conversation (c7); without it, the newest are listed", nargs="?")
-    limit: int = option("--limit N", "number of conversations; by default 20", type=int, default=20)
+    limit: int = option(
+        "--limit N", "number of conversations; by default 20", type=whole_number(1, 1_000_000), default=20
+    )
 
 
 @command(HistoryArguments)
 def history(args: HistoryArguments) -> int:
     """Print the conversations, or one."""
-    if args.limit < 1:
-        raise InputError("The limit must be 1 or more.")
     return run(_history(args))
 
 

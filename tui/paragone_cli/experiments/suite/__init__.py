@@ -16,6 +16,7 @@ from paragone_cli.command_line.arguments import (
     repeated,
     schedule_option,
     switch,
+    whole_number,
     word,
 )
 from paragone_workbench.config.settings import Mode
@@ -39,7 +40,9 @@ class SuiteArguments(RunArguments, PrintArguments):
     names: Sequence[str] = word("FILE|EXPERIMENT", "run: the file; others: experiments such as e3", nargs="*")
     engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
     repetitions: int | None = option(
-        "--repeat N", "run: number of runs of each prompt on each engine; default: 1", type=int
+        "--repeat N",
+        "run: number of runs of each prompt on each engine; default: 1",
+        type=whole_number(1, 1000),
     )
     schedule: Mode | None = schedule_option(
         "run: ", default="swap; `sequential` lets their speeds be compared"

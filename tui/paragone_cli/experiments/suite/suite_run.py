@@ -36,8 +36,6 @@ def suite_run(args: SuiteArguments) -> int:
         )
     if not args.engines:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
-    if args.repetitions is not None and args.repetitions < 1:
-        raise InputError("--repeat needs a number from 1 on.")
     context = CommandContext(args.config)
     engines = context.checked(args.engines, args.settings)
     catalog = load_assertions()

@@ -8,10 +8,22 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import read_regular_file
-from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
+from paragone_cli.command_line.arguments import (
+    ENGINE,
+    MOST_TOKENS,
+    OpenArguments,
+    PrintArguments,
+    command,
+    option,
+    whole_number,
+    word,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import note
 from paragone_workbench.measure.sample import sample_text
+
+LARGEST_TEXT = 2**26
+"""Largest size in bytes of a text. An engine computes for hours on a hundredth of this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +40,7 @@ class FidelityArguments(OpenArguments, PrintArguments):
     window: int = option(
         "--window N",
         "size of the windows of the text in tokens, of which the second half is scored; by default 512",
-        type=int,
+        type=whole_number(8, MOST_TOKENS),
         default=512,
     )
 
@@ -50,7 +62,7 @@ def fidelity(args: FidelityArguments) -> int:
 
 def _read(path: Path) -> str:
     """Return the text in a file. Raises InputError."""
-    content = read_regular_file(path, hint="Name a text file.")
+    content = read_regular_file(path, hint="Name a text file.", largest=LARGEST_TEXT)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
