@@ -14,6 +14,7 @@ from tests.workbench.conversation_writer import LARGE, ConversationWriter
 from tests.workbench.report_subjects import add_experiment
 
 from paragone.installation import install_command
+from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 
 from .conftest import paragone, said
@@ -75,6 +76,8 @@ def test_the_document_is_the_portable_one(history, tmp_path):
         (("e1",), "A report needs a file to be written to."),
         (("e1", "--to", "r.pdf"), "The format of r.pdf is unknown"),
         (("e1", "--to", "."), ". is a folder."),
+        (("e1", "--to", "history.json"), "history.json is a file that the program reads."),
+        (("e1", "--to", "protected.md"), "protected.md is write-protected."),
         (("e1", "--to", "no/r.md"), "The folder no does not exist."),
         (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
         (("c7", "--to", "r.json"), "There is no conversation c7 in the history."),
@@ -83,6 +86,8 @@ def test_the_document_is_the_portable_one(history, tmp_path):
 )
 def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "protected.md").touch(0o444)
+    (tmp_path / "history.json").symlink_to(history_file())
     before = sorted(os.listdir(tmp_path))
     done = paragone("report", *argv)
     assert done.returncode == 2

@@ -312,6 +312,27 @@ def test_junit_xml(prompts, tmp_path):
 # ── List, show, compare ──────────────────────────────────────────────────────────────────────
 
 
+def test_junit_xml_replaces_no_input_and_no_protected_file(prompts, tmp_path):
+    file, config = prompts("x"), tmp_path / "c.toml"
+    config.write_text("")
+    link, protected = tmp_path / "link.xml", tmp_path / "protected.xml"
+    link.symlink_to(file)
+    protected.write_text("before")
+    protected.chmod(0o444)
+    for target, sentence in (
+        (file, "is a file that the program reads."),
+        (link, "is a file that the program reads."),
+        (config, "is a file that the program reads."),
+        (protected, "is write-protected."),
+    ):
+        before = Path(target).read_bytes()
+        done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert f"{target} {sentence}" in said(done)
+        assert Path(target).read_bytes() == before
+    assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
+
+
 def test_junit_xml_replaces_no_pipe_or_device_and_keeps_a_link(prompts, tmp_path):
     file = prompts("x")
     pipe = tmp_path / "pipe"

@@ -16,6 +16,10 @@ PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, pipe
 """The help text of an argument for the prompt."""
 
 
+LARGEST = 2**24
+"""Largest size in bytes of a prompt from standard input."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptArguments(RunArguments, PrintArguments):
     """The arguments of a command that sends a prompt and prints the answers."""
@@ -69,7 +73,12 @@ def _read() -> str:
     if sys.stdin is None:  # closed by the parent process
         return ""
     try:
-        text = sys.stdin.buffer.read().decode()
+        content = sys.stdin.buffer.read(LARGEST + 1)  # the stream may have no end
+        if len(content) > LARGEST:
+            raise InputError(
+                f"Standard input is longer than {LARGEST // 2**20} MiB.", hint="No context holds that."
+            )
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError("Standard input is not UTF-8 text.") from error
     except OSError as error:

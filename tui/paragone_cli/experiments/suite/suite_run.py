@@ -48,7 +48,7 @@ def suite_run(args: SuiteArguments) -> int:
         if not chosen:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
     if args.junit is not None:
-        check_target(args.junit)
+        check_target(args.junit, path, *([] if args.config is None else [args.config]))
     known = {engine.name: engine for engine in engines}
     judges = {
         name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)

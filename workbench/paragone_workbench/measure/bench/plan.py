@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from paragone import InputError
 
-
 MOST_RUNS = 10_000
 """Largest number of runs of an engine: the plan of all is made before the first."""
 
