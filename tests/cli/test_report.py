@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_damaged_record_is_named(history, tmp_path):
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        (number,) = database.execute("SELECT min(number) FROM cell").fetchone()
+        database.execute("UPDATE cell SET assertions = '[7]' WHERE number = ?", (number,))
+    done = paragone("report", "e1", "--to", str(tmp_path / "r.md"))
+    assert done.returncode == 1
+    assert said(done).startswith(
+        f"paragone: The result of the assertions of run {number} cannot be read: its record in the"
+    )
+    assert not (tmp_path / "r.md").exists()
 
 
 @pytest.mark.parametrize("argv", [(), ("--to", "r.md"), ("e7", "--to", "r.md"), ("x", "--to", "r.md")])
