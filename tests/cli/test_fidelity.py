@@ -137,6 +137,14 @@ def test_a_text_that_is_not_there(tmp_path):
     assert "cannot be read: No such file" in said(done)
 
 
+def test_a_text_that_is_too_large(tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**26 + 1)  # a hole, which takes no space
+    done = fidelity(tmp_path / "large", "graded:exact", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "large is larger than 64 MiB.\nName a text file." in said(done)
+
+
 def test_a_text_that_is_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     done = fidelity(tmp_path / "pipe", "graded:exact", "graded:rough")
@@ -147,7 +155,7 @@ def test_a_text_that_is_a_pipe(tmp_path):
 def test_a_window_that_is_too_small(text):
     done = paragone("fidelity", "graded:exact", "graded:rough", "--text", str(text), "--window", "4")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "A window of 4 tokens is too small." in said(done)
+    assert "'4' is not a whole number from 8 to 16,777,216." in said(done)
 
 
 def test_a_window_beyond_the_context(text):
