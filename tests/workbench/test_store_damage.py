@@ -7,7 +7,7 @@ import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.report_subjects import ENGINES, add_experiment
 
-from paragone import ParagoneError
+from paragone import Json, ParagoneError
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
@@ -37,7 +37,7 @@ COLUMNS = [
 """The columns with JSON, or in the case of `run.tokens` compressed JSON."""
 
 
-ASSERTION = {"index": 0, "type": "x", "passed": True, "reason": "y", "judges": "z"}
+ASSERTION: Json = {"index": 0, "type": "x", "passed": True, "reason": "y", "judges": "z"}
 
 
 @pytest.fixture
