@@ -39,8 +39,8 @@ _WANTED = {
     str: "text",
     dict: "a JSON object",
 }
-_LARGEST = 2**32 - 1
-"""Largest whole number of an option that declares none: that of a seed."""
+_LARGEST = 10**15 - 1
+"""Largest whole number of an option that declares none: enough for bytes, and a float represents all up to this one."""
 _SHOWN = 80
 """Largest number of characters of an invalid value that an error message shows."""
 
@@ -71,8 +71,8 @@ def option(
     Args:
         default: Its default value.
         doc: One sentence that says what it does.
-        minimum: Smallest allowed number; of whole numbers by default -4,294,967,295.
-        maximum: Largest allowed number; of whole numbers by default 4,294,967,295.
+        minimum: Smallest allowed number; of whole numbers by default -999,999,999,999,999.
+        maximum: Largest allowed number; of whole numbers by default 999,999,999,999,999.
         metavar: Placeholder for a value in help texts, such as `path`.
         address: Whether it is the server's URL. At most one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
