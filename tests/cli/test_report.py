@@ -76,6 +76,7 @@ def test_the_document_is_the_portable_one(history, tmp_path):
         ((), "No experiment and no conversation was named."),
         (("e1",), "A report needs a file to be written to."),
         (("e1", "--to", "r.pdf"), "The format of r.pdf is unknown"),
+        (("e1", "--to", "n" * 6000), "n" * 6000 + " cannot be written: File name too long."),
         (("e1", "--to", "."), ". is a folder."),
         (("e1", "--to", "history.json"), "history.json is a file that the program reads."),
         (("e1", "--to", "protected.md"), "protected.md is write-protected."),

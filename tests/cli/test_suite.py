@@ -168,6 +168,7 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", *ENGINES, "--junit", "/nowhere/j.xml"), "The folder /nowhere does not exist"),
         (("run", "FILE", *ENGINES, "--junit", "/dev/null"), "is not a regular file"),
+        (("run", "FILE", "--engines", "n" * 6000), "There is no engine 'nnn"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("run", "nowhere.jsonl", *ENGINES), "nowhere.jsonl"),
         (("list", "--fresh"), "does not take the options of `run`"),
