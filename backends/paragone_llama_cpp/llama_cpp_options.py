@@ -39,7 +39,10 @@ class LlamaCppLoadOptions(GgufLoadOptions):
         None, "Frequency scale of RoPE, such as 0.5 for twice the context; by default the model's.", minimum=0
     )
     yarn_orig_ctx: int | None = option(
-        None, "Context that the model was trained for before YaRN scaling; by default the model's.", minimum=0
+        None,
+        "Context that the model was trained for before YaRN scaling; by default the model's.",
+        minimum=0,
+        maximum=1 << 24,
     )
     build: Literal["native", "prebuilt"] | None = option(
         None,

@@ -55,6 +55,8 @@ _WANTED = {
     str: "text",
     dict: "a JSON object",
 }
+_LARGEST = 10**15 - 1
+"""Largest whole number of an option that declares none: enough for bytes, and a float represents all up to this one."""
 _SHOWN = 80
 """Largest number of characters of an invalid value that an error message shows."""
 
@@ -86,8 +88,8 @@ def option(
     Args:
         default: Its default value.
         doc: One sentence that says what it does.
-        minimum: Smallest allowed number.
-        maximum: Largest allowed number.
+        minimum: Smallest allowed number; of whole numbers by default -999,999,999,999,999.
+        maximum: Largest allowed number; of whole numbers by default 999,999,999,999,999.
         metavar: Placeholder for a value in help texts, such as `path`.
         address: Whether it is the server's URL. At most one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
@@ -307,10 +309,13 @@ def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
         raise _refusal(what, value, f"It takes {_WANTED[kind]}.")
     if kind in (int, float):
         low, high = info.minimum, info.maximum
+        if kind is int:
+            low = -_LARGEST if low is None else low
+            high = _LARGEST if high is None else high
         if (
-            not math.isfinite(value)
-            or (low is not None and value < low)
+            (low is not None and value < low)
             or (high is not None and value > high)
+            or not math.isfinite(value)
         ):
             raise _refusal(what, value, f"It takes {_number(low, high)}.")
     return value

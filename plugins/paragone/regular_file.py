@@ -19,8 +19,8 @@ __all__ = [
     "read_regular_file",
 ]
 
-LARGEST = 2**30
-"""Largest size in bytes of a file that is read whole."""
+LARGEST = 2**28
+"""Largest size in bytes of a file that is read whole, unless its reader says less."""
 
 LARGEST_TEXT = 16 * 10**6
 """Largest size in bytes of a file whose text is the value of an option."""
@@ -56,16 +56,19 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes:
-    """Return the content of a file. `hint` says what to do if the path is not that of a file.
+    """Return the content of a file of at most `largest` bytes. `hint` says what to do about any other path.
 
-    Raises InputError if it cannot be read, is no regular file, or is larger than `largest` bytes.
+    Raises InputError if it cannot be read, is no regular file, or is larger.
     """
     try:
         with open_regular_file(path) as file:
-            # Files in /proc have the size 0, and others may grow meanwhile.
-            if os.fstat(file.fileno()).st_size > largest or len(content := file.read(largest + 1)) > largest:
-                raise InputError(f"{path} is larger than {_size(largest)}.", hint=hint)
-            return content
+            size = os.fstat(file.fileno()).st_size
+            if size <= largest:
+                # files of /proc have the size 0, and some have no end
+                content = file.read(-1 if size else largest + 1)
+                if len(content) <= largest:
+                    return content
+            raise InputError(f"{path} is larger than {_size(largest)}.", hint=hint)
     except NotRegularFileError as error:
         raise InputError(f"{path} is not a regular file.", hint=hint) from error
     except OSError as error:
@@ -75,7 +78,7 @@ def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes
 
 
 def _size(count: int) -> str:
-    return f"{count // 2**30} GiB" if count == LARGEST else f"{count // 10**6} MB"
+    return f"{count // 10**6} MB" if count % 2**20 else f"{count // 2**20} MiB"
 
 
 def option_text(value: str, option: str) -> str:

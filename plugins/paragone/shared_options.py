@@ -43,14 +43,18 @@ class SharedOption:
 # Sampling options
 
 MAX_TOKENS = SharedOption(
-    "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
+    "Largest number of tokens in the answer; by default up to the end of the context.",
+    minimum=1,
+    maximum=2**31 - 1,
 )
 TEMPERATURE = SharedOption(
     "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
     minimum=0,
     maximum=100,
 )
-TOP_K = SharedOption("Sample from this many of the most likely tokens; 0 for all.", minimum=0)
+TOP_K = SharedOption(
+    "Sample from this many of the most likely tokens; 0 for all.", minimum=0, maximum=2**31 - 1
+)
 TOP_P = SharedOption(
     "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
     minimum=0,

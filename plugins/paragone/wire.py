@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 from collections.abc import Mapping, Sequence
 from typing import (
     Any,
     ClassVar,
     Literal,
+    NoReturn,
     Protocol,
     TypeAlias,
     TypeVar,
@@ -23,7 +25,12 @@ from typing import (
     get_type_hints,
 )
 
-__all__ = ["Json", "from_json", "to_json"]
+__all__ = ["Json", "from_json", "parse_json", "to_json"]
+
+_DEEPEST = 100
+"""Largest number of levels of lists and objects. Python's own limit depends on who calls."""
+_MOST_DIGITS = 300
+"""Largest number of digits of a whole number: it can be made a float."""
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """Any JSON value."""
@@ -56,6 +63,50 @@ def from_json(kind: type[V], data: Json) -> V:
     Raises TypeError or ValueError if `data` does not match the type.
     """
     return cast("V", _load(kind, data))
+
+
+def parse_json(text: str | bytes) -> Json:
+    """Parse JSON that somebody else wrote. What is returned can be written as JSON again.
+
+    Raises ValueError whose text completes the phrase "It is not valid JSON: …".
+    """
+    import json  # imported here because most users of this module never parse JSON
+
+    try:
+        value: Json = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg}, at character {error.pos + 1:,}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not text in UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if _is_deeper(value, _DEEPEST):
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    """Return whether lists and objects are nested in more than this many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(text):,} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
 
 
 def _dump(item: object) -> Json:

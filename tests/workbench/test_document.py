@@ -205,6 +205,14 @@ def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
     assert reason in str(caught.value)
 
 
+def test_a_document_that_is_nested_deeply(valid, tmp_path):
+    deep = json.loads("[" * 100 + "]" * 100)
+    path = tmp_path / "altered.json"
+    path.write_text(json.dumps(altered(valid, ["engines", 0, "options"], {"x": deep})))
+    with pytest.raises(InputError, match="it is nested too deeply"):
+        read_document(path)
+
+
 def test_two_runs_with_one_id(valid, tmp_path):
     valid["runs"][1]["id"] = valid["runs"][0]["id"]
     path = tmp_path / "altered.json"
@@ -214,12 +222,14 @@ def test_two_runs_with_one_id(valid, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"null", b"[]", b'"paragone_document"']
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 6000, b"1e999", b"null", b"[]", b'"paragone_document"'],
+    ids=lambda content: content[:9],
 )
 def test_files_that_are_no_documents(tmp_path, content):
     path = tmp_path / "d.json"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"is not JSON|is not a document"):
+    with pytest.raises(InputError, match=r"is not valid JSON: |is not a document"):
         read_document(path)
 
 

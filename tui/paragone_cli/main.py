@@ -51,6 +51,9 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
     except ParagoneError as error:
         print_error(error)
         return error.exit_code
+    except MemoryError:
+        print_error(ParagoneError("The memory of this machine, or the limit of this process, is used up."))
+        return 1
     except Exception as error:  # noqa: BLE001 (the outermost handler: users see a sentence, not a traceback)
         import traceback
 

@@ -53,6 +53,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         None,
         "Number of layers of the draft model on the GPU: 0 for none, -1 for all; by default as many as fit.",
         minimum=-1,
+        maximum=10_000,
     )
     n_parallel: int = option(
         1,

@@ -18,6 +18,7 @@ from paragone_cli.command_line.output import note, print_error, put_json, put_ta
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
 from paragone_workbench.inventory.models import USUAL_FOLDER, existing_demo_models, find_models
+from paragone_workbench.paths import accessible
 
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
 
@@ -50,7 +51,7 @@ def models(args: ModelsArguments) -> int:
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
-        if not Path(folder).is_dir():
+        if not (accessible(folder) and Path(folder).is_dir()):
             warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder.")
     if args.backend is None:
         backends = context.registry.all()

@@ -16,6 +16,7 @@ from paragone_cli.command_line.formats import duration
 from paragone_cli.command_line.output import flush, note, one_line, put, put_json, put_line, shortened
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.command_line.status_line import StatusLine
+from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import RecordedRun, recorded_runs
@@ -27,6 +28,7 @@ from paragone_workbench.experiments.replaying.replay_report import (
     weights_sentence,
 )
 from paragone_workbench.experiments.running.progress import EngineProgress, seconds_left
+from paragone_workbench.paths import accessible
 from paragone_workbench.store.history import History
 
 _WORDS = 40
@@ -75,8 +77,8 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
     if parse_id(target) is not None:
         return await recorded_runs(history, target)
-    path = Path(target).expanduser()
-    if not path.exists() and path.suffix != ".json":
+    path = Path(expand_home(target))
+    if not accessible(path) and path.suffix != ".json":
         raise InputError(
             f"{target!r} is neither an id nor a file.",
             hint="Name a run (r45 or e3/17), a conversation (c7), an experiment (e3), or a document in JSON. "

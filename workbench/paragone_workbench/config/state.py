@@ -20,7 +20,7 @@ from paragone_workbench.engines.definitions import (
     without_literal_keys,
     without_secrets,
 )
-from paragone_workbench.paths import exists, private_folder
+from paragone_workbench.paths import accessible, exists, private_folder
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -135,7 +135,7 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
     engine that is already defined is not saved again. Raises ParagoneError.
     """
     kept = without_secrets(definition, backend)
-    if backend is not None and backend.capabilities.local and Path(kept.model).exists():
+    if backend is not None and backend.capabilities.local and accessible(kept.model):
         kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))
     if any(dataclasses.replace(kept, name=name) == engine for name, engine in config.engines.items()):
         return config

@@ -5,6 +5,7 @@ A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -288,8 +289,10 @@ def check_engine(definition: EngineDefinition, backend: Backend) -> None:
 
 
 def expand_home(path: str) -> str:
-    """Return the path with a leading `~/` replaced by the user's home folder."""
-    return str(Path(path).expanduser()) if path.startswith("~/") else path
+    """Return the path with a leading `~` or `~USER` replaced by the home folder; unchanged if there is no such user."""
+    with contextlib.suppress(RuntimeError):
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    return path
 
 
 def shorten_home(path: str) -> str:

@@ -26,7 +26,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
-from paragone_workbench.paths import config_file
+from paragone_workbench.paths import accessible, config_file
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
@@ -163,7 +163,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
 
 def _check_model(definition: EngineDefinition, backend: Backend) -> None:
     model = definition.model
-    if backend.capabilities.local and PurePath(model).is_absolute() and not Path(model).exists():
+    if backend.capabilities.local and PurePath(model).is_absolute() and not accessible(model):
         raise InputError(f"There is no file or folder {model}.", hint="Check the engine's `model`.")
 
 

@@ -14,6 +14,7 @@ from paragone_workbench.engines.definitions import engine_for_model, expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import existing_demo_models, find_models, models_in
+from paragone_workbench.paths import accessible
 
 _TIMEOUT = 10.0
 """Seconds that the search may take."""
@@ -29,7 +30,7 @@ async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str
     path = Path(expand_home(text)).absolute()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TIMEOUT):
-            if path.exists() and (hint := await _hint_for_path(path, registry)):
+            if accessible(path) and (hint := await _hint_for_path(path, registry)):
                 return hint
             found = await _search(registry, lambda backend: _named(backend, text, folders))
             if found:

@@ -13,6 +13,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.errors import decoding
 
 MeasurementKind: TypeAlias = Literal["fidelity", "bench"]
 
@@ -98,8 +99,9 @@ class ExperimentRun:
 
     @functools.cached_property
     def checks(self) -> tuple[AssertionResult, ...]:
-        """The results of the assertions. Raises TypeError or ValueError if they were saved in another form."""
-        return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
+        """The results of the assertions. Raises StoreError if their record is damaged."""
+        with decoding(f"The result of the assertions of run {self.number}"):
+            return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
 
     @property
     def passed(self) -> bool | None:

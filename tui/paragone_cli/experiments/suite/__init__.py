@@ -12,10 +12,12 @@ from paragone_cli.command_line.arguments import (
     PrintArguments,
     RunArguments,
     command,
+    number,
     option,
     repeated,
     schedule_option,
     switch,
+    whole_number,
     word,
 )
 from paragone_workbench.config.settings import Mode
@@ -39,7 +41,9 @@ class SuiteArguments(RunArguments, PrintArguments):
     names: Sequence[str] = word("FILE|EXPERIMENT", "run: the file; others: experiments such as e3", nargs="*")
     engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
     repetitions: int | None = option(
-        "--repeat N", "run: number of runs of each prompt on each engine; default: 1", type=int
+        "--repeat N",
+        "run: number of runs of each prompt on each engine; default: 1",
+        type=whole_number(1, 1000),
     )
     schedule: Mode | None = schedule_option(
         "run: ", default="swap; `sequential` lets their speeds be compared"
@@ -52,7 +56,7 @@ class SuiteArguments(RunArguments, PrintArguments):
     margin: float | None = option(
         "--margin POINTS",
         "compare: the loss of the pass rate up to which an engine counts as not worse than another; default: 3 points",
-        type=float,
+        type=number(0.1, 99.0),
     )
     failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 

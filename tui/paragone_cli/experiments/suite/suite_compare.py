@@ -40,8 +40,6 @@ def suite_compare(args: SuiteArguments) -> int:
             hint=f"Write for example: paragone suite compare e3. {newest_experiments()}",
         )
     margin = DEFAULT_MARGIN if args.margin is None else args.margin / 100
-    if not 0 < margin < 1:
-        raise InputError("The margin is a number of points between 0 and 100, such as 3.")
     numbers = dict.fromkeys(map(experiment_id, args.names))
     with opened_store() as store:
         experiments = [store.experiments.get(number) for number in numbers]

@@ -37,8 +37,6 @@ def suite_run(args: SuiteArguments) -> int:
         )
     if not args.engines:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
-    if args.repetitions is not None and args.repetitions < 1:
-        raise InputError("--repeat needs a number from 1 on.")
     context = CommandContext(args)
     engines = context.checked(args.engines, args.settings)
     catalog = load_assertions()
@@ -51,7 +49,7 @@ def suite_run(args: SuiteArguments) -> int:
         if not chosen:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
     if args.junit is not None:
-        check_target(args.junit)
+        check_target(args.junit, path, *([] if args.config is None else [args.config]))
     known = {engine.name: engine for engine in engines}
     judges = {
         name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)

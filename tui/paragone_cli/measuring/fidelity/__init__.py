@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import read_regular_file
-from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
+from paragone_cli.command_line.arguments import (
+    ENGINE,
+    MOST_TOKENS,
+    OpenArguments,
+    PrintArguments,
+    command,
+    number,
+    option,
+    whole_number,
+    word,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import note
 from paragone_workbench.measure.sample import sample_text
+
+LARGEST_TEXT = 2**26
+"""Largest size in bytes of a text. An engine computes for hours on a hundredth of this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +41,19 @@ class FidelityArguments(OpenArguments, PrintArguments):
     window: int = option(
         "--window N",
         "size of the windows of the text in tokens, of which the second half is scored; by default 512",
-        type=int,
+        type=whole_number(8, MOST_TOKENS),
         default=512,
     )
     max_kld: float | None = option(
         "--max-kld LIMIT",
         "exit with code 1 if the mean KLD of a candidate is above LIMIT (in nats), or unknown",
-        type=float,
+        type=number(0.0, 1000.0),
     )
 
 
 @command(FidelityArguments)
 def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
-    if args.max_kld is not None and not 0 <= args.max_kld < math.inf:
-        raise InputError("The limit of the mean KLD is a number from 0 on, such as 0.05.")
     context = CommandContext(args)
     engines = context.checked([args.engine, *args.engines], args.settings)
     if args.text is None:
@@ -60,7 +70,7 @@ def fidelity(args: FidelityArguments) -> int:
 
 def _read(path: Path) -> str:
     """Return the text in a file. Raises InputError."""
-    content = read_regular_file(path, hint="Name a text file.")
+    content = read_regular_file(path, hint="Name a text file.", largest=LARGEST_TEXT)
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
+from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, whole_number, word
 
 _ACTIONS = ("list", "show", "search", "rename", "delete", "export", "import")
 
@@ -23,7 +23,10 @@ class HistoryArguments(PrintArguments):
         nargs="*",
     )
     limit: int = option(
-        "--limit N", "list, search: number of conversations or matches; by default 20", type=int, default=20
+        "--limit N",
+        "list, search: number of conversations or matches; by default 20",
+        type=whole_number(1, 1_000_000),
+        default=20,
     )
     all: bool = switch("--all", "export: all conversations")
     yes: bool = switch("--yes", "delete: without confirmation")

@@ -22,8 +22,6 @@ _WORDS = 61
 
 def history_list(args: HistoryArguments) -> int:
     """Print the newest conversations. Returns the exit code."""
-    if args.limit < 1:
-        raise InputError("The limit must be 1 or more.")
     return run(_history_list(args))
 
 

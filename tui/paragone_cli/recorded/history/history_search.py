@@ -17,8 +17,6 @@ def history_search(args: HistoryArguments) -> int:
         raise InputError(
             "No words to search for were given.", hint="Write for example: paragone history search colour"
         )
-    if args.limit < 1:
-        raise InputError("The limit must be 1 or more.")
     with opened_store() as store:
         hits = store.search(text, args.limit)
     if args.json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal, NoReturn, TypeVar
 
 from paragone import Image, InputError, Json, Message
 from paragone.regular_file import read_regular_file
-from paragone.wire import Value, from_json, to_json
+from paragone.wire import Value, from_json, parse_json, to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
@@ -99,10 +98,9 @@ def read_json(path: Path) -> Json:
     """Return the JSON in a file. Raises InputError."""
     content = read_regular_file(path, hint=_WANTED)
     try:
-        data: Json = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}.", hint=_WANTED) from error
-    return data
+        return parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}.", hint=_WANTED) from error
 
 
 _WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."

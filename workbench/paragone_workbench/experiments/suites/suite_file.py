@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from paragone import InputError
-from paragone.regular_file import read_regular_file
+from paragone.regular_file import LARGEST, read_regular_file
+from paragone_workbench.config.toml_file import LARGEST as TOML_LARGEST
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
 from paragone_workbench.experiments.suites.records import (
@@ -41,7 +42,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             f"The ending of {path.name} names no format of a suite.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
-    text = _read(path)
+    text = _read(path, largest=TOML_LARGEST if ending == ".toml" else LARGEST)
     defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
     records: Iterable[Record | SuiteProblem]
@@ -77,8 +78,8 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     )
 
 
-def _read(path: Path) -> str:
-    raw = read_regular_file(path, hint="Name a file of prompts.")
+def _read(path: Path, *, largest: int) -> str:
+    raw = read_regular_file(path, hint="Name a file of prompts.", largest=largest)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -67,17 +67,10 @@ class TomlSuite:
 
 def _plain(value: object) -> Json:
     """Return a value of TOML as JSON: dates and times become text. Raises InputError for what JSON cannot express."""
-    try:
-        return _as_json(value)
-    except RecursionError as error:
-        raise InputError("It is nested too deeply.") from error
-
-
-def _as_json(value: object) -> Json:
     if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_as_json(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):

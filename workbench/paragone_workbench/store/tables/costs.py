@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from paragone_workbench.runs.costs import MOST_TOKENS, Costs
+from paragone_workbench.store.tables.json_columns import list_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def costs(database: Database, since: float) -> Mapping[str, Costs]:
                 completion_tokens=int(completion),
                 seconds=seconds,
                 joules=joules,
-                devices=tuple(json.loads(devices)) if devices and measured else (),
+                devices=_names_in(devices) if devices and measured else (),
                 measured=measured,
                 shared=shared,
                 estimated=estimated,
@@ -70,3 +71,10 @@ def costs(database: Database, since: float) -> Mapping[str, Costs]:
             )
         )
     return {engine: Costs.total(parts[engine]) for engine in sorted(parts)}
+
+
+def _names_in(devices: str) -> tuple[str, ...]:
+    """Return the names of the devices; none if the record is damaged."""
+    with contextlib.suppress(ValueError, TypeError):
+        return tuple(map(str, list_in(devices)))
+    return ()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
+from paragone import Json
+from paragone_workbench.store.errors import StoreError, decoding
 from paragone_workbench.store.experiment_records import SavedVote
 from paragone_workbench.store.file.database import Database
+from paragone_workbench.store.tables.json_columns import list_in
 
 _VOTES = """
     SELECT vote.id, candidates, choice, blind, vote.created, experiment.number, prompt_index, prompt_id
@@ -46,7 +50,7 @@ class Votes:
         return tuple(
             SavedVote(
                 id=vote_id,
-                candidates=tuple(json.loads(candidates)),
+                candidates=_candidates(candidates),
                 choice=choice,
                 blind=bool(blind),
                 created=created,
@@ -60,3 +64,10 @@ class Votes:
     def delete(self, vote_id: str) -> None:
         """Delete a vote, as when it is taken back."""
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
+
+
+def _candidates(text: str) -> tuple[Json, ...]:
+    """Return the candidates; none if the record is damaged, which makes the vote one that cannot be understood."""
+    with contextlib.suppress(StoreError), decoding("A vote"):
+        return tuple(list_in(text))
+    return ()
