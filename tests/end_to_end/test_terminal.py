@@ -2,9 +2,13 @@
 
 import fcntl
 import re
+import shlex
 import signal
 
 import psutil
+import pytest
+from bench.terminal import Terminal
+from tests.end_to_end.program import PROGRAM, until
 
 from paragone_workbench.paths import history_file
 
@@ -133,18 +137,65 @@ def test_everything_goes_without_function_keys(start):
     assert program.leave() == 0
 
 
-def test_sigterm_restores_the_terminal(start):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_restores_the_terminal(start, number):
     program = start("rogue:steady", *SLOW)
+    cooked = program.terminal.modes
     program.sees("ready")
     program.type("go\r")
     program.sees("word5")
     workers = program.workers()
-    program.process.terminate()
+    assert program.terminal.modes != cooked
+    program.process.send_signal(number)
     program.terminal.read_until_quiet(1.0)
     _, alive = psutil.wait_procs([program.process, *workers], timeout=10)
     assert not alive
     assert b"\x1b[?1049l" in program.terminal.output
-    assert program.process.wait() == 128 + signal.SIGTERM
+    assert program.terminal.modes == cooked
+    assert program.process.wait() == 128 + number
+
+
+def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux):
+    """A session of a shell, whose job control gives the program a process group of its own."""
+    tmux("new-session", "-d", "-x", "80", "-y", "24", "env PS1='shell> ' bash --norc -i")
+
+    def sees(text: str) -> None:
+        until(lambda: text in tmux("capture-pane", "-p"), text)
+
+    sees("shell>")
+    tmux("send-keys", shlex.join([*PROGRAM, "rogue:steady"]), "Enter")
+    sees("ready")
+    tmux("send-keys", "-l", "half a prompt")
+    sees("half a prompt")
+    for _ in range(2):
+        tmux("send-keys", "C-z")
+        sees("Stopped")
+        assert "ready" not in tmux("capture-pane", "-p")
+        tmux("send-keys", "echo $((6 * 7))", "Enter")
+        sees("42")
+        tmux("send-keys", "fg", "Enter")
+        sees("half a prompt")
+        sees("ready")
+    tmux("send-keys", "C-q")
+    sees("shell>")
+    tmux("send-keys", "echo status=$?", "Enter")
+    sees("status=0")
+
+
+def test_ctrl_z_without_a_shell_says_so(start):
+    program = start("rogue:steady")
+    program.sees("ready")
+    program.type("\x1a")
+    program.sees("There is no shell to return to")
+    assert program.leave() == 0
+
+
+def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
+    with Terminal(PROGRAM, env={"TERM": "dumb"}) as terminal:
+        terminal.read_until("xterm-256color")
+        assert terminal.process.wait(60) == 2
+        assert "paragone ask" in " ".join(terminal.text.split())
+        assert b"\x1b" not in terminal.output
 
 
 def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):

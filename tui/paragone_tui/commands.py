@@ -121,6 +121,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Find a command by its name."),
     Command(id="help", keys="f1", lane_keys="?", title="Help", group="Program",
             help="Show the keys in force. In an empty prompt, ? does so, too."),
+    Command(id="suspend", keys="ctrl+z", title="Return to the shell", group="Program",
+            help="Stop the program and return to the shell; its command fg continues the program."),
     Command(id="quit", keys="ctrl+q", title="Quit", group="Program",
             help="Quit paragone. Conversations are kept."),
     Command(id="write", lane_keys="i,enter,escape,ctrl+f", title="Write a prompt", group="Lane mode",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 import traceback
 from abc import abstractmethod
@@ -86,10 +85,7 @@ class ProgramApp(OwnErrorsApp):
 
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self.report_internal_error)
-        for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
+        asyncio.get_running_loop().set_exception_handler(self.report_internal_error)
         theme = self.ui.theme
         if theme is not None and theme in self.available_themes:
             self.theme = theme
@@ -169,6 +165,11 @@ class ProgramApp(OwnErrorsApp):
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
         self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
+
+    def action_suspend(self) -> None:
+        """Return to the shell, which continues the program with `fg`."""
+        if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
+            self.say("There is no shell to return to: none with job control started the program.")
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""
