@@ -186,7 +186,7 @@ class LaneColumn(Column, LaneObserver):
         self._show_status()
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Show why the engine could not be opened."""
+        """Show why the engine could not be opened, or how it ended."""
         self._show_error(error)
 
     # Transcript and status line
@@ -256,6 +256,7 @@ class LaneColumn(Column, LaneObserver):
                 others=self._others,
                 state=lane.state,
                 silent_s=silent_s,
+                is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._stop_key,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),
