@@ -101,6 +101,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Add a lane with another engine. There can be up to six."),
     Command(id="toggle-thinking", keys="f6", lane_keys="t", title="Show or fold thinking", group="Lanes",
             help="Show the models' thinking in full, or as one line."),
+    Command(id="toggle-logs", keys="alt+e", lane_keys="E", title="Show or fold logs", group="Lanes",
+            help="Show what engines that crashed have printed in full, or as one line."),
     Command(id="toggle-differences", keys="alt+d", lane_keys="D", title="Mark differences", group="Lanes",
             help="Underline the words that differ from those of the reference lane, or not."),
     Command(id="toggle-link", keys="alt+l", lane_keys="L", title="Link or unlink lanes", group="Lanes",

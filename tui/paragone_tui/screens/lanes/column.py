@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from paragone import EngineCrashed
+from paragone.wording import counted
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
+_LOG_SHOWN = 160
+"""Largest number of characters of a line that a crash card shows of a log without folding it."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -51,7 +54,9 @@ class LaneColumn(Column, LaneObserver):
         is_first: bool,
         markdown: bool,
         fold_thinking: bool,
+        fold_logs: bool,
         restart_key: str,
+        log_key: str,
         stop_key: str,
         is_unsaved: Callable[[], bool],
         on_history: Callable[[], None],
@@ -68,13 +73,14 @@ class LaneColumn(Column, LaneObserver):
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
-        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
+        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking, fold_logs=fold_logs)
         self._settings = ""
         self._mark = ""
         self._others: tuple[str, ...] = ()
         self._differences = 0
         self._restart_key = restart_key
         self._stop_key = stop_key
+        self._log_key = log_key
         self._last: Prompt | None = None
         self._shown_error: ParagoneError | None = None
         self._figures = Cadence(self._show_status, _FIGURES)
@@ -233,7 +239,10 @@ class LaneColumn(Column, LaneObserver):
         if not engine.is_open and not engine.is_opening and self.is_mounted:
             hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
-        self.transcript.add("error", error.sentence, hint=hint, log=log)
+        title = ""
+        if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:
+            title = f"{counted(len(log), 'line')} of its log; {self._log_key} shows them."
+        self.transcript.add("error", error.sentence, hint=hint, log=log, log_title=title)
 
     def _show_status(self) -> None:
         lane, run = self.lane, self.lane.last
