@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
@@ -19,7 +20,16 @@ from paragone_workbench.engines.logs import engine_log
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
-    from paragone import Backend, Capabilities, Json, LoadedModel, LoadProgress, OpenEngine, Vocabulary
+    from paragone import (
+        Backend,
+        Capabilities,
+        Caution,
+        Json,
+        LoadedModel,
+        LoadProgress,
+        OpenEngine,
+        Vocabulary,
+    )
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
 
@@ -80,6 +90,8 @@ class EngineHandle:
         """The sampling options of the definition."""
         self._began = 0.0
         self._use: EngineUse | None = None
+        self._unkept: tuple[Caution, ...] = ()
+        """Says that there is no log, and why, if there is none."""
         self._watch: asyncio.Task[None] | None = None
         """Waits for the end of the open engine."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
@@ -104,8 +116,15 @@ class EngineHandle:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The loaded model, while the engine is open."""
-        return self.engine.loaded if self.engine is not None else None
+        """The loaded model, while the engine is open, with what could not be kept of it among its cautions."""
+        if self.engine is None:
+            return None
+        loaded = self.engine.loaded
+        return (
+            dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
+            if self._unkept
+            else loaded
+        )
 
     @property
     def is_open(self) -> bool:
@@ -279,9 +298,22 @@ class EngineHandle:
             options=load,
             python=interpreter(backend, definition.python),
             threads=threads,
-            log=str(engine_log(definition.name)),
+            log=self._log(),
         )
         return await backend.open(request, self._on_progress)
+
+    def _log(self) -> str | None:
+        """Return the path of a new log file; None if none can be created, which keeps no engine from opening."""
+        from paragone import Caution
+
+        try:
+            path = str(engine_log(self.definition.name))
+        except ParagoneError as error:
+            sentence = f"What the engine prints is not saved. {error.sentence}"
+            self._unkept = (Caution(code="no-log", sentence=sentence),)
+            return None
+        self._unkept = ()
+        return path
 
     def _on_progress(self, progress: LoadProgress) -> None:
         self.load_fraction = progress.fraction
@@ -291,7 +323,9 @@ class EngineHandle:
         self.load_s = time.monotonic() - self._began
         self._watch = asyncio.create_task(self._notice_end(engine))
         self._changed()
-        self._notify(lambda observer: observer.engine_opened(self, engine.loaded))
+        loaded = self.loaded
+        if loaded is not None:
+            self._notify(lambda observer: observer.engine_opened(self, loaded))
 
     async def _notice_end(self, engine: OpenEngine) -> None:
         """Report the end of an open engine. A run that uses the engine reports the end itself."""
