@@ -10,6 +10,7 @@ import pytest
 from bench.terminal import Terminal
 from tests.end_to_end.program import PROGRAM, until
 
+from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.paths import history_file
 
 SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")
@@ -209,7 +210,8 @@ def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
     assert not alive
 
 
-def test_unsaved_text_is_reported_after_the_screen_is_closed(start):
+def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start, tmp_path):
+    wanted, unwritable = tmp_path / "kept.json", tmp_path / "nowhere" / "kept.json"
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -217,6 +219,15 @@ def test_unsaved_text_is_reported_after_the_screen_is_closed(start):
         program.sees("ready")
         program.type("hello\r")
         program.sees("done")
-        assert program.leave() == 0
-    _, _, told = program.terminal.output.partition(b"\x1b[?1049l")
-    assert b"paragone: 1 prompt and its answers could not be saved. The history in" in told
+        program.type("\x11")
+        program.sees("File (enter: ")
+        _, _, told = program.terminal.output.partition(b"\x1b[?1049l")
+        assert b"paragone: 1 prompt and its answers could not be saved. The history in" in told
+        program.type(f"{unwritable}\n")
+        program.sees("does not exist")
+        program.type(f"{wanted}\n")
+        program.terminal.read_until_quiet(0.5)
+        assert program.terminal.process.wait(60) == 0
+    (recorded,) = read_document(wanted)
+    assert recorded.messages[-1].text == "hello"
+    assert recorded.result.text.startswith("word0 word1 ")

@@ -120,16 +120,44 @@ async def test_closing_while_the_history_is_not_open_reports_what_is_lost(unreco
     ]
 
 
-async def test_nothing_is_kept_for_a_history_that_never_opens(unrecorded, rogue):
-    await opened(unrecorded, rogue(max_tokens=1))
+async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
+    await opened(unrecorded, rogue(max_tokens=1), rogue(max_tokens=2))
     await answers(unrecorded, "first")
     unrecorded.new_conversation()
-    assert unrecorded.recorder.waits_for_history
     unrecorded.recorder.not_open(InputError("It is of another version."))
-    assert not unrecorded.recorder.waits_for_history
     await answers(unrecorded, "second")
+    await answers(unrecorded, "third")
     unrecorded.new_conversation()
-    assert not unrecorded.recorder.waits_for_history
+    await unrecorded.close()
+    first, second = unrecorded.recorder.losses()
+    assert [first.title, second.title] == ["first", "second"]
+    assert sorted(run.text for run in first.runs) == [words(1), words(2)]
+    assert [prompt.text for prompt in second.conversation.prompts] == ["second", "third"]
+    assert len(second.runs) == 4
+    assert len(second.lanes) == 2
+
+
+async def test_what_was_saved_before_the_disk_was_full_is_in_the_file_too(
+    session, rogue, history, monkeypatch, problems, until
+):
+    monkeypatch.setattr(queue, "CLOSE_S", 0.1)
+    monkeypatch.setattr(queue, "LAST_TRY_S", 0.1)
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "saved")
+    await until(lambda: is_saved(session))
+    with locked():
+        await answers(session, "not saved")
+        await session.close()
+        (lost,) = session.recorder.losses()
+    assert [prompt.text for prompt in lost.conversation.prompts] == ["saved", "not saved"]
+    assert [run.text for run in lost.runs] == [words(2)] * 2
+
+
+async def test_nothing_is_lost_where_all_was_saved(session, rogue, history):
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "hello")
+    await session.close()
+    assert session.recorder.losses() == []
 
 
 # ── Conversations left with unsaved data ───────────────────────────────────────────────────────

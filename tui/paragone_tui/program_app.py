@@ -23,7 +23,7 @@ from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
-from paragone_tui.terminal.driver import TerminalDriver, end_with_terminal
+from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
 from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
@@ -72,6 +72,9 @@ class ProgramApp(OwnErrorsApp):
     async def close_all(self) -> None:
         """Close what was opened, for whatever reason the program ends. Everything is saved."""
 
+    def after_screen(self) -> None:
+        """Do what is left to ask the user on the terminal, once the screen is closed."""
+
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
 
@@ -81,7 +84,11 @@ class ProgramApp(OwnErrorsApp):
         self.run()
         for sentence in self.exit_messages:
             sys.stderr.write(f"paragone: {sentence}\n")
-        return self.return_code or 0
+        status = self.return_code or 0
+        if status < ENDED_BY_SIGNAL:  # else nobody may be there to answer
+            end_by_signals()
+            self.after_screen()
+        return status
 
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""

@@ -21,6 +21,10 @@ PIECE = 4096
 TICK_S = 0.1
 """Seconds of silence after which an escape that began no sequence is the key."""
 
+ENDED_BY_SIGNAL = 128
+"""The exit code of a program that a signal has ended, less the signal's number."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+
 
 class TerminalDriver(JobControlDriver):
     """Textual's driver, with a reader and with handlers of signals of the program's own.
@@ -33,10 +37,12 @@ class TerminalDriver(JobControlDriver):
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self.on_signal(
-                    number, partial(app.exit, None, 128 + number), at_once=self._end_without_terminal
+                    number,
+                    partial(app.exit, None, ENDED_BY_SIGNAL + number),
+                    at_once=self._end_without_terminal,
                 )
 
     def _end_without_terminal(self, number: int) -> None:
@@ -72,6 +78,13 @@ class TerminalDriver(JobControlDriver):
                     self.process_message(message)
             for message in parser.tick():
                 self.process_message(message)
+
+
+def end_by_signals() -> None:
+    """Have signals end and stop the program as usual again, once the screen is closed."""
+    for number in (*_ENDING, signal.SIGTSTP, signal.SIGCONT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
 
 
 def _waiting(fileno: int) -> int:
