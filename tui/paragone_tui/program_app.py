@@ -20,6 +20,7 @@ from textual.worker import WorkerFailed
 from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
+from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
@@ -62,6 +63,7 @@ class ProgramApp(OwnErrorsApp):
         self._saving: set[asyncio.Task[None]] = set()
         self._early: list[events.Event] | None = []
         """What was typed before a field could take it; None once it can."""
+        self._key_order = KeyOrder(self, self._forward)
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -113,29 +115,36 @@ class ProgramApp(OwnErrorsApp):
                 screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
-        """Give what is typed to the screen's field, and keep what is typed before there is one.
-
-        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
-        the terminal, and while the window is in the background.
-        """
+        """Give what is typed to the screen's field, in its order, and keep what is typed before there is one."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if self._early is not None:
                 self._early.append(event)
                 return
-            self.app_focus = True
-            self.focus_field()
+            await self._key_order.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _forward(self, event: events.Event) -> None:
+        """Forward a key or a paste to the widget that has the focus.
+
+        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
+        the terminal, and while the window is in the background.
+        """
+        self.app_focus = True
+        self.focus_field()
         await super().on_event(event)
 
     async def _take_early(self) -> None:
-        while self._early:
-            await super().on_event(self._early.pop(0))
-        self._early = None
+        early, self._early = self._early or (), None
+        for event in early:
+            await self._key_order.take(event)
 
     async def _begin(self) -> None:
         if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
             self.expect_prompt()
         await self._take_early()
-        self.call_after_refresh(self._begin_work)  # what was typed is painted first
+        # What was typed is painted first, and does not go into a dialog that opens by itself.
+        self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
         begin_collecting()

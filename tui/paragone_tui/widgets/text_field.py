@@ -37,6 +37,11 @@ class TextField(TextArea):
     ]
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 
+    @property
+    def has_text(self) -> bool:
+        """Whether something is written in it."""
+        return self.document.end != (0, 0)
+
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""
         await run_binding(self, event)
