@@ -52,7 +52,7 @@ def test_enter_writes_to_the_proposed_file(conversation, answer, tmp_path, capsy
         "Because of And then?",
     ]
     told = capsys.readouterr().err
-    assert "with 2 prompts and 2 answers" in told
+    assert "(2 prompts, 2 answers)" in told
     assert f"{written} is written" in told
     assert "\x1b" not in told
 

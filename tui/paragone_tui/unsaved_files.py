@@ -22,8 +22,8 @@ def offer_files(conversations: Sequence[SavedConversation], find: Find) -> None:
     """Ask for each conversation, on the terminal, whether and where to write it."""
     for number, conversation in enumerate(conversations, 1):
         _say(
-            f"This conversation can be written to a file: {_described(conversation)}. The file has all of it if its "
-            "name ends in .json; if in .md, what there is to read. An earlier file is replaced."
+            f"A file can keep the conversation {_described(conversation)}: all of it in a .json file, what there is "
+            "to read in a .md file. An earlier file is replaced."
         )
         if not _offer(conversation, _proposed(number), find):
             _say("The conversation was not written.")
@@ -91,7 +91,7 @@ def _described(conversation: SavedConversation) -> str:
     title = one_line(conversation.title)
     prompts, answers = len(conversation.conversation.prompts), len(conversation.runs)
     shown = title if len(title) <= 40 else f"{title[:39]}…"
-    return f"{shown!r}, with {counted(prompts, 'prompt')} and {counted(answers, 'answer')}"
+    return f"{shown!r} ({counted(prompts, 'prompt')}, {counted(answers, 'answer')})"
 
 
 def _proposed(number: int) -> Path:
