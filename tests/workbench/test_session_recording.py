@@ -137,19 +137,20 @@ async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
     assert len(second.lanes) == 2
 
 
-async def test_what_was_saved_before_the_disk_was_full_is_in_the_file_too(
-    session, rogue, history, monkeypatch, problems, until
+@pytest.mark.parametrize("setting", ["max_page_count = 1", "query_only = 1"], ids=["full disk", "read-only"])
+async def test_what_was_saved_before_nothing_could_be_is_a_part_of_the_whole(
+    session, rogue, history, monkeypatch, until, setting
 ):
     monkeypatch.setattr(queue, "CLOSE_S", 0.1)
     monkeypatch.setattr(queue, "LAST_TRY_S", 0.1)
     await opened(session, rogue(max_tokens=2))
     await answers(session, "saved")
     await until(lambda: is_saved(session))
-    with locked():
-        await answers(session, "not saved")
-        await session.close()
-        (lost,) = session.recorder.losses()
-    assert [prompt.text for prompt in lost.conversation.prompts] == ["saved", "not saved"]
+    await history.call(lambda store: store._database.run(f"PRAGMA {setting}"))
+    await answers(session, "x" * 100_000)
+    await session.close()
+    (lost,) = session.recorder.losses()
+    assert [prompt.text for prompt in lost.conversation.prompts] == ["saved", "x" * 100_000]
     assert [run.text for run in lost.runs] == [words(2)] * 2
 
 
