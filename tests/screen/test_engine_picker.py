@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -319,3 +320,19 @@ async def test_engines_that_are_passed_are_not_estimated(start, offers, monkeypa
         await screen.press("down", "down", "down")
         await screen.until(lambda: asked)
         assert asked == ["wide"]
+
+
+async def test_a_model_whose_name_is_not_utf8_is_listed_with_the_reason(start, offers):
+    """Linux allows such file names. The model could be neither sent to its process nor saved."""
+    offers(os.fsdecode(b"/models/caf\xe9.gguf"), "steady")
+    async with start() as screen:
+        await looked(screen)
+        await screen.type("caf")
+        await screen.until(lambda: "caf�" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "not UTF-8 text" in screen.text)
+        assert screen.lanes == []
+        await screen.press(*["backspace"] * 3)
+        await screen.type("steady")
+        await screen.press("enter")
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready"])

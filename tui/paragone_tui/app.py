@@ -119,6 +119,13 @@ class ParagoneApp(ProgramApp):
         await self._session.opened()
         await asyncio.to_thread(_import_for_answers)
 
+    def after_screen(self) -> None:
+        """Offer files for the conversations that could not be saved."""
+        if losses := self._session.recorder.losses():
+            from paragone_tui.unsaved_files import offer_files
+
+            offer_files(losses, self.registry.find)
+
     async def close_all(self) -> None:
         """Close the engines and the history."""
         self.engines.remember_lanes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 import traceback
 from abc import abstractmethod
@@ -21,10 +20,11 @@ from textual.worker import WorkerFailed
 from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
+from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
-from paragone_tui.terminal.driver import TerminalDriver, end_with_terminal
+from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
 from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
@@ -63,6 +63,7 @@ class ProgramApp(OwnErrorsApp):
         self._saving: set[asyncio.Task[None]] = set()
         self._early: list[events.Event] | None = []
         """What was typed before a field could take it; None once it can."""
+        self._key_order = KeyOrder(self, self._forward)
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -73,6 +74,9 @@ class ProgramApp(OwnErrorsApp):
     async def close_all(self) -> None:
         """Close what was opened, for whatever reason the program ends. Everything is saved."""
 
+    def after_screen(self) -> None:
+        """Do what is left to ask the user on the terminal, once the screen is closed."""
+
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
 
@@ -82,14 +86,15 @@ class ProgramApp(OwnErrorsApp):
         self.run()
         for sentence in self.exit_messages:
             sys.stderr.write(f"paragone: {sentence}\n")
-        return self.return_code or 0
+        status = self.return_code or 0
+        if status < ENDED_BY_SIGNAL:  # else nobody may be there to answer
+            end_by_signals()
+            self.after_screen()
+        return status
 
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self.report_internal_error)
-        for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
+        asyncio.get_running_loop().set_exception_handler(self.report_internal_error)
         theme = self.ui.theme
         if theme is not None and theme in self.available_themes:
             self.theme = theme
@@ -110,29 +115,36 @@ class ProgramApp(OwnErrorsApp):
                 screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
-        """Give what is typed to the screen's field, and keep what is typed before there is one.
-
-        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
-        the terminal, and while the window is in the background.
-        """
+        """Give what is typed to the screen's field, in its order, and keep what is typed before there is one."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if self._early is not None:
                 self._early.append(event)
                 return
-            self.app_focus = True
-            self.focus_field()
+            await self._key_order.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _forward(self, event: events.Event) -> None:
+        """Forward a key or a paste to the widget that has the focus.
+
+        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
+        the terminal, and while the window is in the background.
+        """
+        self.app_focus = True
+        self.focus_field()
         await super().on_event(event)
 
     async def _take_early(self) -> None:
-        while self._early:
-            await super().on_event(self._early.pop(0))
-        self._early = None
+        early, self._early = self._early or (), None
+        for event in early:
+            await self._key_order.take(event)
 
     async def _begin(self) -> None:
         if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
             self.expect_prompt()
         await self._take_early()
-        self.call_after_refresh(self._begin_work)  # what was typed is painted first
+        # What was typed is painted first, and does not go into a dialog that opens by itself.
+        self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
         begin_collecting()
@@ -169,6 +181,11 @@ class ProgramApp(OwnErrorsApp):
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
         self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
+
+    def action_suspend(self) -> None:
+        """Return to the shell, which continues the program with `fg`."""
+        if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
+            self.say("There is no shell to return to: none with job control started the program.")
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""

@@ -72,6 +72,7 @@ class Worker:
     _job: _Job | None = None
     _numbers: int = 0
     _death: ParagoneError | None = None
+    _dead: asyncio.Event = field(default_factory=asyncio.Event)
     _disobeyed: bool = False
     _closing: bool = False
     _tasks: tuple[asyncio.Task[None], ...] = ()
@@ -133,6 +134,12 @@ class Worker:
         """Ask the current job to stop, and kill the worker if it does not."""
         if self._job is not None:
             await self._enforce_stop(self._job)
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the process has ended, and return why."""
+        await self._dead.wait()
+        assert self._death is not None
+        return self._death
 
     def free_slot(self) -> None:
         """Tell the current job that a slot of the shared buffer was read."""
@@ -198,6 +205,7 @@ class Worker:
             death = await self._deliver()
         finally:
             self._death = death
+            self._dead.set()
             if self._job is not None:
                 self._job.inbox.put_nowait(death)
                 self._job.ended.set()

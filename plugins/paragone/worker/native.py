@@ -166,6 +166,10 @@ class WorkerEngine(OpenEngine):
         """Return the size and the fingerprint of the vocabulary."""
         return await self.worker.answer(jobs.VOCABULARY, Nothing())
 
+    async def ended(self) -> ParagoneError:
+        """Wait until the worker ends by itself, and return why."""
+        return await self.worker.ended()
+
     async def close(self) -> None:
         """End the worker, which frees everything that the engine holds."""
         await self.worker.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -108,6 +109,11 @@ class CommandContext:
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal."""
+    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal shows only lines."""
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise InputError(sentence, hint=hint)
+    if os.environ.get("TERM") == "dumb":
+        raise InputError(
+            f"{sentence} This one can print lines only: the variable TERM says `dumb`.",
+            hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
+        )

@@ -103,11 +103,19 @@ class _Part:
 class Block:
     """An entry of a transcript: a prompt, an answer, a note.
 
-    `text` is the original text; what is painted has been made safe to print. The `log` lines and the
-    `hint` are shown below the text.
+    `text` is the original text; what is painted has been made safe to print. The `hint` and the `log` lines are
+    shown below the text. A log with `log_title` can be folded: then the title is shown instead.
     """
 
-    def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = (), turn: object = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        hint: str = "",
+        log: Sequence[str] = (),
+        log_title: str = "",
+        turn: object = None,
+    ) -> None:
         self.kind: Kind = kind
         self.turn = turn
         """What identifies the turn that begins here, in all lanes; None if none begins."""
@@ -135,10 +143,17 @@ class Block:
         self._width = 0
         self._head: tuple[str, Strip] | None = None
         self._body = _Part(kind)
-        self._parts = [self._body]
-        if log:
-            self._parts.append(_Part("log", "\n".join(visible(line).rstrip("\n") for line in log)))
-        self.set_hint(hint)
+        self.log_folded = False
+        """Whether the log's title is shown instead of the log; without a title, the log is shown in any case."""
+        self._hint = _Part("hint", visible(hint))
+        self._log = _Part("log", "\n".join(visible(line).rstrip("\n") for line in log))
+        self._log_title = _Part("log", log_title)
+
+    @property
+    def _parts(self) -> Iterator[_Part]:
+        """The parts that are shown, from the top."""
+        folded = self.log_folded and self._log_title
+        return filter(None, (self._body, self._hint, self._log_title if folded else self._log))
 
     @property
     def text(self) -> str:
@@ -160,12 +175,9 @@ class Block:
 
     def set_hint(self, hint: str) -> None:
         """Show a hint below the text, instead of the one before; none if it is empty."""
-        self._parts = [part for part in self._parts if part.tone != "hint"]
-        if hint:
-            part = _Part("hint", visible(hint))
-            if self._width:
-                part.lay_out(max(self._width - GUTTER, 2))
-            self._parts.append(part)
+        self._hint = _Part("hint", visible(hint))
+        if self._width:
+            self._hint.lay_out(max(self._width - GUTTER, 2))
 
     def finish(self) -> None:
         """Mark the text as complete."""
@@ -211,14 +223,14 @@ class Block:
         if width != self._width:
             self._width = width
             self._typeset = self._marked = None
-            for part in self._parts:
+            for part in (self._body, self._hint, self._log, self._log_title):
                 part.lay_out(max(width - GUTTER, 2))
 
     def repaint(self) -> None:
         """Discard the styled rows, and the typeset ones."""
         self._head = None
         self._typeset = self._marked = None
-        for part in self._parts:
+        for part in (self._body, self._hint, self._log, self._log_title):
             part.repaint()
 
     @property

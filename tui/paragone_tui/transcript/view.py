@@ -50,9 +50,10 @@ class Transcript(ScrolledText):
     }
     """
 
-    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False) -> None:
+    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False, fold_logs: bool = True) -> None:
         super().__init__()
         self._fold_thinking = fold_thinking
+        self._fold_logs = fold_logs
         self._place: Place | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []
@@ -71,15 +72,22 @@ class Transcript(ScrolledText):
         return self._page.blocks
 
     def add(
-        self, kind: Kind, text: str = "", *, hint: str = "", log: Sequence[str] = (), turn: object = None
+        self,
+        kind: Kind,
+        text: str = "",
+        *,
+        hint: str = "",
+        log: Sequence[str] = (),
+        log_title: str = "",
+        turn: object = None,
     ) -> Block:
         """Append a complete block and return it.
 
-        The `log` lines and the `hint`, which says what to do, are shown below the text, such as for
-        a crash. If the block is a prompt, the view scrolls to the end. `turn` identifies the turn that
+        The `hint`, which says what to do, and the `log` lines are shown below the text, such as for
+        a crash. While `fold_logs` is set, a log that has a title is folded to it. If the block is a prompt, the view scrolls to the end. `turn` identifies the turn that
         it begins; linked transcripts align equal ones.
         """
-        block = Block(kind, hint=hint, log=log, turn=turn)
+        block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
             self._disturb()
         block.append(text)
@@ -167,6 +175,16 @@ class Transcript(ScrolledText):
         self._fold_thinking = fold
         self._rearrange(self._fold)
 
+    @property
+    def fold_logs(self) -> bool:
+        """Whether logs are shown as one line instead of in full."""
+        return self._fold_logs
+
+    @fold_logs.setter
+    def fold_logs(self, fold: bool) -> None:
+        self._fold_logs = fold
+        self._rearrange(self._fold)
+
     def _restyle(self) -> None:
         for block in self.blocks:
             block.repaint()
@@ -175,10 +193,14 @@ class Transcript(ScrolledText):
 
     def _fold(self) -> None:
         for block in self.blocks:
-            block.folded = self._fold_thinking and block.kind == "thinking"
+            self._fold_block(block)
+
+    def _fold_block(self, block: Block) -> None:
+        block.folded = self._fold_thinking and block.kind == "thinking"
+        block.log_folded = self._fold_logs
 
     def _append(self, block: Block) -> None:
-        block.folded = self._fold_thinking and block.kind == "thinking"
+        self._fold_block(block)
         self._page.add(block)
         self._touch(block)
 

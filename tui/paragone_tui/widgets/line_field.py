@@ -14,6 +14,11 @@ class LineField(Input):
 
     cursor_blink = reactive(False, init=False)  # as in `TextField`
 
+    @property
+    def has_text(self) -> bool:
+        """Whether something is written in it."""
+        return bool(self.value)
+
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""
         await run_binding(self, event)

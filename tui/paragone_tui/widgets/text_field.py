@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -28,7 +31,16 @@ async def run_binding(field: Widget, event: events.Key) -> None:
 class TextField(TextArea):
     """Textual's text area. It handles keys one after the other, and undo may show or hide its scroll bar."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+z", "app.suspend", id="suspend", show=False),  # undo in Textual
+        Binding("ctrl+underscore,super+z", "undo", "Undo", show=False),  # also ctrl+/ in most terminals
+    ]
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
+
+    @property
+    def has_text(self) -> bool:
+        """Whether something is written in it."""
+        return self.document.end != (0, 0)
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""

@@ -20,6 +20,7 @@ from paragone import InputError, Json, Options
 from paragone.hub import repository_of
 from paragone.key_text import HIDDEN, is_key, without_keys
 from paragone.options import OptionInfo, address_option, build, describe, parse
+from paragone_workbench.visible_text import visible
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -34,6 +35,10 @@ _WORD = re.compile(r"[\w.+=~-]+")
 """An option's value that is no path and no longer text."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
 """A model that is no absolute path, followed by HOST:PORT instead of a URL."""
+
+
+RENAME = "Rename the file, or make a link to it that has another name."
+"""What to do about a file whose name is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +78,10 @@ def from_spec(text: str) -> EngineDefinition | None:
 
     A spec is `BACKEND:MODEL`, or `BACKEND:MODEL@URL` for a model at an endpoint. The engine is named
     after the model. Raises InputError if the URL lacks its scheme: HOST:PORT would otherwise be taken
-    as a part of the model's name.
+    as a part of the model's name. Raises it too if the spec is not UTF-8: nothing could save such a name.
     """
+    if not is_utf8(text):
+        raise InputError(f"The name {visible(text)} is not UTF-8 text.", hint=RENAME)
     match = _SPEC.fullmatch(text.strip())
     if match is None or not match["model"]:
         return None
@@ -85,6 +92,11 @@ def from_spec(text: str) -> EngineDefinition | None:
             hint=without_keys(f"Write {match['backend']}:{bare['model']}@http://{bare['server']}"),
         )
     return engine_for_model(match["backend"], match["model"], match["url"])
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a name is text, and not the bytes of a file name in another encoding."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def engine_for_model(backend: str, model: str, address: str | None = None) -> EngineDefinition:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 
 from paragone import Backend, EngineError, InputError, ModelInfo, ParagoneError
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home
+from paragone_workbench.engines.definitions import RENAME, EngineDefinition, expand_home, is_utf8
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import cache_folder, private_folder
@@ -45,9 +46,16 @@ async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelI
         models: object = await backend.models(folders)
         if not isinstance(models, Sequence) or isinstance(models, str):
             raise TypeError(f"expected a list of models, not {type(models).__name__}")
-        return [checked(ModelInfo, model) for model in models]
+        return [_with_problem(checked(ModelInfo, model)) for model in models]
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
+
+
+def _with_problem(model: ModelInfo) -> ModelInfo:
+    """Return a model, with a problem if its path is not UTF-8: it could be neither saved nor sent to an engine."""
+    if is_utf8(model.model):
+        return model
+    return dataclasses.replace(model, problem=f"The file's name is not UTF-8 text. {RENAME}")
 
 
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:

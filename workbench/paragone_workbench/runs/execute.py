@@ -28,7 +28,7 @@ from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.silence import SilenceWatch
+from paragone_workbench.runs.silence import NOTICE_LOCAL_S, NOTICE_S, SilenceWatch
 
 if TYPE_CHECKING:
     from paragone import Channel, Event, OpenEngine, ParagoneError
@@ -170,24 +170,21 @@ class Execution:
         known = await asyncio.to_thread(describe) if has_images else describe()
         waited_s = max(0.0, time.time() - run.result.started)
         run.result = dataclasses.replace(run.result, manifest=known, waited_s=waited_s)
-        is_remote = bool(handle.addresses)
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
         run.notify(lambda observer: observer.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
-        silence = SilenceWatch(run) if is_remote else None  # a native engine shows its progress
+        silence = SilenceWatch(run, NOTICE_S if handle.addresses else NOTICE_LOCAL_S)
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:
-                    if silence is not None:
-                        silence.note_event()
+                    silence.note_event()
                     meter.feed(event)
                     self._take(event)
         finally:
-            if silence is not None:
-                silence.end()
+            silence.end()
             self._asked = None
             meter.shared = turn.shared
             if turn.energy is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -169,6 +169,11 @@ class SavedVote:
     """The prompt in a conversation."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
+
+
+def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
+    """Return the names of the engines of a vote's candidates."""
+    return frozenset(str(it.get("engine")) if isinstance(it, Mapping) else "" for it in candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from paragone import EngineCrashed
+from paragone.wording import counted
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
+_LOG_SHOWN = 160
+"""Largest number of characters of a line that a crash card shows of a log without folding it."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -52,7 +55,9 @@ class LaneColumn(Column, LaneObserver):
         is_first: bool,
         markdown: bool,
         fold_thinking: bool,
+        fold_logs: bool,
         restart_key: str,
+        log_key: str,
         stop_key: str,
         is_unsaved: Callable[[], bool],
         on_history: Callable[[], None],
@@ -69,13 +74,14 @@ class LaneColumn(Column, LaneObserver):
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
-        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
+        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking, fold_logs=fold_logs)
         self._settings = ""
         self._mark = ""
         self._others: tuple[str, ...] = ()
         self._differences = 0
         self._restart_key = restart_key
         self._stop_key = stop_key
+        self._log_key = log_key
         self._last: Prompt | None = None
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
@@ -190,7 +196,7 @@ class LaneColumn(Column, LaneObserver):
         self._show_status()
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Show why the engine could not be opened."""
+        """Show why the engine could not be opened, or how it ended."""
         self._show_error(error)
 
     # Transcript and status line
@@ -238,7 +244,10 @@ class LaneColumn(Column, LaneObserver):
         if advises:
             hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
-        block = self.transcript.add("error", error.sentence, hint=hint, log=log)
+        title = ""
+        if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:
+            title = f"{counted(len(log), 'line')} of its log; {self._log_key} shows them."
+        block = self.transcript.add("error", error.sentence, hint=hint, log=log, log_title=title)
         if advises:
             self._advised = block, error.hint
 
@@ -270,6 +279,7 @@ class LaneColumn(Column, LaneObserver):
                 others=self._others,
                 state=lane.state,
                 silent_s=silent_s,
+                is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._stop_key,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),

@@ -106,10 +106,14 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         blind = _key(ballot) not in self._known
-        await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
-        self._last = ballot, choice
+        is_first = await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
+        if is_first:
+            self._last = ballot, choice
         await self._next()
         if self.is_gone:
+            return
+        if not is_first:
+            self.say("Not counted: another program has voted on this ballot meanwhile.")
             return
         self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
 

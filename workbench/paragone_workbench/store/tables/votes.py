@@ -7,7 +7,7 @@ import json
 
 from paragone import Json
 from paragone_workbench.store.errors import StoreError, decoding
-from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.experiment_records import SavedVote, engines_of
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables.json_columns import list_in
 
@@ -18,6 +18,10 @@ _VOTES = """
 _ADD = """
     INSERT INTO vote (id, candidates, choice, blind, created, experiment_id, prompt_index, prompt_id)
     VALUES (?, ?, ?, ?, ?, (SELECT id FROM experiment WHERE number = ?), ?, ?)
+"""
+_BLIND = """
+    SELECT candidates FROM vote JOIN experiment ON experiment.id = experiment_id
+    WHERE blind AND experiment.number = ? AND prompt_index = ?
 """
 
 
@@ -41,6 +45,26 @@ class Votes:
             vote.prompt_id,
         )
         return vote.id
+
+    def add_first(self, vote: SavedVote) -> bool:
+        """Save a vote on a ballot of an experiment, unless a blind one was saved before, perhaps by another program.
+
+        Returns whether the vote was saved.
+        """
+        with self._database.transaction():
+            assert vote.experiment_id is not None
+            assert vote.prompt_index is not None
+            is_first = engines_of(vote.candidates) not in self.engines_voted(
+                vote.experiment_id, vote.prompt_index
+            )
+            if is_first:
+                self.add(vote)
+        return is_first
+
+    def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:
+        """Return the names of the engines of each blind vote on a prompt of an experiment."""
+        rows = self._database.rows(_BLIND, experiment, prompt_index)
+        return {engines_of(_candidates(candidates)) for (candidates,) in rows}
 
     def all(self, experiment: int | None = None) -> tuple[SavedVote, ...]:
         """Return the votes, oldest first: all, or those of the experiment with this number."""

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def stop_lane(context: LanesContext) -> None:
-    """Stop the answers of the current lane."""
+    """Stop the answers of the current lane; if there are none, stop loading its engine."""
     if column := context.current_or_say():
-        context.do(column.lane.stop)
+        if column.lane.is_busy:
+            context.do(column.lane.stop)
+        else:
+            column.lane.engine.stop_opening()
 
 
 def regenerate(context: LanesContext) -> None:
