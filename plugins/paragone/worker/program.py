@@ -12,9 +12,24 @@ from typing import Self
 
 from paragone.crash_causes import CrashCause
 from paragone.errors import EngineCrashed, EngineError
+from paragone.network.guard import GUARD
 from paragone.worker.process import EngineProcess
 
-__all__ = ["ProgramProcess"]
+__all__ = ["ProgramProcess", "launched"]
+
+
+def launched(command: Sequence[str], *, network: bool) -> list[str]:
+    """Return the command that starts a program so that it ends with this process, with or without the network."""
+    launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
+    # -S: the launcher imports the standard library only
+    return [
+        sys.executable,
+        "-S",
+        launcher,
+        str(os.getpid()),
+        "open" if network else "closed",
+        *command,
+    ]
 
 
 class ProgramProcess(EngineProcess):
@@ -35,14 +50,11 @@ class ProgramProcess(EngineProcess):
     ) -> Self:
         """Start a program, see `EngineProcess.launch`. Raises EngineError.
 
-        Without `network`, it can open no socket but Unix sockets, where the system can hold it to that.
+        Without `network`, and offline, it can open no socket but Unix sockets, where the system can hold it to that.
         """
-        launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
-        # -S: the launcher imports the standard library only
-        launched = [sys.executable, "-S", launcher, str(os.getpid())]
-        launched += ["open" if network else "closed", *command]
+        launched_command = launched(command, network=network and not GUARD.is_offline)
         try:
-            return await cls.launch(launched, environment, log=log, causes=causes)
+            return await cls.launch(launched_command, environment, log=log, causes=causes)
         except OSError as error:
             raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
 

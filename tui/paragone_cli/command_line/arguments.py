@@ -59,6 +59,7 @@ class Arguments:
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path
     )
+    offline: bool = switch("--offline", "contact nothing outside this process and its engines' processes")
 
 
 @dataclass(frozen=True, kw_only=True)

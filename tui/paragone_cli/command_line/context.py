@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from paragone import InputError
-from paragone_cli.command_line.output import warn
+from paragone.network.guard import GUARD, Contact
+from paragone_cli.command_line.output import note, warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -20,6 +21,7 @@ from paragone_workbench.engines.definitions import (
     settings_of,
 )
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.network.start import apply_network_settings
 from paragone_workbench.paths import state_file
 
 
@@ -33,12 +35,14 @@ class CommandContext:
     def __init__(self, config: Path | None, *, warns: bool = True) -> None:
         self.state = State(state_file())
         self.config = load(config, self.state)
+        not_held = apply_network_settings(self.config.network)
         self.registry = Registry()
         if not warns:
             return
-        for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
-            if sentence:
-                warn(sentence)
+        show_refusals()
+        exposed = permission_warning(self.config.document, self.registry.find)
+        for sentence in filter(None, (self.state.warning, exposed, not_held)):
+            warn(sentence)
 
     def system(self, given: str | None) -> str:
         """Return the system prompt in force: the given one, or that of the settings."""
@@ -93,6 +97,16 @@ class CommandContext:
             demo=demo,
         )
         return app.run_until_quit()
+
+
+def show_refusals() -> None:
+    """Print from now on which addresses the guard refuses to contact."""
+
+    def show(contact: Contact) -> None:
+        if contact.refused:
+            note(f"{contact.address} is not contacted: {contact.refused}.")
+
+    GUARD.on_contact.append(show)
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:

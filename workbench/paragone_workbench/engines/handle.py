@@ -248,12 +248,14 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone import OpenRequest  # neither is needed at start
+        from paragone import OpenRequest  # none of these is needed at start
+        from paragone.network.guard import GUARD
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
+        GUARD.name(backend.reaches(definition.model, load), definition.name)
         request = OpenRequest(
             model=definition.model,
             options=load,
