@@ -15,6 +15,7 @@ from textual.getters import query_one
 from textual.screen import ScreenResultType
 from textual.widgets import Static
 
+from paragone.network.guard import GUARD
 from paragone_tui.program import Program
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Transcript
@@ -125,6 +126,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self.revealed = False
         """Whether the names of the engines are shown."""
         self.columns: list[AnswerColumn] = []
+        self._hints: Sequence[tuple[str, str]] = ()
         self._first = 0
         self._link = Link()
         self._working = False
@@ -192,7 +194,12 @@ class VoteScreen(Modal[ScreenResultType]):
 
     def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Show keys, each with a word for what it does."""
-        self.keys.update(hints(pairs))
+        self._hints = pairs
+        self.keys.update(hints([("offline", ""), *pairs] if GUARD.is_offline else pairs))
+
+    def network_changed(self) -> None:
+        """Show whether the program is offline."""
+        self.show_hints(self._hints)
 
     @property
     def letters(self) -> str:
