@@ -82,6 +82,13 @@ def test_offline_an_engine_whose_process_needs_the_network_is_refused_by_name(tm
     assert "paragone is offline: it does not contact 10.0.0.7:50052, the address of m." in said(done)
 
 
+def test_a_local_engine_answers_offline():
+    done = paragone("ask", "--offline", "rogue:steady", "Hi")
+    assert done.returncode == 0, said(done)
+    assert done.stdout
+    assert not contacts(refused=True)
+
+
 def test_offline_an_environment_is_made_of_local_wheels_only():
     done = paragone("env", "create", "exllamav2", "--yes", "--offline")
     assert done.returncode == 2

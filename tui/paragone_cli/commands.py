@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from paragone_cli.command_line.arguments import Arguments, Command, CommandParser
 from paragone_cli.command_line.output import put
-from paragone_workbench.network.start import watch
 
 
 class CommandEntry(NamedTuple):
@@ -55,6 +54,8 @@ def run(argv: Sequence[str]) -> int:
     if args is None:
         put(help_of(name).rstrip("\n"))
         return 0
+    from paragone_workbench.network.start import watch  # the help needs no guard
+
     watch(name, offline=args.offline)
     return load(name).run(args)
 

@@ -17,12 +17,12 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import for_shell, not_asked_text
 from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, normalize_url, query_endpoints
 from paragone_workbench.inventory.models import (
     USUAL_FOLDER,
     existing_demo_models,
     find_models,
-    has_server_here,
+    servers_not_asked,
 )
 
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
@@ -63,15 +63,16 @@ def models(args: ModelsArguments) -> int:
     else:
         backends = {args.backend: context.registry.get(args.backend)}
     asks = args.backend is not None or context.config.network.local_servers
-    listed, errors = run(_find(backends, folders, context.config.engines.values(), asks_servers=asks))
-    not_asked = [name for name, backend in backends.items() if has_server_here(backend)]
-    if asks and not GUARD.is_offline:
-        not_asked = []
+    listed, errors, endpoints = run(
+        _find(backends, folders, context.config.engines.values(), asks_servers=asks)
+    )
+    is_asked = asks and not GUARD.is_offline
+    not_asked = [] if is_asked else servers_not_asked(backends.values(), endpoints)
     if args.json:
         put_json(
             {
                 "models": [_json(entry) for entry in listed],
-                "not_asked": list(not_asked),
+                "not_asked": [*not_asked],
                 "problems": [{"backend": name, "error": str(error)} for name, error in errors],
             }
         )
@@ -102,8 +103,8 @@ async def _find(
     engines: Iterable[EngineDefinition],
     *,
     asks_servers: bool,
-) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
-    """Return the models, and the errors of backends and servers that list none."""
+) -> tuple[list[_Listed], list[tuple[str, ParagoneError]], Sequence[ConfiguredEndpoint]]:
+    """Return the models, the errors of backends and servers that list none, and the servers of engines."""
     querying = asyncio.create_task(query_endpoints(engines, backends.get))
     answers = await asyncio.gather(
         *(_models(backend, folders, asks_servers=asks_servers) for backend in backends.values())
@@ -115,7 +116,8 @@ async def _find(
             errors.append((name, answer))
         else:
             listed += [_Listed(name, model, model.address) for model in answer]
-    for endpoint in await querying:
+    endpoints = await querying
+    for endpoint in endpoints:
         probe = endpoint.report.probe
         if probe.usable:
             listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
@@ -127,7 +129,7 @@ async def _find(
         (entry.backend, entry.model.model, entry.url and normalize_url(entry.url)): entry
         for entry in reversed(listed)
     }
-    return list(reversed(first.values())), errors
+    return list(reversed(first.values())), errors, endpoints
 
 
 async def _models(

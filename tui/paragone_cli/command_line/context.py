@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError
@@ -36,6 +37,8 @@ class CommandContext:
         self.state = State(state_file())
         self.config = load(config, self.state)
         not_held = apply_network_settings(self.config.network)
+        if not_held:
+            self.config = replace(self.config, warnings=(*self.config.warnings, not_held))
         self.registry = Registry()
         if not warns:
             return

@@ -110,7 +110,7 @@ class _Catalog:
         self.backends: Mapping[str, Backend] | None = None
         """By name; None until the plugins are imported."""
         self._config = config
-        self._asks_servers = asks_servers
+        self._asks_servers = asks_servers and not GUARD.is_offline
         self._probes: dict[tuple[str, str | None], Probe] = {}
         self._at_servers: dict[str, Probe] = {}
         """Why defined engines cannot be used at their servers, by name."""
@@ -149,7 +149,7 @@ class _Catalog:
         else:
             for model in models:
                 self._add(_model(backend, model))
-            if has_server_here(backend) and (GUARD.is_offline or not self._asks_servers):
+            if has_server_here(backend) and not self._asks_servers:
                 sentence = "Its server on this machine was not asked."
                 self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
             elif not models:
@@ -190,8 +190,12 @@ class _Catalog:
         """
         for endpoint in endpoints:
             self._at_servers |= endpoint.problems
-            if endpoint.url is None or not endpoint.report.probe.usable:
-                continue  # the models of a backend's default server are listed by the backend
+            if not endpoint.report.probe.usable:
+                continue
+            if endpoint.url is None:
+                if self._asks_servers:
+                    continue  # the backend itself has listed the models of its default server
+                self._found.pop(_backend_key(endpoint.backend), None)  # its server was asked, after all
             defined = [self._config.engines[name] for name in endpoint.engines]
             known = {definition.model for definition in defined}
             for model in endpoint.report.models:
@@ -238,9 +242,13 @@ def _is_same(definition: EngineDefinition | None, other: EngineDefinition) -> bo
     return definition is not None and dataclasses.replace(definition, name=other.name) == other
 
 
+def _backend_key(name: str) -> str:
+    return f"backend {name}"
+
+
 def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEntry:
     return CatalogEntry(
-        key=f"backend {backend.name}",
+        key=_backend_key(backend.name),
         group=Group.UNUSABLE,
         name=backend.title,
         problem=problem,

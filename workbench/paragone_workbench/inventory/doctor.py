@@ -25,7 +25,7 @@ from paragone_workbench.engines.environments import interpreter
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
-from paragone_workbench.inventory.models import has_server_here
+from paragone_workbench.inventory.models import servers_not_asked
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
 from paragone_workbench.network.start import apply_network_settings
@@ -102,15 +102,12 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
     }
     endpoints = asyncio.create_task(query_endpoints(settings.engines.values(), registry.find))
     machine = await _machine()
-    asked_here = {endpoint.backend for endpoint in await endpoints if endpoint.url is None}
     return Diagnosis(
         version=version("paragone"),
         machine=machine,
         backends={name: (backends[name].title or name, await task) for name, task in asked.items()},
         endpoints=await endpoints,
-        not_asked=tuple(
-            name for name, backend in backends.items() if has_server_here(backend) and name not in asked_here
-        ),
+        not_asked=tuple(servers_not_asked(backends.values(), await endpoints)),
         broken_plugins=registry.problems,
         config=config or config_file(),
         problems=tuple(problems),

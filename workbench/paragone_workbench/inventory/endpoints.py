@@ -134,8 +134,8 @@ async def _ask(
 ) -> EndpointReport | None:
     try:
         if not backend.capabilities.local:
-            names = ", ".join(engine.name for engine in engines)
-            GUARD.name(backend.reaches(engines[0].model, options), names)
+            for engine in engines:
+                GUARD.name(backend.reaches(engine.model, options), engine.name)
         async with asyncio.timeout(TIMEOUT):
             report = await backend.endpoint(options)
             return None if report is None else checked(EndpointReport, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from paragone import Backend, EngineError, InputError, ModelInfo, ParagoneError
 from paragone.network.guard import GUARD
@@ -11,6 +11,7 @@ from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import cache_folder, private_folder
 
 USUAL_FOLDER = "~/models"
@@ -42,6 +43,15 @@ async def find_models(
         ) from error
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
+
+
+def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
+    """Return the backends whose servers on this machine were not asked, because no engine names them.
+
+    `endpoints` are the servers of engines, which were asked.
+    """
+    asked = {endpoint.backend for endpoint in endpoints if endpoint.url is None}
+    return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
 
 
 def has_server_here(backend: Backend) -> bool:
