@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from paragone import EngineError, InputError
-from paragone.network.guard import GUARD
+from paragone.worker.program import closed_offline
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
@@ -108,16 +108,12 @@ async def _printed(command: str) -> str:
     if not words:
         raise InputError("key_command is empty.")
     name = plain(words[0])
-    if GUARD.is_offline:  # a server on this machine may need a key, too
-        from paragone.worker.program import launched
-
-        words = launched(words, network=False)
     read, write = os.pipe()  # asyncio's own pipe would wait for children that the command leaves running
     with os.fdopen(read, "rb") as pipe:
         try:
             # In its own session it cannot write to the terminal, and can be killed with its children.
             process = await asyncio.create_subprocess_exec(
-                *words,
+                *closed_offline(words),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.executable.devices import build_of, devices_of
 from paragone_remote.llama_server.executable.program import Program, find_program, with_flags
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
-from paragone_remote.llama_server.server_process.listening import Listening, listen_at
+from paragone_remote.llama_server.server_process.listening import listen_at
 from paragone_remote.llama_server.server_process.process import ServerProcess
 from paragone_remote.llama_server.server_process.server_log import draft_problem, facts_in_log
 from paragone_remote.llama_server.server_process.sharing import Share, take_share
@@ -42,18 +42,16 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     weights = _weights(path, options)
 
     async def start(on_progress: OnProgress) -> ServerProcess:
+        if options.rpc_servers:
+            GUARD.give_network("llama-server with rpc_servers", options.rpc_servers)
         listening = listen_at(program, options.port)
-        if needs := _needs_network(options, listening):
-            GUARD.give_network(f"llama-server {needs}", options.rpc_servers)
-        if listening.socket is None:
-            GUARD.name([listening.origin])
         process = await ServerProcess.start(
             program,
             arguments,
             listening,
             threads=threads,
             log=request.log,
-            network=bool(needs),
+            network=bool(options.rpc_servers),
         )
         try:
             await process.loaded(on_progress, weights, program=program.name)
@@ -69,15 +67,6 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     except BaseException:
         await share.release()
         raise
-
-
-def _needs_network(options: LlamaServerLoadOptions, listening: Listening) -> str:
-    """Return what a server with these options needs the network for; empty if it needs none."""
-    if options.rpc_servers:
-        return f"with rpc_servers = {', '.join(options.rpc_servers)}"
-    if options.port is not None:
-        return f"with port = {options.port}"
-    return "" if listening.socket is not None else "of a build that cannot listen at a Unix socket"
 
 
 def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:

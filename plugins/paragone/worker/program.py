@@ -15,21 +15,20 @@ from paragone.errors import EngineCrashed, EngineError
 from paragone.network.guard import GUARD
 from paragone.worker.process import EngineProcess
 
-__all__ = ["ProgramProcess", "launched"]
+__all__ = ["ProgramProcess", "closed_offline", "launched"]
 
 
 def launched(command: Sequence[str], *, network: bool) -> list[str]:
     """Return the command that starts a program so that it ends with this process, with or without the network."""
     launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
     # -S: the launcher imports the standard library only
-    return [
-        sys.executable,
-        "-S",
-        launcher,
-        str(os.getpid()),
-        "open" if network else "closed",
-        *command,
-    ]
+    start = [sys.executable, "-S", launcher, str(os.getpid())]
+    return [*start, "open" if network and not GUARD.is_offline else "closed", *command]
+
+
+def closed_offline(command: Sequence[str]) -> list[str]:
+    """Return the command that starts a program of the user's, which has the network unless this process is offline."""
+    return launched(command, network=False) if GUARD.is_offline else [*command]
 
 
 class ProgramProcess(EngineProcess):
@@ -52,9 +51,8 @@ class ProgramProcess(EngineProcess):
 
         Without `network`, and offline, it can open no socket but Unix sockets, where the system can hold it to that.
         """
-        launched_command = launched(command, network=network and not GUARD.is_offline)
         try:
-            return await cls.launch(launched_command, environment, log=log, causes=causes)
+            return await cls.launch(launched(command, network=network), environment, log=log, causes=causes)
         except OSError as error:
             raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
 

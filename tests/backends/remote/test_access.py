@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import socket
 import ssl
 import subprocess
@@ -13,6 +14,8 @@ import trustme
 from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
+from paragone.network.guard import GUARD
+from paragone_remote.endpoints.keys import find_key
 from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
@@ -419,3 +422,11 @@ def test_neither_the_environment_nor_files_are_looked_at():
     Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})
     for url in (None, ""):  # taken out by a setting: the usual place is meant, as when it is opened
         Registry().get("ollama").check("m", {"url": url})
+
+
+@pytest.mark.usefixtures("new_interpreters")
+@pytest.mark.parametrize("offline", [False, True])
+async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
+    monkeypatch.setattr(GUARD, "is_offline", offline)
+    look = "from paragone.worker.child_process.confinement import what_opens; print(what_opens() == ())"
+    assert await find_key(None, shlex.join([sys.executable, "-c", look])) == str(offline)

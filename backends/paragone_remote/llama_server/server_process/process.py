@@ -76,7 +76,7 @@ class ServerProcess:
             environment,
             log=log,
             causes=_CRASH_CAUSES,
-            network=network,
+            network=network or listening.socket is None,
         )
         return cls(process, endpoint, listening, threads)
 
