@@ -169,6 +169,8 @@ def test_offline_no_engine_gets_the_network_for_its_process(guard):
     task.run(guard.give_network, "llama.cpp with 10.0.0.7:50052", ["10.0.0.7:50052"])
     assert listed(guard) == [("llama.cpp with 10.0.0.7:50052", "10.0.0.7:50052", "")]
     guard.is_offline = guard.allows_loopback = True
+    with pytest.raises(InputError, match="the address of big"):
+        guard.name(["127.0.0.1:50052"], "big", is_local=True)
     with pytest.raises(InputError, match="llama-server with port = 8080 needs it"):
         guard.give_network("llama-server with port = 8080")
 

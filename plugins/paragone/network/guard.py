@@ -87,11 +87,12 @@ class Guard:
             self._is_watching = True
             sys.addaudithook(_hook)
 
-    def name(self, addresses: Iterable[str], engine: str = "") -> None:
+    def name(self, addresses: Iterable[str], engine: str = "", *, is_local: bool = False) -> None:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
-        An engine that finds out only while it is opened which address it contacts names that one without `engine`. Raises
-        InputError if the process is offline and may not contact one of them.
+        An engine that finds out only while it is opened which address it contacts names that one without `engine`. Those of
+        an engine that computes on this machine (`is_local`) are contacted by the engine's process, which never has the
+        network offline. Raises InputError if this process is offline and one of them may not be contacted.
         """
         if engine:
             _engine.set(engine)
@@ -101,9 +102,10 @@ class Guard:
                 host, port = host_and_port(address)
             except ValueError:
                 continue  # it cannot be contacted either
-            if self.is_offline and not (self.allows_loopback and is_loopback(host)):
+            may_allow = is_loopback(host) and not is_local
+            if self.is_offline and not (self.allows_loopback and may_allow):
                 of = f", the address of {owner}" if owner else ""
-                raise _offline(f"it does not contact {address}{of}", loopback=is_loopback(host))
+                raise _offline(f"it does not contact {address}{of}", may_allow=may_allow)
             self._named.setdefault((host, port), {})[owner] = None
             if self._is_watching and not is_numeric(host) and host != "localhost":
                 _watch_lookups()
@@ -213,9 +215,9 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _offline(what: str, *, loopback: bool = False) -> InputError:
+def _offline(what: str, *, may_allow: bool = False) -> InputError:
     hint = "Go online first."
-    if loopback:
+    if may_allow:
         hint += " Or set `local_servers = true` under [network]: offline, servers on this machine may be used then."
     return InputError(f"paragone is offline: {what}.", hint=hint)
 

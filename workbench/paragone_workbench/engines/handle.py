@@ -255,7 +255,8 @@ class EngineHandle:
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
-        GUARD.name(backend.reaches(definition.model, load), definition.name)
+        addresses = backend.reaches(definition.model, load)
+        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
         request = OpenRequest(
             model=definition.model,
             options=load,

@@ -26,7 +26,8 @@ async def estimate_memory(
         python=interpreter(backend, definition.python),
     )
     try:
-        GUARD.name(backend.reaches(request.model, request.options), definition.name)
+        addresses = backend.reaches(request.model, request.options)
+        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
         return checked(MemoryEstimate, await backend.estimate(request))
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
