@@ -3,6 +3,8 @@
 import fcntl
 import re
 import signal
+import sys
+from pathlib import Path
 
 import psutil
 
@@ -22,6 +24,21 @@ def test_nothing_is_written_when_nothing_happens(start):
     program.until(lambda text: text.count("done") == 2, "both lanes answer")
     program.terminal.read_until_quiet(1.0)
     assert program.terminal.read(5) == 0
+    assert program.leave() == 0
+
+
+def test_offline_from_the_start(start):
+    program = start("--offline", "rogue:steady", "ollama:m")
+    program.until(
+        lambda text: "ready" in text and "failed" in text, "the local engine loads, the other does not"
+    )
+    program.sees("does not contact", "offline   enter send")
+    program.type("hello\r")
+    program.sees("done")
+    if sys.platform == "linux":
+        assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
+    program.type("\x1bo")
+    program.sees("Offline until the program")
     assert program.leave() == 0
 
 

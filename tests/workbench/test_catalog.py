@@ -247,17 +247,11 @@ async def test_a_model_of_a_server_elsewhere_is_opened_there(url):
     assert entry.detail == ("Served · 127.0.0.1:7" if url else "Served")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HereLoad(Options):
-    url: str | None = option("http://127.0.0.1:1", "Where the server is.", address=True)
-
-
 class Here(Served):
     """A test double of a backend with a server on this machine, which lists its models."""
 
     name = "here"
     title = "Here"
-    load_options = HereLoad
 
     def __init__(self):
         self.asked = 0
