@@ -217,11 +217,14 @@ def test_going_offline_cuts_off_the_engines_that_have_the_network(guard):
     assert cut_off() == ["there", "networked"]
 
 
-def test_the_list_is_bounded(guard):
+def test_the_list_of_refusals_is_bounded(guard):
     for port in range(1, 1200):
         with contextlib.suppress(ContactRefused):
             connect(guard, "10.0.0.7", port)
     assert len(guard.contacts) == 1000
+    guard.name(["10.0.0.7:2000"], "q")
+    connect(guard, "10.0.0.7", 2000)
+    assert listed(guard)[-1] == ("q", "10.0.0.7:2000", "")
 
 
 CUT = """

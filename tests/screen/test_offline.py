@@ -8,10 +8,8 @@ from paragone.network.guard import GUARD
 
 
 @pytest.fixture(autouse=True)
-def guard(monkeypatch):
-    """The guard as it is at the start; it does not watch the process of the tests."""
-    for name, value in vars(type(GUARD)()).items():
-        monkeypatch.setattr(GUARD, name, value)
+def keep_connections(monkeypatch):
+    """Keep the connections of the tests' own process, which going offline would cut."""
     monkeypatch.setattr("paragone.network.closing.cut_connections", lambda *, spares_loopback: None)
 
 

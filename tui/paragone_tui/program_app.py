@@ -27,6 +27,7 @@ from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import TerminalDriver, end_with_terminal
+from paragone_tui.terminal.text import one_line
 from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
@@ -103,7 +104,7 @@ class ProgramApp(OwnErrorsApp):
 
     def _show_refusal(self, contact: Contact) -> None:
         if contact.refused and not self.is_leaving:
-            sentence = f"{contact.address} is not contacted: {contact.refused}."
+            sentence = f"{one_line(contact.address)} is not contacted: {contact.refused}."
             self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=True))
 
     def _keep_theme(self, theme: str) -> None:

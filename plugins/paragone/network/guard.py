@@ -21,7 +21,7 @@ from paragone.network.addresses import host_and_port, is_loopback, is_numeric, s
 __all__ = ["GUARD", "Contact", "ContactRefused", "Guard"]
 
 _MOST = 1000
-"""Largest number of contacts in the list."""
+"""Number of contacts after which no more refusals are added to the list."""
 
 _LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
 _SENDING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
@@ -61,6 +61,8 @@ class Guard:
     """What this process may contact, and what it has contacted."""
 
     def __init__(self) -> None:
+        self.is_watching = False
+        """Whether calls of sockets are checked."""
         self.is_offline = False
         """Whether nothing may be contacted, except for loopback if `allows_loopback`."""
         self.allows_loopback = False
@@ -78,13 +80,12 @@ class Guard:
         """The names that were looked up, by the IP addresses that came of it."""
         self._networked: set[str] = set()
         """The engines whose processes have the network."""
-        self._is_watching = False
         self._is_listing = True
 
     def install(self) -> None:
         """Begin to watch this process, which cannot be undone."""
-        if not self._is_watching:
-            self._is_watching = True
+        if not self.is_watching:
+            self.is_watching = True
             sys.addaudithook(_hook)
 
     def name(self, addresses: Iterable[str], engine: str = "", *, is_local: bool = False) -> None:
@@ -107,7 +108,7 @@ class Guard:
                 of = f", the address of {owner}" if owner else ""
                 raise _offline(f"it does not contact {address}{of}", may_allow=may_allow)
             self._named.setdefault((host, port), {})[owner] = None
-            if self._is_watching and not is_numeric(host) and host != "localhost":
+            if self.is_watching and not is_numeric(host) and host != "localhost":
                 _watch_lookups()
 
     def give_network(self, subject: str, addresses: Iterable[str] = ()) -> None:
@@ -194,7 +195,8 @@ class Guard:
     def _record(self, engine: str, address: str, refused: str = "") -> Contact:
         contact = Contact(engine, address, time.time(), refused)
         key = (engine, address, refused)
-        if self._is_listing and key not in self._known and len(self._known) < _MOST:
+        is_full = bool(refused) and len(self._known) >= _MOST
+        if self._is_listing and key not in self._known and not is_full:
             self._known.add(key)
             self.contacts.append(contact)
             for told in self.on_contact:
@@ -207,7 +209,7 @@ GUARD: Final = Guard()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in _WATCHED:
+    if event in _WATCHED and GUARD.is_watching:
         GUARD.check(event, arguments)
 
 

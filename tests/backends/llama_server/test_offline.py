@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone.network.guard import GUARD, Guard
+from paragone.network.guard import GUARD
 from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.llama_server.server_process.listening import listen_at
 
@@ -13,9 +13,7 @@ ABLE, UNABLE = {"--host": "address, or a path that ends in .sock: a Unix socket"
 
 
 @pytest.fixture(autouse=True)
-def guard(monkeypatch):
-    for name, value in vars(Guard()).items():
-        monkeypatch.setattr(GUARD, name, value)
+def offline():
     GUARD.is_offline = True
 
 
