@@ -67,6 +67,12 @@ def test_an_address_that_no_engine_names_is_refused_and_listed(guard):
     assert [contact.refused != "" for contact in told] == [True, True, True, False]
 
 
+def test_an_address_that_is_named_for_no_engine_in_particular_may_be_contacted(guard):
+    contextvars.Context().run(guard.name, ["10.0.0.7:8000"])
+    connect(guard, "10.0.0.7", 8000)
+    assert listed(guard) == [("an engine", "10.0.0.7:8000", "")]
+
+
 def test_a_contact_is_listed_once_for_each_engine(guard):
     guard.name(["http://10.0.0.7:8000"], "q")
     for _ in range(3):

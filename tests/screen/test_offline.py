@@ -109,3 +109,14 @@ async def test_the_commands_are_in_the_palette(start):
         await screen.type("offline")
         await screen.until(lambda: "Offline or online" in screen.text and "alt+o" in screen.text)
         assert isinstance(screen.app, App)
+
+
+async def test_the_corner_of_a_vote_says_so_too(start):
+    async with start(rogue("steady", "one"), rogue("wide", "two")) as screen:
+        await screen.press("alt+u")
+        await screen.ask("hello")
+        await screen.until(lambda: "Which answer is better?" in screen.text)
+        await screen.press("alt+o")
+        await screen.until(lambda: corner(screen) == "offline")
+        await screen.press("escape", "alt+o")
+        await screen.until(lambda: corner(screen) != "offline")

@@ -97,7 +97,7 @@ class Guard:
         """
         if engine:
             _engine.set(engine)
-        owner = _engine.get()
+        owner = _engine.get() or "an engine"
         for address in addresses:
             try:
                 host, port = host_and_port(address)
@@ -105,8 +105,7 @@ class Guard:
                 continue  # it cannot be contacted either
             may_allow = is_loopback(host) and not is_local
             if self.is_offline and not (self.allows_loopback and may_allow):
-                of = f", the address of {owner}" if owner else ""
-                raise _offline(f"it does not contact {address}{of}", may_allow=may_allow)
+                raise _offline(f"it does not contact {address}, the address of {owner}", may_allow=may_allow)
             self._named.setdefault((host, port), {})[owner] = None
             if self.is_watching and not is_numeric(host) and host != "localhost":
                 _watch_lookups()
