@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,7 +9,6 @@ import pty
 import select
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import fastjsonschema
 import psutil
 import pytest
 from hostile_server import OLLAMA, HostileServer
+from loopback_server import running_in_thread
 from tests.cli import fork_server
 
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
@@ -151,16 +150,8 @@ def settings(home: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def server() -> Iterator[HostileServer]:
     """A double of an Ollama server."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    server = HostileServer(OLLAMA)
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with running_in_thread(HostileServer(OLLAMA)) as server:
+        yield server
 
 
 @pytest.fixture

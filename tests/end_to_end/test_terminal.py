@@ -4,9 +4,12 @@ import fcntl
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import psutil
+from hostile_server import OLLAMA, HostileServer
+from loopback_server import running_in_thread
 
 from paragone_workbench.paths import history_file
 
@@ -40,6 +43,30 @@ def test_offline_from_the_start(start):
     program.type("\x1bo")
     program.sees("Offline until the program")
     assert program.leave() == 0
+
+
+def test_going_offline_cuts_an_answer_of_a_server(start):
+    cut = threading.Event()
+
+    async def stream(exchange):
+        await exchange.begin()
+        await exchange.say("and so ", "on ")
+        await exchange.gone()
+        cut.set()
+
+    with running_in_thread(HostileServer(OLLAMA)) as server:
+        server.on_chat = stream
+        program = start(f"ollama:m@{server.url}")
+        program.sees("ready")
+        program.type("go\r")
+        program.sees("and so on")
+        program.type("\x1bo")
+        assert cut.wait(60)
+        program.sees("failed", "offline   enter send")
+        program.type("\x1bw")
+        program.sees(f"127.0.0.1:{server.port}", "audit hook refuses every connection")
+        program.type("q")
+        assert program.leave() == 0
 
 
 def test_text_from_before_a_kill_is_restored(start):
