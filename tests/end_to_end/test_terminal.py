@@ -4,10 +4,15 @@ import fcntl
 import re
 import shlex
 import signal
+import sys
+import threading
+from pathlib import Path
 
 import psutil
 import pytest
 from bench.terminal import Terminal
+from hostile_server import OLLAMA, HostileServer
+from loopback_server import running_in_thread
 from tests.end_to_end.program import PROGRAM, until
 
 from paragone_workbench.experiments.replaying.document_reader import read_document
@@ -28,6 +33,45 @@ def test_nothing_is_written_when_nothing_happens(start):
     program.terminal.read_until_quiet(1.0)
     assert program.terminal.read(5) == 0
     assert program.leave() == 0
+
+
+def test_offline_from_the_start(start):
+    program = start("--offline", "rogue:steady", "ollama:m")
+    program.until(
+        lambda text: "ready" in text and "failed" in text, "the local engine loads, the other does not"
+    )
+    program.sees("does not contact", "offline   enter send")
+    program.type("hello\r")
+    program.sees("done")
+    if sys.platform == "linux":
+        assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
+    program.type("\x1bo")
+    program.sees("Offline until the program")
+    assert program.leave() == 0
+
+
+def test_going_offline_cuts_an_answer_of_a_server(start):
+    cut = threading.Event()
+
+    async def stream(exchange):
+        await exchange.begin()
+        await exchange.say("and so ", "on ")
+        await exchange.gone()
+        cut.set()
+
+    with running_in_thread(HostileServer(OLLAMA)) as server:
+        server.on_chat = stream
+        program = start(f"ollama:m@{server.url}")
+        program.sees("ready")
+        program.type("go\r")
+        program.sees("and so on")
+        program.type("\x1bo")
+        assert cut.wait(60)
+        program.sees("failed", "offline   enter send")
+        program.type("\x1bw")
+        program.sees(f"127.0.0.1:{server.port}", "audit hook refuses every connection")
+        program.type("q")
+        assert program.leave() == 0
 
 
 def test_text_from_before_a_kill_is_restored(start):

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "options": CommandEntry("catalog.options", "List the options of a backend's engines."),
     "config": CommandEntry("machine.config", "Show the path of config.toml, check it, or create a sample."),
     "env": CommandEntry("machine.env", "Create, list, check or remove virtual environments of backends."),
+    "audit": CommandEntry("machine.audit", "List the addresses that were contacted lately, and by which engine."),
     "doctor": CommandEntry("machine.doctor", "Show what this machine can run, and what is missing for the rest."),
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
@@ -54,6 +55,9 @@ def run(argv: Sequence[str]) -> int:
     if args is None:
         put(help_of(name).rstrip("\n"))
         return 0
+    from paragone_workbench.network.start import watch  # the help needs no guard
+
+    watch(name, offline=args.offline)
     return load(name).run(args)
 
 

@@ -60,7 +60,14 @@ class ParagoneApp(ProgramApp):
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )
-        self.engines = EngineList(config, state, self._session, self.complain, remembers=not demo)
+        self.engines = EngineList(
+            config,
+            state,
+            self._session,
+            self.complain,
+            remembers=not demo,
+            asks_servers=config.network.local_servers,
+        )
         self._history = HistoryOpening(self._session, self)
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(config, definitions):

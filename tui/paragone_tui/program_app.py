@@ -8,6 +8,7 @@ import sys
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -18,6 +19,7 @@ from textual.dom import DOMNode
 from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
+from paragone.network.guard import GUARD, Contact
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
@@ -25,6 +27,7 @@ from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
+from paragone_tui.terminal.text import one_line
 from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
@@ -58,6 +61,7 @@ class ProgramApp(OwnErrorsApp):
         self.is_unmounted = False
         """Whether the widgets are gone."""
         self.ui = config.ui
+        self._local_servers = config.network.local_servers
         self.state = state
         self.keys = keys_in_force(known_keys(config))
         self._saving: set[asyncio.Task[None]] = set()
@@ -94,13 +98,20 @@ class ProgramApp(OwnErrorsApp):
 
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""
-        asyncio.get_running_loop().set_exception_handler(self.report_internal_error)
+        loop = self._main_loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self.report_internal_error)
         theme = self.ui.theme
         if theme is not None and theme in self.available_themes:
             self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
         self.call_after_refresh(self._begin)
+        GUARD.on_contact.append(self._show_refusal)
+
+    def _show_refusal(self, contact: Contact) -> None:
+        if contact.refused and not self.is_leaving:
+            sentence = f"{one_line(contact.address)} is not contacted: {contact.refused}."
+            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=True))
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.ui.theme:
@@ -173,6 +184,34 @@ class ProgramApp(OwnErrorsApp):
             first = self.screen.HELP if isinstance(self.screen, Modal) else ""
             self.push_screen(HelpScreen(self.keys, first))
 
+    def action_offline(self) -> None:
+        """Go offline at once, or online again, if the system does not hold the network closed."""
+        if GUARD.layer:
+            self.say(f"Offline until the program ends: {GUARD.layer} holds it, which cannot be undone.")
+            return
+        if GUARD.is_offline:
+            GUARD.is_offline = False
+            self.say("Online: the addresses that engines name are contacted.")
+        else:
+            from paragone.network.closing import go_offline
+
+            go_offline(allows_loopback=self._local_servers)
+            self.say(
+                "Offline: nothing is contacted. paragone's guard holds it; with --offline the system does."
+            )
+        for screen in self.screen_stack:
+            if isinstance(screen, ChangedRowsScreen):
+                screen.network_changed()
+
+    def action_audit(self) -> None:
+        """Show the addresses that were contacted, or close that sheet."""
+        from paragone_tui.screens.contacts_sheet import ContactsSheet
+
+        if isinstance(self.screen, ContactsSheet):
+            self.screen.dismiss()
+        elif not any(isinstance(screen, ContactsSheet) for screen in self.screen_stack):
+            self.push_screen(ContactsSheet())
+
     async def action_quit(self) -> None:
         """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` in any case."""
         self.screen.call_later(self.exit)
@@ -204,6 +243,8 @@ class ProgramApp(OwnErrorsApp):
     async def on_unmount(self) -> None:
         """Wait until everything is saved, and close what was opened."""
         self.is_unmounted = True  # also if an error ended the program
+        with contextlib.suppress(ValueError):
+            GUARD.on_contact.remove(self._show_refusal)
         if self._saving:
             await asyncio.wait(self._saving, timeout=LEAVING_S)
         await self.close_all()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from paragone import EngineError, InputError
 from paragone.key_text import is_key
+from paragone.worker.program import closed_offline
 from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
@@ -144,7 +145,7 @@ async def _printed(command: str) -> str:
         try:
             # In its own session it cannot write to the terminal, and can be killed with its children.
             process = await asyncio.create_subprocess_exec(
-                *words,
+                *closed_offline(words),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write,
                 stderr=asyncio.subprocess.DEVNULL,

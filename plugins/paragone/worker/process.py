@@ -17,6 +17,7 @@ from typing import IO, Self
 
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.worker.variables import passed_variables
 
 __all__ = ["GRACE", "EngineProcess", "start_worker"]
@@ -184,7 +185,7 @@ async def start_worker(
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     script, descriptor = Path(__file__).with_name("child_process") / "bootstrap.py", worker_end.fileno()
     command = [interpreter, str(script), str(descriptor), str(os.getpid())]
-    command += ["open" if network else "closed", engine, *folders]
+    command += ["open" if network and not GUARD.is_offline else "closed", engine, *folders]
     environment = _environment(foreign=python is not None)
     try:
         process = await EngineProcess.launch(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,8 @@ import trustme
 from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
+from paragone.network.guard import GUARD
+from paragone_remote.endpoints.keys import find_key
 from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
@@ -567,3 +570,11 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
     answer.set()
     assert asked.is_set()
     assert error.sentence == "The system's keyring gave no key within 0.1 seconds."
+
+
+@pytest.mark.usefixtures("new_interpreters")
+@pytest.mark.parametrize("offline", [False, True])
+async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
+    monkeypatch.setattr(GUARD, "is_offline", offline)
+    look = "from paragone.worker.child_process.confinement import what_opens; print(what_opens() == ())"
+    assert await find_key(None, None, shlex.join([sys.executable, "-c", look])) == str(offline)

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import for_shell
+from paragone_cli.command_line.formats import for_shell, not_asked_text
 from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
-from paragone_workbench.inventory.models import USUAL_FOLDER, existing_demo_models, find_models
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, normalize_url, query_endpoints
+from paragone_workbench.inventory.models import (
+    USUAL_FOLDER,
+    existing_demo_models,
+    find_models,
+    servers_not_asked,
+)
 from paragone_workbench.paths import accessible
 
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
@@ -57,18 +63,27 @@ def models(args: ModelsArguments) -> int:
         backends = context.registry.all()
     else:
         backends = {args.backend: context.registry.get(args.backend)}
-    listed, errors = run(_find(backends, folders, context.config.engines.values()))
+    asks = args.backend is not None or context.config.network.local_servers
+    listed, errors, endpoints = run(
+        _find(backends, folders, context.config.engines.values(), asks_servers=asks)
+    )
+    is_asked = asks and not GUARD.is_offline
+    not_asked = [] if is_asked else servers_not_asked(backends.values(), endpoints)
     if args.json:
         put_json(
             {
                 "models": [_json(entry) for entry in listed],
+                "not_asked": [*not_asked],
                 "problems": [{"backend": name, "error": str(error)} for name, error in errors],
             }
         )
     else:
         if listed:
             put_table([_HEADING, *map(_row, listed)])
-        if not listed and args.backend is not None and not errors:
+        if not_asked:
+            note(not_asked_text(not_asked))
+        elif not listed and args.backend is not None and not errors:
+            GUARD.name(backends[args.backend].reaches("", {}), args.backend)
             report = run(backends[args.backend].endpoint({}))
             if report is not None and not report.probe.usable:  # its default server lists none
                 note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
@@ -84,11 +99,17 @@ def models(args: ModelsArguments) -> int:
 
 
 async def _find(
-    backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
-) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
-    """Return the models, and the errors of backends and servers that list none."""
+    backends: Mapping[str, Backend],
+    folders: Sequence[str],
+    engines: Iterable[EngineDefinition],
+    *,
+    asks_servers: bool,
+) -> tuple[list[_Listed], list[tuple[str, ParagoneError]], Sequence[ConfiguredEndpoint]]:
+    """Return the models, the errors of backends and servers that list none, and the servers of engines."""
     querying = asyncio.create_task(query_endpoints(engines, backends.get))
-    answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
+    answers = await asyncio.gather(
+        *(_models(backend, folders, asks_servers=asks_servers) for backend in backends.values())
+    )
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
     for name, answer in zip(backends, answers, strict=True):
@@ -96,7 +117,8 @@ async def _find(
             errors.append((name, answer))
         else:
             listed += [_Listed(name, model, model.address) for model in answer]
-    for endpoint in await querying:
+    endpoints = await querying
+    for endpoint in endpoints:
         probe = endpoint.report.probe
         if probe.usable:
             listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
@@ -108,12 +130,14 @@ async def _find(
         (entry.backend, entry.model.model, entry.url and normalize_url(entry.url)): entry
         for entry in reversed(listed)
     }
-    return list(reversed(first.values())), errors
+    return list(reversed(first.values())), errors, endpoints
 
 
-async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
+async def _models(
+    backend: Backend, folders: Sequence[str], *, asks_servers: bool
+) -> Sequence[ModelInfo] | ParagoneError:
     try:
-        found = await find_models(backend, folders)
+        found = await find_models(backend, folders, asks_servers=asks_servers)
     except ParagoneError as error:
         return error
     with contextlib.suppress(ParagoneError):  # the demo is not installed

@@ -64,6 +64,7 @@ class Arguments:
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path
     )
+    offline: bool = switch("--offline", "contact nothing outside this process and its engines' processes")
     trust: bool = switch(
         "--trust",
         "consent to what FILE names, or a suite or document: addresses, files, commands and interpreters",

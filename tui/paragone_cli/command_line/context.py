@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError
+from paragone.network.guard import GUARD, Contact
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
-from paragone_cli.command_line.output import warn
+from paragone_cli.command_line.output import note, warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -24,6 +26,7 @@ from paragone_workbench.engines.definitions import (
     settings_of,
 )
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.network.start import apply_network_settings
 from paragone_workbench.paths import state_file
 
 
@@ -39,15 +42,19 @@ class CommandContext:
     def __init__(self, args: Arguments, *, warns: bool = True) -> None:
         self.state = State(state_file())
         self.config = load(args.config, self.state)
+        not_held = apply_network_settings(self.config.network)
+        if not_held:
+            self.config = replace(self.config, warnings=(*self.config.warnings, not_held))
         self.registry = Registry()
         self._trusted = args.trust
         if args.config is not None:
             require_consent_to_config(args, self.config, self.state, self.registry)
         if not warns:
             return
-        for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
-            if sentence:
-                warn(sentence)
+        show_refusals()
+        exposed = permission_warning(self.config.document, self.registry.find)
+        for sentence in filter(None, (self.state.warning, exposed, not_held)):
+            warn(sentence)
 
     def consent(self, document: Path) -> Consent:
         """Return the consent to what a suite or a document names."""
@@ -106,6 +113,16 @@ class CommandContext:
             demo=demo,
         )
         return app.run_until_quit()
+
+
+def show_refusals() -> None:
+    """Print from now on which addresses the guard refuses to contact."""
+
+    def show(contact: Contact) -> None:
+        if contact.refused:
+            note(f"{contact.address} is not contacted: {contact.refused}.")
+
+    GUARD.on_contact.append(show)
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:

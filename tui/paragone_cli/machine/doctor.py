@@ -9,7 +9,7 @@ from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.consent import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import problems_json
+from paragone_cli.command_line.formats import not_asked_text, problems_json
 from paragone_cli.command_line.output import put, put_json, put_line, warn
 from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.state import State
@@ -70,6 +70,7 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
             for name, (title, probe) in diagnosis.backends.items()
         ],
         "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
+        "not_asked": list(diagnosis.not_asked),
         "broken_plugins": [dataclasses.asdict(problem) for problem in diagnosis.broken_plugins],
         "config": problems_json(diagnosis.config, diagnosis.problems, diagnosis.permission_warning),
     }
@@ -108,10 +109,12 @@ def _print(diagnosis: Diagnosis) -> None:
         put("  none: no plugin with a backend is installed")
     for name, (title, probe) in diagnosis.backends.items():
         _print_probe(f"{name}: {title}", probe)
-    if diagnosis.endpoints:
+    if diagnosis.endpoints or diagnosis.not_asked:
         put("\nEndpoints")
     for endpoint in diagnosis.endpoints:
         _print_endpoint(endpoint)
+    if diagnosis.not_asked:
+        put_line(f"  {not_asked_text(diagnosis.not_asked)}")
     if diagnosis.broken_plugins:
         put("\nPlugins that cannot be used")
         for broken in diagnosis.broken_plugins:
@@ -163,6 +166,12 @@ def _print_machine(version: str, machine: Machine) -> None:
         put(f"  ✓ local engines have no network ({machine.confinement.layer}; tried)")
     else:
         put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
+    guard = machine.guard
+    refused = "offline, nothing is contacted" if guard.offline else "only what engines name is contacted"
+    if guard.holds:
+        put(f"  ✓ {refused} ({guard.layer}; tried)")
+    else:
+        put_line(f"  ✗ {refused}, but the {guard.layer} does not hold it: {guard.reason}")
 
 
 def _memory(size: int | None, free: int | None) -> str:

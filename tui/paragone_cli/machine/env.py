@@ -10,12 +10,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from paragone import InputError
+from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.command_line.question import can_ask, confirmed
 from paragone_cli.command_line.status_line import StatusLine
+from paragone_workbench.config.read import load
 from paragone_workbench.engines.environments import (
     EnvironmentPlan,
     InstalledEnvironment,
@@ -27,6 +29,7 @@ from paragone_workbench.engines.environments import (
     remove,
 )
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.network.start import apply_network_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,12 @@ def env(args: EnvArguments) -> int:
         run(_follow(check(backend)))
         put(f"{backend.name}: the environment works")
         return 0
+    apply_network_settings(load(args.config).network)
+    if GUARD.is_offline and not args.find_links:
+        raise InputError(
+            "paragone is offline, and an environment is made of packages from the network.",
+            hint="Go online first, or name a folder of wheels with --find-links.",
+        )
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
     _print_plan(planned)
     if not args.yes and not can_ask():

@@ -287,12 +287,15 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone import OpenRequest  # neither is needed at start
+        from paragone import OpenRequest  # none of these is needed at start
+        from paragone.network.guard import GUARD
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
+        addresses = backend.reaches(definition.model, load)
+        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
         request = OpenRequest(
             model=definition.model,
             options=load,

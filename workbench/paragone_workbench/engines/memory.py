@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Backend, Json, MemoryEstimate, OpenRequest
+from paragone.network.guard import GUARD
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 
@@ -25,6 +26,8 @@ async def estimate_memory(
         python=interpreter(backend, definition.python),
     )
     try:
+        addresses = backend.reaches(request.model, request.options)
+        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
         return checked(MemoryEstimate, await backend.estimate(request))
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
+from paragone.network.trial import GuardTrial, try_guard
 from paragone.worker.confinement import Confinement, try_confinement
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
@@ -24,8 +25,10 @@ from paragone_workbench.engines.environments import interpreter
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
+from paragone_workbench.inventory.models import servers_not_asked
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
+from paragone_workbench.network.start import apply_network_settings
 from paragone_workbench.paths import accessible, config_file
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ class Machine:
     """Why no GPUs could be listed, in a sentence."""
     confinement: Confinement
     """What keeps the processes of local engines from the network."""
+    guard: GuardTrial
+    """What keeps paragone's own process from contacting anything but what engines name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,8 @@ class Diagnosis:
     one that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     """The servers that the configured engines use."""
+    not_asked: tuple[str, ...] = ()
+    """The backends whose servers on this machine were not asked, because no engine names them."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
     problems: tuple[ConfigProblem, ...] = ()
@@ -87,6 +94,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
     from importlib.metadata import version
 
     settings, problems = load_with_problems(config, state, registry.find)
+    apply_network_settings(settings.network)
     backends = registry.all()
     asked = {
         name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
@@ -99,6 +107,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
         machine=machine,
         backends={name: (backends[name].title or name, await task) for name, task in asked.items()},
         endpoints=await endpoints,
+        not_asked=tuple(servers_not_asked(backends.values(), await endpoints)),
         broken_plugins=registry.problems,
         config=config or config_file(),
         problems=tuple(problems),
@@ -181,4 +190,5 @@ async def _machine() -> Machine:
         gpus=tuple(gpus),
         gpu_problem=gpu_problem,
         confinement=await try_confinement(),
+        guard=try_guard(),
     )

@@ -6,11 +6,12 @@ import asyncio
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, Probe
+from paragone.network.guard import GUARD
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
@@ -57,7 +58,7 @@ async def query_endpoints(
             continue
         key = (definition.backend, json.dumps(options, sort_keys=True))
         asked.setdefault(key, (found, options, []))[2].append(definition)
-    reports = await asyncio.gather(*(_ask(found, load) for found, load, _ in asked.values()))
+    reports = await asyncio.gather(*(_ask(found, load, engines) for found, load, engines in asked.values()))
     merged: dict[object, ConfiguredEndpoint] = {}
     for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
@@ -128,8 +129,13 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     return url
 
 
-async def _ask(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:
+async def _ask(
+    backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition]
+) -> EndpointReport | None:
     try:
+        if not backend.capabilities.local:
+            for engine in engines:
+                GUARD.name(backend.reaches(engine.model, options), engine.name)
         async with asyncio.timeout(TIMEOUT):
             report = await backend.endpoint(options)
             return None if report is None else checked(EndpointReport, report)

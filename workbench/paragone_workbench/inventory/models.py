@@ -1,16 +1,18 @@
-"""The models that a backend finds on this machine: in folders, and on its server here; and those of the demo."""
+"""The models that a backend finds on this machine: in folders, and on its servers here; and those of the demo."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from paragone import Backend, EngineError, InputError, ModelInfo, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import RENAME, EngineDefinition, expand_home, is_utf8
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import cache_folder, private_folder
 
 USUAL_FOLDER = "~/models"
@@ -19,22 +21,48 @@ TIMEOUT = 60.0
 """Seconds that a backend may take: folders may be large, and on another machine."""
 
 
-async def find_models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo]:
+async def find_models(
+    backend: Backend, folders: Sequence[str], *, asks_servers: bool = False
+) -> Sequence[ModelInfo]:
     """Return the models that a backend finds in these folders and in the usual places.
 
-    Raises ParagoneError, whatever the backend raised or returned.
+    A backend with a server here is asked with `asks_servers` only, and never offline. Raises ParagoneError, whatever the
+    backend raised or returned.
     """
+    asks_servers = asks_servers and not GUARD.is_offline
+    if has_server_here(backend) and not asks_servers:
+        return ()
     try:
         async with asyncio.timeout(TIMEOUT):
             usual = await asyncio.wrap_future(in_daemon_thread(backend.model_folders))
             places = [*folders, USUAL_FOLDER, *map(str, usual)]
-            return await models_in(backend, [*map(expand_home, places)])
+            with GUARD.looking_here(backend.name if asks_servers else ""):
+                return await models_in(backend, [*map(expand_home, places)])
     except TimeoutError as error:
         raise EngineError(
             f"The backend {backend.name} did not list its models within {TIMEOUT:g} seconds."
         ) from error
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
+
+
+def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
+    """Return the backends whose servers on this machine were not asked, because no engine names them.
+
+    `endpoints` are the servers of engines, which were asked.
+    """
+    asked = {endpoint.backend for endpoint in endpoints if endpoint.url is None}
+    return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
+
+
+def has_server_here(backend: Backend) -> bool:
+    """Whether a backend looks for a server on this machine that no engine names."""
+    if backend.capabilities.local:
+        return False
+    try:
+        return bool(backend.reaches("", {}))
+    except PLUGIN_ERRORS:
+        return False
 
 
 async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo]:

@@ -10,6 +10,7 @@ import signal
 
 from paragone import EngineError, InputError
 from paragone.cores import OPENMP
+from paragone.worker.program import closed_offline
 from paragone.worker.variables import passed_variables
 from paragone_remote.server_text import plain
 
@@ -27,8 +28,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
     """Return what a program prints when it is called with these arguments. Raises InputError or EngineError."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            *arguments,
+            *closed_offline([*command, *arguments]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -15,6 +15,7 @@ from textual.getters import query_one
 from textual.screen import ScreenResultType
 from textual.widgets import Static
 
+from paragone.network.guard import GUARD
 from paragone_tui.program import Program
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Transcript
@@ -197,8 +198,13 @@ class VoteScreen(Modal[ScreenResultType]):
         self._hinted = pairs
         self._fit_hints(self.size.width)
 
+    def network_changed(self) -> None:
+        """Show whether the program is offline."""
+        self._fit_hints(self.size.width)
+
     def _fit_hints(self, width: int) -> None:
-        self.keys.update(hints(self._hinted, width - 2))
+        pairs = [("offline", ""), *self._hinted] if GUARD.is_offline else self._hinted
+        self.keys.update(hints(pairs, width - 2))
 
     @property
     def letters(self) -> str:
