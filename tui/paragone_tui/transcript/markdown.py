@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
@@ -21,17 +21,24 @@ from rich.theme import Theme
 from textual.strip import Strip
 
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript.block import GUTTER
 from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.part import GUTTER
 
 _HIGHLIGHT_LIMIT = 20_000
 """Longest code block, in characters, whose syntax is highlighted; more would take too long."""
 
 
-def typeset(text: str, width: int, palette: Palette, *, dark: bool) -> tuple[Strip, ...]:
+class NotWanted(Exception):
+    """The rows are no longer wanted."""
+
+
+def typeset(
+    text: str, width: int, palette: Palette, *, dark: bool, is_wanted: Callable[[], bool] = lambda: True
+) -> tuple[Strip, ...]:
     """Return Markdown text as rows of at most `width` cells, gutter included.
 
-    HTML and Rich's console markup remain plain text, and links do not become hyperlinks.
+    HTML and Rich's console markup remain plain text, and links do not become hyperlinks. `is_wanted` is asked between
+    paragraphs; NotWanted is raised when it returns False.
     """
     console = Console(
         file=io.StringIO(),
@@ -44,7 +51,7 @@ def typeset(text: str, width: int, palette: Palette, *, dark: bool) -> tuple[Str
         highlight=False,
         theme=_theme(palette),
     )
-    answer = _Answer(text, code_theme="ansi_dark" if dark else "ansi_light")
+    answer = _Answer(text, "ansi_dark" if dark else "ansi_light", is_wanted)
     base = palette["answer"]
     gutter = Segment(" " * GUTTER, base)
     lines = console.render_lines(answer, pad=False)
@@ -137,11 +144,18 @@ class _Answer(Markdown):
         "table_open": _Table,
     }
 
-    def __init__(self, markup: str, code_theme: str) -> None:
+    def __init__(self, markup: str, code_theme: str, is_wanted: Callable[[], bool]) -> None:
         super().__init__("", code_theme=code_theme, hyperlinks=False)
+        self._is_wanted = is_wanted
         parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
         self.parsed = parser.parse(visible(markup))
         _make_plain(self.parsed)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in super().__rich_console__(console, options):
+            if not self._is_wanted():
+                raise NotWanted
+            yield part
 
 
 def _make_plain(tokens: Iterable[Token]) -> None:
