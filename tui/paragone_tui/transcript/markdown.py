@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
@@ -26,6 +27,16 @@ from paragone_tui.transcript.part import GUTTER
 
 _HIGHLIGHT_LIMIT = 20_000
 """Longest code block, in characters, whose syntax is highlighted; more would take too long."""
+_LONGEST_LINE = 400
+"""Longest line of code whose syntax is highlighted."""
+_GAP = re.compile(r"\s{100}")
+"""White space that no code has."""
+_HIGHLIGHTED = (
+    "bash c c++ console cpp css dart diff docker dockerfile elixir go golang haskell hs html ini java javascript jl js json jsx "
+    "julia kotlin lua markdown md perl php powershell ps1 py python python3 r rb rs ruby rust scala sh shell sql swift toml ts "
+    "tsx typescript xml yaml yml zsh"
+)
+"""Languages whose syntax is highlighted. Of the others, `html+ng2` does not get past a row of brackets, for example."""
 
 
 class NotWanted(Exception):
@@ -108,9 +119,19 @@ class _CodeBlock(markdown.CodeBlock):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         code = str(self.text).rstrip()
-        lexer = self.lexer_name if len(code) <= _HIGHLIGHT_LIMIT else "text"
+        lexer = self.lexer_name if _can_be_highlighted(code, self.lexer_name) else "text"
         syntax = Syntax(code, lexer, theme=self.theme, word_wrap=True, background_color="default")
         yield Padding(syntax, (0, 0, 0, 2), expand=False)
+
+
+def _can_be_highlighted(code: str, language: str) -> bool:
+    """Return whether Pygments takes a moment only: nothing can interrupt one of its patterns that matches for long."""
+    return (
+        language.lower() in _HIGHLIGHTED.split()
+        and len(code) <= _HIGHLIGHT_LIMIT
+        and max(map(len, code.splitlines()), default=0) <= _LONGEST_LINE
+        and _GAP.search(code) is None
+    )
 
 
 class _Rule(markdown.HorizontalRule):
