@@ -119,7 +119,7 @@ class Page:
 
     def _arrange(self, index: int) -> None:
         above = self._last_shown(index)
-        for block in islice(self.blocks, index, None):
+        for block in (self.blocks[at] for at in range(index, len(self.blocks))):
             bottom = above.start + above.height if above else 0
             close = above is None or (above.kind in _REMARKS and block.kind in _REMARKS)
             block.start = (bottom if close or not block.height else bottom + 1) + block.lead

@@ -11,7 +11,7 @@ _SPACES = re.compile(" *")
 _DENSEST = 8
 """Number of characters in a cell of a row, on average, from which on the row ends. More are combining marks, or spaces
 at the end of the row. Longer rows would make each appended piece of text slow."""
-_SLICE = 4_096
+_SLICE = 1_024
 """Characters that are wrapped at once. After a row that is too long, the rest of the slice is examined again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 
