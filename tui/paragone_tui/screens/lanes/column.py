@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from paragone import EngineCrashed
 from paragone.wording import counted
+from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
@@ -33,6 +34,10 @@ _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _PROMPT_SHOWN = 20_000
 """Largest number of characters of a prompt that the transcript shows."""
+_LONG = 100_000
+"""Characters of an answer from which on saving takes memory that is worth returning."""
+_SAVED = 2.0
+"""Seconds in which an answer is saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -182,9 +187,11 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Show how the run ended."""
+        """Show how the run ended. Once a long answer is saved, return the memory that this took."""
         self._show_end(run)
         self._show_status()
+        if self.is_mounted and len(run.text) + len(run.thinking) > _LONG:
+            self.set_timer(_SAVED, return_memory)
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
         """Show why the engine could not be opened."""
