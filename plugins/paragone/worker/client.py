@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Value, to_json
@@ -239,13 +239,17 @@ class Worker:
         """Read no more from the pipe while a job has many unread messages."""
         if job.inbox.qsize() >= UNREAD and not job.is_abandoned:
             self._reads.clear()
-            self._writer.transport.pause_reading()
+            self._transport.pause_reading()
             await self._reads.wait()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self._writer.transport)  # that of a socket reads too
 
     def _read_on(self) -> None:
         if not self._reads.is_set():
             self._reads.set()
-            self._writer.transport.resume_reading()
+            self._transport.resume_reading()
 
     async def _watch(self) -> None:
         """End the stream after the process has ended, even if one of its children holds the pipe open."""
