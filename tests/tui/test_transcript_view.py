@@ -261,7 +261,7 @@ async def test_a_resize_does_not_flicker(lane):
 async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
     """Rows that were typeset for the old width are discarded."""
     begun, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(typesetter, "_AT_ONCE", 0)
+    monkeypatch.setattr(typesetter, "AT_ONCE", 0)
     typeset = typesetter._typeset
 
     def slow(*arguments):

@@ -437,8 +437,8 @@ def test_a_second_import_of_another_programs_file_changes_nothing(store, tmp_pat
         (b"[1, 2]", "has no conversation that can be imported"),
         (b"{}", "has no conversation that can be imported"),
         (b'[{"mapping": {}}]', "has no conversation that can be imported"),
-        (b"nonsense", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
+        (b"nonsense", "is not valid JSON"),
+        (b"[" * 100_000, "is not valid JSON"),
         (b"SQLite format 3\0 nonsense", "cannot be read"),
     ],
 )

@@ -46,7 +46,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "threads", "seeing", "prying",
+    "wide", "lines", "threads", "seeing", "prying",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -131,6 +131,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             return ESCAPES + " "
         if self.model == "wide":
             return f"語{number}😀 "
+        if self.model == "lines":
+            return "a\n"
         if self.model == "threads":  # the number of threads that it may use
             return f"{self.threads} "
         if self.model == "seeing":  # the images in the request

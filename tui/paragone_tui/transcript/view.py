@@ -12,10 +12,11 @@ from textual.strip import Strip
 
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.changed_rows_screen import paint
-from paragone_tui.transcript.block import GUTTER, Block
+from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.marks import clipped
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import palette_of
+from paragone_tui.transcript.part import GUTTER
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
 from paragone_tui.transcript.typesetter import Typesetter
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _MEASURE = 100
 """Maximum width of a row of text in cells; longer rows are hard to read."""
 _MORE = " ↓ more "
+_PAUSE = 0.02
+"""Seconds between two slices of a long text that is wrapped."""
 
 
 class Transcript(ScrolledText):
@@ -63,6 +66,7 @@ class Transcript(ScrolledText):
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(self._flush_soon)
+        self._wrapping = Cadence(self._wrap_more, _PAUSE)
 
     # Content
 
@@ -153,7 +157,8 @@ class Transcript(ScrolledText):
         start = 0
         for block in self._page.blocks_of(turn):
             if block.kind == channel:
-                end = start + len(block.text)
+                start += block.missing
+                end = start + block.length
                 if block.mark(clipped(layers, start, end)):
                     self._touch(block)
                 start = end
@@ -207,7 +212,8 @@ class Transcript(ScrolledText):
     def _finish(self, block: Block) -> None:
         block.finish()
         self._touch(block)
-        self._typeset()
+        if block.wants_typesetting:
+            self._typeset()
 
     def _typeset(self) -> None:
         if self._laid_out:
@@ -237,12 +243,31 @@ class Transcript(ScrolledText):
         if changed is None or not self._laid_out:
             return
         self._page.arrange(changed)
+        self._trim()
         if self.link is not None:
             self.link.align_if_stale()
         is_in_view = self._end <= self._top < max(1, self._page.height)
         if self._following and (self._open is not None or not is_in_view):
             self._top = self._fall_in(self._top if is_in_view else self._stride())
         self._repaint()
+        self._go_on()
+
+    def _trim(self) -> None:
+        """Remove the oldest text if there is too much, and keep the visible text in place."""
+        height = self._page.height
+        if self._page.trim():
+            self._top = max(0, self._top - (height - self._page.height))
+            self._disturb()
+
+    def _go_on(self) -> None:
+        """Wrap the rest of a long text, a slice at a time."""
+        if self.is_mounted and self._page.is_pending:
+            self._wrapping.ask()
+
+    def _wrap_more(self) -> None:
+        if self._laid_out:
+            self._rearrange(self._page.wrap)
+            self._go_on()
 
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
@@ -298,6 +323,7 @@ class Transcript(ScrolledText):
         self._place = None if self._following else self._page.place(self._top)
         self._laid_out = self.size
         self._is_placed = False
+        self._page.trim()
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
         self._typesetter.set_at_once(self._page, self._palette)
         self._changed = None
@@ -314,6 +340,7 @@ class Transcript(ScrolledText):
         self._painted = self._rows()
         self._is_placed = True
         self._typeset()
+        self._go_on()
 
     @property
     def turns(self) -> Mapping[object, int]:
@@ -373,8 +400,11 @@ class Transcript(ScrolledText):
 
         self._rearrange(change)
         self._typeset()
+        self._go_on()
         self.refresh()
 
     def on_unmount(self) -> None:
-        """Paint no more."""
+        """Paint and typeset no more."""
         self._cadence.stop()
+        self._wrapping.stop()
+        self._typesetter.stop()

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.turns import Turn, Turns
 
 
+SPELL_S = 0.002
+"""Seconds for which the events of an engine are processed before the event loop does other things, such as keys."""
+MOST_CAUTIONS = 100
+"""Number of warnings of an engine that a run keeps."""
+
+
 def execute(
     run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], *, turns: Turns
 ) -> Execution:
@@ -179,7 +185,13 @@ class Execution:
         silence = SilenceWatch(run, NOTICE_S if handle.addresses else NOTICE_LOCAL_S)
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
+                since = time.monotonic()
                 async for event in events:
+                    if (
+                        time.monotonic() - since > SPELL_S
+                    ):  # events that are there already are read without waiting
+                        await asyncio.sleep(0)
+                        since = time.monotonic()
                     silence.note_event()
                     meter.feed(event)
                     self._take(event)
@@ -214,10 +226,19 @@ class Execution:
             case RunSettings():
                 run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
             case Caution():
-                run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, event))
-                run.notify(lambda observer: observer.cautioned(run, event))
+                self._caution(event)
             case Finish():
                 run.result = dataclasses.replace(run.result, finish=event.reason)
+
+    def _caution(self, caution: Caution) -> None:
+        run, count = self.run, len(self.run.result.cautions)
+        if count > MOST_CAUTIONS:
+            return
+        if count == MOST_CAUTIONS:
+            sentence = f"The engine sent more than {MOST_CAUTIONS} warnings. The others are not kept."
+            caution = Caution(code="many-cautions", sentence=sentence)
+        run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, caution))
+        run.notify(lambda observer: observer.cautioned(run, caution))
 
     def _without_secrets(self, settings: RunSettings) -> RunSettings:
         backend = self._handle.backend

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
 from paragone_workbench.machine.energy import Energy
@@ -94,10 +94,17 @@ class RunMetrics:
         return self.completion_tokens / max(1, self.completion_tokens - self.accepted_tokens)
 
 
+_GAPS = 65_536
+"""Number of inter-token latencies that are kept."""
+_RECENT = 10_000
+"""Number of the last tokens whose times are kept at least."""
+
+
 class Meter:
     """Computes the metrics of a run from its events, also while the run is in progress.
 
-    Events may arrive late and in batches: only their timestamps count. Stores eight bytes per token.
+    Events may arrive late and in batches: only their timestamps count. Takes at most a megabyte, however long the run
+    is: the latencies are those of all tokens up to `_GAPS`, and of a random sample of this size in longer runs.
     """
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
@@ -108,7 +115,13 @@ class Meter:
         """What the run used; set at its end."""
         self._sent = sent
         self._load_s = load_s
-        self._times = array("d")
+        self._pieces = 0
+        self._first: float | None = None
+        self._recent = array("d")
+        """The times of the last tokens."""
+        self._gaps = array("d")
+        """Milliseconds from a token to the next."""
+        self._chance = random.Random(0)  # noqa: S311 (it selects a sample)
         self._first_text: float | None = None
         self._first_answer: float | None = None
         self._ended: float | None = None
@@ -121,7 +134,7 @@ class Meter:
         """Process an event."""
         match event:
             case Token():
-                self._times.append(event.time)
+                self._count(event.time)
                 if self._first_text is None and event.text:
                     self._first_text = event.time
                 if self._first_answer is None and event.text and event.channel == "answer":
@@ -133,11 +146,27 @@ class Meter:
             case Finish():
                 self._usage, self._timings, self._ended = event.usage, event.timings, event.time
 
+    def _count(self, time: float) -> None:
+        self._pieces += 1
+        if self._first is None:
+            self._first = time
+        else:
+            gap, number = 1000 * (time - self._recent[-1]), self._pieces - 1
+            if number <= _GAPS:
+                self._gaps.append(gap)
+            elif (
+                place := self._chance.randrange(number)
+            ) < _GAPS:  # reservoir sampling, Vitter's algorithm R
+                self._gaps[place] = gap
+        self._recent.append(time)
+        if len(self._recent) >= 2 * _RECENT:
+            del self._recent[:_RECENT]
+
     @property
     def tokens(self) -> int:
         """Number of tokens generated so far; once the run has ended, as the engine counts them."""
         counted = self._usage.completion_tokens
-        return len(self._times) if counted is None else counted
+        return self._pieces if counted is None else counted
 
     @property
     def ttft_s(self) -> float | None:
@@ -149,12 +178,12 @@ class Meter:
 
         The rate falls to 0 if no more tokens arrive.
         """
-        if len(self._times) < 2:
+        if self._first is None or self._pieces < 2:
             return None
-        start = max(now - window, self._times[0])
+        start = max(now - window, self._first)
         if now <= start:
             return None
-        return (bisect_right(self._times, now) - bisect_right(self._times, start)) / (now - start)
+        return (bisect_right(self._recent, now) - bisect_right(self._recent, start)) / (now - start)
 
     def metrics(self) -> RunMetrics:
         """Return the metrics of the run so far.
@@ -176,8 +205,8 @@ class Meter:
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
-            estimated=self._usage.completion_tokens is None and bool(self._times),
-            pieces=len(self._times),
+            estimated=self._usage.completion_tokens is None and bool(self._pieces),
+            pieces=self._pieces,
             drafted_tokens=self._usage.drafted_tokens,
             accepted_tokens=self._usage.accepted_tokens,
             shared=self._queued or self.shared,
@@ -188,9 +217,9 @@ class Meter:
         return None if time is None else max(0.0, time - self._sent)
 
     def _tpot_ms(self) -> float | None:
-        if self._ended is None or not self._times or self.tokens < 2:
+        if self._ended is None or self._first is None or self.tokens < 2:
             return None
-        return max(0.0, 1000 * (self._ended - self._times[0]) / (self.tokens - 1))
+        return max(0.0, 1000 * (self._ended - self._first) / (self.tokens - 1))
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
         # Not from the time to first token: it includes the time in a server's queue.
@@ -201,12 +230,12 @@ class Meter:
 
     def _decode_tps(self) -> float | None:
         seconds = self._timings.decode_s
-        if seconds is None and self._times:
-            seconds = self._times[-1] - self._times[0]
+        if seconds is None and self._first is not None:
+            seconds = self._recent[-1] - self._first
         return (self.tokens - 1) / seconds if seconds and seconds > 0 and self.tokens > 1 else None
 
     def _itl_ms(self) -> Percentiles:
-        gaps = sorted(1000 * (after - before) for before, after in pairwise(self._times))
+        gaps = sorted(self._gaps)
         if not gaps:
             return Percentiles()
         return Percentiles(p50=percentile(gaps, 50), p95=percentile(gaps, 95), p99=percentile(gaps, 99))

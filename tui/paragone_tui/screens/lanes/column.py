@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from paragone import EngineCrashed
 from paragone.wording import counted
+from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
@@ -34,6 +35,12 @@ _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _LOG_SHOWN = 160
 """Largest number of characters of a line that a crash card shows of a log without folding it."""
+_PROMPT_SHOWN = 20_000
+"""Largest number of characters of a prompt that the transcript shows."""
+_LONG = 100_000
+"""Characters of an answer from which on saving takes memory that is worth returning."""
+_SAVED = 2.0
+"""Seconds in which an answer is saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -144,12 +151,10 @@ class LaneColumn(Column, LaneObserver):
 
     def reveal(self, run: Run, hit: Hit) -> None:
         """Scroll to what a search found in a run of the lane's path."""
-        path = [prompted for prompted in self.lane.path if prompted.prompt is not None]
         blocks = self.transcript.blocks
-        prompts = [number for number, block in enumerate(blocks) if block.kind == "prompt"]
-        if run not in path or path.index(run) >= len(prompts):
+        start = next((at for at, block in enumerate(blocks) if block.turn is run.prompt), None)
+        if run not in self.lane.path or run.prompt is None or start is None:
             return
-        start = prompts[path.index(run)]
         following = (block for block in blocks[start + 1 :] if block.kind in ("answer", "prompt"))
         answer = next(following, blocks[start])
         block = answer if hit.run_id is not None and answer.kind == "answer" else blocks[start]
@@ -191,9 +196,11 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Show how the run ended."""
+        """Show how the run ended. Once a long answer is saved, return the memory that this took."""
         self._show_end(run)
         self._show_status()
+        if self.is_mounted and len(run.text) + len(run.thinking) > _LONG:
+            self.set_timer(_SAVED, return_memory)
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
         """Show why the engine could not be opened, or how it ended."""
@@ -217,7 +224,11 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        self.transcript.add("prompt", prompt.text_with_images, turn=prompt)
+        text = prompt.text_with_images
+        if len(text) > _PROMPT_SHOWN:
+            rest = counted(len(text) - _PROMPT_SHOWN, "more character")
+            text = f"{text[:_PROMPT_SHOWN]} … ({rest})"
+        self.transcript.add("prompt", text, turn=prompt)
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
