@@ -13,6 +13,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import Probe
 from paragone_workbench.config.state import State
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import doctor
@@ -82,9 +83,12 @@ async def test_an_error_in_a_plugin():
 
 
 async def test_a_backend_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(doctor, "PROBE_TIMEOUT", 0.05)
+    monkeypatch.setattr(questions, "NATIVE_DEADLINE_S", 0.05)
     found = await probe(Silent())
-    assert (found.usable, found.reason) == (False, "It gave no answer within 0.05 seconds.")
+    assert (found.usable, found.reason) == (
+        False,
+        "The backend rogue did not report whether it can be used within 0.05 seconds.",
+    )
 
 
 async def test_an_interpreter_that_does_not_exist():
@@ -113,7 +117,7 @@ async def test_a_backend_that_is_usable_in_the_interpreter_of_an_engine(monkeypa
 async def test_engines_share_a_probe(monkeypatch):
     asked = []
 
-    async def answer(backend, python=None):
+    async def answer(backend, python, tell):
         asked.append((backend.name, python))
         return Probe(usable=True)
 

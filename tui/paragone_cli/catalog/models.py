@@ -15,6 +15,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import for_shell
 from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
 from paragone_workbench.inventory.models import USUAL_FOLDER, existing_demo_models, find_models
@@ -68,7 +69,7 @@ def models(args: ModelsArguments) -> int:
         if listed:
             put_table([_HEADING, *map(_row, listed)])
         if not listed and args.backend is not None and not errors:
-            report = run(backends[args.backend].endpoint({}))
+            report = run(questions.endpoint(backends[args.backend], {}, tell=note))
             if report is not None and not report.probe.usable:  # its default server lists none
                 note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
@@ -77,6 +78,9 @@ def models(args: ModelsArguments) -> int:
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
                 f"[models] in {context.config.document.path}."
             )
+    for problem in context.registry.problems if args.backend is None else ():
+        if problem.sentence not in context.fatal_imports:  # these are said
+            warn(problem.sentence)
     for _, error in errors:
         print_error(error)
     return 1 if errors else 0
@@ -86,7 +90,7 @@ async def _find(
     backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
 ) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
     """Return the models, and the errors of backends and servers that list none."""
-    querying = asyncio.create_task(query_endpoints(engines, backends.get))
+    querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
     answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
@@ -112,11 +116,11 @@ async def _find(
 
 async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
     try:
-        found = await find_models(backend, folders)
+        found = await find_models(backend, folders, tell=note)
     except ParagoneError as error:
         return error
     with contextlib.suppress(ParagoneError):  # the demo is not installed
-        return [*found, *await existing_demo_models(backend)]
+        return [*found, *await existing_demo_models(backend, tell=note)]
     return found
 
 

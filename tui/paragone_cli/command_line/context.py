@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from paragone import InputError
-from paragone_cli.command_line.output import warn
+from paragone_cli.command_line.output import note, standard_output, warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -19,6 +19,7 @@ from paragone_workbench.engines.definitions import (
     resolve_all,
     settings_of,
 )
+from paragone_workbench.engines.import_marks import fatal_imports
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
@@ -26,19 +27,21 @@ from paragone_workbench.paths import state_file
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
 
-    It prints warnings about the state file, and about a config file that other users can read, unless a screen shows
-    them. A broken state file is renamed, so that the next command does not find it.
+    It prints warnings about the state file, about a config file that other users can read, and about plugins that ended
+    the program, unless a screen shows them. A broken state file is renamed, so that the next command does not find it.
     """
 
     def __init__(self, config: Path | None, *, warns: bool = True) -> None:
         self.state = State(state_file())
         self.config = load(config, self.state)
-        self.registry = Registry()
+        self.registry = Registry(note)
+        self.fatal_imports = fatal_imports()
+        """A sentence for each plugin whose import ended the program."""
         if not warns:
             return
-        for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
-            if sentence:
-                warn(sentence)
+        exposed = permission_warning(self.config.document, self.registry.find)
+        for sentence in filter(None, (self.state.warning, exposed, *self.fatal_imports)):
+            warn(sentence)
 
     def system(self, given: str | None) -> str:
         """Return the system prompt in force: the given one, or that of the settings."""
@@ -97,5 +100,7 @@ class CommandContext:
 
 def require_terminal(sentence: str, hint: str = "") -> None:
     """Raise InputError with this sentence if a standard stream is not a terminal."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
+    ):
         raise InputError(sentence, hint=hint)

@@ -9,7 +9,7 @@ from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import problems_json
-from paragone_cli.command_line.output import put, put_json, put_line, warn
+from paragone_cli.command_line.output import note, put, put_json, put_line, warn
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
@@ -36,7 +36,7 @@ def doctor(args: DoctorArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    diagnosis = run(diagnose(args.config, state, Registry()))
+    diagnosis = run(diagnose(args.config, state, Registry(note)))
     if args.json:
         put_json(_json(diagnosis))
     else:
@@ -48,8 +48,8 @@ def _check_backend(name: str, *, as_json: bool) -> int:
     """Print in one line that a backend works, or else why not and what to do. Returns the exit code."""
     if as_json:
         raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
-    backend = Registry().get(name)
-    found = run(probe_backend(backend))
+    backend = Registry(note).get(name)
+    found = run(probe_backend(backend, tell=note))
     if found.usable:
         put_line(f"✓ {name}: {backend.title or name} works")
         return 0

@@ -248,7 +248,8 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone import OpenRequest  # neither is needed at start
+        from paragone import OpenRequest  # none of them is needed at start
+        from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
@@ -261,10 +262,13 @@ class EngineHandle:
             threads=threads,
             log=str(engine_log(definition.name)),
         )
-        return await backend.open(request, self._on_progress)
+        return await CheckedEngine.of(await backend.open(request, self._on_progress), backend.name)
 
     def _on_progress(self, progress: LoadProgress) -> None:
-        self.load_fraction = progress.fraction
+        from paragone import LoadProgress
+        from paragone.checks import check_value
+
+        self.load_fraction = check_value(LoadProgress, progress).fraction
         self._changed()
 
     def _opened(self, engine: OpenEngine) -> None:

@@ -19,10 +19,10 @@ from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.config.state import State
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
-from paragone_workbench.engines.environments import interpreter
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
@@ -30,10 +30,6 @@ from paragone_workbench.paths import config_file
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
-
-
-PROBE_TIMEOUT = 120.0
-"""Seconds that a backend may take to report whether it is usable: some import gigabytes from a cold disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +85,12 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
     settings, problems = load_with_problems(config, state, registry.find)
     backends = registry.all()
     asked = {
-        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
+        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values(), registry.tell))
         for name, backend in backends.items()
     }
-    endpoints = asyncio.create_task(query_endpoints(settings.engines.values(), registry.find))
+    endpoints = asyncio.create_task(
+        query_endpoints(settings.engines.values(), registry.find, tell=registry.tell)
+    )
     machine = await _machine()
     return Diagnosis(
         version=version("paragone"),
@@ -106,12 +104,14 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
     )
 
 
-async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
+async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition], tell: Tell) -> Probe:
     """Probe a backend. If it is not usable by default, use an interpreter of one of its engines with which it is."""
     named = {
         engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
     }
-    own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
+    own, *others = await asyncio.gather(
+        *(probe(backend, python, tell=tell) for python in (None, *sorted(named)))
+    )
     if own.usable:
         return own
     for python, found in zip(sorted(named), others, strict=True):
@@ -120,19 +120,15 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition])
     return own
 
 
-async def probe(backend: Backend, python: str | None = None) -> Probe:
+async def probe(backend: Backend, python: str | None = None, *, tell: Tell = tell_nobody) -> Probe:
     """Return whether a backend is usable on this machine. Errors of its plugin are part of the result.
 
     `python` is the interpreter to use; by default, that of the backend's own environment, if it has one.
     """
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
-            return checked(Probe, await backend.probe(interpreter(backend, python)))
-    except TimeoutError:
-        return Probe(usable=False, reason=f"It gave no answer within {PROBE_TIMEOUT:g} seconds.")
-    except PLUGIN_ERRORS as error:
-        failure = as_paragone_error(error, backend.name)
-        return Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
+        return await questions.probe(backend, python, tell=tell)
+    except ParagoneError as error:
+        return Probe(usable=False, reason=error.sentence, remedy=error.hint)
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
@@ -141,7 +137,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     Each backend is probed once for each interpreter, and each server is asked for its models, all concurrently.
     """
     engines = list(definitions)
-    servers = asyncio.create_task(query_endpoints(engines, registry.find))
+    servers = asyncio.create_task(query_endpoints(engines, registry.find, tell=registry.tell))
     probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}
     invalid: dict[str, Probe] = {}
     for definition in engines:
@@ -154,7 +150,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
             continue
         key = (definition.backend, definition.python)
         if key not in probes:
-            probes[key] = asyncio.create_task(probe(backend, definition.python))
+            probes[key] = asyncio.create_task(probe(backend, definition.python, tell=registry.tell))
     await asyncio.gather(*probes.values())
     for endpoint in await servers:
         invalid = {**endpoint.problems, **invalid}

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from paragone import Backend, EndpointReport, InputError, Json, Probe
+from paragone import Backend, EndpointReport, InputError, Json, ParagoneError, Probe
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
-
-TIMEOUT = 20.0
-"""Seconds that a server may take to report; this includes the run time of a `key_command`."""
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20
 """Maximum number of a server's models to name."""
@@ -39,7 +37,7 @@ class ConfiguredEndpoint:
 
 
 async def query_endpoints(
-    definitions: Iterable[EngineDefinition], backend: BackendLookup
+    definitions: Iterable[EngineDefinition], backend: BackendLookup, *, tell: Tell = tell_nobody
 ) -> tuple[ConfiguredEndpoint, ...]:
     """Query the servers of these engines, all concurrently. Never raises.
 
@@ -57,7 +55,7 @@ async def query_endpoints(
             continue
         key = (definition.backend, json.dumps(options, sort_keys=True))
         asked.setdefault(key, (found, options, []))[2].append(definition)
-    reports = await asyncio.gather(*(_ask(found, load) for found, load, _ in asked.values()))
+    reports = await asyncio.gather(*(_ask(found, load, tell) for found, load, _ in asked.values()))
     merged: dict[object, ConfiguredEndpoint] = {}
     for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
@@ -128,14 +126,9 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     return url
 
 
-async def _ask(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:
+async def _ask(backend: Backend, options: Mapping[str, Json], tell: Tell) -> EndpointReport | None:
     try:
-        async with asyncio.timeout(TIMEOUT):
-            report = await backend.endpoint(options)
-            return None if report is None else checked(EndpointReport, report)
-    except TimeoutError:
-        probe = Probe(usable=False, reason=f"It gave no answer within {TIMEOUT:g} seconds.")
-    except PLUGIN_ERRORS as error:
-        failure = as_paragone_error(error, backend.name)
-        probe = Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
+        return await questions.endpoint(backend, options, tell=tell)
+    except ParagoneError as error:
+        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
     return EndpointReport(address="", probe=probe)

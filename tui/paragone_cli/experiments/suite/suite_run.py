@@ -40,7 +40,7 @@ def suite_run(args: SuiteArguments) -> int:
         raise InputError("--repeat needs a number from 1 on.")
     context = CommandContext(args.config)
     engines = context.checked(args.engines, args.settings)
-    catalog = load_assertions()
+    catalog = load_assertions(note)
     path = Path(args.names[0])
     suite = read_suite(path, catalog, system=context.system(args.system))
     _refuse_problems(path, suite, skip=args.skip_invalid)
