@@ -34,16 +34,20 @@ def marked_import(plugin: str, package: str) -> Iterator[None]:
     except (OSError, ParagoneError):  # nothing can be saved here: the plugin is imported without a mark
         yield
         return
-    if not _present:
-        atexit.register(_remove)  # at an ordinary end, while an import hangs
-    _present.add(path)
     try:
-        if _is_locked(handle):
-            os.pwrite(handle, json.dumps([plugin, package, _version(package)]).encode(), 0)
-        yield
+        if not _is_locked(handle):  # another process is importing it, and has its mark there
+            yield
+            return
+        if not _present:
+            atexit.register(_remove)  # at an ordinary end, while an import hangs
+        _present.add(path)
+        os.pwrite(handle, json.dumps([plugin, package, _version(package)]).encode(), 0)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            _present.discard(path)
     finally:
-        path.unlink(missing_ok=True)
-        _present.discard(path)
         os.close(handle)
 
 
