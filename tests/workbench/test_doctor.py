@@ -23,7 +23,8 @@ from paragone_workbench.paths import config_file, state_file
 
 
 async def examined():
-    return await diagnose(None, State(state_file()), Registry())
+    *_, diagnosis = [found async for found in diagnose(None, State(state_file()), Registry())]
+    return diagnosis
 
 
 async def test_the_machine_and_the_probes_of_backends():

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.wording import size_text
@@ -14,7 +15,7 @@ from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import for_shell
-from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
+from paragone_cli.command_line.output import flush, note, print_error, put_json, put_table, warn
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
@@ -44,6 +45,11 @@ class _Listed:
         """The engine spec that opens the model."""
         return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
 
+    @property
+    def key(self) -> object:
+        """The same for the same model at the same server."""
+        return self.backend, self.model.model, self.url and normalize_url(self.url)
+
 
 @command(ModelsArguments)
 def models(args: ModelsArguments) -> int:
@@ -57,7 +63,7 @@ def models(args: ModelsArguments) -> int:
         backends = context.registry.all()
     else:
         backends = {args.backend: context.registry.get(args.backend)}
-    listed, errors = run(_find(backends, folders, context.config.engines.values()))
+    listed, errors = run(_found(backends, folders, context.config.engines.values(), prints=not args.json))
     if args.json:
         put_json(
             {
@@ -66,8 +72,6 @@ def models(args: ModelsArguments) -> int:
             }
         )
     else:
-        if listed:
-            put_table([_HEADING, *map(_row, listed)])
         if not listed and args.backend is not None and not errors:
             report = run(questions.endpoint(backends[args.backend], {}, tell=note))
             if report is not None and not report.probe.usable:  # its default server lists none
@@ -86,42 +90,65 @@ def models(args: ModelsArguments) -> int:
     return 1 if errors else 0
 
 
-async def _find(
-    backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
+async def _found(
+    backends: Mapping[str, Backend],
+    folders: Sequence[str],
+    engines: Iterable[EngineDefinition],
+    *,
+    prints: bool,
 ) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
-    """Return the models, and the errors of backends and servers that list none."""
-    querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
-    answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
+    """Return the models, and the errors of backends and servers that list none; with `prints`, print the models.
+
+    If some backends or servers take long, the models of the others are printed before.
+    """
+    asked = [asyncio.create_task(_models(backend, folders)) for backend in backends.values()]
+    asked.append(asyncio.create_task(_served(engines, backends)))
+    quick, _ = await asyncio.wait(asked, timeout=questions.NOTICE_S)
+    listed: dict[object, _Listed] = {}
+    errors: list[tuple[str, ParagoneError]] = []
+    for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):
+        new: dict[object, _Listed] = {}
+        for models, failed in await asyncio.gather(*some):
+            errors += failed
+            for entry in models:
+                if (
+                    entry.key not in listed
+                ):  # several servers, and a backend for its default one, list the same models
+                    new.setdefault(entry.key, entry)
+        if new and prints:
+            put_table([_HEADING, *map(_row, new.values())])
+            flush()
+        listed |= new
+    return list(listed.values()), errors
+
+
+_Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
+"""Models, and the errors of those that list none, each with the name of its backend."""
+
+
+async def _served(engines: Iterable[EngineDefinition], backends: Mapping[str, Backend]) -> _Answer:
+    """Return the models at the servers of engines."""
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
-    for name, answer in zip(backends, answers, strict=True):
-        if isinstance(answer, ParagoneError):
-            errors.append((name, answer))
-        else:
-            listed += [_Listed(name, model, model.address) for model in answer]
-    for endpoint in await querying:
+    for endpoint in await query_endpoints(engines, backends.get, tell=note):
         probe = endpoint.report.probe
         if probe.usable:
             listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
         else:
             sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
             errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
-    # remove duplicates: a backend also lists its default server, and several keys may list the same models
-    first = {
-        (entry.backend, entry.model.model, entry.url and normalize_url(entry.url)): entry
-        for entry in reversed(listed)
-    }
-    return list(reversed(first.values())), errors
+    return listed, errors
 
 
-async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
+async def _models(backend: Backend, folders: Sequence[str]) -> _Answer:
+    """Return the models that a backend finds."""
     try:
         found = await find_models(backend, folders, tell=note)
     except ParagoneError as error:
-        return error
+        return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
-        return [*found, *await existing_demo_models(backend, tell=note)]
-    return found
+        found = [*found, *await existing_demo_models(backend, tell=note)]
+    return [_Listed(backend.name, model, model.address) for model in found], []
 
 
 def _json(listed: _Listed) -> dict[str, Json]:

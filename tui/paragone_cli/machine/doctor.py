@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from paragone import EngineError, InputError, Json, Probe
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import problems_json
-from paragone_cli.command_line.output import note, put, put_json, put_line, warn
+from paragone_cli.command_line.output import flush, note, put, put_json, put_line, warn
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
@@ -36,12 +37,24 @@ def doctor(args: DoctorArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    diagnosis = run(diagnose(args.config, state, Registry(note)))
+    diagnosis = run(_diagnosed(args, state))
     if args.json:
         put_json(_json(diagnosis))
-    else:
-        _print(diagnosis)
     return 0
+
+
+async def _diagnosed(args: DoctorArguments, state: State) -> Diagnosis:
+    """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
+    known: Diagnosis | None = None
+    async for diagnosis in diagnose(args.config, state, Registry(note)):
+        if not args.json and known is None:
+            _print(diagnosis)
+        elif not args.json and known is not None:
+            _print_late(known, diagnosis)
+        flush()
+        known = diagnosis
+    assert known is not None
+    return known
 
 
 def _check_backend(name: str, *, as_json: bool) -> int:
@@ -100,13 +113,9 @@ def _print(diagnosis: Diagnosis) -> None:
     _print_machine(diagnosis.version, diagnosis.machine)
     put("\nBackends")
     if not diagnosis.backends:
-        put("  none: no plugin with a backend is installed")
-    for name, (title, probe) in diagnosis.backends.items():
-        _print_probe(f"{name}: {title}", probe)
-    if diagnosis.endpoints:
-        put("\nEndpoints")
-    for endpoint in diagnosis.endpoints:
-        _print_endpoint(endpoint)
+        put("  none: no plugin with a backend is installed, or none has answered yet")
+    _print_backends(diagnosis.backends)
+    _print_endpoints(diagnosis.endpoints)
     if diagnosis.broken_plugins:
         put("\nPlugins that cannot be used")
         for broken in diagnosis.broken_plugins:
@@ -121,6 +130,28 @@ def _print(diagnosis: Diagnosis) -> None:
         put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
     if diagnosis.permission_warning:
         put_line(f"  ! {diagnosis.permission_warning}")
+
+
+def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
+    """Print the backends and the servers that a first diagnosis did not have."""
+    late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
+    if late:
+        put("\nBackends that took longer")
+        _print_backends(late)
+    if not known.endpoints:
+        _print_endpoints(diagnosis.endpoints)
+
+
+def _print_backends(backends: Mapping[str, tuple[str, Probe]]) -> None:
+    for name, (title, probe) in backends.items():
+        _print_probe(f"{name}: {title}", probe)
+
+
+def _print_endpoints(endpoints: Sequence[ConfiguredEndpoint]) -> None:
+    if endpoints:
+        put("\nEndpoints")
+    for endpoint in endpoints:
+        _print_endpoint(endpoint)
 
 
 def _print_probe(name: str, probe: Probe) -> None:

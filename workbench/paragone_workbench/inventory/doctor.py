@@ -7,7 +7,7 @@ import dataclasses
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The result of `diagnose`."""
+    """What `diagnose` has found."""
 
     version: str
     """The version of paragone."""
@@ -74,9 +74,10 @@ class Diagnosis:
     """A warning if other users can read a config file that holds secrets, else empty."""
 
 
-async def diagnose(config: Path | None, state: State, registry: Registry) -> Diagnosis:
+async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
     """Examine the machine, the backends, the servers and the config.
 
+    Yields the whole diagnosis; before that, if some backends or servers take long, a diagnosis without them.
     `config` is the file that the user named, or None for the default one. Raises InputError if it cannot
     be read.
     """
@@ -84,7 +85,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
 
     settings, problems = load_with_problems(config, state, registry.find)
     backends = registry.all()
-    asked = {
+    probes = {
         name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values(), registry.tell))
         for name, backend in backends.items()
     }
@@ -92,16 +93,29 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Dia
         query_endpoints(settings.engines.values(), registry.find, tell=registry.tell)
     )
     machine = await _machine()
-    return Diagnosis(
-        version=version("paragone"),
-        machine=machine,
-        backends={name: (backends[name].title or name, await task) for name, task in asked.items()},
-        endpoints=await endpoints,
-        broken_plugins=registry.problems,
-        config=config or config_file(),
-        problems=tuple(problems),
-        permission_warning=permission_warning(settings.document, registry.find),
-    )
+
+    def so_far() -> Diagnosis:
+        return Diagnosis(
+            version=version("paragone"),
+            machine=machine,
+            backends={
+                name: (backends[name].title or name, task.result())
+                for name, task in probes.items()
+                if task.done()
+            },
+            endpoints=endpoints.result() if endpoints.done() else (),
+            broken_plugins=registry.problems,
+            config=config or config_file(),
+            problems=tuple(problems),
+            permission_warning=permission_warning(settings.document, registry.find),
+        )
+
+    asked = (*probes.values(), endpoints)
+    _, late = await asyncio.wait(asked, timeout=questions.NOTICE_S)
+    if late:
+        yield so_far()
+        await asyncio.wait(late)
+    yield so_far()
 
 
 async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition], tell: Tell) -> Probe:
