@@ -84,7 +84,7 @@ async def test_an_error_in_a_plugin():
 
 
 async def test_a_backend_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(questions, "NATIVE_DEADLINE_S", 0.05)
+    monkeypatch.setattr(questions, "LOCAL_DEADLINE_S", 0.05)
     found = await probe(Silent())
     assert (found.usable, found.reason) == (
         False,

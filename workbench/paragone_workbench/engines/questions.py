@@ -23,8 +23,8 @@ NOTICE_S = 2.0
 """Seconds after which the user is told which plugin is waited for."""
 DEADLINE_S = 20.0
 """Seconds that a backend has for an answer."""
-NATIVE_DEADLINE_S = 60.0
-"""The same for a backend with engines in processes: some import gigabytes from a cold disk, or search large folders."""
+LOCAL_DEADLINE_S = 60.0
+"""The same for a backend that computes on this machine: some import gigabytes from a cold disk, or search large folders."""
 DEMO_DEADLINE_S = 300.0
 """Seconds that a backend has to create the models of its demo."""
 MAX_MODELS = 10_000
@@ -115,7 +115,7 @@ async def _answer(
     deadline_s: float | None = None,
 ) -> _T:
     """Return the answer of a backend. After `NOTICE_S` seconds, tell what is waited for. Raises ParagoneError."""
-    seconds = deadline_s or (NATIVE_DEADLINE_S if _is_native(backend) else DEADLINE_S)
+    seconds = deadline_s or (LOCAL_DEADLINE_S if backend.capabilities.local else DEADLINE_S)
     notice = asyncio.get_running_loop().call_later(
         NOTICE_S,
         tell,
@@ -132,9 +132,3 @@ async def _answer(
         raise as_paragone_error(error, backend.name) from error
     finally:
         notice.cancel()
-
-
-def _is_native(backend: Backend) -> bool:
-    from paragone.worker import NativeBackend  # not needed at start
-
-    return isinstance(backend, NativeBackend)
