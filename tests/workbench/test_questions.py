@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -96,6 +97,8 @@ async def test_a_plugin_that_blocks_is_given_up(end, monkeypatch):
 async def test_a_cancelled_question_is_cancelled_in_its_thread():
     """A probe ends its process then."""
     began, cancelled = threading.Event(), threading.Event()
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
 
     async def wait():
         began.set()
@@ -111,6 +114,9 @@ async def test_a_cancelled_question_is_cancelled_in_its_thread():
     await asyncio.wait([asked])
     assert asked.cancelled()
     assert cancelled.is_set()
+    del asked
+    gc.collect()
+    assert not reported
 
 
 async def test_a_plugin_that_cancels_itself():

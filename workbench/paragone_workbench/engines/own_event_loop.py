@@ -41,6 +41,7 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
             raise InterfaceViolation("it cancels its own task") from error
 
     ended = asyncio.wrap_future(in_daemon_thread(lambda: asyncio.run(main())))
+    ended.add_done_callback(_retrieve)
     try:
         return await asyncio.shield(ended)
     except asyncio.CancelledError:
@@ -56,6 +57,12 @@ class _DaemonThreads(ThreadPoolExecutor):
     def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Start the call in a thread of its own."""
         return in_daemon_thread(lambda: call(*args, **kwargs))
+
+
+def _retrieve(ended: asyncio.Future[_T]) -> None:
+    """Have asyncio not report the exception of a coroutine whose answer nobody wants any more."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _cancel(begun: Future[asyncio.Task[_T]]) -> None:
