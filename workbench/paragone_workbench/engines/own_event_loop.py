@@ -14,6 +14,8 @@ from paragone.violation import InterfaceViolation
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_LAST_STEPS = 5
+"""Steps of an event loop after the answer."""
 ENDING_S = 2.0
 """Seconds that a cancelled coroutine has to end, before its thread is abandoned."""
 
@@ -39,6 +41,11 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
             if task.cancelling():
                 raise
             raise InterfaceViolation("it cancels its own task") from error
+        finally:
+            for _ in range(
+                _LAST_STEPS
+            ):  # the pipes of ended processes are closed in the next steps of the loop
+                await asyncio.sleep(0)
 
     ended = asyncio.wrap_future(in_daemon_thread(lambda: asyncio.run(main())))
     ended.add_done_callback(_retrieve)
