@@ -64,3 +64,12 @@ def test_a_crash_report_is_kept():
     path = Path(said.removeprefix("the crash report is in ").removesuffix("."))
     assert path.read_text() == "half a pair: \\ud83d"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_crash_report_is_no_larger_than_anybody_reads():
+    crash_report(f"begin {'x' * 10_000_000} end")
+    (path,) = log_folder().glob("paragone-crash*.log")
+    assert path.stat().st_size < 2_000_000
+    text = path.read_text()
+    assert text.startswith("begin ")
+    assert text.endswith(" end")
