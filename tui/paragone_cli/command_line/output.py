@@ -42,11 +42,10 @@ def configure_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
-    if _own is None:
-        _own = os.fdopen(
-            os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace", newline=""
-        )
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    real = sys.__stdout__
+    if _own is None and real is not None and sys.stdout is real:  # not a stream that stands in for it
+        _own = os.fdopen(os.dup(real.fileno()), "w", encoding=real.encoding, errors="replace", newline="")
+        os.dup2(sys.stderr.fileno(), real.fileno())
 
 
 def standard_output() -> TextIO:
