@@ -25,6 +25,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,8 @@ class ForkServer:
         self._connection = connection
         self._process = process
         self._interpreter = interpreter
+        self._turn = threading.Lock()
+        """Held from a request to its answer: backends are probed in threads of their own."""
 
     @classmethod
     def launch(
@@ -139,12 +142,15 @@ class ForkServer:
     def _fork(self, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], pipe: int) -> int:
         request = {"argv": argv, "env": environment, "cwd": os.getcwd(), "pipe": pipe}
         # The fork becomes a child of this process when the process between them ends.
-        _adopt_orphans(True)
-        try:
-            socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], [log.fileno(), pipe])
-            answer = self._connection.recv(4)
-        finally:
-            _adopt_orphans(False)
+        with self._turn:
+            _adopt_orphans(True)
+            try:
+                socket.send_fds(
+                    self._connection, [json.dumps(request).encode() + b"\n"], [log.fileno(), pipe]
+                )
+                answer = self._connection.recv(4)
+            finally:
+                _adopt_orphans(False)
         assert len(answer) == 4, "the process that forks has ended"
         return int.from_bytes(answer, "little")
 

@@ -25,7 +25,7 @@ from typing import (
     get_type_hints,
 )
 
-__all__ = ["Json", "from_json", "parse_json", "to_json"]
+__all__ = ["Json", "from_json", "json_text", "parse_json", "to_json"]
 
 _DEEPEST = 100
 """Largest number of levels of lists and objects. Python's own limit depends on who calls."""
@@ -109,6 +109,26 @@ def _finite(text: str) -> float:
     return value
 
 
+def json_text(data: Json, *, indent: int | None = None) -> str:
+    """Return data as JSON text, with null for NaN and infinity, which are no JSON."""
+    import json  # not needed to declare values
+
+    try:
+        return json.dumps(data, ensure_ascii=False, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(data), ensure_ascii=False, indent=indent)
+
+
+def _without_nan(data: Json) -> Json:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return [_without_nan(value) for value in data]
+    return data
+
+
 def _dump(item: object) -> Json:
     if item is None or isinstance(item, bool | int | float | str):
         return item
@@ -132,7 +152,7 @@ def _load(kind: Any, data: Any) -> object:
         if not isinstance(data, Mapping):
             raise TypeError(f"{kind.__name__} must be an object, not {type(data).__name__}")
         hints = _hints(kind)
-        return kind(**{name: _load(hints[name], data[name]) for name in hints if name in data})
+        return kind(**{name: _load_field(name, hints[name], data[name]) for name in hints if name in data})
     if origin in (Union, types.UnionType):
         return _load_union(get_args(kind), data)
     if origin is Literal:
@@ -152,6 +172,14 @@ def _load(kind: Any, data: Any) -> object:
     if isinstance(kind, type) and type(data) is not kind:
         raise TypeError(f"expected {kind.__name__}, not {type(data).__name__}")
     return data
+
+
+def _load_field(name: str, kind: Any, data: Any) -> object:
+    try:
+        return _load(kind, data)
+    except (TypeError, ValueError) as error:
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind_of_error(f"{name}: {error}") from error
 
 
 def _load_union(kinds: tuple[Any, ...], data: Any) -> object:

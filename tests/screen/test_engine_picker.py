@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import threading
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -224,10 +225,11 @@ async def test_an_added_engine_that_cannot_be_used_any_more_is_removed_too(start
 
 
 async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusable(start, monkeypatch):
-    replied = asyncio.Event()
+    replied = threading.Event()
 
     async def slow(self, python=None):
-        await replied.wait()
+        while not replied.is_set():  # it is asked on an event loop of its own
+            await asyncio.sleep(0.001)
         return Probe(usable=python is None, reason="It is gone.")
 
     monkeypatch.setattr(RogueBackend, "probe", slow)

@@ -81,3 +81,12 @@ async def test_an_engine_opens_without_a_folder_for_its_log(make_lane, record_ev
     run = ask(lane)
     await lane.answered()
     assert run.state == "done"
+
+
+def test_a_crash_report_is_no_larger_than_anybody_reads():
+    crash_report(f"begin {'x' * 10_000_000} end")
+    (path,) = log_folder().glob("paragone-crash*.log")
+    assert path.stat().st_size < 2_000_000
+    text = path.read_text()
+    assert text.startswith("begin ")
+    assert text.endswith(" end")

@@ -41,8 +41,10 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
 
     configure_streams()
     try:
-        status = run(argv)
-        flush()
+        try:
+            status = run(argv)
+        finally:
+            flush()
     except OutputError as error:
         discard_output()
         if error.sentence:

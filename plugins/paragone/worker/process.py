@@ -32,6 +32,11 @@ TAIL_LINES = 12
 TAIL_BYTES = 8192
 HEAD_BYTES = 65536
 
+LOG_LIMIT = 64 * 2**20
+"""Size of a log in bytes from which on it is shortened."""
+LOG_CHECK = 2.0
+"""Seconds between two looks at the size of a log."""
+
 
 def _folder_of(package: str) -> str:
     """Return the folder of a top-level package without importing it."""
@@ -57,6 +62,7 @@ class EngineProcess:
     _log: IO[bytes]
     _log_path: str | None
     _causes: Sequence[CrashCause]
+    _bounding: asyncio.Task[None] | None = None
 
     @classmethod
     async def launch(
@@ -91,7 +97,9 @@ class EngineProcess:
         except BaseException:
             log_file.close()
             raise
-        return cls(process, log_file, log, causes)
+        launched = cls(process, log_file, log, causes)
+        launched._bounding = asyncio.create_task(launched._bound_log())
+        return launched
 
     @property
     def pid(self) -> int:
@@ -118,7 +126,15 @@ class EngineProcess:
             self.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
         finally:
+            if self._bounding is not None:
+                self._bounding.cancel()
             self._log.close()
+
+    async def _bound_log(self) -> None:
+        """Shorten the log to its first lines whenever it has become too large."""
+        while not await self.ended(LOG_CHECK):
+            if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
+                self._log.truncate(HEAD_BYTES)  # the process appends to what is left
 
     async def kill(self) -> None:
         """Kill the process."""

@@ -12,7 +12,7 @@ from paragone import InputError
 from paragone.network.guard import GUARD, Contact
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
-from paragone_cli.command_line.output import note, warn
+from paragone_cli.command_line.output import note, standard_output, warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -25,6 +25,7 @@ from paragone_workbench.engines.definitions import (
     resolve_all,
     settings_of,
 )
+from paragone_workbench.engines.import_marks import fatal_imports
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.network.start import apply_network_settings
 from paragone_workbench.paths import state_file
@@ -35,8 +36,8 @@ class CommandContext:
 
     A config file outside of the user's folder for settings may come from somebody else: what it names needs consent.
 
-    It prints warnings about the state file, and about a config file that other users can read, unless a screen shows
-    them. A broken state file is renamed, so that the next command does not find it.
+    It prints warnings about the state file, about a config file that other users can read, and about plugins that ended
+    the program, unless a screen shows them. A broken state file is renamed, so that the next command does not find it.
     """
 
     def __init__(self, args: Arguments, *, warns: bool = True) -> None:
@@ -45,7 +46,9 @@ class CommandContext:
         not_held = apply_network_settings(self.config.network)
         if not_held:
             self.config = replace(self.config, warnings=(*self.config.warnings, not_held))
-        self.registry = Registry()
+        self.registry = Registry(note)
+        self.fatal_imports = fatal_imports()
+        """A sentence for each plugin whose import ended the program."""
         self._trusted = args.trust
         if args.config is not None:
             require_consent_to_config(args, self.config, self.state, self.registry)
@@ -53,7 +56,7 @@ class CommandContext:
             return
         show_refusals()
         exposed = permission_warning(self.config.document, self.registry.find)
-        for sentence in filter(None, (self.state.warning, exposed, not_held)):
+        for sentence in filter(None, (self.state.warning, exposed, not_held, *self.fatal_imports)):
             warn(sentence)
 
     def consent(self, document: Path) -> Consent:
@@ -127,7 +130,9 @@ def show_refusals() -> None:
 
 def require_terminal(sentence: str, hint: str = "") -> None:
     """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal shows only lines."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
+    ):
         raise InputError(sentence, hint=hint)
     if os.environ.get("TERM") == "dumb":
         raise InputError(

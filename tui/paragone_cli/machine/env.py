@@ -57,7 +57,7 @@ class EnvArguments(PrintArguments):
 @command(EnvArguments)
 def env(args: EnvArguments) -> int:
     """Do it, after the user has confirmed what is created."""
-    registry = Registry()
+    registry = Registry(note)
     if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
         raise InputError(f"`paragone env {args.action}` does not take the options of `create`.")
     if args.action == "list":

@@ -86,7 +86,7 @@ def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]
                 from paragone_workbench.experiments.report.page import html_pieces as pieces
             else:
                 from paragone_workbench.experiments.report.markdown import markdown_pieces as pieces
-            yield from pieces(report_of(store, subject, Registry().find), time.time())
+            yield from pieces(report_of(store, subject, Registry(note).find), time.time())
 
 
 def _document(subject: Experiment | SavedConversation) -> Iterator[str]:

@@ -289,6 +289,7 @@ class EngineHandle:
         self._began = time.monotonic()
         from paragone import OpenRequest  # none of these is needed at start
         from paragone.network.guard import GUARD
+        from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
@@ -303,7 +304,7 @@ class EngineHandle:
             threads=threads,
             log=self._log(),
         )
-        return await backend.open(request, self._on_progress)
+        return await CheckedEngine.of(await backend.open(request, self._on_progress), backend.name)
 
     def _log(self) -> str | None:
         """Return the path of a new log file; None if none can be created, which keeps no engine from opening."""
@@ -319,7 +320,10 @@ class EngineHandle:
         return path
 
     def _on_progress(self, progress: LoadProgress) -> None:
-        self.load_fraction = progress.fraction
+        from paragone import LoadProgress
+        from paragone.checks import check_value
+
+        self.load_fraction = check_value(LoadProgress, progress).fraction
         self._changed()
 
     def _opened(self, engine: OpenEngine) -> None:

@@ -21,6 +21,7 @@ from paragone_workbench.engines.definitions import (
     shorten_home,
     to_spec,
 )
+from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
@@ -84,15 +85,25 @@ async def catalog_entries(
     backends = catalog.backends = await asyncio.wrap_future(in_daemon_thread(registry.all))
     defined = list(config.engines.values())
     wanted = {(name, None) for name in backends} | {(engine.backend, engine.python) for engine in defined}
-    tasks = [
-        asyncio.create_task(catalog.look(backend, python))
+    tasks = {
+        asyncio.create_task(catalog.look(backend, python)): backend
         for name, python in sorted(wanted, key=str)
         if (backend := backends.get(name)) is not None
-    ]
+    }
     asking = asyncio.create_task(query_endpoints(defined, registry.find))
     try:
-        for task in asyncio.as_completed(tasks):
-            await task
+        pending = set(tasks)
+        loop = asyncio.get_running_loop()
+        notice = loop.time() + NOTICE_S
+        while pending:
+            left = notice - loop.time()
+            done, pending = await asyncio.wait(
+                pending, timeout=left if left > 0 else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()  # raises what is a mistake of this module
+            if loop.time() >= notice:
+                catalog.waited = [tasks[task] for task in pending]
             yield catalog.entries()
         catalog.add_served(await asking)
         yield catalog.entries()
@@ -116,6 +127,8 @@ class _Catalog:
         """Why defined engines cannot be used at their servers, by name."""
         self._found: dict[str, CatalogEntry] = {}
         """Models, demo and backends, by their keys."""
+        self.waited: Sequence[Backend] = ()
+        """The backends that have not answered after `NOTICE_S` seconds."""
 
     def entries(self) -> list[CatalogEntry]:
         """Return the entries by group: engines in the order of their definition, the others by name.
@@ -126,12 +139,16 @@ class _Catalog:
         engines = self._config.engines.values()
         found = [
             entry
-            for entry in self._found.values()
+            for entry in (self._waiting() | self._found).values()
             if not any(_is_same(entry.definition, engine) for engine in engines)
         ]
         found.sort(key=lambda entry: (entry.definition is not None, entry.name.casefold()))
         entries = [*map(self._defined, engines), *found]
         return sorted(entries, key=lambda entry: order.index(entry.group))
+
+    def _waiting(self) -> dict[str, CatalogEntry]:
+        entries = (_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited)
+        return {entry.key: entry for entry in entries}
 
     async def look(self, backend: Backend, python: str | None) -> None:
         """Probe a backend; if it is usable, add its models and its demo."""

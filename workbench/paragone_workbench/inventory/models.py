@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 from collections.abc import Iterable, Sequence
 
-from paragone import Backend, EngineError, InputError, ModelInfo, ParagoneError
+from paragone import Backend, InputError, ModelInfo, ParagoneError
 from paragone.network.guard import GUARD
-from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import RENAME, EngineDefinition, expand_home, is_utf8
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
+from paragone_workbench.engines import questions
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import cache_folder, private_folder
 
 USUAL_FOLDER = "~/models"
 """A folder that is searched in addition to the configured ones and to those of the backends."""
-TIMEOUT = 60.0
-"""Seconds that a backend may take: folders may be large, and on another machine."""
 
 
 async def find_models(
-    backend: Backend, folders: Sequence[str], *, asks_servers: bool = False
+    backend: Backend, folders: Sequence[str], *, asks_servers: bool = False, tell: Tell = tell_nobody
 ) -> Sequence[ModelInfo]:
     """Return the models that a backend finds in these folders and in the usual places.
 
@@ -32,18 +29,8 @@ async def find_models(
     asks_servers = asks_servers and not GUARD.is_offline
     if has_server_here(backend) and not asks_servers:
         return ()
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            usual = await asyncio.wrap_future(in_daemon_thread(backend.model_folders))
-            places = [*folders, USUAL_FOLDER, *map(str, usual)]
-            with GUARD.looking_here(backend.name if asks_servers else ""):
-                return await models_in(backend, [*map(expand_home, places)])
-    except TimeoutError as error:
-        raise EngineError(
-            f"The backend {backend.name} did not list its models within {TIMEOUT:g} seconds."
-        ) from error
-    except PLUGIN_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
+    with GUARD.looking_here(backend.name if asks_servers else ""):
+        return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
 
 
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
@@ -65,27 +52,6 @@ def has_server_here(backend: Backend) -> bool:
         return False
 
 
-async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo]:
-    """Return the models that a backend finds in these folders only.
-
-    Raises ParagoneError, whatever the backend raised or returned.
-    """
-    try:
-        models: object = await backend.models(folders)
-        if not isinstance(models, Sequence) or isinstance(models, str):
-            raise TypeError(f"expected a list of models, not {type(models).__name__}")
-        return [_with_problem(checked(ModelInfo, model)) for model in models]
-    except PLUGIN_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
-
-
-def _with_problem(model: ModelInfo) -> ModelInfo:
-    """Return a model, with a problem if its path is not UTF-8: it could be neither saved nor sent to an engine."""
-    if is_utf8(model.model):
-        return model
-    return dataclasses.replace(model, problem=f"The file's name is not UTF-8 text. {RENAME}")
-
-
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
     """Return two engines to compare: the demo models of the first backend that has any.
 
@@ -95,7 +61,9 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
     failure: ParagoneError | None = None
     for backend in registry.all().values():
         try:
-            models = await backend.demo(str(private_folder(cache_folder())))
+            models = await questions.demo(
+                backend, str(private_folder(cache_folder())), create=True, tell=registry.tell
+            )
         except ParagoneError as error:
             failure = error
             continue
@@ -109,12 +77,9 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
     )
 
 
-async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
+async def existing_demo_models(backend: Backend, *, tell: Tell = tell_nobody) -> Sequence[ModelInfo]:
     """Return the demo models of a backend that exist now. Empty if it has none.
 
     Raises ParagoneError, with InputError if the demo must be installed.
     """
-    try:
-        return await backend.demo(str(cache_folder()), create=False)
-    except PLUGIN_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
+    return await questions.demo(backend, str(cache_folder()), create=False, tell=tell)

@@ -17,6 +17,9 @@ from paragone_remote.server_text import plain
 _PATIENCE = 60.0
 """Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
 
+_ENDING = 0.5
+"""Seconds to wait for the end of a program that was killed."""
+
 _LONGEST = 1 << 20
 """Largest number of bytes of a program's description."""
 
@@ -54,6 +57,9 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
     finally:
         with contextlib.suppress(ProcessLookupError):  # also what the program has started
             os.killpg(process.pid, signal.SIGKILL)
+        # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _ENDING)
     if status != 0:
         raise _failed(name, " ".join(arguments), status, printed)
     return printed

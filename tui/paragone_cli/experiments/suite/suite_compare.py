@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from paragone import InputError
 from paragone_cli.command_line.formats import put_full_names, short_names
-from paragone_cli.command_line.output import put, put_json, put_line, put_table
+from paragone_cli.command_line.output import note, put, put_json, put_line, put_table
 from paragone_cli.command_line.saved import experiment_id, newest_experiments, opened_store
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_workbench.engines.registry import Registry
@@ -45,7 +45,7 @@ def suite_compare(args: SuiteArguments) -> int:
         experiments = [store.experiments.get(number) for number in numbers]
         found = comparable(store, experiments)
         comparison = compare_suite(found.rows, found.engines, groups=found.groups, margin=margin)
-        conditions = different_conditions(store, experiments, Registry().find)
+        conditions = different_conditions(store, experiments, Registry(note).find)
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. The command that began it goes on."
         for experiment in experiments

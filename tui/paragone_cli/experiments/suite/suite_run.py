@@ -39,7 +39,7 @@ def suite_run(args: SuiteArguments) -> int:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
     context = CommandContext(args)
     engines = context.checked(args.engines, args.settings)
-    catalog = load_assertions()
+    catalog = load_assertions(note)
     path = Path(args.names[0])
     suite = read_suite(path, catalog, system=context.system(args.system))
     _refuse_problems(path, suite, skip=args.skip_invalid)

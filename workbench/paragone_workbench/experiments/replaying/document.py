@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from paragone import Json
-from paragone.wire import to_json
+from paragone.wire import json_text, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
@@ -183,11 +183,11 @@ def _result(run: RunResult) -> dict[str, Json]:
 
 def _dump(value: Json) -> str:
     """Return JSON that can be written in UTF-8, also if a text has half of a surrogate pair."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return json.dumps(json.loads(text))
     return text
 
 
