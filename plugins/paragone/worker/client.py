@@ -60,8 +60,8 @@ class _Job:
     number: int
     inbox: asyncio.Queue[Update | Answer | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    is_abandoned: bool = False
-    """Whether nobody reads its messages any more."""
+    is_ending: bool = False
+    """Whether its end is waited for, so that the pipe is read however many messages are unread."""
 
 
 @dataclass(eq=False)
@@ -128,8 +128,7 @@ class Worker:
                         return
                     yield message
             finally:
-                job.is_abandoned = True
-                self._read_on()
+                self._read_to_the_end(job)
                 if not job.ended.is_set():
                     await self._enforce_stop(job)
                 self._job = None
@@ -180,6 +179,7 @@ class Worker:
         self._sender.send(dump_command(command))
 
     async def _enforce_stop(self, job: _Job) -> None:
+        self._read_to_the_end(job)
         if self._death is None:
             self._send(Command(do="stop", job=job.number))
         try:
@@ -245,7 +245,7 @@ class Worker:
 
     async def _when_read(self, job: _Job) -> None:
         """Read no more from the pipe while a job has many unread messages."""
-        if job.inbox.qsize() >= UNREAD and not job.is_abandoned:
+        if job.inbox.qsize() >= UNREAD and not job.is_ending:
             self._reads.clear()
             self._transport.pause_reading()
             await self._reads.wait()
@@ -253,6 +253,10 @@ class Worker:
     @property
     def _transport(self) -> asyncio.Transport:
         return cast("asyncio.Transport", self._writer.transport)  # that of a socket reads too
+
+    def _read_to_the_end(self, job: _Job) -> None:
+        job.is_ending = True
+        self._read_on()
 
     def _read_on(self) -> None:
         if not self._reads.is_set():

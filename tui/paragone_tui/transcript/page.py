@@ -52,7 +52,11 @@ class Place:
 class Page:
     """Arranges blocks into rows. `width` and `height` are in cells and rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, fold_thinking: bool = False, fold_logs: bool = False) -> None:
+        self.fold_thinking = fold_thinking
+        """Whether thinking is shown as one line. After a change, `fold` applies it."""
+        self.fold_logs = fold_logs
+        """Whether a log with a title is shown as its title; likewise."""
         self.blocks: list[Block] = []
         self.height = 0
         self.width = 0
@@ -62,10 +66,22 @@ class Page:
     def add(self, block: Block) -> None:
         """Append a block."""
         self.blocks.append(block)
+        self._fold(block)
         if self.width:
             block.lay_out(self.width)
             block.wrap(SLICE)
             self._arrange(len(self.blocks) - 1)
+
+    def fold(self) -> None:
+        """Fold the blocks, or unfold them."""
+        for block in self.blocks:
+            self._fold(block)
+        if self.width:
+            self.wrap()  # what was folded may not be wrapped yet
+
+    def _fold(self, block: Block) -> None:
+        block.folded = self.fold_thinking and block.kind == "thinking"
+        block.log_folded = self.fold_logs
 
     def lay_out(self, width: int) -> None:
         """Prepare to wrap all blocks to `width` cells, and wrap what `wrap` wraps at a time."""

@@ -55,8 +55,7 @@ class Transcript(ScrolledText):
 
     def __init__(self, *, markdown: bool = True, fold_thinking: bool = False, fold_logs: bool = True) -> None:
         super().__init__()
-        self._fold_thinking = fold_thinking
-        self._fold_logs = fold_logs
+        self._page = Page(fold_thinking, fold_logs)
         self._place: Place | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []
@@ -141,7 +140,7 @@ class Transcript(ScrolledText):
     def clear(self) -> None:
         """Remove all blocks."""
         self._open = self._changed = self._sought = None
-        self._page = Page()
+        self._page = Page(self.fold_thinking, self.fold_logs)
         self._disturb()
         self._top = 0
         self._following = True
@@ -173,22 +172,22 @@ class Transcript(ScrolledText):
     @property
     def fold_thinking(self) -> bool:
         """Whether thinking is shown as one line instead of in full."""
-        return self._fold_thinking
+        return self._page.fold_thinking
 
     @fold_thinking.setter
     def fold_thinking(self, fold: bool) -> None:
-        self._fold_thinking = fold
-        self._rearrange(self._fold)
+        self._page.fold_thinking = fold
+        self._rearrange(self._page.fold)
 
     @property
     def fold_logs(self) -> bool:
         """Whether logs are shown as one line instead of in full."""
-        return self._fold_logs
+        return self._page.fold_logs
 
     @fold_logs.setter
     def fold_logs(self, fold: bool) -> None:
-        self._fold_logs = fold
-        self._rearrange(self._fold)
+        self._page.fold_logs = fold
+        self._rearrange(self._page.fold)
 
     def _restyle(self) -> None:
         for block in self.blocks:
@@ -196,16 +195,7 @@ class Transcript(ScrolledText):
         if self._laid_out:
             self._typesetter.set_at_once(self._page, self._palette)
 
-    def _fold(self) -> None:
-        for block in self.blocks:
-            self._fold_block(block)
-
-    def _fold_block(self, block: Block) -> None:
-        block.folded = self._fold_thinking and block.kind == "thinking"
-        block.log_folded = self._fold_logs
-
     def _append(self, block: Block) -> None:
-        self._fold_block(block)
         self._page.add(block)
         self._touch(block)
 

@@ -16,6 +16,7 @@ from paragone import (
     LoadedModel,
     LogitsBlock,
     OpenEngine,
+    ParagoneError,
     RunRequest,
     ScoreRequest,
     TokenizedText,
@@ -97,6 +98,10 @@ class CheckedEngine(OpenEngine):
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
         return self._checked(check_value, Vocabulary, await self.engine.vocabulary())
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the engine ends by itself, and return why."""
+        return as_paragone_error(await self.engine.ended(), self._backend)
 
     async def close(self) -> None:
         """Free everything the engine holds."""
