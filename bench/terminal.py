@@ -12,7 +12,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 import psutil
@@ -37,15 +37,16 @@ class Terminal:
         """Everything that the program wrote."""
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
-        # COLUMNS and LINES would override the size of the pty.
-        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+        variables = {**os.environ, **terminal, **(env or {})}
+        for name in ("COLUMNS", "LINES"):  # they would override the size of the pty
+            variables.pop(name, None)
         self.process = subprocess.Popen(
             argv,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**inherited, **terminal, **(env or {})},
+            env=variables,
             start_new_session=True,
         )
         os.close(slave)
@@ -92,11 +93,17 @@ class Terminal:
 
     def read_until(self, text: str, timeout: float = 30) -> None:
         """Read output until `text` is on the screen. Raises TimeoutError."""
+        if not self.wait_for(lambda: text in self.text, timeout):
+            raise TimeoutError(f"{text!r} did not appear; the screen:\n{self.text}")
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Read output until a condition holds. Returns whether it holds before the program ends or `timeout` is over."""
         until = time.monotonic() + timeout
-        while text not in self.text:
+        while not condition():
             left = until - time.monotonic()
             if left <= 0 or (not self._take(min(left, 0.5)) and self.process.poll() is not None):
-                raise TimeoutError(f"{text!r} did not appear; the screen:\n{self.text}")
+                return False
+        return True
 
     def read_until_quiet(self, quiet: float = 1.0, timeout: float = 60) -> None:
         """Read output until nothing is written for that many seconds."""

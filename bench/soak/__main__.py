@@ -1,0 +1,41 @@
+"""Runs the program for as long as asked while its workers, servers and history fail: `make soak MINUTES=10`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.soak.plan import Plan
+from bench.soak.soak import soak
+
+
+def main() -> int:
+    """Run a soak and print its figures. Return 1 if a promise was not kept."""
+    parser = argparse.ArgumentParser(prog="bench.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: another one each time")
+    parser.add_argument(
+        "--folder", type=Path, help="for the history, the journal and the figures; a new folder"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="paragone-soak-"))
+    plan = Plan(minutes=arguments.minutes, seed=arguments.seed, folder=folder)
+    print(f"soak: {plan.minutes:g} minutes, seed {plan.seed}, in {folder}", file=sys.stderr, flush=True)
+    # A shell ignores SIGINT in background jobs, and nohup ignores SIGHUP. The programs would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    outcome = soak(plan)
+    path = folder / "figures.json"
+    path.write_text(json.dumps(outcome.json(), indent=1) + "\n")
+    print(outcome.table())
+    print(f"The figures as JSON: {path}")
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

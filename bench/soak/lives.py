@@ -1,0 +1,128 @@
+"""The lives of the program: one process after another with the same number of lanes, each used by a person."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import Synchronized
+from random import Random
+
+import psutil
+
+from bench.programs import paragone, started
+from bench.soak.journal import Journal
+from bench.soak.key_times import Echo, KeyTime
+from bench.soak.memory import MemoryOverTime
+from bench.soak.person import COLUMNS, ROWS, Person
+from bench.soak.processes import Processes
+from bench.soak.shared import Shared
+from bench.terminal import Terminal
+
+_QUIT = "\x11"
+_SAMPLE_S = 15.0
+
+
+@dataclass
+class Lived:
+    """What came of the lives."""
+
+    memory: list[MemoryOverTime] = field(default_factory=list)
+    """For each program."""
+    prompts: list[str] = field(default_factory=list)
+    """Those that were sent."""
+    keys: list[KeyTime] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+class Lives:
+    """Runs programs with a number of lanes. `program` has the id of the running one, or 0."""
+
+    def __init__(self, shared: Shared, lanes: int, program: Synchronized[int]) -> None:
+        self._shared = shared
+        self._lanes = lanes
+        self._program = program
+        self._journal = Journal(shared.plan.folder, shared.began)
+        self._random = Random(f"{shared.plan.seed} {lanes}")
+        self._lived = Lived(done=self._journal.done, wrong=self._journal.wrong)
+
+    def run(self) -> Lived:
+        """Run programs until the soak ends."""
+        minutes = self._shared.plan.life_minutes
+        with Echo() as echo:
+            while self._shared.goes_on:
+                end = time.monotonic() + minutes * 60 * self._random.uniform(0.8, 1.2)
+                self._live(echo, min(end, self._shared.until))
+        return self._lived
+
+    def _live(self, echo: Echo, end: float) -> None:
+        plan = self._shared.plan
+        began = time.monotonic()
+        name = f"p{self._lanes}.{len(self._lived.memory) + 1}"
+        memory = MemoryOverTime(f"{self._lanes} lanes")
+        self._lived.memory.append(memory)
+        with self._started() as terminal:
+            process = psutil.Process(terminal.process.pid)
+            children = Processes(process)
+            person = Person(name, plan, self._random, terminal, echo, self._journal)
+            if not person.sees(self._lanes):
+                self._wrong("the program did not show its lanes within a minute", terminal)
+            sampled = began
+            while time.monotonic() < end and self._shared.goes_on and terminal.process.poll() is None:
+                person.act(end)
+                if time.monotonic() - sampled > _SAMPLE_S:
+                    sampled = time.monotonic()
+                    memory.sample(process, sampled - began)
+                    children.note()
+            children.note()
+            self._end(terminal)
+            for left in children.left():
+                self._wrong(f"a process is left after the program ended: {left}", terminal)
+        self._lived.prompts += person.prompts
+        self._lived.keys += person.keys
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[Terminal]:
+        command = paragone(*self._shared.plan.engines(self._lanes))
+        with started(command, COLUMNS, ROWS, str(self._shared.plan.home)) as terminal:
+            self._program.value = terminal.process.pid
+            self._journal.did("started a program", f"{self._lanes} lanes")
+            try:
+                yield terminal
+            finally:
+                self._program.value = 0
+            if b"Traceback (most recent call last)" in terminal.output:
+                self._wrong("a traceback is on the screen", terminal)
+
+    def _end(self, terminal: Terminal) -> None:
+        """Leave the program with its key, or kill it; the last one is left."""
+        while not self._shared.store_is_free.acquire(timeout=0.01):
+            terminal.read(0.2)
+        try:
+            if terminal.process.poll() is not None:
+                self._wrong(f"the program ended by itself with code {terminal.process.returncode}", terminal)
+            elif self._random.random() < 0.5 and self._shared.goes_on:
+                terminal.process.send_signal(signal.SIGKILL)
+                terminal.process.wait()
+                self._journal.did("killed a program", f"{self._lanes} lanes")
+            else:
+                self._leave(terminal)
+        finally:
+            self._shared.store_is_free.release()
+
+    def _leave(self, terminal: Terminal) -> None:
+        terminal.send(_QUIT)
+        terminal.wait_for(lambda: terminal.process.poll() is not None, 60)
+        code = terminal.process.poll()
+        self._journal.did("left a program", f"{self._lanes} lanes")
+        if code is None:
+            self._wrong("the program did not leave within a minute", terminal)
+        elif code:
+            self._wrong(f"the program left with code {code}", terminal)
+
+    def _wrong(self, what: str, terminal: Terminal) -> None:
+        self._journal.found(f"{self._lanes} lanes: {what}", terminal.text)

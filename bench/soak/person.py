@@ -1,0 +1,186 @@
+"""A person at the program: types prompts, stops answers, resizes the terminal, and brings back engines that are gone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from random import Random
+
+from bench.soak.journal import Journal
+from bench.soak.key_times import Echo, KeyTime, measure
+from bench.soak.plan import Plan
+from bench.terminal import Terminal
+
+COLUMNS, ROWS = 160, 40
+_SIZES = ((100, 30), (80, 24), (60, 16), (200, 50))
+_STATES = re.compile(
+    r"\s(no engine|loading|waiting|reading|writing|no data|ready|done|stopped|failed|crashed)\b"
+)
+_BUSY = frozenset({"loading", "waiting", "reading", "writing", "no data"})
+_GONE = frozenset({"failed", "crashed", "no engine"})
+_PLACEHOLDER = "Ask all lanes"
+STOP, RESTART, ZOOM, HELP, NEW, HISTORY = "\x03", "\x1b[18~", "\x1bOQ", "\x1bOP", "\x0e", "\x0f"
+_PATIENCE_S = 60.0
+"""Seconds that a lane may be busy until the person stops all lanes."""
+_HOPELESS_S = 240.0
+"""Seconds until a lane that cannot be used is a promise that was not kept."""
+_RESTARTING_S = 5.0
+"""Seconds that the person waits for a restarted engine before the next restart."""
+
+
+class Person:
+    """Uses one program in a terminal."""
+
+    def __init__(
+        self, name: str, plan: Plan, random: Random, terminal: Terminal, echo: Echo, journal: Journal
+    ) -> None:
+        self.prompts: list[str] = []
+        """The prompts that were sent."""
+        self.keys: list[KeyTime] = []
+        """How long each typed key took."""
+        self._name = name
+        self._plan = plan
+        self._random = random
+        self._terminal = terminal
+        self._echo = echo
+        self._journal = journal
+        self._typed = 0
+        self._unusable: dict[str, float] = {}
+        """Since when a lane has been `busy` or `gone`, on the monotonic clock."""
+        self._restarted = 0.0
+
+    def act(self, end: float) -> None:
+        """Rest, at most until a time of the monotonic clock, bring back what is gone, and do something."""
+        pause = min(self._random.expovariate(1 / self._plan.pause_s), 4 * self._plan.pause_s)
+        self._terminal.read(max(0.1, min(pause, end - time.monotonic())))
+        if self._terminal.process.poll() is None:
+            self._mend()
+            self._random.choice(_ACTIONS)(self)
+
+    def sees(self, lanes: int) -> bool:
+        """Wait for the status lines of this number of lanes. Returns whether they come within a minute."""
+        return self._terminal.wait_for(lambda: len(self._states()) == lanes, 60)
+
+    def ask(self) -> None:
+        """Type a prompt, and measure each key."""
+        self._typed += 1
+        prompt = f"{self._name}.{self._typed} {self._random.choice(_QUESTIONS)}"
+        for end in range(1, len(prompt) + 1):
+            typed = prompt[:end].replace(" ", "")
+            shown = partial(self._is_in_composer, typed)
+            key = measure(self._terminal, self._echo, prompt[end - 1], shown)
+            if key is None:
+                self._wrong(f"the key {prompt[end - 1]!r} was not shown within half a minute")
+                self._terminal.send("\x15")
+                return
+            self.keys.append(key)
+            if key.is_late:
+                self._journal.note(late_key=asdict(key), screen=self._terminal.text)
+            self._terminal.read(self._random.uniform(0.03, 0.2))
+        self._terminal.send("\r")
+        if self._terminal.wait_for(lambda: _PLACEHOLDER in self._terminal.text, 10):
+            self.prompts.append(prompt)
+            self._journal.did("sent a prompt", self._name)
+        else:  # no engine is running
+            self._journal.did("could not send a prompt", self._name)
+            self._terminal.send("\x15")
+
+    def stop(self) -> None:
+        self._press("stopped all lanes", STOP)
+
+    def regenerate(self) -> None:
+        self._press("regenerated an answer", "\x1b[15~")
+
+    def zoom(self) -> None:
+        self._press("zoomed", ZOOM)
+        self._terminal.read(1)
+        self._press("zoomed", ZOOM)
+
+    def read_help(self) -> None:
+        self._look("opened the help", HELP, "─ Help ─")
+
+    def look_into_history(self) -> None:
+        """Open the history, unless a lane is busy: it does not open then."""
+        if _BUSY.isdisjoint(self._states()):
+            self._look("opened the history", HISTORY, "─ Earlier conversations ─")
+
+    def begin_anew(self) -> None:
+        self._press("began a conversation", NEW)
+
+    def resize(self) -> None:
+        """Change the terminal's size several times, and back."""
+        for columns, rows in (*self._random.sample(_SIZES, 2), (COLUMNS, ROWS)):
+            self._terminal.resize(columns, rows)
+            self._journal.did("resized the terminal", self._name)
+            self._terminal.read(0.4)
+
+    def _look(self, what: str, key: str, title: str) -> None:
+        """Open a dialog, look at it for some time, and close it."""
+        self._press(what, key)
+        if not self._terminal.wait_for(lambda: title in self._terminal.text, 20):
+            self._journal.did(f"{what}, which did not come: a lane is busy", self._name)
+            return
+        self._terminal.read(1)
+        self._terminal.send("\x1b")
+        if not self._terminal.wait_for(lambda: title not in self._terminal.text, 30):
+            self._wrong(f"{what}, but it did not close within half a minute")
+
+    def _press(self, what: str, key: str) -> None:
+        self._terminal.send(key)
+        self._journal.did(what, self._name)
+        self._terminal.read(0.5)
+
+    # ── What the person sees ─────────────────────────────────────────────────────────────────
+
+    def _mend(self) -> None:
+        """Restart what is gone, and stop what has been busy for long."""
+        now, states = time.monotonic(), self._states()
+        for kind, which in (("busy", _BUSY), ("gone", _GONE)):
+            if which.isdisjoint(states):
+                self._unusable.pop(kind, None)
+            else:
+                self._unusable.setdefault(kind, now)
+        if "gone" in self._unusable and now - self._restarted > _RESTARTING_S:
+            self._restarted = now
+            self._press("restarted an engine", RESTART)
+        if now - self._unusable.get("gone", now) > _HOPELESS_S:
+            self._wrong(f"a lane's engine has been gone for {_HOPELESS_S:.0f} s: {', '.join(states)}")
+            del self._unusable["gone"]
+        if now - self._unusable.get("busy", now) > _PATIENCE_S:
+            del self._unusable["busy"]
+            self._end_what_is_busy()
+
+    def _end_what_is_busy(self) -> None:
+        for what, key in (("stopped all lanes", STOP), ("restarted an engine", RESTART)):
+            self._press(what, key)
+            if self._terminal.wait_for(lambda: _BUSY.isdisjoint(self._states()), _PATIENCE_S):
+                return
+        self._wrong(f"a lane is busy long after it was stopped: {', '.join(self._states())}")
+
+    def _states(self) -> list[str]:
+        """Return the states of the lanes, as far as the status lines show them."""
+        found = (_STATES.search(part) for part in re.split("[▏│]", self._terminal.lines[0]))
+        return [state[1] for state in found if state]
+
+    def _is_in_composer(self, typed: str) -> bool:
+        """Whether a text without blanks is in the lines at the foot of the screen."""
+        return typed in "".join("".join(self._terminal.lines[-6:]).split())
+
+    def _wrong(self, what: str) -> None:
+        self._journal.found(f"{self._name}: {what}", self._terminal.text)
+
+
+_QUESTIONS = ("why is the sky blue?", "name three rivers", "what is ice?", "and then?")
+_ACTIONS: tuple[Callable[[Person], None], ...] = (
+    *(Person.ask,) * 12,
+    *(Person.resize,) * 2,
+    Person.stop,
+    Person.regenerate,
+    Person.zoom,
+    Person.read_help,
+    Person.look_into_history,
+    *(Person.begin_anew,) * 3,
+)

@@ -1,0 +1,77 @@
+"""What a soak runs, for how long, and how hard."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.programs import smollm2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A soak. The seed decides what is done, but not when: that depends on the machine."""
+
+    minutes: float
+    seed: int
+    folder: Path
+    """For the home folder of the programs, the journal and the records; new or empty."""
+    lanes: tuple[int, ...] = (2, 6)
+    """A program runs for each of these numbers of lanes."""
+    with_model: bool = True
+    """Whether one of the lanes, and one of the suite's engines, computes with a real model."""
+    life_minutes: float = 40.0
+    """How long a program runs until it leaves or is killed, and the next one starts."""
+    pause_s: float = 6.0
+    """Mean seconds between two actions of a person."""
+    fault_pause_s: float = 14.0
+    """Mean seconds between two faults."""
+    suite_pause_s: float = 120.0
+    """Mean seconds between two suites."""
+    rate: float = 6.0
+    """Tokens a second of the server and of the worker."""
+    tokens: int = 40
+    """Tokens of an answer of the server and of the worker."""
+
+    @property
+    def home(self) -> Path:
+        """The home folder of all programs, which share a history."""
+        return self.folder / "home"
+
+    @property
+    def history(self) -> Path:
+        """The file of the history."""
+        # tests/conftest.py and bench.programs put the XDG folders here.
+        return self.home / "data" / "paragone" / "history.db"
+
+    @property
+    def local(self) -> str:
+        """The name of the engine that the small number of lanes and the suites use beside the server."""
+        return "model" if self.with_model else "worker"
+
+    def engines(self, lanes: int) -> list[str]:
+        """Return the names of the engines for this number of lanes."""
+        names = ["server", self.local, "server2", "worker2", "server3", "worker3"]
+        return names[:lanes]
+
+    def write_config(self, url: str) -> None:
+        """Write the config.toml of all programs."""
+        path = self.home / "config" / "paragone" / "config.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text("\n".join(self._config(url)))
+
+    def _config(self, url: str) -> Iterator[str]:
+        for name in ("server", "server2", "server3"):
+            yield f'[engines.{name}]\nbackend = "openai"\nmodel = "numbered"\nurl = "{url}"'
+            yield f"max_tokens = {self.tokens}\nidle_timeout = 20\nload_timeout = 20\n"
+        for name in ("worker", "worker2", "worker3"):
+            yield f'[engines.{name}]\nbackend = "paced"\nmodel = "one"'
+            yield f"max_tokens = {self.tokens}\nrate = {self.rate}\n"
+        if self.with_model:
+            yield f'[engines.model]\nbackend = "llama_cpp"\nmodel = "{smollm2()}"'
+            yield "n_threads = 1\nn_ctx = 2048\nmax_tokens = 12\n"
+
+
+PARAGONE = str(Path(sys.executable).with_name("paragone"))

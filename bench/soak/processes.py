@@ -1,0 +1,38 @@
+"""The processes that a program starts: remembered, so that those that outlive the program are found."""
+
+from __future__ import annotations
+
+import contextlib
+
+import psutil
+
+_GRACE_S = 15.0
+"""Seconds that the processes of a program may take to end after the program."""
+
+
+class Processes:
+    """All processes that one program has started, as often as `note` was called."""
+
+    def __init__(self, program: psutil.Process, grace_s: float = _GRACE_S) -> None:
+        self._program = program
+        self._grace_s = grace_s
+        self._seen: set[psutil.Process] = set()
+
+    def note(self) -> None:
+        """Remember the processes that the program has now."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._seen.update(self._program.children(recursive=True))
+
+    def left(self) -> list[str]:
+        """Return descriptions of those that are still there some seconds after the program ended."""
+        _, alive = psutil.wait_procs(self._seen, self._grace_s)
+        return [_described(process) for process in alive if process.is_running()]
+
+
+def _described(process: psutil.Process) -> str:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return f"{process.pid}: ended, not waited for"
+        return f"{process.pid}, {process.status()}: {' '.join(process.cmdline())[:200]}"
+    except psutil.Error as error:
+        return str(error)

@@ -1,0 +1,139 @@
+"""The whole soak: its processes and threads, and the checks at its end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
+
+import psutil
+
+from bench.soak.faults import Faults
+from bench.soak.journal import Journal
+from bench.soak.key_times import slow_s
+from bench.soak.lives import Lived, Lives
+from bench.soak.outcome import Outcome
+from bench.soak.plan import Plan
+from bench.soak.saved import Answers, Saved, wrong_in_history
+from bench.soak.server_process import ServerProcess
+from bench.soak.shared import Shared
+from bench.soak.suites import PROMPTS, Suites
+
+
+def soak(plan: Plan) -> Outcome:
+    """Run the soak, and return what came of it."""
+    plan.home.mkdir(parents=True)
+    # New interpreters: a fork could take over a lock that another thread holds.
+    context = multiprocessing.get_context("spawn")
+    began = time.monotonic()
+    shared = Shared(plan, began, context.Event(), context.Lock())
+    journal = Journal(plan.folder, began)
+    suites = Suites(shared, journal)
+    running = [context.Value("i", 0) for _ in plan.lanes]
+
+    def programs() -> list[psutil.Process]:
+        ids = [it.value for it in running if it.value]
+        return [psutil.Process(it) for it in ids if psutil.pid_exists(it)] + suites.processes
+
+    with ServerProcess(plan.folder, plan.rate) as server:
+        plan.write_config(server.url)
+        pipes = []
+        for lanes, program in zip(plan.lanes, running, strict=True):
+            ours, theirs = context.Pipe(duplex=False)
+            context.Process(target=_live, args=(shared, lanes, program, theirs)).start()
+            theirs.close()
+            pipes.append(ours)
+        threads = [
+            _thread(journal, suites.run),
+            _thread(journal, Faults(shared, journal, server, programs).cause),
+        ]
+        try:
+            lives = [_lived(pipe) for pipe in pipes]
+        except KeyboardInterrupt:
+            shared.interrupted.set()
+            lives = [_lived(pipe) for pipe in pipes]
+        for thread in threads:
+            thread.join()
+    return _outcome(plan, (time.monotonic() - began) / 60, journal, lives, suites, server)
+
+
+def _live(shared: Shared, lanes: int, program: Synchronized[int], result: Connection) -> None:
+    """Use programs in a process of its own, so that nothing but the machine slows the measuring of keys."""
+    # Ctrl+C reaches this process too. The soak tells it when to end.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    result.send(Lives(shared, lanes, program).run())
+
+
+def _lived(pipe: Connection) -> Lived:
+    try:
+        lived = pipe.recv()
+    except EOFError:
+        return Lived(wrong=["the soak itself failed: see the traceback"])
+    assert isinstance(lived, Lived)
+    return lived
+
+
+def _outcome(
+    plan: Plan,
+    minutes: float,
+    journal: Journal,
+    lives: list[Lived],
+    suites: Suites,
+    server: ServerProcess,
+) -> Outcome:
+    for lived in lives:
+        journal.done.update(lived.done)
+        journal.wrong += lived.wrong
+    saved = Saved.read(plan.history)
+    answers = Answers(server.sent(), saved.runs, plan.rate)
+    keys = [key for lived in lives for key in lived.keys]
+    prompts = [prompt for lived in lives for prompt in lived.prompts]
+    memory = [life for lived in lives for life in lived.memory]
+    runs = PROMPTS * len(suites.engines)
+    for wrong in (
+        *wrong_in_history(saved, prompts, dict.fromkeys(suites.finished, runs)),
+        *answers.wrong(lambda moment: slow_s(keys, moment)),
+    ):
+        journal.found(wrong)
+    for late in (key for key in keys if key.is_late):
+        journal.found(
+            f"a key was answered after {late.answer_s * 1000:.0f} ms "
+            f"(echo {late.echo_s * 1000:.0f} ms, waiting for the CPU {late.waited_s * 1000:.0f} ms, "
+            f"computing {late.cpu_s * 1000:.0f} ms)"
+        )
+    for life in memory:
+        if not life.is_flat:
+            journal.found(f"{life.name}: the memory grows by {life.growth:.1f} MiB an hour")
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return Outcome(
+        plan=plan,
+        minutes=minutes,
+        done=journal.done,
+        wrong=journal.wrong,
+        keys=keys,
+        memory=memory,
+        answers=answers,
+        prompts=len(prompts),
+        suites=len(suites.finished),
+        runs=len(saved.runs),
+        cpu_s=sum(it.ru_utime + it.ru_stime for it in usage),
+    )
+
+
+def _thread(journal: Journal, act: Callable[[], None]) -> threading.Thread:
+    """Call a function in a thread. What it raises is a finding: the soak goes on without it."""
+
+    def run() -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 (the edge of the thread)
+            journal.found(f"the soak itself failed: {type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
