@@ -30,6 +30,15 @@ async def test_a_long_paste_is_attached_with_its_size(start, text):
         assert "hello you" in screen.text or "more characters)" in screen.text
 
 
+async def test_line_ends_of_a_pasted_text_are_those_of_prompts(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await paste(screen, "line\r" * 5_000 + "last\r\nof all")  # as tmux and some terminals send them
+        await screen.until(lambda: "of pasted text" in screen.text)
+        await screen.ask("")
+        await screen.answered()
+        assert screen.app.lanes.session.prompts[-1].text == "line\n" * 5_000 + "last\nof all"
+
+
 async def test_a_short_paste_is_text(start):
     async with start(rogue("steady")) as screen:
         await paste(screen, "short text\n" * 100)

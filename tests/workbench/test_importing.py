@@ -383,6 +383,7 @@ def test_messages_in_openais_form(store, tmp_path):
     prompts, runs = tree(saved)
     assert prompts == [("1+1?", None), ("Thanks", "1+1?")]
     assert runs == [("1+1?", "m", "2\n\nI am sure.", None)]
+    assert saved.conversation.created == pytest.approx((tmp_path / "export.json").stat().st_mtime)
     assert saved.title == "1+1?", "without a title in the file, the first prompt is the title"
     assert saved.conversation.prompts[0].images[0].media_type == "image/png"
     (again,) = imported(store, written(tmp_path, data["messages"]))

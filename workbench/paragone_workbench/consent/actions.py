@@ -14,6 +14,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
+from paragone_workbench.paths import cache_folder
 
 _WORDS = {
     "program": "starts the program {value}",
@@ -36,7 +37,7 @@ def engine_actions(
     try:
         actions = [f"contacts {address}" for address in backend.reaches(definition.model, load)]
         if backend.capabilities.local and _is_file(definition.model):
-            own = (*folders, USUAL_FOLDER, *backend.model_folders())
+            own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())
             if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
                 actions += _reading(definition.model, document)
     except PLUGIN_ERRORS as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError, Json
@@ -36,11 +37,14 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def read_conversations(path: Path) -> Iterator[SavedConversation]:
-    """Yield the conversations in a file. Raises InputError if it cannot be read, or has none."""
+    """Yield the conversations in a file. What has no date gets that of the file.
+
+    Raises InputError if the file cannot be read, or has no conversation.
+    """
     if _is_database(path):
-        found: Iterator[SavedConversation] = map(conversation_of, database_chats(path))
+        found: Iterator[SavedConversation] = (_dated(chat, path) for chat in database_chats(path))
     else:
-        found = _in_json(path, read_json(path))
+        found = _in_json(path, read_json(path, hint=f"The file can be {FORMATS}."))
     count = 0
     for conversation in found:
         if conversation.conversation.prompts:
@@ -125,5 +129,9 @@ def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
     for chats in _READERS:
         found = list(chats(data))
         if found:
-            yield from map(conversation_of, found)
+            yield from (_dated(chat, path) for chat in found)
             return
+
+
+def _dated(chat: Chat, path: Path) -> SavedConversation:
+    return conversation_of(chat if chat.created else replace(chat, created=path.stat().st_mtime))

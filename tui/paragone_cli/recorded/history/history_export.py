@@ -25,12 +25,12 @@ def history_export(args: HistoryArguments) -> int:
             "An export needs a file to be written to.",
             hint="Write for example: paragone history export c7 --to chat.md",
         )
-    file_format = format_of(args.to)
-    if file_format not in ("json", "md"):
+    if args.to.suffix.lower() not in (".json", ".md"):
         raise InputError(
-            f"Conversations are exported as .json or .md, not as .{file_format}.",
-            hint=f"`paragone report ID --to {args.to}` writes one conversation in this format.",
+            f"Conversations are exported as .json or .md, not as {args.to.suffix or 'a file without an ending'}.",
+            hint="`paragone report ID --to FILE.html` writes one conversation as a page.",
         )
+    file_format = format_of(args.to)
     if args.all == bool(args.operands):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     with opened_store() as store:

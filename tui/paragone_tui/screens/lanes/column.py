@@ -18,6 +18,7 @@ from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
+from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
 
@@ -64,6 +65,7 @@ class LaneColumn(Column, LaneObserver):
         fold_thinking: bool,
         fold_logs: bool,
         restart_key: str,
+        swap_key: str,
         log_key: str,
         stop_key: str,
         is_unsaved: Callable[[], bool],
@@ -87,6 +89,7 @@ class LaneColumn(Column, LaneObserver):
         self._others: tuple[str, ...] = ()
         self._differences = 0
         self._restart_key = restart_key
+        self._swap_key = swap_key
         self._stop_key = stop_key
         self._log_key = log_key
         self._last: Prompt | None = None
@@ -253,7 +256,11 @@ class LaneColumn(Column, LaneObserver):
         engine = self.lane.engine
         advises = not engine.is_open and not engine.is_opening and self.is_mounted
         if advises:
-            hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
+            imported = engine.definition.backend == IMPORTED
+            key = (
+                f"{self._swap_key} lists them" if imported else f"{self._restart_key} starts the engine again"
+            )
+            hint = f"{hint} {key}.".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
         title = ""
         if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:

@@ -113,7 +113,8 @@ class Composer(TextField):
         if not is_editable(self.text + event.text):
             event.stop()
             event.prevent_default()
-            self._pasted += (event.text,)
+            # Terminals and tmux send the ends of lines as CR.
+            self._pasted += (event.text.replace("\r\n", "\n").replace("\r", "\n"),)
             self._show_title()
             self._program.say(
                 "The pasted text is attached to the prompt. Backspace in the empty field removes it."

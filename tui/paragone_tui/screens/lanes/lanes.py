@@ -176,6 +176,7 @@ class Lanes(Horizontal, can_focus=True):
             fold_thinking=self._fold_thinking,
             fold_logs=self._fold_logs,
             restart_key=self.key_of("restart-engine"),
+            swap_key=self.key_of("swap-engine"),
             stop_key=self.key_of("stop"),
             log_key=self.key_of("toggle-logs"),
             is_unsaved=lambda: self._session.recorder.problem is not None,

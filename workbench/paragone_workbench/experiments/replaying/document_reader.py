@@ -86,7 +86,7 @@ class _RunPlace:
 
 def read_document(path: Path) -> tuple[RecordedRun, ...]:
     """Return the runs of a document, in its order. Raises InputError that names the part that is wrong."""
-    return tuple(_DocumentReader(path, read_json(path)).runs())
+    return tuple(_DocumentReader(path, read_json(path, hint=_WANTED)).runs())
 
 
 def read_conversation(path: Path, data: Json) -> SavedConversation:
@@ -94,13 +94,13 @@ def read_conversation(path: Path, data: Json) -> SavedConversation:
     return _DocumentReader(path, data).conversation()
 
 
-def read_json(path: Path) -> Json:
-    """Return the JSON in a file. Raises InputError."""
-    content = read_regular_file(path, hint=_WANTED)
+def read_json(path: Path, *, hint: str) -> Json:
+    """Return the JSON in a file. Raises InputError with this hint."""
+    content = read_regular_file(path, hint=hint)
     try:
         return parse_json(content)
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}.", hint=_WANTED) from error
+        raise InputError(f"{path} is not valid JSON: {error}.", hint=hint) from error
 
 
 _WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
