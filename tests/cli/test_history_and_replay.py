@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import re
 import shutil
 import signal
+import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store
 
 from .conftest import PATIENCE, data, first, paragone, running, said
@@ -228,6 +231,23 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     ]
     assert paragone("history", "export", "c2", "--to", "one.md").returncode == 0
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
+
+
+def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    broken = written(chat, STEADY, ["Broken."])
+    written(chat, STEADY, ["Whole."])
+    with contextlib.closing(sqlite3.connect(history_file())) as database, database:
+        database.execute(
+            "UPDATE lane SET definition = '{' WHERE conversation_id = (SELECT id FROM conversation WHERE number = ?)",
+            (broken,),
+        )
+    done = paragone("history", "export", "--all", "--to", "all.json")
+    assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
+    (exported,) = json.loads((tmp_path / "all.json").read_text()).get("conversations") or [
+        json.loads((tmp_path / "all.json").read_text())
+    ]
+    assert exported["name"] == "Whole."
 
 
 def test_the_history_is_searched_and_conversations_are_renamed():

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from paragone import InputError
 from paragone.wording import counted, size_text
-from paragone_cli.command_line.output import note
+from paragone_cli.command_line.output import note, warn
 from paragone_cli.command_line.saved import document_pieces, opened_store
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_cli.recorded.history.history_list import conversation_number
 from paragone_workbench.experiments.report.file import format_of, write
+from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.store import Store
 
 _PAGE = 1000
@@ -34,13 +35,24 @@ def history_export(args: HistoryArguments) -> int:
     if args.all == bool(args.operands):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     with opened_store() as store:
-        numbers = list(_all(store)) if args.all else list(map(conversation_number, args.operands))
+        listed = list(_all(store)) if args.all else list(map(conversation_number, args.operands))
+        numbers = [number for number in listed if _is_whole(store, number)] if args.all else listed
         if not numbers:
             raise InputError("The history has no conversations yet.")
         pieces = _documents(numbers) if file_format == "json" else _markdown(store, numbers)
         size = write(args.to, pieces)
     note(f"{args.to} has {counted(len(numbers), 'conversation')} ({size_text(size)}).")
-    return 0
+    return int(numbers != listed)
+
+
+def _is_whole(store: Store, number: int) -> bool:
+    """Whether a conversation can be read; if not, print why: the others are exported."""
+    try:
+        store.load(number)
+    except StoreError as error:
+        warn(f"c{number} is left out. {error}")
+        return False
+    return True
 
 
 def _all(store: Store) -> Iterator[int]:
