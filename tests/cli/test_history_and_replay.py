@@ -244,10 +244,7 @@ def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path
         )
     done = paragone("history", "export", "--all", "--to", "all.json")
     assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
-    (exported,) = json.loads((tmp_path / "all.json").read_text()).get("conversations") or [
-        json.loads((tmp_path / "all.json").read_text())
-    ]
-    assert exported["name"] == "Whole."
+    assert json.loads((tmp_path / "all.json").read_text())["name"] == "Whole."
 
 
 def test_the_history_is_searched_and_conversations_are_renamed():
