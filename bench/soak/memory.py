@@ -10,7 +10,7 @@ import psutil
 MIB = 2**20
 MOST_MIB_AN_HOUR = 4.0
 """Growth that still counts as flat, if it lasts."""
-_WARM_S = 900.0
+_WARM_S = 1800.0
 """Seconds until a program has used everything in all sizes of the terminal: its caches are full then."""
 _LEAST_S = 600.0
 """Seconds of samples from which growth an hour is computed."""

@@ -22,7 +22,7 @@ class Plan:
     """A program runs for each of these numbers of lanes."""
     with_model: bool = True
     """Whether one of the lanes, and one of the suite's engines, computes with a real model."""
-    life_minutes: float = 40.0
+    life_minutes: float = 60.0
     """How long a program runs until it leaves or is killed, and the next one starts."""
     pause_s: float = 6.0
     """Mean seconds between two actions of a person."""

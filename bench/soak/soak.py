@@ -42,12 +42,14 @@ def soak(plan: Plan) -> Outcome:
 
     with ServerProcess(plan.folder, plan.rate) as server:
         plan.write_config(server.url)
-        pipes = []
+        pipes, processes = [], []
         for lanes, program in zip(plan.lanes, running, strict=True):
             ours, theirs = context.Pipe(duplex=False)
-            context.Process(target=_live, args=(shared, lanes, program, theirs)).start()
+            process = context.Process(target=_live, args=(shared, lanes, program, theirs))
+            process.start()
             theirs.close()
             pipes.append(ours)
+            processes.append(process)
         threads = [
             _thread(journal, suites.run),
             _thread(journal, Faults(shared, journal, server, programs).cause),
@@ -57,6 +59,8 @@ def soak(plan: Plan) -> Outcome:
         except KeyboardInterrupt:
             shared.interrupted.set()
             lives = [_lived(pipe) for pipe in pipes]
+        for process in processes:
+            process.join()
         for thread in threads:
             thread.join()
     return _outcome(plan, (time.monotonic() - began) / 60, journal, lives, suites, server)

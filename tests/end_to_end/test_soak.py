@@ -116,7 +116,7 @@ def test_memory_that_grows_is_found():
         for memory, slope in ((flat, 0), (growing, 0.1 * MIB)):
             memory.seconds.append(minute * 60)
             # The warm-up does not count.
-            memory.bytes.append(int(50 * MIB + slope * minute - (20 * MIB if minute < 14 else 0)))
+            memory.bytes.append(int(50 * MIB + slope * minute - (20 * MIB if minute < 29 else 0)))
     assert flat.is_flat
     assert growing.growth == pytest.approx(6, abs=0.1)
     assert not growing.is_flat
