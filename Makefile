@@ -128,7 +128,7 @@ lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that 
 	@$(COMPILE) --group uv -o requirements/uv.txt
 	@$(COMPILE) --group build -o requirements/build.txt
 	@$(COMPILE) pyproject.toml --extra complete --group model -o requirements/demo.txt
-	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --group model --group dev \
+	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --group model --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) --group native -c requirements/dev.txt -o requirements/native.txt
 

@@ -124,6 +124,11 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
+    def modes(self) -> Sequence[object]:
+        """The terminal's attributes, such as whether it echoes what is typed: see `termios.tcgetattr`."""
+        return termios.tcgetattr(self._master)
+
+    @property
     def title(self) -> str:
         """The window title, as the program set it."""
         return str(self._screen.title)

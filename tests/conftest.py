@@ -23,6 +23,8 @@ from tests.shallow_model import make_shallow
 from tests.strangers import install
 from tests.worker_forks import ForkServer, can_fork_workers
 
+from paragone.network.guard import GUARD, Guard
+
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
@@ -137,6 +139,13 @@ def worker_forks() -> Iterator[ForkServer]:
     server = ForkServer.launch()
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def own_guard() -> Iterator[None]:
+    """After a test that runs a command in this process, or goes offline, the guard is as it was at the start."""
+    yield
+    vars(GUARD).update(vars(Guard()))
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,11 @@
 
 A fork is a process of its own, a child of the process of the tests, with its own pipe, log and environment; `bootstrap.py` runs
 in it as in a new interpreter. It does not import the standard library, numpy and the plugin interface again, which takes most
-of the CPU time of a short-lived worker. A worker with another interpreter is started as the program starts it. So are all
-workers of a test that uses the fixture `new_interpreters`, because it examines how a worker starts.
+of the CPU time of a short-lived worker. A `ForkServer` forks the workers of one interpreter; others are started as the program
+starts them. So are all workers of a test that uses the fixture `new_interpreters`, because it examines how a worker starts.
 
-pytest imports this module. The interpreter that forks runs it as a script.
+pytest imports this module. The interpreter that forks runs it as a script: `worker_forks.py FD FOLDER`, with the folder of
+the plugin interface, which may not be installed there.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+if __name__ == "__main__":
+    sys.path[0] = sys.argv[2]  # in place of this script's own folder
+
+import paragone
 from paragone.worker.variables import passed_variables
 
 PRELOADED = (
@@ -38,7 +44,7 @@ PRELOADED = (
     "paragone.gguf.files",
     "paragone.worker.child_process.serve",
 )
-"""What most workers import. No module here loads the library of an engine."""
+"""What most workers import, where their interpreter has them. No module here loads the library of an engine."""
 
 BOOTSTRAP = Path("paragone", "worker", "child_process", "bootstrap.py")
 PR_SET_CHILD_SUBREAPER = 36
@@ -78,20 +84,33 @@ class ForkedProcess:
 class ForkServer:
     """The process that forks."""
 
-    def __init__(self, connection: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
-        self._settings = for_interpreter(
-            passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-        )
+    def __init__(
+        self,
+        connection: socket.socket,
+        process: subprocess.Popen[bytes] | None = None,
+        interpreter: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        if environment is None:
+            environment = passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        self._settings = for_interpreter(environment)
         self._connection = connection
         self._process = process
+        self._interpreter = interpreter
+        self._turn = threading.Lock()
+        """Held from a request to its answer: backends are probed in threads of their own."""
 
     @classmethod
-    def launch(cls) -> ForkServer:
-        """Start a process that imports what workers need, and forks."""
+    def launch(
+        cls, interpreter: str = sys.executable, environment: Mapping[str, str] | None = None
+    ) -> ForkServer:
+        """Start a process that imports what workers need, and forks workers with this interpreter and environment."""
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno())]
-            return cls(ours, subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL))
+            number = theirs.fileno()
+            command = [interpreter, __file__, str(number), str(Path(paragone.__path__[0]).parent)]
+            process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environment)
+            return cls(ours, process, interpreter, environment)
 
     @classmethod
     def fork(cls) -> ForkServer:
@@ -109,14 +128,11 @@ class ForkServer:
 
     async def start(self, *command: str, **settings: Any) -> ForkedProcess | asyncio.subprocess.Process:
         """Start a program as `asyncio.create_subprocess_exec` does: a worker as a fork."""
-        environment = settings.get("env")
-        if (
-            command[0] != sys.executable
-            or not command[1].endswith(str(BOOTSTRAP))
-            or for_interpreter(environment) != self._settings
-        ):
+        if not is_worker(command, self._interpreter) or for_interpreter(settings["env"]) != self._settings:
             return await _start_program(*command, **settings)
-        return ForkedProcess(self._fork(command[1:], environment, settings["stdout"], *settings["pass_fds"]))
+        return ForkedProcess(
+            self._fork(command[1:], settings["env"], settings["stdout"], *settings["pass_fds"])
+        )
 
     def close(self) -> None:
         self._connection.close()
@@ -126,12 +142,15 @@ class ForkServer:
     def _fork(self, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], pipe: int) -> int:
         request = {"argv": argv, "env": environment, "cwd": os.getcwd(), "pipe": pipe}
         # The fork becomes a child of this process when the process between them ends.
-        _adopt_orphans(True)
-        try:
-            socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], [log.fileno(), pipe])
-            answer = self._connection.recv(4)
-        finally:
-            _adopt_orphans(False)
+        with self._turn:
+            _adopt_orphans(True)
+            try:
+                socket.send_fds(
+                    self._connection, [json.dumps(request).encode() + b"\n"], [log.fileno(), pipe]
+                )
+                answer = self._connection.recv(4)
+            finally:
+                _adopt_orphans(False)
         assert len(answer) == 4, "the process that forks has ended"
         return int.from_bytes(answer, "little")
 
@@ -144,6 +163,11 @@ def can_fork_workers() -> bool:
     except (AttributeError, OSError):
         return False
     return True
+
+
+def is_worker(command: Sequence[str], interpreter: str) -> bool:
+    """Whether this command starts a worker with this interpreter."""
+    return command[0] == interpreter and command[1].endswith(str(BOOTSTRAP))
 
 
 def for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
@@ -210,7 +234,8 @@ def become_worker() -> NoReturn:
 
 def preload() -> None:
     for module in PRELOADED:
-        importlib.import_module(module)
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(module)
 
 
 def main() -> None:
@@ -219,7 +244,7 @@ def main() -> None:
     defaults = {
         name: value for name, value in os.environ.items() if name not in before
     }  # which imports have set
-    del sys.path[0]  # this script's own folder
+    del sys.path[0]  # the folder of the plugin interface: a worker finds it by itself
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])), defaults)
     become_worker()

@@ -39,13 +39,16 @@ class ExLlamaLoadOptions(Options):
         None,
         "Folder of a small model with the same vocabulary that proposes tokens (speculative decoding).",
         metavar="path",
+        outside="file",
     )
     draft_ngram: bool = option(
         False,
         "Propose tokens that followed the same n-gram before (speculative decoding without a draft model).",
     )
     draft_tokens: int = option(4, "Number of tokens proposed at a time.", minimum=1, maximum=32)
-    lora: str | None = option(None, "Folder of a LoRA adapter in PEFT's format to apply.", metavar="path")
+    lora: str | None = option(
+        None, "Folder of a LoRA adapter in PEFT's format to apply.", metavar="path", outside="file"
+    )
     lora_scale: float = LORA_SCALE(1.0)
     chunk_size: int | None = option(
         None,

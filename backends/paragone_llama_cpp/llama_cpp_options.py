@@ -39,7 +39,10 @@ class LlamaCppLoadOptions(GgufLoadOptions):
         None, "Frequency scale of RoPE, such as 0.5 for twice the context; by default the model's.", minimum=0
     )
     yarn_orig_ctx: int | None = option(
-        None, "Context that the model was trained for before YaRN scaling; by default the model's.", minimum=0
+        None,
+        "Context that the model was trained for before YaRN scaling; by default the model's.",
+        minimum=0,
+        maximum=1 << 24,
     )
     build: Literal["native", "prebuilt"] | None = option(
         None,
@@ -58,10 +61,12 @@ class LlamaCppSampling(SamplingOptions):
         None,
         "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",
         metavar="text or @path",
+        outside="text or file",
     )
     json_schema: str | None = option(
         None,
         "JSON Schema that the answer must follow: the JSON itself, or @PATH of a file. Objects may have properties "
         "that it does not name, unless it sets additionalProperties to false.",
         metavar="text or @path",
+        outside="text or file",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from paragone.errors import EngineError, InputError
+from paragone.errors import EngineError, InputError, ParagoneError
 from paragone.options import Options
 from paragone.values.events import Alternative, Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
@@ -149,6 +150,15 @@ class OpenEngine(ABC):
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot."""
         raise EngineError("This engine cannot list its vocabulary.")
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the engine ends by itself, and return why: usually an EngineCrashed.
+
+        The application awaits it while the engine is open, to notice an end between two jobs. By default it waits
+        forever: an engine without a process of its own has no end.
+        """
+        never: asyncio.Future[ParagoneError] = asyncio.get_running_loop().create_future()
+        return await never
 
     @abstractmethod
     async def close(self) -> None:

@@ -67,6 +67,11 @@ _SMALLER = "`paragone fit` shows what fits."
 
 COMMON_CAUSES = (
     CrashCause(
+        signals=(signal.SIGPROF,),
+        cause="its chat template computes too long",
+        cure="Set another one with the option chat_template.",
+    ),
+    CrashCause(
         says=r"no kernel image is available|invalid device function",
         cause="its library was not compiled for this GPU",
         cure="Install a build for this GPU, or compile the library for its compute capability, which "

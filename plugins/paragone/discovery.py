@@ -7,12 +7,14 @@ the others.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import pluggy
 
@@ -22,17 +24,26 @@ from paragone.hooks import ASSERTION_ENTRY_POINTS, ENTRY_POINTS, HookSpecs
 from paragone.options import Options
 from paragone.threads import in_daemon_thread
 from paragone.values.models import Capabilities
+from paragone.violation import InterfaceViolation
+from paragone.wording import shortened
 
 __all__ = [
     "AssertionDiscovery",
     "Discovery",
     "PluginProblem",
+    "Watch",
     "discover",
     "discover_assertions",
 ]
 
+NOTICE_S = 2.0
+"""Seconds that a third-party plugin may take to be imported and to return its backends, if all are wanted."""
+
 LOADING_S = 20.0
-"""Seconds that a plugin may take to be imported and to return what it has."""
+"""Seconds that it may take if its backend is wanted; also those for assertions, and for paragone's own plugins."""
+
+_LONGEST_NAME = 100
+"""Longest name, and title, of a backend or an assertion, in characters."""
 
 RESERVED = ("type",)
 """Names that options of assertions cannot have, because suites use them. `not` is a keyword of Python anyway."""
@@ -47,6 +58,12 @@ class PluginProblem:
     package: str
     """The distribution that it belongs to."""
     reason: str
+
+    @property
+    def sentence(self) -> str:
+        """The problem as a sentence."""
+        package = self.package or "an unknown package"
+        return f"The plugin {self.plugin} of {package} cannot be used: {self.reason.rstrip('.')}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +82,6 @@ class AssertionDiscovery:
     problems: tuple[PluginProblem, ...]
 
 
-class _PluginError(Exception):
-    """A plugin violates the interface; the message says how."""
-
-
 class _Named(Protocol):
     @property
     def name(self) -> str: ...
@@ -77,74 +90,150 @@ class _Named(Protocol):
 T = TypeVar("T", bound=_Named)
 
 
-def discover(only: str | None = None) -> Discovery:
+def _unwatched(plugin: str, package: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What the application does when plugins are imported."""
+
+    importing: Callable[[str, str], contextlib.AbstractContextManager[None]] = _unwatched
+    """Called with the names of a third-party plugin and its package. What it returns is entered during the import. It can
+    refuse the plugin by InterfaceViolation."""
+    waiting: Callable[[str], None] = lambda plugin: None
+    """Called with the name of a plugin that is not imported after `NOTICE_S`, and that is waited for."""
+
+
+WATCH = Watch()
+"""Does nothing."""
+
+
+def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
-    backends, problems = _discover(ENTRY_POINTS, "backend", _checked_backend, only)
+    backends, problems = _discover(
+        ENTRY_POINTS, "backend", _checked_backend, only, watch, patient=only is not None
+    )
     return Discovery(backends=backends, problems=problems)
 
 
-def discover_assertions() -> AssertionDiscovery:
+def discover_assertions(*, watch: Watch = WATCH) -> AssertionDiscovery:
     """Import plugins and return their assertions."""
-    assertions, problems = _discover(ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion)
+    assertions, problems = _discover(
+        ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion, None, watch, patient=True
+    )
     return AssertionDiscovery(assertions=assertions, problems=problems)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    """An entry point, and the name of the distribution that it belongs to."""
+
+    point: EntryPoint
+    package: str
+
+    @property
+    def is_ours(self) -> bool:
+        return self.package == "paragone"
+
+
 def _discover(
-    group: str, noun: str, check: Callable[[object], T], only: str | None = None
+    group: str,
+    noun: str,
+    check: Callable[[object], T],
+    only: str | None,
+    watch: Watch,
+    *,
+    patient: bool,
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
     """Return what the plugins of a group of entry points bring, by name, and the plugins that failed.
 
-    `check` returns its argument. It raises _PluginError if that violates the interface.
+    paragone's own plugins come first, so that their names are taken. `check` returns its argument; it raises
+    InterfaceViolation if that violates the interface.
     """
+    points = [point for point in entry_points(group=group) if only in (None, point.name)]
+    plugins = [_Plugin(point, point.dist.name if point.dist else "") for point in points]
+    plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
     problems: list[PluginProblem] = []
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        if only is not None and point.name != only:
-            continue
-        # In a thread, because a plugin may hang, and so that Ctrl+C is not taken for the plugin's mistake.
-        loading = in_daemon_thread(functools.partial(_load, point, noun, check))
-        concurrent.futures.wait([loading], LOADING_S)
-        try:
-            if not loading.done():
-                raise _PluginError(f"it was not loaded within {LOADING_S:g} seconds")
-            for item in loading.result():
-                if item.name in found:
-                    raise _PluginError(f"another plugin has the {noun} name {item.name!r}")
-                found[item.name] = item
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
-            package = point.dist.name if point.dist else ""
-            problems.append(PluginProblem(plugin=point.name, package=package, reason=_reason(error)))
+    own: set[str] = set()
+    for is_ours, some in itertools.groupby(plugins, key=lambda plugin: plugin.is_ours):
+        if only is not None and only in found:
+            break  # the name is taken
+        for plugin, loaded in _load_all(list(some), noun, check, watch, patient=patient or is_ours):
+            try:
+                for item in loaded():
+                    if item.name in found:
+                        if item.name in own:
+                            raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
+                        raise InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
+                    found[item.name] = item
+            except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
+                reason = _reason(error)
+                problems.append(
+                    PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=reason)
+                )
+        own |= found.keys() if is_ours else set()
     return found, tuple(problems)
 
 
-def _load(point: EntryPoint, noun: str, check: Callable[[object], T]) -> list[T]:
+def _load_all(
+    plugins: Sequence[_Plugin], noun: str, check: Callable[[object], T], watch: Watch, *, patient: bool
+) -> Iterator[tuple[_Plugin, Callable[[], list[T]]]]:
+    """Load plugins side by side, and yield each with a function that returns what it brings or raises its error.
+
+    They have `NOTICE_S` seconds, or, if `patient`, `LOADING_S` seconds.
+    """
+    # In threads, because a plugin may hang, and so that Ctrl+C is not taken for the plugin's mistake.
+    loading = [in_daemon_thread(functools.partial(_load, plugin, noun, check, watch)) for plugin in plugins]
+    seconds = NOTICE_S
+    late = concurrent.futures.wait(loading, seconds).not_done
+    if late and patient:
+        for plugin, future in zip(plugins, loading, strict=True):
+            if future in late:
+                watch.waiting(plugin.point.name)
+        seconds = LOADING_S
+        late = concurrent.futures.wait(loading, seconds - NOTICE_S).not_done
+    for plugin, future in zip(plugins, loading, strict=True):
+        yield plugin, functools.partial(_too_late, seconds) if future in late else future.result
+
+
+def _too_late(seconds: float) -> NoReturn:
+    raise InterfaceViolation(f"it was not imported within {seconds:g} seconds")
+
+
+def _load(plugin: _Plugin, noun: str, check: Callable[[object], T], watch: Watch) -> list[T]:
+    name = plugin.point.name
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(HookSpecs)
-    manager.register(point.load(), name=point.name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise _PluginError(f"it implements a hook that does not exist ({error})") from error
-    hook = getattr(manager.hook, f"paragone_{noun}s")
-    found = [check(item) for answer in hook() for item in answer]
+    with contextlib.nullcontext() if plugin.is_ours else watch.importing(name, plugin.package):
+        manager.register(plugin.point.load(), name=name)
+        try:
+            manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise InterfaceViolation(f"it implements a hook that does not exist ({error})") from error
+        hook = getattr(manager.hook, f"paragone_{noun}s")
+        found = [check(item) for answer in hook() for item in answer]
     if not found:
-        raise _PluginError(f"it has no {noun}; is its hook marked with paragone.hooks.hookimpl?")
+        raise InterfaceViolation(f"it has no {noun}; is its hook marked with paragone.hooks.hookimpl?")
     return found
 
 
 def _checked_backend(backend: object) -> Backend:
     if not isinstance(backend, Backend):
-        raise _PluginError(f"{backend!r} is not a paragone.Backend")
+        raise InterfaceViolation(f"{backend!r} is not a paragone.Backend")
     _check_name(backend.name, "backend")
     if backend.api_version != API_VERSION:
-        raise _PluginError(
+        raise InterfaceViolation(
             f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
             f"interface, and this paragone has version {API_VERSION}; update the older of the two"
         )
     what = f"its backend {backend.name!r}"
     for name, kind in (("title", str), ("capabilities", Capabilities)):
         if not isinstance(getattr(backend, name), kind):
-            raise _PluginError(f"the {name} of {what} is not a {kind.__name__}")
+            raise InterfaceViolation(f"the {name} of {what} is not a {kind.__name__}")
+    if len(backend.title) > _LONGEST_NAME:
+        raise InterfaceViolation(f"the title of {what} has {len(backend.title):,} characters")
     for name in ("load_options", "sampling"):
         _check_options(getattr(backend, name), f"the {name} of {what}")
     return backend
@@ -152,31 +241,40 @@ def _checked_backend(backend: object) -> Backend:
 
 def _checked_assertion(assertion: object) -> AnyAssertion:
     if not isinstance(assertion, Assertion):
-        raise _PluginError(f"{assertion!r} is not a paragone.assertions.Assertion")
+        raise InterfaceViolation(f"{assertion!r} is not a paragone.assertions.Assertion")
     _check_name(assertion.name, "assertion")
     what = f"its assertion {assertion.name!r}"
     if not isinstance(assertion.summary, str):
-        raise _PluginError(f"the summary of {what} is not a str")
+        raise InterfaceViolation(f"the summary of {what} is not a str")
     _check_options(assertion.options, f"the options of {what}")
     for field in dataclasses.fields(assertion.options):
         if field.name in RESERVED:
-            raise _PluginError(f"{what} has an option named {field.name!r}, which suites use themselves")
+            raise InterfaceViolation(
+                f"{what} has an option named {field.name!r}, which suites use themselves"
+            )
         if "doc" not in field.metadata:
-            raise _PluginError(f"the option {field.name!r} of {what} is not declared with paragone.option")
+            raise InterfaceViolation(
+                f"the option {field.name!r} of {what} is not declared with paragone.option"
+            )
     return assertion
 
 
 def _check_name(name: str, noun: str) -> None:
+    if len(name) > _LONGEST_NAME:
+        raise InterfaceViolation(f"a {noun} name has {len(name):,} characters")
     if not name.isidentifier():
-        raise _PluginError(f"{name!r} is not a valid {noun} name; it must be a Python identifier")
+        raise InterfaceViolation(f"{name!r} is not a valid {noun} name; it must be a Python identifier")
 
 
 def _check_options(options: object, what: str) -> None:
     if not (isinstance(options, type) and issubclass(options, Options)):
-        raise _PluginError(f"{what} is not a class of Options")
+        raise InterfaceViolation(f"{what} is not a class of Options")
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    first = text[0] if text else ""
-    return first if isinstance(error, _PluginError) else f"{type(error).__name__}: {first}".rstrip(": ")
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
+        lines = []
+    first = shortened(lines[0], 300) if lines else ""
+    return first if isinstance(error, InterfaceViolation) else f"{type(error).__name__}: {first}".rstrip(": ")

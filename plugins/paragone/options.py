@@ -12,7 +12,18 @@ import math
 import types
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from paragone.errors import InputError
 from paragone.wire import Json
@@ -20,6 +31,7 @@ from paragone.wire import Json
 __all__ = [
     "OptionInfo",
     "Options",
+    "Outside",
     "address_option",
     "as_values",
     "build",
@@ -28,6 +40,10 @@ __all__ = [
     "parse",
     "value_text",
 ]
+
+Outside: TypeAlias = Literal["", "file", "text or file", "program", "command", "arguments", "sent"]
+"""What a value names outside of paragone: a file or folder that is read; the same after an @; a program that is started; a
+command that is run; arguments for a program; something of the user's that is sent to the server, such as a variable."""
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -39,6 +55,8 @@ _WANTED = {
     str: "text",
     dict: "a JSON object",
 }
+_LARGEST = 10**15 - 1
+"""Largest whole number of an option that declares none: enough for bytes, and a float represents all up to this one."""
 _SHOWN = 80
 """Largest number of characters of an invalid value that an error message shows."""
 
@@ -63,14 +81,15 @@ def option(
     address: bool = False,
     secret: bool = False,
     fact: str = "",
+    outside: Outside = "",
 ) -> T:
     """Declare an option.
 
     Args:
         default: Its default value.
         doc: One sentence that says what it does.
-        minimum: Smallest allowed number.
-        maximum: Largest allowed number.
+        minimum: Smallest allowed number; of whole numbers by default -999,999,999,999,999.
+        maximum: Largest allowed number; of whole numbers by default 999,999,999,999,999.
         metavar: Placeholder for a value in help texts, such as `path`.
         address: Whether it is the server's URL. At most one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
@@ -78,6 +97,8 @@ def option(
         fact: The standard name under which engines of different backends are compared: the fact of the
             open model that a load option sets (see `paragone.facts`), or a sampling option's name in
             other backends, if that differs.
+        outside: What its value names outside of paragone. What a document of somebody else names is done
+            only if the user consents.
     """
     metadata = {
         "doc": doc,
@@ -87,6 +108,7 @@ def option(
         "address": address,
         "secret": secret,
         "fact": fact,
+        "outside": outside,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -108,6 +130,7 @@ class OptionInfo:
         address: Whether it is the server's URL.
         secret: Whether it holds a secret, or a command that prints one.
         fact: The standard name under which engines of different backends are compared; empty if there is none.
+        outside: What its value names outside of paragone; empty if it names nothing there.
     """
 
     name: str
@@ -121,6 +144,7 @@ class OptionInfo:
     address: bool = False
     secret: bool = False
     fact: str = ""
+    outside: Outside = ""
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
@@ -285,10 +309,13 @@ def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
         raise _refusal(what, value, f"It takes {_WANTED[kind]}.")
     if kind in (int, float):
         low, high = info.minimum, info.maximum
+        if kind is int:
+            low = -_LARGEST if low is None else low
+            high = _LARGEST if high is None else high
         if (
-            not math.isfinite(value)
-            or (low is not None and value < low)
+            (low is not None and value < low)
             or (high is not None and value > high)
+            or not math.isfinite(value)
         ):
             raise _refusal(what, value, f"It takes {_number(low, high)}.")
     return value

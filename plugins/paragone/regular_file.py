@@ -10,10 +10,20 @@ from typing import BinaryIO
 
 from paragone.errors import InputError
 
-__all__ = ["LARGEST", "NotRegularFileError", "open_regular_file", "option_text", "read_regular_file"]
+__all__ = [
+    "LARGEST",
+    "LARGEST_TEXT",
+    "NotRegularFileError",
+    "open_regular_file",
+    "option_text",
+    "read_regular_file",
+]
 
-LARGEST = 2**30
-"""Largest size in bytes of a file that is read whole."""
+LARGEST = 2**28
+"""Largest size in bytes of a file that is read whole, unless its reader says less."""
+
+LARGEST_TEXT = 16 * 10**6
+"""Largest size in bytes of a file whose text is the value of an option."""
 
 
 class NotRegularFileError(OSError):
@@ -45,16 +55,20 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-def read_regular_file(path: Path, *, hint: str) -> bytes:
-    """Return the content of a file. `hint` says what to do if the path is not that of a file.
+def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes:
+    """Return the content of a file of at most `largest` bytes. `hint` says what to do about any other path.
 
-    Raises InputError if it cannot be read, is no regular file, or is larger than `LARGEST`.
+    Raises InputError if it cannot be read, is no regular file, or is larger.
     """
     try:
         with open_regular_file(path) as file:
-            if os.fstat(file.fileno()).st_size > LARGEST:
-                raise InputError(f"{path} is larger than {LARGEST // 2**30} GiB.", hint=hint)
-            return file.read()
+            size = os.fstat(file.fileno()).st_size
+            if size <= largest:
+                # files of /proc have the size 0, and some have no end
+                content = file.read(-1 if size else largest + 1)
+                if len(content) <= largest:
+                    return content
+            raise InputError(f"{path} is larger than {_size(largest)}.", hint=hint)
     except NotRegularFileError as error:
         raise InputError(f"{path} is not a regular file.", hint=hint) from error
     except OSError as error:
@@ -63,13 +77,17 @@ def read_regular_file(path: Path, *, hint: str) -> bytes:
         ) from error
 
 
+def _size(count: int) -> str:
+    return f"{count // 10**6} MB" if count % 2**20 else f"{count // 2**20} MiB"
+
+
 def option_text(value: str, option: str) -> str:
     """Return the text of an option: the value, or the content of the file in a value `@PATH`. Raises InputError."""
     if not value.startswith("@"):
         return value
     hint = "After @ comes the name of a text file."
     try:
-        return read_regular_file(Path(value[1:]).expanduser(), hint=hint).decode()
+        return read_regular_file(Path(value[1:]).expanduser(), hint=hint, largest=LARGEST_TEXT).decode()
     except InputError as error:
         reason, hint = error.sentence, error.hint
     except UnicodeDecodeError:

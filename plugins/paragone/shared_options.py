@@ -12,7 +12,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TypeVar
 
-from paragone.options import option
+from paragone.options import Outside, option
 
 __all__ = [
     "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "LORA_SCALE", "MAX_TOKENS", "MIN_P",
@@ -32,6 +32,7 @@ class SharedOption:
     maximum: float | None = None
     metavar: str = ""
     fact: str = ""
+    outside: Outside = ""
 
     def __call__(self, default: T, note: str = "") -> T:
         """Declare a field of a backend's options. `note` is a sentence to add to the doc."""
@@ -42,14 +43,18 @@ class SharedOption:
 # Sampling options
 
 MAX_TOKENS = SharedOption(
-    "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
+    "Largest number of tokens in the answer; by default up to the end of the context.",
+    minimum=1,
+    maximum=2**31 - 1,
 )
 TEMPERATURE = SharedOption(
     "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
     minimum=0,
     maximum=100,
 )
-TOP_K = SharedOption("Sample from this many of the most likely tokens; 0 for all.", minimum=0)
+TOP_K = SharedOption(
+    "Sample from this many of the most likely tokens; 0 for all.", minimum=0, maximum=2**31 - 1
+)
 TOP_P = SharedOption(
     "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
     minimum=0,
@@ -87,4 +92,5 @@ CHAT_TEMPLATE = SharedOption(
     "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
     "with an empty one the model continues the plain text of the messages.",
     metavar="text or @path",
+    outside="text or file",
 )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 from collections.abc import Mapping, Sequence
 from typing import (
     Any,
     ClassVar,
     Literal,
+    NoReturn,
     Protocol,
     TypeAlias,
     TypeVar,
@@ -23,7 +25,12 @@ from typing import (
     get_type_hints,
 )
 
-__all__ = ["Json", "from_json", "to_json"]
+__all__ = ["Json", "from_json", "json_text", "parse_json", "to_json"]
+
+_DEEPEST = 100
+"""Largest number of levels of lists and objects. Python's own limit depends on who calls."""
+_MOST_DIGITS = 300
+"""Largest number of digits of a whole number: it can be made a float."""
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """Any JSON value."""
@@ -58,6 +65,70 @@ def from_json(kind: type[V], data: Json) -> V:
     return cast("V", _load(kind, data))
 
 
+def parse_json(text: str | bytes) -> Json:
+    """Parse JSON that somebody else wrote. What is returned can be written as JSON again.
+
+    Raises ValueError whose text completes the phrase "It is not valid JSON: …".
+    """
+    import json  # imported here because most users of this module never parse JSON
+
+    try:
+        value: Json = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg}, at character {error.pos + 1:,}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not text in UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if _is_deeper(value, _DEEPEST):
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    """Return whether lists and objects are nested in more than this many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(text):,} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def json_text(data: Json, *, indent: int | None = None) -> str:
+    """Return data as JSON text, with null for NaN and infinity, which are no JSON."""
+    import json  # not needed to declare values
+
+    try:
+        return json.dumps(data, ensure_ascii=False, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(data), ensure_ascii=False, indent=indent)
+
+
+def _without_nan(data: Json) -> Json:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return [_without_nan(value) for value in data]
+    return data
+
+
 def _dump(item: object) -> Json:
     if item is None or isinstance(item, bool | int | float | str):
         return item
@@ -81,7 +152,7 @@ def _load(kind: Any, data: Any) -> object:
         if not isinstance(data, Mapping):
             raise TypeError(f"{kind.__name__} must be an object, not {type(data).__name__}")
         hints = _hints(kind)
-        return kind(**{name: _load(hints[name], data[name]) for name in hints if name in data})
+        return kind(**{name: _load_field(name, hints[name], data[name]) for name in hints if name in data})
     if origin in (Union, types.UnionType):
         return _load_union(get_args(kind), data)
     if origin is Literal:
@@ -101,6 +172,14 @@ def _load(kind: Any, data: Any) -> object:
     if isinstance(kind, type) and type(data) is not kind:
         raise TypeError(f"expected {kind.__name__}, not {type(data).__name__}")
     return data
+
+
+def _load_field(name: str, kind: Any, data: Any) -> object:
+    try:
+        return _load(kind, data)
+    except (TypeError, ValueError) as error:
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind_of_error(f"{name}: {error}") from error
 
 
 def _load_union(kinds: tuple[Any, ...], data: Any) -> object:

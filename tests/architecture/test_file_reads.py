@@ -27,11 +27,13 @@ OTHERS = {
     "workbench/paragone_workbench/engines/environments/installed.py": "the program's own mark",
     "workbench/paragone_workbench/engines/environments/installation.py": "the program's own lock",
     "workbench/paragone_workbench/engines/environments/planning.py": "/proc",
+    "workbench/paragone_workbench/engines/import_marks.py": "the program's own marks",
     "workbench/paragone_workbench/experiments/output_file.py": "a file that it makes",
     "workbench/paragone_workbench/experiments/voting/masking.py": "a file of the package",
     "workbench/paragone_workbench/machine/description.py": "/proc",
     "workbench/paragone_workbench/machine/energy.py": "/sys",
     "workbench/paragone_workbench/machine/memory.py": "/proc and cgroups",
+    "workbench/paragone_workbench/network/contact_log.py": "the program's own log",
     "workbench/paragone_workbench/store/file/database.py": "the schema of the package",
     "workbench/paragone_workbench/store/file/owners.py": "the program's own locks",
 }

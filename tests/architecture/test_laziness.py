@@ -12,7 +12,17 @@ import paragone
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = sorted(init.parent.name for init in (ROOT / "backends").glob("*/__init__.py"))
-ENGINES = {"llama_cpp", "torch", "exllamav2", "exllamav3", "httpx", "httpx_sse", "numpy", "jinja2"}
+ENGINES = {
+    "llama_cpp",
+    "torch",
+    "exllamav2",
+    "exllamav3",
+    "httpx",
+    "httpx_sse",
+    "numpy",
+    "jinja2",
+    "genai_prices",
+}
 """Dependencies of the extras: only backends import them, and only when they use them."""
 
 

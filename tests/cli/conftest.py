@@ -16,6 +16,8 @@ from pathlib import Path
 import fastjsonschema
 import psutil
 import pytest
+from hostile_server import OLLAMA, HostileServer
+from loopback_server import running_in_thread
 from tests.cli import fork_server
 
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
@@ -143,6 +145,13 @@ def settings(home: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def server() -> Iterator[HostileServer]:
+    """A double of an Ollama server."""
+    with running_in_thread(HostileServer(OLLAMA)) as server:
+        yield server
 
 
 @pytest.fixture

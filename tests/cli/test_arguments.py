@@ -48,6 +48,45 @@ def test_engines_stand_between_options():
     assert (args.engines, args.schedule, args.prompt) == (("a", "b", "c"), "swap", "x")
 
 
+OF_NUMBERS = ["ask --logprobs", "bench --depth", "bench --prompt-tokens", "bench --repeat", "bench --tokens"]
+OF_NUMBERS += ["compare --logprobs", "fidelity --window", "fit --ctx", "history --limit", "suite --repeat"]
+
+WITH_DECIMALS = ["fidelity --max-kld", "suite --margin"]
+
+
+def test_every_option_with_a_number_has_bounds():
+    found = []
+    for name in COMMANDS:
+        for _, flags, settings in declared(load(name).arguments):
+            kind = settings.get("type")
+            assert kind not in (int, float), (name, flags)
+            if kind not in (None, Path):
+                found.append(f"{name} {flags[0]}")
+    assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS])
+
+
+@pytest.mark.parametrize("option", WITH_DECIMALS)
+@pytest.mark.parametrize("number", ["-1", "9" * 6000, "nan", "inf", "x"], ids=lambda number: number[:9])
+def test_numbers_with_decimals_out_of_range(option, number):
+    name, flag = option.split()
+    with pytest.raises(
+        InputError, match=rf"^Argument {flag}: .* is not a number from [\d.]+ to \d+\."
+    ) as caught:
+        parse([name, f"{flag}={number}"])
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("option", OF_NUMBERS)
+@pytest.mark.parametrize("number", ["-1", "9" * 20, "9" * 6000, "1.5", "x"], ids=lambda number: number[:9])
+def test_numbers_out_of_range(option, number):
+    name, flag = option.split()
+    with pytest.raises(
+        InputError, match=rf"^Argument {flag}: .* is not a whole number from [\d,]+ to [\d,]+\."
+    ) as caught:
+        parse([name, f"{flag}={number}"])
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     "argv",
     [

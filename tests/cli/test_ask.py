@@ -6,6 +6,7 @@ import struct
 import subprocess
 import termios
 import time
+from pathlib import Path
 
 import pytest
 from tests.pictures import picture
@@ -64,6 +65,13 @@ def test_piped_text_follows_the_prompt_that_is_given():
 
 def test_words_behind_two_dashes_may_begin_with_dashes():
     assert prompt_words("--", "--json is what?") == 3
+
+
+def test_standard_input_without_an_end():
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run([PROGRAM, "ask", "rogue:steady"], stdin=endless, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said(done).startswith("paragone: Standard input is longer than 16 MiB.\n")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +222,10 @@ def test_tokens_with_their_probabilities(smol):
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [(("--logprobs", "2"), "--logprobs needs --json."), (("--logprobs", "-1", "--json"), "cannot be -1.")],
+    [
+        (("--logprobs", "2"), "--logprobs needs --json."),
+        (("--logprobs", "-1", "--json"), "'-1' is not a whole number"),
+    ],
 )
 def test_log_probabilities_that_cannot_be(words, sentence):
     done = paragone("ask", "rogue:steady", "hi", *words)

@@ -99,11 +99,17 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("--prompt-tokens", "-5"), "--prompt-tokens cannot be -5."),
-        (("--prompt-tokens", "12,x"), "'12,x' is not a list of whole numbers"),
-        (("--depth=-1",), "--depth cannot be -1."),
-        (("--tokens", "0"), "--tokens cannot be 0."),
-        (("--repeat", "0"), "--repeat cannot be 0."),
+        (
+            ("--prompt-tokens", "-5"),
+            "Argument --prompt-tokens: '-5' is not a whole number from 1 to 16,777,216.",
+        ),
+        (("--prompt-tokens", "12,x"), "'x' is not a whole number from 1"),
+        (("--depth=-1",), "'-1' is not a whole number from 0"),
+        (("--tokens", "0"), "'0' is not a whole number from 1"),
+        (
+            ("--repeat", "1000000000"),
+            "Argument --repeat: '1000000000' is not a whole number from 1 to 1,000.",
+        ),
     ],
 )
 def test_numbers_out_of_range(argv, sentence):

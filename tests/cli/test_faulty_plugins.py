@@ -11,9 +11,12 @@ from .conftest import data, paragone, running, said, until
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (with_models("return [7]"), "TypeError: expected ModelInfo, not int"),
-        (with_models("raise KeyboardInterrupt"), "KeyboardInterrupt"),
-        (with_native_models("raise SystemExit(3)"), "SystemExit: 3"),
+        (
+            with_models("return [7]"),
+            "breaks the plugin interface: a ModelInfo was expected, not a value of the type int.",
+        ),
+        (with_models("raise KeyboardInterrupt"), "raised an unexpected error (KeyboardInterrupt)."),
+        (with_native_models("raise SystemExit(3)"), "raised an unexpected error (SystemExit: 3)."),
     ],
     ids=["wrong types", "interrupts", "exits"],
 )
@@ -22,7 +25,7 @@ def test_models_that_are_none_are_a_problem_of_their_backend(stranger, code, rea
     done = paragone("models", "stranger", "--json")
     (problem,) = data("models", done)["problems"]
     assert problem["backend"] == "stranger"
-    assert f"The backend stranger raised an unexpected error ({reason})" in problem["error"]
+    assert f"The backend stranger {reason}" in problem["error"]
     assert reason in said(done)
     assert done.returncode == 1
 
@@ -44,3 +47,66 @@ def test_an_interrupt_is_not_taken_for_a_plugin_s(stranger, tmp_path):
         until((tmp_path / "called").exists, "it is imported")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 128 + signal.SIGINT
+
+
+def test_what_a_plugin_prints_does_not_reach_standard_output(stranger):
+    """Neither from Python, nor from C or a program that it starts, while it is imported or asked."""
+    loud = "import os; print('loud'); os.write(1, b'loud'); os.system('echo loud')\n"
+    stranger(loud + with_models("print('loud'); return [ModelInfo(model='m', name='m')]"))
+    done = paragone("models", "stranger", "--json")
+    assert [model["name"] for model in data("models", done)["models"]] == ["m"]
+    assert said(done).count("loud") == 4
+
+
+def test_a_plugin_that_ends_the_program_is_named_by_the_next_start(stranger):
+    stranger("import os; os._exit(0)")
+    assert paragone("models").stdout == b""
+    done = paragone("models")
+    assert done.returncode == 0
+    assert (
+        said(done).count("The plugin stranger of stranger-of-a-stranger cannot be used: the program ended")
+        == 1
+    )
+    assert "the program ended while it was imported" in paragone("doctor").stdout.decode()
+
+
+def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_rest(stranger):
+    stranger("import time; time.sleep(3600)")
+    done = paragone("models", "--json")
+    data("models", done)
+    assert (
+        "The plugin stranger of stranger-of-a-stranger cannot be used: it was not imported within 2 seconds."
+        in said(done)
+    )
+
+
+def test_the_user_is_told_which_backend_is_waited_for(stranger):
+    stranger(with_models("time.sleep(3600)"))
+    with running("models", "stranger") as process:
+        assert b"Waiting for the backend stranger to report its models, at most 20 seconds" in (
+            process.stderr.readline()
+        )
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 128 + signal.SIGINT
+
+
+def test_a_plugin_that_takes_the_name_of_one_of_ours(stranger):
+    stranger(with_models("return []").replace('name = "stranger"', 'name = "llama_cpp"'))
+    done = paragone("doctor", "--json")
+    found = data("doctor", done)
+    (ours,) = (backend for backend in found["backends"] if backend["backend"] == "llama_cpp")
+    assert ours["title"] == "llama.cpp"
+    assert [(broken["plugin"], broken["reason"]) for broken in found["broken_plugins"]] == [
+        ("stranger", "paragone has the backend 'llama_cpp' itself")
+    ]
+
+
+def test_numbers_that_are_none_make_no_invalid_json(stranger):
+    code = with_models("return []").replace(
+        "Probe(usable=True)", "Probe(usable=True, facts={'speed': float('nan')})"
+    )
+    stranger(code)
+    done = paragone("doctor", "--json")
+    assert b"NaN" not in done.stdout
+    (found,) = (backend for backend in data("doctor", done)["backends"] if backend["backend"] == "stranger")
+    assert found["reason"] == "The backend stranger breaks the plugin interface: Probe.facts['speed'] is nan."

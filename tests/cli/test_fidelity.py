@@ -137,6 +137,14 @@ def test_a_text_that_is_not_there(tmp_path):
     assert "cannot be read: No such file" in said(done)
 
 
+def test_a_text_that_is_too_large(tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**26 + 1)  # a hole, which takes no space
+    done = fidelity(tmp_path / "large", "graded:exact", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "large is larger than 64 MiB.\nName a text file." in said(done)
+
+
 def test_a_text_that_is_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     done = fidelity(tmp_path / "pipe", "graded:exact", "graded:rough")
@@ -147,7 +155,7 @@ def test_a_text_that_is_a_pipe(tmp_path):
 def test_a_window_that_is_too_small(text):
     done = paragone("fidelity", "graded:exact", "graded:rough", "--text", str(text), "--window", "4")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "A window of 4 tokens is too small." in said(done)
+    assert "'4' is not a whole number from 8 to 16,777,216." in said(done)
 
 
 def test_a_window_beyond_the_context(text):
@@ -286,3 +294,19 @@ def test_a_history_that_cannot_be_used_is_a_warning(text, home):
     assert done.returncode == 0
     assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
     assert data("fidelity", done)["windows"] == 6
+
+
+def test_a_limit_of_the_mean_kld_decides_the_exit_code(text):
+    done = fidelity(text, "graded:jittery", "twin:rough", "graded:foreign", "--max-kld", "0")
+    assert done.returncode == 1
+    assert "rough: the mean KLD" in said(done)
+    assert "is above the limit 0." in said(done)
+    assert "foreign: the mean KLD is unknown, so the limit 0 is not met." in said(done)
+    done = fidelity(text, "graded:jittery", "twin:rough", "--max-kld", "9")
+    assert (done.returncode, "limit" in said(done)) == (0, False)
+
+
+def test_a_candidate_without_any_difference_is_questioned(text):
+    done = fidelity(text, "graded:exact", "twin:exact")
+    assert "No position differs at all: if a quantization" in done.stdout.decode()
+    assert "check that the engine applies it" in done.stdout.decode()

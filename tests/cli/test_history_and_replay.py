@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import re
 import shutil
 import signal
+import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store
 
 from .conftest import PATIENCE, data, first, paragone, running, said
@@ -65,9 +68,12 @@ def test_conversations_and_their_runs_are_listed():
         (("history", "r9"), "'r9' is not the id of a conversation"),
         (("history", "e9"), "`paragone suite show e9` shows an experiment."),
         (("history", "e9/1"), "`paragone suite show e9` shows an experiment."),
-        (("history", "--limit", "0"), "The limit must be 1 or more"),
+        (("history", "--limit", "9" * 20), "is not a whole number from 1 to 1,000,000."),
         (("replay", "r9"), "There is no run r9"),
         (("replay", "e9"), "There is no experiment e9"),
+        (("replay", "n" * 6000), "is neither an id nor a file"),
+        (("replay", "n" * 6000 + ".json"), ".json cannot be read: File name too long."),
+        (("replay", "~nobody-here/x.json"), "~nobody-here/x.json cannot be read"),
         (("replay", "nonsense"), "'nonsense' is neither an id nor a file"),
         (("replay", "gone.json"), "gone.json cannot be read"),
         (("replay",), "required: RUN|EXPERIMENT|FILE"),
@@ -205,3 +211,111 @@ def test_a_document_from_another_machine(smollm2, tmp_path, monkeypatch):
     (engine,) = found["engines"]
     assert engine["weights"] == {"same": True, "by": "sha256"}
     assert [change["what"] for change in engine["changes"]] == ["model"]
+
+
+def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(chat, STEADY, ["Name a colour."])
+    written(chat, STEADY, ["Hi.", "Again."])
+    done = paragone("history", "export", "--all", "--to", "all.json")
+    assert said(done).startswith("paragone: all.json has 2 conversations (")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
+    assert (
+        said(paragone("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
+    )
+    done = paragone("history", "import", "all.json", "--json")
+    assert [it["new"] for it in data("history", done)["imported"]] == [False, False]
+    assert sorted(it["title"] for it in data("history", paragone("history", "--json"))["conversations"]) == [
+        "Hi.",
+        "Name a colour.",
+    ]
+    assert paragone("history", "export", "c2", "--to", "one.md").returncode == 0
+    assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
+
+
+def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    broken = written(chat, STEADY, ["Broken."])
+    written(chat, STEADY, ["Whole."])
+    with contextlib.closing(sqlite3.connect(history_file())) as database, database:
+        database.execute(
+            "UPDATE lane SET definition = '{' WHERE conversation_id = (SELECT id FROM conversation WHERE number = ?)",
+            (broken,),
+        )
+    done = paragone("history", "export", "--all", "--to", "all.json")
+    assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
+    assert json.loads((tmp_path / "all.json").read_text())["name"] == "Whole."
+
+
+def test_the_history_is_searched_and_conversations_are_renamed():
+    number = written(chat, STEADY, ["Name a colour."])
+    (hit,) = data("history", paragone("history", "search", "a", "COLOUR", "--json"))["hits"]
+    assert (hit["id"], hit["engine"], hit["text"]) == (f"c{number}", "", "Name a colour.")
+    assert "word0" in paragone("history", "search", "word0").stdout.decode()
+    assert "No prompt and no answer" in said(paragone("history", "search", "nowhere"))
+    assert paragone("history", "rename", f"c{number}", "The", "colours").returncode == 0
+    assert (
+        data("history", paragone("history", "list", "--json"))["conversations"][0]["title"] == "The colours"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("export", "--all"), "An export needs a file"),
+        (("export", "--to", "x.json"), "Name the conversations to export, such as c7, or write --all."),
+        (("export", "c1", "--all", "--to", "x.json"), "Name the conversations to export"),
+        (("export", "c1", "--to", "x.html"), "exported as .json or .md, not as .html"),
+        (("export", "c9", "--to", "x.json"), "Conversation c9 no longer exists"),
+        (("export", "--all", "--to", "x.md"), "The history has no conversations yet"),
+        (("import",), "`paragone history import` takes one thing: a file"),
+        (("import", "gone.json"), "gone.json cannot be read"),
+        (("search",), "No words to search for"),
+        (("rename", "c9"), "A conversation and its new title are needed"),
+        (("rename", "c9", "x"), "There is no conversation c9"),
+        (("delete",), "Name the conversations to delete"),
+        (("delete", "c9", "--yes"), "Conversation c9 no longer exists"),
+        (("c1", "--yes"), "Only `paragone history delete`"),
+        (("list", "c9"), "`paragone history list` takes no arguments"),
+        (("show", "c1", "c2"), "`paragone history show` takes one thing"),
+        (("c1", "--all"), "Only `paragone history export` has"),
+    ],
+)
+def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = paragone("history", *argv)
+    assert done.returncode == 2
+    assert sentence in said(done)
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_conversations_are_deleted_after_a_confirmation():
+    numbers = [written(chat, STEADY, [text]) for text in ("One.", "Two.", "Three.")]
+    done = paragone("history", "delete", f"c{numbers[0]}")
+    assert (done.returncode, "Confirm with --yes." in said(done)) == (2, True)
+    done = paragone("history", "delete", f"c{numbers[0]}", "c99", "--yes")
+    assert done.returncode == 2, "all or none"
+    assert len(data("history", paragone("history", "--json"))["conversations"]) == 3
+    done = paragone("history", "delete", *(f"c{number}" for number in numbers[:2]), "--yes")
+    assert said(done) == "paragone: 2 conversations deleted.\n"
+    (left,) = data("history", paragone("history", "--json"))["conversations"]
+    assert left["title"] == "Three."
+
+
+def test_an_import_needs_consent_to_what_its_engines_do_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(chat, STEADY, ["Hi."])
+    assert paragone("history", "export", "c1", "--to", "chat.json").returncode == 0
+    document = json.loads((tmp_path / "chat.json").read_text())
+    document["engines"][0] = {
+        "name": "far",
+        "backend": "openai",
+        "model": "m",
+        "address": "http://stranger.example",
+    }
+    (tmp_path / "chat.json").write_text(json.dumps(document))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
+    done = paragone("history", "import", "chat.json")
+    assert (done.returncode, "the engine far contacts http://stranger.example" in said(done)) == (2, True)
+    assert paragone("history").stdout == b""
+    assert paragone("history", "import", "chat.json", "--trust").returncode == 0

@@ -125,7 +125,11 @@ def test_models_of_a_backend_that_is_not_there():
 
 
 def test_models_of_a_backend_alone(folder):
-    assert data("models", paragone("models", "rogue", "--json")) == {"models": [], "problems": []}
+    assert data("models", paragone("models", "rogue", "--json")) == {
+        "models": [],
+        "not_asked": [],
+        "problems": [],
+    }
 
 
 def test_no_folders():

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paragone_cli.command_line.output import one_line, put_json, put_table, shortened
+from paragone_cli.main import main
 from paragone_tui.terminal.text import visible
 
 
@@ -50,3 +51,16 @@ def test_columns_stand_below_each_other_whatever_is_in_them():
 )
 def test_a_text_is_shortened_to_cells(text, shown):
     assert shortened(text, 4) == shown
+
+
+def test_memory_that_is_used_up_is_said_in_a_sentence(monkeypatch, capsys):
+    from paragone_cli import commands
+
+    def exhaust(argv):
+        raise MemoryError
+
+    monkeypatch.setattr(commands, "run", exhaust)
+    assert main([]) == 1
+    assert capsys.readouterr().err == (
+        "paragone: The memory of this machine, or the limit of this process, is used up.\n"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.workbench.conversation_writer import LARGE, ConversationWriter
 from tests.workbench.report_subjects import add_experiment
 
 from paragone.installation import install_command
+from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 
 from .conftest import paragone, said
@@ -74,7 +76,10 @@ def test_the_document_is_the_portable_one(history, tmp_path):
         ((), "No experiment and no conversation was named."),
         (("e1",), "A report needs a file to be written to."),
         (("e1", "--to", "r.pdf"), "The format of r.pdf is unknown"),
+        (("e1", "--to", "n" * 6000), "n" * 6000 + " cannot be written: File name too long."),
         (("e1", "--to", "."), ". is a folder."),
+        (("e1", "--to", "history.json"), "history.json is a file that the program reads."),
+        (("e1", "--to", "protected.md"), "protected.md is write-protected."),
         (("e1", "--to", "no/r.md"), "The folder no does not exist."),
         (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
         (("c7", "--to", "r.json"), "There is no conversation c7 in the history."),
@@ -83,11 +88,25 @@ def test_the_document_is_the_portable_one(history, tmp_path):
 )
 def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "protected.md").touch(0o444)
+    (tmp_path / "history.json").symlink_to(history_file())
     before = sorted(os.listdir(tmp_path))
     done = paragone("report", *argv)
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_damaged_record_is_named(history, tmp_path):
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        (number,) = database.execute("SELECT min(number) FROM cell").fetchone()
+        database.execute("UPDATE cell SET assertions = '[7]' WHERE number = ?", (number,))
+    done = paragone("report", "e1", "--to", str(tmp_path / "r.md"))
+    assert done.returncode == 1
+    assert said(done).startswith(
+        f"paragone: The result of the assertions of run {number} cannot be read: its record in the"
+    )
+    assert not (tmp_path / "r.md").exists()
 
 
 @pytest.mark.parametrize("argv", [(), ("--to", "r.md"), ("e7", "--to", "r.md"), ("x", "--to", "r.md")])

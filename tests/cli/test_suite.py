@@ -161,10 +161,14 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
     [
         (("run",), "No file with prompts was named."),
         (("run", "FILE"), "No engine was named."),
-        (("run", "FILE", *ENGINES, "--repeat", "0"), "--repeat needs a number from 1 on."),
+        (
+            ("run", "FILE", *ENGINES, "--repeat", "0"),
+            "Argument --repeat: '0' is not a whole number from 1 to 1,000.",
+        ),
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", *ENGINES, "--junit", "/nowhere/j.xml"), "The folder /nowhere does not exist"),
         (("run", "FILE", *ENGINES, "--junit", "/dev/null"), "is not a regular file"),
+        (("run", "FILE", "--engines", "n" * 6000), "There is no engine 'nnn"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("run", "nowhere.jsonl", *ENGINES), "nowhere.jsonl"),
         (("list", "--fresh"), "does not take the options of `run`"),
@@ -309,6 +313,27 @@ def test_junit_xml(prompts, tmp_path):
 # ── List, show, compare ──────────────────────────────────────────────────────────────────────
 
 
+def test_junit_xml_replaces_no_input_and_no_protected_file(prompts, tmp_path):
+    file, config = prompts("x"), tmp_path / "c.toml"
+    config.write_text("")
+    link, protected = tmp_path / "link.xml", tmp_path / "protected.xml"
+    link.symlink_to(file)
+    protected.write_text("before")
+    protected.chmod(0o444)
+    for target, sentence in (
+        (file, "is a file that the program reads."),
+        (link, "is a file that the program reads."),
+        (config, "is a file that the program reads."),
+        (protected, "is write-protected."),
+    ):
+        before = Path(target).read_bytes()
+        done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert f"{target} {sentence}" in said(done)
+        assert Path(target).read_bytes() == before
+    assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
+
+
 def test_junit_xml_replaces_no_pipe_or_device_and_keeps_a_link(prompts, tmp_path):
     file = prompts("x")
     pipe = tmp_path / "pipe"
@@ -406,12 +431,22 @@ def test_engines_are_compared(prompts):
     assert "do not differ in pass rate" in done.stdout.decode()
     found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a", "b"]
+    assert [(it["a"], it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]] == [
+        ("a", "b", 0.03, "open"),
+        ("b", "a", 0.03, "open"),
+    ]
+    done = paragone("suite", "compare", "e1", "--margin", "40")
+    assert "b is not worse than a by more than 40.0 points: at worst, b passes " in done.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:steady")
     found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
     assert {it["prompts"] for it in found["same_answers"]} == {12}
     pairs = {(it["a"], it["b"]) for it in (*found["comparisons"], *found["same_answers"])}
     assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
+
+
+def test_a_margin_belongs_to_a_comparison():
+    assert "Only `paragone suite compare`" in said(paragone("suite", "list", "--margin", "3"))
 
 
 def test_what_differs_between_experiments_stands_above_their_comparison(prompts):

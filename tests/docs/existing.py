@@ -114,7 +114,7 @@ def declared() -> set[str]:
     text = "".join(path.read_text(encoding="utf-8") for path in sources())
     threads = set(re.findall(r'name="([\w-]+)", daemon=True', text))
     ids = {command.id for command in SCREEN_COMMANDS}
-    arguments = {"address", "secret"}  # of `option`
+    arguments = {"address", "secret", "outside"}  # of `option`
     return {*CONTRACTS, *MARKS, *backends, *options, *tables, *threads, *ids, *arguments, *get_args(Mode)}
 
 

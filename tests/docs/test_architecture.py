@@ -127,7 +127,7 @@ def test_the_layers_are_those_of_import_linter():
         if contract.get("containers") == ["paragone_workbench"]
     )
     rows = re.findall(
-        r"^\| (\d) \| `workbench/paragone_workbench/(\w+)(?:\.py)?` \|", prose(ARCHITECTURE), re.MULTILINE
+        r"^\| (\d+) \| `workbench/paragone_workbench/(\w+)(?:\.py)?` \|", prose(ARCHITECTURE), re.MULTILINE
     )
     numbered = {
         name.strip(): len(layers) - place for place, layer in enumerate(layers) for name in layer.split("|")

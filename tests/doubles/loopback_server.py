@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+import threading
 
 
 class LoopbackServer:
@@ -56,3 +57,19 @@ class LoopbackServer:
             with contextlib.suppress(Exception):
                 await writer.wait_closed()
             del self._connections[task]
+
+
+@contextlib.contextmanager
+def running_in_thread(server):
+    """Run a server on an event loop in a thread, for programs that the test waits for."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    try:
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -48,8 +48,12 @@ class Program:
 
     def leave(self) -> int:
         """Quit with the key, and return the exit code."""
+        return self.ends(lambda: self.type("\x11"))
+
+    def ends(self, action: Callable[[], object]) -> int:
+        """End the program by an action, and return the exit code. What is written meanwhile is read, as by a terminal."""
         workers = self.workers()
-        self.type("\x11")
+        action()
         deadline = time.monotonic() + PATIENCE
         while self.terminal.process.poll() is None and time.monotonic() < deadline:
             self.terminal.read(0.05)

@@ -30,7 +30,11 @@ def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
     program.type("\x1bu")
     program.sees("without names")
     program.type("hello\r")
-    program.sees("The answers appear once")
+    begun = (
+        "The answers appear once",
+        "Which answer is better?",
+    )  # the first one may be replaced before it is painted
+    program.until(lambda text: any(remark in text for remark in begun), "the vote begins")
     before = len(program.terminal.output)
     title = program.terminal.title
     program.sees("Which answer is better?")

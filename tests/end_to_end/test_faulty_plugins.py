@@ -10,7 +10,7 @@ CALLED = "open(__file__.replace('stranger_of_a_stranger.py', 'called'), 'w').clo
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (with_models("return None"), "expected a list of models, not NoneType"),
+        (with_models("return None"), "a list of models was expected, not a value of the type NoneType"),
         (with_models("return [ModelInfo(model=7, name=None)]"), "expected str, not int"),
         (with_models("raise KeyboardInterrupt"), "KeyboardInterrupt"),
         (with_native_models("raise SystemExit(3)"), "SystemExit: 3"),
@@ -37,9 +37,10 @@ def test_a_broken_plugin_is_a_sentence_in_the_picker(start, stranger, code, reas
     [
         with_native_models(f"{CALLED}; time.sleep(3600)"),
         with_models(f"{CALLED}; await asyncio.sleep(3600)"),
+        with_models(f"{CALLED}; time.sleep(3600)"),
         f"import time; {CALLED}; time.sleep(3600)",
     ],
-    ids=["blocks a thread", "waits", "blocks while it is imported"],
+    ids=["blocks a thread", "waits", "blocks its event loop", "blocks while it is imported"],
 )
 def test_a_plugin_that_hangs_keeps_nobody_from_leaving(start, stranger, tmp_path, code):
     stranger(code)

@@ -64,6 +64,18 @@ def test_keys_typed_all_the_while_come_in_order(start):
     assert program.leave() == 0
 
 
+def test_keys_in_one_write_go_where_the_keys_before_them_lead(start):
+    program = start("rogue:steady")
+    program.sees("ready")
+    program.type("prompt\x1bORcare")  # f3 opens the picker
+    program.sees("│ care ")
+    program.type("\x1b")
+    program.until(lambda text: "care" not in text, "the picker is closed")
+    program.type("ed")
+    program.sees("prompted")
+    assert program.leave() == 0
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP])
 def test_a_stopped_program_goes_on(start, stop):
     program = start("rogue:steady")

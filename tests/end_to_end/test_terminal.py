@@ -2,10 +2,20 @@
 
 import fcntl
 import re
+import shlex
 import signal
+import sys
+import threading
+from pathlib import Path
 
 import psutil
+import pytest
+from bench.terminal import Terminal
+from hostile_server import OLLAMA, HostileServer
+from loopback_server import running_in_thread
+from tests.end_to_end.program import PROGRAM, until
 
+from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.paths import history_file
 
 SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")
@@ -23,6 +33,45 @@ def test_nothing_is_written_when_nothing_happens(start):
     program.terminal.read_until_quiet(1.0)
     assert program.terminal.read(5) == 0
     assert program.leave() == 0
+
+
+def test_offline_from_the_start(start):
+    program = start("--offline", "rogue:steady", "ollama:m")
+    program.until(
+        lambda text: "ready" in text and "failed" in text, "the local engine loads, the other does not"
+    )
+    program.sees("does not contact", "offline   enter send")
+    program.type("hello\r")
+    program.sees("done")
+    if sys.platform == "linux":
+        assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
+    program.type("\x1bo")
+    program.sees("Offline until the program")
+    assert program.leave() == 0
+
+
+def test_going_offline_cuts_an_answer_of_a_server(start):
+    cut = threading.Event()
+
+    async def stream(exchange):
+        await exchange.begin()
+        await exchange.say("and so ", "on ")
+        await exchange.gone()
+        cut.set()
+
+    with running_in_thread(HostileServer(OLLAMA)) as server:
+        server.on_chat = stream
+        program = start(f"ollama:m@{server.url}")
+        program.sees("ready")
+        program.type("go\r")
+        program.sees("and so on")
+        program.type("\x1bo")
+        assert cut.wait(60)
+        program.sees("failed", "offline   enter send")
+        program.type("\x1bw")
+        program.sees(f"127.0.0.1:{server.port}", "audit hook refuses every connection")
+        program.type("q")
+        assert program.leave() == 0
 
 
 def test_text_from_before_a_kill_is_restored(start):
@@ -133,18 +182,61 @@ def test_everything_goes_without_function_keys(start):
     assert program.leave() == 0
 
 
-def test_sigterm_restores_the_terminal(start):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_restores_the_terminal(start, number):
     program = start("rogue:steady", *SLOW)
+    cooked = program.terminal.modes
     program.sees("ready")
     program.type("go\r")
     program.sees("word5")
-    workers = program.workers()
-    program.process.terminate()
-    program.terminal.read_until_quiet(1.0)
-    _, alive = psutil.wait_procs([program.process, *workers], timeout=10)
-    assert not alive
+    assert program.terminal.modes != cooked
+    assert program.ends(lambda: program.process.send_signal(number)) == 128 + number
+    program.terminal.read_until_quiet(0.2)
     assert b"\x1b[?1049l" in program.terminal.output
-    assert program.process.wait() == 128 + signal.SIGTERM
+    assert program.terminal.modes == cooked
+
+
+def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux):
+    """A session of a shell, whose job control gives the program a process group of its own."""
+    tmux("new-session", "-d", "-x", "80", "-y", "24", "env PS1='shell> ' bash --norc -i")
+
+    def sees(text: str) -> None:
+        until(lambda: text in tmux("capture-pane", "-p"), text)
+
+    sees("shell>")
+    tmux("send-keys", shlex.join([*PROGRAM, "rogue:steady"]), "Enter")
+    sees("ready")
+    tmux("send-keys", "-l", "half a prompt")
+    sees("half a prompt")
+    for _ in range(2):
+        tmux("send-keys", "C-z")
+        sees("Stopped")
+        assert "ready" not in tmux("capture-pane", "-p")
+        tmux("send-keys", "echo $((6 * 7))", "Enter")
+        sees("42")
+        tmux("send-keys", "fg", "Enter")
+        sees("half a prompt")
+        sees("ready")
+    tmux("send-keys", "C-q")
+    sees("shell>")
+    tmux("send-keys", "echo status=$?", "Enter")
+    sees("status=0")
+
+
+def test_ctrl_z_without_a_shell_says_so(start):
+    program = start("rogue:steady")
+    program.sees("ready")
+    program.type("\x1a")
+    program.sees("There is no shell to return to")
+    assert program.leave() == 0
+
+
+def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
+    with Terminal(PROGRAM, env={"TERM": "dumb"}) as terminal:
+        terminal.read_until("xterm-256color")
+        assert terminal.process.wait(60) == 2
+        assert "paragone ask" in " ".join(terminal.text.split())
+        assert b"\x1b" not in terminal.output
 
 
 def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
@@ -158,7 +250,8 @@ def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
     assert not alive
 
 
-def test_unsaved_text_is_reported_after_the_screen_is_closed(start):
+def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start, tmp_path):
+    wanted, unwritable = tmp_path / "kept.json", tmp_path / "nowhere" / "kept.json"
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -166,6 +259,15 @@ def test_unsaved_text_is_reported_after_the_screen_is_closed(start):
         program.sees("ready")
         program.type("hello\r")
         program.sees("done")
-        assert program.leave() == 0
-    _, _, told = program.terminal.output.partition(b"\x1b[?1049l")
-    assert b"paragone: 1 prompt and its answers could not be saved. The history in" in told
+        program.type("\x11")
+        program.sees("File (enter: ")
+        _, _, told = program.terminal.output.partition(b"\x1b[?1049l")
+        assert b"paragone: 1 prompt and its answers could not be saved. The history in" in told
+        program.type(f"{unwritable}\n")
+        program.sees("does not exist")
+        program.type(f"{wanted}\n")
+        program.terminal.read_until_quiet(0.5)
+        assert program.terminal.process.wait(60) == 0
+    (recorded,) = read_document(wanted)
+    assert recorded.messages[-1].text == "hello"
+    assert recorded.result.text.startswith("word0 word1 ")

@@ -11,7 +11,8 @@ import types
 import pytest
 from rogue_backend.plugin import RogueBackend
 
-from paragone import OpenRequest
+from paragone import InputError, OpenRequest
+from paragone.network.guard import GUARD
 from paragone.worker.child_process.confinement import close_network, what_opens
 from paragone.worker.confinement import Confinement, try_confinement
 from paragone.worker.program import ProgramProcess
@@ -149,3 +150,15 @@ def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="s390x"))
     with pytest.raises(OSError, match="the calls of s390x are not known"):
         close_network()
+
+
+async def test_offline_no_engine_gets_the_network(monkeypatch):
+    monkeypatch.setattr(GUARD, "is_offline", True)
+    with pytest.raises(InputError, match=r"gets the network, and Rogue with 127\.0\.0\.1:50052 needs it"):
+        await facts_of(peers=["127.0.0.1:50052"])
+    process = await ProgramProcess.start([sys.executable, "-c", LOOK], os.environ)
+    try:
+        assert await process.ended(30)
+        assert process.output().splitlines() == ["opens"] * 2
+    finally:
+        await process.close()

@@ -40,7 +40,7 @@ VALUES = {
     "text": st.text(),
     "path": st.none() | st.text(),
     "kind": kind,
-    "limit": st.none() | st.integers(min_value=1),
+    "limit": st.none() | st.integers(min_value=1, max_value=10**15 - 1),
     "at_most": st.floats(max_value=5, allow_infinity=False),
     "split": st.lists(st.floats(0, allow_infinity=False)),
     "stop": st.lists(st.text()),
@@ -180,7 +180,7 @@ def test_typed_values(name, typed, value):
         ("count", 11, "The option 'count' of It cannot be 11. It takes a number from 0 to 10."),
         ("count", "3", "The option 'count' of It cannot be '3'. It takes a whole number."),
         ("count", None, "The option 'count' of It cannot be None. It takes a whole number."),
-        ("limit", 0, "The option 'limit' of It cannot be 0. It takes a number of at least 1."),
+        ("limit", 0, "The option 'limit' of It cannot be 0. It takes a number from 1 to 999999999999999."),
         ("at_most", 6, "The option 'at_most' of It cannot be 6.0. It takes a number of at most 5."),
         ("share", math.nan, "The option 'share' of It cannot be nan. It takes a number from 0 to 1."),
         ("scale", math.nan, "The option 'scale' of It cannot be nan. It takes a finite number."),
@@ -196,6 +196,12 @@ def test_refused_values(name, value, says):
     with pytest.raises(InputError) as caught:
         build(Example, {name: value}, owner="It")
     assert str(caught.value) == says
+
+
+@pytest.mark.parametrize("value", [0, 10**15, 10**400], ids=["0", "1e15", "1e400"])
+def test_whole_numbers_have_bounds_also_if_none_are_declared(value):
+    with pytest.raises(InputError, match=r"It takes a number from 1 to 999999999999999\.$"):
+        build(Example, {"limit": value})
 
 
 def test_numbers_too_large_for_a_float():

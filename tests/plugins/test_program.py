@@ -48,6 +48,21 @@ async def test_its_output_and_its_end_are_known(start, tmp_path):
     assert (error.status, error.log_tail) == (3, ("one", "two"))
 
 
+async def test_a_program_that_prints_without_end_fills_no_disk(start, tmp_path, monkeypatch):
+    """Its first lines are kept: they describe its build."""
+    monkeypatch.setattr("paragone.worker.process.LOG_LIMIT", 2**18)
+    monkeypatch.setattr("paragone.worker.process.LOG_CHECK", 0.01)
+    log = tmp_path / "log"
+    process = await start("echo build; while :; do printf %1024d 0; sleep 0.0001; done", log=str(log))
+    sizes = [0]
+    async with asyncio.timeout(20):
+        while sizes[-1] >= sizes[-2 if len(sizes) > 1 else -1]:  # until it is shortened
+            sizes.append(log.stat().st_size)
+            await asyncio.sleep(0.005)
+    assert log.read_text()[:6] == "build\n"
+    assert not process.has_ended
+
+
 async def test_it_replaces_the_launcher(start):
     process = await start("echo $$; exec sleep 600")
     await printed(process, "\n")

@@ -55,9 +55,21 @@ def test_what_cannot_be_read(tmp_path):
 
 def test_a_file_that_is_too_large(tmp_path):
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(2**30 + 1)
+        file.truncate(2**28 + 1)
     error = refused(tmp_path / "large")
-    assert (error.sentence, error.hint) == (f"{tmp_path / 'large'} is larger than 1 GiB.", "Name another.")
+    assert (error.sentence, error.hint) == (f"{tmp_path / 'large'} is larger than 256 MiB.", "Name another.")
+    (tmp_path / "small").write_bytes(bytes(2**21 + 1))
+    assert len(read_regular_file(tmp_path / "small", hint="", largest=2**21 + 1)) == 2**21 + 1
+    with pytest.raises(InputError, match=r"small is larger than 2 MiB\.$"):
+        read_regular_file(tmp_path / "small", hint="", largest=2**21)
+
+
+def test_a_file_without_a_size_and_without_an_end():
+    pages = Path("/proc/self/pagemap")  # 256 GiB can be read from this file, whose size is 0
+    if not pages.exists():
+        pytest.skip("this system has no /proc")
+    with pytest.raises(InputError, match=r"pagemap is larger than 1 MiB\.$"):
+        read_regular_file(pages, hint="", largest=2**20)
 
 
 def test_the_text_of_an_option(tmp_path, home):
@@ -66,7 +78,11 @@ def test_the_text_of_an_option(tmp_path, home):
     assert option_text("@~/text", "grammar") == "é\r\n"
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(16 * 10**6 + 1)
     for name, said in {
+        "/dev/zero": "zero is not a regular file.",
+        f"{tmp_path}/large": "large is larger than 16 MB.",
         f"{tmp_path}/latin": "latin is not UTF-8 text.",
         f"{tmp_path}/pipe": "pipe is not a regular file.",
         f"{tmp_path}/none": "none cannot be read: No such file or directory.",

@@ -32,7 +32,7 @@ from paragone import (
     Usage,
 )
 from paragone.values.events import Event
-from paragone.wire import from_json, to_json
+from paragone.wire import from_json, json_text, to_json
 from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
 
 # All characters that JSON must escape, and lone surrogates, which occur in invalid file names.
@@ -184,3 +184,8 @@ def test_an_error_of_a_subclass_is_sent_as_its_base_class():
 
     assert type(load_error(through_json(dump_error(Missing("Gone."))))) is InputError
     assert type(load_error(through_json(dump_error(ParagoneError("Gone."))))) is EngineError
+
+
+def test_json_text_is_json_whatever_is_in_it():
+    text = json_text({"a": [1.5, math.nan, {"b": -math.inf}], "c": "é"})
+    assert text == '{"a": [1.5, null, {"b": null}], "c": "é"}'

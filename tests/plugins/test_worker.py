@@ -31,6 +31,7 @@ from paragone import (
     Token,
     TokenizeRequest,
 )
+from paragone.worker.client import UNREAD
 from paragone.worker.native import WorkerEngine
 
 pytestmark = pytest.mark.usefixtures("new_interpreters")
@@ -88,6 +89,49 @@ async def test_a_run_arrives_completely_and_in_order():
     assert times == sorted(times)
     await engine.close()
     assert not alive(engine.worker.pid)
+
+
+async def test_a_worker_is_read_no_faster_than_its_events_are_used():
+    engine = await opened("steady")
+    run = engine.run(ask(max_tokens=60_000))
+    events = [await anext(run)]
+    job = engine.worker._job
+    assert job is not None
+    await until(lambda: job.inbox.qsize() >= UNREAD)
+    await asyncio.sleep(0.3)  # in which thousands would arrive
+    assert job.inbox.qsize() == UNREAD
+    events += [event async for event in run]
+    assert text_of(events) == "".join(f"word{n} " for n in range(60_000))
+    await engine.close()
+
+
+async def test_a_run_whose_events_wait_in_the_worker_can_be_abandoned():
+    engine = await opened("steady")
+    run = engine.run(ask(max_tokens=10_000_000))
+    await anext(run)
+    job = engine.worker._job
+    assert job is not None
+    await until(lambda: job.inbox.qsize() >= UNREAD)
+    await run.aclose()
+    events, error = await collect(engine, ask(max_tokens=1))
+    assert error is None
+    assert text_of(events) == "word0 "
+    await engine.close()
+
+
+async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
+    engine = await opened("steady")
+    run = engine.run(ask(max_tokens=10_000_000))
+    await anext(run)
+    job = engine.worker._job
+    assert job is not None
+    await until(lambda: job.inbox.qsize() >= UNREAD)
+    os.kill(engine.worker.pid, signal.SIGKILL)
+    await asyncio.sleep(0.3)
+    with pytest.raises(EngineCrashed):
+        async for _ in run:
+            pass
+    await engine.close()
 
 
 async def test_load_progress_is_reported():

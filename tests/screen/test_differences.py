@@ -45,6 +45,15 @@ async def test_equal_answers_have_no_marks(start):
         await screen.until(lambda: "do not differ" in screen.told)
 
 
+@pytest.mark.parametrize("at", [0, 3])
+async def test_an_answer_that_a_crash_ended_is_not_said_to_be_the_same(start, at):
+    async with start(rogue("steady", "a"), rogue("killed", "b", at=at)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("alt+v")
+        await screen.until(lambda: "The last prompt has no complete answer of b; " in screen.told)
+
+
 async def test_another_lane_is_the_reference(start):
     async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
         await screen.ask("go")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import threading
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -223,10 +225,11 @@ async def test_an_added_engine_that_cannot_be_used_any_more_is_removed_too(start
 
 
 async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusable(start, monkeypatch):
-    replied = asyncio.Event()
+    replied = threading.Event()
 
     async def slow(self, python=None):
-        await replied.wait()
+        while not replied.is_set():  # it is asked on an event loop of its own
+            await asyncio.sleep(0.001)
         return Probe(usable=python is None, reason="It is gone.")
 
     monkeypatch.setattr(RogueBackend, "probe", slow)
@@ -239,7 +242,7 @@ async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusab
         replied.set()
         await looked(screen)
         assert highlighted(screen) == "c"
-        assert [row.split()[0] for row in rows(screen)] == ["In", "b", "c", "Not", "a", "Rogue"]
+        assert [row.split()[0] for row in rows(screen)] == ["In", "b", "c", "Not", "a"]
         await screen.press("escape")
         replied.clear()
         await screen.press("f3")
@@ -319,3 +322,19 @@ async def test_engines_that_are_passed_are_not_estimated(start, offers, monkeypa
         await screen.press("down", "down", "down")
         await screen.until(lambda: asked)
         assert asked == ["wide"]
+
+
+async def test_a_model_whose_name_is_not_utf8_is_listed_with_the_reason(start, offers):
+    """Linux allows such file names. The model could be neither sent to its process nor saved."""
+    offers(os.fsdecode(b"/models/caf\xe9.gguf"), "steady")
+    async with start() as screen:
+        await looked(screen)
+        await screen.type("caf")
+        await screen.until(lambda: "caf�" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "not UTF-8 text" in screen.text)
+        assert screen.lanes == []
+        await screen.press(*["backspace"] * 3)
+        await screen.type("steady")
+        await screen.press("enter")
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready"])

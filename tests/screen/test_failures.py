@@ -34,6 +34,8 @@ async def test_a_crash_stays_in_its_lane(start, model):
         assert "f7 starts the engine again" in said()
         await screen.press("f7")
         await screen.until(lambda: broken.lane.state == "ready", "the engine starts again")
+        await screen.until(lambda: "starts the engine again" not in said(), "the advice is gone")
+        assert SENTENCES[model] in said()
         await screen.press("f5")
         await screen.answered()
         assert "word0" in broken.transcript.text  # the end of the process can take the last words with it
@@ -153,3 +155,27 @@ async def test_a_mistake_that_ends_nothing_is_told(start, home):
         await screen.ask("go")
         await screen.answered()
         assert "word19" in screen.text
+
+
+LAST_WORDS = "\n".join(
+    f"library.cpp:{number}: the library says something long before it aborts" for number in range(12)
+)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30)])
+async def test_the_sentence_of_a_crash_stays_in_sight_and_a_key_shows_the_log(start, size):
+    lanes = [rogue("abort", str(number), last_words=LAST_WORDS) for number in range(2)]
+    async with start(*lanes, size=size) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: screen.text.count("lines of its log; alt+e") == 2, "both cards are there")
+        for column in screen.columns:
+            said = " ".join(column.transcript.text.split())
+            assert "The engine's process was ended by SIGABRT" in said
+            assert "f7 starts the engine again" in said
+            assert "library.cpp" not in said
+        await screen.press("alt+e")
+        await screen.until(lambda: "library.cpp:11" in screen.text, "the log is shown")
+        assert "alt+e shows" not in screen.text
+        await screen.press("escape", "E")
+        await screen.until(lambda: screen.text.count("lines of its log; alt+e") == 2, "it is folded again")

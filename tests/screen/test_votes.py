@@ -356,6 +356,16 @@ async def test_a_skipped_ballot_is_named_at_the_end_and_quitting_ends_the_progra
         await screen.until(lambda: screen.app._exit)
 
 
+@pytest.mark.parametrize("width", [80, 40])
+async def test_a_narrow_terminal_shows_how_to_quit_and_no_part_of_a_hint(start, width):
+    async with voting([("red", "blue")], size=(width, 24)) as screen:
+        last = screen.text.splitlines()[-1]
+        assert "…" not in last
+        assert "q quit" in last or width < 80
+        await screen.pilot.resize_terminal(120, 24)
+        await screen.until(lambda: screen.text.splitlines()[-1].endswith("j k scroll"))
+
+
 async def test_the_help_of_a_vote_begins_with_the_keys_for_votes(start):
     async with start(*PAIR) as screen:
         await ask_blind(screen)

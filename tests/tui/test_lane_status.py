@@ -73,6 +73,10 @@ async def show(line, **info):
             {"engine": "smol", "state": "writing", "silent_s": 12, "stop_key": "esc", "tokens": 2},
             " smol  no data from the server for 12 s  esc stops  2 tokens",
         ),
+        (
+            {"engine": "smol", "state": "reading", "silent_s": 12, "is_local": True, "stop_key": "esc"},
+            " smol  no data from the engine for 12 s  esc stops",
+        ),
         ({"engine": "smol", "state": "crashed"}, " smol  crashed"),
         ({"engine": "smol", "state": "loading", "loaded": 7.0}, " smol  loading  100%  ████████████"),
     ],

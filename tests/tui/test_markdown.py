@@ -173,3 +173,13 @@ def test_any_text_fits_and_keeps_its_words(text, width):
     certain = re.split(r"\]\(|!\[|```", text)[0]
     words = [re.sub(r"[^a-z]", "", shown).count("word") for shown in ("".join(lines), certain)]
     assert words[0] >= words[1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["html+ng2\n{{" + "(" * 4_000, "c++\n_" + " " * 10_000 + "x", "python\n" + "a" * 10_000],
+    ids=["language", "gap", "line"],
+)
+def test_code_for_which_pygments_takes_without_end_is_not_highlighted(code):
+    text = f"```{code}\nend\n```"
+    assert style_of(text, "end").color in (None, PALETTE["code"].color, PALETTE["answer"].color)

@@ -225,7 +225,7 @@ async def test_no_color(monkeypatch, theme):
         shades = re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", written(app))
         assert all(red == green == blue for red, green, blue in shades)
         # Without colours, each kind of block has its own symbol.
-        assert [line[0] for line in app.terminal.text.splitlines() if line.strip()] == list("▎ !✗│→")
+        assert [line[0] for line in app.terminal.text.splitlines() if line.strip()] == list("▎ !✗→│")
 
 
 class Question(ChangedRowsScreen[None], ModalScreen[None]):

@@ -52,9 +52,9 @@ async def test_a_conversation(pilot):
 ! The oldest turn was dropped.
 
 ✗ The worker was killed.
+→ Press ctrl+r.
 │ ggml.c:7: assert
-│ Aborted
-→ Press ctrl+r."""
+│ Aborted"""
     )
     assert [(block.kind, block.finished) for block in lane.blocks] == [
         ("prompt", True),

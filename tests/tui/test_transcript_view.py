@@ -99,6 +99,18 @@ async def test_the_end_is_followed_several_rows_at_a_time(lane):
     assert len(tops) <= 1 + lane.widget._page.height / (HEIGHT // 3)
 
 
+async def test_an_error_below_an_answer_scrolls_no_further_than_it_must(lane):
+    lane.widget.add("prompt", "Count.")
+    lane.widget.write("\n".join(f"Number {number}" for number in range(HEIGHT - 5)))
+    lane.widget.end()
+    await lane.settle()
+    lane.widget.add("error", "The engine's process has ended.", hint="\n".join("Press r." for _ in range(4)))
+    await lane.settle()
+    rows = lane.shown.splitlines()
+    assert "✗ The engine's process has ended." in lane.shown
+    assert rows[-1].strip() == "Press r.", "the last row is at the bottom, and nothing is below"
+
+
 async def test_a_new_prompt_scrolls_into_view_with_space_for_its_answer(lane):
     lane.widget.add("prompt", "First.")
     lane.widget.add("answer", paragraphs(10))
@@ -261,7 +273,7 @@ async def test_a_resize_does_not_flicker(lane):
 async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
     """Rows that were typeset for the old width are discarded."""
     begun, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(typesetter, "_AT_ONCE", 0)
+    monkeypatch.setattr(typesetter, "AT_ONCE", 0)
     typeset = typesetter._typeset
 
     def slow(*arguments):

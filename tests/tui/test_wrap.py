@@ -7,14 +7,15 @@ from rich.cells import cell_len
 
 from paragone_tui.transcript.wrap import Wrapped
 
-texts = st.text(
+texts = st.lists(
     st.one_of(
         st.sampled_from(list("abcdef   \n.,")),
         st.sampled_from(list("漢字かな、。한국👍🇩🇪é")),
         st.sampled_from(["\u0301", "\u200d", "\ufe0f", "👩", "\U0001f3fd", "☁", "क", "ा", "\u3000"]),
+        st.sampled_from([" " * 40, "\u0301" * 40, "\u200d" * 40]),
     ),
     max_size=120,
-)
+).map("".join)
 widths = st.integers(2, 24)
 
 
@@ -49,6 +50,16 @@ def test_no_text_is_lost_and_no_row_is_too_wide(text, width):
     # Skip rows that begin with a joiner, which is invalid; rich measures their width inconsistently.
     assert all(cell_len(row.rstrip()) <= width for row in wrapped.rows if not row.startswith("\u200d"))
     assert all(row.endswith("\n") or not row.count("\n") for row in wrapped.rows)
+
+
+@pytest.mark.parametrize("piece", [" ", "    ", "\u0301", "\u200d", "today"])
+def test_a_row_ends_even_if_no_word_does(piece):
+    """Otherwise all of the row would be broken anew for each piece of text."""
+    grown = Wrapped(20)
+    for _ in range(1000):
+        grown.append(piece)
+    assert "".join(grown.rows) == piece * 1000
+    assert max(map(len, grown.rows)) <= grown.longest
 
 
 @given(st.lists(texts, max_size=12), widths)

@@ -55,12 +55,18 @@ def add_experiment(
     *,
     repetitions: int = 1,
     assertions: Mapping[int, Json] | None = None,
+    tags: Mapping[int, tuple[str, ...]] | None = None,
     name: str = "colours.jsonl",
 ) -> Experiment:
     """Save an experiment. `answers` has those of both engines to each prompt, by its index; all repetitions
     have the same. `assertions` are the results at prompts, for the second engine."""
     prompts = [
-        SuitePrompt(index=index, line=index + 1, messages=(Message(role="user", text=f"Prompt at {index}"),))
+        SuitePrompt(
+            index=index,
+            line=index + 1,
+            messages=(Message(role="user", text=f"Prompt at {index}"),),
+            tags=(tags or {}).get(index, ()),
+        )
         for index in answers
     ]
     new = store.experiments.create(

@@ -194,3 +194,41 @@ def test_names_that_are_known_once_a_model_is_loaded_are_masked():
     change_result(late, manifest={"loaded": to_json(LoadedModel(name="Okapi 3B", context=64))})
     late.add("answer", "I am an okapi. And what are you?")
     assert list(answers.take(1)) == [f"I am not an {MASK}, nor ", f"I am an {MASK}. And what"]
+
+
+# ── Two programs that vote on one experiment ───────────────────────────────────────────────────
+
+
+def test_two_voters_at_once_count_a_ballot_once(store):
+    number = experiment(store, [("red", "blue")])
+    other_store = Store.open()
+    try:
+        here, there = ExperimentBallots(store, number), ExperimentBallots(other_store, number)
+        mine, theirs = here.take(), there.take()
+        assert here.vote(mine, 0)
+        assert not there.vote(theirs, 1)
+        assert [ballots.voted for ballots in (here, there)] == [1, 1]
+        assert [vote.choice for vote in store.votes.all(number)] == ["0"]
+        assert there.undo(None) is None, "the other program's vote is not taken back"
+        assert here.undo(None) is mine
+    finally:
+        other_store.close()
+
+
+def test_a_ballot_that_another_program_voted_on_is_not_shown(store):
+    number = experiment(store, [("red", "blue"), ("one", "two")])
+    here, there = ExperimentBallots(store, number), ExperimentBallots(store, number)
+    first = here.take()
+    here.vote(first, "tie")
+    left = there.take()
+    assert left.prompt_index != first.prompt_index
+    assert there.take() is None
+    assert (there.voted, there.total) == (1, 2)
+
+
+def test_ballots_of_other_engines_are_others(store):
+    number = experiment(store, [("red", "blue", "green")], engines=3)
+    ballots = ExperimentBallots(store, number)
+    taken = [ballots.take() for _ in range(3)]
+    assert all(ballots.vote(ballot, 0) for ballot in taken)
+    assert len(store.votes.all(number)) == 3

@@ -75,19 +75,10 @@ def test_tests_are_all_lengths_at_all_depths():
     assert [(it.prompt_tokens, it.depth) for it in found] == [(8, 0), (16, 0), (8, 32), (16, 32)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "option"),
-    [
-        (([0], [0], 1, 1), "--prompt-tokens cannot be 0."),
-        (([1], [-1], 1, 1), "--depth cannot be -1."),
-        (([1], [0], 0, 1), "--tokens cannot be 0."),
-        (([1], [0], 1, -2), "--repeat cannot be -2."),
-    ],
-)
-def test_numbers_out_of_range(arguments, option):
-    with pytest.raises(InputError) as caught:
-        bench_tests(*arguments)
-    assert caught.value.sentence == option
+def test_more_runs_than_anybody_needs():
+    with pytest.raises(InputError, match=r"^The bench would have 40,000,000 runs of each engine\."):
+        bench_tests(range(1, 201), range(200), 1, 1000)
+    assert len(bench_tests(range(1, 101), [0], 1, 100)) == 100
 
 
 # ── Figures ──

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paragone import Backend, Capabilities, EndpointReport, InputError, ModelInfo, Options, Probe, option
+from paragone.network.guard import GUARD
 from paragone_workbench.config.settings import Config, ModelSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -233,6 +234,12 @@ async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
     ]
 
 
+async def test_a_backend_with_defined_engines_needs_no_model_that_is_found():
+    engine = EngineDefinition(name="mine", backend="shelf", model="/elsewhere/mine.gguf")
+    found = await listed(config(engine), Shelf(empty=True, has_demo=False))
+    assert [it.name for it in found] == ["mine", "demo"]
+
+
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:7"])
 async def test_a_model_of_a_server_elsewhere_is_opened_there(url):
     class Local(Served):
@@ -244,3 +251,47 @@ async def test_a_model_of_a_server_elsewhere_is_opened_there(url):
         name="qwen3:8b", backend="served", model="qwen3:8b", address=url
     )
     assert entry.detail == ("Served · 127.0.0.1:7" if url else "Served")
+
+
+class Here(Served):
+    """A test double of a backend with a server on this machine, which lists its models."""
+
+    name = "here"
+    title = "Here"
+
+    def __init__(self):
+        self.asked = 0
+
+    def reaches(self, model, options):
+        return ("http://127.0.0.1:1",)
+
+    async def models(self, folders):
+        self.asked += 1
+        return [ModelInfo(model="small", name="small")]
+
+    async def endpoint(self, options):
+        return await super().endpoint({"url": "http://box:1"})
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_a_server_here_is_asked_only_if_that_is_allowed(asks):
+    here = Here()
+    *_, found = [it async for it in catalog_entries(config(), Backends(here), asks_servers=asks)]
+    assert here.asked == asks
+    (entry,) = found
+    assert (entry.name, entry.is_unasked) == (("small", False) if asks else ("Here", True))
+
+
+async def test_a_server_here_that_an_engine_names_lists_its_models_without_being_asked_twice():
+    here = Here()
+    found = await listed(config(EngineDefinition(name="mine", backend="here", model="small")), here)
+    assert [it.name for it in found] == ["mine", "large:70b"]
+    assert not here.asked
+
+
+async def test_offline_no_server_here_is_asked(monkeypatch):
+    monkeypatch.setattr(GUARD, "is_offline", True)
+    here = Here()
+    *_, (entry,) = [it async for it in catalog_entries(config(), Backends(here), asks_servers=True)]
+    assert entry.is_unasked
+    assert not here.asked

@@ -18,6 +18,7 @@ SECTIONS = {
     "models": settings.ModelSettings,
     "lanes": settings.LaneSettings,
     "chat": settings.ChatSettings,
+    "network": settings.NetworkSettings,
     "ui": settings.UiSettings,
 }
 GOOD = """\

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from paragone import InputError
@@ -145,3 +147,11 @@ def test_a_setting_of_one_engine_has_its_name():
     settings = ["top_k=3", "small.Q4_1.top_p=a.b=c", "other.seed=1", "gone.seed=2"]
     assert settings_of("small.Q4_1", settings, names) == ["top_k=3", "top_p=a.b=c", "gone.seed=2"]
     assert settings_of("other", settings, names) == ["top_k=3", "seed=1", "gone.seed=2"]
+
+
+def test_a_spec_that_is_not_utf8_says_what_to_do():
+    spec = os.fsdecode(b"llama_cpp:/models/caf\xe9.gguf")
+    with pytest.raises(InputError, match="not UTF-8 text") as raised:
+        from_spec(spec)
+    assert "Rename the file" in raised.value.hint
+    str(raised.value).encode()  # so that it can be shown

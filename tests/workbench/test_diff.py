@@ -136,3 +136,11 @@ def test_pairs_ascend(first, second):
     assert len(pairs) == longest(first, second)
     assert all(first[one] == second[other] for one, other in pairs)
     assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
+
+
+def test_only_the_beginning_of_a_very_long_text_is_compared(monkeypatch):
+    monkeypatch.setattr(diff, "LONGEST", 20)
+    compared = GrowingDiff()
+    assert compared.update("one two three four five six", "one 222 three four 555 six") == ((4, 7),)
+    assert len(compared._text) < 6
+    assert compared.update("one two three four five six seven", "one 222 three four 555 six 777") is None

@@ -13,6 +13,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import Probe
 from paragone_workbench.config.state import State
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import doctor
@@ -22,7 +23,8 @@ from paragone_workbench.paths import config_file, state_file
 
 
 async def examined():
-    return await diagnose(None, State(state_file()), Registry())
+    *_, diagnosis = [found async for found in diagnose(None, State(state_file()), Registry())]
+    return diagnosis
 
 
 async def test_the_machine_and_the_probes_of_backends():
@@ -82,9 +84,12 @@ async def test_an_error_in_a_plugin():
 
 
 async def test_a_backend_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(doctor, "PROBE_TIMEOUT", 0.05)
+    monkeypatch.setattr(questions, "LOCAL_DEADLINE_S", 0.05)
     found = await probe(Silent())
-    assert (found.usable, found.reason) == (False, "It gave no answer within 0.05 seconds.")
+    assert (found.usable, found.reason) == (
+        False,
+        "The backend rogue did not report whether it can be used within 0.05 seconds.",
+    )
 
 
 async def test_an_interpreter_that_does_not_exist():
@@ -113,7 +118,7 @@ async def test_a_backend_that_is_usable_in_the_interpreter_of_an_engine(monkeypa
 async def test_engines_share_a_probe(monkeypatch):
     asked = []
 
-    async def answer(backend, python=None):
+    async def answer(backend, python, tell):
         asked.append((backend.name, python))
         return Probe(usable=True)
 

@@ -175,23 +175,23 @@ def altered(data, where, value):
         (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
         (["paragone_document"], "1", "Write the document again"),
         (["paragone_document"], True, "has version True"),
-        (["kind"], "novel", "The document cannot be read: 'novel' is not one of"),
+        (["kind"], "novel", "The document cannot be read: kind: 'novel' is not one of"),
         (["name"], DELETE, "The document has no 'name'"),
         (["prompts"], DELETE, "It has no list 'prompts'"),
         (["prompts", 1], 3, "Prompt 1 is not an object"),
         (["prompts", 1, "index"], DELETE, "Prompt 1 has no 'index'"),
-        (["prompts", 1, "index"], "x", "Prompt 1 cannot be read: expected int, not str"),
+        (["prompts", 1, "index"], "x", "Prompt 1 cannot be read: index: expected int, not str"),
         (["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
         (["prompts", 1, "messages", 0, "role"], "king", "Prompt 1 cannot be read"),
         (["prompts", 0], DELETE, "Run 0 names prompt 0, which is missing"),
         (["runs"], {}, "It has no list 'runs'"),
         (["runs", 2, "state"], DELETE, "Run 2 has no 'state'"),
-        (["runs", 2, "state"], "running", "Run 2 cannot be read: 'running' is not one of"),
+        (["runs", 2, "state"], "running", "Run 2 cannot be read: state: 'running' is not one of"),
         (["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
         (["runs", 2, "engine"], -1, "Run 2 names engine -1, which is missing"),
         (["runs", 2, "manifest"], 9, "Run 2 names manifest 9, which is missing"),
-        (["runs", 2, "text"], 9, "Run 2 cannot be read: expected str, not int"),
-        (["runs", 2, "tokens"], "abc", "Run 2 cannot be read: expected a list, not str"),
+        (["runs", 2, "text"], 9, "Run 2 cannot be read: text: expected str, not int"),
+        (["runs", 2, "tokens"], "abc", "Run 2 cannot be read: tokens: expected a list, not str"),
         (["manifests", 0], None, "Manifest 0 is not an object"),
         (["engines", 0, "backend"], DELETE, "Engine 0 has no 'backend'"),
     ],
@@ -205,6 +205,14 @@ def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
     assert reason in str(caught.value)
 
 
+def test_a_document_that_is_nested_deeply(valid, tmp_path):
+    deep = json.loads("[" * 100 + "]" * 100)
+    path = tmp_path / "altered.json"
+    path.write_text(json.dumps(altered(valid, ["engines", 0, "options"], {"x": deep})))
+    with pytest.raises(InputError, match="it is nested too deeply"):
+        read_document(path)
+
+
 def test_two_runs_with_one_id(valid, tmp_path):
     valid["runs"][1]["id"] = valid["runs"][0]["id"]
     path = tmp_path / "altered.json"
@@ -214,12 +222,14 @@ def test_two_runs_with_one_id(valid, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"null", b"[]", b'"paragone_document"']
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 6000, b"1e999", b"null", b"[]", b'"paragone_document"'],
+    ids=lambda content: content[:9],
 )
 def test_files_that_are_no_documents(tmp_path, content):
     path = tmp_path / "d.json"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"is not JSON|is not a document"):
+    with pytest.raises(InputError, match=r"is not valid JSON: |is not a document"):
         read_document(path)
 
 

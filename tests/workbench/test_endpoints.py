@@ -11,9 +11,9 @@ from paragone import option
 from paragone.options import describe
 from paragone_remote.ollama_api.backend import OllamaBackend
 from paragone_remote.ollama_api.ollama_options import OllamaLoadOptions
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory import endpoints
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
 
 
@@ -144,7 +144,7 @@ async def test_engines_with_wrong_options_are_skipped():
 
 
 async def test_servers_are_asked_concurrently(serve, monkeypatch):
-    monkeypatch.setattr(endpoints, "TIMEOUT", 0.5)
+    monkeypatch.setattr(questions, "DEADLINE_S", 0.5)
     asked = set()
     servers = [await serve(OLLAMA), await serve(OLLAMA)]
 
@@ -160,7 +160,9 @@ async def test_servers_are_asked_concurrently(serve, monkeypatch):
     )
     assert asked == {server.url for server in servers}
     assert [it.engines for it in found] == [("0",), ("1",)]
-    assert {it.report.probe.reason for it in found} == {"It gave no answer within 0.5 seconds."}
+    assert {it.report.probe.reason for it in found} == {
+        "The backend ollama did not report what its server offers within 0.5 seconds."
+    }
 
 
 async def test_an_error_in_a_plugin():

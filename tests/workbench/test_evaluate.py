@@ -98,10 +98,10 @@ async def test_no_verdict_is_not_negated(catalog):
         ("exits", "It raised an unexpected error (SystemExit: 3)."),
         ("cancels", "It raised an unexpected error (CancelledError)."),
         ("times out", "It raised an unexpected error (TimeoutError)."),
-        ("lies", "It raised an unexpected error (TypeError: expected Verdict, not str)."),
-        ("none", "It raised an unexpected error (TypeError: expected Verdict, not NoneType)."),
-        ("types", "It raised an unexpected error (TypeError: expected bool, not int)."),
-        ("score", "It raised an unexpected error (ValueError: its score nan is not from 0 to 1)."),
+        ("lies", "It breaks the plugin interface: a Verdict was expected, not a value of the type str."),
+        ("none", "It breaks the plugin interface: a Verdict was expected, not None."),
+        ("types", "It breaks the plugin interface: a Verdict is wrong: passed: expected bool, not int."),
+        ("score", "It breaks the plugin interface: Verdict.score is nan."),
     ],
 )
 async def test_what_a_plugin_does_wrong_is_a_result(catalog, cue, reason):

@@ -92,7 +92,7 @@ async def test_an_engine_has_one_run_at_a_time(workbench):
     one, two = first.run, second.run
     assert one.meter is not None
     assert two.meter is not None
-    assert one.meter._times[-1] <= two.meter._times[0]
+    assert one.meter._recent[-1] <= two.meter._recent[0]
 
 
 async def test_errors_are_in_the_record_and_are_raised_on_request(workbench):

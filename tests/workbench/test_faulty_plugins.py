@@ -12,9 +12,9 @@ from tests.workbench.conftest import Paper
 from paragone import EndpointReport, EngineError, ModelInfo, Probe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import TomlDocument
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory import models as inventory
 from paragone_workbench.inventory.catalog import catalog_entries
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import query_endpoints
@@ -73,25 +73,25 @@ RAISED = [
 ]
 NO_MODELS = [
     *RAISED,
-    (None, "TypeError: expected a list of models, not NoneType"),
-    (7, "TypeError: expected a list of models, not int"),
-    ("words", "TypeError: expected a list of models, not str"),
-    ({"model": "m"}, "TypeError: expected a list of models, not dict"),
-    (["words"], "TypeError: expected ModelInfo, not str"),
-    ([None], "TypeError: expected ModelInfo, not NoneType"),
-    ([ModelInfo(model=wrong(7), name="m")], "TypeError: expected str, not int"),
-    ([ModelInfo(model="m", name=wrong(None))], "TypeError: expected str, not NoneType"),
-    ([ModelInfo(model="m", name="m", size=wrong("big"))], "TypeError: expected int, not str"),
+    (None, "a list of models was expected, not a value of the type NoneType"),
+    (7, "a list of models was expected, not a value of the type int"),
+    ("words", "a list of models was expected, not a value of the type str"),
+    ({"model": "m"}, "a list of models was expected, not a value of the type dict"),
+    (["words"], "a ModelInfo was expected, not a value of the type str"),
+    ([None], "a ModelInfo was expected, not None"),
+    ([ModelInfo(model=wrong(7), name="m")], "is wrong: model: expected str, not int"),
+    ([ModelInfo(model="m", name=wrong(None))], "is wrong: name: expected str, not NoneType"),
+    ([ModelInfo(model="m", name="m", size=wrong("big"))], "is wrong: size: expected int, not str"),
     (
         [ModelInfo(model="m", name="m", problem=wrong(object()))],
-        "TypeError: object cannot be converted to JSON",
+        "is wrong: object cannot be converted to JSON",
     ),
 ]
 NO_VALUE = [
     *RAISED,
-    (None, "not NoneType"),
-    (True, "not bool"),
-    (Probe(usable=True, reason=wrong(7)), "TypeError: expected str, not int"),
+    (None, "a Probe was expected, not None"),
+    (True, "a Probe was expected, not a value of the type bool"),
+    (Probe(usable=True, reason=wrong(7)), "is wrong: reason: expected str, not int"),
 ]
 
 
@@ -100,7 +100,7 @@ async def test_models_that_are_none(answer, reason):
     with pytest.raises(EngineError) as caught:
         await find_models(Listing(answer), ())
     assert reason in caught.value.sentence
-    assert caught.value.sentence.startswith("The backend stranger raised an unexpected error")
+    assert caught.value.sentence.startswith("The backend stranger ")
 
 
 async def test_models_that_are_models():
@@ -122,9 +122,9 @@ async def test_models_that_never_come(monkeypatch):
         async def give(self):
             await asyncio.sleep(3600)
 
-    monkeypatch.setattr(inventory, "TIMEOUT", 0.05)
+    monkeypatch.setattr(questions, "DEADLINE_S", 0.05)
     with pytest.raises(
-        EngineError, match=r"The backend stranger did not list its models within 0.05 seconds"
+        EngineError, match=r"The backend stranger did not report its models within 0.05 seconds"
     ):
         await find_models(Hanging(()), ())
 
@@ -140,7 +140,7 @@ async def test_a_probe_that_is_none(answer, reason):
     ("answer", "reason"),
     [
         *RAISED,
-        (7, "not int"),
+        (7, "an EndpointReport was expected, not a value of the type int"),
         (EndpointReport(address="a", probe=wrong(None)), "not NoneType"),
         (EndpointReport(address="a", probe=Probe(usable=True), models=(wrong("m"),)), "not str"),
     ],

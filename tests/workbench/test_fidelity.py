@@ -17,6 +17,7 @@ from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
 
 from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
 from paragone.worker.native import WorkerEngine
+from paragone_workbench.engines.checked_engine import CheckedEngine
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
@@ -79,7 +80,9 @@ async def test_another_backend_with_the_same_vocabulary_is_measured():
 async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
     fidelity = Fidelity(handle("beginning"), [handle("beginning", "twin")], TEXT, window=16)
     await fidelity.measure()
-    engine = fidelity.reference.engine.engine
+    checked = fidelity.reference.engine.engine
+    assert isinstance(checked, CheckedEngine)
+    engine = checked.engine
     assert isinstance(engine, GradedEngine)
     requests = engine.requests
     await fidelity.close()
@@ -347,10 +350,11 @@ async def test_a_real_engine_that_is_killed_in_the_middle(smollm2):
     fidelity = Fidelity(real(smollm2), [real(smollm2)], text, window=64)
 
     def on_step(step):
-        engine = fidelity.candidates[0].engine.engine
+        checked = fidelity.candidates[0].engine.engine
         if step.done == 5:  # the reference's third window, after one for the noise
-            assert isinstance(engine, WorkerEngine)
-            os.kill(engine.worker.pid, signal.SIGKILL)
+            assert isinstance(checked, CheckedEngine)
+            assert isinstance(checked.engine, WorkerEngine)
+            os.kill(checked.engine.worker.pid, signal.SIGKILL)
 
     try:
         await fidelity.measure(on_step)

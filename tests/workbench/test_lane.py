@@ -68,7 +68,7 @@ async def test_a_run_has_metrics(make_lane):
     assert metrics.itl_ms.p50 >= 25
     assert metrics.itl_ms.p50 <= metrics.itl_ms.p95 <= metrics.itl_ms.p99
     assert metrics.decode_tps <= 40
-    times = lane.last.meter._times
+    times = lane.last.meter._recent
     assert metrics.decode_tps == pytest.approx(29 / (times[-1] - times[0]), rel=0.1)
 
 

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.workbench.lane_helpers import ask
 
 from paragone import ParagoneError
 from paragone_workbench.engines.logs import crash_report, engine_log
@@ -64,3 +65,28 @@ def test_a_crash_report_is_kept():
     path = Path(said.removeprefix("the crash report is in ").removesuffix("."))
     assert path.read_text() == "half a pair: \\ud83d"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_engine_opens_without_a_folder_for_its_log(make_lane, record_events, monkeypatch, tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    monkeypatch.setattr("paragone_workbench.engines.logs.log_folder", lambda: in_the_way)
+    lane = make_lane("cautious", max_tokens=2)
+    events = record_events(lane)
+    lane.open()
+    assert await lane.engine.opened()
+    assert events.others == ["cautioned test", "cautioned no-log"]
+    assert "What the engine prints is not saved." in lane.engine.loaded.cautions[-1].sentence
+    assert str(in_the_way) in lane.engine.loaded.cautions[-1].sentence
+    run = ask(lane)
+    await lane.answered()
+    assert run.state == "done"
+
+
+def test_a_crash_report_is_no_larger_than_anybody_reads():
+    crash_report(f"begin {'x' * 10_000_000} end")
+    (path,) = log_folder().glob("paragone-crash*.log")
+    assert path.stat().st_size < 2_000_000
+    text = path.read_text()
+    assert text.startswith("begin ")
+    assert text.endswith(" end")

@@ -1,3 +1,4 @@
+import itertools
 import statistics
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from paragone import Caution, Finish, PromptProgress, Timings, Token, Usage
 from paragone.wire import from_json, to_json
+from paragone_workbench.runs import metrics as metrics_module
 from paragone_workbench.runs.metrics import Meter, Percentiles, RunMetrics, percentile
 
 
@@ -194,3 +196,18 @@ def test_any_times_give_valid_figures(times, now):
     assert metrics.decode_tps is None or metrics.decode_tps > 0
     rate = counted.rate(now)
     assert rate is None or rate >= 0
+
+
+def test_a_long_run_keeps_a_sample_of_its_latencies(monkeypatch):
+    monkeypatch.setattr(metrics_module, "_GAPS", 1_000)
+    monkeypatch.setattr(metrics_module, "_RECENT", 100)
+    gaps = [0.001 * (1 + number % 100) for number in range(20_000)]
+    long = meter(itertools.accumulate(gaps, initial=1.0))
+    assert len(long._gaps) == 1_000
+    assert len(long._recent) < 200
+    found = long.metrics()
+    assert (found.pieces, found.ttft_s) == (20_001, 1.0)
+    assert found.decode_tps == pytest.approx(20_000 / sum(gaps))
+    assert found.itl_ms.p50 == pytest.approx(50, abs=5)
+    assert found.itl_ms.p99 == pytest.approx(99, abs=1.5)
+    assert long.rate(1.0 + sum(gaps), window=1.0) == pytest.approx(20, abs=10)

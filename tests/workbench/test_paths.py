@@ -6,6 +6,7 @@ import pytest
 
 from paragone import ParagoneError
 from paragone_workbench import paths
+from paragone_workbench.engines.definitions import expand_home
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="XDG is Linux's")
 
@@ -54,3 +55,10 @@ def test_importing_the_packages_loads_nothing_heavy():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
+
+
+def test_no_name_is_too_odd_to_ask_whether_it_is_there(tmp_path):
+    (tmp_path / "a").touch()
+    assert paths.accessible(tmp_path / "a")
+    assert not any(map(paths.accessible, (tmp_path / "b", tmp_path / "a" / "b", "n" * 6000, "a\0b")))
+    assert expand_home("~nobody-here/x") == "~nobody-here/x"

@@ -278,7 +278,7 @@ def test_an_engine_whose_model_was_changed_is_named():
 def test_negative_numbers_have_a_minus_sign():
     (pair,) = rate([*won("a", "b", 5), *won("b", "a", 5)]).pairs
     assert not pair.shown
-    assert "points (95% interval −" in pair.sentence
+    assert "points, which may be chance (95% interval −" in pair.sentence
     assert "-" not in pair.sentence
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -19,6 +20,8 @@ from paragone import InputError
 from paragone.facts import ROUNDING
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
+from paragone_workbench.config.state import State
+from paragone_workbench.consent.consent import Consent
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.changes import Change
@@ -100,6 +103,11 @@ async def replayed(history, runs, **choices):
         await replay.close()
     assert replay_json("x", results, skipped, replay.reports)["total"] == len(results)
     return results, replay.reports
+
+
+def consent_to(document, **fields):
+    """The consent of a user who is not there to be asked."""
+    return Consent(document=document, state=State(document.with_name("state.toml")), **fields)
 
 
 def changed(report):
@@ -248,14 +256,16 @@ async def test_a_document_is_replayed_on_another_machine(
     (other / "models").mkdir(parents=True)
     shutil.copy(smollm2, other / "models" / "another-name.gguf")
     document = read_document(path)
-    results, (report,) = await replayed(history, document, foreign=True)
+    results, (report,) = await replayed(history, document, consent=consent_to(tmp_path / "document.json"))
     assert [result.same for result in results] == [True, True]
     assert (report.weights.same, report.weights.by) == (True, "sha256")
     assert set(changed(report)) == {"model"}
     assert not any(change.may_change_answers for change in report.changes)
     (other / "models" / "another-name.gguf").rename(other / "mine.gguf")
     replacement = (f"smol=llama_cpp:{other}/mine.gguf",)
-    results, _ = await replayed(history, document, foreign=True, replacements=replacement)
+    results, _ = await replayed(
+        history, document, consent=consent_to(tmp_path / "document.json"), replacements=replacement
+    )
     assert [result.same for result in results] == [True, True], "the recorded options are kept"
 
 
@@ -273,7 +283,7 @@ async def test_the_document_of_a_conversation_has_its_path(history, smol, tmp_pa
         assert run.result.text == again.result.text
         assert run.result.manifest["request"] == again.result.manifest["request"]
         assert run.result.settings == again.result.settings
-    results, _ = await replayed(history, document, foreign=True)
+    results, _ = await replayed(history, document, consent=consent_to(tmp_path / "document.json"))
     assert results[0].same
 
 
@@ -460,10 +470,10 @@ async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
     async def refused(**fields):
         changed_run = with_engine(run, **fields)
         with pytest.raises(InputError) as caught:
-            await replayed(history, [changed_run], foreign=True)
+            await replayed(history, [changed_run], consent=consent_to(path))
         return str(caught.value)
 
-    assert "starts the program /tmp/evil" in await refused(python="/tmp/evil")
+    assert "starts the interpreter /tmp/evil" in await refused(python="/tmp/evil")
     server = {"backend": "ollama", "options": {}}
     assert "contacts http://evil.example:80" in await refused(**server, address="http://evil.example:80")
     assert "contacts" in await refused(**server, model="m"), "the server on this machine, too"
@@ -481,7 +491,8 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
     )
 
     async def planned(**choices):
-        chosen = ReplayChoices(foreign=True, replacements=(f"smol=llama_cpp:{model}",), **choices)
+        choices = {"consent": consent_to(path), **choices}
+        chosen = ReplayChoices(replacements=(f"smol=llama_cpp:{model}",), **choices)
         (engine,) = await engines_to_replay(
             [with_result(run, definition=theirs)], chosen, load(None), Registry(), history
         )
@@ -490,7 +501,32 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
     with pytest.raises(InputError, match=r"smol contacts evil\.example:50052"):
         await planned()
     assert await planned(settings=("rpc_servers=127.0.0.1:9",)) == ["127.0.0.1:9"]
-    assert await planned(trusted=True) == ["evil.example:50052"]
+    assert await planned(consent=consent_to(path, trusted=True)) == ["evil.example:50052"]
+
+
+async def test_a_document_reads_no_files_by_itself(history, record, rogue, tmp_path):
+    """Neither by the options of an engine nor by those of a run: a grammar in a file, a template that prints one."""
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    async def refused(sampling=None, settings=(), **options):
+        theirs = EngineDefinition(name="smol", backend="llama_cpp", model="m", options=options)
+        request = {**run.result.manifest, "request": {"sampling": sampling or {}}}
+        choices = ReplayChoices(consent=consent_to(tmp_path / "d" / "document.json"), settings=settings)
+        foreign = with_result(run, definition=theirs, manifest={**request, "weights": []})
+        with pytest.raises(InputError) as caught:
+            await engines_to_replay([foreign], choices, load(None), Registry(), history)
+        return caught.value.sentence
+
+    assert "the engine smol reads /etc/passwd" in await refused(chat_template="@/etc/passwd")
+    assert "reads /dev/zero" in await refused(grammar="@/dev/zero")
+    assert f"reads {pipe}" in await refused(lora=str(pipe))
+    assert "reads /etc/passwd" in await refused({"json_schema": "@/etc/passwd"})
+    sentence = await refused({"grammar": "@/dev/zero"}, ("chat_template=@/mine",), lora="/l.gguf")
+    assert "reads /l.gguf; the engine smol reads /dev/zero" in sentence
+    assert "/mine" not in sentence, "the user named this file"
 
 
 async def test_a_document_does_not_say_which_keys_are_sent(history, record, rogue, tmp_path):
@@ -508,7 +544,7 @@ async def test_a_document_does_not_say_which_keys_are_sent(history, record, rogu
             "client_key": "/etc/key.pem",
         },
     )
-    choices = ReplayChoices(foreign=True, trusted=True)
+    choices = ReplayChoices(consent=consent_to(tmp_path / "document.json", trusted=True))
     (planned,) = await engines_to_replay(
         [with_result(run, definition=engine)], choices, load(None), Registry(), history
     )

@@ -11,6 +11,7 @@ from paragone import Json
 from paragone_workbench.experiments.report.page import html_pieces
 from paragone_workbench.experiments.report.subjects import selection as selections
 from paragone_workbench.experiments.report.subjects.gathering import report_of
+from paragone_workbench.experiments.report.subjects.subject import rows_of
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Measurement, RunKey, SavedVote, Store
 
@@ -79,6 +80,27 @@ def test_prompts_come_with_their_answers_side_by_side(store):
     assert second.rounds[0][1].compared == "The same text as smol."
     assert list(found.prompts()) == [first, second]  # they can be read again
     assert found.summary == "2 engines · 2 prompts · 1 repetition"
+
+
+def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
+    tags = {0: ("json", "all"), 2: ("json", "all"), 5: ("all",)}
+    answers = dict.fromkeys(tags, ("a", "b"))
+    checks = {0: FAILED, 2: PASSED, 5: PASSED}
+    found = report(store, add_experiment(store, answers, assertions=checks, tags=tags))
+    (chart,) = section(found, "Pass rates by tag").charts
+    assert (chart.title, chart.note) == ("json", "Pass rate over the 2 prompts with this tag.")
+    (figure,) = chart.figures  # the other engine has no assertions
+    assert (figure.name, figure.text, figure.count) == ("large", "50.0%", "2 prompts")
+    (row,) = [
+        it
+        for it in rows_of(
+            store,
+            add_experiment(store, {7: ("a", "b")}, assertions={7: PASSED}, tags={7: ("x", "y")}, name="one"),
+        )
+        if it.scores
+    ]
+    cells = row.cells()
+    assert (cells["tags"], cells["scores"], cells["expected"]) == ("x; y", "contains=0.5", None)
 
 
 def test_assertions_make_a_pass_rate(store):

@@ -20,7 +20,7 @@ SLOW = {"max_tokens": 20, "rate": 100}
 
 def times(run):
     assert run.meter is not None
-    return run.meter._times
+    return run.meter._recent
 
 
 async def answered(workbench, *engines):

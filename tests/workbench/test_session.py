@@ -34,8 +34,8 @@ async def test_one_prompt_goes_to_every_lane(session, rogue, record_events):
 async def test_lanes_answer_at_the_same_time(session, rogue):
     lanes = await opened(session, *(rogue(max_tokens=20, rate=40) for _ in range(3)))
     await answers(session, "hello")
-    begun = [lane.last.meter._times[0] for lane in lanes]
-    ended = [lane.last.meter._times[-1] for lane in lanes]
+    begun = [lane.last.meter._recent[0] for lane in lanes]
+    ended = [lane.last.meter._recent[-1] for lane in lanes]
     assert max(begun) < min(ended)
 
 
@@ -204,7 +204,7 @@ async def test_a_sequence_never_overlaps(session, rogue):
     session.pool.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=20, rate=200) for _ in range(3)))
     assert await answers(session, "hello") == [words(20)] * 3
-    times = [lane.last.meter._times for lane in lanes]
+    times = [lane.last.meter._recent for lane in lanes]
     for before, after in itertools.pairwise(times):
         assert before[-1] < after[0]
 

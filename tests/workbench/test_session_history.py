@@ -11,6 +11,7 @@ from tests.workbench.history_file import rows
 from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import InputError, option
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.variants import find_run
@@ -323,6 +324,31 @@ class Keyed(RogueBackend):
     """The rogue backend with a secret option."""
 
     load_options = KeyedLoad
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/v1?key=sk-s3cret",
+        "http://127.0.0.1:9/v1#sk-s3cret",
+        "http://127.0.0.1:9/sk-s3cret/v1",
+        "http://me:sk-s3cret@127.0.0.1:9/v1",
+    ],
+)
+async def test_a_key_in_a_url_that_is_refused_is_written_nowhere(history, url):
+    session = Session(Registry())
+    session.recorder.open(history)
+    lane = session.add_lane(EngineDefinition(name="box", backend="openai", model="m", address=url))
+    session.open_engines()
+    session.send("hello")
+    await session.answered()
+    await session.saved()
+    assert "would be recorded" in str(lane.engine.error)
+    assert "s3cret" not in str(lane.engine.error)
+    files = [path.read_bytes() for path in history_file().parent.glob("history.db*") if path.is_file()]
+    assert any(b"127.0.0.1:9" in content for content in files)
+    assert not any(b"s3cret" in content for content in files)
+    await session.close()
 
 
 async def test_secrets_are_not_saved_and_are_restored_from_the_config(

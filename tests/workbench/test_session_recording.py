@@ -120,16 +120,45 @@ async def test_closing_while_the_history_is_not_open_reports_what_is_lost(unreco
     ]
 
 
-async def test_nothing_is_kept_for_a_history_that_never_opens(unrecorded, rogue):
-    await opened(unrecorded, rogue(max_tokens=1))
+async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
+    await opened(unrecorded, rogue(max_tokens=1), rogue(max_tokens=2))
     await answers(unrecorded, "first")
     unrecorded.new_conversation()
-    assert unrecorded.recorder.waits_for_history
     unrecorded.recorder.not_open(InputError("It is of another version."))
-    assert not unrecorded.recorder.waits_for_history
     await answers(unrecorded, "second")
+    await answers(unrecorded, "third")
     unrecorded.new_conversation()
-    assert not unrecorded.recorder.waits_for_history
+    await unrecorded.close()
+    first, second = unrecorded.recorder.losses()
+    assert [first.title, second.title] == ["first", "second"]
+    assert sorted(run.text for run in first.runs) == [words(1), words(2)]
+    assert [prompt.text for prompt in second.conversation.prompts] == ["second", "third"]
+    assert len(second.runs) == 4
+    assert len(second.lanes) == 2
+
+
+@pytest.mark.parametrize("setting", ["max_page_count = 1", "query_only = 1"], ids=["full disk", "read-only"])
+async def test_what_was_saved_before_nothing_could_be_is_a_part_of_the_whole(
+    session, rogue, history, monkeypatch, until, setting
+):
+    monkeypatch.setattr(queue, "CLOSE_S", 0.1)
+    monkeypatch.setattr(queue, "LAST_TRY_S", 0.1)
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "saved")
+    await until(lambda: is_saved(session))
+    await history.call(lambda store: store._database.run(f"PRAGMA {setting}"))
+    await answers(session, "x" * 100_000)
+    await session.close()
+    (lost,) = session.recorder.losses()
+    assert [prompt.text for prompt in lost.conversation.prompts] == ["saved", "x" * 100_000]
+    assert [run.text for run in lost.runs] == [words(2)] * 2
+
+
+async def test_nothing_is_lost_where_all_was_saved(session, rogue, history):
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "hello")
+    await session.close()
+    assert session.recorder.losses() == []
 
 
 # ── Conversations left with unsaved data ───────────────────────────────────────────────────────

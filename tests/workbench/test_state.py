@@ -41,6 +41,47 @@ def test_a_password_in_a_url_is_not_saved(tmp_path):
     assert again.saved.lanes == ("paper:m@http://box:80/v1", "paper:a@b")
 
 
+SECRET = "sk-s3cret"
+
+
+@pytest.mark.parametrize(
+    ("url", "saved"),
+    [
+        (f"http://box:80/v1?key={SECRET}", "http://box:80/v1"),
+        (f"http://box:80/v1#{SECRET}", "http://box:80/v1"),
+        (f"http://box:80/{SECRET}/v1", "http://box:80/•••/v1"),
+        ("http://box:80/sk%2Ds3cret/v1", "http://box:80/•••/v1"),
+        ("http://box:80/$KEY/v1", "http://box:80/$KEY/v1"),
+    ],
+)
+def test_a_key_anywhere_in_a_url_is_not_saved(tmp_path, url, saved):
+    state = State(tmp_path / "state.toml")
+    state.save_engine(EngineDefinition(name="a", backend="openai", model="m", address=url))
+    state.save_engine(EngineDefinition(name="b", backend="openai", model="m", options={"url": url}))
+    state.remember_lanes([f"openai:m@{url}"])
+    assert "s3cret" not in state.path.read_text()
+    again = State(state.path).saved
+    assert (again.engines["a"].address, again.engines["b"].options["url"]) == (saved, saved)
+    assert again.lanes == (f"openai:m@{saved}",)
+
+
+def test_a_key_in_place_of_a_name_is_not_saved(tmp_path):
+    state = State(tmp_path / "state.toml")
+    options = {
+        "key_env": SECRET,
+        "arguments": ["--api-key", SECRET],
+        "model": "/m/0123456789abcdef0123",
+        "stop": ["a b"],
+    }
+    state.save_engine(EngineDefinition(name="a", backend="openai", model="m", options=options))
+    assert State(state.path).saved.engines["a"].options == {
+        "key_env": "•••",
+        "arguments": ["--api-key", "•••"],
+        "model": "/m/0123456789abcdef0123",
+        "stop": ["a b"],
+    }
+
+
 def test_the_file_is_private_and_no_other_file_is_left(tmp_path):
     state = State(tmp_path / "folder/state.toml")
     state.set_theme("nord")

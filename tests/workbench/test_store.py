@@ -38,22 +38,29 @@ def store():
     store.close()
 
 
-def test_a_password_in_a_url_is_not_saved(store):
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://me:s3cret@box/v1", "https://box/v1"),
+        ("https://box/v1?key=s3cret", "https://box/v1"),
+        ("https://box/v1#s3cret", "https://box/v1"),
+        ("https://box/sk-s3cret/v1", "https://box/•••/v1"),
+    ],
+)
+def test_a_key_in_a_url_is_not_saved(store, url, kept):
     """The lane is saved, even though its engine might not open with such a URL."""
-    box = EngineDefinition(
-        name="box", backend="paper", model="m", options={"url": "https://me:s3cret@box/v1"}
-    )
+    box = EngineDefinition(name="box", backend="paper", model="m", options={"url": url})
     writer = ConversationWriter(store, "Hello")
     lane = writer.lane(box)
     writer.change(writer.lane(SMOL), definition=box)
     known = manifest(box, Paper(), LoadedModel(name="m"), RunRequest(messages=()))
     run = writer.start(writer.conversation.prompts[0], lane, manifest=known)
-    error = ParagoneError("https://me:s3cret@box/v1 is not there.", hint="Try http://me:s3cret@box/v1.")
+    error = ParagoneError(f"{url} is not there.", hint=f"Try {url}.")
     writer.end(run, lane, "failed", error=error)
     saved = writer.load()
-    assert [kept.definition.options for kept in saved.lanes] == [{"url": "https://box/v1"}] * 2
-    assert saved.runs[0].result.definition.options == {"url": "https://box/v1"}
-    assert saved.runs[0].result.message == "https://box/v1 is not there. Try http://box/v1."
+    assert [kept.definition.options for kept in saved.lanes] == [{"url": kept}] * 2
+    assert saved.runs[0].result.definition.options == {"url": kept}
+    assert saved.runs[0].result.message.startswith(f"{kept} is not there. Try {kept}")
     store.close()
     assert not [
         path for path in history_file().parent.iterdir() if path.is_file() and b"s3cret" in path.read_bytes()

@@ -60,24 +60,29 @@ def test_a_smaller_value_is_said_as_such_with_its_interval():
 def test_negative_numbers_have_a_minus_sign():
     unsure = result(TTFT, difference=-0.0041, low=-0.02, high=-0.00001, p=0.4, comparisons=1)
     assert unsure.sentence == (
-        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4, "
+        "In TTFT, B − A = −4.1 ms; the test and the interval disagree, so no difference is claimed (95% interval −20.0 to 0.0; 150 prompts; p = 0.4, "
         "from another method than the interval)."
     )
 
 
 @pytest.mark.parametrize(
-    "unsure",
+    ("unsure", "why"),
     [
-        result(low=-0.001),
-        result(p=0.05),
-        result(low=None, p=None, prompts=9),
-        result(TTFT, low=-1, p=0.001),
+        (result(low=-0.001, p=0.3), ", which may be chance ("),
+        (result(low=None, p=None, prompts=9), ", which may be chance ("),
+        (result(low=-0.001), "; the test and the interval disagree, so no difference is claimed ("),
+        (result(p=0.05), "; the test and the interval disagree, so no difference is claimed ("),
+        (
+            result(TTFT, low=-1, p=0.001),
+            "; the test and the interval disagree, so no difference is claimed (",
+        ),
     ],
 )
-def test_no_difference_is_claimed_that_is_not_shown(unsure):
+def test_no_difference_is_claimed_that_is_not_shown(unsure, why):
     assert not unsure.shown
-    assert unsure.sentence.startswith("No difference in ")
-    assert " is shown: B − A = " in unsure.sentence
+    assert unsure.sentence.startswith("In ")
+    assert ", B − A = " in unsure.sentence
+    assert why in unsure.sentence
 
 
 def test_an_interval_without_0_is_explained_if_no_difference_is_shown():
@@ -355,7 +360,7 @@ def test_a_score_over_few_prompts_is_not_corrected_for():
     assert (judged.paired.prompts, judged.adjusted_p, judged.shown) == (few, None, False)
     apart = replace(judged, paired=replace(judged.paired, more_b=2, mean_b=0.9))
     assert apart.sentence == (
-        "No difference in judge is shown: B − A = 0.400 (no interval below 10 prompts, of which there are 3)."
+        "In judge, B − A = 0.400, which may be chance (no interval below 10 prompts, of which there are 3)."
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
+import json
 import sqlite3
 
 import pytest
@@ -15,7 +16,9 @@ from paragone_workbench.engines import slot
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
+from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
+from paragone_workbench.experiments.suites.suite_file import read_suite
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, retry
 from paragone_workbench.workbench import Workbench
@@ -509,3 +512,20 @@ async def test_an_engine_may_judge_itself(suites):
     own = engine("judge", "own")
     await suites.run(suite("x", assertions=[judged(judge="own")]), own, judges=[own])
     assert [it.passed for it in (await suites.saved())[0].checks] == [True]
+
+
+async def test_the_users_own_system_prompt_is_not_sent_to_a_judge_that_only_the_suite_names(suites, tmp_path):
+    file = tmp_path / "suite.jsonl"
+    checks = [{"type": "judge", "engine": "scripted:judge", "criterion": "good"}]
+    prompts = [
+        {"prompt": "x", "assertions": checks},
+        {"prompt": "y", "system": "theirs", "assertions": checks},
+    ]
+    file.write_text("".join(f"{json.dumps(prompt)}\n" for prompt in prompts))
+    made = read_suite(file, load_assertions(), system="mine")
+    judge = engine("judge", "scripted:judge")
+    foreign = frozenset({judge.name})
+    events = await suites.run(made, A, judges=[judge], foreign_judges=foreign)
+    assert asked(events)[2:] == ["judge: x X", "judge: system: theirs Y"]
+    events = await suites.run(made, A, judges=[judge], fresh=True)
+    assert asked(events)[2:] == ["judge: system: mine X", "judge: system: theirs Y"]

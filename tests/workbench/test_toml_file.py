@@ -162,12 +162,39 @@ def test_a_byte_order_mark_does_no_harm(tmp_path):
     assert read_toml(tmp_path / "c.toml").data == {"a": 1}
 
 
-@pytest.mark.parametrize("text", ["x=" + "[" * 100_000, "x=" + "1" * 10_000], ids=["deep", "long"])
-def test_values_that_python_cannot_read_are_reported(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x=" + "[" * 100_000, "1: The file is nested too deeply."),
+        ("a = 1\nx = " + "[" * 101 + "1" + "]" * 101, "2: A value is nested in more than 100 levels."),
+        ("a = 1\nx" + ".x" * 20_000 + " = 1", "2: A value is nested in more than 100 levels."),
+        ("\n[x" + ".x" * 20_000 + "]", "2: A value is nested in more than 100 levels."),
+        ("[x" + ".x" * 60 + "]\nx" + ".x" * 60 + " = 1", "2: A value is nested in more than 100 levels."),
+        ('x = """\n"""\ny = ' + "1" * 6000, "3: A number or a name is longer than 1,000 characters."),
+        ("x = 0x" + "f" * 6000, "1: A number or a name is longer than 1,000 characters."),
+        ("x" * 6000 + " = 1", "1: A number or a name is longer than 1,000 characters."),
+    ],
+    ids=["brackets", "arrays", "dots", "table", "table and key", "decimal", "hexadecimal", "name"],
+)
+def test_what_no_file_needs_is_refused_before_it_takes_time_and_memory(tmp_path, text, said):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(TomlError, match="too deeply"):
+    with pytest.raises(TomlError) as caught:
         read_toml(path)
+    assert caught.value.sentence == f"{path}:{said}"
+
+
+def test_a_text_may_have_any_length_and_any_dots(tmp_path):
+    text = "1.2" * 1000 + "." * 1000
+    (tmp_path / "c.toml").write_text(f"a = '{text}'")
+    assert read_toml(tmp_path / "c.toml").data == {"a": text}
+
+
+def test_a_file_that_is_too_large(tmp_path):
+    with (tmp_path / "c.toml").open("wb") as file:
+        file.truncate(2**22 + 1)
+    with pytest.raises(InputError, match=r"c\.toml is larger than 4 MiB\."):
+        read_toml(tmp_path / "c.toml")
 
 
 def test_a_pipe_is_refused(tmp_path):

@@ -27,9 +27,10 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "suite": CommandEntry("experiments.suite", "Run prompts from a file on several engines, and show what came of it."),
     "vote": CommandEntry("interactive.vote", "Vote blind on the answers of an experiment."),
     "ratings": CommandEntry("experiments.ratings", "Rate engines by the votes on their answers."),
-    "history": CommandEntry("recorded.history", "List the conversations, or the prompts and runs of one."),
+    "history": CommandEntry("recorded.history", "List, show, search, export and import conversations."),
     "replay": CommandEntry("recorded.replay", "Repeat recorded runs, and say what came out different and what has changed."),
     "report": CommandEntry("recorded.report", "Write an experiment or a conversation into a file, to read or to share."),
+    "costs": CommandEntry("recorded.costs", "Show what the runs of the history cost: tokens, time, energy, provider prices."),
     "bench": CommandEntry("measuring.bench", "Measure the speed of engines: prefill, decode, latency and energy."),
     "engines": CommandEntry("catalog.engines", "List the defined engines, and whether they can be used."),
     "models": CommandEntry("catalog.models", "List the models in the folders of config.toml and at endpoints."),
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "options": CommandEntry("catalog.options", "List the options of a backend's engines."),
     "config": CommandEntry("machine.config", "Show the path of config.toml, check it, or create a sample."),
     "env": CommandEntry("machine.env", "Create, list, check or remove virtual environments of backends."),
+    "audit": CommandEntry("machine.audit", "List the addresses that were contacted lately, and by which engine."),
     "doctor": CommandEntry("machine.doctor", "Show what this machine can run, and what is missing for the rest."),
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
@@ -53,6 +55,9 @@ def run(argv: Sequence[str]) -> int:
     if args is None:
         put(help_of(name).rstrip("\n"))
         return 0
+    from paragone_workbench.network.start import watch  # the help needs no guard
+
+    watch(name, offline=args.offline)
     return load(name).run(args)
 
 

@@ -41,8 +41,10 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
 
     configure_streams()
     try:
-        status = run(argv)
-        flush()
+        try:
+            status = run(argv)
+        finally:
+            flush()
     except OutputError as error:
         discard_output()
         if error.sentence:
@@ -51,6 +53,9 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
     except ParagoneError as error:
         print_error(error)
         return error.exit_code
+    except MemoryError:
+        print_error(ParagoneError("The memory of this machine, or the limit of this process, is used up."))
+        return 1
     except Exception as error:  # noqa: BLE001 (the outermost handler: users see a sentence, not a traceback)
         import traceback
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
+from paragone_workbench.engines.import_marks import fatal_imports
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 
@@ -60,7 +62,14 @@ class ParagoneApp(ProgramApp):
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )
-        self.engines = EngineList(config, state, self._session, self.complain, remembers=not demo)
+        self.engines = EngineList(
+            config,
+            state,
+            self._session,
+            self.complain,
+            remembers=not demo,
+            asks_servers=config.network.local_servers,
+        )
         self._history = HistoryOpening(self._session, self)
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(config, definitions):
@@ -95,7 +104,9 @@ class ParagoneApp(ProgramApp):
 
     def begin_work(self) -> None:
         """Open the history and the engines."""
-        for problem in filter(None, (*self._problems, self.state.warning)):
+        loop = asyncio.get_running_loop()
+        self.registry.tell = lambda sentence: self._say_in(loop, sentence)
+        for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
             self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
@@ -105,6 +116,11 @@ class ParagoneApp(ProgramApp):
         else:
             add_lane(self.lanes.context)
         self.lanes.do(self._use_backends)
+
+    def _say_in(self, loop: asyncio.AbstractEventLoop, sentence: str) -> None:
+        """Show a message from another thread."""
+        with contextlib.suppress(RuntimeError):  # the program has ended
+            loop.call_soon_threadsafe(self.say, sentence)
 
     async def _use_backends(self) -> None:
         """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""
@@ -118,6 +134,13 @@ class ParagoneApp(ProgramApp):
             self.say(exposed, warning=True)
         await self._session.opened()
         await asyncio.to_thread(_import_for_answers)
+
+    def after_screen(self) -> None:
+        """Offer files for the conversations that could not be saved."""
+        if losses := self._session.recorder.losses():
+            from paragone_tui.unsaved_files import offer_files
+
+            offer_files(losses, self.registry.find)
 
     async def close_all(self) -> None:
         """Close the engines and the history."""

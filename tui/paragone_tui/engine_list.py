@@ -29,6 +29,8 @@ class EngineList:
     complain: Callable[[ParagoneError], None]
     remembers: bool
     """Whether the next start has the same lanes."""
+    asks_servers: bool
+    """Whether servers on this machine that no engine names are asked for their models."""
 
     def remember_lanes(self) -> None:
         """Save the engines of the lanes for the next start."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -19,12 +19,15 @@ from textual.dom import DOMNode
 from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
+from paragone.network.guard import GUARD, Contact
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
+from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
-from paragone_tui.terminal.driver import TerminalDriver, end_with_terminal
+from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
+from paragone_tui.terminal.text import one_line
 from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
@@ -58,11 +61,13 @@ class ProgramApp(OwnErrorsApp):
         self.is_unmounted = False
         """Whether the widgets are gone."""
         self.ui = config.ui
+        self._local_servers = config.network.local_servers
         self.state = state
         self.keys = keys_in_force(known_keys(config))
         self._saving: set[asyncio.Task[None]] = set()
         self._early: list[events.Event] | None = []
         """What was typed before a field could take it; None once it can."""
+        self._key_order = KeyOrder(self, self._forward)
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -73,6 +78,9 @@ class ProgramApp(OwnErrorsApp):
     async def close_all(self) -> None:
         """Close what was opened, for whatever reason the program ends. Everything is saved."""
 
+    def after_screen(self) -> None:
+        """Do what is left to ask the user on the terminal, once the screen is closed."""
+
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
 
@@ -82,20 +90,28 @@ class ProgramApp(OwnErrorsApp):
         self.run()
         for sentence in self.exit_messages:
             sys.stderr.write(f"paragone: {sentence}\n")
-        return self.return_code or 0
+        status = self.return_code or 0
+        if status < ENDED_BY_SIGNAL:  # else nobody may be there to answer
+            end_by_signals()
+            self.after_screen()
+        return status
 
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""
-        loop = asyncio.get_running_loop()
+        loop = self._main_loop = asyncio.get_running_loop()
         loop.set_exception_handler(self.report_internal_error)
-        for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
         theme = self.ui.theme
         if theme is not None and theme in self.available_themes:
             self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
         self.call_after_refresh(self._begin)
+        GUARD.on_contact.append(self._show_refusal)
+
+    def _show_refusal(self, contact: Contact) -> None:
+        if contact.refused and not self.is_leaving:
+            sentence = f"{one_line(contact.address)} is not contacted: {contact.refused}."
+            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=True))
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.ui.theme:
@@ -110,29 +126,36 @@ class ProgramApp(OwnErrorsApp):
                 screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
-        """Give what is typed to the screen's field, and keep what is typed before there is one.
-
-        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
-        the terminal, and while the window is in the background.
-        """
+        """Give what is typed to the screen's field, in its order, and keep what is typed before there is one."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if self._early is not None:
                 self._early.append(event)
                 return
-            self.app_focus = True
-            self.focus_field()
+            await self._key_order.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _forward(self, event: events.Event) -> None:
+        """Forward a key or a paste to the widget that has the focus.
+
+        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
+        the terminal, and while the window is in the background.
+        """
+        self.app_focus = True
+        self.focus_field()
         await super().on_event(event)
 
     async def _take_early(self) -> None:
-        while self._early:
-            await super().on_event(self._early.pop(0))
-        self._early = None
+        early, self._early = self._early or (), None
+        for event in early:
+            await self._key_order.take(event)
 
     async def _begin(self) -> None:
         if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
             self.expect_prompt()
         await self._take_early()
-        self.call_after_refresh(self._begin_work)  # what was typed is painted first
+        # What was typed is painted first, and does not go into a dialog that opens by itself.
+        self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
         begin_collecting()
@@ -161,6 +184,34 @@ class ProgramApp(OwnErrorsApp):
             first = self.screen.HELP if isinstance(self.screen, Modal) else ""
             self.push_screen(HelpScreen(self.keys, first))
 
+    def action_offline(self) -> None:
+        """Go offline at once, or online again, if the system does not hold the network closed."""
+        if GUARD.layer:
+            self.say(f"Offline until the program ends: {GUARD.layer} holds it, which cannot be undone.")
+            return
+        if GUARD.is_offline:
+            GUARD.is_offline = False
+            self.say("Online: the addresses that engines name are contacted.")
+        else:
+            from paragone.network.closing import go_offline
+
+            go_offline(allows_loopback=self._local_servers)
+            self.say(
+                "Offline: nothing is contacted. paragone's guard holds it; with --offline the system does."
+            )
+        for screen in self.screen_stack:
+            if isinstance(screen, ChangedRowsScreen):
+                screen.network_changed()
+
+    def action_audit(self) -> None:
+        """Show the addresses that were contacted, or close that sheet."""
+        from paragone_tui.screens.contacts_sheet import ContactsSheet
+
+        if isinstance(self.screen, ContactsSheet):
+            self.screen.dismiss()
+        elif not any(isinstance(screen, ContactsSheet) for screen in self.screen_stack):
+            self.push_screen(ContactsSheet())
+
     async def action_quit(self) -> None:
         """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` in any case."""
         self.screen.call_later(self.exit)
@@ -169,6 +220,11 @@ class ProgramApp(OwnErrorsApp):
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
         self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
+
+    def action_suspend(self) -> None:
+        """Return to the shell, which continues the program with `fg`."""
+        if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
+            self.say("There is no shell to return to: none with job control started the program.")
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""
@@ -187,6 +243,8 @@ class ProgramApp(OwnErrorsApp):
     async def on_unmount(self) -> None:
         """Wait until everything is saved, and close what was opened."""
         self.is_unmounted = True  # also if an error ended the program
+        with contextlib.suppress(ValueError):
+            GUARD.on_contact.remove(self._show_refusal)
         if self._saving:
             await asyncio.wait(self._saving, timeout=LEAVING_S)
         await self.close_all()

@@ -5,9 +5,11 @@ No other module uses such names. `tests/architecture/test_textual_internals.py` 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.style import Style
@@ -16,6 +18,7 @@ from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.app import App
 from textual.binding import Binding
+from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -49,6 +52,11 @@ class OwnErrorsApp(App[None]):
     def is_exiting(self) -> bool:
         """Whether the application was told to exit."""
         return self._exit
+
+    @property
+    def driver(self) -> Driver | None:
+        """What reads and writes the terminal, while the application runs."""
+        return self._driver
 
     @abstractmethod
     def goes_on_after(self, error: Exception) -> bool:
@@ -130,9 +138,36 @@ class JobControlDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # Textual's own handlers interrupt any code, also code that holds the lock that they wait for.
         # `add_signal_handler` loses signals while many keys wait, for it shares its pipe with them.
-        call = self._loop.call_soon_threadsafe
-        signal.signal(signal.SIGTSTP, lambda *_: call(self._sigtstp_application))
-        signal.signal(signal.SIGCONT, lambda *_: call(self._sigcont_application))
+        self.on_signal(signal.SIGTSTP, self._sigtstp_application)
+        self.on_signal(signal.SIGCONT, self._sigcont_application)
+
+    def on_signal(
+        self,
+        number: signal.Signals,
+        call: Callable[[], object],
+        *,
+        at_once: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Have the event loop call `call` after each signal of this number; once the loop has ended, ignore the signal.
+
+        `at_once` is called before, with the number, wherever the main thread is.
+        """
+
+        def handle(*_: object) -> None:
+            at_once(number)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(call)
+
+        signal.signal(number, handle)
+
+    def stop_with_group(self) -> None:
+        """Restore the terminal, and stop the processes of the program's group, as a terminal does on Ctrl+Z.
+
+        SIGCONT, which a shell sends to continue the group, takes the terminal again.
+        """
+        self.suspend_application_mode()
+        self._must_signal_resume = True
+        os.kill(0, signal.SIGSTOP)
 
     def _sigcont_application(self, *_: object) -> None:
         """Take the terminal again, also after a SIGSTOP, which comes without notice."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import time
 
+_NAMESPACE = "5d0f7c1e-6f0a-4a55-9d3c-0b6c1d2e7a41"
+"""Of the derived ids: a number drawn at random."""
+
 
 def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
     """Return a UUID of version 7 (RFC 9562, section 5.7), which sorts by the time when it was made.
@@ -18,3 +21,13 @@ def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
     value = value & ~(0b11 << 62) | 0b10 << 62  # the variant
     digits = f"{value:032x}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def derived_id(*parts: str) -> str:
+    """Return a UUID that is always the same for these texts: version 5 (RFC 9562, section 5.5).
+
+    What is read twice from the file of another program gets the same ids twice.
+    """
+    import uuid  # the start of the program does without
+
+    return str(uuid.uuid5(uuid.UUID(_NAMESPACE), "\0".join(parts)))

@@ -59,6 +59,15 @@ def exists(path: Path) -> bool:
     return True
 
 
+def accessible(path: str | Path) -> bool:
+    """Whether there is a file or folder that can be accessed; no name, however long, raises an error."""
+    try:
+        Path(path).stat()
+    except (OSError, ValueError):  # ValueError: a null character
+        return False
+    return True
+
+
 def private_folder(folder: Path) -> Path:
     """Create a folder and its missing parents, accessible to the user alone (mode 0700), and return it.
 

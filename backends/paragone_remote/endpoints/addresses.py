@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from paragone import InputError
+from paragone.key_text import is_key
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
 _PORTS = {"http": 80, "https": 443}
+_ELSEWHERE = (
+    "Name the key's place in key_env, key_keyring, key_command or headers; in a path, write $VARIABLE for it."
+)
 
 
 def url_of(options: EndpointOptions) -> str:
-    """Return the server's URL, or the backend's default. Raises InputError if there is none."""
+    """Return the server's URL, or the backend's default. Raises InputError if there is none, or if its path has a key."""
     url = options.url or type(options)().url
     if url is None:
         raise InputError(
             "The address of the server is not set.", hint="Set url, such as http://127.0.0.1:8000."
+        )
+    path = re.split("[?#]", url.partition("://")[2])[0].partition("/")[2]
+    if any(map(is_key, path.split("/"))):
+        raise InputError(
+            "A part of the url's path looks like a key, which would be recorded.", hint=_ELSEWHERE
         )
     return url
 
@@ -24,9 +34,8 @@ def url_of(options: EndpointOptions) -> str:
 def read_url(url: str, path: str = "") -> tuple[str, str]:
     """Return the base URL without a trailing slash, and its origin. Raises InputError.
 
-    `path` is appended to a URL without a path.
+    `path` is appended to a URL without a path. Variables in the path are not replaced.
     """
-    shown = plain(url)
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
@@ -36,14 +45,15 @@ def read_url(url: str, path: str = "") -> tuple[str, str]:
         raise InputError("The url cannot be read.", hint="Write it as http://HOST:PORT.") from error
     if parts.username is not None or parts.password is not None:
         raise InputError(
-            "The url contains a user name or password, which would be recorded.",
-            hint="Use an environment variable instead, in key_env or in headers.",
+            "The url contains a user name or password, which would be recorded.", hint=_ELSEWHERE
         )
+    if parts.query or parts.fragment:
+        raise InputError("The url has a query or a fragment, where a key would be recorded.", hint=_ELSEWHERE)
     if parts.scheme not in _PORTS or not host:
         raise InputError(
-            f"The url {shown!r} is not the URL of a server.", hint="Write it as http://HOST:PORT."
+            f"The url {plain(url)!r} is not the URL of a server.", hint="Write it as http://HOST:PORT."
         )
-    if parts.query or parts.fragment or not url.isprintable():
+    if not url.isprintable():
         raise InputError(
             "The url has parts that are not allowed: write http://HOST:PORT, with a path if needed."
         )

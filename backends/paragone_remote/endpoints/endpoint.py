@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import httpx
 from paragone import InputError
 from paragone_remote.endpoints.addresses import read_url, url_of
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
-from paragone_remote.endpoints.keys import check_headers, check_key, find_key, make_headers
+from paragone_remote.endpoints.keys import check_headers, check_key, fill_path, find_key, make_headers
 from paragone_remote.server_text import plain
 
 
@@ -21,12 +21,16 @@ from paragone_remote.server_text import plain
 class Endpoint:
     """The address of a server and the headers of every request. Its repr shows no secret."""
 
-    url: str
-    """The base URL of the protocol's paths, without a trailing slash."""
+    url: str = field(repr=False)
+    """The base URL of the protocol's paths, without a trailing slash. Its path may contain a key."""
+    shown: str
+    """The same as it may be shown and recorded: with the names of variables in the path."""
     origin: str
     """`scheme://host:port`, for messages and to identify the server."""
     options: EndpointOptions
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Sequence[str] = field(default=(), repr=False)
+    """Keys in the URL's path."""
     tls: ssl.SSLContext | None = None
     socket: str | None = None
     """Path of the Unix socket to connect to instead of host and port."""
@@ -38,7 +42,7 @@ class Endpoint:
 
     def quote(self, text: str) -> str:
         """Return a server's text for use in a message, with our secrets removed."""
-        for value in self.headers.values():
+        for value in (*self.headers.values(), *self.secrets):
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= 4:
                     text = text.replace(secret, "•••")
@@ -50,20 +54,29 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
 
     Raises InputError.
     """
-    base, origin = check_url(url_of(options), path)
+    shown, origin = check_url(url_of(options), path)
+    base, secrets = fill_path(shown)
     headers = make_headers(options.headers)
-    key = await find_key(options.key_env, options.key_command)
+    key = await find_key(options.key_env, options.key_keyring, options.key_command)
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     tls = _make_tls(options) if base.startswith("https:") else None
-    return Endpoint(url=base, origin=origin, options=options, headers=headers, tls=tls)
+    return Endpoint(
+        url=base,
+        shown=shown,
+        origin=origin,
+        options=options,
+        headers=headers,
+        secrets=secrets,
+        tls=tls,
+    )
 
 
 def check_options(options: EndpointOptions) -> None:
     """Check these options without reading the environment, files or the network. Raises InputError."""
     check_url(url_of(options))
     check_headers(options.headers)
-    check_key(options.key_env, options.key_command)
+    check_key(options.key_env, options.key_keyring, options.key_command)
     if options.client_key is not None and options.client_cert is None:
         raise InputError(_NO_CERTIFICATE)
 
@@ -77,7 +90,7 @@ def check_url(url: str, path: str = "") -> tuple[str, str]:
     try:
         httpx.URL(origin)
     except httpx.InvalidURL as error:
-        raise InputError(f"The url {plain(url)!r} has an invalid host name.") from error
+        raise InputError(f"The url {plain(origin)!r} has an invalid host name.") from error
     return base, origin
 
 

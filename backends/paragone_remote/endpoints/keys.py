@@ -1,4 +1,4 @@
-"""Read keys and headers from environment variables and commands. Messages never contain them."""
+"""Read keys and headers from environment variables, the keyring and commands. Messages never contain them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import shlex
 import signal
 from collections.abc import Iterable
 from typing import BinaryIO
+from urllib.parse import quote
 
 from paragone import EngineError, InputError
+from paragone.key_text import is_key
+from paragone.worker.program import closed_offline
+from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
@@ -29,27 +33,37 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # 
 _FRAMING = {"connection", "content-length", "transfer-encoding"}
 """Headers that delimit requests. The HTTP client sets them."""
 
-_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
+_WITHOUT_SECRETS = {
+    "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control", "host",
+    "http-referer", "openai-beta", "openai-organization", "openai-project", "referer", "user-agent", "x-title",
+}  # fmt: skip
+"""Headers whose values are no secrets, in small letters. The value of any other may be one."""
 
 
-async def find_key(variable: str | None, command: str | None) -> str | None:
-    """Return the key in an environment variable or in a command's output; None if neither is named.
+async def find_key(variable: str | None, entry: str | None, command: str | None) -> str | None:
+    """Return the key in an environment variable, in an entry of the keyring or in a command's output.
 
-    Raises InputError. The message never contains the key.
+    None if none of them is named. Raises InputError. The message never contains the key.
     """
-    check_key(variable, command)
+    check_key(variable, entry, command)
     if variable is not None:
         return _fit(_variable(variable), f"The environment variable {variable}")
+    if entry is not None:
+        return _fit(await key_in_keyring(entry), "The key in the keyring")
     if command is not None:
         return _fit(await _printed(command), "What key_command printed")
     return None
 
 
-def check_key(variable: str | None, command: str | None) -> None:
+def check_key(variable: str | None, entry: str | None, command: str | None) -> None:
     """Check that at most one source of the key is set, and that none is the key itself. Raises InputError."""
-    if variable is not None and command is not None:
-        raise InputError("Both key_env and key_command are set.", hint="Remove one of them.")
-    if variable is not None and not _NAME.fullmatch(variable):
+    sources = {"key_env": variable, "key_keyring": entry, "key_command": command}
+    named = [name for name, value in sources.items() if value is not None]
+    if len(named) > 1:
+        raise InputError(f"Both {named[0]} and {named[1]} are set.", hint="Set one of them only.")
+    if entry is not None:
+        check_entry(entry)
+    if variable is not None and (is_key(variable) or not _NAME.fullmatch(variable)):
         raise InputError(
             "key_env is not the name of an environment variable.",
             hint="Write the variable's name there, not the key itself.",
@@ -66,9 +80,11 @@ def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
         name, value = match[1], match[2]
         if name.lower() in _FRAMING:
             raise InputError(f"The header {name} cannot be set.", hint="The HTTP client sets it.")
-        if _SECRET.search(name) and not _VARIABLE.search(value):
+        literal = _VARIABLE.sub("", value)
+        harmless = name.lower() in _WITHOUT_SECRETS or literal != value
+        if not harmless or any(map(is_key, literal.split())):
             raise InputError(
-                f"The header {name} contains a secret, which would be recorded.",
+                f"The value of the header {name} may be a secret, which would be recorded.",
                 hint=f"Put it into an environment variable and write `{name}: $VARIABLE`.",
             )
         headers.append((name, value))
@@ -82,6 +98,23 @@ def make_headers(lines: Iterable[str]) -> dict[str, str]:
         filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
         headers[name.lower()] = _fit(filled, f"The header {name}")
     return headers
+
+
+def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
+    """Return a URL with the variables in its path replaced, and their values, also as the path has them.
+
+    Raises InputError.
+    """
+    values: list[str] = []
+
+    def value(found: re.Match[str]) -> str:
+        text = _variable(found[1] or found[2]).strip()
+        values.extend((text, encoded := quote(text, safe="")))
+        return encoded
+
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host}{slash}{_VARIABLE.sub(value, path)}", tuple(values)
 
 
 def _variable(name: str) -> str:
@@ -112,7 +145,7 @@ async def _printed(command: str) -> str:
         try:
             # In its own session it cannot write to the terminal, and can be killed with its children.
             process = await asyncio.create_subprocess_exec(
-                *words,
+                *closed_offline(words),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from paragone import ContextOverflow, EngineError, InputError, ParagoneError
+from paragone.key_text import without_keys
+from paragone.network.guard import GUARD, ContactRefused
 from paragone_remote.endpoints.endpoint import Endpoint, check_url
 from paragone_remote.http.server_crashes import cure
 from paragone_remote.http.timeouts import ReplyTimeout
@@ -232,7 +234,7 @@ def _full(endpoint: Endpoint) -> ParagoneError:
 
 def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
     try:
-        target = endpoint.quote(check_url(error.headers.get("location", ""))[0])
+        target = without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
     except InputError:
         target = "another address"
     return InputError(
@@ -277,6 +279,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
     for cause in _causes(error):
         match cause:
+            case ContactRefused():
+                hint = "Go online first." if GUARD.is_offline else ""
+                return Fault(InputError(f"{cause.strerror}.", hint=hint))
             case socket.gaierror():
                 sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
                 return Fault(EngineError(sentence, hint="Check the url and the network connection."))

@@ -6,7 +6,7 @@ import dataclasses
 
 import httpx
 
-from paragone import RunRequest, RunSettings
+from paragone import ParagoneError, RunRequest, RunSettings
 from paragone_remote.engine import OpenModel
 from paragone_remote.http.faults import Fault, IncompleteAnswer
 from paragone_remote.llama_server.server_process.sharing import Share
@@ -36,6 +36,11 @@ class LlamaServerEngine(OpenAIEngine):
         if broken and await self._server_process.process.ended(_END_S):
             return Fault(self._server_process.error())
         return await super()._fault(error, begun=begun)
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the server's process has ended, and return why."""
+        await self._server_process.process.ended()
+        return self._server_process.error()
 
     async def close(self) -> None:
         """End the server unless another engine uses it, which frees its memory."""

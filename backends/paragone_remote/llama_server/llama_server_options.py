@@ -22,18 +22,23 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         "The llama-server to start: a path, or a name on PATH; by default llama-server on PATH, else the one in the "
         "Python package xllamacpp.",
         metavar="path",
+        outside="program",
     )
     n_ctx: int | None = N_CTX(None, "By default the model's own, or what fits on the GPU.")
     n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default as many as fit.")
     n_batch: int | None = N_BATCH(None, "By default 128, or llama-server's own number with layers on a GPU.")
     mmproj: str | None = option(
-        None, "Path of the model's image encoder in GGUF (mmproj), so that it sees images.", metavar="path"
+        None,
+        "Path of the model's image encoder in GGUF (mmproj), so that it sees images.",
+        metavar="path",
+        outside="file",
     )
     draft_model: str | None = option(
         None,
         "Path of a small model in GGUF with the same vocabulary, which proposes tokens that the model checks: "
         "faster answers that differ by rounding only.",
         metavar="path",
+        outside="file",
     )
     draft_max: int | None = option(
         None, "Largest number of tokens that the draft model proposes at once.", minimum=1, maximum=1024
@@ -48,6 +53,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         None,
         "Number of layers of the draft model on the GPU: 0 for none, -1 for all; by default as many as fit.",
         minimum=-1,
+        maximum=10_000,
     )
     n_parallel: int = option(
         1,
@@ -66,6 +72,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         (),
         "Other arguments for llama-server, such as --no-kv-offload; its --help lists them.",
         metavar="list of arguments",
+        outside="arguments",
     )
 
 

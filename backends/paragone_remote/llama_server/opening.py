@@ -10,6 +10,7 @@ from paragone import Caution, InputError, LoadedModel, OnProgress, OpenEngine, O
 from paragone.cores import physical_cores
 from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
+from paragone.network.guard import GUARD
 from paragone.options import build
 from paragone_remote.engine import OpenModel
 from paragone_remote.http.transport import connected
@@ -41,6 +42,8 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     weights = _weights(path, options)
 
     async def start(on_progress: OnProgress) -> ServerProcess:
+        if options.rpc_servers:
+            GUARD.give_network("llama-server with rpc_servers", options.rpc_servers)
         listening = listen_at(program, options.port)
         process = await ServerProcess.start(
             program,

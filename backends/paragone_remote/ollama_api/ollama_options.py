@@ -19,7 +19,11 @@ class OllamaLoadOptions(EndpointOptions):
     """Options that take effect when a model is loaded."""
 
     url: str | None = option(
-        DEFAULT_URL, "Address of the server, such as http://gpu-box:11434.", metavar="URL", address=True
+        DEFAULT_URL,
+        "Address of the server, such as http://gpu-box:11434; $NAME in its path is replaced by an environment variable.",
+        metavar="URL",
+        address=True,
+        outside="sent",
     )
     num_ctx: int | None = option(
         None,

@@ -153,7 +153,7 @@ def _loaded(
     context: int,
     options: OllamaLoadOptions,
 ) -> LoadedModel:
-    facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.url}
+    facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
     if able := texts(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
     if template := text(details, "template"):

@@ -73,7 +73,7 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
         or options.use_proxy
     ):
         return "paragone pull ENGINE"  # a definition on the command line could not reach the server
-    place = f"@{endpoint.url}" if endpoint.url != DEFAULT_URL else ""
+    place = f"@{endpoint.shown}" if endpoint.shown != DEFAULT_URL else ""
     return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
 
 

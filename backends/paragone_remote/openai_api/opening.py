@@ -115,7 +115,7 @@ def _facts(
     server: Server, endpoint: Endpoint, model: ModelInfo, launch: Launch, *, raw: bool
 ) -> dict[str, str]:
     server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
-    facts = {"server": endpoint.quote(server.title), "origin": endpoint.url, **server_facts}
+    facts = {"server": endpoint.quote(server.title), "origin": endpoint.shown, **server_facts}
     if launch.arguments:
         facts["launch arguments"] = " ".join(endpoint.quote(argument) for argument in launch.arguments)
     if server.model_file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 __all__ = ["GuardError", "bounded"]
 
 SECONDS = 5.0
+CPU_SECONDS = 60.0
+"""Seconds of CPU time, of all threads, after which the kernel ends the process."""
 MEMORY = 256 << 20
 
 _PAGE = resource.getpagesize()
@@ -30,7 +33,8 @@ def bounded() -> Iterator[None]:
     """Interrupt the code in the block after SECONDS, or when it takes more than MEMORY bytes.
 
     Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a
-    single call into C. The memory limit works on Linux only and applies to the whole process.
+    single call into C: if one takes CPU_SECONDS, SIGPROF ends the process, which must be a worker. The memory
+    limit works on Linux only and applies to the whole process.
     """
     thread = ctypes.c_ulong(threading.get_ident())
     lock = threading.Lock()
@@ -44,6 +48,7 @@ def bounded() -> Iterator[None]:
     timer = threading.Timer(SECONDS, interrupt)
     timer.daemon = True
     limits = _limit_memory(MEMORY)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     timer.start()
     try:
         try:
@@ -56,6 +61,7 @@ def bounded() -> Iterator[None]:
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
         finally:
             timer.cancel()
+            signal.setitimer(signal.ITIMER_PROF, 0)
             if limits is not None:
                 resource.setrlimit(resource.RLIMIT_AS, limits)
     except _OutOfTimeError:

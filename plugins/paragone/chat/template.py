@@ -29,6 +29,10 @@ No real template exceeds it.
 """
 
 
+_LONGEST = 1 << 24
+"""Largest number of characters of a prompt: more than any context holds."""
+
+
 class _Refused(Exception):
     """The template called `raise_exception`, because it cannot render these messages."""
 
@@ -87,16 +91,23 @@ class ChatTemplate:
         Raises InputError.
         """
         variables: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
+        variables |= {
+            "messages": [_variables(message) for message in messages],
+            "add_generation_prompt": generate,
+            "bos_token": self._bos,
+            "eos_token": self._eos,
+            "tools": None,
+        }
+        pieces: list[str] = []
+        length = 0
         try:
             with bounded():
-                return self._template.render(
-                    messages=[_variables(message) for message in messages],
-                    add_generation_prompt=generate,
-                    bos_token=self._bos,
-                    eos_token=self._eos,
-                    tools=None,
-                    **variables,
-                )
+                for piece in self._template.generate(variables):
+                    length += len(piece)
+                    if length > _LONGEST:
+                        raise GuardError("much memory")
+                    pieces.append(piece)
+                return "".join(pieces)
         except _Refused as error:
             raise self._failure(f"refuses these messages: {_message(error)}", hint="") from error
         except GuardError as error:

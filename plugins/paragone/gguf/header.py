@@ -23,8 +23,12 @@ __all__ = ["FILE_TYPES", "GgufError", "Header", "Tensor", "read_header", "read_t
 _START = 1 << 16
 """Number of bytes to read first: enough for everything before the vocabulary."""
 
-_MOST_STRINGS = 1 << 24
-"""Longest plausible list of strings. The largest vocabularies have a quarter of a million."""
+_MOST_VALUES = 1 << 16
+_MOST_TENSORS = 1 << 18
+_MOST_STRINGS = 1 << 22
+"""Largest plausible number of strings in lists. The largest vocabularies have a quarter of a million."""
+_MOST_TEXT = 1 << 26
+"""Largest plausible number of bytes of all names and single strings together. A tokenizer in JSON has 30 million."""
 
 _STRING, _ARRAY = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -173,6 +177,7 @@ class _Reader:
         self._data = data
         self._at = 8
         self._end = len(data)
+        self._text = self._strings = 0
 
     def collect(self, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
         """Collect the values. If the header names no quantization, the type of most of the weights is taken."""
@@ -188,6 +193,8 @@ class _Reader:
         Returns the length of the list of tensors, or 0 if it stopped before that list.
         """
         tensors, count = self._next("<QQ")
+        if tensors > _MOST_TENSORS or count > _MOST_VALUES:
+            raise GgufError(f"is damaged: its header has {tensors:,} tensors and {count:,} values")
         for _ in range(count):
             key = self._string()
             (kind,) = self._next("<I")
@@ -227,6 +234,9 @@ class _Reader:
 
     def _string(self) -> str:
         (size,) = self._next("<Q")
+        self._text += size
+        if self._text > _MOST_TEXT:
+            raise GgufError(f"is damaged: its header has {self._text:,} bytes of text")
         at = self._skip(size)
         return self._data[at : self._at].decode("utf-8", "replace")
 
@@ -235,8 +245,9 @@ class _Reader:
         if kind in _SIZES:
             self._skip(_SIZES[kind] * count)
         elif kind == _STRING:
-            if count > _MOST_STRINGS:
-                raise GgufError(f"is damaged: its header has a list of {count:,} strings")
+            self._strings += count
+            if self._strings > _MOST_STRINGS:
+                raise GgufError(f"is damaged: its header has lists of {self._strings:,} strings")
             at, last, length = self._at, self._end - 8, struct.Struct("<Q").unpack_from
             for _ in range(count):
                 if at > last:

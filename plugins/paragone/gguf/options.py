@@ -25,7 +25,9 @@ CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4
 N_CTX = SharedOption(
     "Context window in tokens, for prompt and answer.", minimum=16, maximum=1 << 24, fact="context"
 )
-N_GPU_LAYERS = SharedOption("Number of layers on the GPU: 0 for none, -1 for all.", minimum=-1)
+N_GPU_LAYERS = SharedOption(
+    "Number of layers on the GPU: 0 for none, -1 for all.", minimum=-1, maximum=10_000
+)
 N_BATCH = SharedOption(
     "Number of prompt tokens processed at once. Fewer give finer progress and, on a GPU, a quicker stop.",
     minimum=1,
@@ -67,9 +69,14 @@ class GgufLoadOptions(Options):
         minimum=0,
     )
     main_gpu: int | None = option(
-        None, "Number of the one GPU to hold the whole model; by default it is spread over all.", minimum=0
+        None,
+        "Number of the one GPU to hold the whole model; by default it is spread over all.",
+        minimum=0,
+        maximum=1023,
     )
-    lora: str | None = option(None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path")
+    lora: str | None = option(
+        None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path", outside="file"
+    )
     lora_scale: float = LORA_SCALE(1.0)
     chat_template: str | None = CHAT_TEMPLATE(None)
     rpc_servers: tuple[str, ...] = option(

@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Value, to_json
@@ -46,6 +46,9 @@ HANDSHAKE = 60.0
 DRAIN = 0.2
 """Seconds to read the last messages of a process after its end."""
 
+UNREAD = 16
+"""Number of unread messages of a job from which on the pipe is not read, so that its process waits too."""
+
 LINE_LIMIT = 256 * 2**20
 """Largest size of a message in bytes."""
 
@@ -57,6 +60,8 @@ class _Job:
     number: int
     inbox: asyncio.Queue[Update | Answer | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    is_ending: bool = False
+    """Whether its end is waited for, so that the pipe is read however many messages are unread."""
 
 
 @dataclass(eq=False)
@@ -68,10 +73,13 @@ class Worker:
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     """Closing it closes the reader. Nothing is written to it."""
+    _reads: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the pipe is read."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _job: _Job | None = None
     _numbers: int = 0
     _death: ParagoneError | None = None
+    _dead: asyncio.Event = field(default_factory=asyncio.Event)
     _disobeyed: bool = False
     _closing: bool = False
     _tasks: tuple[asyncio.Task[None], ...] = ()
@@ -90,6 +98,7 @@ class Worker:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
             started.callback(writer.close)
             worker = cls(process, sender, reader, writer)
+            worker._reads.set()
             await worker._greet()
             started.pop_all()
         worker._tasks = (asyncio.create_task(worker._listen()), asyncio.create_task(worker._watch()))
@@ -110,6 +119,8 @@ class Worker:
             try:
                 while True:
                     message = await job.inbox.get()
+                    if job.inbox.qsize() < UNREAD // 2:
+                        self._read_on()
                     if isinstance(message, ParagoneError):
                         raise message
                     if isinstance(message, Answer):
@@ -117,6 +128,7 @@ class Worker:
                         return
                     yield message
             finally:
+                self._read_to_the_end(job)
                 if not job.ended.is_set():
                     await self._enforce_stop(job)
                 self._job = None
@@ -133,6 +145,12 @@ class Worker:
         """Ask the current job to stop, and kill the worker if it does not."""
         if self._job is not None:
             await self._enforce_stop(self._job)
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the process has ended, and return why."""
+        await self._dead.wait()
+        assert self._death is not None
+        return self._death
 
     def free_slot(self) -> None:
         """Tell the current job that a slot of the shared buffer was read."""
@@ -161,6 +179,7 @@ class Worker:
         self._sender.send(dump_command(command))
 
     async def _enforce_stop(self, job: _Job) -> None:
+        self._read_to_the_end(job)
         if self._death is None:
             self._send(Command(do="stop", job=job.number))
         try:
@@ -198,6 +217,7 @@ class Worker:
             death = await self._deliver()
         finally:
             self._death = death
+            self._dead.set()
             if self._job is not None:
                 self._job.inbox.put_nowait(death)
                 self._job.ended.set()
@@ -221,11 +241,36 @@ class Worker:
                 job.inbox.put_nowait(message)
             if isinstance(message, Answer | Failed):
                 job.ended.set()
+            await self._when_read(job)
+
+    async def _when_read(self, job: _Job) -> None:
+        """Read no more from the pipe while a job has many unread messages."""
+        if job.inbox.qsize() >= UNREAD and not job.is_ending:
+            self._reads.clear()
+            self._transport.pause_reading()
+            await self._reads.wait()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self._writer.transport)  # that of a socket reads too
+
+    def _read_to_the_end(self, job: _Job) -> None:
+        job.is_ending = True
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._reads.is_set():
+            self._reads.set()
+            self._transport.resume_reading()
 
     async def _watch(self) -> None:
         """End the stream after the process has ended, even if one of its children holds the pipe open."""
         await self._process.ended()
-        await asyncio.sleep(DRAIN)
+        while True:
+            await asyncio.sleep(DRAIN)
+            if self._reads.is_set():
+                break
+            await self._reads.wait()
         self._reader.feed_eof()
 
     def _parse(self, line: bytes) -> Message | None:

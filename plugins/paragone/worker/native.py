@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
 from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.options import build
 from paragone.threads import in_daemon_thread
 from paragone.values.events import Event, LoadProgress
@@ -103,9 +104,11 @@ class NativeBackend(Backend):
             await worker.close()
 
     async def _start_for(self, request: OpenRequest) -> Worker:
-        """Start a worker that has the network if the request's options name an address."""
-        network = bool(self.reaches(request.model, request.options))
-        return await self._start(request.python, request.log, network=network)
+        """Start a worker that has the network if the request's options name an address. Raises InputError offline."""
+        addresses = self.reaches(request.model, request.options)
+        if addresses:
+            GUARD.give_network(f"{self.title} with {', '.join(addresses)}", addresses)
+        return await self._start(request.python, request.log, network=bool(addresses))
 
     async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
@@ -165,6 +168,10 @@ class WorkerEngine(OpenEngine):
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
         return await self.worker.answer(jobs.VOCABULARY, Nothing())
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the worker ends by itself, and return why."""
+        return await self.worker.ended()
 
     async def close(self) -> None:
         """End the worker, which frees everything that the engine holds."""

@@ -17,6 +17,7 @@ from typing import IO, Self
 
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.worker.variables import passed_variables
 
 __all__ = ["GRACE", "EngineProcess", "start_worker"]
@@ -30,6 +31,11 @@ TOO_OLD = 78
 TAIL_LINES = 12
 TAIL_BYTES = 8192
 HEAD_BYTES = 65536
+
+LOG_LIMIT = 64 * 2**20
+"""Size of a log in bytes from which on it is shortened."""
+LOG_CHECK = 2.0
+"""Seconds between two looks at the size of a log."""
 
 
 def _folder_of(package: str) -> str:
@@ -56,6 +62,7 @@ class EngineProcess:
     _log: IO[bytes]
     _log_path: str | None
     _causes: Sequence[CrashCause]
+    _bounding: asyncio.Task[None] | None = None
 
     @classmethod
     async def launch(
@@ -90,7 +97,9 @@ class EngineProcess:
         except BaseException:
             log_file.close()
             raise
-        return cls(process, log_file, log, causes)
+        launched = cls(process, log_file, log, causes)
+        launched._bounding = asyncio.create_task(launched._bound_log())
+        return launched
 
     @property
     def pid(self) -> int:
@@ -117,7 +126,15 @@ class EngineProcess:
             self.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
         finally:
+            if self._bounding is not None:
+                self._bounding.cancel()
             self._log.close()
+
+    async def _bound_log(self) -> None:
+        """Shorten the log to its first lines whenever it has become too large."""
+        while not await self.ended(LOG_CHECK):
+            if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
+                self._log.truncate(HEAD_BYTES)  # the process appends to what is left
 
     async def kill(self) -> None:
         """Kill the process."""
@@ -184,7 +201,7 @@ async def start_worker(
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     script, descriptor = Path(__file__).with_name("child_process") / "bootstrap.py", worker_end.fileno()
     command = [interpreter, str(script), str(descriptor), str(os.getpid())]
-    command += ["open" if network else "closed", engine, *folders]
+    command += ["open" if network and not GUARD.is_offline else "closed", engine, *folders]
     environment = _environment(foreign=python is not None)
     try:
         process = await EngineProcess.launch(

@@ -1,5 +1,6 @@
 """Fixtures for ExLlamaV2 and ExLlamaV3: model folders, interpreters without a GPU, library sources."""
 
+import asyncio
 import fcntl
 import importlib.util
 import os
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.worker_forks import ForkServer, can_fork_workers, is_worker
 
 from paragone import Finish, Message, RunRequest, ScoreRequest, Token
 
@@ -138,6 +140,44 @@ def interpreter(tmp_path_factory):
     made = Interpreter(tmp_path_factory.mktemp("stand-in") / "env")
     made.add_stand_ins()
     return made.python
+
+
+class StandInForks:
+    """Starts the workers of this interpreter as forks: one process that forks for each double of the driver.
+
+    The path of the driver is a variable that a process reads once, at its start.
+    """
+
+    def __init__(self, interpreter):
+        self.interpreter = interpreter
+        self.servers = {}
+        self.start_program = asyncio.create_subprocess_exec
+
+    async def start(self, *command, **settings):
+        if not is_worker(command, self.interpreter):
+            return await self.start_program(*command, **settings)
+        driver = settings["env"].get("LD_LIBRARY_PATH")
+        if driver not in self.servers:
+            self.servers[driver] = ForkServer.launch(self.interpreter, settings["env"])
+        return await self.servers[driver].start(*command, **settings)
+
+    def close(self):
+        for server in self.servers.values():
+            server.close()
+
+
+@pytest.fixture(scope="session")
+def stand_in_forks(interpreter):
+    forks = StandInForks(interpreter)
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(autouse=True)
+def forked_stand_ins(request, monkeypatch, forked_workers):
+    if can_fork_workers() and "interpreter" in request.fixturenames:
+        forks = request.getfixturevalue("stand_in_forks")
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", forks.start)
 
 
 @pytest.fixture(scope="session")

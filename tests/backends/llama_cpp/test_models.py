@@ -2,11 +2,12 @@
 
 import os
 import struct
+import tracemalloc
 
 import pytest
 
 from paragone.gguf.files import find_models, usual_folders
-from paragone.gguf.header import GgufError, read_header
+from paragone.gguf.header import GgufError, read_header, read_tensors
 
 VOCABULARY = [f"token{i}" for i in range(60_000)]
 MODEL = {
@@ -90,10 +91,12 @@ def test_without_a_file_type_the_name_or_the_tensors_show_the_quantization(write
         (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1"),
         (b"GGUF" + struct.pack("<IQQ", 99, 0, 0), "version 99"),
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "is truncated"),
-        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63), "is truncated"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1), "is truncated"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "0 tensors and 1,152,921,504,606,846,976 values"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 0), "1,152,921,504,606,846,976 tensors and 0 values"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63), "9,223,372,036,854,775,808 bytes of text"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 77), "unknown type 77"),
-        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 8, 1 << 40), "list of"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 8, 1 << 40), "lists of"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 9, 1), "unknown type 9"),
     ],
 )
@@ -106,6 +109,44 @@ def test_problems_of_a_file_are_reported(tmp_path, content, reason):
     (model,) = find_models([str(tmp_path)])
     assert reason in model.problem
     assert model.name == "bad"
+
+
+KEY = struct.pack("<Q", 1) + b"k"
+TEXT = KEY + struct.pack("<IQ", 8, 2**25)
+LIST = KEY + struct.pack("<II", 9, 8)
+
+
+@pytest.mark.parametrize(
+    ("counts", "parts", "reason"),
+    [
+        ((0, 1), [(struct.pack("<Q", 2**31), 2**31)], "2,147,483,648 bytes of text"),
+        ((0, 1), [(KEY + struct.pack("<IQ", 8, 2**31), 2**31)], "2,147,483,649 bytes of text"),
+        ((0, 3), [(TEXT, 2**25)] * 3, "67,108,866 bytes of text"),
+        (
+            (0, 2),
+            [(LIST + b"\1" + bytes(7), 8), (LIST + bytes(5) + b"\1\0\0", 0)],
+            "lists of 1,099,511,627,777 strings",
+        ),
+        ((2, 0), [(struct.pack("<Q", 2**31), 2**31)], "2,147,483,648 bytes of text"),
+    ],
+    ids=["key", "value", "values", "lists", "tensor"],
+)
+def test_a_header_that_no_model_has_is_refused_before_it_takes_memory(tmp_path, counts, parts, reason):
+    path = tmp_path / "hollow.gguf"
+    with path.open("wb") as file:
+        file.write(b"GGUF" + struct.pack("<IQQ", 3, *counts))
+        for part, hole in parts:  # a hole takes no space
+            file.write(part)
+            file.seek(hole, os.SEEK_CUR)
+        file.truncate()
+    tracemalloc.start()
+    with pytest.raises(GgufError, match=reason):
+        read_header(str(path), whole=True)
+    with pytest.raises(GgufError, match=reason):
+        read_tensors(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**28
 
 
 def test_a_header_cut_anywhere_is_reported_as_truncated(tmp_path, make_gguf):

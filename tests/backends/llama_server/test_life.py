@@ -122,6 +122,17 @@ async def test_on_a_port(wheel, open_lane, free_port, runtime):
     assert not runtime.exists()
 
 
+async def test_killed_while_idle(program, open_lane):
+    lane = await open_lane(program)
+    ended = asyncio.create_task(lane.engine.ended())
+    await lane.ask("Say hello.", max_tokens=2)
+    assert not ended.done()
+    os.kill(lane.pid, signal.SIGKILL)
+    error = await ended
+    assert isinstance(error, EngineCrashed)
+    assert error.status == -signal.SIGKILL
+
+
 async def test_killed_in_an_answer(program, open_lane, text):
     lane = await open_lane(program)
 

@@ -1,18 +1,27 @@
 """Keys, headers, certificates and proxies. No secret is shown or sent to another server."""
 
 import asyncio
+import json
 import os
+import shlex
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from urllib.parse import quote
 
+import keyring
+import keyring.backend
+import keyring.errors
 import pytest
 import trustme
 from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
+from paragone.network.guard import GUARD
+from paragone_remote.endpoints.keys import find_key
 from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
@@ -115,9 +124,9 @@ async def test_a_key_where_a_variables_name_belongs(backend, hostile):
 
 async def test_headers_with_a_variable_in_them(hostile, open_lane, monkeypatch):
     monkeypatch.setenv("GATE", SECRET)
-    await open_lane(hostile, headers=["X-Team: red", "X-Api-Key: $GATE", "X-Both: a ${GATE} b"])
+    await open_lane(hostile, headers=["X-Title: red", "X-Api-Key: $GATE", "X-Both: a ${GATE} b"])
     headers = hostile.requests[0].headers
-    assert headers["x-team"] == "red"
+    assert headers["x-title"] == "red"
     assert headers["x-api-key"] == SECRET
     assert headers["x-both"] == f"a {SECRET} b"
 
@@ -135,11 +144,21 @@ async def test_a_header_that_frames_the_request(backend, hostile, header):
     assert error.sentence == f"The header {header.partition(':')[0]} cannot be set."
 
 
-@pytest.mark.parametrize("header", [f"Authorization: Bearer {SECRET}", f"X-Api-Key: {SECRET}"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"Authorization: Bearer {SECRET}",
+        f"X-Api-Key: {SECRET}",
+        "X-Team: hunter2",
+        f"User-Agent: {SECRET}",
+        f"X-Both: $HOME {SECRET}",
+    ],
+)
 async def test_a_secret_written_into_a_header(backend, hostile, header):
     error = await refused(backend, url=hostile.url, headers=[header])
-    assert "contains a secret, which would be recorded" in error.sentence
-    assert SECRET not in str(error)
+    assert "may be a secret, which would be recorded" in error.sentence
+    assert header.partition(": ")[2] not in str(error)
+    assert hostile.requests == []
 
 
 @pytest.mark.parametrize("line", ["no colon", "Bad Name: x", "X-Two: a\r\nX-Three: b"])
@@ -147,6 +166,53 @@ async def test_a_header_that_is_none(backend, hostile, line):
     error = await refused(backend, url=hostile.url, headers=[line])
     assert isinstance(error, InputError)
     assert hostile.requests == []
+
+
+async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_lane, protocol, monkeypatch):
+    """The requests have the key; neither what the engine says of itself nor an error has."""
+    monkeypatch.setenv("GATE", SECRET)
+    paths, reply = [], hostile._reply
+
+    async def behind_a_gate(exchange):
+        paths.append(exchange.request.path)
+        exchange.request.path = exchange.request.path.removeprefix(f"/{SECRET}")
+        await reply(exchange)
+
+    monkeypatch.setattr(hostile, "_reply", behind_a_gate)
+    path = "/$GATE" if protocol.name == "ollama" else "/${GATE}/v1"
+    lane = await open_lane(hostile, url=hostile.url + path)
+    assert all(path.startswith(f"/{SECRET}/") for path in paths), paths
+    assert lane.engine.loaded.facts["origin"] == hostile.url + path
+    assert SECRET not in repr(lane.engine.loaded)
+
+
+@pytest.mark.parametrize("key", [SECRET, "geheim/ß"])
+async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, protocol, monkeypatch, key):
+    async def refuse(exchange):
+        await exchange.refuse(500, json.dumps({"error": f"{exchange.request.path} failed"}))
+
+    monkeypatch.setenv("GATE", key)
+    monkeypatch.setattr(hostile, "_reply", refuse)
+    error = await refused(backend, url=f"{hostile.url}/$GATE/v1")
+    assert "/•••/" in str(error)
+    assert quote(key, safe="") not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://h:1/?key={SECRET}",
+        f"http://h:1/v1#{SECRET}",
+        f"http://h:1/{SECRET}/v1",
+        "http://h:1/v1/sk%2Dverysecret",
+        f"htp://h:1/v1?key={SECRET}",
+    ],
+)
+async def test_a_key_in_the_url(backend, url):
+    error = await refused(backend, url=url)
+    assert "which would be recorded" in error.sentence or "where a key would be recorded" in error.sentence
+    assert "$VARIABLE" in error.hint
+    assert SECRET not in str(error)
 
 
 async def test_a_password_in_the_url(backend):
@@ -397,7 +463,11 @@ WRONG = [
     ("openai", {}, "The address of the server is not set."),
     ("openai", {"url": "127.0.0.1:8000"}, "The url '127.0.0.1:8000' is not the URL of a server."),
     ("openai", {"url": "http://me:secret@h"}, "The url contains a user name or password"),
-    ("ollama", {"headers": ["Authorization: Bearer secret"]}, "The header Authorization contains a secret"),
+    (
+        "ollama",
+        {"headers": ["Authorization: Bearer secret"]},
+        "The value of the header Authorization may be a secret",
+    ),
     ("ollama", {"headers": ["nonsense"]}, "An entry of headers does not have the form `Name: value`."),
     ("ollama", {"key_env": "A", "key_command": "b"}, "Both key_env and key_command are set."),
     ("ollama", {"key_env": "sk-secret"}, "key_env is not the name of an environment variable."),
@@ -410,7 +480,7 @@ def test_options_that_name_no_server_are_known_without_it(name, options, said):
     with pytest.raises(InputError) as caught:
         Registry().get(name).check("m", options)
     assert caught.value.sentence.startswith(said)
-    assert "secret" not in str(caught.value).replace("contains a secret", "")
+    assert "secret" not in str(caught.value).replace("may be a secret", "")
 
 
 def test_neither_the_environment_nor_files_are_looked_at():
@@ -419,3 +489,92 @@ def test_neither_the_environment_nor_files_are_looked_at():
     Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})
     for url in (None, ""):  # taken out by a setting: the usual place is meant, as when it is opened
         Registry().get("ollama").check("m", {"url": url})
+
+
+# ── The system's keyring ─────────────────────────────────────────────────────────────────────
+
+
+class MemoryKeyring(keyring.backend.KeyringBackend):
+    """A test double of a system's keyring, in memory."""
+
+    priority = 1
+
+    def __init__(self, key="", error=None):
+        self.key = key
+        self.error = error
+
+    def get_password(self, service, username):
+        if self.error is not None:
+            raise self.error
+        return self.key if (service, username) == ("https://gpu-box:8443", "me") else None
+
+    def set_password(self, service, username, password):
+        raise NotImplementedError
+
+    def delete_password(self, service, username):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def system_keyring():
+    """Put a keyring in the place of the system's."""
+    before = keyring.get_keyring()
+    yield keyring.set_keyring
+    keyring.set_keyring(before)
+
+
+ENTRY = "https://gpu-box:8443/me"
+
+
+async def test_a_key_from_the_keyring(hostile, open_lane, system_keyring):
+    system_keyring(MemoryKeyring(SECRET))
+    await open_lane(hostile, key_keyring=ENTRY)
+    assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
+
+
+@pytest.mark.parametrize(
+    ("keyring_error", "entry", "sentence"),
+    [
+        (None, "other/me", "The system's keyring has no key of the user me for the service other."),
+        (None, "gpu-box", "key_keyring does not name an entry of the keyring."),
+        (keyring.errors.KeyringLocked(SECRET), ENTRY, "The system's keyring gave no key (KeyringLocked)."),
+        (keyring.errors.NoKeyringError(), ENTRY, "This system has no keyring that can be used."),
+    ],
+)
+async def test_a_keyring_without_a_key(backend, hostile, system_keyring, keyring_error, entry, sentence):
+    system_keyring(MemoryKeyring(SECRET, keyring_error))
+    error = await refused(backend, url=hostile.url, key_keyring=entry)
+    assert (error.sentence, hostile.requests) == (sentence, [])
+    assert SECRET not in str(error)
+
+
+async def test_without_the_package_keyring(backend, hostile, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
+    assert "needs the package keyring" in error.sentence
+    assert "keyring<26" in error.hint
+
+
+async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+    waiting = MemoryKeyring(SECRET)
+
+    def wait(service, username):
+        asked.set()
+        answer.wait()
+
+    monkeypatch.setattr(waiting, "get_password", wait)
+    monkeypatch.setattr("paragone_remote.endpoints.keyring_entry._PATIENCE", 0.1)
+    system_keyring(waiting)
+    error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
+    answer.set()
+    assert asked.is_set()
+    assert error.sentence == "The system's keyring gave no key within 0.1 seconds."
+
+
+@pytest.mark.usefixtures("new_interpreters")
+@pytest.mark.parametrize("offline", [False, True])
+async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
+    monkeypatch.setattr(GUARD, "is_offline", offline)
+    look = "from paragone.worker.child_process.confinement import what_opens; print(what_opens() == ())"
+    assert await find_key(None, None, shlex.join([sys.executable, "-c", look])) == str(offline)

@@ -166,7 +166,7 @@ async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
 
 async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
     """The key is beside the engine's definition, and the engine is called as the user likes."""
-    hint = await missing(server, headers=["X-Team: red"])
+    hint = await missing(server, headers=["X-Title: red"])
     assert hint == "It has: m:latest. To download it: paragone pull ENGINE"
 
 

@@ -1,6 +1,7 @@
 """The engine of the rogue backend: see the package."""
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -46,7 +47,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "threads", "seeing", "prying",
+    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -112,7 +113,10 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             if cancelled and self.model != "deaf":
                 reason = "cancelled"
                 break
-            yield Token(text=self.word(number), id=number, time=time.monotonic())
+            right = (number < sampling.at) or self.model not in ("nan", "bulky")
+            text = self.word(number) if right or self.model != "bulky" else "x" * 300_000_000
+            moment = time.monotonic() if right or self.model != "nan" else math.nan
+            yield Token(text=text, id=number, time=moment)
             done += 1
             if sampling.rate < 1000:
                 time.sleep(1 / sampling.rate)
@@ -125,12 +129,16 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             timings=Timings(prefill_s=first - start, decode_s=now - first),
             time=now,
         )
+        if self.model == "undead":
+            yield Token(text="from beyond", time=now)
 
     def word(self, number: int) -> str:
         if self.model == "escapes":
             return ESCAPES + " "
         if self.model == "wide":
             return f"語{number}😀 "
+        if self.model == "lines":
+            return "a\n"
         if self.model == "threads":  # the number of threads that it may use
             return f"{self.threads} "
         if self.model == "seeing":  # the images in the request

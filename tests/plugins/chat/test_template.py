@@ -1,10 +1,14 @@
 """Chat templates: their variables, and limits for hostile templates."""
 
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from paragone import InputError, Message
+from paragone.crash_causes import find_cause
 
 pytest.importorskip("jinja2")
 from paragone.chat.template import ChatTemplate
@@ -86,10 +90,42 @@ def test_an_endless_template_is_interrupted(monkeypatch):
     assert render("{{ messages[0].content }}") == "Hello <b>"
 
 
-def test_the_memory_limit_is_removed_afterwards():
+def test_a_prompt_is_counted_while_it_grows(monkeypatch):
+    from paragone.chat import guard
+
+    monkeypatch.setattr(guard, "MEMORY", 2**40)  # as where the system limits no memory
+    with pytest.raises(InputError, match="takes too much memory to render"):
+        render("{% for i in range(99999) %}{{ 'a' * 1000000 }}{% endfor %}")
+
+
+def test_a_single_call_that_never_ends_ends_its_process():
+    program = (
+        "from paragone import Message\n"
+        "from paragone.chat import guard\n"
+        "from paragone.chat.template import ChatTemplate\n"
+        "guard.CPU_SECONDS = 0.5\n"
+        "template = ChatTemplate(SOURCE, bos='', eos='', owner='m')\n"
+        "template.render([Message(role='user', text='x')], generate=True, thinking=None)\n"
+    )
+    # 40 million comparisons of texts that differ only after a million characters, in one call of `list.sort`
+    source = (
+        "{% set a = 'a' * 1000000 ~ 'b' %}{% set b = 'a' * 1000000 ~ 'c' %}"
+        "{{ ([a, b] * 1000000) | sort(case_sensitive=true) | length }}"
+    )
+    done = subprocess.run([sys.executable, "-c", f"SOURCE = {source!r}\n{program}"], capture_output=True)
+    assert done.returncode == -signal.SIGPROF
+    cause = find_cause((), says="", number=signal.SIGPROF)
+    assert (cause.cause, cause.cure) == (
+        "its chat template computes too long",
+        "Set another one with the option chat_template.",
+    )
+
+
+def test_the_limits_are_removed_afterwards():
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     with pytest.raises(InputError):
         render("{{ 'a' | center(10000000000) }}")
     assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0, 0)

@@ -31,7 +31,7 @@ class AskArguments(PromptArguments):
 @command(AskArguments)
 def ask(args: AskArguments) -> int:
     """Print the answer of an engine."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     (definition,) = context.checked([args.engine], args.settings)
     spec = prompt_spec(args, context.system(args.system))
     return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))

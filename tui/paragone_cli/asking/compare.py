@@ -37,7 +37,7 @@ class CompareArguments(PromptArguments):
 @command(CompareArguments)
 def compare(args: CompareArguments) -> int:
     """Print the answers of the engines, and what was not the same for them."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
     spec = prompt_spec(args, context.system(args.system))
     spec = dataclasses.replace(spec, prompt_ids=True)  # prompts are compared by their tokens

@@ -12,7 +12,7 @@ from paragone_workbench.inventory.doctor import probe_engines
 @command(PrintArguments)
 def engines(args: PrintArguments) -> int:
     """Print the defined engines."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     definitions = list(context.config.engines.values())
     probed = list(zip(definitions, run(probe_engines(definitions, context.registry)), strict=True))
     if args.json:

@@ -7,17 +7,26 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import for_shell
-from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
+from paragone_cli.command_line.formats import for_shell, not_asked_text
+from paragone_cli.command_line.output import flush, note, print_error, put_json, put_table, warn
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
-from paragone_workbench.inventory.models import USUAL_FOLDER, existing_demo_models, find_models
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, normalize_url, query_endpoints
+from paragone_workbench.inventory.models import (
+    USUAL_FOLDER,
+    existing_demo_models,
+    find_models,
+    servers_not_asked,
+)
+from paragone_workbench.paths import accessible
 
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
 
@@ -43,32 +52,44 @@ class _Listed:
         """The engine spec that opens the model."""
         return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
 
+    @property
+    def key(self) -> object:
+        """The same for the same model at the same server."""
+        return self.backend, self.model.model, self.url and normalize_url(self.url)
+
 
 @command(ModelsArguments)
 def models(args: ModelsArguments) -> int:
     """Print the models, and the errors of backends and servers that list none."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
-        if not Path(folder).is_dir():
+        if not (accessible(folder) and Path(folder).is_dir()):
             warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder.")
     if args.backend is None:
         backends = context.registry.all()
     else:
         backends = {args.backend: context.registry.get(args.backend)}
-    listed, errors = run(_find(backends, folders, context.config.engines.values()))
+    asks = args.backend is not None or context.config.network.local_servers
+    listed, errors, endpoints = run(
+        _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
+    )
+    is_asked = asks and not GUARD.is_offline
+    not_asked = [] if is_asked else servers_not_asked(backends.values(), endpoints)
     if args.json:
         put_json(
             {
                 "models": [_json(entry) for entry in listed],
+                "not_asked": [*not_asked],
                 "problems": [{"backend": name, "error": str(error)} for name, error in errors],
             }
         )
     else:
-        if listed:
-            put_table([_HEADING, *map(_row, listed)])
-        if not listed and args.backend is not None and not errors:
-            report = run(backends[args.backend].endpoint({}))
+        if not_asked:
+            note(not_asked_text(not_asked))
+        elif not listed and args.backend is not None and not errors:
+            GUARD.name(backends[args.backend].reaches("", {}), args.backend)
+            report = run(questions.endpoint(backends[args.backend], {}, tell=note))
             if report is not None and not report.probe.usable:  # its default server lists none
                 note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
@@ -77,24 +98,57 @@ def models(args: ModelsArguments) -> int:
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
                 f"[models] in {context.config.document.path}."
             )
+    for problem in context.registry.problems if args.backend is None else ():
+        if problem.sentence not in context.fatal_imports:  # these are said
+            warn(problem.sentence)
     for _, error in errors:
         print_error(error)
     return 1 if errors else 0
 
 
-async def _find(
-    backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
-) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
-    """Return the models, and the errors of backends and servers that list none."""
-    querying = asyncio.create_task(query_endpoints(engines, backends.get))
-    answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
+async def _found(
+    backends: Mapping[str, Backend],
+    folders: Sequence[str],
+    engines: Iterable[EngineDefinition],
+    *,
+    asks_servers: bool,
+    prints: bool,
+) -> tuple[list[_Listed], list[tuple[str, ParagoneError]], Sequence[ConfiguredEndpoint]]:
+    """Return the models, the errors of backends and servers that list none, and the servers of engines.
+
+    With `prints`, print the models. If some backends or servers take long, the models of the others are printed before.
+    """
+    querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
+    asked = [
+        asyncio.create_task(_models(backend, folders, asks_servers=asks_servers))
+        for backend in backends.values()
+    ]
+    asked.append(asyncio.create_task(_served(querying)))
+    quick, _ = await asyncio.wait(asked, timeout=questions.NOTICE_S)
+    listed: dict[object, _Listed] = {}
+    errors: list[tuple[str, ParagoneError]] = []
+    for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):
+        new: dict[object, _Listed] = {}
+        for models, failed in await asyncio.gather(*some):
+            errors += failed
+            for entry in models:  # several servers, and a backend for its default one, list the same models
+                if entry.key not in listed:
+                    new.setdefault(entry.key, entry)
+        if new and prints:
+            put_table([_HEADING, *map(_row, new.values())])
+            flush()
+        listed |= new
+    return list(listed.values()), errors, await querying
+
+
+_Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
+"""Models, and the errors of those that list none, each with the name of its backend."""
+
+
+async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _Answer:
+    """Return the models at the servers of engines."""
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
-    for name, answer in zip(backends, answers, strict=True):
-        if isinstance(answer, ParagoneError):
-            errors.append((name, answer))
-        else:
-            listed += [_Listed(name, model, model.address) for model in answer]
     for endpoint in await querying:
         probe = endpoint.report.probe
         if probe.usable:
@@ -102,22 +156,18 @@ async def _find(
         else:
             sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
             errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
-    # remove duplicates: a backend also lists its default server, and several keys may list the same models
-    first = {
-        (entry.backend, entry.model.model, entry.url and normalize_url(entry.url)): entry
-        for entry in reversed(listed)
-    }
-    return list(reversed(first.values())), errors
+    return listed, errors
 
 
-async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
+async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
+    """Return the models that a backend finds."""
     try:
-        found = await find_models(backend, folders)
+        found = await find_models(backend, folders, asks_servers=asks_servers, tell=note)
     except ParagoneError as error:
-        return error
+        return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
-        return [*found, *await existing_demo_models(backend)]
-    return found
+        found = [*found, *await existing_demo_models(backend, tell=note)]
+    return [_Listed(backend.name, model, model.address) for model in found], []
 
 
 def _json(listed: _Listed) -> dict[str, Json]:

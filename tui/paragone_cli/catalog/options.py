@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import textwrap
 from collections.abc import Iterator
 
 from paragone import Json
 from paragone.options import OptionInfo, Options, describe
 from paragone_cli.command_line.arguments import PrintArguments, command, word
-from paragone_cli.command_line.output import one_line, put, put_json, put_line
+from paragone_cli.command_line.output import note, one_line, put, put_json, put_line, terminal_width
 from paragone_workbench.engines.registry import Registry
 
 _WIDEST = 100
@@ -26,7 +25,7 @@ class OptionsArguments(PrintArguments):
 @command(OptionsArguments)
 def options(args: OptionsArguments) -> int:
     """Print the options."""
-    backend = Registry().get(args.backend)
+    backend = Registry(note).get(args.backend)
     if args.json:
         found = {"load": _json(backend.load_options), "sampling": _json(backend.sampling)}
         put_json({"backend": backend.name, **found})
@@ -49,7 +48,7 @@ def _describe(info: OptionInfo) -> Iterator[str]:
         bounds.append(f"to {info.maximum:.10g}")
     default = "" if info.default is None or info.default == [] else f", default {_toml_value(info.default)}"
     yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{default}")
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    width = min(terminal_width(), _WIDEST)
     yield from textwrap.wrap(
         one_line(info.doc),
         max(width, 40),

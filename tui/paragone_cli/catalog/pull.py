@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Backend, Json, PullProgress
+from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import ENGINE, Arguments, command, word
 from paragone_cli.command_line.context import CommandContext
@@ -29,10 +30,11 @@ class PullArguments(Arguments):
 @command(PullArguments)
 def pull(args: PullArguments) -> int:
     """Download the model, and show the progress."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
+    GUARD.name(backend.reaches(definition.model, load), definition.name)
     run(_follow(backend, definition.model, load))
     put_line(f"{definition.model}: the server has the model")
     return 0

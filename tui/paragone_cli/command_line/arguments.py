@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 from paragone import InputError
+from paragone.wording import quoted
+
+MOST_TOKENS = 2**24
+"""Largest number of tokens that an option takes: that of the largest context window."""
 
 ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
 """The help text of an argument that names an engine."""
@@ -59,6 +64,11 @@ class Arguments:
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path
     )
+    offline: bool = switch("--offline", "contact nothing outside this process and its engines' processes")
+    trust: bool = switch(
+        "--trust",
+        "consent to what FILE names, or a suite or document: addresses, files, commands and interpreters",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +110,34 @@ def command(arguments: type[A]) -> Callable[[Callable[[A], int]], Command[A]]:
     return lambda run: Command(arguments, run)
 
 
-def numbers(text: str) -> list[int]:
-    """Return whole numbers separated by commas. For argparse, which makes a sentence of the error."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of whole numbers, such as 128,512"
-        ) from error
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return the `type` of an option with a whole number in this range. argparse makes a sentence of its error."""
+
+    def read(text: str) -> int:
+        with contextlib.suppress(ValueError):  # no number, or one of thousands of digits
+            if least <= (number := int(text)) <= most:
+                return number
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number from {least:,} to {most:,}")
+
+    return read
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return the `type` of an option with a number in this range, which may have decimals."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if least <= (value := float(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a number from {least:g} to {most:g}")
+
+    return read
+
+
+def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
+    """Return the `type` of an option with whole numbers in this range, separated by commas."""
+    read = whole_number(least, most)
+    return lambda text: [read(part) for part in text.split(",")]
 
 
 def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError
-from paragone_cli.command_line.output import warn
+from paragone.network.guard import GUARD, Contact
+from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
+from paragone_cli.command_line.output import note, standard_output, warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
+from paragone_workbench.consent.consent import Consent
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     UnknownEngine,
@@ -19,26 +25,43 @@ from paragone_workbench.engines.definitions import (
     resolve_all,
     settings_of,
 )
+from paragone_workbench.engines.import_marks import fatal_imports
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.network.start import apply_network_settings
 from paragone_workbench.paths import state_file
 
 
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
 
-    It prints warnings about the state file, and about a config file that other users can read, unless a screen shows
-    them. A broken state file is renamed, so that the next command does not find it.
+    A config file outside of the user's folder for settings may come from somebody else: what it names needs consent.
+
+    It prints warnings about the state file, about a config file that other users can read, and about plugins that ended
+    the program, unless a screen shows them. A broken state file is renamed, so that the next command does not find it.
     """
 
-    def __init__(self, config: Path | None, *, warns: bool = True) -> None:
+    def __init__(self, args: Arguments, *, warns: bool = True) -> None:
         self.state = State(state_file())
-        self.config = load(config, self.state)
-        self.registry = Registry()
+        self.config = load(args.config, self.state)
+        not_held = apply_network_settings(self.config.network)
+        if not_held:
+            self.config = replace(self.config, warnings=(*self.config.warnings, not_held))
+        self.registry = Registry(note)
+        self.fatal_imports = fatal_imports()
+        """A sentence for each plugin whose import ended the program."""
+        self._trusted = args.trust
+        if args.config is not None:
+            require_consent_to_config(args, self.config, self.state, self.registry)
         if not warns:
             return
-        for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
-            if sentence:
-                warn(sentence)
+        show_refusals()
+        exposed = permission_warning(self.config.document, self.registry.find)
+        for sentence in filter(None, (self.state.warning, exposed, not_held, *self.fatal_imports)):
+            warn(sentence)
+
+    def consent(self, document: Path) -> Consent:
+        """Return the consent to what a suite or a document names."""
+        return terminal_consent(document, self.state, trusted=self._trusted)
 
     def system(self, given: str | None) -> str:
         """Return the system prompt in force: the given one, or that of the settings."""
@@ -95,7 +118,24 @@ class CommandContext:
         return app.run_until_quit()
 
 
+def show_refusals() -> None:
+    """Print from now on which addresses the guard refuses to contact."""
+
+    def show(contact: Contact) -> None:
+        if contact.refused:
+            note(f"{contact.address} is not contacted: {contact.refused}.")
+
+    GUARD.on_contact.append(show)
+
+
 def require_terminal(sentence: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal shows only lines."""
+    if not all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
+    ):
         raise InputError(sentence, hint=hint)
+    if os.environ.get("TERM") == "dumb":
+        raise InputError(
+            f"{sentence} This one can print lines only: the variable TERM says `dumb`.",
+            hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
+        )

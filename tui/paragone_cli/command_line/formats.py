@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paragone.network.guard import GUARD
 from paragone_cli.command_line.output import one_line, put, put_line
 
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ def duration(seconds: float) -> str:
 def date(seconds: float) -> str:
     """Return a time, in seconds since 1970, in local time to the minute."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def not_asked_text(backends: Sequence[str]) -> str:
+    """Say that servers on this machine were not asked, and how to have them asked."""
+    sentence = f"Servers on this machine were not asked for models ({', '.join(backends)})."
+    if GUARD.is_offline:
+        return f"{sentence} paragone is offline."
+    return f"{sentence} `paragone models {backends[0]}` asks; `local_servers = true` under [network] asks always."
 
 
 def bar(done: int, total: int) -> str:

@@ -1,16 +1,20 @@
-"""Writes to standard output and standard error: exact data to pipes, and no control characters to terminals."""
+"""Writes to standard output and standard error: exact data to pipes, and no control characters to terminals.
+
+Standard output is this module's alone: what plugins and libraries print goes to standard error.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 import unicodedata
 from collections.abc import Sequence
+from typing import TextIO
 
 from paragone import EngineCrashed, Json, ParagoneError
+from paragone.wire import json_text
 from paragone_tui.terminal.text import visible
 
 
@@ -24,17 +28,44 @@ class OutputError(ParagoneError):
         self.exit_code = 128 + 13 if closed else 1
 
 
+_own: TextIO | None = None
+"""Standard output, once `configure_streams` has moved it to a descriptor that nobody else knows."""
+
+
 def configure_streams() -> None:
-    """Set both streams to UTF-8 unless they are terminals, and to replace characters that cannot be encoded."""
+    """Set both streams to UTF-8 unless they are terminals, and to replace characters that cannot be encoded.
+
+    Standard output is moved to another descriptor. What is printed to descriptor 1, or to `sys.stdout`, goes to
+    standard error from now on.
+    """
+    global _own
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
+    real = sys.__stdout__
+    if _own is None and real is not None and sys.stdout is real:  # not a stream that stands in for it
+        _own = os.fdopen(os.dup(real.fileno()), "w", encoding=real.encoding, errors="replace", newline="")
+        os.dup2(sys.stderr.fileno(), real.fileno())
+
+
+def standard_output() -> TextIO:
+    """Return the stream of standard output."""
+    return sys.stdout if _own is None else _own
+
+
+def terminal_width() -> int:
+    """Return the width of the terminal of standard output in cells; 80 if it is unknown."""
+    with contextlib.suppress(ValueError):
+        return int(os.environ.get("COLUMNS", "")) or 80
+    with contextlib.suppress(OSError):
+        return os.get_terminal_size(standard_output().fileno()).columns or 80
+    return 80
 
 
 def put(text: str = "") -> None:
     """Print a text followed by a newline. Raises OutputError."""
     try:
-        sys.stdout.write(f"{text}\n")
+        standard_output().write(f"{text}\n")
     except OSError as error:
         raise OutputError(error) from error
 
@@ -47,7 +78,7 @@ def put_line(text: str) -> None:
 def flush() -> None:
     """Flush standard output. Raises OutputError."""
     try:
-        sys.stdout.flush()
+        standard_output().flush()
     except OSError as error:
         raise OutputError(error) from error
 
@@ -55,13 +86,13 @@ def flush() -> None:
 def discard_output() -> None:
     """Redirect standard output to the null device, so that Python does not report an error again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, standard_output().fileno())
     os.close(null)
 
 
 def for_output(text: str) -> str:
     """Return a text for standard output: on a terminal with control characters made visible, else unchanged."""
-    return visible(text) if sys.stdout.isatty() else text
+    return visible(text) if standard_output().isatty() else text
 
 
 def one_line(text: str) -> str:
@@ -71,12 +102,12 @@ def one_line(text: str) -> str:
 
 def put_json(data: Json) -> None:
     """Print JSON. Characters that could control a terminal are escaped as `\\uXXXX`."""
-    put(_harmless(json.dumps(data, ensure_ascii=False, indent=2)))
+    put(_harmless(json_text(data, indent=2)))
 
 
 def json_line(data: Json) -> str:
     """Return JSON on one line, escaped as `put_json` does it."""
-    return _harmless(json.dumps(data, ensure_ascii=False))
+    return _harmless(json_text(data))
 
 
 def _harmless(text: str) -> str:

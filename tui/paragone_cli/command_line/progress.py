@@ -51,7 +51,8 @@ def _activity(engine: EngineHandle, run: Run | None) -> str:
     if run is not None and run.phase == "ended":
         return run.state
     if run is not None and run.silent_s:
-        return f"no data from the server for {run.silent_s} s, Ctrl+C stops"
+        whom = "engine" if engine.is_local else "server"
+        return f"no data from the {whom} for {run.silent_s} s, Ctrl+C stops"
     if run is not None and run.phase == "queued":
         return "waiting for the server"
     if run is not None and run.phase == "decode" and run.meter is not None:

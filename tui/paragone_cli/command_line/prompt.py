@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated
+from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.runs.spec import RunSpec
 
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
 """The help text of an argument for the prompt."""
+
+
+LARGEST = 2**24
+"""Largest size in bytes of a prompt from standard input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class PromptArguments(RunArguments, PrintArguments):
     logprobs: int | None = option(
         "--logprobs N",
         "with --json: each token with its log-probability and those of the N most likely tokens",
-        type=int,
+        type=whole_number(0, 1000),
     )
     images: Sequence[Path] = repeated(
         "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
@@ -33,8 +37,6 @@ class PromptArguments(RunArguments, PrintArguments):
 
 def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
     """Return the request that the arguments describe. Raises InputError."""
-    if args.logprobs is not None and args.logprobs < 0:
-        raise InputError(f"--logprobs cannot be {args.logprobs}.", hint="Use an integer of at least 0.")
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
     images = [read_image(path) for path in args.images]
@@ -71,7 +73,12 @@ def _read() -> str:
     if sys.stdin is None:  # closed by the parent process
         return ""
     try:
-        text = sys.stdin.buffer.read().decode()
+        content = sys.stdin.buffer.read(LARGEST + 1)  # the stream may have no end
+        if len(content) > LARGEST:
+            raise InputError(
+                f"Standard input is longer than {LARGEST // 2**20} MiB.", hint="No context holds that."
+            )
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError("Standard input is not UTF-8 text.") from error
     except OSError as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import sys
 from collections.abc import Callable
 
+from paragone_cli.command_line.output import standard_output
 from paragone_tui.terminal.text import visible
 
 
@@ -24,9 +24,10 @@ class Stream:
         """Why writing failed; nothing is written after that."""
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
-        self._descriptor = sys.stdout.fileno()
-        self._encoding = sys.stdout.encoding
-        self._terminal = sys.stdout.isatty()
+        output = standard_output()
+        self._descriptor = output.fileno()
+        self._encoding = output.encoding
+        self._terminal = output.isatty()
         self._held = ""  # a CR whose LF may be in the next chunk
         self._in_line = False
         self._pending = bytearray()

@@ -10,7 +10,7 @@ from paragone_cli.command_line.event_loop import run
 @command(RunArguments)
 def demo(args: RunArguments) -> int:
     """Open the screen with the demo models."""
-    context = CommandContext(args.config, warns=False)
+    context = CommandContext(args, warns=False)
     definitions = None  # the screen creates them and shows the progress
     if args.settings:
         from paragone_workbench.inventory.models import demo_engines

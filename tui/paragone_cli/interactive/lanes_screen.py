@@ -30,7 +30,7 @@ def lanes_screen(args: ScreenArguments) -> int:
         return 0
     from paragone_cli.command_line.context import CommandContext
 
-    context = CommandContext(args.config, warns=False)
+    context = CommandContext(args, warns=False)
     names = args.engines
     if not names and args.settings:
         names = context.config.lanes.start

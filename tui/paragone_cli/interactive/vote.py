@@ -23,7 +23,7 @@ class VoteArguments(Arguments):
 @command(VoteArguments)
 def vote(args: VoteArguments) -> int:
     """Open the screen for votes on an experiment."""
-    context = CommandContext(args.config, warns=False)
+    context = CommandContext(args, warns=False)
     number = one_experiment([] if args.experiment is None else [args.experiment], "paragone vote")
     nothing = _nothing_to_vote_on(number)
     if nothing:

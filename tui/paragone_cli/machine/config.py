@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.formats import problems_json
-from paragone_cli.command_line.output import put_json, put_line, warn
+from paragone_cli.command_line.output import note, put_json, put_line, warn
 from paragone_tui import screen_settings
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import init, load_with_problems
@@ -44,7 +44,7 @@ def _check(args: ConfigArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    registry = Registry()
+    registry = Registry(note)
     settings, found = load_with_problems(args.config, state, registry.find)
     problems = sorted((*found, *screen_settings.problems(settings)), key=lambda problem: problem.line)
     exposed = permission_warning(settings.document, registry.find)

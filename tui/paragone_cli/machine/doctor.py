@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from paragone import EngineError, InputError, Json, Probe
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
+from paragone_cli.command_line.consent import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import problems_json
-from paragone_cli.command_line.output import put, put_json, put_line, warn
+from paragone_cli.command_line.formats import not_asked_text, problems_json
+from paragone_cli.command_line.output import flush, note, put, put_json, put_line, warn
+from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
@@ -36,20 +39,35 @@ def doctor(args: DoctorArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    diagnosis = run(diagnose(args.config, state, Registry()))
+    registry = Registry(note)
+    if args.config is not None:
+        require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
+    diagnosis = run(_diagnosed(args, state, registry))
     if args.json:
         put_json(_json(diagnosis))
-    else:
-        _print(diagnosis)
     return 0
+
+
+async def _diagnosed(args: DoctorArguments, state: State, registry: Registry) -> Diagnosis:
+    """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
+    known: Diagnosis | None = None
+    async for diagnosis in diagnose(args.config, state, registry):
+        if not args.json and known is None:
+            _print(diagnosis)
+        elif not args.json and known is not None:
+            _print_late(known, diagnosis)
+        flush()
+        known = diagnosis
+    assert known is not None
+    return known
 
 
 def _check_backend(name: str, *, as_json: bool) -> int:
     """Print in one line that a backend works, or else why not and what to do. Returns the exit code."""
     if as_json:
         raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
-    backend = Registry().get(name)
-    found = run(probe_backend(backend))
+    backend = Registry(note).get(name)
+    found = run(probe_backend(backend, tell=note))
     if found.usable:
         put_line(f"✓ {name}: {backend.title or name} works")
         return 0
@@ -65,6 +83,7 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
             for name, (title, probe) in diagnosis.backends.items()
         ],
         "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
+        "not_asked": list(diagnosis.not_asked),
         "broken_plugins": [dataclasses.asdict(problem) for problem in diagnosis.broken_plugins],
         "config": problems_json(diagnosis.config, diagnosis.problems, diagnosis.permission_warning),
     }
@@ -100,13 +119,9 @@ def _print(diagnosis: Diagnosis) -> None:
     _print_machine(diagnosis.version, diagnosis.machine)
     put("\nBackends")
     if not diagnosis.backends:
-        put("  none: no plugin with a backend is installed")
-    for name, (title, probe) in diagnosis.backends.items():
-        _print_probe(f"{name}: {title}", probe)
-    if diagnosis.endpoints:
-        put("\nEndpoints")
-    for endpoint in diagnosis.endpoints:
-        _print_endpoint(endpoint)
+        put("  none: no plugin with a backend is installed, or none has answered yet")
+    _print_backends(diagnosis.backends)
+    _print_endpoints(diagnosis)
     if diagnosis.broken_plugins:
         put("\nPlugins that cannot be used")
         for broken in diagnosis.broken_plugins:
@@ -121,6 +136,30 @@ def _print(diagnosis: Diagnosis) -> None:
         put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
     if diagnosis.permission_warning:
         put_line(f"  ! {diagnosis.permission_warning}")
+
+
+def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
+    """Print the backends and the servers that a first diagnosis did not have."""
+    late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
+    if late:
+        put("\nBackends that took longer")
+        _print_backends(late)
+    if not (known.endpoints or known.not_asked):
+        _print_endpoints(diagnosis)
+
+
+def _print_backends(backends: Mapping[str, tuple[str, Probe]]) -> None:
+    for name, (title, probe) in backends.items():
+        _print_probe(f"{name}: {title}", probe)
+
+
+def _print_endpoints(diagnosis: Diagnosis) -> None:
+    if diagnosis.endpoints or diagnosis.not_asked:
+        put("\nEndpoints")
+    for endpoint in diagnosis.endpoints:
+        _print_endpoint(endpoint)
+    if diagnosis.not_asked:
+        put_line(f"  {not_asked_text(diagnosis.not_asked)}")
 
 
 def _print_probe(name: str, probe: Probe) -> None:
@@ -158,6 +197,12 @@ def _print_machine(version: str, machine: Machine) -> None:
         put(f"  ✓ local engines have no network ({machine.confinement.layer}; tried)")
     else:
         put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
+    guard = machine.guard
+    refused = "offline, nothing is contacted" if guard.offline else "only what engines name is contacted"
+    if guard.holds:
+        put(f"  ✓ {refused} ({guard.layer}; tried)")
+    else:
+        put_line(f"  ✗ {refused}, but the {guard.layer} does not hold it: {guard.reason}")
 
 
 def _memory(size: int | None, free: int | None) -> str:

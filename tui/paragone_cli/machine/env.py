@@ -10,11 +10,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from paragone import InputError
+from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
+from paragone_cli.command_line.question import can_ask, confirmed
 from paragone_cli.command_line.status_line import StatusLine
+from paragone_workbench.config.read import load
 from paragone_workbench.engines.environments import (
     EnvironmentPlan,
     InstalledEnvironment,
@@ -26,6 +29,7 @@ from paragone_workbench.engines.environments import (
     remove,
 )
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.network.start import apply_network_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class EnvArguments(PrintArguments):
 @command(EnvArguments)
 def env(args: EnvArguments) -> int:
     """Do it, after the user has confirmed what is created."""
-    registry = Registry()
+    registry = Registry(note)
     if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
         raise InputError(f"`paragone env {args.action}` does not take the options of `create`.")
     if args.action == "list":
@@ -71,9 +75,19 @@ def env(args: EnvArguments) -> int:
         run(_follow(check(backend)))
         put(f"{backend.name}: the environment works")
         return 0
+    apply_network_settings(load(args.config).network)
+    if GUARD.is_offline and not args.find_links:
+        raise InputError(
+            "paragone is offline, and an environment is made of packages from the network.",
+            hint="Go online first, or name a folder of wheels with --find-links.",
+        )
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
     _print_plan(planned)
-    if not (args.yes or _confirmed()):
+    if not args.yes and not can_ask():
+        raise InputError(
+            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
+        )
+    if not (args.yes or confirmed("Create it?")):
         note("Nothing was created.")
         return 1
     run(_follow(create(planned)))
@@ -133,15 +147,6 @@ def _print_plan(planned: EnvironmentPlan) -> None:
         print(one_line(row), file=sys.stderr)
     for warning in planned.warnings:
         warn(warning)
-
-
-def _confirmed() -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise InputError(
-            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
-        )
-    print("Create it? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import OpenArguments, PrintArguments, command, repeated, switch, word
+from paragone_cli.command_line.arguments import OpenArguments, PrintArguments, command, repeated, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import duration
 from paragone_cli.command_line.output import flush, note, one_line, put, put_json, put_line, shortened
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.command_line.status_line import StatusLine
+from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import RecordedRun, recorded_runs
@@ -27,6 +28,7 @@ from paragone_workbench.experiments.replaying.replay_report import (
     weights_sentence,
 )
 from paragone_workbench.experiments.running.progress import EngineProgress, seconds_left
+from paragone_workbench.paths import accessible
 from paragone_workbench.store.history import History
 
 _WORDS = 40
@@ -47,13 +49,12 @@ class ReplayArguments(OpenArguments, PrintArguments):
         "--engine NAME=ENGINE",
         "use this engine instead of the recorded one of that name; may be repeated",
     )
-    trust: bool = switch("--trust", "contact the servers and start the interpreters that a document names")
 
 
 @command(ReplayArguments)
 def replay(args: ReplayArguments) -> int:
     """Repeat the runs, and print what came out different."""
-    return run(_replay(args, CommandContext(args.config)))
+    return run(_replay(args, CommandContext(args)))
 
 
 async def _replay(args: ReplayArguments, context: CommandContext) -> int:
@@ -64,8 +65,7 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         choices = ReplayChoices(
             settings=args.settings,
             replacements=args.replacements,
-            foreign=parse_id(target) is None,
-            trusted=args.trust,
+            consent=None if parse_id(target) is not None else context.consent(Path(target).expanduser()),
         )
         engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
         for engine in engines:
@@ -77,8 +77,8 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
     if parse_id(target) is not None:
         return await recorded_runs(history, target)
-    path = Path(target).expanduser()
-    if not path.exists() and path.suffix != ".json":
+    path = Path(expand_home(target))
+    if not accessible(path) and path.suffix != ".json":
         raise InputError(
             f"{target!r} is neither an id nor a file.",
             hint="Name a run (r45 or e3/17), a conversation (c7), an experiment (e3), or a document in JSON. "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from paragone import InputError
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import Arguments, command, option, word
 from paragone_cli.command_line.output import note
-from paragone_cli.command_line.saved import opened_store
+from paragone_cli.command_line.saved import document_pieces, opened_store
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.report.file import Format, format_of, write
@@ -87,30 +86,18 @@ def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]
                 from paragone_workbench.experiments.report.page import html_pieces as pieces
             else:
                 from paragone_workbench.experiments.report.markdown import markdown_pieces as pieces
-            yield from pieces(report_of(store, subject, Registry().find), time.time())
+            yield from pieces(report_of(store, subject, Registry(note).find), time.time())
 
 
 def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
-    """Yield the portable document."""
+    """Return the portable document, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,
         document_of_experiment,
     )
-    from paragone_workbench.store.history import History
 
-    with asyncio.Runner() as runner:
-        history = runner.run(History.open())
-        try:
-            if isinstance(subject, Experiment):
-                pieces = document_of_experiment(history, subject.number)
-            else:
-                assert subject.conversation.number is not None  # it is saved
-                pieces = document_of_conversation(history, subject.conversation.number)
-            while (piece := runner.run(_next(pieces))) is not None:
-                yield piece
-        finally:
-            runner.run(history.close())
-
-
-async def _next(pieces: AsyncIterator[str]) -> str | None:
-    return await anext(pieces, None)
+    if isinstance(subject, Experiment):
+        return document_pieces(lambda history: document_of_experiment(history, subject.number))
+    number = subject.conversation.number
+    assert number is not None  # it is saved
+    return document_pieces(lambda history: document_of_conversation(history, number))

@@ -44,6 +44,9 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         self._terminal.forget()
         self.refresh()
 
+    def network_changed(self) -> None:
+        """Show that the program went offline, or online again. Most screens do not."""
+
     @property
     def painted_size(self) -> Size:
         """The size of the terminal, as far as its cells are known."""

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets.option_list import Option
 
 from paragone import Backend, InputError, ParagoneError
+from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
-from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 
+if TYPE_CHECKING:
+    from paragone_tui.engine_list import EngineList
+
+_LOOKING = "looking"
+"""The name of the workers that search for engines and models."""
 _WRITTEN = "written"
 _MEMORY = "memory"
 """The name of the workers that estimate memory."""
@@ -47,28 +52,29 @@ class Picked:
 class EnginePicker(Picker[Picked | None]):
     """Its result is what the user picked, or None.
 
-    `remove` removes an engine that was added on the screen, and returns whether that succeeded. `offers_demo`
-    is False where one engine is wanted. `advice` is shown while nothing else is to be said.
+    `engines` are the defined engines. `offers_demo` is False where one engine is wanted. `advice` is shown while nothing else is to be said.
     """
 
     heading = "Engine"
     placeholder = "Type to filter, or write an engine: BACKEND:MODEL"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+x", "remove", "Remove", priority=True)]
+    key_hints: ClassVar[Sequence[tuple[str, str]]] = [*Picker.key_hints, ("^s", "ask local servers")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "remove", "Remove", priority=True),
+        Binding("ctrl+s", "ask_servers", "Ask local servers", priority=True),
+    ]
     DEFAULT_CSS = "EnginePicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(
         self,
-        config: Config,
         registry: Registry,
         *,
-        remove: Callable[[str], bool],
+        engines: EngineList,
         offers_demo: bool = True,
         advice: str = "",
     ) -> None:
         super().__init__()
-        self._config = config
         self._registry = registry
-        self._remove = remove
+        self._engines = engines
         self._advice = advice
         self._entries: dict[str, CatalogEntry] = {}
         self._hidden = set() if offers_demo else {DEMO_KEY}
@@ -84,14 +90,17 @@ class EnginePicker(Picker[Picked | None]):
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
-        self.run_worker(self._look())
+        self.run_worker(self._look(), group=_LOOKING)
 
     def on_resize(self) -> None:
         """Fit the rows to the width."""
         self.show()
 
     async def _look(self) -> None:
-        async with contextlib.aclosing(catalog_entries(self._config, self._registry)) as all_entries:
+        searched = catalog_entries(
+            self._engines.config, self._registry, asks_servers=self._engines.asks_servers
+        )
+        async with contextlib.aclosing(searched) as all_entries:
             async for entries in all_entries:
                 self._entries = {entry.key: entry for entry in entries if entry.key not in self._hidden}
                 self.show()
@@ -135,9 +144,18 @@ class EnginePicker(Picker[Picked | None]):
     def action_remove(self) -> None:
         """Remove the highlighted engine, if it was added on the screen."""
         entry = self._highlighted
-        if entry is not None and entry.is_added and self._remove(entry.name):
+        if entry is not None and entry.is_added and self._engines.remove(entry.name):
             self._hidden.add(entry.key)
             del self._entries[entry.key]
+            self.show()
+
+    def action_ask_servers(self) -> None:
+        """Ask the servers on this machine for their models, here and in the next pickers of this program."""
+        if not GUARD.is_offline:
+            self._engines.asks_servers = True
+            self._is_looking = True
+            self.workers.cancel_group(self, _LOOKING)
+            self.run_worker(self._look(), group=_LOOKING)
             self.show()
 
     @property
@@ -155,7 +173,8 @@ class EnginePicker(Picker[Picked | None]):
             name = one_line(entry.name)
             if entry.problem:
                 named = "" if entry.problem.startswith(entry.name) else f"{name}: "
-                remarks.append(f"{named}{one_line(entry.problem)} {one_line(entry.remedy)}".rstrip())
+                remedy = _how_to_ask() if entry.is_unasked else one_line(entry.remedy)
+                remarks.append(f"{named}{one_line(entry.problem)} {remedy}".rstrip())
             if entry.is_added:
                 remarks.append(f"^x removes {name} from this list.")
         else:
@@ -194,6 +213,11 @@ class EnginePicker(Picker[Picked | None]):
             f"The plugin {problem.plugin} cannot be used: {problem.reason}."
             for problem in self._registry.problems
         ]
+        unasked = ", ".join(entry.name for entry in self._entries.values() if entry.is_unasked)
+        if unasked:
+            remarks.append(
+                f"Servers on this machine were not asked for models ({one_line(unasked)}). {_how_to_ask()}"
+            )
         if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
@@ -203,6 +227,10 @@ class EnginePicker(Picker[Picked | None]):
                 0, f"Nothing can be used yet. Move down to read what each one needs.\n{begin}".strip()
             )
         return "\n".join(remarks)
+
+
+def _how_to_ask() -> str:
+    return "paragone is offline." if GUARD.is_offline else "^s asks."
 
 
 def _entry_row(entry: CatalogEntry, width: int) -> Content:

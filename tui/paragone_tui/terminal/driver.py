@@ -1,4 +1,4 @@
-"""Reads the terminal, for any bytes and for keys that were typed before; ends the program if it goes away."""
+"""Reads the terminal, for any bytes and for keys that were typed before; what signals do while the screen is open."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import signal
 import struct
 import termios
 import threading
+from functools import partial
+
+from textual.app import App
 
 from paragone_tui.terminal.keys import KeyParser
 from paragone_tui.textual_internals import JobControlDriver
@@ -18,9 +21,42 @@ PIECE = 4096
 TICK_S = 0.1
 """Seconds of silence after which an escape that began no sequence is the key."""
 
+ENDED_BY_SIGNAL = 128
+"""The exit code of a program that a signal has ended, less the signal's number."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+
 
 class TerminalDriver(JobControlDriver):
-    """Textual's driver, with a reader and with handlers of job control of the program's own."""
+    """Textual's driver, with a reader and with handlers of signals of the program's own.
+
+    A signal that asks the program to end has it leave as the key does, with the terminal restored and everything
+    saved. The exit code is 128 and the signal's number. Signals that were ignored at the start stay ignored.
+    """
+
+    def __init__(
+        self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        for number in _ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self.on_signal(
+                    number,
+                    partial(app.exit, None, ENDED_BY_SIGNAL + number),
+                    at_once=self._end_without_terminal,
+                )
+
+    def _end_without_terminal(self, number: int) -> None:
+        """End at once if the terminal is gone: leaving writes to the terminal, and might wait for it forever."""
+        if _is_gone(self.fileno, timeout_ms=0):
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def suspend(self) -> bool:
+        """Give the terminal back to the shell until that continues the program. Returns False if there is no shell."""
+        if not _has_shell():
+            return False
+        self.stop_with_group()
+        return True
 
     def run_input_thread(self) -> None:
         """Read the terminal until `exit_event` is set or the terminal is gone."""
@@ -44,6 +80,13 @@ class TerminalDriver(JobControlDriver):
                 self.process_message(message)
 
 
+def end_by_signals() -> None:
+    """Have signals end and stop the program as usual again, once the screen is closed."""
+    for number in (*_ENDING, signal.SIGTSTP, signal.SIGCONT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+
+
 def _waiting(fileno: int) -> int:
     """Return how many bytes can be read now."""
     return int(struct.unpack("i", fcntl.ioctl(fileno, termios.FIONREAD, b"\0" * 4))[0])
@@ -59,7 +102,20 @@ def end_with_terminal(terminal: int) -> None:
 
 
 def _end_without(terminal: int) -> None:
+    if _is_gone(terminal):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def _is_gone(terminal: int, timeout_ms: int | None = None) -> bool:
+    """Wait until a terminal is gone, by default without a limit. Returns whether it is."""
     gone = select.poll()
     gone.register(terminal, 0)  # no events: poll always reports errors and hang-ups
-    gone.poll()
-    os.kill(os.getpid(), signal.SIGHUP)
+    return bool(gone.poll(timeout_ms))
+
+
+def _has_shell() -> bool:
+    """Return whether a shell with job control started the program: it gave the program a process group of its own."""
+    try:
+        return os.getpgid(os.getsid(0)) != os.getpgrp()
+    except ProcessLookupError:  # the shell has ended
+        return False

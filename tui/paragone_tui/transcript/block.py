@@ -3,111 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Literal, TypeAlias
 
-from rich.segment import Segment
 from textual.strip import Strip
 
 from paragone.wording import counted
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript.marks import Layers, Mark, carried, marks_between, moved, restyled
+from paragone_tui.transcript.effort import CHARACTERS, LONGEST
+from paragone_tui.transcript.marks import Layers, carried, moved
 from paragone_tui.transcript.palette import Palette, Tone
-from paragone_tui.transcript.wrap import Wrapped
+from paragone_tui.transcript.part import GUTTER, SLICE, Part, styled_row
+from paragone_workbench.growing_text import GrowingText
 
 Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 
-GUTTER = 2
-"""Width in cells of the left margin of every row: a mark for the tone, and a space."""
-
-_SIGNS: Mapping[Tone, str] = {
-    "prompt": "▎ ",
-    "thinking": "┊ ",
-    "note": "· ",
-    "caution": "! ",
-    "error": "✗ ",
-    "log": "│ ",
-    "hint": "→ ",
-}
-_SIGNED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "thinking", "log"})
 _WORD = re.compile(r"\S+")
-
-
-class _Part:
-    """Text in one tone, wrapped into rows."""
-
-    def __init__(self, tone: Tone, text: str = "") -> None:
-        self._tone = tone
-        self._pieces = [text] if text else []
-        self._wrapped = Wrapped(80)
-        self._stale = bool(text)
-        self._strips: dict[int, tuple[tuple[Mark, ...], Strip]] = {}
-        self._starts = [0]
-        """Index of the first character of each row; only of the rows that were marked so far, and those above."""
-        self.layers: Layers = ()
-
-    @property
-    def text(self) -> str:
-        return "".join(self._pieces)
-
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
-
-    def append(self, text: str) -> None:
-        self._pieces.append(text)
-        if self._stale:
-            return
-        rows = len(self._wrapped.rows)
-        first = self._wrapped.append(text)
-        for row in range(first, rows):
-            self._strips.pop(row, None)
-        del self._starts[first + 1 :]
-
-    def lay_out(self, width: int) -> None:
-        if self._stale or self._wrapped.width != width:
-            self._wrapped = Wrapped(width, "".join(self._pieces))
-            self._stale = False
-            self._strips.clear()
-            self._starts = [0]
-
-    def repaint(self) -> None:
-        self._strips.clear()
-
-    @property
-    def texts(self) -> Iterable[str]:
-        return islice(self._wrapped.rows, self.height)
-
-    @property
-    def height(self) -> int:
-        rows = self._wrapped.rows
-        return len(rows) - (not rows[-1]) if rows else 0
-
-    def strip(self, row: int, palette: Palette) -> Strip:
-        marks = self._marks(row) if self.layers else ()
-        known, strip = self._strips.get(row, (None, None))
-        if strip is None or known != marks:
-            text = self._wrapped.rows[row].rstrip()
-            signed = row == 0 or self._tone in _SIGNED_ALL_DOWN
-            strip = _strip(_SIGNS.get(self._tone) if signed else None, text, self._tone, palette, marks)
-            self._strips[row] = marks, strip
-        return strip
-
-    def _marks(self, row: int) -> tuple[Mark, ...]:
-        rows, starts = self._wrapped.rows, self._starts
-        if len(starts) <= row:
-            starts += islice(accumulate(map(len, rows[len(starts) - 1 : row]), initial=starts[-1]), 1, None)
-        return marks_between(self.layers, starts[row], starts[row] + len(rows[row].rstrip()))
 
 
 class Block:
     """An entry of a transcript: a prompt, an answer, a note.
 
-    `text` is the original text; what is painted has been made safe to print. The `log` lines and the
-    `hint` are shown below the text.
+    `text` is the original text; what is painted has been made safe to print. The `hint` and the `log` lines are
+    shown below the text. A log with `log_title` can be folded: then the title is shown instead.
     """
 
-    def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = (), turn: object = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        hint: str = "",
+        log: Sequence[str] = (),
+        log_title: str = "",
+        turn: object = None,
+    ) -> None:
         self.kind: Kind = kind
         self.turn = turn
         """What identifies the turn that begins here, in all lanes; None if none begins."""
@@ -124,7 +54,9 @@ class Block:
         """The typeset rows with the marks; None while they are not needed."""
         self._layers: Layers = ()
         self._untypesettable = False
-        self._raw: list[str] = []
+        self._raw = GrowingText()
+        self.missing = 0
+        """Number of characters of the original text that were cut off at the beginning."""
         self._held = ""
         self._dropped = 0
         """Number of empty lines at the beginning, which are not shown."""
@@ -134,19 +66,34 @@ class Block:
         self._in_word = False
         self._width = 0
         self._head: tuple[str, Strip] | None = None
-        self._body = _Part(kind)
-        self._parts = [self._body]
-        if log:
-            self._parts.append(_Part("log", "\n".join(visible(line).rstrip("\n") for line in log)))
-        if hint:
-            self._parts.append(_Part("hint", visible(hint)))
+        self._body = Part(kind)
+        self.log_folded = False
+        """Whether the log's title is shown instead of the log; without a title, the log is shown in any case."""
+        self._note = Part("note")
+        """Why the text stays plain; mostly empty."""
+        self._hint = Part("hint", visible(hint))
+        self._log = Part("log", "\n".join(visible(line).rstrip("\n") for line in log))
+        self._log_title = Part("log", log_title)
+
+    @property
+    def _all_parts(self) -> tuple[Part, ...]:
+        return self._body, self._note, self._hint, self._log, self._log_title
+
+    @property
+    def _parts(self) -> Iterator[Part]:
+        """The parts that are shown, from the top."""
+        log = self._log_title if self.log_folded and self._log_title else self._log
+        return filter(None, (self._body, self._note, self._hint, log))
 
     @property
     def text(self) -> str:
-        """The original text."""
-        if len(self._raw) > 1:
-            self._raw = ["".join(self._raw)]
-        return self._raw[0] if self._raw else ""
+        """The original text, without what was cut off."""
+        return str(self._raw)
+
+    @property
+    def length(self) -> int:
+        """The number of characters of `text`."""
+        return len(self._raw)
 
     def append(self, text: str) -> None:
         """Append a chunk of text."""
@@ -159,11 +106,27 @@ class Block:
         self._is_exact = self._is_exact and shown == text
         self._take(shown)
 
+    def set_hint(self, hint: str) -> None:
+        """Show a hint below the text, instead of the one before; none if it is empty."""
+        self._hint = self._short_part("hint", visible(hint))
+
     def finish(self) -> None:
         """Mark the text as complete."""
         self.finished = True
         held, self._held = self._held, ""
         self._take(visible(held))
+
+    def cut(self, characters: int) -> None:
+        """Cut off the text before a line that begins at this character or, if there is none, before the character."""
+        text = self.text
+        characters = text.find("\n", characters) + 1 or min(characters, len(text))
+        self._body.cut(self._shown([characters])[characters])
+        self._raw.cut(characters)
+        self.missing += characters
+        self._dropped = 0
+        self._typeset = self._marked = None
+        self._untypesettable = True
+        self._layers = self._body.layers = ()
 
     def _take(self, text: str) -> None:
         if not self._body:
@@ -199,18 +162,29 @@ class Block:
         return shown
 
     def lay_out(self, width: int) -> None:
-        """Wrap the text to `width` cells, gutter included; typeset rows of another width are discarded."""
+        """Prepare to wrap the text to `width` cells, gutter included; typeset rows of another width are discarded."""
         if width != self._width:
             self._width = width
             self._typeset = self._marked = None
-            for part in self._parts:
+            for part in self._all_parts:
                 part.lay_out(max(width - GUTTER, 2))
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some of the text that is shown is not wrapped yet."""
+        return self._typeset is None and any(part.is_pending for part in self._parts)
+
+    def wrap(self, room: int) -> int:
+        """Wrap text that is not wrapped yet, as much as `room` allows, and return the room that is left."""
+        for part in self._parts:
+            room = part.wrap(room)
+        return room
 
     def repaint(self) -> None:
         """Discard the styled rows, and the typeset ones."""
         self._head = None
         self._typeset = self._marked = None
-        for part in self._parts:
+        for part in self._all_parts:
             part.repaint()
 
     @property
@@ -219,13 +193,28 @@ class Block:
         ready = self.kind == "answer" and self.finished and bool(self._body)
         return ready and self._typeset is None and not self._untypesettable
 
-    def set_type(self, rows: tuple[Strip, ...] | None) -> None:
+    @property
+    def is_plain(self) -> bool:
+        """Whether the block is never typeset."""
+        return self.kind != "answer" or self._untypesettable or self.length // CHARACTERS > LONGEST
+
+    def set_type(self, rows: tuple[Strip, ...] | None, why: str = "") -> None:
         """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards them.
 
-        With None, the block stays plain text.
+        With None, the block stays plain text, and says why.
         """
         self._typeset, self._marked = rows, None
         self._untypesettable = not rows
+        if why:
+            self._note = self._short_part("note", why)
+
+    def _short_part(self, tone: Tone, text: str) -> Part:
+        """Return a part with a sentence or two, wrapped as the others are."""
+        part = Part(tone, text)
+        if self._width:
+            part.lay_out(max(self._width - GUTTER, 2))
+            part.wrap(SLICE)
+        return part
 
     @property
     def height(self) -> int:
@@ -268,14 +257,5 @@ class Block:
     def _folded_strip(self, palette: Palette) -> Strip:
         text = f"{self.kind} · {counted(self._words, 'word')}"
         if self._head is None or self._head[0] != text:
-            self._head = text, _strip("▸ ", text, self.kind, palette)
+            self._head = text, styled_row("▸ ", text, self.kind, palette)
         return self._head[1]
-
-
-def _strip(sign: str | None, text: str, tone: Tone, palette: Palette, marks: Sequence[Mark] = ()) -> Strip:
-    if marks:
-        margin = Segment(sign or " " * GUTTER, palette[f"{tone}-mark" if sign else tone])
-        return Strip([margin, *restyled([Segment(text, palette[tone])], marks, palette)])
-    if sign is None:
-        return Strip([Segment(" " * GUTTER + text, palette[tone])])
-    return Strip([Segment(sign, palette[f"{tone}-mark"]), Segment(text, palette[tone])])

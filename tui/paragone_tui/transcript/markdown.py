@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
@@ -21,17 +22,34 @@ from rich.theme import Theme
 from textual.strip import Strip
 
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript.block import GUTTER
 from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.part import GUTTER
 
 _HIGHLIGHT_LIMIT = 20_000
 """Longest code block, in characters, whose syntax is highlighted; more would take too long."""
+_LONGEST_LINE = 400
+"""Longest line of code whose syntax is highlighted."""
+_GAP = re.compile(r"\s{100}")
+"""White space that no code has."""
+_HIGHLIGHTED = (
+    "bash c c++ console cpp css dart diff docker dockerfile elixir go golang haskell hs html ini java javascript jl js json jsx "
+    "julia kotlin lua markdown md perl php powershell ps1 py python python3 r rb rs ruby rust scala sh shell sql swift toml ts "
+    "tsx typescript xml yaml yml zsh"
+)
+"""Languages whose syntax is highlighted. Of the others, `html+ng2` does not get past a row of brackets, for example."""
 
 
-def typeset(text: str, width: int, palette: Palette, *, dark: bool) -> tuple[Strip, ...]:
+class NotWanted(Exception):
+    """The rows are no longer wanted."""
+
+
+def typeset(
+    text: str, width: int, palette: Palette, *, dark: bool, is_wanted: Callable[[], bool] = lambda: True
+) -> tuple[Strip, ...]:
     """Return Markdown text as rows of at most `width` cells, gutter included.
 
-    HTML and Rich's console markup remain plain text, and links do not become hyperlinks.
+    HTML and Rich's console markup remain plain text, and links do not become hyperlinks. `is_wanted` is asked between
+    paragraphs; NotWanted is raised when it returns False.
     """
     console = Console(
         file=io.StringIO(),
@@ -44,7 +62,7 @@ def typeset(text: str, width: int, palette: Palette, *, dark: bool) -> tuple[Str
         highlight=False,
         theme=_theme(palette),
     )
-    answer = _Answer(text, code_theme="ansi_dark" if dark else "ansi_light")
+    answer = _Answer(text, "ansi_dark" if dark else "ansi_light", is_wanted)
     base = palette["answer"]
     gutter = Segment(" " * GUTTER, base)
     lines = console.render_lines(answer, pad=False)
@@ -101,9 +119,19 @@ class _CodeBlock(markdown.CodeBlock):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         code = str(self.text).rstrip()
-        lexer = self.lexer_name if len(code) <= _HIGHLIGHT_LIMIT else "text"
+        lexer = self.lexer_name if _can_be_highlighted(code, self.lexer_name) else "text"
         syntax = Syntax(code, lexer, theme=self.theme, word_wrap=True, background_color="default")
         yield Padding(syntax, (0, 0, 0, 2), expand=False)
+
+
+def _can_be_highlighted(code: str, language: str) -> bool:
+    """Return whether Pygments takes a moment only: nothing can interrupt one of its patterns that matches for long."""
+    return (
+        language.lower() in _HIGHLIGHTED.split()
+        and len(code) <= _HIGHLIGHT_LIMIT
+        and max(map(len, code.splitlines()), default=0) <= _LONGEST_LINE
+        and _GAP.search(code) is None
+    )
 
 
 class _Rule(markdown.HorizontalRule):
@@ -137,11 +165,18 @@ class _Answer(Markdown):
         "table_open": _Table,
     }
 
-    def __init__(self, markup: str, code_theme: str) -> None:
+    def __init__(self, markup: str, code_theme: str, is_wanted: Callable[[], bool]) -> None:
         super().__init__("", code_theme=code_theme, hyperlinks=False)
+        self._is_wanted = is_wanted
         parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
         self.parsed = parser.parse(visible(markup))
         _make_plain(self.parsed)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in super().__rich_console__(console, options):
+            if not self._is_wanted():
+                raise NotWanted
+            yield part
 
 
 def _make_plain(tokens: Iterable[Token]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import attrgetter
@@ -13,8 +13,14 @@ from textual.strip import Strip
 
 from paragone_tui.transcript.block import Block, Kind
 from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.part import SLICE
 
 _BLANK = Strip([], 0)
+_MOST = 1_000_000
+"""Characters that a page keeps: some 10,000 rows. A tenth more may come before the oldest are removed."""
+_BLOCKS = 2_000
+"""Blocks that a page keeps."""
+_OMITTED = "Earlier text is not shown here; the history has it."
 _REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
 """Kinds of blocks between which there is no blank row."""
 _REACH = 3_000
@@ -34,8 +40,10 @@ class Place:
     """Counted from the block's first row; at least `height` in the gap below the block, 0 if it is folded."""
     height: int
     """The block's height in rows, before the new layout."""
-    letters: int
-    """Number of letters and digits in the block above the row; wrapping keeps it, typesetting nearly."""
+    count: Callable[[str], int]
+    """Counts the characters of a row or, of text that may be typeset, the letters and digits."""
+    above: int
+    """The count of the block above the row; wrapping keeps it, typesetting nearly keeps that of letters."""
     following: str
     """The first letters from the row on, enough to identify the place."""
     is_typeset: bool
@@ -44,30 +52,90 @@ class Place:
 class Page:
     """Arranges blocks into rows. `width` and `height` are in cells and rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, fold_thinking: bool = False, fold_logs: bool = False) -> None:
+        self.fold_thinking = fold_thinking
+        """Whether thinking is shown as one line. After a change, `fold` applies it."""
+        self.fold_logs = fold_logs
+        """Whether a log with a title is shown as its title; likewise."""
         self.blocks: list[Block] = []
         self.height = 0
         self.width = 0
+        self._omission = Block("note")
+        self._omission.append(_OMITTED)
 
     def add(self, block: Block) -> None:
         """Append a block."""
+        self.blocks.append(block)
+        self._fold(block)
         if self.width:
             block.lay_out(self.width)
-        self.blocks.append(block)
-        self.arrange(block)
+            block.wrap(SLICE)
+            self._arrange(len(self.blocks) - 1)
+
+    def fold(self) -> None:
+        """Fold the blocks, or unfold them."""
+        for block in self.blocks:
+            self._fold(block)
+        if self.width:
+            self.wrap()  # what was folded may not be wrapped yet
+
+    def _fold(self, block: Block) -> None:
+        block.folded = self.fold_thinking and block.kind == "thinking"
+        block.log_folded = self.fold_logs
 
     def lay_out(self, width: int) -> None:
-        """Wrap all blocks to `width` cells."""
+        """Prepare to wrap all blocks to `width` cells, and wrap what `wrap` wraps at a time."""
         self.width = width
         for block in self.blocks:
             block.lay_out(width)
+        self.wrap()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some text is not wrapped yet."""
+        return any(block.is_pending for block in self.blocks)
+
+    def wrap(self) -> None:
+        """Wrap a slice of the text that is not wrapped yet, the newest blocks first, and arrange all blocks."""
+        room = SLICE
+        for block in reversed(self.blocks):
+            if room > 0 and block.is_pending:
+                room = block.wrap(room)
         self.arrange()
+
+    def trim(self) -> bool:
+        """Remove the oldest text if there is more than `_MOST`, all but the last prompt. Return whether that was so."""
+        excess = sum(block.length for block in self.blocks) - _MOST
+        more = len(self.blocks) - _BLOCKS
+        if excess <= _MOST // 10 and more <= _BLOCKS // 10:
+            return False
+        last = self.blocks.index(self.last_prompt) if self.last_prompt is not None else 0
+        kept = [self._omission]
+        for block in self.blocks[:last]:
+            if more > 0 or 0 < block.length <= excess:
+                excess -= block.length
+                more -= 1
+            elif block is not self._omission:
+                kept.append(block)
+        self.blocks[:last] = kept
+        for block in self.blocks:
+            if excess > 0 and block.kind != "prompt" and block is not self._omission:
+                part = min(excess, block.length)
+                block.cut(part)
+                excess -= part
+        if self.width:
+            self._omission.lay_out(self.width)
+            self._omission.wrap(SLICE)
+            self.arrange()
+        return True
 
     def arrange(self, since: Block | None = None) -> None:
         """Compute the first row of each block from `since` on, or of all, and the page height."""
-        index = 0 if since is None else self.blocks.index(since)
+        self._arrange(0 if since is None else self.blocks.index(since))
+
+    def _arrange(self, index: int) -> None:
         above = self._last_shown(index)
-        for block in self.blocks[index:]:
+        for block in (self.blocks[at] for at in range(index, len(self.blocks))):
             bottom = above.start + above.height if above else 0
             close = above is None or (above.kind in _REMARKS and block.kind in _REMARKS)
             block.start = (bottom if close or not block.height else bottom + 1) + block.lead
@@ -108,7 +176,8 @@ class Page:
         return next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
 
     def _last_shown(self, before: int) -> Block | None:
-        return next((block for block in reversed(self.blocks[:before]) if block.height), None)
+        above = (self.blocks[at] for at in range(before - 1, -1, -1))
+        return next((block for block in above if block.height), None)
 
     def cut(self, after: Block | None) -> None:
         """Remove all blocks after `after`, or all blocks if it is None."""
@@ -134,13 +203,15 @@ class Page:
         block = self.blocks[self._index(row)]
         row = 0 if block.folded else row - block.start
         texts = iter(block.texts)
-        letters = len(_letters("".join(islice(texts, max(row, 0)))))
+        count = len if block.is_plain else _count_letters
+        above = count("".join(islice(texts, max(row, 0))))
         following = _letters("".join(islice(texts, _ALIKE)))  # enough rows, even with one letter each
         return Place(
             block=block,
             row=row,
             height=block.height,
-            letters=letters,
+            count=count,
+            above=above,
             following=following[:_ALIKE],
             is_typeset=block.is_typeset,
         )
@@ -150,12 +221,11 @@ class Page:
         block, height = place.block, place.block.height
         if not 0 < place.row < place.height or block.folded or not height:
             return block.start + min(place.row, height)
-        rows = [_letters(text) for text in block.texts]
-        letters = place.letters
+        above = place.above
         if block.is_typeset != place.is_typeset:
-            letters = _nearest(place.following, "".join(rows), letters)
-        ends = accumulate(map(len, rows))
-        return block.start + next((row for row, end in enumerate(ends) if end > letters), height - 1)
+            above = _nearest(place.following, "".join(map(_letters, block.texts)), above)
+        ends = accumulate(map(place.count, block.texts))
+        return block.start + next((row for row, end in enumerate(ends) if end > above), height - 1)
 
     def row_of(self, block: Block, text: str) -> int:
         """Return the row where a text begins in a block; case is ignored. If it is missing, the first row."""
@@ -172,6 +242,10 @@ class Page:
 
 def _letters(text: str) -> str:
     return _NO_LETTERS.sub("", text)
+
+
+def _count_letters(text: str) -> int:
+    return len(_letters(text))
 
 
 def _nearest(wanted: str, text: str, position: int) -> int:

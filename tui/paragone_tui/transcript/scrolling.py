@@ -176,14 +176,14 @@ class ScrolledText(Widget):
         self._top = top
         self._repaint()
 
-    def _stride(self) -> int:
-        """Return a top row that leaves room for new text; keeps the last prompt visible if possible.
+    def _stride(self, *, streams: bool) -> int:
+        """Return a top row that leaves room for text that streams; keeps the last prompt visible if possible.
 
         If a linked transcript is a little ahead, both show the same rows.
         """
         prompt = self._page.last_prompt
         if prompt is not None and prompt.start > self._end:
             return prompt.start
-        furthest = self._end + max(1, self.size.height // 3)
+        furthest = self._end + (max(1, self.size.height // 3) if streams else 0)
         ahead = (lane._top for lane in self._linked if self._end < lane._top <= furthest)
         return max(ahead, default=furthest)

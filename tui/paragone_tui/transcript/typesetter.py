@@ -11,14 +11,13 @@ from typing import TypeAlias
 from textual.strip import Strip
 from textual.widget import Widget
 
+from paragone.threads import in_daemon_thread
 from paragone_tui.transcript.block import Block
+from paragone_tui.transcript.effort import AT_ONCE, LONGEST, effort
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import Palette
 
-_LIMIT = 200_000
-"""Longest answer, in characters, that is typeset: about a second of work."""
-_AT_ONCE = 8_000
-"""Characters that are typeset while the screen waits: about 15 ms of work."""
+_TOO_LONG = "Too long to typeset as Markdown; shown as it is."
 _MODULE = "paragone_tui.transcript.markdown"
 
 _Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
@@ -42,14 +41,18 @@ class Typesetter:
             self._running = True
             self._widget.run_worker(self._run(rearrange), group="typeset")
 
+    def stop(self) -> None:
+        """End the typesetting in the background."""
+        self._page = None
+
     def set_at_once(self, page: Page, palette: Palette) -> None:
         """Typeset the newest answers before the next paint, so that a new width or theme does not flicker."""
         if not self.wanted or _MODULE not in sys.modules:
             return
-        room = _AT_ONCE
+        room = AT_ONCE
         for block in reversed(page.blocks):
             if block.wants_typesetting:
-                room -= len(block.text)
+                room -= effort(block.text)
                 if room < 0:
                     break
                 block.set_type(_typeset(block.text, page.width, palette, self._dark))
@@ -67,22 +70,31 @@ class Typesetter:
     async def _run(self, rearrange: _Rearrange) -> None:
         try:
             while block := self._next():
+                if effort(block.text) > LONGEST:
+                    rearrange(partial(block.set_type, None, _TOO_LONG))
+                    continue
                 page, palette = self._page, self._palette
                 assert page is not None  # since it has a block
                 width = page.width
-                rows = await asyncio.to_thread(_typeset, block.text, width, palette, self._dark)
-                if self.wanted and (page, width, palette) == (self._page, page.width, self._palette):
+
+                def is_wanted(page: Page = page, width: int = width, palette: Palette = palette) -> bool:
+                    return self.wanted and (page, width, palette) == (self._page, page.width, self._palette)
+
+                work = partial(_typeset, block.text, width, palette, self._dark, is_wanted)
+                # Not in a thread of the event loop, for which the end of the program would wait.
+                rows = await asyncio.wrap_future(in_daemon_thread(work))
+                if is_wanted():
                     rearrange(partial(block.set_type, rows))
         finally:
             self._running = False
 
 
-def _typeset(text: str, width: int, palette: Palette, dark: bool) -> tuple[Strip, ...] | None:
-    if len(text) > _LIMIT:
-        return None
+def _typeset(
+    text: str, width: int, palette: Palette, dark: bool, is_wanted: Callable[[], bool] = lambda: True
+) -> tuple[Strip, ...] | None:
     from paragone_tui.transcript.markdown import typeset  # takes 0.2 s, so only when needed
 
     try:
-        return typeset(text, width, palette, dark=dark)
+        return typeset(text, width, palette, dark=dark, is_wanted=is_wanted)
     except Exception:  # noqa: BLE001 - whatever text breaks the typesetting, show it plain
         return None

@@ -12,10 +12,11 @@ from textual.strip import Strip
 
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.changed_rows_screen import paint
-from paragone_tui.transcript.block import GUTTER, Block
+from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.marks import clipped
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import palette_of
+from paragone_tui.transcript.part import GUTTER
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
 from paragone_tui.transcript.typesetter import Typesetter
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _MEASURE = 100
 """Maximum width of a row of text in cells; longer rows are hard to read."""
 _MORE = " ↓ more "
+_PAUSE = 0.02
+"""Seconds between two slices of a long text that is wrapped."""
 
 
 class Transcript(ScrolledText):
@@ -50,9 +53,9 @@ class Transcript(ScrolledText):
     }
     """
 
-    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False) -> None:
+    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False, fold_logs: bool = True) -> None:
         super().__init__()
-        self._fold_thinking = fold_thinking
+        self._page = Page(fold_thinking, fold_logs)
         self._place: Place | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []
@@ -62,6 +65,7 @@ class Transcript(ScrolledText):
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(self._flush_soon)
+        self._wrapping = Cadence(self._wrap_more, _PAUSE)
 
     # Content
 
@@ -71,15 +75,22 @@ class Transcript(ScrolledText):
         return self._page.blocks
 
     def add(
-        self, kind: Kind, text: str = "", *, hint: str = "", log: Sequence[str] = (), turn: object = None
+        self,
+        kind: Kind,
+        text: str = "",
+        *,
+        hint: str = "",
+        log: Sequence[str] = (),
+        log_title: str = "",
+        turn: object = None,
     ) -> Block:
         """Append a complete block and return it.
 
-        The `log` lines and the `hint`, which says what to do, are shown below the text, such as for
-        a crash. If the block is a prompt, the view scrolls to the end. `turn` identifies the turn that
+        The `hint`, which says what to do, and the `log` lines are shown below the text, such as for
+        a crash. While `fold_logs` is set, a log that has a title is folded to it. If the block is a prompt, the view scrolls to the end. `turn` identifies the turn that
         it begins; linked transcripts align equal ones.
         """
-        block = Block(kind, hint=hint, log=log, turn=turn)
+        block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
             self._disturb()
         block.append(text)
@@ -88,6 +99,12 @@ class Transcript(ScrolledText):
         if kind == "prompt":
             self._following = True
         return block
+
+    def set_hint(self, block: Block, hint: str) -> None:
+        """Show another hint in a block, unless the block was removed."""
+        if block in self._page.blocks:
+            block.set_hint(hint)
+            self._touch(block)
 
     def write(self, text: str, channel: Channel = "answer") -> None:
         """Append a chunk of streamed text. It is painted with the next frame.
@@ -123,7 +140,7 @@ class Transcript(ScrolledText):
     def clear(self) -> None:
         """Remove all blocks."""
         self._open = self._changed = self._sought = None
-        self._page = Page()
+        self._page = Page(self.fold_thinking, self.fold_logs)
         self._disturb()
         self._top = 0
         self._following = True
@@ -139,7 +156,8 @@ class Transcript(ScrolledText):
         start = 0
         for block in self._page.blocks_of(turn):
             if block.kind == channel:
-                end = start + len(block.text)
+                start += block.missing
+                end = start + block.length
                 if block.mark(clipped(layers, start, end)):
                     self._touch(block)
                 start = end
@@ -154,12 +172,22 @@ class Transcript(ScrolledText):
     @property
     def fold_thinking(self) -> bool:
         """Whether thinking is shown as one line instead of in full."""
-        return self._fold_thinking
+        return self._page.fold_thinking
 
     @fold_thinking.setter
     def fold_thinking(self, fold: bool) -> None:
-        self._fold_thinking = fold
-        self._rearrange(self._fold)
+        self._page.fold_thinking = fold
+        self._rearrange(self._page.fold)
+
+    @property
+    def fold_logs(self) -> bool:
+        """Whether logs are shown as one line instead of in full."""
+        return self._page.fold_logs
+
+    @fold_logs.setter
+    def fold_logs(self, fold: bool) -> None:
+        self._page.fold_logs = fold
+        self._rearrange(self._page.fold)
 
     def _restyle(self) -> None:
         for block in self.blocks:
@@ -167,19 +195,15 @@ class Transcript(ScrolledText):
         if self._laid_out:
             self._typesetter.set_at_once(self._page, self._palette)
 
-    def _fold(self) -> None:
-        for block in self.blocks:
-            block.folded = self._fold_thinking and block.kind == "thinking"
-
     def _append(self, block: Block) -> None:
-        block.folded = self._fold_thinking and block.kind == "thinking"
         self._page.add(block)
         self._touch(block)
 
     def _finish(self, block: Block) -> None:
         block.finish()
         self._touch(block)
-        self._typeset()
+        if block.wants_typesetting:
+            self._typeset()
 
     def _typeset(self) -> None:
         if self._laid_out:
@@ -209,12 +233,33 @@ class Transcript(ScrolledText):
         if changed is None or not self._laid_out:
             return
         self._page.arrange(changed)
+        self._trim()
         if self.link is not None:
             self.link.align_if_stale()
         is_in_view = self._end <= self._top < max(1, self._page.height)
         if self._following and (self._open is not None or not is_in_view):
-            self._top = self._fall_in(self._top if is_in_view else self._stride())
+            self._top = self._fall_in(
+                self._top if is_in_view else self._stride(streams=self._open is not None)
+            )
         self._repaint()
+        self._go_on()
+
+    def _trim(self) -> None:
+        """Remove the oldest text if there is too much, and keep the visible text in place."""
+        height = self._page.height
+        if self._page.trim():
+            self._top = max(0, self._top - (height - self._page.height))
+            self._disturb()
+
+    def _go_on(self) -> None:
+        """Wrap the rest of a long text, a slice at a time."""
+        if self.is_mounted and self._page.is_pending:
+            self._wrapping.ask()
+
+    def _wrap_more(self) -> None:
+        if self._laid_out:
+            self._rearrange(self._page.wrap)
+            self._go_on()
 
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
@@ -270,6 +315,7 @@ class Transcript(ScrolledText):
         self._place = None if self._following else self._page.place(self._top)
         self._laid_out = self.size
         self._is_placed = False
+        self._page.trim()
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
         self._typesetter.set_at_once(self._page, self._palette)
         self._changed = None
@@ -286,6 +332,7 @@ class Transcript(ScrolledText):
         self._painted = self._rows()
         self._is_placed = True
         self._typeset()
+        self._go_on()
 
     @property
     def turns(self) -> Mapping[object, int]:
@@ -345,8 +392,11 @@ class Transcript(ScrolledText):
 
         self._rearrange(change)
         self._typeset()
+        self._go_on()
         self.refresh()
 
     def on_unmount(self) -> None:
-        """Paint no more."""
+        """Paint and typeset no more."""
         self._cadence.stop()
+        self._wrapping.stop()
+        self._typesetter.stop()

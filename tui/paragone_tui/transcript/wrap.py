@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 from rich.cells import cell_len, split_graphemes
 
 _SPACES = re.compile(" *")
+_DENSEST = 8
+"""Number of characters in a cell of a row, on average, from which on the row ends. More are combining marks, or spaces
+at the end of the row. Longer rows would make each appended piece of text slow."""
+_SLICE = 1_024
+"""Characters that are wrapped at once. After a row that is too long, the rest of the slice is examined again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 
 
@@ -14,32 +20,45 @@ class Wrapped:
     """Text wrapped into rows of at most `width` cells.
 
     The rows, joined, are the text. Spaces at a break stay at the end of the row, beyond `width`, and a
-    row that ends a line keeps its newline: paint `row.rstrip()`. Words longer than a row are split.
+    row that ends a line keeps its newline: paint `row.rstrip()`. Words longer than a row are split. So are spaces and
+    combining marks without an end: no row has more than `longest` characters.
     """
 
     def __init__(self, width: int, text: str = "") -> None:
         self.width = max(width, 2)  # a wide character must fit somewhere
+        self.longest = _DENSEST * self.width
         self.rows: list[str] = []
         self.append(text)
 
     def append(self, text: str) -> int:
         """Append text and return the index of the first row that may have changed."""
-        if not text:
-            return len(self.rows)
+        first = max(0, len(self.rows) - 1) if text else len(self.rows)
+        for start in range(0, len(text), _SLICE):
+            self._append(text[start : start + _SLICE])
+        return first
+
+    def cut(self, characters: int) -> None:
+        """Remove this number of characters, or all, from the beginning. If it ends within a row, that row gets shorter."""
+        ends = accumulate(map(len, self.rows))
+        whole = next((row for row, end in enumerate(ends) if end > characters), len(self.rows))
+        rest = characters - sum(map(len, self.rows[:whole]))
+        del self.rows[:whole]
+        if self.rows:
+            self.rows[0] = self.rows[0][rest:]
+
+    def _append(self, text: str) -> None:
         # With greedy wrapping, only the last row can change.
         tail = self.rows.pop() if self.rows else ""
-        first = len(self.rows)
         *lines, last = (tail + text).split("\n")
         for line in lines:
             self._break(line)
             self.rows[-1] += "\n"
         self._break(last)
-        return first
 
     def _break(self, line: str) -> None:
         if len(line) <= self.width and line.isascii():
             self.rows.append(line)
-        elif cell_len(line) == len(line) and line.isascii():
+        elif line.isascii() and cell_len(line) == len(line):
             self._break_narrow(line)
         else:
             self._break_wide(line)
@@ -52,8 +71,9 @@ class Wrapped:
             if space < 0:
                 end = start + width
             else:
-                end = _end_of_spaces(line, space)
-                indent = _end_of_spaces(line, start)
+                most = start + self.longest
+                end = _end_of_spaces(line, space, most)
+                indent = _end_of_spaces(line, start, most)
                 if indent > space:  # only indentation before the word: split the word
                     end = max(indent, start + width)
             if end >= len(line):
@@ -64,6 +84,11 @@ class Wrapped:
 
     def _break_wide(self, line: str) -> None:
         """Wrap a line of any characters, between words or next to wide characters."""
+        while cut := self._break_until_too_long(line):
+            line = line[cut:]
+
+    def _break_until_too_long(self, line: str) -> int:
+        """Wrap a line up to the end of a row that is too long, and return where that is; 0 if all is wrapped."""
         width, start, filled = self.width, 0, 0
         at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False
@@ -79,12 +104,18 @@ class Wrapped:
                     self.rows.append(line[start:at])
                     start, filled = at, filled - filled_at
                 inked = True
+            if end - start > self.longest:
+                cut = begin if begin > start else start + self.longest
+                self.rows.append(line[start:cut])
+                return cut
             filled += cells
             before, width_before = character, cells
         self.rows.append(line[start:])
+        return 0
 
 
-def _end_of_spaces(line: str, start: int) -> int:
-    match = _SPACES.match(line, start)
+def _end_of_spaces(line: str, start: int, most: int) -> int:
+    """Return where the spaces from `start` on end; `most` if they go on."""
+    match = _SPACES.match(line, start, most)
     assert match is not None  # the pattern also matches an empty string
     return match.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from textual.content import Content
@@ -12,6 +13,12 @@ def hint(keys: str, label: str) -> Content:
     return Content.assemble((keys, "bold"), f" {label}")
 
 
-def hints(pairs: Iterable[tuple[str, str]]) -> Content:
-    """Return hints from pairs of keys and labels, on one line."""
-    return Content("  ").join(hint(keys, label) for keys, label in pairs)
+def hints(pairs: Iterable[tuple[str, str]], width: int = sys.maxsize) -> Content:
+    """Return hints from pairs of keys and labels, on one line: the first ones, as many as fit in `width` cells."""
+    shown: list[Content] = []
+    for keys, label in pairs:
+        shown.append(hint(keys, label))
+        if Content("  ").join(shown).cell_length > width:
+            shown.pop()
+            break
+    return Content("  ").join(shown)

@@ -6,7 +6,7 @@ from textual import events
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from paragone_tui.widgets.text_field import run_binding
+from paragone_tui.widgets.text_field import is_editable, refuse_paste, run_binding
 
 
 class LineField(Input):
@@ -14,6 +14,16 @@ class LineField(Input):
 
     cursor_blink = reactive(False, init=False)  # as in `TextField`
 
+    @property
+    def has_text(self) -> bool:
+        """Whether something is written in it."""
+        return bool(self.value)
+
     async def on_key(self, event: events.Key) -> None:
         """Run the action that is bound to the key, if there is one."""
         await run_binding(self, event)
+
+    async def on_paste(self, event: events.Paste) -> None:
+        """Refuse a paste that would make the text too long to edit; otherwise, Textual inserts it."""
+        if not is_editable(self.value + event.text):
+            refuse_paste(self, event)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 LIMIT = 5_000
 """Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
+LONGEST = 100_000
+"""Number of characters of a text that are compared. The rest is neither equal nor different."""
 _SHARE = 50
 """Growing texts are compared again when they have grown by one part in `_SHARE`, so that each word costs
 the same, however long the texts are."""
@@ -73,6 +75,9 @@ class GrowingDiff:
         Both begin with what they were before. Words that may still grow are not part of a span, nor are
         words at the end of `text` that may have a counterpart in what is still to come of `reference`.
         """
+        reference_grows = reference_grows or len(reference) > LONGEST  # the last word may be cut
+        text_grows = text_grows or len(text) > LONGEST
+        reference, text = reference[:LONGEST], text[:LONGEST]
         seen = len(reference), len(text), reference_grows, text_grows
         if seen == self._seen:
             return None

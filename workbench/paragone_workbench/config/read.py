@@ -18,6 +18,7 @@ from paragone_workbench.config.settings import (
     ConfigProblem,
     LaneSettings,
     ModelSettings,
+    NetworkSettings,
     UiSettings,
 )
 from paragone_workbench.config.state import State
@@ -59,6 +60,7 @@ _SECTIONS: Mapping[str, type[Options]] = {
     "models": ModelSettings,
     "lanes": LaneSettings,
     "chat": ChatSettings,
+    "network": NetworkSettings,
     "ui": UiSettings,
 }
 _TABLES = ("engines", *_SECTIONS, "keys")
@@ -165,6 +167,7 @@ class _Reader:
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
+            network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             keys=self._keys(),
             document=self._document,

@@ -44,6 +44,18 @@ class ChatSettings(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings(Options):
+    """The section `[network]`."""
+
+    offline: bool = option(False, "Whether no other machine is contacted, as with --offline.")
+    local_servers: bool = option(
+        False,
+        "Whether servers on this machine that no engine names, such as Ollama, are asked for their models; and "
+        "whether engines may use servers on this machine offline.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UiSettings(Options):
     """The section `[ui]`."""
 
@@ -62,6 +74,7 @@ class Config:
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()
+    network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""

@@ -1,4 +1,4 @@
-"""The program's saved state: engines added on the screen, the lanes of the last session, and the theme."""
+"""The program's saved state: engines added on the screen, the lanes of the last session, the theme, and consents."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
+from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     numbered,
-    strip_password,
-    without_passwords,
+    without_literal_keys,
     without_secrets,
 )
-from paragone_workbench.paths import exists, private_folder
+from paragone_workbench.paths import accessible, exists, private_folder
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -36,6 +36,8 @@ class Saved:
     """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
     """The theme that was chosen last; None if none was."""
+    consents: tuple[str, ...] = ()
+    """Digests of what the user has consented to; see `Consent`."""
 
 
 class State:
@@ -55,7 +57,7 @@ class State:
 
     def save_engine(self, definition: EngineDefinition) -> None:
         """Save an engine, replacing one of the same name. Raises ParagoneError."""
-        kept = without_passwords(definition)
+        kept = without_literal_keys(definition)
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
     def remove_engine(self, name: str) -> None:
@@ -64,12 +66,16 @@ class State:
 
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
-        lanes = tuple(strip_password(name) for name in names)
+        lanes = tuple(without_keys(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def set_theme(self, theme: str) -> None:
         """Save the theme. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, theme=theme))
+
+    def remember_consent(self, digest: str) -> None:
+        """Save that the user has consented. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, consents=(*saved.consents, digest)))
 
     def _change(self, change: Callable[[Saved], Saved]) -> None:
         self._read()
@@ -129,7 +135,7 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
     engine that is already defined is not saved again. Raises ParagoneError.
     """
     kept = without_secrets(definition, backend)
-    if backend is not None and backend.capabilities.local and Path(kept.model).exists():
+    if backend is not None and backend.capabilities.local and accessible(kept.model):
         kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))
     if any(dataclasses.replace(kept, name=name) == engine for name, engine in config.engines.items()):
         return config
@@ -155,8 +161,11 @@ def _load(data: Mapping[str, object]) -> Saved:
     engines: dict[str, EngineDefinition] = {}
     for name, table in _table(data.get("engines", {})).items():
         engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
-    lanes, ui = _table(data.get("lanes", {})), _table(data.get("ui", {}))
-    saved = from_json(Saved, {"lanes": lanes.get("start", []), "theme": ui.get("theme")})
+    lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
+    saved = from_json(
+        Saved,
+        {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])},
+    )
     return dataclasses.replace(saved, engines=engines)
 
 
@@ -174,6 +183,8 @@ def _dump(saved: Saved) -> dict[str, object]:
         out["lanes"] = {"start": list(saved.lanes)}
     if saved.theme is not None:
         out["ui"] = {"theme": saved.theme}
+    if saved.consents:
+        out["consents"] = {"given": list(saved.consents)}
     return out
 
 

@@ -14,6 +14,15 @@ from paragone.regular_file import read_regular_file
 Key: TypeAlias = tuple[str | int, ...]
 """The path to a value: names of tables and keys, and indexes in arrays."""
 
+LARGEST = 2**22
+"""Largest size in bytes of a TOML file. Python's parser takes seconds for one MiB."""
+
+_DEEPEST = 100
+"""Largest number of names and indexes in the path to a value. The time and memory for a path grow with its square."""
+
+_LONGEST = 1000
+"""Largest number of characters of a number, and of a name without quotes."""
+
 _TOKEN = re.compile(
     r'''
     (?P<string> """ (?:\\.|[^\\])*? "{3,5} | \'\'\' .*? \'{3,5} | "(?:\\.|[^"\\\n])*" | '[^'\n]*' )
@@ -35,6 +44,14 @@ class TomlError(InputError):
         """The line at which parsing failed, from 1."""
         self.what = what
         """The error message without the position."""
+
+
+class _ExcessError(Exception):
+    """What no TOML file needs: a very long number, or a path of very many names."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,7 @@ class TomlDocument:
 
 def read_toml(path: Path) -> TomlDocument:
     """Read a TOML file. Raises TomlError if it is not valid, and InputError if it cannot be read."""
-    raw = read_regular_file(path, hint="Name a TOML file.")
+    raw = read_regular_file(path, hint="Name a TOML file.", largest=LARGEST)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,7 +90,10 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
     import tomllib
 
     try:
-        data = tomllib.loads(text)
+        scanner = _Scanner(text)
+        return TomlDocument(path, tomllib.loads(text), scanner.run())
+    except _ExcessError as error:
+        raise TomlError(path, error.line, f"{error}.", hint="No setting needs that.") from error
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
@@ -83,14 +103,8 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
         what = message[: place.start()] if place else message
         hint = "Strings need quotes, and a table begins with [its.name]."
         raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
-    except (RecursionError, ValueError) as error:
-        raise TomlError(
-            path,
-            1,
-            "The file is nested too deeply, or a number in it is too long.",
-            hint="No setting needs that.",
-        ) from error
-    return TomlDocument(path, data, key_lines(text))
+    except RecursionError as error:
+        raise TomlError(path, 1, "The file is nested too deeply.", hint="No setting needs that.") from error
 
 
 def key_lines(text: str) -> dict[Key, int]:
@@ -102,10 +116,16 @@ class _Scanner:
     """Scans the tokens of a TOML text once and records the line of each key."""
 
     def __init__(self, text: str) -> None:
+        """Raise _ExcessError if a number or a key is too long to be parsed."""
         self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether it is a quoted string
-        line, end = 1, 0
+        line, end, dots = 1, 0, 0
         for match in _TOKEN.finditer(text):
             line += text.count("\n", end, match.start())
+            if match.lastgroup == "mark":
+                dots = dots + 1 if match[0] == "." else 0
+                _check_depth(dots, line)
+            elif match.lastgroup == "bare" and len(match[0]) > _LONGEST:
+                raise _ExcessError(line, f"A number or a name is longer than {_LONGEST:,} characters")
             if match.lastgroup != "comment":
                 self._tokens.append((match[0], line, match.lastgroup == "string"))
             line += match[0].count("\n")
@@ -132,12 +152,12 @@ class _Scanner:
         names = self._name()
         for position, name in enumerate(names):
             table = (*table, name)
-            self._lines.setdefault(table, line)
+            self._record(table, line)
             if many and position == len(names) - 1:
                 self._arrays[table] = self._arrays.get(table, -1) + 1
             if table in self._arrays:
                 table = (*table, self._arrays[table])
-                self._lines.setdefault(table, line)
+                self._record(table, line)
         self._take("]")
         if many:
             self._take("]")
@@ -148,7 +168,7 @@ class _Scanner:
         key = table
         for name in self._name():
             key = (*key, name)
-            self._lines.setdefault(key, line)
+            self._record(key, line)
         self._take("=")
         self._value(key)
 
@@ -172,7 +192,7 @@ class _Scanner:
             if self._take(","):
                 index += 1
                 continue
-            self._lines.setdefault((*key, index), self._line())
+            self._record((*key, index), self._line())
             self._value((*key, index))
 
     def _name(self) -> list[str]:
@@ -187,6 +207,10 @@ class _Scanner:
                 names.append(text)
         return names
 
+    def _record(self, key: Key, line: int) -> None:
+        _check_depth(len(key), line)
+        self._lines.setdefault(key, line)
+
     def _line(self) -> int:
         return self._tokens[self._at][1]
 
@@ -200,6 +224,11 @@ class _Scanner:
             self._at += 1
             return True
         return False
+
+
+def _check_depth(names: int, line: int) -> None:
+    if names > _DEEPEST:
+        raise _ExcessError(line, f"A value is nested in more than {_DEEPEST} levels")
 
 
 def _unquote(text: str) -> str:

@@ -5,6 +5,7 @@ A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -17,17 +18,27 @@ from urllib.parse import urlsplit
 
 from paragone import InputError, Json, Options
 from paragone.hub import repository_of
+from paragone.key_text import HIDDEN, is_key, without_keys
 from paragone.options import OptionInfo, address_option, build, describe, parse
+from paragone_workbench.visible_text import visible
 
 if TYPE_CHECKING:
     from paragone import Backend
 
 
+IMPORTED = "imported"
+"""The backend of engines whose answers were imported from another program: there is none to open."""
+
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
-_PASSWORD = re.compile(r"([A-Za-z][\w+.-]*://)[^/?#\s]*@")
-"""The scheme of a URL and the user name and password in it."""
+_URL = re.compile(r"[A-Za-z][\w+.-]*://")
+_WORD = re.compile(r"[\w.+=~-]+")
+"""An option's value that is no path and no longer text."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
 """A model that is no absolute path, followed by HOST:PORT instead of a URL."""
+
+
+RENAME = "Rename the file, or make a link to it that has another name."
+"""What to do about a file whose name is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +69,7 @@ class UnknownEngine(InputError):
     """A text is neither the name of an engine nor an engine spec."""
 
     def __init__(self, text: str, *, hint: str) -> None:
-        super().__init__(f"There is no engine {text!r}.", hint=hint)
+        super().__init__(f"There is no engine {without_keys(text)!r}.", hint=hint)
         self.text = text
 
 
@@ -67,18 +78,25 @@ def from_spec(text: str) -> EngineDefinition | None:
 
     A spec is `BACKEND:MODEL`, or `BACKEND:MODEL@URL` for a model at an endpoint. The engine is named
     after the model. Raises InputError if the URL lacks its scheme: HOST:PORT would otherwise be taken
-    as a part of the model's name.
+    as a part of the model's name. Raises it too if the spec is not UTF-8: nothing could save such a name.
     """
+    if not is_utf8(text):
+        raise InputError(f"The name {visible(text)} is not UTF-8 text.", hint=RENAME)
     match = _SPEC.fullmatch(text.strip())
     if match is None or not match["model"]:
         return None
     bare = None if match["url"] else _BARE_SERVER.fullmatch(match["model"])
     if bare is not None:
         raise InputError(
-            f"{bare['server']} is not a URL.",
-            hint=f"Write {match['backend']}:{bare['model']}@http://{bare['server']}",
+            f"{bare['server'].partition('/')[0]} is not a URL.",
+            hint=without_keys(f"Write {match['backend']}:{bare['model']}@http://{bare['server']}"),
         )
     return engine_for_model(match["backend"], match["model"], match["url"])
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a name is text, and not the bytes of a file name in another encoding."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def engine_for_model(backend: str, model: str, address: str | None = None) -> EngineDefinition:
@@ -96,14 +114,25 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
     return EngineDefinition(name=name or backend, backend=backend, model=model)
 
 
-def without_passwords(definition: EngineDefinition) -> EngineDefinition:
-    """Return the definition without the passwords in its URLs, as it may be written to disk."""
-    options = {
-        name: strip_password(value) if isinstance(value, str) and _PASSWORD.match(value) else value
-        for name, value in definition.options.items()
-    }
-    address = None if definition.address is None else strip_password(definition.address)
+def without_literal_keys(definition: EngineDefinition) -> EngineDefinition:
+    """Return the definition without keys and passwords in its URLs and options, as it may be written to disk.
+
+    No backend accepts them there. Definitions that are refused are saved, too.
+    """
+    options = {name: _without_key(value) for name, value in definition.options.items()}
+    address = None if definition.address is None else without_keys(definition.address)
     return dataclasses.replace(definition, options=options, address=address)
+
+
+def _without_key(value: Json) -> Json:
+    """Return the value of an option without keys: in the URLs of a text, or the whole text if it is one."""
+    if isinstance(value, list | tuple):
+        return [_without_key(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if _URL.match(value):
+        return without_keys(value)
+    return HIDDEN if _WORD.fullmatch(value) and is_key(value) else value
 
 
 def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
@@ -112,10 +141,10 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
     The backend declares which options are secret. If it is not installed, all options are removed.
     """
     if backend is None:
-        return dataclasses.replace(without_passwords(definition), options={})
+        return dataclasses.replace(without_literal_keys(definition), options={})
     secret = secret_options(backend)
     options = {name: value for name, value in definition.options.items() if name not in secret}
-    return without_passwords(dataclasses.replace(definition, options=options))
+    return without_literal_keys(dataclasses.replace(definition, options=options))
 
 
 def secret_options(backend: Backend) -> frozenset[str]:
@@ -150,11 +179,6 @@ def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:
     """Return the engine spec of a definition: backend, model and server, without its other options."""
     address = address_of(definition, backend)
     return f"{definition.backend}:{definition.model}" + (f"@{address}" if address else "")
-
-
-def strip_password(text: str) -> str:
-    """Return a URL, or an engine spec, without the user name and password in it."""
-    return _PASSWORD.sub(r"\1", text)
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:
@@ -253,7 +277,7 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
         option = address_option(backend.load_options)
         if option is None:
             raise InputError(
-                f"The engine {definition.name!r} names the server {strip_password(definition.address)}, but "
+                f"The engine {definition.name!r} names the server {without_keys(definition.address)}, but "
                 f"{backend.title} does not use servers.",
                 hint="Leave out the @ and what follows it.",
             )
@@ -277,8 +301,10 @@ def check_engine(definition: EngineDefinition, backend: Backend) -> None:
 
 
 def expand_home(path: str) -> str:
-    """Return the path with a leading `~/` replaced by the user's home folder."""
-    return str(Path(path).expanduser()) if path.startswith("~/") else path
+    """Return the path with a leading `~` or `~USER` replaced by the home folder; unchanged if there is no such user."""
+    with contextlib.suppress(RuntimeError):
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    return path
 
 
 def shorten_home(path: str) -> str:

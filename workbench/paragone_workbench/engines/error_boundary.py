@@ -7,33 +7,46 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from paragone import EngineError, ParagoneError
-from paragone.wire import Value, from_json, to_json
+from paragone.violation import InterfaceViolation
 
 PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """What a plugin may raise in a coroutine; Ctrl+C raises nothing there, it cancels the task."""
 
 _Observer = TypeVar("_Observer")
-_Value = TypeVar("_Value", bound=Value)
+
+_SHOWN = 300
+"""Characters that are shown of an unexpected error's message."""
+_LONGEST = 20_000
+"""Longest sentence, or hint, of an error in characters."""
 
 
 def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
     """Return an exception that a backend raised as a ParagoneError; an unexpected one is wrapped in an EngineError."""
-    if isinstance(error, ParagoneError):
+    if isinstance(error, ParagoneError) and _is_presentable(error):
         return error
-    description = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0][:300]
-    wrapped = EngineError(
-        f"The backend {backend} raised an unexpected error ({description}).",
-        hint="Report it to the backend's author; other engines are not affected.",
-    )
+    if isinstance(error, InterfaceViolation):
+        sentence = f"The backend {backend} breaks the plugin interface: {str(error).rstrip('.')}."
+    else:
+        sentence = f"The backend {backend} raised an unexpected error ({described(error)})."
+    wrapped = EngineError(sentence, hint="Report it to the backend's author; other engines are not affected.")
     wrapped.__cause__ = error
     return wrapped
 
 
-def checked(kind: type[_Value], value: object) -> _Value:
-    """Return a value that a plugin gave. Raises TypeError if it or a field of it has another type than declared."""
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
-    return from_json(kind, to_json(value))
+def described(error: BaseException) -> str:
+    """Return the type of an exception and the first line of its message, of which it keeps 300 characters."""
+    try:
+        message = str(error)[: 2 * _SHOWN].strip()
+    except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
+        message = ""
+    lines = f"{type(error).__name__}: {message}".rstrip(": ").splitlines()
+    return lines[0][:_SHOWN]
+
+
+def _is_presentable(error: ParagoneError) -> bool:
+    """Return whether the sentence and the hint are texts that a person can read to the end."""
+    texts: tuple[object, ...] = (error.sentence, error.hint)
+    return all(isinstance(text, str) and len(text) <= _LONGEST for text in texts)
 
 
 def notify_observers(

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
-from paragone import EngineCrashed, ParagoneError
+from paragone import EngineCrashed, EngineError, ParagoneError
 from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.error_boundary import as_paragone_error, notify_observers, report
+from paragone_workbench.engines.error_boundary import (
+    PLUGIN_ERRORS,
+    as_paragone_error,
+    notify_observers,
+    report,
+)
 from paragone_workbench.engines.logs import engine_log
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
-    from paragone import Backend, Capabilities, Json, LoadedModel, LoadProgress, OpenEngine, Vocabulary
+    from paragone import (
+        Backend,
+        Capabilities,
+        Caution,
+        Json,
+        LoadedModel,
+        LoadProgress,
+        OpenEngine,
+        Vocabulary,
+    )
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
 
 
 _T = TypeVar("_T")
 
-EngineState: TypeAlias = Literal["closed", "opening", "open", "failed", "crashed"]
-"""`failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
+EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed", "crashed"]
+"""`stopped`: the user stopped its opening; `failed`: it could not be opened; `crashed`: its process ended unexpectedly."""
+
+
+class OpeningStopped(EngineError):
+    """The user stopped the opening of an engine."""
 
 
 class EngineObserver:
@@ -35,7 +54,7 @@ class EngineObserver:
         """The engine is open."""
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """The engine could not be opened."""
+        """The engine could not be opened, or has ended while no run used it."""
 
 
 class EngineUse(Protocol):
@@ -71,6 +90,10 @@ class EngineHandle:
         """The sampling options of the definition."""
         self._began = 0.0
         self._use: EngineUse | None = None
+        self._unkept: tuple[Caution, ...] = ()
+        """Says that there is no log, and why, if there is none."""
+        self._watch: asyncio.Task[None] | None = None
+        """Waits for the end of the open engine."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
 
     @property
@@ -86,13 +109,22 @@ class EngineHandle:
         if self.is_opening:
             return "opening"
         if self.error is not None:
+            if isinstance(self.error, OpeningStopped):
+                return "stopped"
             return "crashed" if isinstance(self.error, EngineCrashed) else "failed"
         return "closed"
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The loaded model, while the engine is open."""
-        return self.engine.loaded if self.engine is not None else None
+        """The loaded model, while the engine is open, with what could not be kept of it among its cautions."""
+        if self.engine is None:
+            return None
+        loaded = self.engine.loaded
+        return (
+            dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
+            if self._unkept
+            else loaded
+        )
 
     @property
     def is_open(self) -> bool:
@@ -156,6 +188,12 @@ class EngineHandle:
             self.load_fraction = self.load_s = self.error = None
             self._changed()
 
+    def stop_opening(self) -> None:
+        """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
+        if self.is_opening:
+            self._free()
+            self._report(OpeningStopped("Loading the model was stopped."))
+
     async def opened(self) -> bool:
         """Wait while the engine is being opened. Returns whether it is open then."""
         await self._slot.settled()
@@ -211,8 +249,9 @@ class EngineHandle:
         if self._use is use:
             self._use = None
 
-    def mark_crashed(self, error: EngineCrashed) -> None:
+    def mark_crashed(self, error: ParagoneError) -> None:
         """Record that the engine's process ended unexpectedly."""
+        self._stop_watching()
         self._slot.free()
         self.error = error
         self._changed()
@@ -248,37 +287,82 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone import OpenRequest  # neither is needed at start
+        from paragone import OpenRequest  # none of these is needed at start
+        from paragone.network.guard import GUARD
+        from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
+        addresses = backend.reaches(definition.model, load)
+        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
         request = OpenRequest(
             model=definition.model,
             options=load,
             python=interpreter(backend, definition.python),
             threads=threads,
-            log=str(engine_log(definition.name)),
+            log=self._log(),
         )
-        return await backend.open(request, self._on_progress)
+        return await CheckedEngine.of(await backend.open(request, self._on_progress), backend.name)
+
+    def _log(self) -> str | None:
+        """Return the path of a new log file; None if none can be created, which keeps no engine from opening."""
+        from paragone import Caution
+
+        try:
+            path = str(engine_log(self.definition.name))
+        except ParagoneError as error:
+            sentence = f"What the engine prints is not saved. {error.sentence}"
+            self._unkept = (Caution(code="no-log", sentence=sentence),)
+            return None
+        self._unkept = ()
+        return path
 
     def _on_progress(self, progress: LoadProgress) -> None:
-        self.load_fraction = progress.fraction
+        from paragone import LoadProgress
+        from paragone.checks import check_value
+
+        self.load_fraction = check_value(LoadProgress, progress).fraction
         self._changed()
 
     def _opened(self, engine: OpenEngine) -> None:
         self.load_s = time.monotonic() - self._began
+        self._watch = asyncio.create_task(self._notice_end(engine))
         self._changed()
-        self._notify(lambda observer: observer.engine_opened(self, engine.loaded))
+        loaded = self.loaded
+        if loaded is not None:
+            self._notify(lambda observer: observer.engine_opened(self, loaded))
+
+    async def _notice_end(self, engine: OpenEngine) -> None:
+        """Report the end of an open engine. A run that uses the engine reports the end itself."""
+        try:
+            error = await engine.ended()
+        except PLUGIN_ERRORS as failure:
+            report("A backend failed to watch an engine.", failure)
+            return
+        await self.wait_until_unused()
+        if self.engine is engine:
+            self.mark_crashed(error)
+            self._notify(lambda observer: observer.engine_failed(self, error))
+
+    def _stop_watching(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None and watch is not asyncio.current_task():
+            watch.cancel()
 
     def _open_failed(self, error: BaseException) -> None:
-        failure = self.error = as_paragone_error(error, self.definition.backend)
+        self._report(as_paragone_error(error, self.definition.backend))
+
+    def _report(self, error: ParagoneError) -> None:
+        """Record why the engine is not open."""
+        self.error = error
         self._changed()
-        self._notify(lambda observer: observer.engine_failed(self, failure))
+        self._notify(lambda observer: observer.engine_failed(self, error))
 
     def _free(self) -> asyncio.Task[None]:
         """Start to close the engine, in whatever state it is, and return the task."""
+        self._stop_watching()
         use = self._use
         if use is None:
             return self._slot.free()

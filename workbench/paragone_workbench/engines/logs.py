@@ -13,6 +13,8 @@ from paragone import ParagoneError
 from paragone_workbench.paths import log_folder, private_folder
 
 _KEPT = 50
+_END = 2**19
+"""Characters of the beginning and of the end of a crash report that are kept."""
 _numbers = itertools.count(1)
 
 
@@ -49,7 +51,11 @@ def crash_report(text: str) -> str:
     """Save a report of an error in the program. Returns where it is, as the second half of a sentence."""
     try:
         path = engine_log("paragone-crash")
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        path.write_text(
+            text if len(text) <= 2 * _END else f"{text[:_END]}\n…\n{text[-_END:]}",
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
     except (OSError, ParagoneError):
         return "the crash report could not be written."
     return f"the crash report is in {path}."

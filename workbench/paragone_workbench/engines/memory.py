@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Backend, Json, MemoryEstimate, OpenRequest
+from paragone.network.guard import GUARD
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 
 async def estimate_memory(
-    definition: EngineDefinition, backend: Backend, options: Mapping[str, Json] | None = None
+    definition: EngineDefinition,
+    backend: Backend,
+    options: Mapping[str, Json] | None = None,
+    *,
+    tell: Tell = tell_nobody,
 ) -> MemoryEstimate:
     """Return the memory that opening an engine would take, with these load options over its own.
 
@@ -25,6 +32,8 @@ async def estimate_memory(
         python=interpreter(backend, definition.python),
     )
     try:
-        return checked(MemoryEstimate, await backend.estimate(request))
+        addresses = backend.reaches(request.model, request.options)
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
+    GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
+    return await questions.estimate(backend, request, tell=tell)

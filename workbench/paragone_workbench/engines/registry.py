@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.engines.definitions import IMPORTED, suggest
+from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """Finds backends by name and caches them. Finding one imports no other plugin."""
+    """Finds backends by name and caches them. Finding one imports no other plugin.
 
-    def __init__(self) -> None:
+    `tell` shows which plugin is waited for. It is called in any thread.
+    """
+
+    def __init__(self, tell: Tell = tell_nobody) -> None:
+        self.tell = tell
         self._found: dict[str, Backend] = {}
         self._problems: tuple[PluginProblem, ...] = ()
         self._complete = False
@@ -29,12 +34,15 @@ class Registry:
         found = self.find(name)
         if found is not None:
             return found
+        if name == IMPORTED:
+            raise InputError(
+                "These answers were imported from another program, so there is no engine to open.",
+                hint="To go on, choose an engine of yours for this lane.",
+            )
         for problem in self._problems:
             if problem.plugin == name:
                 raise InputError(
-                    f"The plugin {problem.plugin} of {problem.package or 'an unknown package'} cannot be "
-                    f"used: {problem.reason.rstrip('.')}.",
-                    hint="Repair or remove it; the other backends are not affected.",
+                    problem.sentence, hint="Repair or remove it; the other backends are not affected."
                 )
         hint = suggest(name, self._found) if self._found else "No plugin with a backend is installed."
         raise InputError(f"There is no backend {name!r}.", hint=hint)
@@ -43,7 +51,7 @@ class Registry:
         """Return the backend of this name, or None."""
         if name not in self._found and not self._complete:
             # by convention, a backend's plugin has the same name as the backend
-            self._found |= _discover(name).backends
+            self._found |= self._discover(name).backends
         if name not in self._found:
             self.all()
         return self._found.get(name)
@@ -63,7 +71,7 @@ class Registry:
     def all(self) -> Mapping[str, Backend]:
         """Return all usable backends by name, sorted."""
         if not self._complete:
-            discovery = _discover()
+            discovery = self._discover()
             self._found = {**discovery.backends, **self._found}
             self._problems = discovery.problems
             self._complete = True
@@ -75,9 +83,9 @@ class Registry:
         self.all()
         return self._problems
 
+    def _discover(self, only: str | None = None) -> Discovery:
+        """Import plugins in a thread, so that Ctrl+C interrupts the caller and is not taken for a plugin's mistake."""
+        from paragone.discovery import discover  # not at start: loads pluggy and package metadata
 
-def _discover(only: str | None = None) -> Discovery:
-    """Import plugins in a thread, so that Ctrl+C interrupts the caller and is not taken for a plugin's mistake."""
-    from paragone.discovery import discover  # not at start: loads pluggy and package metadata
-
-    return in_daemon_thread(lambda: discover(only)).result()
+        watch = import_watch(self.tell)
+        return in_daemon_thread(lambda: discover(only, watch=watch)).result()

@@ -9,17 +9,27 @@ from pathlib import Path
 from typing import TextIO
 
 from paragone import InputError, ParagoneError
-from paragone_workbench.paths import exists
+from paragone_workbench.paths import config_file, exists, history_file, state_file
 
 
-def check_target(path: Path) -> None:
-    """Check that a file can be written, before hours of work. Raises InputError."""
+def check_target(path: Path, *inputs: Path) -> None:
+    """Check that a file can be written, before hours of work. Raises InputError.
+
+    It is neither write-protected nor one of the `inputs` of the command or of the program's own files.
+    """
     try:
         found = exists(path)
         if found and path.is_dir():
             raise InputError(f"{path} is a folder.", hint="Name a file in it.")
         if found and not path.is_file():  # replacing a device such as /dev/stdout would remove it
             raise InputError(f"{path} is not a regular file.", hint="Name another one.")
+        if found and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
+            raise InputError(
+                f"{path} is write-protected.", hint="Name another one, or change its permissions."
+            )
+        own = (history_file(), config_file(), state_file())
+        if found and any(exists(read) and path.samefile(read) for read in (*inputs, *own)):
+            raise InputError(f"{path} is a file that the program reads.", hint="Name another one.")
     except OSError as error:  # the name is too long
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     folder = _target(path).parent

@@ -10,6 +10,7 @@ from enum import Enum
 
 from paragone import Backend, ModelInfo, ParagoneError, Probe
 from paragone.hub import repository_of
+from paragone.network.guard import GUARD
 from paragone.threads import in_daemon_thread
 from paragone.wording import size_text
 from paragone_workbench.config.settings import Config
@@ -20,10 +21,11 @@ from paragone_workbench.engines.definitions import (
     shorten_home,
     to_spec,
 )
+from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
-from paragone_workbench.inventory.models import existing_demo_models, find_models
+from paragone_workbench.inventory.models import existing_demo_models, find_models, has_server_here
 
 DEMO_KEY = "demo"
 """The key of the demo's entry."""
@@ -60,6 +62,8 @@ class CatalogEntry:
     """Whether it is an engine that was added on the screen."""
     can_estimate: bool = False
     """Whether its backend can estimate the memory that it needs."""
+    is_unasked: bool = False
+    """Whether it is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
     """Whether it is a backend with a demo, which is the easiest to begin with."""
 
@@ -69,22 +73,37 @@ class CatalogEntry:
         return f"{self.name} {self.detail} {self.model}".casefold()
 
 
-async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[Sequence[CatalogEntry], None]:
-    """Yield the entries several times: first the defined engines, then more as backends and servers reply."""
-    catalog = _Catalog(config)
+async def catalog_entries(
+    config: Config, registry: Registry, *, asks_servers: bool = False
+) -> AsyncGenerator[Sequence[CatalogEntry], None]:
+    """Yield the entries several times: first the defined engines, then more as backends and servers reply.
+
+    With `asks_servers`, servers on this machine that no engine names are asked for their models, unless paragone is offline.
+    """
+    catalog = _Catalog(config, asks_servers=asks_servers)
     yield catalog.entries()
     backends = catalog.backends = await asyncio.wrap_future(in_daemon_thread(registry.all))
     defined = list(config.engines.values())
     wanted = {(name, None) for name in backends} | {(engine.backend, engine.python) for engine in defined}
-    tasks = [
-        asyncio.create_task(catalog.look(backend, python))
+    tasks = {
+        asyncio.create_task(catalog.look(backend, python)): backend
         for name, python in sorted(wanted, key=str)
         if (backend := backends.get(name)) is not None
-    ]
+    }
     asking = asyncio.create_task(query_endpoints(defined, registry.find))
     try:
-        for task in asyncio.as_completed(tasks):
-            await task
+        pending = set(tasks)
+        loop = asyncio.get_running_loop()
+        notice = loop.time() + NOTICE_S
+        while pending:
+            left = notice - loop.time()
+            done, pending = await asyncio.wait(
+                pending, timeout=left if left > 0 else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()  # raises what is a mistake of this module
+            if loop.time() >= notice:
+                catalog.waited = [tasks[task] for task in pending]
             yield catalog.entries()
         catalog.add_served(await asking)
         yield catalog.entries()
@@ -98,15 +117,18 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
 class _Catalog:
     """What is known so far."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, asks_servers: bool) -> None:
         self.backends: Mapping[str, Backend] | None = None
         """By name; None until the plugins are imported."""
         self._config = config
+        self._asks_servers = asks_servers and not GUARD.is_offline
         self._probes: dict[tuple[str, str | None], Probe] = {}
         self._at_servers: dict[str, Probe] = {}
         """Why defined engines cannot be used at their servers, by name."""
         self._found: dict[str, CatalogEntry] = {}
         """Models, demo and backends, by their keys."""
+        self.waited: Sequence[Backend] = ()
+        """The backends that have not answered after `NOTICE_S` seconds."""
 
     def entries(self) -> list[CatalogEntry]:
         """Return the entries by group: engines in the order of their definition, the others by name.
@@ -117,12 +139,16 @@ class _Catalog:
         engines = self._config.engines.values()
         found = [
             entry
-            for entry in self._found.values()
+            for entry in (self._waiting() | self._found).values()
             if not any(_is_same(entry.definition, engine) for engine in engines)
         ]
         found.sort(key=lambda entry: (entry.definition is not None, entry.name.casefold()))
         entries = [*map(self._defined, engines), *found]
         return sorted(entries, key=lambda entry: order.index(entry.group))
+
+    def _waiting(self) -> dict[str, CatalogEntry]:
+        entries = (_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited)
+        return {entry.key: entry for entry in entries}
 
     async def look(self, backend: Backend, python: str | None) -> None:
         """Probe a backend; if it is usable, add its models and its demo."""
@@ -133,13 +159,18 @@ class _Catalog:
             self._add(_unusable_backend(backend, result.reason, result.remedy))
             return
         try:
-            models = await find_models(backend, self._config.models.folders)
+            folders = self._config.models.folders
+            models = await find_models(backend, folders, asks_servers=self._asks_servers)
         except ParagoneError as error:
             self._add(_unusable_backend(backend, error.sentence, error.hint))
         else:
             for model in models:
                 self._add(_model(backend, model))
-            if not models:
+            has_engines = any(engine.backend == backend.name for engine in self._config.engines.values())
+            if has_server_here(backend) and not self._asks_servers:
+                sentence = "Its server on this machine was not asked."
+                self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
+            elif not models and not has_engines:
                 self._add(_unusable_backend(backend, "No model found.", _usage_hint(backend)))
         await self._look_for_demo(backend)
 
@@ -177,8 +208,12 @@ class _Catalog:
         """
         for endpoint in endpoints:
             self._at_servers |= endpoint.problems
-            if endpoint.url is None or not endpoint.report.probe.usable:
-                continue  # the models of a backend's default server are listed by the backend
+            if not endpoint.report.probe.usable:
+                continue
+            if endpoint.url is None:
+                if self._asks_servers:
+                    continue  # the backend itself has listed the models of its default server
+                self._found.pop(_backend_key(endpoint.backend), None)  # its server was asked, after all
             defined = [self._config.engines[name] for name in endpoint.engines]
             known = {definition.model for definition in defined}
             for model in endpoint.report.models:
@@ -225,9 +260,13 @@ def _is_same(definition: EngineDefinition | None, other: EngineDefinition) -> bo
     return definition is not None and dataclasses.replace(definition, name=other.name) == other
 
 
+def _backend_key(name: str) -> str:
+    return f"backend {name}"
+
+
 def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEntry:
     return CatalogEntry(
-        key=f"backend {backend.name}",
+        key=_backend_key(backend.name),
         group=Group.UNUSABLE,
         name=backend.title,
         problem=problem,

@@ -7,33 +7,32 @@ import dataclasses
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
+from paragone.network.trial import GuardTrial, try_guard
 from paragone.worker.confinement import Confinement, try_confinement
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.config.state import State
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
-from paragone_workbench.engines.environments import interpreter
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
+from paragone_workbench.inventory.models import servers_not_asked
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
-from paragone_workbench.paths import config_file
+from paragone_workbench.network.start import apply_network_settings
+from paragone_workbench.paths import accessible, config_file
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
-
-
-PROBE_TIMEOUT = 120.0
-"""Seconds that a backend may take to report whether it is usable: some import gigabytes from a cold disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +55,13 @@ class Machine:
     """Why no GPUs could be listed, in a sentence."""
     confinement: Confinement
     """What keeps the processes of local engines from the network."""
+    guard: GuardTrial
+    """What keeps paragone's own process from contacting anything but what engines name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The result of `diagnose`."""
+    """What `diagnose` has found."""
 
     version: str
     """The version of paragone."""
@@ -70,6 +71,8 @@ class Diagnosis:
     one that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     """The servers that the configured engines use."""
+    not_asked: tuple[str, ...] = ()
+    """The backends whose servers on this machine were not asked, because no engine names them."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
     problems: tuple[ConfigProblem, ...] = ()
@@ -78,40 +81,62 @@ class Diagnosis:
     """A warning if other users can read a config file that holds secrets, else empty."""
 
 
-async def diagnose(config: Path | None, state: State, registry: Registry) -> Diagnosis:
+async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
     """Examine the machine, the backends, the servers and the config.
 
+    Yields the whole diagnosis; before that, if some backends or servers take long, a diagnosis without them.
     `config` is the file that the user named, or None for the default one. Raises InputError if it cannot
     be read.
     """
     from importlib.metadata import version
 
     settings, problems = load_with_problems(config, state, registry.find)
+    apply_network_settings(settings.network)
     backends = registry.all()
-    asked = {
-        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
+    probes = {
+        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values(), registry.tell))
         for name, backend in backends.items()
     }
-    endpoints = asyncio.create_task(query_endpoints(settings.engines.values(), registry.find))
-    machine = await _machine()
-    return Diagnosis(
-        version=version("paragone"),
-        machine=machine,
-        backends={name: (backends[name].title or name, await task) for name, task in asked.items()},
-        endpoints=await endpoints,
-        broken_plugins=registry.problems,
-        config=config or config_file(),
-        problems=tuple(problems),
-        permission_warning=permission_warning(settings.document, registry.find),
+    endpoints = asyncio.create_task(
+        query_endpoints(settings.engines.values(), registry.find, tell=registry.tell)
     )
+    machine = await _machine()
+
+    def so_far() -> Diagnosis:
+        return Diagnosis(
+            version=version("paragone"),
+            machine=machine,
+            backends={
+                name: (backends[name].title or name, task.result())
+                for name, task in probes.items()
+                if task.done()
+            },
+            endpoints=endpoints.result() if endpoints.done() else (),
+            not_asked=tuple(servers_not_asked(backends.values(), endpoints.result()))
+            if endpoints.done()
+            else (),
+            broken_plugins=registry.problems,
+            config=config or config_file(),
+            problems=tuple(problems),
+            permission_warning=permission_warning(settings.document, registry.find),
+        )
+
+    asked = (*probes.values(), endpoints)
+    _, late = await asyncio.wait(asked, timeout=questions.NOTICE_S)
+    if late:
+        yield so_far()
+        await asyncio.wait(late)
+    yield so_far()
 
 
-async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
+async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition], tell: Tell) -> Probe:
     """Probe a backend. If it is not usable by default, use an interpreter of one of its engines with which it is."""
     named = {
         engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
     }
-    own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
+    own, *others = await asyncio.gather(
+        *(probe(backend, python, tell=tell) for python in (None, *sorted(named)))
+    )
     if own.usable:
         return own
     for python, found in zip(sorted(named), others, strict=True):
@@ -120,19 +145,15 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition])
     return own
 
 
-async def probe(backend: Backend, python: str | None = None) -> Probe:
+async def probe(backend: Backend, python: str | None = None, *, tell: Tell = tell_nobody) -> Probe:
     """Return whether a backend is usable on this machine. Errors of its plugin are part of the result.
 
     `python` is the interpreter to use; by default, that of the backend's own environment, if it has one.
     """
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
-            return checked(Probe, await backend.probe(interpreter(backend, python)))
-    except TimeoutError:
-        return Probe(usable=False, reason=f"It gave no answer within {PROBE_TIMEOUT:g} seconds.")
-    except PLUGIN_ERRORS as error:
-        failure = as_paragone_error(error, backend.name)
-        return Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
+        return await questions.probe(backend, python, tell=tell)
+    except ParagoneError as error:
+        return Probe(usable=False, reason=error.sentence, remedy=error.hint)
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
@@ -141,7 +162,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     Each backend is probed once for each interpreter, and each server is asked for its models, all concurrently.
     """
     engines = list(definitions)
-    servers = asyncio.create_task(query_endpoints(engines, registry.find))
+    servers = asyncio.create_task(query_endpoints(engines, registry.find, tell=registry.tell))
     probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}
     invalid: dict[str, Probe] = {}
     for definition in engines:
@@ -154,7 +175,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
             continue
         key = (definition.backend, definition.python)
         if key not in probes:
-            probes[key] = asyncio.create_task(probe(backend, definition.python))
+            probes[key] = asyncio.create_task(probe(backend, definition.python, tell=registry.tell))
     await asyncio.gather(*probes.values())
     for endpoint in await servers:
         invalid = {**endpoint.problems, **invalid}
@@ -163,7 +184,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
 
 def _check_model(definition: EngineDefinition, backend: Backend) -> None:
     model = definition.model
-    if backend.capabilities.local and PurePath(model).is_absolute() and not Path(model).exists():
+    if backend.capabilities.local and PurePath(model).is_absolute() and not accessible(model):
         raise InputError(f"There is no file or folder {model}.", hint="Check the engine's `model`.")
 
 
@@ -181,4 +202,5 @@ async def _machine() -> Machine:
         gpus=tuple(gpus),
         gpu_problem=gpu_problem,
         confinement=await try_confinement(),
+        guard=try_guard(),
     )

@@ -6,18 +6,18 @@ import asyncio
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from paragone import Backend, EndpointReport, InputError, Json, Probe
+from paragone import Backend, EndpointReport, InputError, Json, ParagoneError, Probe
+from paragone.network.guard import GUARD
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
-
-TIMEOUT = 20.0
-"""Seconds that a server may take to report; this includes the run time of a `key_command`."""
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20
 """Maximum number of a server's models to name."""
@@ -39,7 +39,7 @@ class ConfiguredEndpoint:
 
 
 async def query_endpoints(
-    definitions: Iterable[EngineDefinition], backend: BackendLookup
+    definitions: Iterable[EngineDefinition], backend: BackendLookup, *, tell: Tell = tell_nobody
 ) -> tuple[ConfiguredEndpoint, ...]:
     """Query the servers of these engines, all concurrently. Never raises.
 
@@ -57,7 +57,9 @@ async def query_endpoints(
             continue
         key = (definition.backend, json.dumps(options, sort_keys=True))
         asked.setdefault(key, (found, options, []))[2].append(definition)
-    reports = await asyncio.gather(*(_ask(found, load) for found, load, _ in asked.values()))
+    reports = await asyncio.gather(
+        *(_ask(found, load, engines, tell) for found, load, engines in asked.values())
+    )
     merged: dict[object, ConfiguredEndpoint] = {}
     for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
@@ -128,14 +130,21 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     return url
 
 
-async def _ask(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:
+async def _ask(
+    backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition], tell: Tell
+) -> EndpointReport | None:
     try:
-        async with asyncio.timeout(TIMEOUT):
-            report = await backend.endpoint(options)
-            return None if report is None else checked(EndpointReport, report)
-    except TimeoutError:
-        probe = Probe(usable=False, reason=f"It gave no answer within {TIMEOUT:g} seconds.")
-    except PLUGIN_ERRORS as error:
-        failure = as_paragone_error(error, backend.name)
-        probe = Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
+        if not backend.capabilities.local:
+            for engine in engines:
+                GUARD.name(_reached(backend, engine.model, options), engine.name)
+        return await questions.endpoint(backend, options, tell=tell)
+    except ParagoneError as error:
+        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
     return EndpointReport(address="", probe=probe)
+
+
+def _reached(backend: Backend, model: str, options: Mapping[str, Json]) -> Sequence[str]:
+    try:
+        return backend.reaches(model, options)
+    except PLUGIN_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error

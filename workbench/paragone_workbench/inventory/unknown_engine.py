@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from paragone import Backend, ModelInfo, ParagoneError
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import engine_for_model, expand_home, to_spec
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.models import existing_demo_models, find_models, models_in
+from paragone_workbench.inventory.models import existing_demo_models, find_models
+from paragone_workbench.paths import accessible
 
 _TIMEOUT = 10.0
 """Seconds that the search may take."""
@@ -29,7 +30,7 @@ async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str
     path = Path(expand_home(text)).absolute()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TIMEOUT):
-            if path.exists() and (hint := await _hint_for_path(path, registry)):
+            if accessible(path) and (hint := await _hint_for_path(path, registry)):
                 return hint
             found = await _search(registry, lambda backend: _named(backend, text, folders))
             if found:
@@ -82,13 +83,17 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
         return ()
     if path.is_dir():
         # Searching a folder that contains the home folder would take too long.
-        return () if Path.home().is_relative_to(path) else await models_in(backend, [str(path)])
+        return (
+            ()
+            if Path.home().is_relative_to(path)
+            else await questions.models(backend, [str(path)], usual=False)
+        )
     # A backend searches a folder with all its subfolders: give it one with nothing but the file and its other parts.
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.iterdir():
             if part.suffix == path.suffix and part.is_file():
                 (Path(folder) / part.name).symlink_to(part)
-        models = await models_in(backend, [folder])
+        models = await questions.models(backend, [folder], usual=False)
         return [
             ModelInfo(name=model.name, model=str(path), problem=model.problem)
             for model in models
@@ -98,8 +103,8 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
 
 async def _is_usable(backend: Backend) -> bool:
     try:
-        return (await backend.probe()).usable
-    except PLUGIN_ERRORS:
+        return (await questions.probe(backend, None)).usable
+    except ParagoneError:
         return False
 
 

@@ -39,8 +39,8 @@ LaneState: TypeAlias = Literal[
 ]
 """`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `queued`: it waits in
 the queue of a server, or the server has sent nothing yet, which may have that reason. `reading`: the prompt is
-being processed. `done`, `stopped`: how the last run ended. `failed`: the last run failed, or the
-engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
+being processed. `done`, `stopped`: how the last run ended; `stopped` also if the opening of the engine was stopped.
+`failed`: the last run failed, or the engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
 
 
 class LaneObserver:
@@ -68,7 +68,7 @@ class LaneObserver:
         """A run ended; its record is complete."""
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """The engine could not be opened."""
+        """The engine could not be opened, or has ended while no run used it."""
 
 
 class Lane(EngineObserver, RunObserver):
@@ -138,11 +138,11 @@ class Lane(EngineObserver, RunObserver):
         """What the lane is doing, or how its last run ended."""
         run, engine = self.last, self.engine
         if self.present is not None and self.present.phase != "waiting":
-            return _progress_of(self.present)
+            return _progress_of(self.present, is_local=self.engine.is_local)
         if engine.state == "opening":
             return "loading"
-        if engine.state in ("failed", "crashed"):
-            return "crashed" if engine.state == "crashed" else "failed"
+        if engine.state in ("stopped", "failed", "crashed"):
+            return engine.state
         if self.present is not None:
             return "waiting"
         if engine.state == "closed":
@@ -348,8 +348,8 @@ class Lane(EngineObserver, RunObserver):
         notify_observers(self.observers, call, "a lane")
 
 
-def _progress_of(run: Run) -> LaneState:
+def _progress_of(run: Run, *, is_local: bool) -> LaneState:
     if run.phase == "decode":
         return "writing"
-    unheard = run.silent_s > 0 and run.progress is None
+    unheard = run.silent_s > 0 and run.progress is None and not is_local
     return "queued" if run.phase == "queued" or unheard else "reading"

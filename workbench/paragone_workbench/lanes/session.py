@@ -259,6 +259,16 @@ class Session:
         """Stop all current runs and cancel those that wait."""
         await asyncio.gather(*(lane.stop() for lane in self.lanes))
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether an engine is being opened."""
+        return any(lane.engine.is_opening for lane in self.lanes)
+
+    def stop_opening(self) -> None:
+        """Stop opening engines. Those that are open stay open."""
+        for lane in self.lanes:
+            lane.engine.stop_opening()
+
     async def answered(self) -> None:
         """Wait until no run is in progress or waiting."""
         await asyncio.gather(*(lane.answered() for lane in self.lanes))

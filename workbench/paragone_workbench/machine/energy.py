@@ -12,6 +12,16 @@ from pathlib import Path
 _POWERCAP = Path("/sys/class/powercap")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """What a run has used."""
+
+    joules: float | None = None
+    """None if unknown."""
+    devices: tuple[str, ...] = ()
+    """The devices that were counted, such as `CPU package-0` and `GPU 0`."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Counter:
     name: str
@@ -115,7 +125,7 @@ def _nvml() -> tuple[list[_Counter], str]:
         ]
         for counter in counters:
             counter.read()
-    except pynvml.NVMLError as error:
+    except (pynvml.NVMLError, AttributeError) as error:  # an old package lacks functions
         return [], f"The energy of the GPU is unknown: {error}."
     return counters, ""
 

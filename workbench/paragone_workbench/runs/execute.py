@@ -28,7 +28,7 @@ from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.silence import SilenceWatch
+from paragone_workbench.runs.silence import NOTICE_LOCAL_S, NOTICE_S, SilenceWatch
 
 if TYPE_CHECKING:
     from paragone import Channel, Event, OpenEngine, ParagoneError
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.runs.turns import Turn, Turns
+
+
+SPELL_S = 0.002
+"""Seconds for which the events of an engine are processed before the event loop does other things, such as keys."""
+MOST_CAUTIONS = 100
+"""Number of warnings of an engine that a run keeps."""
 
 
 def execute(
@@ -170,26 +176,31 @@ class Execution:
         known = await asyncio.to_thread(describe) if has_images else describe()
         waited_s = max(0.0, time.time() - run.result.started)
         run.result = dataclasses.replace(run.result, manifest=known, waited_s=waited_s)
-        is_remote = bool(handle.addresses)
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
         run.notify(lambda observer: observer.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
-        silence = SilenceWatch(run) if is_remote else None  # a native engine shows its progress
+        silence = SilenceWatch(run, NOTICE_S if handle.addresses else NOTICE_LOCAL_S)
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
+                since = time.monotonic()
                 async for event in events:
-                    if silence is not None:
-                        silence.note_event()
+                    if (
+                        time.monotonic() - since > SPELL_S
+                    ):  # events that are there already are read without waiting
+                        await asyncio.sleep(0)
+                        since = time.monotonic()
+                    silence.note_event()
                     meter.feed(event)
                     self._take(event)
         finally:
-            if silence is not None:
-                silence.end()
+            silence.end()
             self._asked = None
             meter.shared = turn.shared
+            if turn.energy is not None:
+                meter.energy = turn.energy.used()
             run.result = dataclasses.replace(run.result, metrics=meter.metrics())
         if run.result.finish is None:
             raise EngineError("The engine ended its answer without a finish reason.")
@@ -215,10 +226,19 @@ class Execution:
             case RunSettings():
                 run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
             case Caution():
-                run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, event))
-                run.notify(lambda observer: observer.cautioned(run, event))
+                self._caution(event)
             case Finish():
                 run.result = dataclasses.replace(run.result, finish=event.reason)
+
+    def _caution(self, caution: Caution) -> None:
+        run, count = self.run, len(self.run.result.cautions)
+        if count > MOST_CAUTIONS:
+            return
+        if count == MOST_CAUTIONS:
+            sentence = f"The engine sent more than {MOST_CAUTIONS} warnings. The others are not kept."
+            caution = Caution(code="many-cautions", sentence=sentence)
+        run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, caution))
+        run.notify(lambda observer: observer.cautioned(run, caution))
 
     def _without_secrets(self, settings: RunSettings) -> RunSettings:
         backend = self._handle.backend

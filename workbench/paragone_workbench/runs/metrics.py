@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, field
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
+from paragone_workbench.machine.energy import Energy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """Durations, rates and token counts of a run. None if unknown."""
+    """Durations, rates, token counts and energy of a run. None if unknown."""
 
     load_s: float | None = None
     """Seconds that opening the engine took; None if it was already open."""
@@ -51,6 +52,8 @@ class RunMetrics:
     """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
     """Generated tokens as the engine counts them, else the number of token events."""
+    estimated: bool = False
+    """Whether `completion_tokens` is the number of token events: the engine did not count the tokens."""
     pieces: int | None = None
     """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
     drafted_tokens: int | None = None
@@ -62,6 +65,8 @@ class RunMetrics:
 
     Then the speeds are not comparable. None if unknown.
     """
+    energy: Energy = field(default_factory=Energy)
+    """What the devices of this machine used during the run; of what they used while several runs computed, an equal part."""
 
     @property
     def is_in_pieces(self) -> bool:
@@ -89,19 +94,34 @@ class RunMetrics:
         return self.completion_tokens / max(1, self.completion_tokens - self.accepted_tokens)
 
 
+_GAPS = 65_536
+"""Number of inter-token latencies that are kept."""
+_RECENT = 10_000
+"""Number of the last tokens whose times are kept at least."""
+
+
 class Meter:
     """Computes the metrics of a run from its events, also while the run is in progress.
 
-    Events may arrive late and in batches: only their timestamps count. Stores eight bytes per token.
+    Events may arrive late and in batches: only their timestamps count. Takes at most a megabyte, however long the run
+    is: the latencies are those of all tokens up to `_GAPS`, and of a random sample of this size in longer runs.
     """
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         """Create a meter for a prompt that was sent at time `sent`, on the monotonic clock that events use."""
         self.shared: bool | None = None
         """Whether another run used the same server or this machine; set at the end of the run."""
+        self.energy = Energy()
+        """What the run used; set at its end."""
         self._sent = sent
         self._load_s = load_s
-        self._times = array("d")
+        self._pieces = 0
+        self._first: float | None = None
+        self._recent = array("d")
+        """The times of the last tokens."""
+        self._gaps = array("d")
+        """Milliseconds from a token to the next."""
+        self._chance = random.Random(0)  # noqa: S311 (it selects a sample)
         self._first_text: float | None = None
         self._first_answer: float | None = None
         self._ended: float | None = None
@@ -114,7 +134,7 @@ class Meter:
         """Process an event."""
         match event:
             case Token():
-                self._times.append(event.time)
+                self._count(event.time)
                 if self._first_text is None and event.text:
                     self._first_text = event.time
                 if self._first_answer is None and event.text and event.channel == "answer":
@@ -126,11 +146,27 @@ class Meter:
             case Finish():
                 self._usage, self._timings, self._ended = event.usage, event.timings, event.time
 
+    def _count(self, time: float) -> None:
+        self._pieces += 1
+        if self._first is None:
+            self._first = time
+        else:
+            gap, number = 1000 * (time - self._recent[-1]), self._pieces - 1
+            if number <= _GAPS:
+                self._gaps.append(gap)
+            elif (
+                place := self._chance.randrange(number)
+            ) < _GAPS:  # reservoir sampling, Vitter's algorithm R
+                self._gaps[place] = gap
+        self._recent.append(time)
+        if len(self._recent) >= 2 * _RECENT:
+            del self._recent[:_RECENT]
+
     @property
     def tokens(self) -> int:
         """Number of tokens generated so far; once the run has ended, as the engine counts them."""
         counted = self._usage.completion_tokens
-        return len(self._times) if counted is None else counted
+        return self._pieces if counted is None else counted
 
     @property
     def ttft_s(self) -> float | None:
@@ -142,12 +178,12 @@ class Meter:
 
         The rate falls to 0 if no more tokens arrive.
         """
-        if len(self._times) < 2:
+        if self._first is None or self._pieces < 2:
             return None
-        start = max(now - window, self._times[0])
+        start = max(now - window, self._first)
         if now <= start:
             return None
-        return (bisect_right(self._times, now) - bisect_right(self._times, start)) / (now - start)
+        return (bisect_right(self._recent, now) - bisect_right(self._recent, start)) / (now - start)
 
     def metrics(self) -> RunMetrics:
         """Return the metrics of the run so far.
@@ -169,19 +205,21 @@ class Meter:
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
-            pieces=len(self._times),
+            estimated=self._usage.completion_tokens is None and bool(self._pieces),
+            pieces=self._pieces,
             drafted_tokens=self._usage.drafted_tokens,
             accepted_tokens=self._usage.accepted_tokens,
             shared=self._queued or self.shared,
+            energy=self.energy,
         )
 
     def _since_sent(self, time: float | None) -> float | None:
         return None if time is None else max(0.0, time - self._sent)
 
     def _tpot_ms(self) -> float | None:
-        if self._ended is None or not self._times or self.tokens < 2:
+        if self._ended is None or self._first is None or self.tokens < 2:
             return None
-        return max(0.0, 1000 * (self._ended - self._times[0]) / (self.tokens - 1))
+        return max(0.0, 1000 * (self._ended - self._first) / (self.tokens - 1))
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
         # Not from the time to first token: it includes the time in a server's queue.
@@ -192,12 +230,12 @@ class Meter:
 
     def _decode_tps(self) -> float | None:
         seconds = self._timings.decode_s
-        if seconds is None and self._times:
-            seconds = self._times[-1] - self._times[0]
+        if seconds is None and self._first is not None:
+            seconds = self._recent[-1] - self._first
         return (self.tokens - 1) / seconds if seconds and seconds > 0 and self.tokens > 1 else None
 
     def _itl_ms(self) -> Percentiles:
-        gaps = sorted(1000 * (after - before) for before, after in pairwise(self._times))
+        gaps = sorted(self._gaps)
         if not gaps:
             return Percentiles()
         return Percentiles(p50=percentile(gaps, 50), p95=percentile(gaps, 95), p99=percentile(gaps, 99))

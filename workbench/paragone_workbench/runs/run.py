@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import ParagoneError
-from paragone_workbench.engines.definitions import strip_password
+from paragone.key_text import without_keys
 from paragone_workbench.engines.error_boundary import notify_observers
+from paragone_workbench.growing_text import GrowingText
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.result import RunResult
 
@@ -53,7 +54,10 @@ class Run:
         self._result = result
         self.error = ParagoneError(result.error, hint=result.hint) if result.error else None
         """Why the run failed."""
-        self._pieces: dict[Channel, list[str]] = {"answer": [result.text], "thinking": [result.thinking]}
+        self._texts: dict[Channel, GrowingText] = {
+            "answer": GrowingText(result.text),
+            "thinking": GrowingText(result.thinking),
+        }
         self._tokens = list(result.tokens)
         self._has_grown = False
         self._observers: list[RunObserver] = []
@@ -100,12 +104,12 @@ class Run:
     @property
     def text(self) -> str:
         """The answer so far."""
-        return self._joined("answer")
+        return str(self._texts["answer"])
 
     @property
     def thinking(self) -> str:
         """The thinking so far."""
-        return self._joined("thinking")
+        return str(self._texts["thinking"])
 
     def keep(self, token: Token) -> None:
         """Add a token with its log-probability to the result. Its text is added by `add`."""
@@ -114,7 +118,7 @@ class Run:
 
     def add(self, channel: Channel, text: str) -> None:
         """Append text and notify the observers."""
-        self._pieces[channel].append(text)
+        self._texts[channel].append(text)
         self._has_grown = True
         self.notify(lambda observer: observer.text_came(self, channel, text))
 
@@ -126,7 +130,7 @@ class Run:
     def fail(self, error: ParagoneError) -> None:
         """Note that the run failed."""
         self.error = error
-        sentence, hint = strip_password(error.sentence), strip_password(error.hint)
+        sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
     def subscribe(self, observer: RunObserver) -> None:
@@ -145,9 +149,3 @@ class Run:
     def changed(self) -> None:
         """Notify all observers that the phase or a figure changed."""
         self.notify(lambda observer: observer.run_changed(self))
-
-    def _joined(self, channel: Channel) -> str:
-        pieces = self._pieces[channel]
-        if len(pieces) > 1:
-            pieces[:] = ["".join(pieces)]
-        return pieces[0]

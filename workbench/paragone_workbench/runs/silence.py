@@ -1,4 +1,4 @@
-"""Notices that a server sends nothing during a run."""
+"""Notices that an engine sends nothing during a run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import time
 from paragone_workbench.runs.run import Run
 
 NOTICE_S = 3
-"""Seconds of silence from which on a run says so."""
+"""Seconds of silence of a server from which on a run says so."""
+NOTICE_LOCAL_S = 10
+"""Seconds for an engine on this machine, which may compute for long before it sends its progress."""
 
 
 class SilenceWatch:
     """Sets `silent_s` of a run, once a second while its engine is silent. Use it on the event loop."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, notice_s: float) -> None:
+        """Watch a run, and tell of silences of `notice_s` seconds and more."""
         self._run = run
+        self._notice_s = notice_s
         self._last = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(NOTICE_S, self._look)
+        self._timer = self._loop.call_later(notice_s, self._look)
 
     def note_event(self) -> None:
         """Note that the engine sent an event."""
@@ -34,8 +38,8 @@ class SilenceWatch:
 
     def _look(self) -> None:
         passed = time.monotonic() - self._last
-        if passed >= NOTICE_S:
+        if passed >= self._notice_s:
             self._run.silent_s = int(passed)
             self._run.changed()
-        next_s = 1 - passed % 1 if passed >= NOTICE_S else NOTICE_S - passed
+        next_s = 1 - passed % 1 if passed >= self._notice_s else self._notice_s - passed
         self._timer = self._loop.call_later(next_s, self._look)

@@ -11,7 +11,13 @@ from weakref import WeakSet
 
 from paragone.cores import physical_cores
 from paragone_workbench.runs.turns import Turn, Turns
-from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers_here, servers_of
+from paragone_workbench.scheduling.sharing import (
+    THIS_MACHINE,
+    Sharing,
+    resources_of,
+    servers_here,
+    servers_of,
+)
 
 if TYPE_CHECKING:  # the default mode needs neither, and importing them would slow down the start
     from paragone import Caution
@@ -99,7 +105,13 @@ class Scheduler(Turns):
                 await held.enter_async_context(self._servers[address])
             wanting = self._wanting if order == "parallel" else [engine]
             turn = Turn(threads=cores_for_each(wanting), schedule=order, cautions=cautions)
-            with self._sharing.during(turn, resources_of(engine)):
+            resources = resources_of(engine)
+            if THIS_MACHINE in resources:
+                # the start of the program needs no counters
+                from paragone_workbench.machine.energy_shares import energy_shares
+
+                turn.energy = held.enter_context((await energy_shares()).during())
+            with self._sharing.during(turn, resources):
                 yield turn
 
     async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.turns import Turn
 
 
-_THIS_MACHINE = "this machine"
+THIS_MACHINE = "this machine"
+"""The resource that all runs use whose engines compute here."""
 
 
 class Sharing:
@@ -42,7 +43,7 @@ def resources_of(engine: EngineHandle) -> frozenset[str]:
     addresses = engine.addresses
     found = set(map(_canonical, addresses))
     if engine.is_local or any(map(_is_loopback, addresses)):
-        found.add(_THIS_MACHINE)
+        found.add(THIS_MACHINE)
     return frozenset(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,18 @@ class ConversationDeleted(StoreError):
             "This conversation was deleted by another instance of paragone; it is no longer saved.",
             hint="Begin a new conversation.",
         )
+
+
+@contextlib.contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Turn what goes wrong in decoding a record into a StoreError. `what` names the record, as `Conversation c7`."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise StoreError(
+            f"{what} cannot be read: its record in the history is damaged, or another version of paragone wrote it.",
+            hint="The other records can be used.",
+        ) from error
 
 
 class _Reason(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.errors import decoding
 
 MeasurementKind: TypeAlias = Literal["fidelity", "bench"]
 
@@ -98,8 +99,9 @@ class ExperimentRun:
 
     @functools.cached_property
     def checks(self) -> tuple[AssertionResult, ...]:
-        """The results of the assertions. Raises TypeError or ValueError if they were saved in another form."""
-        return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
+        """The results of the assertions. Raises StoreError if their record is damaged."""
+        with decoding(f"The result of the assertions of run {self.number}"):
+            return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
 
     @property
     def passed(self) -> bool | None:
@@ -167,6 +169,11 @@ class SavedVote:
     """The prompt in a conversation."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
+
+
+def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
+    """Return the names of the engines of a vote's candidates."""
+    return frozenset(str(it.get("engine")) if isinstance(it, Mapping) else "" for it in candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,9 @@ from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paragone_workbench.runs.costs import Costs
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.file.owners import Owner
@@ -139,6 +142,28 @@ class Store:
         """Delete a conversation with its lanes, prompts and runs."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
+    def rename_conversation(self, number: int, title: str) -> None:
+        """Give a conversation another title: the first line of a text. Raises InputError if it does not exist."""
+        from paragone_workbench.store.file.database import clean
+        from paragone_workbench.store.tables.writing import title_of
+
+        renamed = self._database.rows(
+            "UPDATE conversation SET title = ? WHERE number = ? RETURNING number",
+            title_of(clean(title)),
+            number,
+        )
+        if not renamed:
+            raise InputError(
+                f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+            )
+
+    def number_of(self, conversation_id: str) -> int | None:
+        """Return the number of the conversation with this UUID; None if the history does not have it."""
+        for (number,) in self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
+            known: int = number
+            return known
+        return None
+
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
         from paragone_workbench.store.tables.listing import conversations
@@ -162,6 +187,12 @@ class Store:
             known: int = number
             return known
         raise InputError(f"There is no run r{run}.", hint="`paragone history` lists the conversations.")
+
+    def costs(self, since: float = 0.0) -> Mapping[str, Costs]:
+        """Return what runs cost that were started at `since` (seconds since 1970) or later, by the engines' names."""
+        from paragone_workbench.store.tables.costs import costs
+
+        return costs(self._database, since)
 
     def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
         """Return the prompts and finished answers, also of experiments, that contain all words of `text`, newest first.

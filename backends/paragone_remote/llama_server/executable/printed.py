@@ -10,11 +10,15 @@ import signal
 
 from paragone import EngineError, InputError
 from paragone.cores import OPENMP
+from paragone.worker.program import closed_offline
 from paragone.worker.variables import passed_variables
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
 """Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
+
+_ENDING = 0.5
+"""Seconds to wait for the end of a program that was killed."""
 
 _LONGEST = 1 << 20
 """Largest number of bytes of a program's description."""
@@ -27,8 +31,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
     """Return what a program prints when it is called with these arguments. Raises InputError or EngineError."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            *arguments,
+            *closed_offline([*command, *arguments]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -54,6 +57,9 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
     finally:
         with contextlib.suppress(ProcessLookupError):  # also what the program has started
             os.killpg(process.pid, signal.SIGKILL)
+        # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _ENDING)
     if status != 0:
         raise _failed(name, " ".join(arguments), status, printed)
     return printed

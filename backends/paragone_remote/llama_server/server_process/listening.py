@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from paragone import EngineError
+from paragone.network.guard import GUARD
 from paragone_remote.llama_server.executable.program import Program
 
 _LOOPBACK = "127.0.0.1"
@@ -43,17 +44,24 @@ class Listening:
 
 
 def listen_at(program: Program, port: int | None) -> Listening:
-    """Return where a new server of this program listens: at `port`, if it is set."""
+    """Return where a new server of this program listens: at `port`, if it is set.
+
+    Raises EngineError if the port is in use, and InputError if it needs a port and paragone is offline.
+    """
     if port is None and "socket" in program.flags.get("--host", "").lower():
         for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
             path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
             if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
                 return Listening("http://llama-server", ("--host", str(path)), str(path))
     if port is None:
+        GUARD.give_network("a llama-server that cannot listen at a Unix socket")
         port = _free_port()
     else:
+        GUARD.give_network(f"llama-server with port = {port}")
         _see_free(port)
-    return Listening(f"http://{_LOOPBACK}:{port}", ("--host", _LOOPBACK, "--port", str(port)))
+    origin = f"http://{_LOOPBACK}:{port}"
+    GUARD.name([origin])
+    return Listening(origin, ("--host", _LOOPBACK, "--port", str(port)))
 
 
 def _free_port() -> int:

@@ -63,6 +63,7 @@ class ServerProcess:
         key = secrets.token_urlsafe(32)  # so that nobody else on this machine can use the server
         endpoint = Endpoint(
             url=f"{listening.origin}/v1",
+            shown=f"{listening.origin}/v1",
             origin=listening.origin,
             options=EndpointOptions(),
             headers={"authorization": f"Bearer {key}"},

@@ -26,6 +26,9 @@ __all__ = ["Frames", "Pipe", "Slots"]
 FRAME = 0.033
 """Shortest time in seconds between two messages with tokens. A token that takes longer is sent at once."""
 
+MOST = 256
+"""Largest number of events in a message: the application reads a message at a time, while its screen waits."""
+
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
 
@@ -97,7 +100,7 @@ class Frames:
         """Send an event, now or together with the next ones."""
         with self._lock:
             self._waiting.append(event)
-            if time.monotonic() - self._sent >= FRAME:
+            if time.monotonic() - self._sent >= FRAME or len(self._waiting) >= MOST:
                 self._flush()
             elif not self._watched:
                 self._watched = True

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
+from paragone.checks import check_event
 from paragone.engine import Engine
 from paragone.errors import EngineError, ParagoneError
 from paragone.options import Options, build
 from paragone.values.events import Event
 from paragone.values.messages import LogitsBlock, OpenRequest, RunRequest
+from paragone.violation import InterfaceViolation
 from paragone.wire import Json, Value, from_json, to_json
 from paragone.worker import jobs
 from paragone.worker.child_process.job import Job
@@ -103,6 +105,9 @@ class JobRunner:
             self._pipe.say(Answer(job=job.number, answer=self._handlers[job.do](job)))
         except ParagoneError as error:
             self._fail(job, error)
+        except InterfaceViolation as error:
+            sentence = f"The engine {self._name} breaks the plugin interface: {error}."
+            self._fail(job, EngineError(sentence, hint="Report it to the engine's author."))
         except ImportError as error:
             self._fail(job, EngineError(f"{error.msg.rstrip('.')}, in {sys.executable}."))
         except Exception as error:  # noqa: BLE001 (the outermost handler of a worker)
@@ -153,7 +158,7 @@ class JobRunner:
         frames = Frames(self._pipe, job.number)
         try:
             for event in events:
-                frames.add(event)
+                frames.add(check_event(event))
         finally:
             frames.close()
         return Nothing()

@@ -29,7 +29,7 @@ def ratings(args: RatingsArguments) -> int:
     from paragone_cli.experiments.ratings.ratings_text import nothing_to_rate, put_ratings
     from paragone_workbench.compare.ratings.rate import rate
 
-    CommandContext(args.config)
+    CommandContext(args)
     found = rate(_votes(args.experiment), include_unblind=args.all, control_style=args.style)
     if not found.votes:
         raise nothing_to_rate(found, args.experiment)

@@ -12,10 +12,12 @@ from paragone_cli.command_line.arguments import (
     PrintArguments,
     RunArguments,
     command,
+    number,
     option,
     repeated,
     schedule_option,
     switch,
+    whole_number,
     word,
 )
 from paragone_workbench.config.settings import Mode
@@ -39,7 +41,9 @@ class SuiteArguments(RunArguments, PrintArguments):
     names: Sequence[str] = word("FILE|EXPERIMENT", "run: the file; others: experiments such as e3", nargs="*")
     engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
     repetitions: int | None = option(
-        "--repeat N", "run: number of runs of each prompt on each engine; default: 1", type=int
+        "--repeat N",
+        "run: number of runs of each prompt on each engine; default: 1",
+        type=whole_number(1, 1000),
     )
     schedule: Mode | None = schedule_option(
         "run: ", default="swap; `sequential` lets their speeds be compared"
@@ -49,6 +53,11 @@ class SuiteArguments(RunArguments, PrintArguments):
     fresh: bool = switch("--fresh", "run: begin anew, even if the same command was run before")
     skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
     junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
+    margin: float | None = option(
+        "--margin POINTS",
+        "compare: the loss of the pass rate up to which an engine counts as not worse than another; default: 3 points",
+        type=number(0.1, 99.0),
+    )
     failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 
 
@@ -57,6 +66,8 @@ def suite(args: SuiteArguments) -> int:
     """Run, list, show or compare. The modules of one action are imported for it only."""
     if args.action != "run" and any(getattr(args, name) not in (None, False, ()) for name in _RUN_OPTIONS):
         raise InputError(f"`paragone suite {args.action}` does not take the options of `run`.")
+    if args.margin is not None and args.action != "compare":
+        raise InputError("Only `paragone suite compare` has the option --margin.")
     if args.failed and args.action != "show":
         raise InputError("Only `paragone suite show` has the option --failed.")
     match args.action:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from paragone import InputError
 from paragone_cli.command_line.formats import put_full_names, short_names
-from paragone_cli.command_line.output import put, put_json, put_line, put_table
+from paragone_cli.command_line.output import note, put, put_json, put_line, put_table
 from paragone_cli.command_line.saved import experiment_id, newest_experiments, opened_store
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.compared_metrics import Metric
 from paragone_workbench.experiments.differences.conditions import different_conditions
+from paragone_workbench.experiments.differences.non_inferiority import MARGIN as DEFAULT_MARGIN
 from paragone_workbench.experiments.differences.suite_comparison import (
     EngineSummary,
     SuiteComparison,
@@ -38,12 +39,13 @@ def suite_compare(args: SuiteArguments) -> int:
             "No experiment was named.",
             hint=f"Write for example: paragone suite compare e3. {newest_experiments()}",
         )
+    margin = DEFAULT_MARGIN if args.margin is None else args.margin / 100
     numbers = dict.fromkeys(map(experiment_id, args.names))
     with opened_store() as store:
         experiments = [store.experiments.get(number) for number in numbers]
         found = comparable(store, experiments)
-        comparison = compare_suite(found.rows, found.engines, groups=found.groups)
-        conditions = different_conditions(store, experiments, Registry().find)
+        comparison = compare_suite(found.rows, found.engines, groups=found.groups, margin=margin)
+        conditions = different_conditions(store, experiments, Registry(note).find)
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. The command that began it goes on."
         for experiment in experiments
@@ -83,6 +85,9 @@ def put_comparison(comparison: SuiteComparison) -> None:
         for result in comparison.comparisons:
             if (result.a, result.b) == (same.a, same.b):
                 put_line(result.sentence)
+        for verdict in comparison.not_worse:
+            if {verdict.a, verdict.b} == {same.a, same.b}:
+                put_line(verdict.sentence)
         put_line(same.sentence)
         put()
     if not comparison.same:
@@ -98,6 +103,9 @@ def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComp
         engines=tuple(replace(summary, engine=names[summary.engine]) for summary in comparison.engines),
         comparisons=tuple(
             replace(result, a=names[result.a], b=names[result.b]) for result in comparison.comparisons
+        ),
+        not_worse=tuple(
+            replace(verdict, a=names[verdict.a], b=names[verdict.b]) for verdict in comparison.not_worse
         ),
         same=tuple(replace(pair, a=names[pair.a], b=names[pair.b]) for pair in comparison.same),
         apart=tuple((names[a], names[b]) for a, b in comparison.apart),

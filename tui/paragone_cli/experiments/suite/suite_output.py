@@ -9,7 +9,7 @@ from paragone_cli.command_line.formats import put_full_names, short_names
 from paragone_cli.command_line.output import flush, json_line, put, put_table
 from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
 
-_HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT (s)", "tokens/s")
+_HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
 
 _SHARED = (
     "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "
@@ -39,16 +39,16 @@ def _row(engine: EngineTotals, name: str) -> tuple[str, ...]:
         f"{engine.failed:,}",
         passed,
         "–" if engine.mean_tokens is None else f"{engine.mean_tokens:.1f}",
-        _speed(engine.ttft_s, 3),
-        _speed(engine.decode_tps, 1),
+        _speed(engine.ttft_s, factor=1000),
+        _speed(engine.decode_tps),
     )
 
 
-def _speed(values: SpeedTotals, digits: int) -> str:
+def _speed(values: SpeedTotals, factor: float = 1) -> str:
     median = values.median
     if median is None:
         return "–"
-    return f"{median:.{digits}f}" + (" (shared)" if values.are_shared else "")
+    return f"{factor * median:.1f}" + (" (shared)" if values.are_shared else "")
 
 
 async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:

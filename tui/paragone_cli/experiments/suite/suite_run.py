@@ -16,6 +16,7 @@ from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_cli.experiments.suite.suite_table import SuiteTable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.running.foreign_judges import foreign_judges, judge_actions
 from paragone_workbench.experiments.running.junit import write_junit
 from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
@@ -36,11 +37,9 @@ def suite_run(args: SuiteArguments) -> int:
         )
     if not args.engines:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
-    if args.repetitions is not None and args.repetitions < 1:
-        raise InputError("--repeat needs a number from 1 on.")
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     engines = context.checked(args.engines, args.settings)
-    catalog = load_assertions()
+    catalog = load_assertions(note)
     path = Path(args.names[0])
     suite = read_suite(path, catalog, system=context.system(args.system))
     _refuse_problems(path, suite, skip=args.skip_invalid)
@@ -50,15 +49,19 @@ def suite_run(args: SuiteArguments) -> int:
         if not chosen:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
     if args.junit is not None:
-        check_target(args.junit)
+        check_target(args.junit, path, *([] if args.config is None else [args.config]))
     known = {engine.name: engine for engine in engines}
     judges = {
         name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
     }
+    foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
+    folders = context.config.models.folders
+    context.consent(path).require(judge_actions(judges, foreign, context.registry, path, folders))
     request = SuiteRequest(
         suite=suite,
         engines=engines,
         judges=judges,
+        foreign_judges=foreign,
         repetitions=args.repetitions or 1,
         schedule=args.schedule or SCHEDULE,
         chosen=chosen,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
-import sys
 from collections.abc import AsyncIterator
 
 from paragone import Json
 from paragone.wording import counted
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, short_names
-from paragone_cli.command_line.output import one_line, put, put_line, shortened
+from paragone_cli.command_line.output import (
+    one_line,
+    put,
+    put_line,
+    shortened,
+    standard_output,
+    terminal_width,
+)
 from paragone_cli.command_line.saved import one_experiment, opened_history
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
@@ -76,8 +81,8 @@ async def _put_prompts(
 
     On a terminal, those of the first prompts only, and lines are cut at its width.
     """
-    on_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else None
+    on_terminal = standard_output().isatty()
+    width = terminal_width() if on_terminal else None
     names = short_names(engine.name for engine in experiment.engines)
     column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
     shown, last, more = 0, None, False

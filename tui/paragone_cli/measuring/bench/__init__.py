@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from paragone_cli.command_line.arguments import (
     ENGINE,
+    MOST_TOKENS,
     OpenArguments,
     PrintArguments,
     command,
-    numbers,
     option,
+    whole_number,
+    whole_numbers,
     word,
 )
 from paragone_cli.command_line.context import CommandContext
@@ -37,24 +39,28 @@ class BenchArguments(OpenArguments, PrintArguments):
     prompt_tokens: Sequence[int] = option(
         "--prompt-tokens N,N,…",
         "lengths of the prompt in tokens; by default 512",
-        type=numbers,
+        type=whole_numbers(1, MOST_TOKENS),
         default=[512],
     )
     depth: Sequence[int] = option(
         "--depth N,N,…",
         "numbers of tokens in the KV cache before the prompt; by default 0",
-        type=numbers,
+        type=whole_numbers(0, MOST_TOKENS),
         default=[0],
     )
-    tokens: int = option("--tokens N", "tokens to generate; by default 128", type=int, default=128)
-    repeat: int = option("--repeat N", "measured runs of each test; by default 5", type=int, default=5)
+    tokens: int = option(
+        "--tokens N", "tokens to generate; by default 128", type=whole_number(1, MOST_TOKENS), default=128
+    )
+    repeat: int = option(
+        "--repeat N", "measured runs of each test; by default 5", type=whole_number(1, 1000), default=5
+    )
 
 
 @command(BenchArguments)
 def bench(args: BenchArguments) -> int:
     """Print the figures, and save them for reports."""
     tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
     pool = EnginePool(context.registry, mode="sequential")
     for definition in definitions:

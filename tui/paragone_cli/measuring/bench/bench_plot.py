@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import string
 from collections.abc import Mapping, Sequence
 
 from paragone.installation import install_command
-from paragone_cli.command_line.output import note, one_line, put
+from paragone_cli.command_line.output import note, one_line, put, terminal_width
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.bench.report import Spread
 
@@ -25,7 +24,7 @@ def put_plots(rows: Sequence[Row]) -> None:
     except ModuleNotFoundError:
         note(f"The plots need the package plotext. Install it with: {install_command('experiments')}")
         return
-    width = min(os.get_terminal_size().columns or 80, _WIDEST) - 1
+    width = min(terminal_width(), _WIDEST) - 1
     several = len({_place(test) for _, test, _ in rows}) > 1
     for figure, title in _TITLES.items():
         known = [

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 
 from paragone_cli.command_line.formats import short_name
-from paragone_cli.command_line.output import cells, put, put_line, table_lines
+from paragone_cli.command_line.output import (
+    cells,
+    put,
+    put_line,
+    standard_output,
+    table_lines,
+    terminal_width,
+)
 from paragone_cli.measuring.bench.bench_plot import put_plots
 from paragone_workbench.measure.bench.measured import BenchedEngine
 from paragone_workbench.measure.bench.measurement import Bench
@@ -45,7 +51,7 @@ def put_bench(bench: Bench) -> None:
         put()
     for benched, test, note in notes:
         put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {note}")
-    if sys.stdout.isatty():
+    if standard_output().isatty():
         put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
 
 
@@ -104,7 +110,7 @@ def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench:
 
 def _put_figures(table: Sequence[Sequence[str]]) -> None:
     """Print a table, on a terminal in parts that fit in its width, each with the columns that name the test."""
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    room = terminal_width() if standard_output().isatty() else sys.maxsize
     begin, columns = _NAMING, len(table[0])
     while begin < columns:
         end = columns

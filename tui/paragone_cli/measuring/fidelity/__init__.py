@@ -8,10 +8,23 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import read_regular_file
-from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
+from paragone_cli.command_line.arguments import (
+    ENGINE,
+    MOST_TOKENS,
+    OpenArguments,
+    PrintArguments,
+    command,
+    number,
+    option,
+    whole_number,
+    word,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import note
 from paragone_workbench.measure.sample import sample_text
+
+LARGEST_TEXT = 2**26
+"""Largest size in bytes of a text. An engine computes for hours on a hundredth of this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +41,20 @@ class FidelityArguments(OpenArguments, PrintArguments):
     window: int = option(
         "--window N",
         "size of the windows of the text in tokens, of which the second half is scored; by default 512",
-        type=int,
+        type=whole_number(8, MOST_TOKENS),
         default=512,
+    )
+    max_kld: float | None = option(
+        "--max-kld LIMIT",
+        "exit with code 1 if the mean KLD of a candidate is above LIMIT (in nats), or unknown",
+        type=number(0.0, 1000.0),
     )
 
 
 @command(FidelityArguments)
 def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     engines = context.checked([args.engine, *args.engines], args.settings)
     if args.text is None:
         text, name = sample_text(), None
@@ -45,12 +63,14 @@ def fidelity(args: FidelityArguments) -> int:
         text, name = _read(args.text), args.text.name
     from paragone_cli.measuring.fidelity.fidelity_run import measure_fidelity  # loads NumPy
 
-    return measure_fidelity(context.registry, engines, text, name, window=args.window, as_json=args.json)
+    return measure_fidelity(
+        context.registry, engines, text, name, window=args.window, limit=args.max_kld, as_json=args.json
+    )
 
 
 def _read(path: Path) -> str:
     """Return the text in a file. Raises InputError."""
-    content = read_regular_file(path, hint="Name a text file.")
+    content = read_regular_file(path, hint="Name a text file.", largest=LARGEST_TEXT)
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from paragone import Json, ParagoneError
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import bar, duration
-from paragone_cli.command_line.output import print_error, put_json
+from paragone_cli.command_line.output import note, print_error, put_json
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity.measurement import Fidelity, FidelityStep
-from paragone_workbench.measure.fidelity.report import fidelity_json
+from paragone_workbench.measure.fidelity.report import above_limit, fidelity_json
 from paragone_workbench.scheduling.pool import EnginePool
 
 
@@ -26,18 +26,23 @@ def measure_fidelity(
     name: str | None,
     *,
     window: int,
+    limit: float | None,
     as_json: bool,
 ) -> int:
     """Measure engines on a text, the first of them as the reference. Returns the exit code.
 
-    `name` is that of the text's file; None for the text that comes with paragone.
+    `name` is that of the text's file; None for the text that comes with paragone. `limit` is the largest mean KL
+    divergence, in nats, with which the exit code is 0.
     """
     reference, *candidates = map(EnginePool(registry, mode="sequential").add, engines)
     measurement = Fidelity(reference, candidates, text, window=window)
     status = run(_measure(measurement, name, as_json=as_json))
     if measurement.reference.windows:
         save_measurement("fidelity", engines, _to_json(measurement, name), registry)
-    return status
+    exceeded = () if limit is None else above_limit(measurement, limit)
+    for sentence in exceeded:
+        note(sentence)
+    return status or int(bool(exceeded))
 
 
 class _Progress(StatusLine):

@@ -8,7 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paragone import InputError, Json, ModelInfo, ParagoneError
-from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
+from paragone_cli.command_line.arguments import (
+    ENGINE,
+    MOST_TOKENS,
+    OpenArguments,
+    PrintArguments,
+    command,
+    option,
+    whole_number,
+    word,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import put_json, warn
@@ -32,7 +41,9 @@ class FitArguments(OpenArguments, PrintArguments):
     """The engine, and what to plan it for."""
 
     engine: str = word("ENGINE", ENGINE)
-    ctx: int | None = option("--ctx N", "with this context window in tokens", type=int)
+    ctx: int | None = option(
+        "--ctx N", "with this context window in tokens", type=whole_number(1, MOST_TOKENS)
+    )
     vram: str | None = option(
         "--vram SIZE",
         "for hypothetical GPUs with this much free memory each, such as 24G, 24GB or 24G,24G",
@@ -42,10 +53,8 @@ class FitArguments(OpenArguments, PrintArguments):
 @command(FitArguments)
 def fit(args: FitArguments) -> int:
     """Print what the engine would take, and whether it fits."""
-    context = CommandContext(args.config)
+    context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
-    if args.ctx is not None and args.ctx < 1:
-        raise InputError(f"The option --ctx cannot be {args.ctx}.", hint="It takes a number of tokens.")
     (definition,) = context.checked([args.engine], args.settings)
     backend = context.registry.get(definition.backend)
     planner = MemoryPlanner(definition, backend, vram=vram)

@@ -11,16 +11,20 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from paragone import EngineCrashed
+from paragone.wording import counted
+from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
+from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
+    from paragone_tui.transcript.block import Block
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.metrics import RunMetrics
@@ -30,6 +34,14 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
+_LOG_SHOWN = 160
+"""Largest number of characters of a line that a crash card shows of a log without folding it."""
+_PROMPT_SHOWN = 20_000
+"""Largest number of characters of a prompt that the transcript shows."""
+_LONG = 100_000
+"""Characters of an answer from which on saving takes memory that is worth returning."""
+_SAVED = 2.0
+"""Seconds in which an answer is saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -51,7 +63,10 @@ class LaneColumn(Column, LaneObserver):
         is_first: bool,
         markdown: bool,
         fold_thinking: bool,
+        fold_logs: bool,
         restart_key: str,
+        swap_key: str,
+        log_key: str,
         stop_key: str,
         is_unsaved: Callable[[], bool],
         on_history: Callable[[], None],
@@ -68,15 +83,19 @@ class LaneColumn(Column, LaneObserver):
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
-        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
+        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking, fold_logs=fold_logs)
         self._settings = ""
         self._mark = ""
         self._others: tuple[str, ...] = ()
         self._differences = 0
         self._restart_key = restart_key
+        self._swap_key = swap_key
         self._stop_key = stop_key
+        self._log_key = log_key
         self._last: Prompt | None = None
         self._shown_error: ParagoneError | None = None
+        self._advised: tuple[Block, str] | None = None
+        """The block that advises to start the engine again, and its hint without that."""
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
         lane.observers.append(self)
@@ -135,12 +154,10 @@ class LaneColumn(Column, LaneObserver):
 
     def reveal(self, run: Run, hit: Hit) -> None:
         """Scroll to what a search found in a run of the lane's path."""
-        path = [prompted for prompted in self.lane.path if prompted.prompt is not None]
         blocks = self.transcript.blocks
-        prompts = [number for number, block in enumerate(blocks) if block.kind == "prompt"]
-        if run not in path or path.index(run) >= len(prompts):
+        start = next((at for at, block in enumerate(blocks) if block.turn is run.prompt), None)
+        if run not in self.lane.path or run.prompt is None or start is None:
             return
-        start = prompts[path.index(run)]
         following = (block for block in blocks[start + 1 :] if block.kind in ("answer", "prompt"))
         answer = next(following, blocks[start])
         block = answer if hit.run_id is not None and answer.kind == "answer" else blocks[start]
@@ -155,6 +172,7 @@ class LaneColumn(Column, LaneObserver):
 
     def state_changed(self, lane: Lane) -> None:
         """Update the status line: a new state at once, new figures at most every `_FIGURES` seconds."""
+        self._withdraw_advice()
         silent_s = lane.present.silent_s if lane.present is not None else 0
         if (lane.state, silent_s) != self._shown_state:
             self._show_status()
@@ -181,12 +199,14 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Show how the run ended."""
+        """Show how the run ended. Once a long answer is saved, return the memory that this took."""
         self._show_end(run)
         self._show_status()
+        if self.is_mounted and len(run.text) + len(run.thinking) > _LONG:
+            self.set_timer(_SAVED, return_memory)
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Show why the engine could not be opened."""
+        """Show why the engine could not be opened, or how it ended."""
         self._show_error(error)
 
     # Transcript and status line
@@ -207,7 +227,11 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        self.transcript.add("prompt", prompt.text_with_images, turn=prompt)
+        text = prompt.text_with_images
+        if len(text) > _PROMPT_SHOWN:
+            rest = counted(len(text) - _PROMPT_SHOWN, "more character")
+            text = f"{text[:_PROMPT_SHOWN]} … ({rest})"
+        self.transcript.add("prompt", text, turn=prompt)
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
@@ -230,10 +254,27 @@ class LaneColumn(Column, LaneObserver):
         self._shown_error = error
         hint = error.hint
         engine = self.lane.engine
-        if not engine.is_open and not engine.is_opening and self.is_mounted:
-            hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
+        advises = not engine.is_open and not engine.is_opening and self.is_mounted
+        if advises:
+            imported = engine.definition.backend == IMPORTED
+            key = (
+                f"{self._swap_key} lists them" if imported else f"{self._restart_key} starts the engine again"
+            )
+            hint = f"{hint} {key}.".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
-        self.transcript.add("error", error.sentence, hint=hint, log=log)
+        title = ""
+        if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:
+            title = f"{counted(len(log), 'line')} of its log; {self._log_key} shows them."
+        block = self.transcript.add("error", error.sentence, hint=hint, log=log, log_title=title)
+        if advises:
+            self._advised = block, error.hint
+
+    def _withdraw_advice(self) -> None:
+        """Remove the advice to start the engine again, once that has begun."""
+        engine = self.lane.engine
+        if self._advised is not None and (engine.is_open or engine.is_opening):
+            self.transcript.set_hint(*self._advised)
+            self._advised = None
 
     def _show_status(self) -> None:
         lane, run = self.lane, self.lane.last
@@ -256,6 +297,7 @@ class LaneColumn(Column, LaneObserver):
                 others=self._others,
                 state=lane.state,
                 silent_s=silent_s,
+                is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._stop_key,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),

@@ -9,18 +9,15 @@ from textual import events
 from textual.binding import BindingType
 from textual.content import Content
 
+from paragone.wording import size_text
 from paragone_tui.keys import composer_binding
 from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.text_field import TextField
+from paragone_tui.widgets.text_field import TextField, is_editable
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
-
-
-LONGEST = 1_000_000
-"""Number of characters up to which text can be pasted. Textual wraps all of it, at 2 to 6 seconds a million."""
 
 
 class Composer(TextField):
@@ -55,6 +52,7 @@ class Composer(TextField):
         self._program = program
         self._recalled: int | None = None
         self._draft = ""
+        self._pasted: tuple[str, ...] = ()
         self._images: tuple[Image, ...] = ()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
@@ -62,9 +60,20 @@ class Composer(TextField):
     def edit_prompt(self, prompt: Prompt) -> None:
         """Edit an earlier prompt: load its text and its images."""
         self.edited = prompt
-        self.text = prompt.text
+        self._load(prompt.text)
         self.attach(prompt.images)
         self.move_cursor(self.document.end)
+
+    @property
+    def prompt(self) -> str:
+        """The text of the prompt: what is typed, and below it the texts that were pasted and are too long to edit."""
+        return "\n\n".join(filter(None, (self.text, *self._pasted)))
+
+    def _load(self, text: str) -> None:
+        """Show a text; attach it if it is too long to edit."""
+        self._pasted = () if is_editable(text) else (text,)
+        self.text = "" if self._pasted else text
+        self._show_title()
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -77,7 +86,9 @@ class Composer(TextField):
         self._show_title()
 
     def _show_title(self) -> None:
-        names = ", ".join(visible(image.name) for image in self._images)
+        sizes = [size_text(len(text.encode(errors="replace"))) for text in self._pasted]
+        pasted = f"{' and '.join(sizes)} of pasted text" if sizes else ""
+        names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
         self.border_title = Content(title) if title else None
@@ -89,20 +100,24 @@ class Composer(TextField):
         """
         action = self._action(event)
         if action is None:
+            if event.key == "backspace" and not self.text and self._pasted:
+                self._pasted = self._pasted[:-1]
+                self._show_title()
             return
         event.stop()
         event.prevent_default()
         await self.run_action(action)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """Refuse a paste that makes the text longer than `LONGEST`; otherwise, Textual inserts it."""
-        if len(self.text) + len(event.text) > LONGEST:
+        """Attach a paste that would make the text too long to edit; otherwise, Textual inserts it."""
+        if not is_editable(self.text + event.text):
             event.stop()
             event.prevent_default()
+            # Terminals and tmux send the ends of lines as CR.
+            self._pasted += (event.text.replace("\r\n", "\n").replace("\r", "\n"),)
+            self._show_title()
             self._program.say(
-                f"Not pasted: {len(event.text):,} characters. A prompt on the screen has at most {LONGEST:,}; "
-                "`paragone ask` takes longer ones.",
-                warning=True,
+                "The pasted text is attached to the prompt. Backspace in the empty field removes it."
             )
 
     def _action(self, event: events.Key) -> str | None:
@@ -115,8 +130,8 @@ class Composer(TextField):
 
     def take(self) -> tuple[str, tuple[Image, ...]]:
         """Return the text and the images, and clear the composer."""
-        taken = self.text, self.images
-        self.text = ""
+        taken = self.prompt, self.images
+        self._load("")
         self.edited = None
         self.attach(())
         self._recalled = None
@@ -128,8 +143,8 @@ class Composer(TextField):
             return
         place = len(prompts) if self._recalled is None else self._recalled
         if place == len(prompts):
-            self._draft = self.text
+            self._draft = self.prompt
         place = max(0, min(place + step, len(prompts)))
         self._recalled = None if place == len(prompts) else place
-        self.text = self._draft if self._recalled is None else prompts[place]
+        self._load(self._draft if self._recalled is None else prompts[place])
         self.move_cursor(self.document.end)

@@ -25,6 +25,8 @@ _Marks: TypeAlias = tuple[Mark, ...]
 
 _AT_ONCE = 0.01
 """Seconds of work at a beat. A conversation that is reopened may have many answers."""
+_HEATED = 20_000
+"""Number of tokens of an answer that show how likely they were: 20 ms of work."""
 _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
 """The lowest probability of each band of the heat, and its look."""
 
@@ -144,7 +146,7 @@ class Differences(LaneObserver):
             if self.shown and reference is not None and run is not reference:
                 differs = self._comparison(reference, run).marks(run)
             for channel in ("answer", "thinking"):
-                heat = _heat(run.result.tokens, channel) if heated else ()
+                heat = _heat(run.result.tokens[:_HEATED], channel) if heated else ()
                 ours = differs if channel == "answer" else ()
                 diverges = tuple(mark for where, mark in parting if where == channel)
                 column.transcript.mark(prompt, channel, (ours, heat, diverges))

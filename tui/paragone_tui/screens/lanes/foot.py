@@ -51,15 +51,21 @@ def foot_line(
     *,
     is_linked: bool,
     is_blind: bool,
+    is_offline: bool,
     width: int,
 ) -> Content:
     """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
 
-    That the next vote is blind, and that lanes are not linked, comes before the schedule.
+    That the program is offline, that the next vote is blind, and that lanes are not linked, comes before the schedule.
     `key_of` returns the key of a command in the present mode.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
-    states = ("blind " if is_blind else "", "" if is_linked else "unlinked ", _ORDERS.get(order, ""))
+    states = (
+        "offline " if is_offline else "",
+        "blind " if is_blind else "",
+        "" if is_linked else "unlinked ",
+        _ORDERS.get(order, ""),
+    )
     shown = Content("".join(states))
     for commands, label in _IN_LANE if in_lane_mode else _WRITING:
         following = hint(" ".join(map(key_of, commands.split())), label)

@@ -51,6 +51,7 @@ class Lanes(Horizontal, can_focus=True):
         self._remember = remember
         self._link = Link()
         self._fold_thinking = False
+        self._fold_logs = True
         self.position = 0
         """The index of the current lane."""
         self.zoomed = False
@@ -126,6 +127,12 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             column.transcript.fold_thinking = self._fold_thinking
 
+    def toggle_logs(self) -> None:
+        """Switch between the logs of engines that crashed as one line and in full."""
+        self._fold_logs = not self._fold_logs
+        for column in self.columns:
+            column.transcript.fold_logs = self._fold_logs
+
     def show_history(self) -> None:
         """Show the runs on the paths of all lanes anew."""
         for column in self.columns:
@@ -167,8 +174,11 @@ class Lanes(Horizontal, can_focus=True):
             is_first=is_first,
             markdown=self._markdown,
             fold_thinking=self._fold_thinking,
+            fold_logs=self._fold_logs,
             restart_key=self.key_of("restart-engine"),
+            swap_key=self.key_of("swap-engine"),
             stop_key=self.key_of("stop"),
+            log_key=self.key_of("toggle-logs"),
             is_unsaved=lambda: self._session.recorder.problem is not None,
             on_history=self.differences.mark_all,
         )

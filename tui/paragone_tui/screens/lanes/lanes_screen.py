@@ -10,6 +10,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from paragone.network.guard import GUARD
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
@@ -128,10 +129,18 @@ class LanesScreen(ChangedRowsScreen[None]):
                 self.lanes.key_of,
                 is_linked=self.lanes.linked,
                 is_blind=self.context.is_blind,
+                is_offline=GUARD.is_offline,
                 width=(width or self.size.width) - 2,
             ),
             layout=False,
         )
+
+    def network_changed(self) -> None:
+        """Show whether the program is offline, and restart the engines that have the network: they say why they are closed."""
+        self._show_keys()
+        for column in self.columns:
+            if GUARD.cuts_off(column.lane.engine.definition.name):
+                self.do(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background; show the error if it raises ParagoneError."""

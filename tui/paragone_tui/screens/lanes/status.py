@@ -53,9 +53,11 @@ class LaneStatusInfo:
     """Names of the other lanes. A name that is shortened keeps what distinguishes it from them."""
     state: LaneState = "empty"
     silent_s: int = 0
-    """Seconds for which the server has sent nothing; 0 while data comes."""
+    """Seconds for which the engine has sent nothing; 0 while data comes."""
+    is_local: bool = False
+    """Whether the engine computes on this machine, and not a server."""
     stop_key: str = ""
-    """The key that stops a run at a silent server."""
+    """The key that stops a silent run."""
     queued: int = 0
     """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
@@ -214,7 +216,7 @@ def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
     usual = _WORDS.get(info.state, info.state)
     if info.silent_s:
         brief = f"no data for {info.silent_s} s"
-        whole = f"no data from the server for {info.silent_s} s"
+        whole = f"no data from the {'engine' if info.is_local else 'server'} for {info.silent_s} s"
         if info.state == "queued":
             whole = f"{usual}: {brief}"
         others = shortest(info.engine, info.others) + len(f"{info.stop_key} stops") + 6  # and the blanks

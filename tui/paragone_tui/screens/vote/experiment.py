@@ -18,13 +18,12 @@ _VOTING = (
     ("x", "both bad"),
     ("s", "skip"),
     ("u", "undo"),
-    ("j k", "scroll"),
+    ("q", "quit"),
+    ("?", "help"),
     ("r", "last names"),
+    ("j k", "scroll"),
 )
-"""Key hints while there is a ballot, after the letters."""
-
-_ALWAYS = (("?", "help"), ("q", "quit"))
-"""Key hints that come last, also after the last ballot."""
+"""Key hints while there is a ballot, after the letters; the most important first."""
 
 
 class ExperimentVote(VoteScreen[None]):
@@ -74,7 +73,7 @@ class ExperimentVote(VoteScreen[None]):
         for column, run in zip(self.columns, ballot.answers, strict=True):
             column.show_text(mask.masked(run.text))
         self._show_progress()
-        self.show_hints([(self.letters, "better"), *_VOTING, *_ALWAYS])
+        self.show_hints([(self.letters, "better"), *_VOTING])
 
     def _show_end(self, ballots: ExperimentBallots) -> None:
         self.ballot = None
@@ -87,7 +86,7 @@ class ExperimentVote(VoteScreen[None]):
             else "There is nothing to vote on: no prompt has two different answers."
         )
         self.answers.display = False
-        self.show_hints([("u", "undo"), ("r", "last names"), *_ALWAYS])
+        self.show_hints([("u", "undo"), ("r", "last names"), ("?", "help"), ("q", "quit")])
 
     def _show_progress(self) -> None:
         ballots = self._ballots
@@ -107,10 +106,14 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         blind = _key(ballot) not in self._known
-        await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
-        self._last = ballot, choice
+        is_first = await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
+        if is_first:
+            self._last = ballot, choice
         await self._next()
         if self.is_gone:
+            return
+        if not is_first:
+            self.say("Not counted: another program has voted on this ballot meanwhile.")
             return
         self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
 

@@ -15,6 +15,7 @@ from textual.getters import query_one
 from textual.screen import ScreenResultType
 from textual.widgets import Static
 
+from paragone.network.guard import GUARD
 from paragone_tui.program import Program
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Transcript
@@ -128,6 +129,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self._first = 0
         self._link = Link()
         self._working = False
+        self._hinted: Sequence[tuple[str, str]] = ()
 
     def compose(self) -> ComposeResult:
         """Create the prompt, the room for the answers, and the lines around them."""
@@ -147,6 +149,7 @@ class VoteScreen(Modal[ScreenResultType]):
     def on_resize(self, event: events.Resize) -> None:
         """Show as many answers as fit."""
         self._lay_out(event.size.width)
+        self._fit_hints(event.size.width)
 
     def _lay_out(self, width: int) -> None:
         count = min(len(self.columns), columns_that_fit(width))
@@ -191,8 +194,17 @@ class VoteScreen(Modal[ScreenResultType]):
         self.remark.update(one_line(sentence))
 
     def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Show keys, each with a word for what it does."""
-        self.keys.update(hints(pairs))
+        """Show keys, each with a word for what it does; the most important first, since not all may fit."""
+        self._hinted = pairs
+        self._fit_hints(self.size.width)
+
+    def network_changed(self) -> None:
+        """Show whether the program is offline."""
+        self._fit_hints(self.size.width)
+
+    def _fit_hints(self, width: int) -> None:
+        pairs = [("offline", ""), *self._hinted] if GUARD.is_offline else self._hinted
+        self.keys.update(hints(pairs, width - 2))
 
     @property
     def letters(self) -> str:

@@ -67,10 +67,9 @@ class RatedPair:
         points = (self.difference, self.interval.low, self.interval.high)
         difference, low, high = (decimal(value, 0) for value in points)
         corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
-        found = f"{difference} points (95% interval {low} to {high}{corrected})"
-        if self.shown:
-            return f"{self.a} is rated above {self.b} by {found}."
-        return f"No difference between {self.a} and {self.b} is shown: {found}."
+        interval = f"(95% interval {low} to {high}{corrected})"
+        chance = "" if self.shown else ", which may be chance"
+        return f"{self.a} is rated above {self.b} by {difference} points{chance} {interval}."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""

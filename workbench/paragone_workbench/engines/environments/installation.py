@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
 from paragone import Backend, EngineError, InputError, ParagoneError
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.environments.cuda_toolkit import use_toolkit
 from paragone_workbench.engines.environments.installed import (
@@ -136,7 +137,7 @@ async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
                     yield step
         except CommandFailed as error:
             # the backend knows the usual reasons and remedies
-            probe = await backend.probe(str(python_in(folder)))
+            probe = await questions.probe(backend, str(python_in(folder)))
             general = (
                 str(error),
                 f"Once that is fixed, check again with: paragone env check {backend.name}.",

@@ -65,7 +65,7 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
                 passed=run.passed,
                 undecided=run.is_undecided,
                 unjudged=len(run.checks) < assertions[run.key.prompt_index],
-                scores=_scores(run),
+                scores=scores_of(run),
                 metrics=run.result.metrics,
                 text=run.result.text,
                 sampled=_is_sampled(run.result),
@@ -101,7 +101,7 @@ def _is_sampled(record: RunResult) -> bool:
     return isinstance(temperature, int | float) and temperature > 0
 
 
-def _scores(run: ExperimentRun) -> dict[str, float]:
+def scores_of(run: ExperimentRun) -> dict[str, float]:
     """Return the scores of the assertions by type; a second one of a type is numbered."""
     scores: dict[str, float] = {}
     count: Counter[str] = Counter()

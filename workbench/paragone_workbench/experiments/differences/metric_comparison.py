@@ -44,6 +44,13 @@ class MetricComparison:
         return self.adjusted_p is not None and self.adjusted_p < _LEVEL and self._is_zero_excluded
 
     @property
+    def _is_contradictory(self) -> bool:
+        """Whether the p-value and the interval, which come from different methods, say different things."""
+        if self.adjusted_p is None or self.paired.interval is None:
+            return False
+        return (self.adjusted_p < _LEVEL) != self._is_zero_excluded
+
+    @property
     def _is_zero_excluded(self) -> bool:
         return self.paired.interval is None or not self.paired.interval.contains_zero
 
@@ -59,7 +66,9 @@ class MetricComparison:
         if not (paired.more_a or paired.more_b):
             return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}."
         amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()
-        return f"No difference in {metric.title} is shown: {amount} ({details})."
+        if self._is_contradictory:
+            return f"In {metric.title}, {amount}; the test and the interval disagree, so no difference is claimed ({details})."
+        return f"In {metric.title}, {amount}, which may be chance ({details})."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. Values are in the units of the metric's name: shares, seconds, tokens."""
@@ -100,11 +109,10 @@ class MetricComparison:
         if self.adjusted_p is None:
             return ""
         p = "p < 0.001" if self.adjusted_p < 0.001 else f"p = {self.adjusted_p:.2g}"
-        contradicts = self.paired.interval is not None and self._is_zero_excluded and not self.shown
         if self.comparisons == 1:
-            return f"{p}, from another method than the interval" if contradicts else p
+            return f"{p}, from another method than the interval" if self._is_contradictory else p
         corrected = f"{p} after Holm's correction for {self.comparisons} comparisons"
-        return f"{corrected}, and the interval is not corrected" if contradicts else corrected
+        return f"{corrected}, and the interval is not corrected" if self._is_contradictory else corrected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,11 @@ from paragone import Json
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric, in_order
 from paragone_workbench.experiments.differences.drift import alternate, drift
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison, SameAnswers
+from paragone_workbench.experiments.differences.non_inferiority import (
+    MARGIN,
+    NonInferiority,
+    non_inferiority,
+)
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import Kind, PairedDifference, holm, paired_difference
@@ -71,6 +76,7 @@ class SuiteComparison:
     Attributes:
         engines: The measured values of each engine.
         comparisons: Each pair of engines by each metric that both have values of at one prompt or more.
+        not_worse: Whether engines are worse than others by more than a margin, of each pair by its pass rates.
         same: Each pair of engines that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
@@ -84,6 +90,7 @@ class SuiteComparison:
     undecided: int = 0
     unjudged: int = 0
     apart: tuple[tuple[str, str], ...] = ()
+    not_worse: tuple[NonInferiority, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -139,14 +146,19 @@ def compare_suite(
     engines: Sequence[str],
     *,
     groups: Sequence[Collection[str]] = (),
+    margin: float = MARGIN,
     seed: int = 0,
 ) -> SuiteComparison:
     """Compare engines over the prompts of a suite, from its runs in any order. See `compare_values`."""
-    return compare_values(collect(rows, engines), groups=groups, seed=seed)
+    return compare_values(collect(rows, engines), groups=groups, margin=margin, seed=seed)
 
 
 def compare_values(
-    collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), seed: int = 0
+    collected: Sequence[EngineValues],
+    *,
+    groups: Sequence[Collection[str]] = (),
+    margin: float = MARGIN,
+    seed: int = 0,
 ) -> SuiteComparison:
     """Compare engines by the values of their runs.
 
@@ -154,7 +166,8 @@ def compare_values(
     that are undecided for any engine, and by times only if their runs alternated. The p-values of all comparisons over
     `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no
     engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
-    with each other. `seed` is for the resampling.
+    with each other. `margin` is the loss of the pass rate, as a share, up to which an engine counts as not worse. `seed`
+    is for the resampling.
     """
     metrics = in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [
@@ -172,20 +185,22 @@ def compare_values(
     ]
     ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
     adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    comparisons = tuple(
+        MetricComparison(
+            a=one.engine,
+            b=other.engine,
+            metric=metric,
+            paired=paired,
+            adjusted_p=adjusted.get(index),
+            comparisons=len(adjusted),
+            repeated=one.repeated or other.repeated,
+        )
+        for index, (one, other, metric, paired) in enumerate(found)
+    )
     return SuiteComparison(
         engines=tuple(map(_summary, collected)),
-        comparisons=tuple(
-            MetricComparison(
-                a=one.engine,
-                b=other.engine,
-                metric=metric,
-                paired=paired,
-                adjusted_p=adjusted.get(index),
-                comparisons=len(adjusted),
-                repeated=one.repeated or other.repeated,
-            )
-            for index, (one, other, metric, paired) in enumerate(found)
-        ),
+        comparisons=comparisons,
+        not_worse=tuple(non_inferiority(comparisons, margin)),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
         undecided=len(set(chain.from_iterable(values.undecided for values in collected))),
         unjudged=len(set(chain.from_iterable(values.unjudged for values in collected))),
@@ -202,6 +217,7 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
     return {
         "engines": [engine.to_json() for engine in comparison.engines],
         "comparisons": [pair.to_json() for pair in comparison.comparisons],
+        "non_inferiority": [pair.to_json() for pair in comparison.not_worse],
         "same_answers": [pair.to_json() for pair in comparison.same],
         "undecided": comparison.undecided,
         "unjudged": comparison.unjudged,

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from paragone import Json
-from paragone.wire import to_json
+from paragone.wire import json_text, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import History
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import History, LaneRecord
+from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.records import SavedConversation
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
@@ -70,31 +73,54 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     Raises InputError if it does not exist, and StoreError.
     """
     saved = await history.load(conversation_id)
+    votes = await history.call(lambda store: store.votes.all())
+    async for piece in _conversation(history, saved, votes):
+        yield piece
+
+
+async def document_of_unsaved(conversation: SavedConversation) -> AsyncIterator[str]:
+    """Yield the document of a conversation that no history has. It has no votes, and no digests of weights."""
+    async for piece in _conversation(None, conversation, ()):
+        yield piece
+
+
+async def _conversation(
+    history: History | None, saved: SavedConversation, votes: Iterable[SavedVote]
+) -> AsyncIterator[str]:
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
-    votes = await history.call(lambda store: store.votes.all())
+    names = {
+        run: f"r{run.number}" if run.number is not None else f"unsaved-{position}"
+        for position, run in enumerate(saved.runs, 1)
+    }
+    number = saved.conversation.number
     definitions: list[EngineDefinition] = []
-    for run in saved.runs:
-        if run.result.definition not in definitions:
-            definitions.append(run.result.definition)
+    for definition in (
+        *(run.result.definition for run in saved.runs),
+        *(lane.definition for lane in saved.lanes),
+    ):
+        if definition not in definitions:
+            definitions.append(definition)
     lanes = {run: number for number, lane in enumerate(saved.lanes) for run in lane.runs}
     head: dict[str, Json] = {
         "kind": "conversation",
-        "id": f"c{conversation_id}",
+        "id": "unsaved" if number is None else f"c{number}",
+        "uuid": saved.conversation.id,
         "name": saved.title,
         "created": saved.conversation.created,
         "engines": [to_json(definition) for definition in definitions],
+        "lanes": [_lane(lane, definitions, names) for lane in saved.lanes],
         "prompts": [_prompt(prompt, prompts) for prompt in prompts],
     }
 
     async def runs() -> AsyncIterator[ListedRun]:
         for run in saved.runs:
             place: dict[str, Json] = {
-                "id": f"r{run.number}",
+                "id": names[run],
                 "prompt": None if run.prompt is None else prompts[run.prompt],
                 "engine": definitions.index(run.result.definition),
                 "lane": lanes.get(run, 0),
-                "continues": None if run.continues is None else f"r{run.continues.number}",
+                "continues": None if run.continues is None else names.get(run.continues),
             }
             yield place, run.result
 
@@ -103,10 +129,25 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
         yield piece
 
 
+async def document_of_conversations(history: History, numbers: Sequence[int]) -> AsyncIterator[str]:
+    """Yield one document with several conversations in pieces. Raises InputError if one does not exist, and StoreError."""
+    yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
+    separator = "\n"
+    for number in numbers:
+        yield separator
+        async for piece in document_of_conversation(history, number):
+            yield piece
+        separator = ",\n"
+    yield "]}\n"
+
+
 async def _pieces(
-    history: History, head: dict[str, Json], runs: AsyncIterator[ListedRun], tail: dict[str, Json]
+    history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], tail: dict[str, Json]
 ) -> AsyncIterator[str]:
-    """Yield the document: the manifests come after the runs, because they are known only then."""
+    """Yield the document: the manifests come after the runs, because they are known only then.
+
+    Without a history, they have no digests of weights.
+    """
     yield f'{{"paragone_document": {FORMAT},\n'
     for name, value in head.items():
         yield f"{json.dumps(name)}: {_dump(value)},\n"
@@ -124,7 +165,7 @@ async def _pieces(
         separator = ",\n"
     listed: list[Json] = []
     for manifest in manifests:
-        weights = await digest_weights(history, weights_in(manifest))
+        weights = () if history is None else await digest_weights(history, weights_in(manifest))
         listed.append({**manifest, "weights": [to_json(file) for file in weights]} if weights else manifest)
     for name, value in {"manifests": listed, **tail}.items():
         yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {_dump(value)}"
@@ -142,18 +183,31 @@ def _result(run: RunResult) -> dict[str, Json]:
 
 def _dump(value: Json) -> str:
     """Return JSON that can be written in UTF-8, also if a text has half of a surrogate pair."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return json.dumps(json.loads(text))
     return text
+
+
+def _lane(
+    lane: LaneRecord, definitions: Sequence[EngineDefinition], names: Mapping[Run, str]
+) -> dict[str, Json]:
+    """Return a lane of a conversation. Its head is the last run of its path."""
+    return {
+        "uuid": lane.id,
+        "engine": definitions.index(lane.definition),
+        "closed": lane.closed,
+        "head": None if lane.head is None else names[lane.head],
+    }
 
 
 def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
     """Return a prompt of a conversation. Its parent is the index of a prompt before it."""
     return {
         "index": indices[prompt],
+        "uuid": prompt.id,
         "parent": None if prompt.parent is None else indices[prompt.parent],
         "text": prompt.text,
         "images": [to_json(image) for image in prompt.images],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +11,16 @@ from typing import Literal, NoReturn, TypeVar
 
 from paragone import Image, InputError, Json, Message
 from paragone.regular_file import read_regular_file
-from paragone.wire import Value, from_json, to_json
-from paragone_workbench.conversation.tree import Prompt
+from paragone.wire import Value, from_json, parse_json, to_json
+from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
+from paragone_workbench.identity import derived_id
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
+from paragone_workbench.store import LaneRecord, SavedConversation
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
@@ -32,6 +34,18 @@ class _Head:
     name: str
     created: float
     """Seconds since 1970."""
+    uuid: str = ""
+    """Of a conversation; earlier versions did not write ids of conversations, prompts and lanes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lane:
+    """A lane of a conversation."""
+
+    engine: int
+    uuid: str = ""
+    closed: bool = False
+    head: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +62,12 @@ class _TreePrompt:
 
     text: str
     parent: int | None = None
+    uuid: str = ""
     images: tuple[Image, ...] = ()
     system: str | None = None
+    sampling: Mapping[str, Json] | None = None
+    for_all: bool = True
+    created: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +80,27 @@ class _RunPlace:
     state: EndState
     manifest: int | None = None
     request: Mapping[str, Json] = field(default_factory=dict)
+    lane: int = 0
     continues: str | None = None
 
 
 def read_document(path: Path) -> tuple[RecordedRun, ...]:
     """Return the runs of a document, in its order. Raises InputError that names the part that is wrong."""
-    content = read_regular_file(path, hint=_WANTED)
+    return tuple(_DocumentReader(path, read_json(path, hint=_WANTED)).runs())
+
+
+def read_conversation(path: Path, data: Json) -> SavedConversation:
+    """Return the conversation of a document whose JSON is `data`. Raises InputError that names the part that is wrong."""
+    return _DocumentReader(path, data).conversation()
+
+
+def read_json(path: Path, *, hint: str) -> Json:
+    """Return the JSON in a file. Raises InputError with this hint."""
+    content = read_regular_file(path, hint=hint)
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}.", hint=_WANTED) from error
-    return tuple(_DocumentReader(path, data).runs())
+        return parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}.", hint=hint) from error
 
 
 _WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
@@ -97,18 +125,68 @@ class _DocumentReader:
     def runs(self) -> Iterator[RecordedRun]:
         """Yield the runs. Raises InputError that names the part that is wrong."""
         head = self._value(_Head, self._data, "The document")
-        engines = [
-            self._value(EngineDefinition, engine, f"Engine {number}")
-            for number, engine in self._list("engines")
-        ]
-        manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
-        prompts: Mapping[int, tuple[Message, ...]] = {}
-        tree: list[Prompt] = []
-        if head.kind == "experiment":
-            prompts = self._prompts()
-        else:
-            tree = self._tree()
+        if head.kind == "conversation":
+            for place, run in self._turns(self._tree(head)):
+                assert run.prompt is not None  # `_turns` gives each its prompt
+                messages = messages_for(run.prompt, run.continues)
+                yield RecordedRun(id=place.id, result=run.result, messages=messages)
+            return
+        prompts = self._prompts()
+        for what, place, result in self._results():
+            found = prompts.get(place.prompt)
+            if found is None:
+                self._wrong(f"{what} names prompt {place.prompt}, which is missing")
+            yield RecordedRun(id=place.id, result=result, messages=found)
+
+    def conversation(self) -> SavedConversation:
+        """Return the conversation. Raises InputError that names the part that is wrong."""
+        head = self._value(_Head, self._data, "The document")
+        if head.kind != "conversation":
+            raise InputError(
+                f"{self._path} is the document of an experiment.", hint="`paragone replay` reads it."
+            )
+        tree = self._tree(head)
+        engines = self._engines()
+        runs: dict[str, Run] = {}
+        lanes: list[LaneRecord] = []
+        heads: list[str | None] = []
+        for number, data in self._list("lanes"):
+            lane = self._value(_Lane, data, f"Lane {number}")
+            engine = self._item(engines, lane.engine, f"Lane {number} names engine")
+            own_id = lane.uuid or self._derived_id(head, "lane", number)
+            lanes.append(LaneRecord(id=own_id, definition=engine, position=number, closed=lane.closed))
+            heads.append(lane.head)
+        for place, run in self._turns(tree):
+            runs[place.id] = run
+            self._item(lanes, place.lane, f"Run {place.id!r} names lane").runs.append(run)
+        for lane_record, head_id in zip(lanes, heads, strict=True):
+            lane_record.head = runs.get(head_id or "")
+        return SavedConversation(
+            conversation=Conversation(
+                prompts=tree, created=head.created, id=head.uuid or self._derived_id(head, "conversation", 0)
+            ),
+            title=head.name,
+            updated=max([head.created, *(prompt.created for prompt in tree)]),
+            lanes=tuple(lanes),
+            runs=tuple(runs.values()),
+        )
+
+    def _turns(self, tree: list[Prompt]) -> Iterator[tuple[_RunPlace, Run]]:
+        """Yield the runs of a conversation, each with its prompt and the run that it continues."""
         earlier: dict[str, Run] = {}
+        for what, place, result in self._results():
+            if place.continues is not None and place.continues not in earlier:
+                self._wrong(f"{what} continues run {place.continues!r}, which is not before it")
+            prompt = self._item(tree, place.prompt, f"{what} names prompt")
+            run = Run(result, prompt=prompt, continues=earlier.get(place.continues or ""))
+            earlier[place.id] = run
+            yield place, run
+
+    def _results(self) -> Iterator[tuple[str, _RunPlace, RunResult]]:
+        """Yield the runs, each with its name in errors and its place in the document."""
+        engines = self._engines()
+        manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
+        ids: set[str] = set()
         for number, data in self._list("runs"):
             what = f"Run {number}"
             place = self._value(_RunPlace, data, what)
@@ -116,23 +194,20 @@ class _DocumentReader:
             manifest: Mapping[str, Json] = {}
             if place.manifest is not None:
                 common = self._item(manifests, place.manifest, f"{what} names manifest")
-                manifest = {**common, "request": place.request}
-            result = self._result(data, engine, manifest, what)
-            run = Run(result)
-            if head.kind == "experiment":
-                messages = prompts.get(place.prompt)
-                if messages is None:
-                    self._wrong(f"{what} names prompt {place.prompt}, which is missing")
-            else:
-                run.prompt = self._item(tree, place.prompt, f"{what} names prompt")
-                if place.continues is not None and place.continues not in earlier:
-                    self._wrong(f"{what} continues run {place.continues!r}, which is not before it")
-                run.continues = earlier.get(place.continues or "")
-                messages = messages_for(run.prompt, run.continues)
-            if place.id in earlier:
+                manifest = {**common, "request": place.request} if place.request else common
+            if place.id in ids:
                 self._wrong(f"{what} has the id {place.id!r} of another run")
-            earlier[place.id] = run
-            yield RecordedRun(id=place.id, result=result, messages=messages)
+            ids.add(place.id)
+            yield what, place, self._result(data, engine, manifest, what)
+
+    def _engines(self) -> list[EngineDefinition]:
+        return [
+            self._value(EngineDefinition, engine, f"Engine {number}")
+            for number, engine in self._list("engines")
+        ]
+
+    def _derived_id(self, head: _Head, kind: str, number: int) -> str:
+        return derived_id(head.name, repr(head.created), kind, str(number))
 
     def _result(
         self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
@@ -157,14 +232,30 @@ class _DocumentReader:
             prompts[prompt.index] = prompt.messages
         return prompts
 
-    def _tree(self) -> list[Prompt]:
+    def _tree(self, head: _Head) -> list[Prompt]:
         tree: list[Prompt] = []
         for number, data in self._list("prompts"):
             prompt = self._value(_TreePrompt, data, f"Prompt {number}")
             parent = None
             if prompt.parent is not None:
                 parent = self._item(tree, prompt.parent, f"Prompt {number} follows prompt")
-            tree.append(Prompt(text=prompt.text, images=prompt.images, parent=parent, system=prompt.system))
+            for image in prompt.images:
+                try:
+                    base64.b64decode(image.data, validate=True)
+                except ValueError as error:
+                    self._wrong(f"Prompt {number} has an image that is not base64: {error}")
+            tree.append(
+                Prompt(
+                    id=prompt.uuid or self._derived_id(head, "prompt", number),
+                    text=prompt.text,
+                    images=prompt.images,
+                    parent=parent,
+                    system=prompt.system,
+                    sampling=prompt.sampling,
+                    for_all=prompt.for_all,
+                    created=prompt.created,
+                )
+            )
         return tree
 
     def _list(self, name: str) -> list[tuple[int, Json]]:

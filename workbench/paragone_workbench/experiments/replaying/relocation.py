@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paragone import Backend, InputError, WeightsFile
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.weights import digest_weights
 from paragone_workbench.inventory.models import find_models
+from paragone_workbench.paths import accessible
 from paragone_workbench.store import History
 
 
@@ -28,14 +29,14 @@ async def find_model(
     if not files:
         return definition.model
     first = files[0]
-    if _exists(first.path):
+    if accessible(first.path):
         return _recorded(definition.model, Path(first.path))
     beside = ""  # the file's name in the model's folder; empty if the model is the file
     if Path(first.path).name != Path(definition.model).name:
         beside = Path(first.path).name
     named: list[str] = []
     for model in await find_models(backend, folders):
-        path = Path(model.model).expanduser() / beside
+        path = Path(expand_home(model.model)) / beside
         try:
             found = WeightsFile.of(path)
         except (OSError, ValueError):
@@ -58,13 +59,6 @@ async def find_model(
 
 def _recorded(model: str, file: Path) -> str:
     """Return the recorded model; by its absolute path, if a relative one was recorded in another folder."""
-    path = Path(model).expanduser()
+    path = Path(expand_home(model))
     places = [place for place in (file, file.parent) if place.name == path.name]
     return model if path.absolute() in places or path.is_absolute() or not places else str(places[0])
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # ValueError: a null character
-        return False

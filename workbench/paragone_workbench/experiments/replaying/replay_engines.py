@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from paragone import Backend, InputError, Json
 from paragone.options import describe
+from paragone.threads import in_daemon_thread
 from paragone_workbench.config.settings import Config
+from paragone_workbench.consent.actions import engine_actions, option_actions
+from paragone_workbench.consent.consent import Consent
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
+    address_of,
     apply_settings,
     check_engine,
     resolve,
     secret_options,
     server_of,
     settings_of,
-    split_options,
     suggest,
     without_secrets,
 )
@@ -36,10 +42,8 @@ class ReplayChoices:
     """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace the recorded ones."""
     replacements: Sequence[str] = ()
     """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
-    foreign: bool = False
-    """Whether the runs come from a document, which may be another person's."""
-    trusted: bool = False
-    """Whether engines of a document may contact servers and start interpreters that it names."""
+    consent: Consent | None = None
+    """The consent to what the document names that the runs come from; None for runs of the user's own history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,8 @@ async def engines_to_replay(
     names = list(dict.fromkeys(group[0].result.definition.name for group in groups))
     replacements = _replacements(choices.replacements, names, config)
     engines: list[ReplayEngine] = []
+    actions: list[str] = []
+    folders = config.models.folders
     for group in groups:
         recorded = group[0].result.definition
         replacement = replacements.get(recorded.name)
@@ -93,27 +99,31 @@ async def engines_to_replay(
             definition = _replaced(recorded, replacement, backend)
         else:
             definition = without_secrets(recorded, backend)
-            if choices.foreign:
-                definition = _foreign(definition, backend, trusted=choices.trusted)
+            if choices.consent is not None:
+                definition = _foreign(definition, backend)
             else:
                 definition = _with_own_secrets(definition, backend, config)
             weights = await known_weights(history, weights_in(group[-1].result.manifest))
-            model = await find_model(definition, weights, backend, history, config.models.folders)
+            model = await find_model(definition, weights, backend, history, folders)
             definition = dataclasses.replace(definition, model=model)
         settings = settings_of(recorded.name, choices.settings, names)
         definition = apply_settings(definition, backend, settings)
         check_engine(definition, backend)
-        if replacement is not None and choices.foreign and not choices.trusted:
-            _refuse_addresses(definition, apply_settings(replacement, backend, settings), backend)
-        engines.append(
-            ReplayEngine(
-                recorded=recorded,
-                definition=definition,
-                backend=backend,
-                runs=group,
-                overridden=frozenset(setting.partition("=")[0].strip() for setting in settings),
-            )
+        engine = ReplayEngine(
+            recorded=recorded,
+            definition=definition,
+            backend=backend,
+            runs=group,
+            overridden=frozenset(setting.partition("=")[0].strip() for setting in settings),
         )
+        engines.append(engine)
+        if choices.consent is not None:
+            naming = partial(_actions, engine, replacement, settings, choices.consent.document, folders)
+            actions += await asyncio.wrap_future(in_daemon_thread(naming))
+    if choices.consent is not None:
+        hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
+        asking = partial(choices.consent.require, actions, hint=hint)  # waits for the user
+        await asyncio.wrap_future(in_daemon_thread(asking))
     return tuple(engines)
 
 
@@ -169,45 +179,51 @@ def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Co
     return dataclasses.replace(definition, options={**definition.options, **keys})
 
 
-def _foreign(definition: EngineDefinition, backend: Backend, *, trusted: bool) -> EngineDefinition:
-    """Return the engine of a document as it may be opened here.
+def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
+    """Return the engine of a document as it may be opened here if the user consents.
 
-    Raises InputError if that would contact or start something that the document names, unless it is trusted.
-    Of the load options of an engine on a server only the address is kept: others say which keys of this
+    Raises InputError if the address has a variable in it. Of the load options of an engine on a server only the address is kept: others say which keys of this
     machine are sent.
     """
-    if not backend.capabilities.local:
-        kept = {info.name for info in describe(backend.sampling)}
-        kept |= {info.name for info in describe(backend.load_options) if info.address}
-        options = {name: value for name, value in definition.options.items() if name in kept}
-        definition = dataclasses.replace(definition, options=options)
-    if trusted:
+    if backend.capabilities.local:
         return definition
-    reason = ""
-    if definition.python is not None:
-        reason = f"starts the program {definition.python}"
-    elif addresses := _addresses(definition, backend):
-        reason = f"contacts {', '.join(addresses)}"
-    if reason:
+    if "$" in (address_of(definition, backend) or ""):
         raise InputError(
-            f"The engine {definition.name} of the document {reason}. A document may come from somebody else, so "
-            "this is not done without your consent.",
-            hint=f"Name an engine of yours, --engine {definition.name}=BACKEND:MODEL, or write --trust.",
+            f"The url of the engine {definition.name} in the document has a variable of your environment in it.",
+            hint=f"Name an engine of yours instead: --engine {definition.name}=BACKEND:MODEL.",
         )
-    return definition
+    kept = {info.name for info in describe(backend.sampling)}
+    kept |= {info.name for info in describe(backend.load_options) if info.address}
+    options = {name: value for name, value in definition.options.items() if name in kept}
+    return dataclasses.replace(definition, options=options)
 
 
-def _refuse_addresses(definition: EngineDefinition, own: EngineDefinition, backend: Backend) -> None:
-    """Raise InputError if an engine with options of a document contacts others than the user's engine does."""
-    allowed = _addresses(own, backend)
-    if added := [address for address in _addresses(definition, backend) if address not in allowed]:
-        raise InputError(
-            f"With the options of the document, {definition.name} contacts {', '.join(added)}. A document may come "
-            "from somebody else, so this is not done without your consent.",
-            hint="Set the option that names the address with --set, or write --trust.",
-        )
+def _actions(
+    engine: ReplayEngine,
+    replacement: EngineDefinition | None,
+    settings: Sequence[str],
+    document: Path,
+    folders: Sequence[str],
+) -> list[str]:
+    """Return what an engine, and the requests of its runs, do outside of the folder of the document that names them.
 
+    What the user chose is left out: the engine in place of the recorded one, and the settings.
+    """
+    backend = engine.backend
 
-def _addresses(definition: EngineDefinition, backend: Backend) -> tuple[str, ...]:
-    load, _ = split_options(definition, backend)
-    return backend.reaches(definition.model, load)
+    def of(definition: EngineDefinition) -> tuple[str, ...]:
+        return engine_actions(definition, backend, document, folders)
+
+    if replacement is not None:
+        chosen = {*of(apply_settings(replacement, backend, settings))}
+    else:
+        bare = dataclasses.replace(engine.definition, python=None, address=None, options={})
+        chosen = {*of(apply_settings(bare, backend, settings))} - {*of(bare)}
+    found = [*of(engine.definition)]
+    for run in engine.runs:
+        found += option_actions(backend.sampling, engine.sampling_of(run), document)
+    return [
+        f"the engine {engine.recorded.name} {action}"
+        for action in dict.fromkeys(found)
+        if action not in chosen
+    ]

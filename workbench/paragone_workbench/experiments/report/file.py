@@ -16,14 +16,13 @@ Format: TypeAlias = Literal["html", "md", "csv", "json"]
 def format_of(path: Path) -> Format:
     """Return the format of a file by its suffix. Raises InputError if it is none, or the file cannot be written."""
     formats = {name: name for name in get_args(Format)}
+    check_target(path)
     found: Format | None = formats.get(path.suffix[1:].lower())
-    if found is None and not path.is_dir():
+    if found is None:
         raise InputError(
             f"The format of {path} is unknown: the name must end in .html, .md, .csv or .json.",
             hint="For a page to read in a browser, write --to report.html.",
         )
-    check_target(path)
-    assert found is not None  # else it is a folder
     return found
 
 

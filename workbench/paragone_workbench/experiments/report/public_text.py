@@ -6,7 +6,7 @@ import datetime
 import re
 from pathlib import Path
 
-from paragone_workbench.engines.definitions import strip_password
+from paragone.key_text import without_keys
 from paragone_workbench.visible_text import visible
 
 
@@ -18,7 +18,7 @@ def public(text: str) -> str:
     home = str(Path.home())
     if home != "/":
         text = re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
-    return visible(strip_password(text))
+    return visible(without_keys(text))
 
 
 def date_text(seconds: float) -> str:

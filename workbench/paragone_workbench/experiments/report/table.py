@@ -6,8 +6,8 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paragone_workbench.experiments.report.public_text import public
@@ -33,8 +33,13 @@ class TableRow:
     """The text of the prompt."""
     chosen: bool | None = None
     """Whether the run is on the path of its lane."""
+    tags: Sequence[str] = ()
+    expected: str | None = None
+    """The expected answer."""
     passed: bool | None = None
     failed_assertions: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Scores of assertions, such as a judge's, by their names."""
 
     @property
     def metrics(self) -> RunMetrics:
@@ -55,6 +60,8 @@ COLUMNS: Mapping[str, Callable[[TableRow], Cell]] = {
     "backend": lambda row: row.result.definition.backend,
     "model": lambda row: public(row.result.definition.model),
     "prompt": lambda row: row.prompt,
+    "tags": lambda row: "; ".join(row.tags),
+    "expected": lambda row: row.expected,
     "text": lambda row: row.result.text,
     "thinking": lambda row: row.result.thinking,
     "state": lambda row: row.result.state,
@@ -62,6 +69,7 @@ COLUMNS: Mapping[str, Callable[[TableRow], Cell]] = {
     "error": lambda row: public(row.result.message),
     "passed": lambda row: row.passed,
     "failed_assertions": lambda row: row.failed_assertions,
+    "scores": lambda row: "; ".join(f"{name}={score:g}" for name, score in row.scores.items()),
     "seed": lambda row: None if row.result.settings is None else row.result.settings.seed,
     "prompt_tokens": lambda row: row.metrics.prompt_tokens,
     "cached_tokens": lambda row: row.metrics.cached_tokens,

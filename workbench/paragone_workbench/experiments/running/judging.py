@@ -143,6 +143,11 @@ class Judging:
     async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
+        if prompt.index in self.request.suite.given_system and self.request.foreign_judges.intersection(
+            names
+        ):
+            shown = tuple(message for message in prompt.messages if message.role != "system")
+            prompt = dataclasses.replace(prompt, messages=shown)
         judge = _OneAnswer(panel)
         found = await evaluate(prompt, answer_of(run.result), self.catalog, judge)
         if judge.unanswered:

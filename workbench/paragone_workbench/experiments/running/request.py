@@ -13,10 +13,11 @@ from pathlib import Path
 from paragone import Backend, Json, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.suites.suite import Suite, SuitePrompt
 from paragone_workbench.machine.description import describe_machine
+from paragone_workbench.paths import accessible
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.retry import retrying
 
@@ -33,6 +34,8 @@ class SuiteRequest:
     """With the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The definitions of the engines that assertions name."""
+    foreign_judges: frozenset[str] = frozenset()
+    """The names of the judges that only the suite names. They do not get the user's own system prompt."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
@@ -111,8 +114,8 @@ def _identity(engine: EngineDefinition, backend: Backend | None) -> Json:
 
     In another folder, the same relative path is another model, and a file that was replaced has other weights.
     """
-    path = Path(engine.model).expanduser()
-    if backend is None or not backend.capabilities.local or not path.exists():
+    path = Path(expand_home(engine.model))
+    if backend is None or not backend.capabilities.local or not accessible(path):
         return to_json(engine)
     placed = dataclasses.replace(engine, model=str(path.absolute()))
     return [to_json(placed), to_json(WeightsFile.of(str(path)))]

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, Message, Options, ParagoneError
 from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
+from paragone.checks import check_value
 from paragone.options import build
+from paragone.violation import InterfaceViolation
 from paragone.wording import shortened
 from paragone_workbench.engines.definitions import suggest
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, checked
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, described
+from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
 
@@ -61,11 +64,7 @@ class AssertionCatalog:
         assertion = self.assertions.get(spec.type)
         if assertion is None:
             hint = suggest(spec.type, self.assertions)
-            broken = "".join(
-                f" The plugin {problem.plugin} of {problem.package or 'an unknown package'} cannot be used: "
-                f"{problem.reason.rstrip('.')}."
-                for problem in self.problems
-            )
+            broken = "".join(f" {problem.sentence}" for problem in self.problems)
             raise InputError(f"There is no assertion {spec.type!r}.", hint=hint + broken)
         with _blaming(spec.type):
             options = build(assertion.options, spec.options, owner=f"the assertion {spec.type!r}")
@@ -78,11 +77,11 @@ class AssertionCatalog:
                 assertion.close()
 
 
-def load_assertions() -> AssertionCatalog:
-    """Import the plugins with assertions."""
+def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
+    """Import the plugins with assertions. `tell` shows which one is waited for."""
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
-    found = discover_assertions()
+    found = discover_assertions(watch=import_watch(tell))
     return AssertionCatalog(assertions=found.assertions, problems=found.problems)
 
 
@@ -123,9 +122,9 @@ async def _result(
     try:
         assertion, options = catalog.prepared(spec)
         async with limit:
-            verdict = checked(Verdict, await assertion.check(answer, options, judge))
+            verdict = check_value(Verdict, await assertion.check(answer, options, judge))
         if verdict.score is not None and not 0 <= verdict.score <= 1:
-            raise ValueError(f"its score {verdict.score} is not from 0 to 1")
+            raise InterfaceViolation(f"its score {verdict.score} is not from 0 to 1")
     except ParagoneError as error:
         reason = str(error)
     except PLUGIN_ERRORS as error:
@@ -173,8 +172,11 @@ def _blaming(name: str) -> Iterator[None]:
 
 
 def _unexpected(error: BaseException) -> str:
-    description = f"{type(error).__name__}: {error}".rstrip(": ")
-    return f"It raised an unexpected error ({description}). Report it to the author of the assertion."
+    if isinstance(error, InterfaceViolation):
+        what = f"It breaks the plugin interface: {error}."
+    else:
+        what = f"It raised an unexpected error ({described(error)})."
+    return f"{what} Report it to the author of the assertion."
 
 
 def _shortened(reason: str) -> str:

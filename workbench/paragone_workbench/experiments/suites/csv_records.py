@@ -18,6 +18,9 @@ JSON_COLUMNS = ("messages", "variables", "assertions")
 
 LARGEST_CELL = 1 << 30
 
+MOST_COLUMNS = 1_000
+"""Largest number of columns. Each is a value of every prompt."""
+
 
 def csv_records(path: Path, text: str) -> Iterator[Record | SuiteProblem]:
     """Yield the records of a text, and a problem for each malformed row. Empty rows do not count.
@@ -64,6 +67,11 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | SuiteProblem]]:
 
 
 def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
+    if len(row) > MOST_COLUMNS:
+        raise InputError(
+            f"{path}:{line}: The header has {len(row):,} columns.",
+            hint=f"A suite has at most {MOST_COLUMNS:,}.",
+        )
     names = [name.strip() for name in row]
     if "prompt" not in names and "messages" not in names:
         raise InputError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from paragone import InputError, Json, Message, ParagoneError, Role
+from paragone import InputError, Json, Message, ParagoneError, Role, wire
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem, SuitePrompt
@@ -17,9 +17,6 @@ T = TypeVar("T")
 
 KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
 """The keys of a record."""
-
-DEEPEST = 100
-"""Levels of lists and objects that a record may have. Python's own limit depends on who calls."""
 
 ROLES = ("system", "user", "assistant")
 
@@ -47,8 +44,10 @@ def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | 
 class FileDefaults:
     """The system prompt and the assertions that apply to all prompts of a file."""
 
-    system: str = ""
-    """The system prompt of prompts that have none."""
+    system: str | None = None
+    """The system prompt of prompts that have none; None if the file has none either."""
+    given_system: str = ""
+    """The system prompt for which the file has none. It is the user's own."""
     assertions: tuple[AssertionSpec, ...] = ()
     """Assertions in addition to those of each prompt."""
 
@@ -61,12 +60,11 @@ class RecordReader:
     defaults: FileDefaults
     catalog: AssertionCatalog
     problems: list[SuiteProblem] = field(default_factory=list)
+    takes_given_system: bool = False
+    """Whether the prompt has the system prompt that was given, because the file has none."""
 
     def prompt(self, index: int) -> SuitePrompt | None:
         """Return the prompt; None if there are problems."""
-        if _is_deeper(self.record.values, DEEPEST):
-            self._wrong("It is nested too deeply.")
-            return None
         for key in self.record.values:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
@@ -134,6 +132,9 @@ class RecordReader:
             return tuple(messages)
         if system is None:
             system = self.defaults.system
+        if system is None:
+            system = self.defaults.given_system
+            self.takes_given_system = bool(system)
         return (*((Message(role="system", text=system),) if system else ()), *messages)
 
     def _message(self, item: Json) -> Message | None:
@@ -188,8 +189,6 @@ def assertion_spec(item: Json) -> AssertionSpec:
     """Return the assertion that an item of `assertions` describes. Raises InputError; options are not checked."""
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
         raise InputError('An assertion must look like {"type": "contains", "value": "…"}.')
-    if _is_deeper(item, DEEPEST):
-        raise InputError("An assertion is nested too deeply.")
     negated = item.get("not", False)
     if not isinstance(negated, bool):
         raise InputError("The 'not' of an assertion must be true or false.")
@@ -197,30 +196,14 @@ def assertion_spec(item: Json) -> AssertionSpec:
     return AssertionSpec(type=cast("str", item["type"]), options=options, negated=negated)
 
 
-def _is_deeper(value: Json, levels: int) -> bool:
-    """Return whether lists and objects are nested in more than this many levels."""
-    if not isinstance(value, Mapping | list):
-        return False
-    items = value.values() if isinstance(value, Mapping) else value
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
-
-
 def parse_json(text: str) -> Json:
     """Parse JSON. Raises InputError with a sentence that says what is wrong with it."""
     try:
-        value: Json = json.loads(text, parse_constant=_refuse_constant)
+        value = wire.parse_json(text)
         if "\\u" in text:  # an escape may be half of a pair that makes one character
             json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise InputError(f"It is not valid JSON: {error.msg}, at character {error.pos + 1}.") from error
     except UnicodeEncodeError as error:
         raise InputError("It has half of a surrogate pair, which is no character.") from error
-    except RecursionError as error:
-        raise InputError("It is nested too deeply.") from error
-    except ValueError as error:  # a number of thousands of digits
+    except ValueError as error:
         raise InputError(f"It is not valid JSON: {error}.") from error
     return value
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")

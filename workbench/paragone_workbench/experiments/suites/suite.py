@@ -77,11 +77,13 @@ class Suite:
         name: The name of the file, without its ending.
         prompts: The prompts without a problem, in the order of the file.
         problems: What is wrong with the others, in the order of the file.
+        given_system: Indices of the prompts whose system prompt is the one that was given, because the file has none.
     """
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
     problems: tuple[SuiteProblem, ...] = ()
+    given_system: frozenset[int] = frozenset()
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:

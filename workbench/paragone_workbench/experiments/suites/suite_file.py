@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from paragone import InputError
-from paragone.regular_file import read_regular_file
+from paragone.regular_file import LARGEST, read_regular_file
+from paragone_workbench.config.toml_file import LARGEST as TOML_LARGEST
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
 from paragone_workbench.experiments.suites.records import (
@@ -41,8 +42,8 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             f"The ending of {path.name} names no format of a suite.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
-    text = _read(path)
-    defaults = FileDefaults(system=system)
+    text = _read(path, largest=TOML_LARGEST if ending == ".toml" else LARGEST)
+    defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
     records: Iterable[Record | SuiteProblem]
     if ending == ".toml":
@@ -53,6 +54,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     else:
         records = _jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
     prompts: list[SuitePrompt] = []
+    given_system: set[int] = set()
     for index, record in enumerate(records):
         if isinstance(record, SuiteProblem):
             problems.append(record)
@@ -60,17 +62,24 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         reader = RecordReader(record, defaults, catalog)
         if (prompt := reader.prompt(index)) is not None:
             prompts.append(prompt)
+        if reader.takes_given_system:
+            given_system.add(index)
         problems += reader.problems
     problems.sort(key=lambda problem: problem.line)
     if not prompts and problems:
         raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
     if not prompts:
         raise InputError(f"{path} has no prompts.", hint=EXAMPLES[ending])
-    return Suite(name=path.stem, prompts=tuple(prompts), problems=tuple(problems))
+    return Suite(
+        name=path.stem,
+        prompts=tuple(prompts),
+        problems=tuple(problems),
+        given_system=frozenset(given_system),
+    )
 
 
-def _read(path: Path) -> str:
-    raw = read_regular_file(path, hint="Name a file of prompts.")
+def _read(path: Path, *, largest: int) -> str:
+    raw = read_regular_file(path, hint="Name a file of prompts.", largest=largest)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -32,10 +32,10 @@ class TomlSuite:
 
     def defaults(self, system: str, catalog: AssertionCatalog) -> FileDefaults:
         """Return the defaults of all prompts. `system` applies if the file has none."""
-        given = self._document.data.get("system", system)
-        if not isinstance(given, str):
+        own = self._document.data.get("system")
+        if not (own is None or isinstance(own, str)):
             self._wrong("'system' must be text.", "system")
-            given = ""
+            own = None
         specs: list[AssertionSpec] = []
         for index, item in enumerate(self._list("assertions")):
             try:
@@ -45,7 +45,7 @@ class TomlSuite:
                 self._wrong(str(error), "assertions", index)
             else:
                 specs.append(spec)
-        return FileDefaults(system=given, assertions=tuple(specs))
+        return FileDefaults(system=own, given_system=system, assertions=tuple(specs))
 
     def records(self) -> Iterator[Record | SuiteProblem]:
         """Yield the records, and a problem for each malformed one."""
@@ -67,17 +67,10 @@ class TomlSuite:
 
 def _plain(value: object) -> Json:
     """Return a value of TOML as JSON: dates and times become text. Raises InputError for what JSON cannot express."""
-    try:
-        return _as_json(value)
-    except RecursionError as error:
-        raise InputError("It is nested too deeply.") from error
-
-
-def _as_json(value: object) -> Json:
     if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_as_json(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal
 
 from paragone import InputError, Json
 from paragone.installation import install_command
+from paragone.wording import shortened
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from jinja2.runtime import Context
     from jinja2.sandbox import SandboxedEnvironment
 
 
@@ -31,16 +33,55 @@ FILTERS = (
     "trim",
     "upper",
 )
-"""Jinja's filters that an expression can use. A suite may come from somebody else: what could make a short text
-fill the memory (other filters, calls, repetition by `*`) is not allowed."""
+"""Jinja's filters that an expression can use. A suite may come from somebody else: nothing in an expression makes
+a value longer than a few times a variable, or computes with long numbers."""
+
+SYNTAX = (
+    "Add", "And", "CondExpr", "Compare", "Const", "Div", "Filter", "FloorDiv", "Getattr", "Getitem", "Keyword", "Name",
+    "Neg", "Not", "Operand", "Or", "Output", "Pos", "Slice", "Sub", "Template", "TemplateData", "Test",
+)  # fmt: skip
+"""Jinja's syntax that an expression can use: the classes of `jinja2.nodes`."""
+
+LONGEST_EXPRESSION = 1_000
+"""Largest number of characters of an expression."""
+
+LONGEST_TEXT = 2**24
+"""Largest number of characters of a text with its variables filled in: more than any context holds."""
+
+_MOST_DIGITS = 300
+"""Largest number of digits that `int` and `round` compute with."""
 
 
 def fill(text: str, variables: Mapping[str, Json]) -> str:
-    """Return the text with the values of its variables. Raises InputError if one has no value, or for bad syntax."""
-    return _EXPRESSION.sub(lambda found: _value(found[0], variables), text)
+    """Return the text with the values of its variables.
+
+    Raises InputError if one has no value, for bad syntax, or if the text becomes too long.
+    """
+    pieces: list[str] = []
+    length = 0
+    for piece in _filled(text, variables):
+        length += len(piece)
+        if length > LONGEST_TEXT:
+            raise InputError(f"With its variables filled in it is longer than {LONGEST_TEXT:,} characters.")
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
+    """Yield the parts of the text between the expressions, and the values of these."""
+    at = 0
+    # Up to the last end of an expression, so that each `{{` finds one: else each would search the whole text.
+    for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
+        yield text[at : found.start()]
+        yield _value(found[0], variables)
+        at = found.end()
+    yield text[at:]
 
 
 def _value(expression: str, variables: Mapping[str, Json]) -> str:
+    shown = shortened(expression, 100)
+    if len(expression) > LONGEST_EXPRESSION:
+        raise InputError(f"{shown} is longer than {LONGEST_EXPRESSION:,} characters.")
     template = _template(expression)
     from jinja2 import UndefinedError  # after `_template`, which says so if jinja2 is missing
 
@@ -48,22 +89,29 @@ def _value(expression: str, variables: Mapping[str, Json]) -> str:
         return template.render(variables)
     except UndefinedError as error:
         raise InputError(
-            f"{expression} has no value: {error}.", hint=f"There are: {', '.join(variables)}."
+            f"{shown} has no value: {error}.", hint=f"There are: {', '.join(variables)}."
         ) from error
     except Exception as error:  # an expression calls code
-        raise InputError(f"{expression} has no value: {type(error).__name__}: {error}.") from error
+        raise InputError(f"{shown} has no value: {type(error).__name__}: {error}.") from error
 
 
 @functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
 def _template(expression: str) -> Template:
     environment = _environment()
     from jinja2 import TemplateError
+    from jinja2.nodes import Node
 
     try:
-        return environment.from_string(expression)
+        tree = environment.parse(expression)
+        for node in tree.find_all(Node):
+            if type(node).__name__ not in SYNTAX:
+                raise TemplateError(
+                    f"Jinja's {getattr(node, 'operator', type(node).__name__)} is not allowed"
+                )
+        return environment.from_string(tree)
     except (TemplateError, RecursionError) as error:
         raise InputError(
-            f"{expression} cannot be read: {error}.",
+            f"{shortened(expression, 100)} cannot be read: {error}.",
             hint="Write {{ name }}, or {{ '{{' }} for two braces.",
         ) from error
 
@@ -84,15 +132,33 @@ def _environment() -> SandboxedEnvironment:
         ) from error
 
     class Environment(SandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**", "%"})
+        intercepted_binops = frozenset({"+"})
 
-        def call_binop(self, context: object, operator: str, left: object, right: object) -> NoReturn:
-            raise SecurityError(f"the operator {operator} is not allowed")
-
-        def is_safe_callable(self, obj: object) -> bool:
-            return False
+        def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+            if isinstance(left, str | list) and isinstance(right, str | list):
+                raise SecurityError("+ adds numbers only")
+            return super().call_binop(context, operator, left, right)
 
     environment = Environment(undefined=StrictUndefined, autoescape=False)
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
+    environment.filters |= {"int": _int, "round": _round}
     return environment
+
+
+def _int(value: object, default: int = 0) -> int:
+    """Return a value as a whole number. Raises ValueError if it is very long."""
+    from jinja2.filters import do_int
+
+    if isinstance(value, str) and len(value) > _MOST_DIGITS:
+        raise ValueError("the text is too long for a number")
+    return do_int(value, default)
+
+
+def _round(value: float, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> float:
+    """Return a rounded number. Raises ValueError for a number of digits that takes long to compute with."""
+    from jinja2.filters import do_round
+
+    if abs(precision) > _MOST_DIGITS:
+        raise ValueError(f"it rounds to at most {_MOST_DIGITS} digits")
+    return do_round(value, precision, method)

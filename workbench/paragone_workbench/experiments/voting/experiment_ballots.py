@@ -14,6 +14,7 @@ from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
+from paragone_workbench.store.experiment_records import engines_of
 
 _BEYOND = 2**31
 """An index beyond those of engines and repetitions."""
@@ -52,9 +53,8 @@ class ExperimentBallots:
         """Number of ballots, without those that turned out to have identical answers."""
 
     def _find_ballots(self) -> None:
-        names = [engine.name for engine in self.experiment.engines]
         voted: Counter[tuple[frozenset[str], int | None]] = Counter(
-            (frozenset(map(_engine_of, vote.candidates)), vote.prompt_index)
+            (engines_of(vote.candidates), vote.prompt_index)
             for vote in self._store.votes.all(self.experiment.number)
             if vote.blind
         )
@@ -63,7 +63,7 @@ class ExperimentBallots:
             if state == "done":
                 answered.setdefault(key.prompt_index, set()).add(key.engine_index)
         for pair in self._pairs:
-            both = frozenset(names[engine] for engine in pair.engines)
+            both = self._engines(pair)
             for prompt, engines in answered.items():
                 if not engines.issuperset(pair.engines):
                     continue
@@ -75,15 +75,19 @@ class ExperimentBallots:
             self.voted += pair.votes
 
     def take(self) -> Ballot | None:
-        """Return the next ballot, or None if none is left. Ballots with identical answers are left out.
+        """Return the next ballot, or None if none is left.
 
-        Raises InputError if the experiment was deleted.
+        Ballots with identical answers, and those that another program has voted on meanwhile, are left out. Raises InputError if the experiment was deleted.
         """
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair in self._pairs if pair.prompts]:
             fewest = min(pair.votes for pair in left)
             pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
-            ballot = self._ballot(pair, pair.prompts.pop())
+            prompt = pair.prompts.pop()
+            if self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt):
+                self._count(pair)
+                continue
+            ballot = self._ballot(pair, prompt)
             first, second = (run.text.strip() for run in ballot.answers)
             if first != second:
                 return ballot
@@ -91,13 +95,22 @@ class ExperimentBallots:
             self.total -= 1
         return None
 
-    def vote(self, ballot: Ballot, choice: Choice, *, blind: bool = True) -> None:
-        """Save a vote on a ballot."""
-        vote_id = self._store.votes.add(ballot.vote(choice, blind=blind))
+    def vote(self, ballot: Ballot, choice: Choice, *, blind: bool = True) -> bool:
+        """Save a vote on a ballot. Returns False if another program has voted on the ballot meanwhile: that vote counts."""
+        vote = ballot.vote(choice, blind=blind)
+        is_first = self._store.votes.add_first(vote)
         pair = self._pair_of(ballot)
-        self._cast.append((vote_id, ballot, pair))
+        if is_first:
+            self._cast.append((vote.id, ballot, pair))
+        self._count(pair)
+        return is_first
+
+    def _count(self, pair: _Pair) -> None:
         pair.votes += 1
         self.voted += 1
+
+    def _engines(self, pair: _Pair) -> frozenset[str]:
+        return frozenset(self.experiment.engines[engine].name for engine in pair.engines)
 
     def undo(self, current: Ballot | None) -> Ballot | None:
         """Delete the last vote since the beginning, and return its ballot; None if there is none.
@@ -133,10 +146,6 @@ class ExperimentBallots:
             experiment_id=self.experiment.number,
             prompt_index=prompt_index,
         )
-
-
-def _engine_of(candidate: object) -> str:
-    return str(candidate.get("engine")) if isinstance(candidate, dict) else ""
 
 
 def _text_of(messages: Sequence[Message]) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from paragone import InputError
 
+MOST_RUNS = 10_000
+"""Largest number of runs of an engine: the plan of all is made before the first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTest:
@@ -38,20 +41,15 @@ class BenchStep:
 def bench_tests(
     prompt_tokens: Sequence[int], depths: Sequence[int], tokens: int, repeat: int
 ) -> tuple[BenchTest, ...]:
-    """Return a test for each prompt length at each depth. Raises InputError for numbers out of range."""
-    for option, numbers, least in (
-        ("--prompt-tokens", prompt_tokens, 1),
-        ("--depth", depths, 0),
-        ("--tokens", (tokens,), 1),
-        ("--repeat", (repeat,), 1),
-    ):
-        for number in numbers:
-            if number < least:
-                raise InputError(f"{option} cannot be {number:,}.", hint=f"The smallest value is {least}.")
+    """Return a test for each prompt length at each depth. Raises InputError if their runs are too many."""
+    lengths, depths = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(depths))
+    if (runs := len(lengths) * len(depths) * repeat) > MOST_RUNS:
+        raise InputError(
+            f"The bench would have {runs:,} runs of each engine.",
+            hint=f"{MOST_RUNS:,} are enough: repeat them less often, or name fewer lengths or depths.",
+        )
     return tuple(
-        BenchTest(prompt_tokens=length, depth=depth, tokens=tokens)
-        for depth in dict.fromkeys(depths)
-        for length in dict.fromkeys(prompt_tokens)
+        BenchTest(prompt_tokens=length, depth=depth, tokens=tokens) for depth in depths for length in lengths
     )
 
 

@@ -110,8 +110,30 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
         return ""
     return (
         f"{candidate.name}: mean KLD {number(kld)}{_beside_noise(kld, candidate, fidelity)}; picks another top token at "
-        f"{1 - same.value:.1%} of the positions."
+        f"{1 - same.value:.1%} of the positions.{_questioned(candidate)}"
     )
+
+
+def _questioned(candidate: Candidate) -> str:
+    """Return what to do if a candidate equals the reference bit by bit, which a quantization does not."""
+    if candidate.difference.kld.any():
+        return ""
+    return (
+        " No position differs at all: if a quantization or another option should make a difference, check that the engine "
+        "applies it."
+    )
+
+
+def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
+    """Return a sentence for each candidate whose mean KL divergence is above a limit, or unknown."""
+    found: list[str] = []
+    for candidate in fidelity.candidates:
+        kld = mean(candidate.difference.kld)
+        if kld is None:
+            found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
+        elif kld.value > limit:
+            found.append(f"{candidate.name}: the mean KLD {number(kld)} is above the limit {limit:g}.")
+    return tuple(found)
 
 
 def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paragone import Backend, ModelInfo, ParagoneError
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.inventory.models import find_models
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
@@ -38,7 +38,7 @@ async def find_siblings(
 
     Models are searched in the usual places and beside the engine's model. Raises ParagoneError.
     """
-    beside = Path(definition.model).expanduser().absolute().parent
+    beside = Path(expand_home(definition.model)).absolute().parent
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
     models = await find_models(backend, [*folders, *near])
@@ -88,7 +88,7 @@ async def rough_quantizations(
 
 def is_same_file(one: str, other: str) -> bool:
     """Return whether two names of models mean the same file, or are equal."""
-    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    return one == other or Path(expand_home(one)).resolve() == Path(expand_home(other)).resolve()
 
 
 def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:

@@ -60,8 +60,15 @@ class Database:
 
     def stream(self, sql: str, *values: object) -> Iterator[Row]:
         """Yield the rows of a query one at a time, so that the caller can stop early."""
-        with self._translated_errors(), contextlib.closing(self._connection.execute(sql, values)) as cursor:
-            yield from cursor
+        with self._translated_errors():
+            cursor = self._connection.execute(sql, values)
+            try:
+                for row in cursor:  # noqa: UP028 (`yield from` would also close the cursor)
+                    yield row
+            finally:
+                # an error may keep a reader alive until the file has been closed
+                with contextlib.suppress(sqlite3.ProgrammingError):
+                    cursor.close()
 
     def run(self, sql: str, *values: object) -> int:
         """Execute a statement. Returns the id of the new row if it is an INSERT that adds one."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from paragone import ParagoneError
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.store.history import History
+    from paragone_workbench.store.records import SavedConversation
 
 
 EVERY_S = 0.4
@@ -63,17 +64,26 @@ class SaveQueue:
         self._on_changed()
 
     def not_open(self, error: ParagoneError) -> None:
-        """Note why the history could not be opened. After a permanent error, drop the conversations that were left."""
+        """Note why the history could not be opened. Conversations are kept until the end, which can write them elsewhere."""
         self._not_open = error
-        for unsaved in list(self._unsaved.values()):
-            self._drop_if_done(unsaved)
         self._on_changed()
 
     @property
     def problem(self) -> ParagoneError | None:
-        """Why changes cannot be saved at present; None if they can."""
-        found = (unsaved.problem for unsaved in self._unsaved.values())
+        """Why changes cannot be saved at present; None if they can. Conversations that were given up are past."""
+        found = (
+            unsaved.problem
+            for unsaved in self._unsaved.values()
+            if not (unsaved.is_left and unsaved.is_given_up)
+        )
         return next(filter(None, found), self._not_open)
+
+    def losses(self) -> list[SavedConversation]:
+        """Return the conversations of which something is not saved, each whole, oldest first."""
+        lost = [
+            unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
+        ]
+        return [unsaved.whole() for unsaved in sorted(lost, key=lambda it: it.conversation.created)]
 
     @property
     def waits_for_history(self) -> bool:
@@ -209,11 +219,6 @@ class SaveQueue:
             await _wait(self._closing, seconds)
         return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
 
-    @property
-    def _never_opens(self) -> bool:
-        error = self._not_open
-        return error is not None and not (isinstance(error, StoreError) and error.can_pass)
-
     def _succeeded(self, unsaved: Unsaved) -> None:
         if unsaved.problem is not None:
             unsaved.problem = None
@@ -237,9 +242,8 @@ class SaveQueue:
         _call(self._on_changed)
 
     def _drop_if_done(self, unsaved: Unsaved) -> None:
-        """Forget a conversation that the session has left, once nothing of it is to be saved any more."""
-        is_done = not (unsaved.runs or unsaved.is_being_saved or unsaved) or unsaved.is_given_up
-        if unsaved.is_left and (is_done or self._never_opens):
+        """Forget a conversation that the session has left, once all of it is saved."""
+        if unsaved.is_left and not (unsaved.runs or unsaved.is_being_saved or unsaved):
             self._unsaved.pop(unsaved.conversation.id, None)
             if unsaved.problem is not None:
                 _call(self._on_changed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from paragone.wording import counted
 from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
+from paragone_workbench.store.records import SavedConversation
 
 if TYPE_CHECKING:
     from paragone import RunSettings
@@ -53,6 +54,8 @@ class Unsaved:
         self._heads: dict[str, str] = {}
         """For each lane, its latest head that is saved or that the next save writes."""
         self._turns: dict[Run, _Turn] = {}
+        self._records: dict[LaneRecord, None] = {}
+        """All lanes of the conversation."""
         self._known: set[str] = set()
         """The ids of the lanes and runs that the history has."""
         self._taken: tuple[LaneRecord, ...] = ()
@@ -84,6 +87,7 @@ class Unsaved:
     def know(self, lanes: Iterable[LaneRecord]) -> None:
         """Note that the history has these lanes, with the runs that have a number."""
         for lane in lanes:
+            self._records[lane] = None
             self._known.add(lane.id)
             self._known.update(run.id for run in lane.runs if run.number is not None)
 
@@ -93,13 +97,14 @@ class Unsaved:
 
     def add_lane(self, lane: LaneRecord) -> None:
         """Add a lane that is new or has changed. Its head is noted unless it is a run that has not started."""
-        self._lanes[lane] = None
+        self._lanes[lane] = self._records[lane] = None
         if lane.head is not None and (lane.head.id in self._known or self.is_started(lane.head)):
             self._heads[lane.id] = lane.head.id
 
     def follow(self, run: Run, lane: LaneRecord) -> None:
         """Add a run. Nothing of it is saved before `run_changed` marks it as started."""
         self._turns[run] = _Turn(lane)
+        self._records[lane] = None
 
     def is_started(self, run: Run) -> bool:
         """Return whether a run was marked as started, so that it is saved."""
@@ -224,6 +229,23 @@ class Unsaved:
         if counts:
             parts.append(f"{counted(sum(counts), 'character')} of {counted(len(counts), 'answer')}")
         return " and ".join(parts) or "The last changes of lanes"
+
+    def whole(self) -> SavedConversation:
+        """Return the conversation as the history would have it, with what is saved and what is not.
+
+        Runs that have not ended, and prompts that no run has answered, come along without an answer.
+        """
+        lanes = sorted(self._records, key=lambda lane: lane.position)
+        runs = [
+            run for lane in lanes for run in lane.runs if run.prompt is not None and run.state != "running"
+        ]
+        return SavedConversation(
+            conversation=self.conversation,
+            title=self.conversation.prompts[0].text,
+            updated=max((run.result.started for run in runs), default=self.conversation.created),
+            lanes=tuple(lanes),
+            runs=tuple(sorted(runs, key=lambda run: run.result.started)),
+        )
 
     def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:
         """Return the run, or the nearest one that it continues, that is saved or among these changes; else None."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from paragone import InputError, Json
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.errors import StoreError, decoding
 from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
 from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.file.owners import Owner
+from paragone_workbench.store.tables.json_columns import list_in, object_in
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of, save_run
 from paragone_workbench.visible_text import visible
 
@@ -54,7 +57,7 @@ class Experiments:
                 experiment.fingerprint,
                 experiment.schedule,
                 experiment.repetitions,
-                json.dumps([to_json(without_passwords(engine)) for engine in experiment.engines]),
+                json.dumps([to_json(without_literal_keys(engine)) for engine in experiment.engines]),
                 json.dumps(experiment.machine),
                 experiment.prompts,
                 experiment.created,
@@ -98,8 +101,8 @@ class Experiments:
         return _experiment(rows[0])
 
     def all(self) -> tuple[Experiment, ...]:
-        """Return all experiments, newest first."""
-        return tuple(map(_experiment, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
+        """Return all experiments, newest first; one whose record is damaged has no engines."""
+        return tuple(map(_listed, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
 
     def newest(self, others: Sequence[str] = ()) -> str:
         """Return a hint with the ids of the newest experiments, and `others` after them."""
@@ -122,13 +125,14 @@ class Experiments:
             first,
             limit,
         )
-        return tuple((position, json.loads(content)) for position, content in rows)
+        with decoding(f"A prompt of experiment e{number}"):
+            return tuple((position, object_in(content)) for position, content in rows)
 
     def judges(self, number: int) -> tuple[str, ...]:
         """Return what identifies the engines that judged answers of an experiment, each once."""
         rows = self._database.rows(
-            "SELECT DISTINCT json_extract(result.value, '$.judges') AS judges"  # noqa: S608 (the names of columns)
-            " FROM cell, json_each(cell.assertions) AS result"
+            "SELECT DISTINCT json_extract(iif(result.type = 'object', result.value, '{}'), '$.judges') AS judges"  # noqa: S608 (the names of columns)
+            " FROM cell, json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result"
             f" WHERE experiment_id = {_ID} AND judges != '' ORDER BY judges",
             number,
         )
@@ -200,20 +204,30 @@ class Experiments:
         for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
             sql, number, *values, limit
         ):
-            yield ExperimentRun(
-                key=RunKey(prompt, engine, repetition),
-                number=cell,
-                result=result_of(tuple(columns)),
-                assertions=tuple(json.loads(assertions)),
-            )
+            with decoding(f"The run e{number}/{cell}"):
+                run = ExperimentRun(
+                    key=RunKey(prompt, engine, repetition),
+                    number=cell,
+                    result=result_of(tuple(columns)),
+                    assertions=tuple(list_in(assertions)),
+                )
+            yield run
+
+
+def _listed(row: Row) -> Experiment:
+    *plain, _engines, _machine, done, failed = row
+    with contextlib.suppress(StoreError):
+        return _experiment(row)
+    return _experiment((*plain, "[]", "{}", done, failed))
 
 
 def _experiment(row: Row) -> Experiment:
     *columns, engines, machine, done, failed = row
-    return Experiment(
-        **dict(zip(_PLAIN, columns, strict=True)),
-        engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
-        machine=json.loads(machine),
-        done=done,
-        failed=failed,
-    )
+    with decoding(f"Experiment e{columns[0]}"):
+        return Experiment(
+            **dict(zip(_PLAIN, columns, strict=True)),
+            engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
+            machine=object_in(machine),
+            done=done,
+            failed=failed,
+        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from typing import TYPE_CHECKING
 
+from paragone_workbench.store.errors import StoreError, decoding
 from paragone_workbench.store.records import Summary
+from paragone_workbench.store.tables.json_columns import object_in
 
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
@@ -27,12 +29,16 @@ def conversations(database: Database, limit: int, before: Summary | None) -> tup
         Summary(
             number=number,
             title=title,
-            engines=tuple(
-                json.loads(definition)["name"]
-                for (definition,) in database.rows(_OPEN_LANES, conversation_id)
-            ),
+            engines=tuple(_name(definition) for (definition,) in database.rows(_OPEN_LANES, conversation_id)),
             prompts=prompts,
             updated=updated,
         )
         for number, conversation_id, title, updated, prompts in database.rows(_LIST, *last, limit)
     )
+
+
+def _name(definition: str) -> str:
+    """Return the name of an engine; a question mark if its record is damaged."""
+    with contextlib.suppress(StoreError), decoding("An engine"):
+        return str(object_in(definition)["name"])
+    return "?"

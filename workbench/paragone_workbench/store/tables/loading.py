@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,14 @@ from paragone.wire import from_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.run import Run
+from paragone_workbench.store.errors import decoding
 from paragone_workbench.store.file.owners import saved_text
 from paragone_workbench.store.records import LaneRecord, SavedConversation
+from paragone_workbench.store.tables.json_columns import object_in
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 
 if TYPE_CHECKING:
-    from paragone_workbench.store.file.database import Database
+    from paragone_workbench.store.file.database import Database, Row
 
 
 _PROMPTS = """
@@ -47,7 +48,12 @@ def load(database: Database, number: int) -> SavedConversation:
             f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",
             hint="`paragone history` lists the conversations.",
         )
-    conversation_id, title, created, updated = found[0]
+    with decoding(f"Conversation c{number}"):
+        return _loaded(database, number, found[0])
+
+
+def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
+    conversation_id, title, created, updated = row
     prompts = _prompts(database, conversation_id)
     lanes: dict[str, LaneRecord] = {}
     heads: dict[str, str | None] = {}
@@ -55,7 +61,7 @@ def load(database: Database, number: int) -> SavedConversation:
         lanes[lane_id] = LaneRecord(
             id=lane_id,
             position=position,
-            definition=from_json(EngineDefinition, json.loads(definition)),
+            definition=from_json(EngineDefinition, object_in(definition)),
             closed=bool(closed),
         )
         heads[lane_id] = head_id
@@ -87,7 +93,7 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
             text=text,
             images=images.get(prompt_id, ()),
             system=system,
-            sampling=None if sampling is None else json.loads(sampling),
+            sampling=None if sampling is None else object_in(sampling),
             for_all=bool(for_all),
             created=created,
         )

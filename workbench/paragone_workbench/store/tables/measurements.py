@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from paragone import WeightsFile
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
+from paragone_workbench.store.errors import StoreError, decoding
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.file.database import Database
+from paragone_workbench.store.tables.json_columns import list_in, object_in
 
 
 class Measurements:
@@ -23,27 +26,29 @@ class Measurements:
             "INSERT INTO measurement (id, kind, engines, data, created) VALUES (?, ?, ?, ?, ?)",
             measurement.id,
             measurement.kind,
-            json.dumps([to_json(without_passwords(engine)) for engine in measurement.engines]),
+            json.dumps([to_json(without_literal_keys(engine)) for engine in measurement.engines]),
             json.dumps(measurement.data),
             measurement.created,
         )
 
     def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
-        """Return the measurements of a kind, newest first."""
+        """Return the measurements of a kind, newest first, without those whose record is damaged."""
         rows = self._database.rows(
             "SELECT id, kind, engines, data, created FROM measurement WHERE kind = ? ORDER BY number DESC",
             kind,
         )
-        return tuple(
-            Measurement(
-                id=measurement_id,
-                kind=its_kind,
-                engines=tuple(from_json(EngineDefinition, engine) for engine in json.loads(engines)),
-                data=json.loads(data),
-                created=created,
-            )
-            for measurement_id, its_kind, engines, data, created in rows
-        )
+        found = []
+        for measurement_id, its_kind, engines, data, created in rows:
+            with contextlib.suppress(StoreError), decoding("A measurement"):
+                measurement = Measurement(
+                    id=measurement_id,
+                    kind=its_kind,
+                    engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
+                    data=object_in(data),
+                    created=created,
+                )
+                found.append(measurement)
+        return tuple(found)
 
     def weights_digest(self, file: WeightsFile) -> str | None:
         """Return the saved SHA-256 of a file, if its size and its time of modification are the same."""

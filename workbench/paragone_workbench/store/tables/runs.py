@@ -6,12 +6,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import strip_password, without_passwords
+from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.tables.json_columns import object_in
 from paragone_workbench.store.tables.tokens import pack, unpack
 
 if TYPE_CHECKING:
@@ -76,8 +78,8 @@ def save_run(
 def result_of(row: Row) -> RunResult:
     """Return the result of a run from the values of `COLUMNS`."""
     run_id, state, started, text, thinking, own, manifest, tokens = row
-    data: dict[str, Any] = json.loads(own)
-    known = {} if manifest is None else json.loads(manifest)
+    data = object_in(own)
+    known = {} if manifest is None else object_in(manifest)
     if "request" in data:
         known["request"] = data.pop("request")
     result = from_json(RunResult, {**data, "id": run_id, "state": state, "started": started})
@@ -96,9 +98,9 @@ def _own_part(result: RunResult) -> dict[str, Json]:
     own = to_json(
         dataclasses.replace(
             result,
-            definition=without_passwords(result.definition),
-            error=strip_password(clean(result.error)),
-            hint=strip_password(clean(result.hint)),
+            definition=without_literal_keys(result.definition),
+            error=without_keys(clean(result.error)),
+            hint=without_keys(clean(result.hint)),
             settings=None if settings is None else dataclasses.replace(settings, prompt_ids=None),
             text="",
             thinking="",

@@ -20,12 +20,16 @@ def pack(tokens: Sequence[Token]) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[Token, ...]:
-    """Return the tokens that `pack` has packed."""
+    """Return the tokens that `pack` has packed. Raises ValueError, among others, if the data is damaged."""
     import zlib
 
+    try:
+        text = zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
     return tuple(
         Token(
-            text=text,
+            text=piece,
             channel=channel,
             id=token_id,
             logprob=logprob,
@@ -36,8 +40,8 @@ def unpack(data: bytes) -> tuple[Token, ...]:
                 for other, other_id, other_logprob in top
             ),
         )
-        for line in zlib.decompress(data).splitlines()
-        for text, channel, token_id, logprob, n_bytes, time, top in json.loads(line)
+        for line in text.splitlines()
+        for piece, channel, token_id, logprob, n_bytes, time, top in json.loads(line)
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
-from paragone_workbench.store.experiment_records import SavedVote
+from paragone import Json
+from paragone_workbench.store.errors import StoreError, decoding
+from paragone_workbench.store.experiment_records import SavedVote, engines_of
 from paragone_workbench.store.file.database import Database
+from paragone_workbench.store.tables.json_columns import list_in
 
 _VOTES = """
     SELECT vote.id, candidates, choice, blind, vote.created, experiment.number, prompt_index, prompt_id
@@ -14,6 +18,10 @@ _VOTES = """
 _ADD = """
     INSERT INTO vote (id, candidates, choice, blind, created, experiment_id, prompt_index, prompt_id)
     VALUES (?, ?, ?, ?, ?, (SELECT id FROM experiment WHERE number = ?), ?, ?)
+"""
+_BLIND = """
+    SELECT candidates FROM vote JOIN experiment ON experiment.id = experiment_id
+    WHERE blind AND experiment.number = ? AND prompt_index = ?
 """
 
 
@@ -38,6 +46,26 @@ class Votes:
         )
         return vote.id
 
+    def add_first(self, vote: SavedVote) -> bool:
+        """Save a vote on a ballot of an experiment, unless a blind one was saved before, perhaps by another program.
+
+        Returns whether the vote was saved.
+        """
+        with self._database.transaction():
+            assert vote.experiment_id is not None
+            assert vote.prompt_index is not None
+            is_first = engines_of(vote.candidates) not in self.engines_voted(
+                vote.experiment_id, vote.prompt_index
+            )
+            if is_first:
+                self.add(vote)
+        return is_first
+
+    def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:
+        """Return the names of the engines of each blind vote on a prompt of an experiment."""
+        rows = self._database.rows(_BLIND, experiment, prompt_index)
+        return {engines_of(_candidates(candidates)) for (candidates,) in rows}
+
     def all(self, experiment: int | None = None) -> tuple[SavedVote, ...]:
         """Return the votes, oldest first: all, or those of the experiment with this number."""
         rows = self._database.rows(
@@ -46,7 +74,7 @@ class Votes:
         return tuple(
             SavedVote(
                 id=vote_id,
-                candidates=tuple(json.loads(candidates)),
+                candidates=_candidates(candidates),
                 choice=choice,
                 blind=bool(blind),
                 created=created,
@@ -60,3 +88,10 @@ class Votes:
     def delete(self, vote_id: str) -> None:
         """Delete a vote, as when it is taken back."""
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
+
+
+def _candidates(text: str) -> tuple[Json, ...]:
+    """Return the candidates; none if the record is damaged, which makes the vote one that cannot be understood."""
+    with contextlib.suppress(StoreError), decoding("A vote"):
+        return tuple(list_in(text))
+    return ()

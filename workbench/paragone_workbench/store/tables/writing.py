@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone.wire import to_json
 from paragone.wording import shortened
-from paragone_workbench.engines.definitions import without_passwords
+from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.tables.runs import save_run
@@ -98,12 +98,12 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
             base64.b64decode(image.data),
         )
     database.run(
-        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", _title(text), conversation_id
+        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
     )
 
 
 def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
-    definition = json.dumps(to_json(without_passwords(lane.definition)))
+    definition = json.dumps(to_json(without_literal_keys(lane.definition)))
     database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
 
 
@@ -119,7 +119,7 @@ def _used(database: Database, changes: Changes) -> None:
         )
 
 
-def _title(text: str) -> str:
-    """Return the first line that is not blank, shortened to `_TITLE` characters."""
+def title_of(text: str) -> str:
+    """Return the title that a text makes: its first line that is not blank, shortened to `_TITLE` characters."""
     line = next((line for line in map(str.strip, text.splitlines()) if line), "")
     return shortened(line, _TITLE)

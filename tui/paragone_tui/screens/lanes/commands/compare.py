@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paragone_tui.screens.divergence_sheet import Side
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -81,7 +83,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
     reference, *candidates = sides
     parted = [side for side in candidates if side.parting != Divergence()]
     if not parted:
-        context.say("The answers to the last prompt do not differ.")
+        context.say(_no_parting(sides))
         return
     if any(side.run.spec is None or side.run.spec.logprobs is None for side in sides):
         context.session.wants_tokens = True  # so that the view has more to show for the next answers
@@ -89,6 +91,15 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
     first = current or min(parted, key=lambda side: (side.parting and side.parting.char) or 0)
     others = [side for side in candidates if side is not first]
     context.show(DivergenceSheet(reference, first, others))
+
+
+def _no_parting(sides: Sequence[Side]) -> str:
+    """Return why there is no place where answers part, as a sentence."""
+    incomplete = [side.name for side in sides if side.run.state != "done"]
+    if not incomplete:
+        return "The answers to the last prompt do not differ."
+    names = " and ".join(incomplete)
+    return f"The last prompt has no complete answer of {names}; what came of the answers does not differ."
 
 
 def _sides(context: LanesContext, current: Lane) -> list[Side] | None:

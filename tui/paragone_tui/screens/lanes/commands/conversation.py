@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paragone.wording import counted
+from paragone_tui.garbage import return_memory
 from paragone_workbench.lanes.variants import find_run, newest_after
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def new_conversation(context: LanesContext) -> None:
         context.session.new_conversation()
         context.lanes.show_history()
         context.lanes.marks.check()
+        return_memory()
 
 
 def reopen(context: LanesContext) -> None:
@@ -52,3 +54,4 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
         shown.lay_out()
         shown.columns[shown.position].reveal(run, hit)
     session.open_engines()
+    return_memory()

@@ -47,9 +47,8 @@ def _pick(
     from paragone_tui.screens.engine_picker import EnginePicker
 
     picker = EnginePicker(
-        context.engines.config,
         context.session.registry,
-        remove=context.engines.remove,
+        engines=context.engines,
         offers_demo=offers_demo,
         advice=advice,
     )

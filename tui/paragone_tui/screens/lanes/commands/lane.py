@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from paragone import InputError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.runs.costs import Costs
 
 
 def stop_lane(context: LanesContext) -> None:
-    """Stop the answers of the current lane."""
+    """Stop the answers of the current lane; if there are none, stop loading its engine."""
     if column := context.current_or_say():
-        context.do(column.lane.stop)
+        if column.lane.is_busy:
+            context.do(column.lane.stop)
+        else:
+            column.lane.engine.stop_opening()
 
 
 def regenerate(context: LanesContext) -> None:
@@ -42,3 +51,32 @@ def about_lane(context: LanesContext) -> None:
         from paragone_tui.screens.about_sheet import AboutLane
 
         context.show(AboutLane(column.lane))
+
+
+def costs(context: LanesContext) -> None:
+    """Show what the answers of the current lane cost."""
+    column = context.current_or_say()
+    if column is None:
+        return
+    from paragone_workbench.ledger.ledger import costs_by_engine
+
+    engines = costs_by_engine(run.result for run in column.lane.record.runs)
+    if engines:
+        context.do(lambda: _show_costs(context, column.lane.name, engines))
+    else:
+        context.say("This lane has no answer yet, so it has cost nothing.")
+
+
+async def _show_costs(context: LanesContext, lane: str, engines: Mapping[str, Costs]) -> None:
+    from paragone_tui.screens.costs_sheet import CostsSheet
+    from paragone_workbench.ledger.ledger import Ledger
+    from paragone_workbench.ledger.prices import price_list
+    from paragone_workbench.machine.energy_shares import energy_shares
+
+    prices, problem = None, ""
+    try:
+        prices = await asyncio.to_thread(price_list)  # loads a large module
+    except InputError as error:
+        problem = str(error)
+    ledger = Ledger(engines=engines, prices=prices, missing=(await energy_shares()).missing)
+    context.show(CostsSheet(lane, ledger, problem))

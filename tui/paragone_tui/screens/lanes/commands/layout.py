@@ -18,11 +18,17 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 
 
 def stop(context: LanesContext) -> None:
-    """Stop all answers; if there are none, cancel editing a prompt. Say how to quit."""
-    quits = f"{context.quit_key} quits."
-    if context.session.is_busy:
-        context.do(context.session.stop)
-        context.say(f"All lanes stop. {quits}")
+    """Stop all answers; if there are none, stop loading, or else cancel editing a prompt. Say how to quit."""
+    session, quits = context.session, f"{context.quit_key} quits."
+    if session.is_busy:
+        context.do(session.stop)
+        loads = (
+            f"Models go on loading; {context.key_of('stop')} again stops that. " if session.is_opening else ""
+        )
+        context.say(f"All answers stop. {loads}{quits}")
+    elif session.is_opening:
+        session.stop_opening()
+        context.say(f"Loading stops. {quits}")
     elif context.composer.edited is not None:
         context.composer.take()
     else:

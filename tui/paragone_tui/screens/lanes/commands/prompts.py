@@ -25,7 +25,7 @@ def send_to_lane(context: LanesContext) -> None:
 
 
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    if not context.composer.text.strip():
+    if not context.composer.prompt.strip():
         return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
@@ -56,7 +56,7 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
     session, composer = context.session, context.composer
     if context.is_answering(lane for lane in session.lanes if lane.answer(prompt) is not None):
         return None
-    edited = session.edit(prompt, composer.text, composer.images)
+    edited = session.edit(prompt, composer.prompt, composer.images)
     if edited is None:
         context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
         return None

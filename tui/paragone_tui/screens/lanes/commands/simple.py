@@ -25,6 +25,7 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
         "next-lane": lambda: lanes.move(1),
         "previous-lane": lambda: lanes.move(-1),
         "toggle-thinking": lanes.toggle_thinking,
+        "toggle-logs": lanes.toggle_logs,
         "previous-variant": lambda: step(context, -1),
         "next-variant": lambda: step(context, 1),
         "recall-earlier": lambda: recall(context, -1),

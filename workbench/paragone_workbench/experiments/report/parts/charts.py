@@ -45,8 +45,16 @@ def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
     return Chart(title=title, note=note, figures=tuple(figures), start=0.0, end=1.0)
 
 
+def pass_rate_figure(engine: str, values: Sequence[float]) -> Figure:
+    """Return the pass rate of an engine as a row of a chart, from the shares of some prompts."""
+    return _row(PASS_RATE, engine, values)
+
+
 def _figure(metric: Metric, engine: EngineValues) -> Figure:
-    values = list(engine.values(metric).values())
+    return _row(metric, engine.engine, list(engine.values(metric).values()))
+
+
+def _row(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
     mean = math.fsum(values) / len(values)
     interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
     if interval is not None:  # no value is negative, and no score is above 1
@@ -55,7 +63,7 @@ def _figure(metric: Metric, engine: EngineValues) -> Figure:
     unit = "%" if metric == PASS_RATE else metric.unit
     space = "" if unit in ("%", "") else " "
     return Figure(
-        name=public(engine.engine),
+        name=public(engine),
         value=mean,
         low=None if interval is None else interval.low,
         high=None if interval is None else interval.high,

@@ -54,7 +54,7 @@ def conversation_report(
     count = len(prompts)
     charts = charts_of(_values(lanes, [prompt for _, prompt in prompts]))
     return Report(
-        id=f"c{saved.conversation.number}",
+        id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
         summary=f"{counted(len(lanes), 'lane')} · {counted(count, 'prompt')}",
         facts=(

@@ -20,9 +20,11 @@ from paragone_workbench.experiments.report.content import (
 from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import engine_view
+from paragone_workbench.experiments.report.parts.pass_rates import tag_charts
 from paragone_workbench.experiments.report.public_text import date_text, public
 from paragone_workbench.experiments.report.subjects.experiment_prompts import prompt_view
 from paragone_workbench.experiments.report.subjects.selection import Selection
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
@@ -46,10 +48,15 @@ def experiment_report(
     selection = Selection()
     values = collect(_watched(rows, selection), names)
     comparison = compare_values(values)
-    indices = [index for index, _ in store.experiments.prompts(experiment.number)]
+    prompts = saved_prompts(store, experiment.number)
+    indices = [prompt.index for prompt in prompts]
     examples, conditions = _first_answers(store, experiment, find)
     sections = (
         Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
+        Section(
+            title="Pass rates by tag",
+            charts=tag_charts(values, {number: prompt.tags for number, prompt in enumerate(prompts)}),
+        ),
         Section(title="Differences between engines", remarks=_comparisons(comparison), note=_COMPARED),
     )
     return Report(
@@ -132,8 +139,9 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
 def _comparisons(comparison: SuiteComparison) -> tuple[Remark, ...]:
     """Return the comparisons as sentences, those that show a difference first."""
     remarks = [Remark(text=public(pair.sentence), stands_out=pair.shown) for pair in comparison.comparisons]
-    same = [Remark(text=public(pair.sentence)) for pair in comparison.same]
-    return (*sorted(remarks, key=lambda remark: not remark.stands_out), *same)
+    sentences = [pair.sentence for pair in comparison.not_worse] + [pair.sentence for pair in comparison.same]
+    rest = [Remark(text=public(sentence)) for sentence in sentences]
+    return (*sorted(remarks, key=lambda remark: not remark.stands_out), *rest)
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:

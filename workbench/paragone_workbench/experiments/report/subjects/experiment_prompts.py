@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from paragone import Message
+from paragone_workbench.experiments.differences.comparable import scores_of
 from paragone_workbench.experiments.report.content import Fact, PromptView
 from paragone_workbench.experiments.report.parts.answers import answers_side_by_side
 from paragone_workbench.experiments.report.public_text import public
@@ -24,7 +25,7 @@ def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
     """Yield all runs of an experiment as rows of a table."""
     runs = store.experiments.runs(experiment.number)
     for index, of_prompt in groupby(runs, lambda run: run.key.prompt_index):
-        text = saved_prompt(store, experiment.number, index).text
+        prompt = saved_prompt(store, experiment.number, index)
         for run in of_prompt:
             yield TableRow(
                 result=run.result,
@@ -32,9 +33,12 @@ def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
                 engine=run.result.definition.name,
                 prompt_index=index,
                 repetition=run.key.repetition,
-                prompt=text,
+                prompt=prompt.text,
+                tags=prompt.tags,
+                expected=prompt.expected,
                 passed=run.passed,
                 failed_assertions="; ".join(run.reasons(passed=False)),
+                scores=scores_of(run),
             )
 
 

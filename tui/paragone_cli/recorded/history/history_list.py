@@ -1,17 +1,16 @@
-"""`paragone history`: lists conversations, or the prompts and runs of one, with the ids for other commands."""
+"""`paragone history list` and `show`: conversations, and the prompts and runs of one, with the ids for other commands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from paragone import InputError, Json
 from paragone.wording import counted
-from paragone_cli.command_line.arguments import PrintArguments, command, option, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, metrics_text
 from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
 from paragone_cli.command_line.saved import opened_history
+from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import Id, parse_id
 from paragone_workbench.runs.run import Run
@@ -21,35 +20,38 @@ _WORDS = 61
 """Cells of a text that are shown."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HistoryArguments(PrintArguments):
-    """Which conversations are listed, or the one that is shown."""
-
-    target: str | None = word("ID", "a conversation (c7); without it, the newest are listed", nargs="?")
-    limit: int = option("--limit N", "number of conversations; by default 20", type=int, default=20)
+def history_list(args: HistoryArguments) -> int:
+    """Print the newest conversations. Returns the exit code."""
+    return run(_history_list(args))
 
 
-@command(HistoryArguments)
-def history(args: HistoryArguments) -> int:
-    """Print the conversations, or one."""
-    if args.limit < 1:
-        raise InputError("The limit must be 1 or more.")
-    return run(_history(args))
-
-
-async def _history(args: HistoryArguments) -> int:
+async def _history_list(args: HistoryArguments) -> int:
     async with opened_history() as opened:
-        if args.target is None:
-            found = await opened.conversations(args.limit)
-            _list(found, as_json=args.json)
-            if not found and not args.json:
-                await _note_empty(opened)
-        else:
-            named = parse_id(args.target)
-            if named is None or named.kind != "c":
-                raise _not_a_conversation(args.target, named)
-            _show(await opened.load(named.number), as_json=args.json)
+        found = await opened.conversations(args.limit)
+        _list(found, as_json=args.json)
+        if not found and not args.json:
+            await _note_empty(opened)
     return 0
+
+
+def history_show(args: HistoryArguments) -> int:
+    """Print the prompts and runs of a conversation. Returns the exit code."""
+    number = conversation_number(args.only_word("a conversation, such as c7"))
+    return run(_history_show(number, as_json=args.json))
+
+
+async def _history_show(number: int, *, as_json: bool) -> int:
+    async with opened_history() as opened:
+        _show(await opened.load(number), as_json=as_json)
+    return 0
+
+
+def conversation_number(text: str) -> int:
+    """Return the number in the id of a conversation, such as `c7`. Raises InputError."""
+    named = parse_id(text)
+    if named is None or named.kind != "c":
+        raise _not_a_conversation(text, named)
+    return named.number
 
 
 def _not_a_conversation(target: str, named: Id | None) -> InputError:

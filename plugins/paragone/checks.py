@@ -1,0 +1,156 @@
+"""Checks of the values that plugins return: types, numbers that can be computed with, and texts of a bearable length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeVar, cast, get_args
+
+from paragone.values.events import Alternative, Channel, Event, Token
+from paragone.values.messages import LogitsBlock
+from paragone.violation import InterfaceViolation
+from paragone.wire import Value, from_json, to_json
+from paragone.wording import quoted
+
+__all__ = [
+    "MAX_TEXT",
+    "check_alternatives",
+    "check_event",
+    "check_logits",
+    "check_value",
+]
+
+MAX_TEXT = 2**20
+"""Longest text in characters, such as a token or the name of a model."""
+
+_LONG_TEXTS = frozenset({"RunSettings.prompt", "TokenizedText.text"})
+"""The fields that have a whole prompt. The context window limits their length."""
+
+_LIMIT = 2**63
+"""All numbers are smaller, so that SQLite can keep the integers, and sums of the others stay finite."""
+
+_SIGNED = frozenset({"logprob", "seed", "sampling"})
+"""The fields whose numbers may be negative. The others are counts, sizes, durations and times."""
+
+_EVENTS = frozenset(get_args(Event))
+_CHANNELS = frozenset(get_args(Channel))
+_V = TypeVar("_V", bound=Value)
+
+
+def check_value(kind: type[_V], value: object) -> _V:
+    """Return a value that a plugin gave, with the types that its fields declare.
+
+    Raises InterfaceViolation if it is of another type, or has a number or a text that it must not have.
+    """
+    if not isinstance(value, kind):
+        raise InterfaceViolation(f"{_a(kind)} was expected, not {_described(value)}")
+    try:
+        found = from_json(kind, to_json(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InterfaceViolation(f"{_a(kind)} is wrong: {error}") from error
+    _check_fields(found)
+    return found
+
+
+def check_event(event: object) -> Event:
+    """Return an event of a run. Raises InterfaceViolation as `check_value` does."""
+    if type(event) is Token and _is_right(event):  # by far the most events
+        return event
+    kind = type(event)
+    if kind not in _EVENTS:
+        raise InterfaceViolation(f"an event was expected, not {_described(event)}")
+    return check_value(cast("type[Event]", kind), event)
+
+
+def check_alternatives(tokens: object) -> tuple[Alternative, ...]:
+    """Return the likeliest tokens at a position. Raises InterfaceViolation as `check_value` does."""
+    if not isinstance(tokens, tuple):
+        raise InterfaceViolation(f"a tuple of alternatives was expected, not {_described(tokens)}")
+    return tuple(token if _is_alternative(token) else check_value(Alternative, token) for token in tokens)
+
+
+def check_logits(block: object) -> LogitsBlock:
+    """Return a block of logits whose data has as many numbers as its shape says. Raises InterfaceViolation."""
+    if not isinstance(block, LogitsBlock):
+        raise InterfaceViolation(f"a LogitsBlock was expected, not {_described(block)}")
+    if not isinstance(block.data, memoryview) or block.data.nbytes != 4 * block.rows * block.vocab_size:
+        raise InterfaceViolation("the data of a LogitsBlock has another size than its rows and columns")
+    return block
+
+
+def _is_right(token: Token) -> bool:
+    """Return whether nothing is wrong with a token. It is a tenth of the work of `check_value`."""
+    return (
+        type(token.text) is str
+        and len(token.text) <= MAX_TEXT
+        and type(token.time) is float
+        and 0 <= token.time < _LIMIT
+        and token.channel in _CHANNELS
+        and _is_count(token.id)
+        and _is_count(token.n_bytes)
+        and (token.logprob is None or _is_logprob(token.logprob))
+        and type(token.top) is tuple
+        and all(map(_is_alternative, token.top))
+    )
+
+
+def _is_alternative(item: object) -> bool:
+    return (
+        type(item) is Alternative
+        and type(item.text) is str
+        and len(item.text) <= MAX_TEXT
+        and _is_count(item.id)
+        and _is_logprob(item.logprob)
+    )
+
+
+def _is_count(number: object) -> bool:
+    return number is None or (type(number) is int and 0 <= number < _LIMIT)
+
+
+def _is_logprob(number: object) -> bool:
+    return type(number) is float and -_LIMIT < number < _LIMIT
+
+
+def _check_fields(value: Value) -> None:
+    for field in dataclasses.fields(value):
+        where = f"{type(value).__name__}.{field.name}"
+        _check(getattr(value, field.name), where, signed=field.name in _SIGNED)
+
+
+def _check(item: object, where: str, *, signed: bool) -> None:
+    """Check a value that is known to be JSON, or a dataclass of such values."""
+    if item is None or isinstance(item, bool):
+        return
+    if isinstance(item, str):
+        if len(item) > MAX_TEXT and where not in _LONG_TEXTS:
+            raise InterfaceViolation(
+                f"{where} has {len(item):,} characters, and at most {MAX_TEXT:,} are allowed"
+            )
+    elif isinstance(item, int | float):
+        if not -_LIMIT < item < _LIMIT:  # also for NaN
+            raise InterfaceViolation(
+                f"{where} is {item if isinstance(item, float) else 'too large a number'}"
+            )
+        if item < 0 and not signed:
+            raise InterfaceViolation(f"{where} is negative: {item}")
+    elif isinstance(item, Mapping):
+        for key, found in item.items():
+            _check(key, where, signed=True)
+            _check(found, f"{where}[{quoted(str(key))}]", signed=True)
+    elif isinstance(item, list | tuple):
+        for found in item:
+            _check(found, where, signed=signed)
+    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+        _check_fields(item)
+    else:
+        raise InterfaceViolation(f"{where} cannot be {_described(item)}")
+
+
+def _a(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+
+def _described(value: object) -> str:
+    """Return the type of a value, as the end of a sentence."""
+    return "None" if value is None else f"a value of the type {type(value).__name__}"

@@ -1,0 +1,47 @@
+"""Keys and passwords in texts that may be shown and saved: what looks like one, and URLs without them.
+
+Nobody can tell a key from other text for certain. In a URL, user names, passwords, queries and fragments always count as
+secret; parts of its path do if they look like keys.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+__all__ = ["HIDDEN", "is_key", "without_keys"]
+
+HIDDEN = "•••"
+"""What stands in place of a key."""
+
+_PREFIXES = ("sk-", "pk-", "rk-", "hf_", "gsk_", "xai-", "ghp_")
+"""How keys of known services begin."""
+
+_RANDOM = re.compile(r"(?=[A-Za-z0-9]*[0-9])(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{16,}|[0-9]{20,}")
+"""A run of letters and digits that is no word: 16 or more, of both kinds, or 20 digits."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][\w+.-]*://)(?:[^/?#\s]*@)?(?P<host>[^/?#\s'\"<>]*)(?P<path>[^?#\s'\"<>]*)"
+    r"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]*(?=[\s'\"<>]|$))"
+)
+"""A URL in a text, up to the punctuation that follows it."""
+
+
+def is_key(text: str) -> bool:
+    """Whether a text without spaces, such as a part of a path or the value of a header, looks like a key."""
+    text = unquote(text).strip()
+    if HIDDEN in text or (text.lower().startswith(_PREFIXES) and len(text) >= 8) or _UUID.fullmatch(text):
+        return True
+    return any(_RANDOM.fullmatch(part) for part in re.split(r"[^A-Za-z0-9]+", text))
+
+
+def without_keys(text: str) -> str:
+    """Return a text whose URLs have no user name, password, query and fragment, and no part of a path that is a key."""
+    return _URL.sub(_public, text)
+
+
+def _public(found: re.Match[str]) -> str:
+    path = "/".join(HIDDEN if is_key(part) else part for part in found["path"].split("/"))
+    return f"{found['scheme']}{found['host']}{path}{found['end']}"

@@ -1,0 +1,57 @@
+"""Hosts and ports, in one spelling."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+__all__ = ["host_and_port", "is_loopback", "is_numeric", "spelled"]
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the host and the port of `SCHEME://HOST:PORT` or `HOST:PORT`; the port is 0 if there is none.
+
+    Raises ValueError if `address` is neither.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if not parts.hostname:
+        raise ValueError(f"{address!r} has no host")
+    return spelled(parts.hostname), parts.port or 0
+
+
+def spelled(host: str | bytes) -> str:
+    """Return a host in its usual spelling: an IP address in its short form, a name in lower case and in ASCII."""
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    host = host.rstrip(".").lower()
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return host
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
+
+
+def is_numeric(host: str) -> bool:
+    """Whether a host is an IP address, which needs no lookup."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, in its usual spelling, is this machine. Unspecified addresses are: they lead to it."""
+    if host in ("", "localhost"):
+        return True
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return found.is_loopback or found.is_unspecified

@@ -1,0 +1,46 @@
+"""Whether this process is kept from contacting what no engine names, found out by trying."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from paragone.network.guard import GUARD, ContactRefused
+
+__all__ = ["GuardTrial", "try_guard"]
+
+_HOOK = "audit hook"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardTrial:
+    """What keeps this process from the network, and whether it does."""
+
+    offline: bool
+    """Whether the process is offline. Otherwise it contacts the addresses that engines name."""
+    layer: str
+    """`audit hook`, which is a guard in Python; offline `seccomp` or `sandbox_init`, where the system holds it."""
+    holds: bool
+    """Whether what must be refused was refused."""
+    reason: str = ""
+    """Why it does not hold, in a sentence."""
+
+
+def try_guard() -> GuardTrial:
+    """Try to open sockets, if the system must refuse that; else try to contact an address here that no engine names."""
+    if GUARD.layer:
+        from paragone.worker.child_process.confinement import what_opens
+
+        opened = " ".join(what_opens())
+        reason = f"It could open these sockets: {opened}." if opened else ""
+        return GuardTrial(offline=True, layer=GUARD.layer, holds=not opened, reason=reason)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server, GUARD.unlisted():
+            socket.create_connection(server.getsockname()).close()
+    except ContactRefused:
+        return GuardTrial(offline=GUARD.is_offline, layer=_HOOK, holds=True)
+    except OSError as error:
+        reason = f"The trial failed: {error.strerror or error}."
+    else:
+        reason = "It could contact an address that no engine names."
+    return GuardTrial(offline=GUARD.is_offline, layer=_HOOK, holds=False, reason=reason)

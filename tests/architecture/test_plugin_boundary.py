@@ -1,0 +1,36 @@
+"""One module asks backends, and one wraps what they open: no other call of a backend is unchecked."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+QUESTIONS = {"probe", "models", "model_folders", "demo", "estimate", "endpoint"}
+"""The methods of a backend that only `questions.py` calls."""
+ASKED = {"questions", "self"}
+"""What else has methods of these names."""
+
+
+def calls_of(module: Path) -> set[str]:
+    """The questions that a module asks of something else than those."""
+    calls = (node.func for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call))
+    return {
+        call.attr
+        for call in calls
+        if isinstance(call, ast.Attribute)
+        and call.attr in QUESTIONS
+        and not (isinstance(call.value, ast.Name) and call.value.id in ASKED)
+    }
+
+
+def test_only_one_module_asks_backends():
+    modules = [module for folder in ("workbench", "tui") for module in (ROOT / folder).rglob("*.py")]
+    asking = {module.name: calls for module in modules if (calls := calls_of(module))}
+    assert asking == {"questions.py": QUESTIONS, "actions.py": {"model_folders"}}, "a question before consent"
+
+
+def test_only_one_module_opens_engines():
+    modules = (ROOT / "workbench").rglob("*.py")
+    opening = {module.name for module in modules if "await backend.open(" in module.read_text()}
+    assert opening == {"handle.py"}
+    handle = (ROOT / "workbench/paragone_workbench/engines/handle.py").read_text()
+    assert "CheckedEngine.of(await backend.open(" in handle

@@ -1,0 +1,133 @@
+"""Commands that are given documents of somebody else. The server is a double that runs in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+
+import pytest
+from hostile_server import OPENAI, HostileServer
+
+from .conftest import data, paragone, running, said, until
+
+
+@pytest.fixture
+def server():
+    """A double of an OpenAI-compatible server."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = HostileServer(OPENAI)
+    server.on_chat = lambda exchange: exchange.answer("VERDICT: PASS")
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    yield server
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def suite(tmp_path, server):
+    """A suite of somebody else, whose judge is at the server."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    judge = {"type": "judge", "engine": f"openai:m@{server.url}", "criterion": "good"}
+    path = folder / "suite.jsonl"
+    path.write_text(json.dumps({"prompt": "x", "assertions": [judge]}))
+    return path
+
+
+def test_a_suite_contacts_nobody_without_consent(suite, server):
+    done = paragone("suite", "run", str(suite), "--engines", "scripted:a", "--system", "mine")
+    assert (done.returncode, server.requests) == (2, [])
+    assert f"openai:m@{server.url} gets prompts and answers, and contacts {server.url}" in said(done)
+    assert "--trust" in said(done)
+    done = paragone(
+        "suite", "run", str(suite), "--engines", "scripted:a", "--system", "mine", "--trust", "--json"
+    )
+    (result,) = data("suite run", done)["runs"][0]["assertions"]
+    assert result["passed"], said(done)
+    sent = json.dumps([request.body for request in server.requests])
+    assert "CRITERION" in sent
+    assert "mine" not in sent
+
+
+def test_an_engine_of_the_user_judges_without_a_question(suite, server, settings):
+    settings(f"[engines.judge]\nbackend = 'openai'\nmodel = 'm'\nurl = '{server.url}'\n")
+    assert paragone("suite", "run", str(suite), "--engines", "scripted:a").returncode == 0
+    suite.write_text(suite.read_text().replace(f"openai:m@{server.url}", "judge"))
+    done = paragone("suite", "run", str(suite), "--engines", "scripted:a", "--fresh", "--system", "mine")
+    assert done.returncode == 0, said(done)
+    assert "mine" in json.dumps([request.body for request in server.requests])
+
+
+def test_the_user_is_asked_once_on_a_terminal(suite, server, terminal):
+    def run(answer: str) -> tuple[int | None, str]:
+        before = len(terminal.written)
+        argv = ("suite", "run", str(suite), "--engines", "scripted:a", "--fresh")
+        with running(*argv, stdin=terminal.theirs, stderr=terminal.theirs) as process:
+            if answer:
+                until(lambda: terminal.take() and b"[y/N]" in terminal.written[before:], "no question")
+                terminal.type(answer)
+            terminal.read(process)
+            return process.wait(), terminal.written[before:].decode()
+
+    code, shown = run("n\n")
+    assert (code, server.requests) == (2, [])
+    assert f"contacts {server.url}" in shown
+    assert run("y\n")[0] == 0
+    asked = len(server.requests)
+    code, shown = run("")
+    assert (code, "[y/N]" in shown) == (0, False)
+    assert len(server.requests) > asked
+
+
+@pytest.mark.parametrize("command", [("engines",), ("ask", "box", "hi"), ("doctor",)])
+def test_a_config_file_in_a_project_folder_runs_nothing_without_consent(command, server, tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    config = project / "paragone.toml"
+    config.write_text(
+        f"[engines.box]\nbackend = 'openai'\nmodel = 'm'\nurl = '{server.url}'\n"
+        f"key_command = 'touch {project}/owned'\n"
+    )
+    done = paragone(*command, "--config", str(config))
+    assert (done.returncode, server.requests, os.listdir(project)) == (2, [], ["paragone.toml"])
+    assert f"the engine box runs the command touch {project}/owned" in said(done)
+    assert paragone("config", "check", "--config", str(config)).returncode == 0, (
+        "checking does nothing of this"
+    )
+    paragone(*command, "--config", str(config), "--trust")
+    assert (project / "owned").exists()
+
+
+def test_the_users_own_config_file_needs_no_consent(server, settings):
+    own = settings(f"[engines.box]\nbackend = 'openai'\nmodel = 'm'\nurl = '{server.url}'\n")
+    for argv in (("ask", "box", "hi"), ("ask", "box", "hi", "--config", str(own))):
+        done = paragone(*argv)
+        assert (done.returncode, done.stdout) == (0, b"VERDICT: PASS"), said(done)
+
+
+def test_a_document_to_replay_reads_no_file_without_consent(tmp_path):
+    """A chat template that prints the file, and a grammar in an endless one."""
+    document = tmp_path / "theirs" / "document.json"
+    document.parent.mkdir()
+    options = {"chat_template": "@/etc/passwd", "grammar": "@/dev/zero"}
+    engine = {"name": "smol", "backend": "llama_cpp", "model": "m.gguf", "options": options}
+    run = {
+        "id": "e1/1", "prompt": 0, "engine": 0, "manifest": 0, "state": "done", "finish": "stop", "text": "x",
+        "settings": {"seed": 7}, "request": {"cold": True, "sampling": {}},
+    }  # fmt: skip
+    content = {
+        "paragone_document": 1, "kind": "experiment", "id": "e1", "name": "n", "created": 1.0, "engines": [engine],
+        "prompts": [{"index": 0, "messages": [{"role": "user", "text": "?"}]}], "runs": [run],
+        "manifests": [{"paragone": "0.1.0", "engine": {}, "weights": []}],
+    }  # fmt: skip
+    document.write_text(json.dumps(content))
+    done = paragone("replay", str(document))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "the engine smol reads /etc/passwd; the engine smol reads /dev/zero" in said(done)
+    assert "--engine NAME=BACKEND:MODEL" in said(done)

@@ -1,0 +1,102 @@
+"""`paragone costs`, over runs in the user's history."""
+
+import os
+import time
+from contextlib import closing
+
+import pytest
+from tests.cli.conftest import data, paragone, said
+
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.identity import new_id
+from paragone_workbench.machine.energy import Energy
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.store import Store
+
+METRICS = RunMetrics(
+    prompt_tokens=1_200_000,
+    cached_tokens=200_000,
+    completion_tokens=100_000,
+    energy=Energy(joules=4200.0, devices=("GPU 0",)),
+)
+
+
+def run(engine, started, metrics=METRICS):
+    return RunResult(
+        id=new_id(),
+        definition=EngineDefinition(name=engine, backend="b", model="m"),
+        started=started,
+        ended=started + 61,
+        waited_s=1.0,
+        state="done",
+        metrics=metrics,
+    )
+
+
+@pytest.fixture
+def runs(home):
+    """Two engines: the run of one was an hour ago, that of the other long ago."""
+    now = time.time()
+    with closing(Store.open()) as store:
+        store.save_run(run("small", now - 3600), purpose="answer")
+        store.save_run(
+            run("old\x1b[2J", now - 10**6, RunMetrics(completion_tokens=5, estimated=True)), purpose="judge"
+        )
+
+
+def test_the_ledger(runs):
+    done = paragone("costs")
+    assert (done.returncode, said(done)) == (0, "")
+    lines = done.stdout.decode().splitlines()
+    table = [line.split() for line in lines[:4]]
+    assert table[0] == ["ENGINE", "RUNS", "TOKENS", "IN", "FROM", "CACHE", "TOKENS", "OUT", "TIME", "ENERGY"]
+    assert table[1] == ["old␛[2J", "1", "0", "0", "5", "1:00", "unknown"]
+    assert table[2] == ["small", "1", "1,200,000", "200,000", "100,000", "1:00", "4.2", "kJ"]
+    assert table[3] == ["total", "2", "1,200,000", "200,000", "100,005", "2:00", "4.2", "kJ+"]
+    assert lines[6].split() == ["ENGINE", "groq:llama-3.1-8b-instant", "anthropic:claude-sonnet-5-5"]
+    assert all(len(line) <= 80 for line in lines[:10])
+    assert "Tokens are missing in 1 of 2 runs" in done.stdout.decode()
+    assert "The energy is known of 1 of 2 runs." in done.stdout.decode()
+
+
+def test_the_json_of_a_span_with_another_price(runs):
+    done = paragone("costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
+    found = data("costs", done)
+    (small,) = found["engines"]
+    assert (small["engine"], small["runs"], small["joules"], small["devices"]) == (
+        "small",
+        1,
+        4200.0,
+        ["GPU 0"],
+    )
+    (model,) = found["prices"]["models"]
+    in_usd = 1.2 * model["prompt_usd_per_million"] + 0.1 * model["completion_usd_per_million"]
+    assert small["usd"] == {"deepseek:deepseek-v4-pro": pytest.approx(in_usd)}
+    assert found["total"] == {name: value for name, value in small.items() if name != "engine"}
+    assert time.time() - 7300 < found["since"] < time.time() - 7100
+
+
+def test_no_runs(home):
+    done = paragone("costs")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert said(done) == "paragone: The history has no runs yet.\n"
+    assert data("costs", paragone("costs", "--json"))["engines"] == []
+    done = paragone("costs", "--since", "2026-11-01")
+    assert said(done) == "paragone: The history has no runs since 2026-11-01 00:00.\n"
+
+
+@pytest.mark.parametrize("mistake", [("--since", "soon"), ("--price", "groq:nothing")])
+def test_mistakes_end_with_2(home, mistake):
+    done = paragone("costs", *mistake)
+    assert done.returncode == 2
+    assert mistake[1].rpartition(":")[2] in said(done)
+
+
+def test_without_the_package_the_rest_is_printed(runs, tmp_path, monkeypatch):
+    (tmp_path / "genai_prices.py").write_text("raise ModuleNotFoundError('hidden', name='genai_prices')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    done = paragone("costs", "--json")
+    assert said(done).startswith("paragone: The prices of providers need the package genai-prices")
+    found = data("costs", done)
+    assert (found["prices"], found["total"]["usd"], found["total"]["runs"]) == (None, {}, 2)

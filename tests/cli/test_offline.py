@@ -1,0 +1,183 @@
+"""What commands contact: what engines name and nothing else, nothing offline, and what `paragone audit` lists of it."""
+
+import os
+import select
+import socket
+import stat
+
+import pytest
+from tests.strangers import with_models
+
+from .conftest import data, paragone, said
+
+SECRET = "sk-very-secret"
+
+
+@pytest.fixture
+def listener():
+    """A port here to which nobody may connect: `untouched` says whether that holds."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def url(listener):
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def untouched(listener):
+    return not select.select([listener], [], [], 0)[0]
+
+
+def contacts(refused=False):
+    found = data("audit", paragone("audit", "--json"))["contacts"]
+    return [it for it in found if bool(it["refused"]) == refused]
+
+
+@pytest.fixture
+def answering(server):
+    async def answer(exchange):
+        await exchange.answer("Hello", ".")
+
+    server.on_chat = answer
+    return server
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, settings):
+    settings("[network]\noffline = true\n" if how == "setting" else "")
+    offline = ["--offline"] if how == "option" else []
+    done = paragone(*offline, "ask", f"openai:m@{url(listener)}", "Hi")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert f"paragone is offline: it does not contact {url(listener)}, the address of m." in said(done)
+    assert "local_servers = true" in said(done)
+    assert untouched(listener)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("engines",),
+        ("models",),
+        ("models", "ollama"),
+        ("doctor",),
+        ("pull", "far"),
+        ("compare", "far", "--prompt", "Hi"),
+        ("bench", "far"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_contacts_a_server_offline(command, listener, settings, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", url(listener))
+    settings(f"[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{url(listener)}'\n")
+    said(paragone(*command, "--offline"))
+    assert untouched(listener)
+
+
+def test_offline_an_engine_whose_process_needs_the_network_is_refused_by_name(tmp_path):
+    (tmp_path / "m.gguf").touch()
+    done = paragone(
+        "ask", "--offline", f"llama_cpp:{tmp_path}/m.gguf", "Hi", "--set", "rpc_servers=10.0.0.7:50052"
+    )
+    assert done.returncode == 2
+    assert "paragone is offline: it does not contact 10.0.0.7:50052, the address of m." in said(done)
+
+
+def test_a_local_engine_answers_offline():
+    done = paragone("ask", "--offline", "rogue:steady", "Hi")
+    assert done.returncode == 0, said(done)
+    assert done.stdout
+    assert not contacts(refused=True)
+
+
+def test_offline_an_environment_is_made_of_local_wheels_only():
+    done = paragone("env", "create", "exllamav2", "--yes", "--offline")
+    assert done.returncode == 2
+    assert "--find-links" in said(done)
+
+
+def test_servers_here_may_be_used_offline_if_the_user_allows_it(answering, settings):
+    settings("[network]\noffline = true\nlocal_servers = true\n")
+    done = paragone("ask", f"ollama:m@{answering.url}", "Hi")
+    assert (done.returncode, done.stdout) == (0, b"Hello."), said(done)
+    done = paragone("ask", "ollama:m@http://10.0.0.7:1", "Hi")
+    assert "it does not contact http://10.0.0.7:1" in said(done)
+
+
+def test_an_engine_contacts_the_address_that_it_names_and_audit_lists_it(
+    answering, settings, monkeypatch, home
+):
+    monkeypatch.setenv("KEY", SECRET)
+    settings(f"[engines.near]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{answering.url}'\nkey_env = 'KEY'\n")
+    assert paragone("ask", "near", "Hi").stdout == b"Hello."
+    (contact,) = contacts()
+    assert (contact["command"], contact["engine"]) == ("ask", "near")
+    assert contact["address"] == f"127.0.0.1:{answering.port}"
+    row = paragone("audit").stdout.decode().splitlines()[-1]
+    assert "paragone ask" in row
+    assert row.split()[-2:] == ["near", f"127.0.0.1:{answering.port}"]
+    (log,) = home.rglob("contacts.jsonl")
+    assert SECRET not in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_audit_of_nothing():
+    done = paragone("audit")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert "has contacted anything" in said(done)
+
+
+PHONING = """
+import socket, threading
+def phone():
+    try:
+        socket.create_connection(("127.0.0.1", {port}))
+    except OSError as error:
+        print(error.strerror)
+{how}
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["phone()", "thread = threading.Thread(target=phone); thread.start(); thread.join()"],
+    ids=["at once", "in a thread"],
+)
+def test_a_plugin_that_contacts_what_no_engine_names_is_refused_and_shown(how, stranger, listener):
+    port = listener.getsockname()[1]
+    stranger(PHONING.format(port=port, how=how) + with_models("return []"))
+    done = paragone("models")
+    assert f"127.0.0.1:{port} is not contacted: no engine names this address." in said(done)
+    assert untouched(listener)
+    (contact,) = contacts(refused=True)
+    assert (contact["command"], contact["engine"], contact["address"]) == ("models", "", f"127.0.0.1:{port}")
+
+
+def test_servers_here_are_asked_only_if_the_user_says_so(server, settings, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", server.url)
+    done = paragone("models", "--json")
+    assert not server.requests
+    assert data("models", done)["not_asked"] == ["ollama", "scripted_server"]
+    assert "`paragone models ollama` asks" in said(paragone("models"))
+    assert "m:latest" in paragone("models", "ollama").stdout.decode()
+    server.requests.clear()
+    settings("[network]\nlocal_servers = true\n")
+    assert "m:latest" in paragone("models").stdout.decode()
+    (contact,) = {(it["engine"], it["address"]) for it in contacts()}
+    assert contact == ("ollama", f"127.0.0.1:{server.port}")
+
+
+def test_doctor_says_that_servers_here_were_not_asked(listener, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", url(listener))
+    done = paragone("doctor")
+    assert (
+        "were not asked for models (ollama, scripted_server). `paragone models ollama` asks"
+        in done.stdout.decode()
+    )
+    assert untouched(listener)
+
+
+def test_doctor_tries_what_holds_the_network():
+    assert "✓ only what engines name is contacted (audit hook; tried)" in paragone("doctor").stdout.decode()
+    guard = data("doctor", paragone("doctor", "--offline", "--json"))["machine"]["guard"]
+    assert (guard["offline"], guard["holds"], guard["reason"]) == (True, True, "")
+    assert guard["layer"] == ("seccomp" if os.uname().sysname == "Linux" else "sandbox_init")

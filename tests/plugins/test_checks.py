@@ -1,0 +1,137 @@
+"""What the checks of plugins' values let pass, and the sentences about the rest."""
+
+import math
+from typing import Any
+
+import pytest
+
+from paragone import (
+    Alternative,
+    Caution,
+    DeviceMemory,
+    Finish,
+    LoadedModel,
+    LoadProgress,
+    LogitsBlock,
+    MemoryEstimate,
+    ModelInfo,
+    Probe,
+    PromptProgress,
+    Queued,
+    RunSettings,
+    Timings,
+    Token,
+    TokenizedText,
+    Usage,
+)
+from paragone.checks import MAX_TEXT, check_alternatives, check_event, check_logits, check_value
+from paragone.violation import InterfaceViolation
+
+ALTERNATIVE = Alternative(text="a", id=1, logprob=-0.5)
+
+
+def wrong(value: object) -> Any:
+    """Return a value where its type is not allowed."""
+    return value
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Token(text="", time=0.0),
+        Token(text="a", channel="thinking", id=1, logprob=-1.5, top=(ALTERNATIVE,), n_bytes=1, time=1.0),
+        Token(text="a", logprob=0, time=1),
+        Queued(time=1.0),
+        PromptProgress(done=1, total=2, time=1.0),
+        RunSettings(
+            seed=-1, sampling={"top_k": -1, "stop": []}, prompt="p" * (MAX_TEXT + 1), prompt_ids=(1, 2)
+        ),
+        Caution(code="c", sentence="s"),
+        Finish(reason="stop", usage=Usage(prompt_tokens=1), timings=Timings(decode_s=0.5), time=2.0),
+    ],
+)
+def test_right_events_pass(event):
+    assert check_event(event) == event
+
+
+@pytest.mark.parametrize(
+    ("event", "mistake"),
+    [
+        (None, "an event was expected, not None"),
+        ("words", "an event was expected, not a value of the type str"),
+        (Token(text=wrong(7), time=1.0), "a Token is wrong: text: expected str, not int"),
+        (Token(text="a", time=math.nan), "Token.time is nan"),
+        (Token(text="a", time=math.inf), "Token.time is inf"),
+        (Token(text="a", time=-math.inf), "Token.time is -inf"),
+        (Token(text="a", time=-1.0), "Token.time is negative: -1.0"),
+        (Token(text="a", time=1e300), "Token.time is 1e+300"),
+        (Token(text="a", time=wrong("now")), "a Token is wrong: time: expected float, not str"),
+        (Token(text="a", id=-1, time=1.0), "Token.id is negative: -1"),
+        (Token(text="a", id=2**64, time=1.0), "Token.id is too large a number"),
+        (Token(text="a", logprob=math.nan, time=1.0), "Token.logprob is nan"),
+        (Token(text="a", channel=wrong("news"), time=1.0), "channel: 'news' is not one of 'answer', 'thinking'"),
+        (
+            Token(text="x" * (MAX_TEXT + 1), time=1.0),
+            "Token.text has 1,048,577 characters, and at most 1,048,576 are allowed",
+        ),
+        (Token(text="a", top=(wrong("b"),), time=1.0), "top: Alternative must be an object, not str"),
+        (Token(text="a", top=(Alternative(text="b", logprob=math.inf),), time=1.0), "Alternative.logprob is inf"),
+        (PromptProgress(done=-3, total=2, time=1.0), "PromptProgress.done is negative: -3"),
+        (Finish(reason=wrong("tired"), time=1.0), "reason: 'tired' is not one of"),
+        (Finish(reason="stop", usage=Usage(completion_tokens=-5), time=1.0), "Usage.completion_tokens is negative: -5"),
+        (Finish(reason="stop", timings=Timings(decode_s=math.nan), time=1.0), "Timings.decode_s is nan"),
+        (RunSettings(sampling={"temperature": math.nan}), "RunSettings.sampling['temperature'] is nan"),
+        (RunSettings(sampling={"a": wrong(object())}), "a RunSettings is wrong: object cannot be converted to JSON"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_event(event, mistake):
+    with pytest.raises(InterfaceViolation) as caught:
+        check_event(event)
+    assert mistake in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "mistake"),
+    [
+        (Probe, Probe(usable=True, facts={"a": wrong(math.nan)}), "Probe.facts['a'] is nan"),
+        (Probe, ModelInfo(model="m", name="m"), "a Probe was expected, not a value of the type ModelInfo"),
+        (ModelInfo, ModelInfo(model="m", name="m", size=-1), "ModelInfo.size is negative: -1"),
+        (ModelInfo, ModelInfo(model="m", name="m", size=10**5000), "ModelInfo.size is too large a number"),
+        (LoadedModel, LoadedModel(name="m", context=-1), "LoadedModel.context is negative: -1"),
+        (LoadProgress, LoadProgress(fraction=math.nan), "LoadProgress.fraction is nan"),
+        (
+            MemoryEstimate,
+            MemoryEstimate(
+                context=1, devices=(DeviceMemory(device="CPU", weights=1, kv_cache=-1, compute=1),)
+            ),
+            "DeviceMemory.kv_cache is negative: -1",
+        ),
+        (TokenizedText, TokenizedText(text="a", ids=(1, -1)), "TokenizedText.ids is negative: -1"),
+    ],
+)
+def test_what_is_wrong_with_a_value(kind, value, mistake):
+    with pytest.raises(InterfaceViolation) as caught:
+        check_value(kind, value)
+    assert mistake in str(caught.value)
+
+
+def test_a_value_that_contains_itself():
+    facts: dict[str, Any] = {}
+    facts["facts"] = facts
+    with pytest.raises(InterfaceViolation, match="a Probe is wrong"):
+        check_value(Probe, Probe(usable=True, facts=facts))
+
+
+def test_the_likeliest_tokens():
+    assert check_alternatives((ALTERNATIVE,)) == (ALTERNATIVE,)
+    with pytest.raises(InterfaceViolation, match="a tuple of alternatives was expected"):
+        check_alternatives([ALTERNATIVE])
+    with pytest.raises(InterfaceViolation, match=r"Alternative\.logprob is nan"):
+        check_alternatives((Alternative(text="a", logprob=math.nan),))
+
+
+def test_logits():
+    block = LogitsBlock(start=0, rows=2, vocab_size=2, data=memoryview(bytes(16)).cast("f"))
+    assert check_logits(block) is block
+    with pytest.raises(InterfaceViolation, match="another size than its rows and columns"):
+        check_logits(LogitsBlock(start=0, rows=2, vocab_size=2, data=memoryview(bytes(12)).cast("f")))

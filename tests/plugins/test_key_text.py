@@ -1,0 +1,44 @@
+"""What looks like a key, and URLs without keys."""
+
+import pytest
+
+from paragone.key_text import is_key, without_keys
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-verysecret",
+        "sk%2Dverysecret",
+        "hf_abcdefghijkl",
+        "AKIAIOSFODNN7EXAMPLE",
+        "0123456789abcdef0123456789abcdef",
+        "01234567890123456789",
+        "a3f2c1d4-1111-2222-3333-444455556666",
+        "•••",
+    ],
+)
+def test_keys(text):
+    assert is_key(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "v1", "v1beta", "openai", "gpt-4o-mini-2024-07-18", "my-long-project-1234", "qwen2.5-7b-instruct", "us-central1",
+     "OpenHermesMistralInstruct", "GPU_BOX_KEY2", "$NAME", "8000", "q8_0"],
+)  # fmt: skip
+def test_no_keys(text):
+    assert not is_key(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("openai:m@http://u:p@h:1/v1/sk-verysecret/x?key=abc#f", "openai:m@http://h:1/v1/•••/x"),
+        ("See http://h:80/v1. And https://a/b?c=d, 'http://h?k=v'.", "See http://h:80/v1. And https://a/b, 'http://h'."),
+        ("http://[::1]:80/v1", "http://[::1]:80/v1"),
+        ("no url: a?b=c#d me@box", "no url: a?b=c#d me@box"),
+    ],
+)  # fmt: skip
+def test_texts_without_keys(text, public):
+    assert without_keys(text) == public

@@ -1,0 +1,61 @@
+"""The sheet with what a lane cost."""
+
+import sys
+
+import pytest
+from rogue_backend.definitions import rogue
+
+from paragone_tui.screens.costs_sheet import CostsSheet
+from paragone_workbench.machine import energy_shares
+from paragone_workbench.machine.energy import EnergyCounters
+
+
+@pytest.fixture(autouse=True)
+def no_counters(monkeypatch):
+    """No counter of energy is readable, whatever this machine has."""
+    shares = energy_shares.EnergyShares(EnergyCounters((), ("The energy of the CPU is unknown.",)))
+    monkeypatch.setattr(energy_shares, "_found", [shares])
+
+
+async def sheet(screen) -> list[str]:
+    await screen.press("alt+k")
+    await screen.until(lambda: isinstance(screen.app.screen, CostsSheet), "the sheet opens")
+    return [line.strip("│ ") for line in screen.text.splitlines()]
+
+
+async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):
+    async with start(rogue("steady", "first", max_tokens=3)) as screen:
+        await screen.press("alt+k")
+        assert "This lane has no answer yet" in screen.told
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("f5")  # a variant
+        await screen.answered()
+        lines = await sheet(screen)
+        figures = {name: value for name, _, value in (line.partition("  ") for line in lines)}
+        assert "What first cost in this conversation" in screen.text
+        assert (figures["answers"].strip(), figures["tokens out"].strip()) == ("2", "6")
+        assert figures["energy"].strip() == "unknown"
+        assert "$" in figures["at groq:llama-3.1-8b-instant"]
+        assert "The energy of the CPU is unknown." in screen.text
+        await screen.press("q")
+        (lane,) = screen.lanes
+        await lane.swap(rogue("steady", "second", max_tokens=2))
+        await screen.ask("and you?")
+        await screen.answered()
+        lines = await sheet(screen)
+        assert [line.split() for line in lines if line.startswith(("first", "answers", "tokens out"))] == [
+            ["first", "second", "total"],
+            ["answers", "2", "1", "3"],
+            ["tokens", "out", "6", "2", "8"],
+        ]
+
+
+async def test_without_the_price_list_the_sheet_says_how_to_install_it(start, monkeypatch):
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        lines = await sheet(screen)
+        assert any(line.startswith("The prices of providers need the package genai-prices") for line in lines)
+        assert not any(line.startswith("at ") for line in lines)

@@ -1,0 +1,122 @@
+"""Offline on the screen: the key, the corner, the engines that are closed, and the list of contacts."""
+
+import pytest
+from rogue_backend.definitions import rogue
+from textual.app import App
+
+from paragone.network.guard import GUARD
+
+
+@pytest.fixture(autouse=True)
+def keep_connections(monkeypatch):
+    """Keep the connections of the tests' own process, which going offline would cut."""
+    monkeypatch.setattr("paragone.network.closing.cut_connections", lambda *, spares_loopback: None)
+
+
+def networked():
+    return rogue("steady", "networked", peers=["127.0.0.1:50052"])
+
+
+def corner(screen):
+    return screen.text.splitlines()[-1].split()[0]
+
+
+async def test_the_key_goes_offline_and_the_corner_says_so(start):
+    async with start(rogue("steady")) as screen:
+        await screen.until(lambda: screen.lanes[0].engine.is_open)
+        assert corner(screen) != "offline"
+        await screen.press("alt+o")
+        await screen.until(lambda: corner(screen) == "offline")
+        assert GUARD.is_offline
+        assert "with --offline the system does" in screen.told
+        assert screen.lanes[0].engine.is_open, "a local engine has no network anyway"
+        await screen.press("escape", "O")
+        await screen.until(lambda: "Online" in screen.told)
+        assert not GUARD.is_offline
+        assert "offline" not in screen.text.splitlines()[-1]
+
+
+async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(start):
+    async with start(rogue("steady"), networked()) as screen:
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
+        await screen.press("alt+o")
+        await screen.until(lambda: screen.lanes[1].engine.state == "failed")
+        assert "it does not contact 127.0.0.1:50052, the address of networked" in str(
+            screen.lanes[1].engine.error
+        )
+        assert screen.lanes[0].engine.is_open
+        await screen.press("alt+o", "f7")
+        await screen.until(lambda: screen.lanes[1].engine.is_open)
+
+
+async def test_what_the_system_holds_is_not_undone(start):
+    async with start(rogue("steady")) as screen:
+        GUARD.is_offline, GUARD.layer = True, "seccomp"
+        await screen.press("alt+o")
+        await screen.until(lambda: "seccomp holds it, which cannot be undone" in screen.told)
+        assert GUARD.is_offline
+        await screen.press("alt+w")
+        await screen.until(lambda: "seccomp refuses every connection" in screen.text)
+
+
+async def test_the_contacts_are_listed_and_a_refusal_is_shown_at_once(start):
+    async with start(rogue("steady"), networked()) as screen:
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
+        with pytest.raises(PermissionError):
+            GUARD.check("socket.connect", (None, ("10.0.0.7", 443)))
+        await screen.until(
+            lambda: "10.0.0.7:443 is not contacted: no engine names this address." in screen.told
+        )
+        await screen.press("alt+w")
+        await screen.until(lambda: "Addresses contacted" in screen.text)
+        rows = [line.strip("│ ").split() for line in screen.text.splitlines()]
+        assert ["127.0.0.1:50052", "networked"] in [row[1:] for row in rows]
+        assert ["10.0.0.7:443", "refused:", "no", "engine", "names", "this", "address"] in [
+            row[1:] for row in rows
+        ]
+        await screen.press("alt+w")
+        await screen.until(lambda: "Addresses contacted" not in screen.text)
+
+
+async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkeypatch):
+    asked = []
+
+    async def models(self, folders):
+        asked.append(folders)
+        return ()
+
+    monkeypatch.setattr("paragone_remote.ollama_api.backend.OllamaBackend.models", models)
+    async with start() as screen:
+        await screen.until(
+            lambda: (
+                "Servers on this machine were not asked for models (Ollama, Scripted server). ^s asks."
+                in screen.text
+            )
+        )
+        assert not asked
+        await screen.press("ctrl+s")
+        await screen.until(lambda: "Ollama" in screen.text and "not asked" not in screen.text)
+        assert len(asked) == 1
+        await screen.press("escape", "alt+o", "f3")
+        await screen.until(lambda: "Scripted server). paragone is" in screen.text)
+        await screen.press("ctrl+s")
+        assert len(asked) == 1
+
+
+async def test_the_commands_are_in_the_palette(start):
+    async with start(rogue("steady")) as screen:
+        await screen.press("ctrl+p")
+        await screen.type("offline")
+        await screen.until(lambda: "Offline or online" in screen.text and "alt+o" in screen.text)
+        assert isinstance(screen.app, App)
+
+
+async def test_the_corner_of_a_vote_says_so_too(start):
+    async with start(rogue("steady", "one"), rogue("wide", "two")) as screen:
+        await screen.press("alt+u")
+        await screen.ask("hello")
+        await screen.until(lambda: "Which answer is better?" in screen.text)
+        await screen.press("alt+o")
+        await screen.until(lambda: corner(screen) == "offline")
+        await screen.press("escape", "alt+o")
+        await screen.until(lambda: corner(screen) != "offline")

@@ -1,0 +1,172 @@
+"""Texts of any size neither freeze a transcript, nor grow in memory without end."""
+
+import asyncio
+import threading
+from itertools import pairwise
+
+import pytest
+from emulator import Watched, settle
+from rich.style import Style
+
+from paragone_tui.transcript import Transcript, typesetter
+from paragone_tui.transcript.block import Block
+from paragone_tui.transcript.effort import LONGEST, effort
+from paragone_tui.transcript.markdown import NotWanted, typeset
+from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript.page import Page
+
+PALETTE = {name: Style(color="white", bgcolor="black") for name in ("answer", "accent", "code", "note")}
+LONG = "Sätze mit Wörtern, die umbrochen werden. " * 5_000
+WIDTH = 60
+
+
+@pytest.fixture
+async def lane():
+    widget = Transcript()
+    app = Watched(widget)
+    async with app.run_test(size=(WIDTH, 15)) as pilot:
+        yield widget, pilot
+
+
+def block_of(text, kind="answer", **options):
+    block = Block(kind, **options)
+    block.append(text)
+    block.finish()
+    return block
+
+
+def shown(page):
+    return "".join("".join(block._body._wrapped.rows) for block in page.blocks)
+
+
+def test_a_long_text_is_wrapped_in_slices():
+    page = Page()
+    page.add(block_of(LONG))
+    page.lay_out(WIDTH)
+    sizes = [len(shown(page))]
+    while page.is_pending:
+        page.wrap()
+        sizes.append(len(shown(page)))
+    assert shown(page) == LONG
+    assert len(sizes) > 5
+    assert max(after - before for before, after in pairwise(sizes)) < 30_000
+
+
+def test_the_newest_text_is_wrapped_first():
+    page = Page()
+    page.add(block_of(LONG))
+    page.add(block_of("the end"))
+    page.lay_out(WIDTH)
+    assert page.is_pending
+    assert page.blocks[1].height == 1
+
+
+async def test_all_of_a_long_text_is_shown_in_the_end(lane):
+    widget, pilot = lane
+    widget.add("prompt", LONG)
+    widget.add("answer", "short")
+    await settle(pilot)
+    while widget._page.is_pending:
+        await asyncio.sleep(0.01)
+    await settle(pilot)
+    assert "short" in pilot.app.terminal.text
+    widget.to_start()
+    await settle(pilot)
+    assert "▎ Sätze mit Wörtern" in pilot.app.terminal.text
+
+
+def test_the_oldest_text_is_removed_when_there_is_too_much():
+    page = Page()
+    page.lay_out(WIDTH)
+    page.add(block_of("first", "prompt", turn=1))
+    page.add(block_of("word " * 100_000))
+    page.add(block_of("second", "prompt", turn=2))
+    page.add(block_of("older " * 80_000))
+    assert not page.trim()
+    page.add(block_of("line\n" * 100_000))
+    assert page.trim()
+    note, rest, prompt, *_ = page.blocks
+    assert "the history has it" in note.text
+    assert rest.text.endswith("word word ")
+    assert rest.missing > 400_000
+    assert prompt.text == "second"
+    assert 990_000 < sum(block.length for block in page.blocks) <= 1_000_100
+    assert not page.trim()
+    page.add(block_of("line\n" * 100_000))
+    assert page.trim()
+    assert page.blocks[:2] == [note, prompt]
+
+
+def test_many_blocks_are_removed():
+    page = Page()
+    for number in range(3000):
+        page.add(block_of(f"question {number}", "prompt", turn=number))
+    assert page.trim()
+    assert [block.text for block in page.blocks[-2:]] == ["question 2998", "question 2999"]
+    assert len(page.blocks) <= 2001
+
+
+@pytest.mark.parametrize("before", ["", "\n\n", "\t"])
+def test_marks_stay_on_their_words_when_text_is_cut_off(before):
+    block = block_of(before + "one two\nthree four")
+    block.lay_out(WIDTH)
+    block.wrap(1000)
+    block.cut(3 + len(before))
+    text = block.text
+    assert (text, block.missing) == ("three four", 8 + len(before))
+    block.mark(((Mark(6, 10, "differs"),),))
+    ((mark,),) = block._body.layers
+    assert block._body.text[mark.start : mark.end] == "four"
+
+
+async def test_the_view_keeps_its_place_when_the_oldest_text_is_removed(lane):
+    widget, pilot = lane
+    widget.write("".join(f"line {number:06}\n" for number in range(90_000)))
+    await settle(pilot)
+    while widget._page.is_pending:
+        await asyncio.sleep(0.01)
+    widget.scroll_rows(-10)
+    await settle(pilot)
+    before = pilot.app.terminal.text.split()[1]
+    widget.write("".join(f"line {number:06}\n" for number in range(90_000, 93_000)))
+    await settle(pilot)
+    assert widget.blocks[0].kind == "note"
+    assert pilot.app.terminal.text.split()[1] == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\n" * 95_000, "| a | b |\n| - | - |\n" + "| x | y |\n" * 30_000, "[" * 20_000, "w" * 300_000],
+    ids=["lines", "table", "signs", "characters"],
+)
+async def test_what_takes_too_long_to_typeset_stays_plain(lane, text):
+    widget, pilot = lane
+    assert effort(text) > LONGEST
+    widget.add("answer", text)
+    while widget._page.is_pending or not widget.is_settled:
+        await asyncio.sleep(0.01)
+    await settle(pilot)
+    assert not widget.blocks[0].is_typeset
+    assert "Too long to typeset" in pilot.app.terminal.text
+
+
+async def test_the_end_of_the_program_waits_for_no_typesetting(lane, monkeypatch):
+    widget, _ = lane
+    threads, go_on = [], threading.Event()
+
+    def slow(*arguments):
+        threads.append(threading.current_thread())
+        go_on.wait(30)
+
+    monkeypatch.setattr(typesetter, "_typeset", slow)
+    widget.add("answer", "**bold**")
+    while not threads:
+        await asyncio.sleep(0.01)
+    go_on.set()
+    assert threads[0].daemon
+
+
+def test_typesetting_ends_when_it_is_no_longer_wanted():
+    answers = iter([True, True, False])
+    with pytest.raises(NotWanted):
+        typeset("one\n\ntwo\n\nthree\n\nfour", WIDTH, PALETTE, dark=True, is_wanted=lambda: next(answers))

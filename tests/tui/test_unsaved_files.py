@@ -1,0 +1,94 @@
+"""The files that are offered for conversations that could not be saved."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from paragone_tui.unsaved_files import offer_files
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.replaying.document_reader import read_document
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store.records import LaneRecord, SavedConversation
+
+
+@pytest.fixture
+def conversation():
+    """A conversation of two prompts in one lane, which has no number."""
+    tree = Conversation()
+    lane = LaneRecord(definition=EngineDefinition(name="smol", backend="rogue", model="steady"), position=0)
+    for text in ("Why\x1b[2J?", "And then?"):
+        prompt = tree.add(Prompt(text=text, parent=tree.prompts[-1] if tree.prompts else None))
+        run = Run.of(lane.definition, prompt=prompt, continues=lane.head)
+        run.add("answer", f"Because of {text}")
+        run.end_as("done", finish="stop")
+        run.phase = "ended"
+        lane.head = run
+        lane.runs.append(run)
+    return SavedConversation(
+        conversation=tree, title=tree.prompts[0].text, updated=0.0, lanes=(lane,), runs=tuple(lane.runs)
+    )
+
+
+@pytest.fixture
+def answer(monkeypatch, tmp_path):
+    """A function that sets what the user types."""
+    monkeypatch.chdir(tmp_path)
+    return lambda typed: monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+
+
+def offer(*conversations):
+    offer_files(conversations, lambda name: None)
+
+
+def test_enter_writes_to_the_proposed_file(conversation, answer, tmp_path, capsys):
+    answer("\n")
+    offer(conversation)
+    (written,) = tmp_path.glob("*.json")
+    assert [run.result.text for run in read_document(written)] == [
+        "Because of Why\x1b[2J?",
+        "Because of And then?",
+    ]
+    told = capsys.readouterr().err
+    assert "(2 prompts, 2 answers)" in told
+    assert f"{written} is written" in told
+    assert "\x1b" not in told
+
+
+def test_a_document_says_that_it_was_not_saved(conversation, answer, tmp_path):
+    answer("all.json\n")
+    offer(conversation)
+    document = json.loads((tmp_path / "all.json").read_text())
+    assert document["id"] == "unsaved"
+    assert [run["continues"] for run in document["runs"]] == [None, "unsaved-1"]
+
+
+def test_a_markdown_file_can_be_read(conversation, answer, tmp_path):
+    answer("all.md\n")
+    offer(conversation)
+    assert "Because of And then?" in (tmp_path / "all.md").read_text()
+
+
+def test_a_path_that_cannot_be_written_is_asked_for_again(conversation, answer, tmp_path, capsys):
+    answer("nowhere/all.json\nall.txt\n.\nall.json\n")
+    offer(conversation)
+    told = capsys.readouterr().err
+    assert "The folder nowhere does not exist." in told
+    assert told.count("File (enter") == 4
+    assert (tmp_path / "all.json").is_file()
+
+
+@pytest.mark.parametrize("typed", ["n\n", ""])
+def test_nothing_is_written_without_a_yes(conversation, answer, tmp_path, typed, capsys):
+    answer(typed)
+    offer(conversation)
+    assert list(tmp_path.iterdir()) == []
+    assert "The conversation was not written." in capsys.readouterr().err
+
+
+def test_each_conversation_has_its_question(conversation, answer, tmp_path):
+    answer("n\n\n")
+    offer(conversation, conversation)
+    assert len(list(tmp_path.glob("*-2.json"))) == 1

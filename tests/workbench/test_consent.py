@@ -1,0 +1,172 @@
+"""Consent: what documents name that reaches beyond their folder, and when the user is asked."""
+
+import pytest
+
+from paragone import InputError
+from paragone.options import describe
+from paragone_workbench.config.read import load
+from paragone_workbench.config.state import State
+from paragone_workbench.consent.actions import config_actions, engine_actions
+from paragone_workbench.consent.consent import Consent
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+
+REGISTRY = Registry()
+
+
+@pytest.fixture
+def document(tmp_path):
+    """The path of a document in a folder of its own."""
+    (tmp_path / "project").mkdir()
+    return tmp_path / "project" / "document.json"
+
+
+def actions(document, backend, model="m", *, python=None, address=None, folders=(), **options):
+    engine = EngineDefinition(
+        name="e", backend=backend, model=model, python=python, address=address, options=options
+    )
+    return engine_actions(engine, REGISTRY.get(backend), document, folders)
+
+
+# ── What reaches beyond the folder ───────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "expected"),
+    [
+        ("openai", {"url": "http://evil.example/v1"}, "contacts http://evil.example:80"),
+        ("openai", {"url": "http://h:1", "key_command": "cat x"}, "runs the command cat x"),
+        ("openai", {"url": "http://h:1", "key_env": "SECRET"}, "sends to its server: key_env = SECRET"),
+        ("openai", {"url": "http://h:1", "headers": ["A: $B"]}, "sends to its server: headers = A: $B"),
+        ("openai", {"url": "http://h:1", "client_key": "/k.pem"}, "reads /k.pem"),
+        ("ollama", {}, "contacts http://127.0.0.1:11434"),
+        ("llama_cpp", {"rpc_servers": ["evil.example:50052"]}, "contacts evil.example:50052"),
+        ("llama_cpp", {"chat_template": "@/etc/passwd"}, "reads /etc/passwd"),
+        ("llama_cpp", {"grammar": "@/dev/zero"}, "reads /dev/zero"),
+        ("llama_cpp", {"json_schema": "@~/.ssh/id_ed25519"}, "reads ~/.ssh/id_ed25519"),
+        ("llama_cpp", {"lora": "../lora.gguf"}, "reads ../lora.gguf"),
+        ("llama_server", {"program": "/bin/evil"}, "starts the program /bin/evil"),
+        ("llama_server", {"mmproj": "/m.gguf"}, "reads /m.gguf"),
+        ("llama_server", {"draft_model": "/d.gguf"}, "reads /d.gguf"),
+        ("llama_server", {"arguments": ["--log-file"]}, "starts its program with the argument --log-file"),
+        ("exllamav3", {"draft_model": "/draft", "lora": "/lora"}, "reads /draft"),
+    ],
+)
+def test_what_an_option_names_outside_is_said(document, backend, options, expected):
+    assert expected in actions(document, backend, **options)
+
+
+def test_an_interpreter_is_said(document):
+    assert actions(document, "exllamav3", python="/tmp/evil") == ("starts the interpreter /tmp/evil",)
+
+
+def test_every_option_of_a_backend_that_takes_a_path_or_a_command_declares_what_it_names():
+    for backend in ("llama_cpp", "llama_server", "exllamav2", "exllamav3", "openai", "ollama"):
+        found = REGISTRY.get(backend)
+        for info in (*describe(found.load_options), *describe(found.sampling)):
+            if info.kind in ("path", "command", "name", "text or @path") or "list of" in info.kind:
+                assert info.outside or info.name in ("rpc_servers", "stop", "tensor_split", "gpu_split"), info
+
+
+def test_files_in_the_folder_of_the_document_need_no_consent(document, monkeypatch):
+    monkeypatch.chdir(document.parent)
+    (document.parent / "model.gguf").touch()
+    assert actions(document, "llama_cpp", "model.gguf", chat_template="@sub/template.jinja") == ()
+    (document.parent / "link").symlink_to("/etc")
+    assert actions(document, "llama_cpp", chat_template="@link/passwd") == ("reads link/passwd",)
+    assert actions(document, "llama_cpp", chat_template="@../other") == ("reads ../other",)
+
+
+def test_the_home_folder_is_no_folder_of_a_document(home):
+    (home / ".ssh").mkdir()
+    secret = f"@{home}/.ssh/id"
+    assert actions(home / "document.json", "llama_cpp", chat_template=secret) == (f"reads {home}/.ssh/id",)
+
+
+def test_models_in_the_users_folders_need_no_consent(document, home, tmp_path):
+    for folder in ("models", "srv", "elsewhere"):
+        (home / folder).mkdir()
+        (home / folder / "m.gguf").touch()
+    assert actions(document, "llama_cpp", "~/models/m.gguf") == ()
+    assert actions(document, "llama_cpp", f"{home}/srv/m.gguf", folders=[f"{home}/srv"]) == ()
+    assert actions(document, "llama_cpp", "~/elsewhere/m.gguf") == ("reads ~/elsewhere/m.gguf",)
+
+
+def test_a_text_is_no_file(document):
+    assert actions(document, "llama_cpp", chat_template="{{ a }}/@x", grammar='root ::= "@"') == ()
+
+
+# ── Config files ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_config_file_names_is_collected(document):
+    document.write_text(
+        "[engines.box]\nbackend = 'openai'\nmodel = 'm'\nurl = 'http://h:1'\nkey_command = 'touch owned'\n"
+        "temperature = 'nonsense'\n"
+        "[engines.local]\nbackend = 'llama_cpp'\nmodel = 'm'\npython = '/tmp/evil'\n"
+        "[engines.gone]\nbackend = 'gone'\nmodel = 'm'\n"
+        "[models]\nfolders = ['/', 'beside']\n"
+        "[lanes]\nstart = ['ollama:x@http://evil.example:1', 'box']\n"
+    )
+    assert config_actions(load(document), REGISTRY) == (
+        "searches for models in /",
+        "searches for models in beside",
+        "the engine box contacts http://h:1",
+        "the engine box runs the command touch owned",
+        "the engine local starts the interpreter /tmp/evil",
+        "the engine x contacts http://evil.example:1",
+    )
+
+
+# ── The question ─────────────────────────────────────────────────────────────────────────────
+
+
+class User:
+    """A test double of a person who answers questions."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.questions = []
+
+    def __call__(self, shown):
+        self.questions.append(tuple(shown))
+        return self.answer
+
+
+def consent(document, user=None, **fields):
+    return Consent(document=document, state=State(document.parent / "state.toml"), ask=user, **fields)
+
+
+def test_a_yes_is_remembered_for_the_document_and_its_actions(document):
+    user = User(True)
+    for _ in range(2):
+        consent(document, user).require(["contacts a", "reads b"])
+    assert user.questions == [("contacts a", "reads b")]
+    consent(document, user).require(["contacts a"])
+    consent(document.with_name("other.json"), user).require(["contacts a"])
+    assert len(user.questions) == 3
+    assert "contacts" not in (document.parent / "state.toml").read_text()
+
+
+def test_a_no_is_not_remembered(document):
+    user = User(False)
+    for _ in range(2):
+        with pytest.raises(InputError, match="you did not allow what it names"):
+            consent(document, user).require(["contacts http://evil.example"])
+    assert len(user.questions) == 2
+
+
+def test_where_nobody_can_be_asked_nothing_is_done(document):
+    with pytest.raises(InputError) as caught:
+        consent(document).require(["contacts http://evil.example", "runs the command x"])
+    assert "contacts http://evil.example; runs the command x" in caught.value.sentence
+    assert "--trust" in caught.value.hint
+    consent(document).require([])
+    consent(document, trusted=True).require(["contacts a"])
+    with pytest.raises(InputError):
+        consent(document).require(["contacts a"])
+
+
+def test_a_consent_that_cannot_be_saved_holds_once(document):
+    document.parent.joinpath("state.toml").mkdir()
+    consent(document, User(True)).require(["contacts a"])

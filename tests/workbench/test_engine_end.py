@@ -1,0 +1,102 @@
+"""Engines that end or freeze while nobody asks them anything, and loads that are stopped."""
+
+import signal
+
+import psutil
+import pytest
+from tests.workbench.lane_helpers import LONG, ask, words
+
+from paragone import EngineCrashed
+from paragone_workbench.engines.handle import OpeningStopped
+from paragone_workbench.runs import execute
+
+
+def process_of(lane) -> psutil.Process:
+    return psutil.Process(lane.engine.engine.engine.worker.pid)
+
+
+@pytest.mark.parametrize("after_answer", [False, True])
+async def test_an_idle_engine_that_dies_is_noticed_at_once(make_lane, record_events, until, after_answer):
+    lane = make_lane(max_tokens=2)
+    events = record_events(lane)
+    lane.open()
+    assert await lane.engine.opened()
+    if after_answer:
+        ask(lane)
+        await lane.answered()
+        assert lane.state == "done"
+    process_of(lane).kill()
+    await until(lambda: lane.state == "crashed")
+    assert isinstance(lane.error, EngineCrashed)
+    assert lane.error.status == -signal.SIGKILL
+    assert events.others[-1] == f"failed {lane.error.sentence}"
+    assert "SIGKILL" in lane.error.sentence
+    await lane.restart()
+    assert await lane.engine.opened()
+    run = ask(lane)
+    await lane.answered()
+    assert run.text == words(2)
+
+
+async def test_an_engine_that_dies_during_a_run_is_reported_once(make_lane, record_events, until):
+    lane = make_lane(**LONG)
+    events = record_events(lane)
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    process_of(lane).kill()
+    await lane.answered()
+    await until(lambda: lane.state == "crashed")
+    assert isinstance(run.error, EngineCrashed)
+    assert [event for event in events.others if event.startswith("failed")] == []
+
+
+async def test_closing_an_engine_is_no_end_of_it(make_lane, record_events):
+    lane = make_lane()
+    events = record_events(lane)
+    lane.open()
+    assert await lane.engine.opened()
+    await lane.restart()
+    assert await lane.engine.opened()
+    await lane.close()
+    assert events.others == []
+
+
+async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, until, monkeypatch):
+    monkeypatch.setattr(execute, "NOTICE_LOCAL_S", 1)
+    lane = make_lane()
+    lane.open()
+    assert await lane.engine.opened()
+    process_of(lane).suspend()
+    run = ask(lane)
+    await until(lambda: run.silent_s)
+    assert lane.state == "reading", "a local engine has no queue"
+    await lane.stop()  # which kills what does not obey
+    await lane.answered()
+    assert (run.silent_s, lane.state) == (0, "crashed")
+    assert "did not stop" in lane.error.sentence
+
+
+async def test_a_load_that_hangs_can_be_stopped(make_lane, record_events, workers):
+    lane = make_lane(load_s=3600)
+    events = record_events(lane)
+    lane.open()
+    lane.engine.stop_opening()
+    assert (lane.state, lane.engine.is_open) == ("stopped", False)
+    assert not await lane.engine.opened()
+    assert isinstance(lane.error, OpeningStopped)
+    assert events.others == ["failed Loading the model was stopped."]
+    await lane.close()
+    assert workers() == []
+
+
+async def test_a_stopped_load_can_begin_again(make_lane, rogue):
+    lane = make_lane(load_s=3600)
+    lane.open()
+    lane.engine.stop_opening()
+    await lane.swap(rogue(max_tokens=2))
+    run = ask(lane)
+    await lane.answered()
+    assert run.text == words(2)
+    lane.engine.stop_opening()
+    assert lane.state == "done", "an open engine has nothing to stop"

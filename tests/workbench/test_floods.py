@@ -1,0 +1,63 @@
+"""Engines that send more than a run keeps, or faster than the program reads."""
+
+import asyncio
+import tracemalloc
+
+from flooding_backend import FLOODING, FloodingRegistry
+
+from paragone import Caution, Token
+from paragone_workbench.runs.execute import MOST_CAUTIONS
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
+
+HELLO = RunSpec.of_prompt("hello")
+
+
+async def flood(events, meanwhile=None):
+    """Return the result of a run with these events."""
+    async with Workbench(FloodingRegistry(events)) as workbench:
+        engine = workbench.add(FLOODING)
+        engine.open()
+        assert await engine.opened()
+        execution = workbench.run(engine, HELLO)
+        if meanwhile is not None:
+            await meanwhile(execution.run)
+        return await execution.result()
+
+
+async def test_other_tasks_get_their_turns_while_events_come_without_a_pause():
+    lengths = set()
+
+    async def watch(run):
+        while run.phase != "ended":
+            lengths.add(len(run.text))
+            await asyncio.sleep(0)
+
+    result = await flood((Token(text="word ", time=0.0) for _ in range(5_000)), watch)
+    assert len(result.text) == 25_000
+    assert len(lengths) > 10
+
+
+async def test_a_run_keeps_a_bounded_number_of_warnings():
+    result = await flood(Caution(code="loud", sentence=f"warning {number}") for number in range(20_000))
+    assert len(result.cautions) == MOST_CAUTIONS + 1
+    assert result.cautions[99].sentence == "warning 99"
+    assert "more than 100 warnings" in result.cautions[100].sentence
+
+
+async def test_the_text_of_a_run_takes_little_more_than_its_characters():
+    memory = []
+
+    def events():
+        for number in range(10_000):
+            if number % 5_000 == 999:
+                memory.append(tracemalloc.get_traced_memory()[0])
+            yield Token(text=f"{number:05}", time=float(number))
+
+    tracemalloc.start()
+    try:
+        await flood(events())
+    finally:
+        tracemalloc.stop()
+    # five for the text, and sixteen for the time and the latency, of which a bounded number is kept
+    assert (memory[1] - memory[0]) / 5_000 < 30

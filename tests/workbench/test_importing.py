@@ -1,0 +1,456 @@
+"""Importing conversations: documents of paragone, and the files of other programs in the shapes that these write."""
+
+import base64
+import contextlib
+import json
+import sqlite3
+
+import pytest
+from tests.workbench.conversation_writer import LARGE, ConversationWriter
+
+from paragone import Image, InputError
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.replaying.document import document_of_conversations
+from paragone_workbench.importing.conversations import add_conversation, read_conversations
+from paragone_workbench.store import History, Store
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with contextlib.closing(Store.open(tmp_path / "here.db")) as opened:
+        yield opened
+
+
+def written(tmp_path, data):
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def imported(store, path):
+    """Import a file and return its conversations, as they are loaded."""
+    numbers = [add_conversation(store, saved)[0] for saved in read_conversations(path)]
+    return [store.load(number) for number in numbers]
+
+
+def tree(saved):
+    """Return the prompts with the texts of their parents, and the answers with their engines and the texts before them."""
+    prompts = [(prompt.text, prompt.parent and prompt.parent.text) for prompt in saved.conversation.prompts]
+    runs = [
+        (run.prompt.text, run.result.definition.name, run.text, run.continues and run.continues.text)
+        for run in saved.runs
+    ]
+    return prompts, runs
+
+
+# ── Documents of paragone ──────────────────────────────────────────────────────────────────────
+
+
+async def exported(tmp_path, change=lambda document: None):
+    """Return a file with a conversation that has branches, an image, two lanes, a system prompt and log-probabilities."""
+    path = tmp_path / "there.db"
+    with contextlib.closing(Store.open(path)) as store:
+        writer = ConversationWriter(
+            store,
+            "First",
+            system="Be brief.",
+            sampling={"temperature": 0.5},
+            images=(Image(data=PNG, media_type="image/png", name="dot.png"),),
+        )
+        first = writer.conversation.prompts[0]
+        left, right = writer.lane(), writer.lane(LARGE)
+        writer.answer(first, left, "One.", thinking="Hm.", finish="stop")
+        writer.answer(first, right, "Uno.")
+        second = writer.prompt("Second", first)
+        writer.answer(second, left, "Two.", "stopped")
+        branch = writer.prompt("Second, edited", first, for_all=False)
+        writer.answer(branch, left, "Zwei.", continues=left.runs[0])
+        writer.change(right, closed=True)
+        store.rename_conversation(writer.number, "Numbers")
+        before = writer.load()
+    history = await History.open(path)
+    try:
+        pieces = [piece async for piece in document_of_conversations(history, [before.conversation.number])]
+    finally:
+        await history.close()
+    document = json.loads("".join(pieces))
+    change(document["conversations"][0])
+    return before, written(tmp_path, document)
+
+
+def comparable(saved):
+    """Return all of a saved conversation but the numbers, which belong to one file."""
+    return (
+        (saved.conversation.id, saved.title, saved.conversation.created),
+        [
+            (p.id, p.parent and p.parent.id, p.text, p.images, p.system, p.sampling, p.for_all, p.created)
+            for p in saved.conversation.prompts
+        ],
+        [
+            (lane.id, lane.definition, lane.position, lane.closed, lane.head and lane.head.id)
+            for lane in saved.lanes
+        ],
+        [
+            (run.result, run.prompt.id, run.continues and run.continues.id, lane.id)
+            for run in saved.runs
+            for lane in saved.lanes
+            if run in lane.runs
+        ],
+    )
+
+
+async def test_a_conversation_comes_back_as_it_was(store, tmp_path):
+    before, path = await exported(tmp_path)
+    (after,) = imported(store, path)
+    assert comparable(after) == comparable(before)
+
+
+async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_path):
+    before, path = await exported(tmp_path)
+    (after,) = imported(store, path)
+    number = after.conversation.number
+    store.rename_conversation(number, "Mine now")
+    (again,) = read_conversations(path)
+    assert add_conversation(store, again) == (number, False)
+    assert store.load(number).title == "Mine now"
+    assert comparable(store.load(number))[1:] == comparable(before)[1:]
+
+    def longer(document):
+        document["prompts"].append(
+            {**document["prompts"][1], "uuid": "0193-new", "text": "Third", "parent": 1}
+        )
+        document["runs"].append(
+            {**document["runs"][0], "uuid": "0193-run", "id": "r9", "prompt": 3, "text": "Three."}
+        )
+
+    (tmp_path / "there.db").unlink()
+    _, path = await exported(tmp_path)
+    document = json.loads(path.read_text())
+    imported(store, written(tmp_path, document))
+    (first,) = read_conversations(path)
+    longer(document["conversations"][0])
+    (grown,) = imported(store, written(tmp_path, document))
+    assert grown.conversation.id == first.conversation.id
+    assert grown.conversation.prompts[-1].text == "Third"
+    assert grown.runs[-1].text == "Three."
+
+
+async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_path):
+    def older(document):
+        del document["uuid"]
+        for part in (*document["prompts"], *document["lanes"]):
+            del part["uuid"]
+
+    _, path = await exported(tmp_path, older)
+    (first,), (second,) = imported(store, path), imported(store, path)
+    assert first.conversation.number == second.conversation.number
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda d: d.pop("lanes"), "It has no list 'lanes'"),
+        (lambda d: d["lanes"][0].update(engine=7), "Lane 0 names engine 7, which is missing"),
+        (lambda d: d["runs"][0].update(lane=7), "names lane 7, which is missing"),
+        (lambda d: d["runs"][0].update(continues="r99"), "continues run 'r99', which is not before it"),
+        (lambda d: d["prompts"][1].update(parent=2), "Prompt 1 follows prompt 2, which is missing"),
+        (
+            lambda d: d["prompts"][0]["images"][0].update(data="no!"),
+            "Prompt 0 has an image that is not base64",
+        ),
+    ],
+)
+async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, change, sentence):
+    _, path = await exported(tmp_path, change)
+    with pytest.raises(InputError, match=sentence):
+        imported(store, path)
+    assert store.conversations() == ()
+
+
+# ── Other programs ─────────────────────────────────────────────────────────────────────────────
+
+
+def node(parent, role, said, **more):
+    """A node of ChatGPT's mapping."""
+    message = {"author": {"role": role}, "content": {"content_type": "text", "parts": [said]}, **more}
+    return {"parent": parent, "children": [], "message": message if role else None}
+
+
+CHATGPT = [
+    {
+        "conversation_id": "abc",
+        "title": "Colours",
+        "create_time": 1700000000.5,
+        "current_node": "a2",
+        "mapping": {
+            "root": node(None, "", ""),
+            "s": node("root", "system", "", metadata={"is_visually_hidden_from_conversation": True}),
+            "u1": node("s", "user", "Name a colour.", create_time=1700000001.0),
+            "a1": node("u1", "assistant", "Red.", metadata={"model_slug": "gpt-4"}),
+            "a2": node("u1", "assistant", "Blue.", metadata={"model_slug": "gpt-4"}),
+            "u2": node("a2", "user", "Why?"),
+            "t": node("u2", "tool", "result of a search"),
+            "a3": node("t", "assistant", "Because.", metadata={"model_slug": "gpt-4o"}),
+        },
+    }
+]
+
+
+def test_chatgpt(store, tmp_path):
+    (saved,) = imported(store, written(tmp_path, CHATGPT))
+    assert saved.title == "Colours"
+    assert saved.conversation.created == 1700000000.5
+    prompts, runs = tree(saved)
+    assert prompts == [("Name a colour.", None), ("Why?", "Name a colour.")]
+    assert runs == [
+        ("Name a colour.", "gpt-4", "Red.", None),
+        ("Name a colour.", "gpt-4", "Blue.", None),
+        ("Why?", "gpt-4o", "Because.", "Blue."),
+    ]
+    (lane,) = saved.lanes
+    assert lane.head is not None
+    assert lane.head.text == "Blue.", "the branch that was shown"
+
+
+OPEN_WEBUI = [
+    {
+        "id": "w1",
+        "title": "Two models",
+        "created_at": 1700000000,
+        "chat": {
+            "system": "Be kind.",
+            "history": {
+                "currentId": "m3",
+                "messages": {
+                    "m1": {
+                        "id": "m1",
+                        "parentId": None,
+                        "role": "user",
+                        "content": "Hello",
+                        "timestamp": 1700000001,
+                        "files": [{"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}],
+                    },
+                    "m2": {
+                        "id": "m2",
+                        "parentId": "m1",
+                        "role": "assistant",
+                        "content": "Hi.",
+                        "model": "a:7b",
+                    },
+                    "m3": {
+                        "id": "m3",
+                        "parentId": "m1",
+                        "role": "assistant",
+                        "model": "b:7b",
+                        "content": '<details type="reasoning" done="true"><summary>Thought</summary>\n> Hm.\n'
+                        "</details>\nHey.",
+                    },
+                },
+            },
+        },
+    }
+]
+
+
+def test_an_imported_lane_says_that_there_is_no_engine():
+    with pytest.raises(InputError, match="imported from another program"):
+        Registry().get("imported")
+
+
+def test_open_webui_with_two_models_side_by_side(store, tmp_path):
+    (saved,) = imported(store, written(tmp_path, OPEN_WEBUI))
+    (prompt,) = saved.conversation.prompts
+    assert (prompt.text, prompt.system, prompt.images[0].name) == ("Hello", "Be kind.", "dot")
+    assert [(lane.definition.name, lane.head and lane.head.text) for lane in saved.lanes] == [
+        ("a:7b", "Hi."),
+        ("b:7b", "Hey."),
+    ]
+    assert saved.runs[1].thinking == "> Hm."
+
+
+LLAMA = {
+    "conv": {"id": "l1", "name": "Llamas", "currNode": "3", "lastModified": 1700000000000},
+    "messages": [
+        {
+            "id": "0",
+            "parent": None,
+            "type": "root",
+            "role": "system",
+            "content": "",
+            "timestamp": 1700000000000,
+        },
+        {
+            "id": "1",
+            "parent": "0",
+            "type": "text",
+            "role": "system",
+            "content": "Rhyme.",
+            "timestamp": 1700000000001,
+        },
+        {
+            "id": "2",
+            "parent": "1",
+            "type": "text",
+            "role": "user",
+            "content": "Hi",
+            "timestamp": 1700000001000,
+            "extra": [{"type": "textFile", "name": "a.txt", "content": "some text"}],
+        },
+        {
+            "id": "3",
+            "parent": "2",
+            "type": "text",
+            "role": "assistant",
+            "content": "Bye",
+            "thinking": "Hm",
+            "timestamp": 1700000002000,
+            "model": "llama.gguf",
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize("data", [LLAMA, [LLAMA]])
+def test_the_web_interface_of_llama_server(store, tmp_path, data):
+    (saved,) = imported(store, written(tmp_path, data))
+    (prompt,) = saved.conversation.prompts
+    assert (prompt.text, prompt.system, prompt.created) == ("Hi\n\nsome text", "Rhyme.", 1700000001.0)
+    (run,) = saved.runs
+    assert (run.text, run.thinking, run.result.definition.name) == ("Bye", "Hm", "llama.gguf")
+
+
+LM_STUDIO = {
+    "name": "Studio",
+    "createdAt": 1700000000000,
+    "systemPrompt": "Short.",
+    "messages": [
+        {
+            "versions": [{"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+            "currentlySelected": 0,
+        },
+        {
+            "versions": [
+                {
+                    "type": "multiStep",
+                    "role": "assistant",
+                    "senderInfo": {"senderName": "qwen"},
+                    "steps": [{"type": "contentBlock", "content": [{"type": "text", "text": text}]}],
+                }
+                for text in ("Hello", "Hey")
+            ],
+            "currentlySelected": 1,
+        },
+        {
+            "versions": [
+                {"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "More"}]}
+            ],
+            "currentlySelected": 0,
+        },
+    ],
+}
+
+
+def test_lm_studio(store, tmp_path):
+    (saved,) = imported(store, written(tmp_path, LM_STUDIO))
+    prompts, runs = tree(saved)
+    assert prompts == [("Hi", None), ("More", "Hi")]
+    assert runs == [("Hi", "qwen", "Hello", None), ("Hi", "qwen", "Hey", None)]
+    assert saved.conversation.prompts[0].system == "Short."
+    assert saved.lanes[0].head is not None
+    assert saved.lanes[0].head.text == "Hey"
+
+
+def test_messages_in_openais_form(store, tmp_path):
+    data = {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be exact."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "1+1?"},
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+                ],
+            },
+            {"role": "assistant", "content": "2"},
+            {"role": "assistant", "content": "I am sure."},
+            {"role": "user", "content": "Thanks"},
+        ],
+    }
+    (saved,) = imported(store, written(tmp_path, data))
+    prompts, runs = tree(saved)
+    assert prompts == [("1+1?", None), ("Thanks", "1+1?")]
+    assert runs == [("1+1?", "m", "2\n\nI am sure.", None)]
+    assert saved.conversation.created == pytest.approx((tmp_path / "export.json").stat().st_mtime)
+    assert saved.title == "1+1?", "without a title in the file, the first prompt is the title"
+    assert saved.conversation.prompts[0].images[0].media_type == "image/png"
+    (again,) = imported(store, written(tmp_path, data["messages"]))
+    assert again.conversation.number != saved.conversation.number, "another file is another conversation"
+
+
+def test_the_database_of_llm(store, tmp_path):
+    path = tmp_path / "logs.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript("""
+            CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT);
+            CREATE TABLE responses (id TEXT PRIMARY KEY, model TEXT, prompt TEXT, system TEXT, prompt_json TEXT,
+              options_json TEXT, response TEXT, response_json TEXT, conversation_id TEXT, duration_ms INTEGER,
+              datetime_utc TEXT);
+            INSERT INTO conversations VALUES ('c', 'Colours', 'm');
+            INSERT INTO responses VALUES ('01', 'm', 'One?', 'Short.', '', '', 'Red', '', 'c', 5, '2026-01-02T03:04:05');
+            INSERT INTO responses VALUES ('02', 'm', 'Two?', NULL, '', '', 'Blue', '', 'c', 5, '2026-01-02T03:05:05');
+        """)
+    (saved,) = imported(store, path)
+    prompts, runs = tree(saved)
+    assert prompts == [("One?", None), ("Two?", "One?")]
+    assert runs == [("One?", "m", "Red", None), ("Two?", "m", "Blue", "Red")]
+    assert saved.conversation.prompts[0].system == "Short."
+    assert saved.conversation.created == 1767323045.0
+
+
+def test_the_database_of_oterm(store, tmp_path):
+    path = tmp_path / "store.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript("""
+            CREATE TABLE chat (id INTEGER PRIMARY KEY, name TEXT, model TEXT NOT NULL, system TEXT);
+            CREATE TABLE message (id INTEGER PRIMARY KEY, chat_id INTEGER, author TEXT, text TEXT, images TEXT);
+            INSERT INTO chat VALUES (1, 'chat #1', 'qwen', 'Be kind.');
+            INSERT INTO message VALUES (1, 1, 'user', 'Hi', '[]'), (2, 1, 'assistant', 'Hello', '[]');
+        """)
+    (saved,) = imported(store, path)
+    assert tree(saved) == ([("Hi", None)], [("Hi", "qwen", "Hello", None)])
+    assert saved.title == "chat #1"
+
+
+@pytest.mark.parametrize("data", [CHATGPT, OPEN_WEBUI, LLAMA, LM_STUDIO])
+def test_a_second_import_of_another_programs_file_changes_nothing(store, tmp_path, data):
+    path = written(tmp_path, data)
+    (first,), (second,) = imported(store, path), imported(store, path)
+    assert comparable(first) == comparable(second)
+    assert len(store.conversations()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"[1, 2]", "has no conversation that can be imported"),
+        (b"{}", "has no conversation that can be imported"),
+        (b'[{"mapping": {}}]', "has no conversation that can be imported"),
+        (b"nonsense", "is not valid JSON"),
+        (b"[" * 100_000, "is not valid JSON"),
+        (b"SQLite format 3\0 nonsense", "cannot be read"),
+    ],
+)
+def test_files_that_are_no_conversations(store, tmp_path, content, sentence):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        imported(store, path)
+
+
+def test_a_folder_and_a_device(store, tmp_path):
+    for path in (tmp_path, "/dev/zero"):
+        with pytest.raises(InputError, match=r"cannot be read|not a regular file"):
+            imported(store, type(tmp_path)(path))

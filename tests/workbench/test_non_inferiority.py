@@ -1,0 +1,95 @@
+"""Whether an engine is not much worse than another: the verdicts, how often they are right, and the prompts still needed."""
+
+import math
+import random
+
+import pytest
+
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS
+from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
+from paragone_workbench.experiments.differences.non_inferiority import non_inferiority
+from paragone_workbench.statistics.intervals import Interval
+from paragone_workbench.statistics.paired import PairedDifference, paired_difference
+
+
+def comparison(low, high, *, prompts=400, metric=PASS_RATE):
+    difference = None if low is None else (low + high) / 2
+    paired = PairedDifference(
+        prompts=prompts,
+        mean_a=0.5,
+        mean_b=0.5 + (difference or 0),
+        more_a=1,
+        more_b=1,
+        interval=None if low is None else Interval(low=low, high=high),
+        method="bonett_price",
+        p=1.0,
+        test="mcnemar",
+    )
+    return MetricComparison(a="A", b="B", metric=metric, paired=paired, adjusted_p=1.0, comparisons=1)
+
+
+def verdicts(low, high, margin=0.03, **fields):
+    return list(non_inferiority([comparison(low, high, **fields)], margin))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.018, 0.010, ("not worse", "not worse")),
+        (-0.05, 0.01, ("open", "not worse")),
+        (-0.05, 0.05, ("open", "open")),
+        (-0.09, -0.04, ("worse", "not worse")),
+        (0.001, 0.08, ("not worse", "open")),
+        (-0.03, 0.0, ("open", "not worse")),
+    ],
+)
+def test_the_verdict_is_read_from_the_interval(low, high, expected):
+    assert tuple(found.verdict for found in verdicts(low, high)) == expected
+
+
+def test_the_sentences():
+    not_worse, _ = verdicts(-0.018, 0.010)
+    assert not_worse.sentence == (
+        "B is not worse than A by more than 3.0 points: at worst, B passes 1.8 points less often."
+    )
+    worse, better = verdicts(-0.09, -0.04)
+    assert worse.sentence == "B is worse than A by more than 3.0 points."
+    assert better.sentence == (
+        "A is not worse than B by more than 3.0 points: at worst, A passes 4.0 points more often."
+    )
+    still_open, _ = verdicts(-0.05, 0.03, margin=0.05)
+    assert still_open.sentence == (
+        "Whether B is worse than A by more than 5.0 points is open. About 420 more prompts would settle this."
+    )
+    hopeless, _ = verdicts(-0.13, 0.07)
+    assert hopeless.prompts_needed is None
+    assert hopeless.sentence.endswith("is open, and more prompts hardly settle this.")
+
+
+def test_without_an_interval_or_for_other_metrics_there_is_no_verdict():
+    assert verdicts(None, None) == []
+    assert verdicts(-0.01, 0.01, metric=SPEEDS[0]) == []
+
+
+def simulated(rng, prompts, pass_a, pass_b, same):
+    """Pass or fail of two engines that give the same result to the share `same` of the prompts."""
+    a = [float(rng.random() < pass_a) for _ in range(prompts)]
+    b = [value if rng.random() < same else float(rng.random() < pass_b) for value in a]
+    paired = paired_difference(a, b, kind="passes")
+    pair = MetricComparison(a="A", b="B", metric=PASS_RATE, paired=paired, adjusted_p=1.0, comparisons=1)
+    return next(non_inferiority([pair], 0.03))
+
+
+def test_an_engine_that_is_worse_by_the_margin_is_rarely_called_not_worse():
+    # B fails 0.03 of what A passes: the true difference is −margin, and 2.5% of the intervals lie above.
+    rng = random.Random(7)
+    wrong = sum(simulated(rng, 300, 0.8, 0.65, 0.8).verdict == "not worse" for _ in range(1500))
+    assert wrong / 1500 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1500)
+
+
+def test_the_prompts_that_are_needed_give_a_verdict_in_four_of_five_cases():
+    rng = random.Random(8)
+    needed = [simulated(rng, 300, 0.8, 0.8, 0.8).prompts_needed for _ in range(200)]
+    typical = sorted(count for count in needed if count is not None)[len(needed) // 2]
+    settled = sum(simulated(rng, typical, 0.8, 0.8, 0.8).verdict != "open" for _ in range(200)) / 200
+    assert 0.6 < settled < 0.97

@@ -1,0 +1,99 @@
+"""Records of the history that are damaged: each is named in a sentence, and the others can be read."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from tests.workbench.conversation_writer import ConversationWriter
+from tests.workbench.report_subjects import ENGINES, add_experiment
+
+from paragone import Json, ParagoneError
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store.experiment_records import Measurement, SavedVote
+
+GARBAGE = [
+    "",
+    "{",
+    "null",
+    "7",
+    '"x"',
+    "[]",
+    "{}",
+    "[1]",
+    '["x"]',
+    '[{"name": 1}]',
+    "[" * 2000,
+    "9" * 6000,
+    "1e999",
+]
+
+COLUMNS = [
+    "lane.definition", "prompt.sampling", "run.result", "run.tokens", "manifest.data", "cell.assertions",
+    "experiment.engines", "experiment.machine", "experiment_prompt.content", "measurement.engines",
+    "measurement.data", "vote.candidates",
+]  # fmt: skip
+"""The columns with JSON, or in the case of `run.tokens` compressed JSON."""
+
+
+ASSERTION: Json = {"index": 0, "type": "x", "passed": True, "reason": "y", "judges": "z"}
+
+
+@pytest.fixture
+def filled(home):
+    """The history with a conversation and an experiment of each kind of record, twice."""
+    with closing(Store.open()) as store:
+        for name in ("first", "second"):
+            writer = ConversationWriter(store, name)
+            writer.answer(writer.conversation.prompts[0], writer.lane(), "An answer.")
+            add_experiment(store, {0: ("A", "B")}, assertions={0: ASSERTION}, name=name)
+            store.measurements.add(Measurement(kind="bench", engines=ENGINES, data={"a": 1}, created=1))
+            store.votes.add(
+                SavedVote(candidates=({"name": "a"}, {"name": "b"}), choice="0", blind=True, created=1)
+            )
+    return home
+
+
+def read_all(store):
+    """Read every record; return the errors."""
+    errors = []
+
+    def read(call):
+        try:
+            return call()
+        except ParagoneError as error:
+            errors.append(error)
+            return None
+
+    assert len(store.conversations()) == 2
+    for summary in store.conversations():
+        read(lambda number=summary.number: store.load(number))
+    assert len(store.experiments.all()) == 2
+    for number in (1, 2):
+        read(lambda number=number: store.experiments.get(number))
+        read(lambda number=number: saved_prompts(store, number))
+        read(lambda number=number: [run.checks for run in store.experiments.runs(number)])
+        store.experiments.judges(number)
+    assert len(store.votes.all()) == 2
+    store.measurements.all("bench")
+    store.search("answer")
+    return errors
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_damaged_record_leaves_the_others_readable(filled, column):
+    table, name = column.split(".")
+    for garbage in GARBAGE:
+        value = garbage.encode() if name == "tokens" else garbage
+        with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+            key = {"manifest": "sha256", "experiment_prompt": "experiment_id"}.get(table, "rowid")
+            (first,) = database.execute(f"SELECT {key} FROM {table} ORDER BY {key} LIMIT 1").fetchone()
+            database.execute(f"UPDATE {table} SET {name} = ? WHERE {key} = ?", (value, first))
+        with closing(Store.open()) as store:
+            errors = read_all(store)
+        assert len(errors) <= 2, garbage
+        assert all("cannot be read" in error.sentence or "cannot read" in error.sentence for error in errors)
+        assert not any(isinstance(error, StoreError) and error.can_pass for error in errors), (
+            "nothing is retried"
+        )

@@ -1,0 +1,46 @@
+"""`paragone history import`: adds the conversations of a file to the history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paragone import Json
+from paragone.wording import counted
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import note, put_json
+from paragone_cli.command_line.saved import opened_store
+from paragone_cli.recorded.history import HistoryArguments
+from paragone_workbench.importing.conversations import (
+    FORMATS,
+    add_conversation,
+    lane_actions,
+    read_conversations,
+)
+
+
+def history_import(args: HistoryArguments) -> int:
+    """Add the conversations. Nothing is added if one of them cannot be read. Returns the exit code.
+
+    Opening a conversation on the screen opens the engines of its lanes: what these do elsewhere needs consent.
+    """
+    path = Path(args.only_word(f"a file, which is {FORMATS}"))
+    read = list(read_conversations(path))
+    context = CommandContext(args)
+    actions = lane_actions(read, path, context.registry, context.config.models.folders)
+    context.consent(path).require(actions)
+    with opened_store() as store:
+        added = [(saved, *add_conversation(store, saved)) for saved in read]
+    new = [number for _, number, is_new in added if is_new]
+    if args.json:
+        listed: list[Json] = [
+            {"id": f"c{number}", "title": saved.title, "new": is_new} for saved, number, is_new in added
+        ]
+        put_json({"imported": listed})
+        return 0
+    ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
+    known = len(added) - len(new)
+    note(
+        f"{counted(len(new), 'conversation')} imported{ids}."
+        + (f" The history had {counted(known, 'conversation')} already." if known else "")
+    )
+    return 0

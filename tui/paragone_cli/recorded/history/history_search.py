@@ -1,0 +1,40 @@
+"""`paragone history search`: finds prompts and answers by their words."""
+
+from __future__ import annotations
+
+from paragone import InputError, Json
+from paragone_cli.command_line.formats import date
+from paragone_cli.command_line.output import note, put_json, put_table
+from paragone_cli.command_line.saved import opened_store
+from paragone_cli.recorded.history import HistoryArguments
+from paragone_workbench.store.records import Hit
+
+
+def history_search(args: HistoryArguments) -> int:
+    """Print what was found, newest first. Returns the exit code."""
+    text = " ".join(args.operands)
+    if not text.strip():
+        raise InputError(
+            "No words to search for were given.", hint="Write for example: paragone history search colour"
+        )
+    with opened_store() as store:
+        hits = store.search(text, args.limit)
+    if args.json:
+        put_json({"hits": [_json(hit) for hit in hits]})
+    elif hits:
+        rows = [(hit.place, date(hit.time), hit.engine or "prompt", hit.snippet) for hit in hits]
+        put_table([("ID", "TIME", "BY", "TEXT"), *rows])
+    else:
+        note("No prompt and no answer has all of these words.")
+    return 0
+
+
+def _json(hit: Hit) -> dict[str, Json]:
+    return {
+        "id": hit.place,
+        "title": hit.title,
+        "engine": hit.engine,
+        "text": hit.snippet,
+        "marks": [list(mark) for mark in hit.marks],
+        "time": hit.time,
+    }

@@ -1,0 +1,124 @@
+"""Keys that come in one burst take effect in their order, also where one of them moves the focus or opens a dialog."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+
+LONGEST_S = 1.0
+"""Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
+_PASSES = 5
+"""Number of times that the widgets are waited for, as long as their messages cause others."""
+
+
+@runtime_checkable
+class Field(Protocol):
+    """A field to write in."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether something is written in it. Characters are then text, and no commands."""
+
+
+class KeyOrder:
+    """Hands each key to the application once the keys before it have taken effect.
+
+    Textual forwards a key to the widget that has the focus when the key arrives. The bindings of the widgets around it,
+    which may move the focus or open a dialog, run once the key has come through their queues. Of several keys that
+    arrive at once, all would go to the first widget.
+    """
+
+    def __init__(self, app: App[None], handle: Callable[[events.Event], Awaitable[None]]) -> None:
+        """Create the order. `handle` forwards a key or a paste."""
+        self._app = app
+        self._handle = handle
+        self._waiting: deque[events.Event] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def take(self, event: events.Event) -> None:
+        """Handle a key or a paste: now, or after those that have not taken effect yet."""
+        self._waiting.append(event)
+        if self._is_idle and (nodes := await self._next()):
+            self._task = asyncio.create_task(self._rest(nodes))
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call a function once all keys so far have taken effect."""
+        if self._task is None or self._is_idle:
+            call()
+        else:
+            self._task.add_done_callback(lambda _: call())
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._task is None or self._task.done()
+
+    async def _next(self) -> Sequence[MessagePump]:
+        """Handle the next key, and return the widgets that it passes through on its way to the application.
+
+        Text is handled until another key comes, which the field gets after the text; the result is empty at its end.
+        """
+        while self._waiting:
+            event = self._waiting.popleft()
+            target = self._app.focused or self._app.screen
+            is_text = isinstance(target, Field) and target.has_text and _is_text(event)
+            nodes = [node for node in target.ancestors_with_self if isinstance(node, MessagePump)]
+            await self._handle(event)
+            if not is_text:
+                return nodes
+        return []
+
+    async def _rest(self, nodes: Sequence[MessagePump]) -> None:
+        """Wait for the effect of the last key, and handle those that came meanwhile."""
+        try:
+            while nodes:
+                async with asyncio.timeout(LONGEST_S):
+                    await self._effect(nodes)
+                nodes = await self._in_turn()
+        except TimeoutError:
+            while self._waiting:
+                await self._in_turn()
+
+    async def _in_turn(self) -> Sequence[MessagePump]:
+        """Handle the next key among the messages of the application, as all of its keys are."""
+        handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()
+
+        if not self._waiting:
+            return []
+
+        async def handle() -> None:
+            nodes = await self._next()
+            if not handled.done():
+                handled.set_result(nodes)
+
+        if not self._app.call_later(handle):  # the application is closing
+            self._waiting.clear()
+            return []
+        return await handled
+
+    async def _effect(self, nodes: Sequence[MessagePump]) -> None:
+        """Wait until widgets have handled their messages, and until a screen that was opened can take keys."""
+        for _ in range(_PASSES):
+            for node in nodes:
+                await _handled(node)
+            with contextlib.suppress(IndexError):  # all screens are closed
+                await _handled(self._app.screen)
+            if not any(node.message_queue_size for node in nodes):
+                return
+
+
+def _is_text(event: events.Event) -> bool:
+    return isinstance(event, events.Paste) or (isinstance(event, events.Key) and event.is_printable)
+
+
+async def _handled(node: MessagePump) -> None:
+    """Wait until a widget has handled the messages that it has now."""
+    done = asyncio.Event()
+    if node.call_later(done.set):
+        await done.wait()

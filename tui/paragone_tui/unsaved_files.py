@@ -1,0 +1,105 @@
+"""Offers files for the conversations that could not be saved, once the screen is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from paragone import Backend, ParagoneError
+from paragone.wording import counted, size_text
+from paragone_workbench.store.records import SavedConversation
+
+Find = Callable[[str], Backend | None]
+"""Returns the backend of a name."""
+
+
+def offer_files(conversations: Sequence[SavedConversation], find: Find) -> None:
+    """Ask for each conversation, on the terminal, whether and where to write it."""
+    for number, conversation in enumerate(conversations, 1):
+        _say(
+            f"A file can keep the conversation {_described(conversation)}: all of it in a .json file, what there is "
+            "to read in a .md file. An earlier file is replaced."
+        )
+        if not _offer(conversation, _proposed(number), find):
+            _say("The conversation was not written.")
+
+
+def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
+    """Ask for a path until the file is written. Returns False if the user wants none."""
+    while True:
+        sys.stderr.write(f"File (enter: {proposed}; n: none): ")
+        sys.stderr.flush()
+        try:
+            answer = sys.stdin.readline()
+        except KeyboardInterrupt:
+            answer = ""
+        if not answer:
+            sys.stderr.write("\n")  # ctrl+d, ctrl+c, or the terminal is gone
+        if not answer or answer.strip().lower() in ("n", "no"):
+            return False
+        path = Path(answer.strip() or proposed).expanduser()
+        try:
+            size = write_conversation(conversation, path, find)
+        except ParagoneError as error:
+            _say(str(error))
+            continue
+        _say(f"{path} is written ({size_text(size)}).")
+        return True
+
+
+def write_conversation(conversation: SavedConversation, path: Path, find: Find) -> int:
+    """Write a conversation that the history does not have, and return the size of the file in bytes.
+
+    Raises ParagoneError, with InputError if the format is unknown.
+    """
+    from paragone import InputError
+    from paragone_workbench.experiments.output_file import check_target
+    from paragone_workbench.experiments.report.file import write
+
+    if path.suffix.lower() not in (".json", ".md"):
+        raise InputError(f"The name of {path} must end in .json or .md.")
+    check_target(path)
+    return write(
+        path, _markdown(conversation, find) if path.suffix.lower() == ".md" else _document(conversation)
+    )
+
+
+def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
+    from paragone_workbench.experiments.report.markdown import markdown_pieces
+    from paragone_workbench.experiments.report.subjects.conversation import conversation_report
+
+    return markdown_pieces(conversation_report(conversation, find), time.time())
+
+
+def _document(conversation: SavedConversation) -> Iterator[str]:
+    from paragone_workbench.experiments.replaying.document import document_of_unsaved
+
+    async def pieces() -> list[str]:
+        return [piece async for piece in document_of_unsaved(conversation)]
+
+    yield from asyncio.run(pieces())
+
+
+def _described(conversation: SavedConversation) -> str:
+    from paragone_tui.terminal.text import one_line
+
+    title = one_line(conversation.title)
+    prompts, answers = len(conversation.conversation.prompts), len(conversation.runs)
+    shown = title if len(title) <= 40 else f"{title[:39]}…"
+    return f"{shown!r} ({counted(prompts, 'prompt')}, {counted(answers, 'answer')})"
+
+
+def _proposed(number: int) -> Path:
+    """Return a new path in the first folder that can be written to: the current one, the home folder, or the temporary."""
+    folders = [Path.cwd(), Path.home(), Path(tempfile.gettempdir())]
+    folder = next((folder for folder in folders if os.access(folder, os.W_OK)), folders[0])
+    return folder / f"paragone-{time.strftime('%Y%m%d-%H%M%S')}-{number}.json"
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"paragone: {sentence}\n")

@@ -1,0 +1,128 @@
+"""What the engines of a document do outside of its folder, in words such as `contacts http://gpu-box:8000`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from paragone import Backend, InputError, Json, Options
+from paragone.options import describe
+from paragone_workbench.config.settings import Config
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.models import USUAL_FOLDER
+from paragone_workbench.paths import cache_folder
+
+_WORDS = {
+    "program": "starts the program {value}",
+    "command": "runs the command {value}",
+    "arguments": "starts its program with the argument {value}",
+    "sent": "sends to its server: {name} = {value}",
+}
+"""What is done with the value of an option, by what the option names outside. Files have a rule of their own."""
+
+
+def engine_actions(
+    definition: EngineDefinition, backend: Backend, document: Path, folders: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return what an engine that a document names does outside of the document's folder.
+
+    `folders` are the user's folders of models. Models there, and where the backend keeps models, are the user's own.
+    Raises InputError if an option is invalid, and EngineError if the backend fails.
+    """
+    load, sampling = split_options(definition, backend)
+    try:
+        actions = [f"contacts {address}" for address in backend.reaches(definition.model, load)]
+        if backend.capabilities.local and _is_file(definition.model):
+            own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())
+            if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
+                actions += _reading(definition.model, document)
+    except PLUGIN_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error
+    if definition.python is not None:
+        actions.append(f"starts the interpreter {definition.python}")
+    actions += option_actions(backend.load_options, load, document)
+    actions += option_actions(backend.sampling, sampling, document)
+    return tuple(dict.fromkeys(actions))
+
+
+def option_actions(options: type[Options], values: Mapping[str, Json], document: Path) -> Iterator[str]:
+    """Yield what these values of options do outside of a document's folder."""
+    for info in describe(options):
+        given = values.get(info.name)
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if not isinstance(value, str) or not info.outside:
+                continue
+            if info.address and "$" not in value:
+                continue  # what is contacted is asked of the backend; a variable of the user's is sent
+            if info.outside == "file":
+                yield from _reading(value, document)
+            elif info.outside != "text or file":
+                yield _WORDS[info.outside].format(name=info.name, value=value)
+            elif value.startswith("@"):
+                yield from _reading(value[1:], document)
+
+
+def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
+    """Return what a config file names outside of its folder: its engines, its lanes, and its folders of models.
+
+    Engines whose backend is missing cannot be opened and are left out. Raises EngineError if a backend fails.
+    """
+    document = config.document.path
+    engines = [engine for name, engine in config.engines.items() if name not in config.added]
+    if "lanes" in config.document.data:
+        for text in config.lanes.start:
+            with contextlib.suppress(InputError):  # no lane is opened for it
+                engines.append(resolve(text, config.engines))
+    actions = [
+        f"searches for models in {folder}"
+        for folder in config.models.folders
+        if not _is_beside(folder, document)
+    ]
+    for engine in engines:
+        backend = registry.find(engine.backend)
+        if backend is not None:
+            valid = _with_valid_options(engine, backend)
+            actions += [
+                f"the engine {engine.name} {action}" for action in engine_actions(valid, backend, document)
+            ]
+    return tuple(dict.fromkeys(actions))
+
+
+def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+    """Return the engine without its invalid options, with which it could not be opened."""
+    valid: dict[str, Json] = {}
+    for name, value in engine.options.items():
+        with contextlib.suppress(InputError):
+            split_options(dataclasses.replace(engine, options={name: value}), backend)
+            valid[name] = value
+    return dataclasses.replace(engine, options=valid)
+
+
+def _reading(path: str, document: Path) -> list[str]:
+    return [] if _is_beside(path, document) else [f"reads {path}"]
+
+
+def _is_beside(path: str, document: Path) -> bool:
+    """Whether a file is in the folder of a document, or below. The user's home is no document's folder."""
+    folder = document.resolve().parent
+    return not Path.home().resolve().is_relative_to(folder) and _is_in(path, folder)
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    """Whether a file is in a folder or below; links are followed."""
+    try:
+        return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, an unknown home folder, a null character
+        return False
+
+
+def _is_file(path: str) -> bool:
+    """Whether there is a file or folder of this name; else it is a name that the backend looks up."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False

@@ -1,0 +1,27 @@
+"""How the user learns which plugin the program waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from paragone.discovery import Watch
+
+Tell: TypeAlias = Callable[[str], None]
+"""Shows a sentence. It may be called in any thread."""
+
+
+def tell_nobody(sentence: str) -> None:
+    """Show nothing."""
+
+
+def import_watch(tell: Tell) -> Watch:
+    """Return what the program does when plugins are imported: leave marks on disk, and tell what is waited for."""
+    from paragone.discovery import LOADING_S, Watch
+    from paragone_workbench.engines.import_marks import marked_import
+
+    def waiting(plugin: str) -> None:
+        tell(f"Waiting for the plugin {plugin} to be imported, at most {LOADING_S:g} seconds …")
+
+    return Watch(importing=marked_import, waiting=waiting)

@@ -1,0 +1,129 @@
+"""Whether an engine passes assertions not much less often than another: non-inferiority with a margin.
+
+That no difference is shown does not mean that the engines are equal: with few prompts, nothing is shown. Here the
+question is turned around: is a loss of more than the margin ruled out?
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from paragone import Json
+from paragone.wording import counted
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
+from paragone_workbench.statistics.intervals import Interval, Z
+
+MARGIN = 0.03
+"""The margin by default: 3 points of the pass rate."""
+
+_POWER_Z = 0.841621
+"""The 80th percentile of the normal distribution: the probability of a verdict after `prompts_needed` prompts."""
+
+_MOST = 1_000_000
+"""Number of prompts above which more of them do not settle the question in practice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonInferiority:
+    """Whether the engine `b` is worse than the engine `a` by more than a margin, by the prompts that both answered.
+
+    Attributes:
+        a: The engine that `b` is measured against.
+        b: The engine in question.
+        margin: The largest loss that does not matter, as a share.
+        difference: The pass rate of `b` minus that of `a`.
+        interval: The 95% interval of the difference.
+        prompts: Number of prompts that both answered.
+        spread: Variance of the difference at one prompt, estimated from the interval.
+    """
+
+    a: str
+    b: str
+    margin: float
+    difference: float
+    interval: Interval
+    prompts: int
+    spread: float
+
+    @property
+    def verdict(self) -> Literal["not worse", "worse", "open"]:
+        """`not worse`: the whole interval is above −margin. `worse`: all of it is below. Else `open`."""
+        if self.interval.low > -self.margin:
+            return "not worse"
+        return "worse" if self.interval.high < -self.margin else "open"
+
+    @property
+    def prompts_needed(self) -> int | None:
+        """Number of prompts, in all, that give a verdict with a probability of 80% if the difference stays as it is.
+
+        n = (z₀.₉₇₅ + z₀.₈₀)² σ² / (d + margin)², where d is the middle of the interval. None if the number is above a
+        million.
+        """
+        distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
+        if not distance:
+            return None
+        needed = math.ceil((Z + _POWER_Z) ** 2 * self.spread / distance**2)
+        return needed if needed <= _MOST else None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        claim = f"worse than {self.a} by more than {PASS_RATE.shown(self.margin)} points"
+        match self.verdict:
+            case "not worse":
+                low = self.interval.low
+                amount = f"{PASS_RATE.shown(abs(low))} points {'less' if low < 0 else 'more'} often"
+                return f"{self.b} is not {claim}: at worst, {self.b} passes {amount}."
+            case "worse":
+                return f"{self.b} is {claim}."
+        if self.prompts_needed is None:
+            return f"Whether {self.b} is {claim} is open, and more prompts hardly settle this."
+        more = counted(_rounded(self.prompts_needed - self.prompts), "more prompt")
+        return f"Whether {self.b} is {claim} is open. About {more} would settle this."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON. Rates are shares, not points."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "margin": self.margin,
+            "difference": self.difference,
+            "interval": self.interval.to_json(),
+            "prompts": self.prompts,
+            "verdict": self.verdict,
+            "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
+            "sentence": self.sentence,
+        }
+
+
+def _rounded(count: int) -> int:
+    """Return a number rounded up to two digits: more would be a pretence."""
+    unit: int = 10 ** max(0, len(str(count)) - 2)
+    return math.ceil(count / unit) * unit
+
+
+def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:
+    """Yield both directions of each pair of engines whose pass rates are compared, if their difference has an interval."""
+    for pair in comparisons:
+        interval = pair.paired.interval
+        if pair.metric != PASS_RATE or interval is None:
+            continue
+        spread = ((interval.high - interval.low) / (2 * Z)) ** 2 * pair.paired.prompts
+        turned = Interval(low=-interval.high, high=-interval.low)
+        for a, b, difference, own in (
+            (pair.a, pair.b, pair.paired.difference, interval),
+            (pair.b, pair.a, -pair.paired.difference, turned),
+        ):
+            yield NonInferiority(
+                a=a,
+                b=b,
+                margin=margin,
+                difference=difference,
+                interval=own,
+                prompts=pair.paired.prompts,
+                spread=spread,
+            )

@@ -1,0 +1,167 @@
+"""A conversation as another program exports it: a tree of messages; and how it becomes one of ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from paragone import Image
+from paragone.values.messages import Role
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
+from paragone_workbench.identity import derived_id
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import LaneRecord, SavedConversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """A message of a chat."""
+
+    id: str
+    """Unique in the chat."""
+    parent: str | None
+    """The id of the message before it, which comes earlier in the chat; several with one parent are branches."""
+    role: Role
+    text: str
+    thinking: str = ""
+    model: str = ""
+    """Of an answer: the name of the model, if the file has it."""
+    created: float | None = None
+    """Seconds since 1970."""
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A conversation of another program."""
+
+    source: str
+    """The program, a part of the ids of all that comes from it."""
+    id: str
+    """The same whenever the conversation is exported."""
+    title: str
+    created: float
+    """Seconds since 1970."""
+    messages: Sequence[ChatMessage]
+    current: str | None = None
+    """The message at the end of the branch that was shown last; None for the last message."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """What a message has become, for the messages that follow it."""
+
+    prompt: Prompt | None = None
+    run: Run | None = None
+    system: str | None = None
+    """The system prompt that a system message asks for, until a prompt has it."""
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """The lanes of an imported conversation: answers of several models to one prompt stand side by side."""
+
+    chat: Chat
+    all: list[LaneRecord] = field(default_factory=list)
+    of_run: dict[str, LaneRecord] = field(default_factory=dict)
+
+    def add(self, run: Run) -> None:
+        """Put a run into the lane of the run that it continues, or beside an answer of another model."""
+        lane = self._free(run)
+        if lane is None:
+            lane = LaneRecord(
+                id=derived_id(self.chat.source, self.chat.id, "lane", str(len(self.all))),
+                definition=run.result.definition,
+                position=len(self.all),
+            )
+            self.all.append(lane)
+        lane.definition = run.result.definition
+        lane.head = run
+        lane.runs.append(run)
+        self.of_run[run.id] = lane
+
+    def _free(self, run: Run) -> LaneRecord | None:
+        own = self.of_run[run.continues.id] if run.continues is not None else None
+        candidates = [own] if own is not None else []
+        candidates += [lane for lane in self.all if lane is not own]
+        for lane in candidates:
+            beside = [other for other in lane.runs if other.prompt is run.prompt]
+            if all(other.result.definition == run.result.definition for other in beside):
+                return lane
+        return None
+
+
+def conversation_of(chat: Chat) -> SavedConversation:
+    """Return the chat as a conversation with lanes and runs. Its ids are the same whenever it is read."""
+    conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
+    places: dict[str | None, _Place] = {None: _Place()}
+    following = Counter(message.parent for message in chat.messages)
+    runs: dict[str, Run] = {}
+    joined: set[str] = set()
+    for message in chat.messages:
+        before = places.get(message.parent, places[None])
+        place = places[message.id] = _Place(before.prompt, before.run, before.system)
+        if message.role == "system":
+            place.system = message.text
+        elif message.role == "user":
+            place.prompt = conversation.add(_prompt(chat, message, before))
+            place.system = None
+        else:
+            if before.prompt is None:  # the chat begins with an answer
+                place.prompt = conversation.add(_prompt(chat, _EMPTY, before))
+            text, continues = message.text, before.run
+            if before.run is not None and before.run.prompt is place.prompt:  # an answer in several messages
+                text, continues = f"{before.run.text}\n\n{text}", before.run.continues
+                if following[message.parent] == 1:
+                    joined.add(before.run.id)
+            place.run = _run(chat, message, text, place.prompt, continues)
+            runs[place.run.id] = place.run
+    lanes = _Lanes(chat)
+    for run in runs.values():
+        if run.id not in joined:
+            lanes.add(run)
+    if (shown := places.get(chat.current)) is not None and shown.run is not None:
+        lane = lanes.of_run.get(shown.run.id)
+        if lane is not None:
+            lane.head = shown.run
+    kept = tuple(run for run in runs.values() if run.id not in joined)
+    return SavedConversation(
+        conversation=conversation,
+        title=chat.title,
+        updated=max([chat.created, *(prompt.created for prompt in conversation.prompts)]),
+        lanes=tuple(lanes.all),
+        runs=kept,
+    )
+
+
+_EMPTY = ChatMessage(id="", parent=None, role="user", text="")
+
+
+def _prompt(chat: Chat, message: ChatMessage, before: _Place) -> Prompt:
+    return Prompt(
+        id=derived_id(chat.source, chat.id, "prompt", message.id),
+        text=message.text,
+        images=message.images,
+        parent=before.prompt,
+        system=before.system,
+        created=chat.created if message.created is None else message.created,
+    )
+
+
+def _run(chat: Chat, message: ChatMessage, text: str, prompt: Prompt | None, continues: Run | None) -> Run:
+    assert prompt is not None  # the caller has made one
+    created = prompt.created if message.created is None else message.created
+    model = message.model or "unknown model"
+    result = RunResult(
+        id=derived_id(chat.source, chat.id, "run", message.id),
+        definition=EngineDefinition(name=model, backend=IMPORTED, model=f"{chat.source}:{model}"),
+        started=created,
+        ended=created,
+        state="done",
+        text=text,
+        thinking=message.thinking,
+    )
+    return Run(result, prompt=prompt, continues=continues)

@@ -1,0 +1,52 @@
+"""ChatGPT's export: `conversations.json`, a list of conversations, each with a `mapping` of messages that forms a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paragone import Json
+from paragone_workbench.importing.chat import Chat, ChatMessage
+from paragone_workbench.importing.foreign_json import items, seconds, text, value
+from paragone_workbench.importing.tree import in_order
+
+SOURCE = "chatgpt"
+
+
+def chats(data: Json) -> Iterator[Chat]:
+    """Yield the conversations; nothing if the JSON has another form."""
+    for listed in items(data) or [data]:
+        nodes = value(listed, "mapping")
+        if isinstance(nodes, dict):
+            parents = {node_id: text(node, "parent") or None for node_id, node in nodes.items()}
+            yield Chat(
+                source=SOURCE,
+                id=text(listed, "conversation_id") or text(listed, "id"),
+                title=text(listed, "title"),
+                created=seconds(listed, "create_time") or 0.0,
+                messages=tuple(_messages(nodes, parents)),
+                current=text(listed, "current_node") or None,
+            )
+
+
+def _messages(nodes: dict[str, Json], parents: dict[str, str | None]) -> Iterator[ChatMessage]:
+    """Yield the messages that people see. Those of tools, and empty ones, are left out of the tree."""
+    shown: dict[str | None, str | None] = {None: None}
+    for node_id in in_order(parents):
+        parent = shown.get(parents[node_id])
+        message = value(nodes[node_id], "message")
+        role = text(message, "author", "role")
+        said = "\n".join(part for part in items(message, "content", "parts") if isinstance(part, str))
+        said = said or text(message, "content", "text")
+        hidden = value(message, "metadata", "is_visually_hidden_from_conversation") is True
+        if role not in ("system", "user", "assistant") or not said or hidden:
+            shown[node_id] = parent
+            continue
+        shown[node_id] = node_id
+        yield ChatMessage(
+            id=node_id,
+            parent=parent,
+            role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+            text=said,
+            model=text(message, "metadata", "model_slug"),
+            created=seconds(message, "create_time"),
+        )

@@ -1,0 +1,137 @@
+"""Reads conversations from a file of any known format, and adds them to the history."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from paragone import InputError, Json
+from paragone.regular_file import open_regular_file
+from paragone_workbench.consent.actions import engine_actions
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.replaying.document_reader import read_conversation, read_json
+from paragone_workbench.importing import chatgpt, llama_web_ui, lm_studio, open_webui, openai_messages
+from paragone_workbench.importing.chat import Chat, conversation_of
+from paragone_workbench.importing.databases import database_chats
+from paragone_workbench.importing.foreign_json import items
+from paragone_workbench.store import SavedConversation, Store
+from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
+
+_READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
+    chatgpt.chats,
+    open_webui.chats,
+    llama_web_ui.chats,
+    lm_studio.chats,
+    openai_messages.chats,
+)
+
+FORMATS = (
+    "a document of paragone, an export of ChatGPT, Open WebUI or llama-server's web interface, a conversation of LM Studio, "
+    "messages in OpenAI's form, or the database of llm or oterm"
+)
+"""What can be imported, as a part of a sentence."""
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def read_conversations(path: Path) -> Iterator[SavedConversation]:
+    """Yield the conversations in a file. What has no date gets that of the file.
+
+    Raises InputError if the file cannot be read, or has no conversation.
+    """
+    if _is_database(path):
+        found: Iterator[SavedConversation] = (_dated(chat, path) for chat in database_chats(path))
+    else:
+        found = _in_json(path, read_json(path, hint=f"The file can be {FORMATS}."))
+    count = 0
+    for conversation in found:
+        if conversation.conversation.prompts:
+            count += 1
+            yield conversation
+    if not count:
+        raise InputError(
+            f"{path} has no conversation that can be imported.", hint=f"The file can be {FORMATS}."
+        )
+
+
+def lane_actions(
+    conversations: Iterable[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
+) -> tuple[str, ...]:
+    """Return what the lanes of imported conversations do outside of the file's folder when they are opened.
+
+    `folders` are the user's folders of models. Engines that cannot be opened here do nothing. Raises EngineError if a
+    backend fails.
+    """
+    actions: dict[str, None] = {}
+    for definition in (lane.definition for saved in conversations for lane in saved.lanes if not lane.closed):
+        backend = registry.find(definition.backend)
+        if backend is not None:
+            with contextlib.suppress(InputError):
+                for action in engine_actions(definition, backend, path, folders):
+                    actions[f"the engine {definition.name} {action}"] = None
+    return tuple(actions)
+
+
+def add_conversation(store: Store, saved: SavedConversation) -> tuple[int, bool]:
+    """Add a conversation to the history, or what the history lacks of it. What the history has already stays.
+
+    Returns its number, and whether the whole conversation is new. Raises StoreError.
+    """
+    number = store.number_of(saved.conversation.id)
+    known: set[str] = set()
+    if number is not None:
+        here = store.load(number)
+        known = {lane.id for lane in here.lanes} | {run.id for run in here.runs}
+        known |= {prompt.id for prompt in here.conversation.prompts}
+    lane_of = {run.id: lane.id for lane in saved.lanes for run in lane.runs}
+    changes = Changes(
+        conversation_id=saved.conversation.id,
+        created=saved.conversation.created,
+        is_saved=False,
+        prompts=tuple(prompt for prompt in saved.conversation.prompts if prompt.id not in known),
+        lanes=tuple(
+            LaneRow.of(lane, None if lane.head is None else lane.head.id)
+            for lane in saved.lanes
+            if lane.id not in known
+        ),
+        turns=tuple(
+            TurnRow(
+                lane_id=lane_of[run.id],
+                prompt_id=run.prompt.id,
+                continues_id=None if run.continues is None else run.continues.id,
+                result=run.result,
+            )
+            for run in saved.runs
+            if run.prompt is not None and run.id not in known
+        ),
+    )
+    saved_as = store.save(changes)[saved.conversation.id]
+    if number is None and saved.title:
+        store.rename_conversation(saved_as, saved.title)
+    return saved_as, number is None
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with open_regular_file(path) as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except (OSError, ValueError):
+        return False  # the reader of JSON says what is wrong
+
+
+def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
+    if isinstance(data, Mapping) and "paragone_document" in data:
+        for document in items(data, "conversations") or [data]:
+            yield read_conversation(path, document)
+        return
+    for chats in _READERS:
+        found = list(chats(data))
+        if found:
+            yield from (_dated(chat, path) for chat in found)
+            return
+
+
+def _dated(chat: Chat, path: Path) -> SavedConversation:
+    return conversation_of(chat if chat.created else replace(chat, created=path.stat().st_mtime))

@@ -1,0 +1,110 @@
+"""The databases of other programs of the terminal: llm's `logs.db` and oterm's `store.db`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from paragone import Image, InputError
+from paragone.values.messages import Role
+from paragone_workbench.importing.chat import Chat, ChatMessage
+from paragone_workbench.importing.foreign_json import image
+
+_LLM = """
+    SELECT conversation_id, conversations.name, responses.id, responses.model, prompt, system, response, datetime_utc
+    FROM responses JOIN conversations ON conversations.id = conversation_id ORDER BY conversation_id, responses.id
+"""
+_OTERM = """
+    SELECT chat.id, chat.name, message.id, chat.model, chat.system, author, text, images
+    FROM message JOIN chat ON chat.id = chat_id ORDER BY chat.id, message.id
+"""
+
+
+def database_chats(path: Path) -> Iterator[Chat]:
+    """Yield the conversations of a database. Raises InputError if the program that wrote the file is unknown."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            tables = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            }
+            if {"responses", "conversations"} <= tables:
+                yield from _of_llm(database)
+            elif {"chat", "message"} <= tables:
+                yield from _of_oterm(database)
+            else:
+                raise InputError(f"{path} is the database of an unknown program.", hint=KNOWN)
+    except sqlite3.Error as error:
+        raise InputError(f"{path} cannot be read: {error}.", hint=KNOWN) from error
+
+
+KNOWN = "The databases of llm (logs.db) and oterm (store.db) can be imported."
+
+
+def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
+    chats: dict[str, tuple[str, float, list[ChatMessage]]] = {}
+    for chat_id, name, response_id, model, prompt, system, response, time in database.execute(_LLM):
+        created = _seconds(time)
+        messages = chats.setdefault(chat_id, (name or "", created, []))[2]
+        said: tuple[tuple[Role, str | None], ...] = (
+            ("system", system),
+            ("user", prompt),
+            ("assistant", response),
+        )
+        for role, content in said:
+            if content or role != "system":
+                parent = messages[-1].id if messages else None
+                messages.append(
+                    ChatMessage(
+                        id=f"{response_id} {role}",
+                        parent=parent,
+                        role=role,
+                        text=content or "",
+                        model=model or "",
+                        created=created,
+                    )
+                )
+    for chat_id, (name, created, messages) in chats.items():
+        yield Chat(source="llm", id=chat_id, title=name, created=created, messages=messages)
+
+
+def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
+    chats: dict[int, tuple[str, list[ChatMessage]]] = {}
+    for chat_id, name, message_id, model, system, author, said, images in database.execute(_OTERM):
+        messages = chats.setdefault(chat_id, (name or "", []))[1]
+        if system and not messages:
+            messages.append(ChatMessage(id="system", parent=None, role="system", text=system))
+        messages.append(
+            ChatMessage(
+                id=str(message_id),
+                parent=messages[-1].id if messages else None,
+                role="user" if author == "user" else "assistant",
+                text=said,
+                model=model,
+                images=tuple(_images(images)),
+            )
+        )
+    for chat_id, (name, messages) in chats.items():
+        first = next((message.text for message in messages if message.role == "user"), "")
+        yield Chat(source="oterm", id=f"{chat_id} {first}", title=name, created=0.0, messages=messages)
+
+
+def _images(listed: str) -> Iterator[Image]:
+    """Yield the images of a message of oterm: a list of base64 without their type, which PNG's and JPEG's bytes tell."""
+    with contextlib.suppress(ValueError, TypeError):
+        for data in json.loads(listed or "[]"):
+            kind = "png" if str(data).startswith("iVBOR") else "jpeg"
+            if (found := image(f"data:image/{kind};base64,{data}")) is not None:
+                yield found
+
+
+def _seconds(text: str | None) -> float:
+    """Return a time in UTC as seconds since 1970; 0 if it cannot be read."""
+    with contextlib.suppress(ValueError, TypeError):
+        time = datetime.datetime.fromisoformat(text or "")
+        return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
+    return 0.0

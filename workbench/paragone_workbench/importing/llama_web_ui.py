@@ -1,0 +1,58 @@
+"""The export of llama-server's web interface: `{"conv": …, "messages": […]}`, or a list of them; messages form a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paragone import Image, Json
+from paragone_workbench.importing.chat import Chat, ChatMessage
+from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+from paragone_workbench.importing.tree import in_order
+
+SOURCE = "llama-web-ui"
+
+
+def chats(data: Json) -> Iterator[Chat]:
+    """Yield the conversations; nothing if the JSON has another form."""
+    for listed in items(data) or [data]:
+        conversation = value(listed, "conv")
+        nodes = {text(node, "id"): node for node in items(listed, "messages")}
+        if text(conversation, "id") and nodes:
+            messages = tuple(_messages(nodes))
+            yield Chat(
+                source=SOURCE,
+                id=text(conversation, "id"),
+                title=text(conversation, "name"),
+                created=min((message.created for message in messages if message.created), default=0.0),
+                messages=messages,
+                current=text(conversation, "currNode") or None,
+            )
+
+
+def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
+    """Yield the messages. The root of the tree has the type `root` and no text."""
+    parents = {node_id: text(node, "parent") or None for node_id, node in nodes.items()}
+    for node_id in in_order(parents):
+        node = nodes[node_id]
+        if text(node, "type") == "root":
+            continue
+        role = text(node, "role")
+        attached = "".join(
+            f"\n\n{text(extra, 'content')}" for extra in items(node, "extra") if text(extra, "content")
+        )
+        yield ChatMessage(
+            id=node_id,
+            parent=parents[node_id],
+            role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+            text=text(node, "content") + attached,
+            thinking=text(node, "reasoningContent") or text(node, "thinking"),
+            model=text(node, "model"),
+            created=seconds(node, "timestamp"),
+            images=tuple(_images(node)),
+        )
+
+
+def _images(node: Json) -> Iterator[Image]:
+    for extra in items(node, "extra"):
+        if (found := image(text(extra, "base64Url"), text(extra, "name"))) is not None:
+            yield found

@@ -1,0 +1,67 @@
+"""LM Studio's conversation files, `*.conversation.json`: messages with versions, of which one is selected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from paragone import Json
+from paragone_workbench.importing.chat import Chat, ChatMessage
+from paragone_workbench.importing.foreign_json import items, seconds, text, value
+
+SOURCE = "lm-studio"
+
+
+def chats(data: Json) -> Iterator[Chat]:
+    """Yield the conversation; nothing if the JSON has another form."""
+    listed = items(data, "messages")
+    if not listed or not all(items(message, "versions") for message in listed):
+        return
+    created = seconds(data, "createdAt") or 0.0
+    messages, current = _messages(data, listed)
+    yield Chat(
+        source=SOURCE,
+        id=f"{text(data, 'name')} {created}",
+        title=text(data, "name"),
+        created=created,
+        messages=messages,
+        current=current,
+    )
+
+
+def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
+    """Return the messages, and the id of the last one that is selected. A version is a branch that ends."""
+    messages: list[ChatMessage] = []
+    parent: str | None = None
+    if system := text(data, "systemPrompt"):
+        parent = "system"
+        messages.append(ChatMessage(id=parent, parent=None, role="system", text=system))
+    for position, message in enumerate(listed):
+        chosen = value(message, "currentlySelected")
+        following = parent
+        for number, version in enumerate(items(message, "versions")):
+            said, thinking = _content(version)
+            own_id = f"{position}/{number}"
+            messages.append(
+                ChatMessage(
+                    id=own_id,
+                    parent=parent,
+                    role="user" if text(version, "role") == "user" else "assistant",
+                    text=said,
+                    thinking=thinking,
+                    model=text(version, "senderInfo", "senderName")
+                    or text(data, "lastUsedModel", "identifier"),
+                )
+            )
+            if number == (chosen if isinstance(chosen, int) else 0) or following == parent:
+                following = own_id
+        parent = following
+    return messages, parent
+
+
+def _content(version: Json) -> tuple[str, str]:
+    """Return the text and the thinking of a version: its own content, or that of its steps."""
+    parts: dict[bool, list[str]] = {False: [], True: []}
+    for block in (version, *items(version, "steps")):
+        thinking = text(block, "style", "type") == "thinking"
+        parts[thinking] += [said for part in items(block, "content") if (said := text(part, "text"))]
+    return "\n\n".join(parts[False]), "\n\n".join(parts[True])

@@ -1,0 +1,58 @@
+"""Open WebUI's export of chats: a list of `{"id": …, "chat": {"history": {"messages": …}}}`, where messages form a tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from paragone import Image, Json
+from paragone_workbench.importing.chat import Chat, ChatMessage
+from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+from paragone_workbench.importing.tree import in_order
+
+SOURCE = "open-webui"
+
+_REASONING = re.compile(
+    r'<details type="reasoning"[^>]*>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL
+)
+
+
+def chats(data: Json) -> Iterator[Chat]:
+    """Yield the chats; nothing if the JSON has another form."""
+    for listed in items(data) or [data]:
+        nodes = value(listed, "chat", "history", "messages")
+        if isinstance(nodes, dict):
+            yield Chat(
+                source=SOURCE,
+                id=text(listed, "id"),
+                title=text(listed, "title") or text(listed, "chat", "title"),
+                created=seconds(listed, "created_at") or seconds(listed, "chat", "timestamp") or 0.0,
+                messages=tuple(_messages(nodes, text(listed, "chat", "system"))),
+                current=text(listed, "chat", "history", "currentId") or None,
+            )
+
+
+def _messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMessage]:
+    if system:
+        yield ChatMessage(id="", parent=None, role="system", text=system)
+    parents = {node_id: text(node, "parentId") or None for node_id, node in nodes.items()}
+    for node_id in in_order(parents):
+        node = nodes[node_id]
+        said = text(node, "content")
+        reasoning = _REASONING.search(said)
+        yield ChatMessage(
+            id=node_id,
+            parent=parents[node_id] or ("" if system else None),
+            role="user" if text(node, "role") == "user" else "assistant",
+            text=_REASONING.sub("", said),
+            thinking="" if reasoning is None else reasoning[1].strip(),
+            model=text(node, "model") or text(node, "modelName"),
+            created=seconds(node, "timestamp"),
+            images=tuple(_images(node)),
+        )
+
+
+def _images(node: Json) -> Iterator[Image]:
+    for file in items(node, "files"):
+        if (found := image(text(file, "url"), text(file, "name"))) is not None:
+            yield found

@@ -1,0 +1,57 @@
+"""Messages in the form of OpenAI's chat completions: `{"messages": [{"role": …, "content": …}]}`, or the bare list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from paragone import Image, Json
+from paragone_workbench.identity import derived_id
+from paragone_workbench.importing.chat import Chat, ChatMessage
+from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+
+SOURCE = "openai-messages"
+
+
+def chats(data: Json) -> Iterator[Chat]:
+    """Yield the chat; nothing if the JSON has another form."""
+    listed = items(data, "messages") or items(data)
+    if not listed or not all(text(message, "role") for message in listed):
+        return
+    messages: list[ChatMessage] = []
+    for message in listed:
+        role = text(message, "role")
+        if role not in ("system", "developer", "user", "assistant"):
+            continue  # calls of tools and their results
+        messages.append(
+            ChatMessage(
+                id=str(len(messages)),
+                parent=str(len(messages) - 1) if messages else None,
+                role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+                text=content(value(message, "content")),
+                thinking=text(message, "reasoning_content") or text(message, "thinking"),
+                model=text(message, "model") or text(data, "model"),
+                images=tuple(_images(value(message, "content"))),
+            )
+        )
+    if messages:
+        yield Chat(
+            source=SOURCE,
+            id=text(data, "id") or derived_id(json.dumps(data, sort_keys=True)),
+            title=text(data, "title"),
+            created=seconds(data, "created") or 0.0,
+            messages=messages,
+        )
+
+
+def content(given: Json) -> str:
+    """Return the text of a message's content, which is a text or a list of parts."""
+    if isinstance(given, str):
+        return given
+    return "\n".join(found for part in items(given) if (found := text(part, "text")))
+
+
+def _images(given: Json) -> Iterator[Image]:
+    for part in items(given):
+        if (found := image(text(part, "image_url", "url"))) is not None:
+            yield found

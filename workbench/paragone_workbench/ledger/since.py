@@ -1,0 +1,28 @@
+"""Reads the time from which on runs are counted."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from paragone import InputError
+
+_SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
+
+
+def since_time(text: str, now: datetime) -> float:
+    """Return the beginning of a date in local time (`2026-11-01`), or the time before `now` by a span (`7d`, `24h`).
+
+    In seconds since 1970. Raises InputError.
+    """
+    span = _SPAN.fullmatch(text)
+    try:
+        if span is None:
+            return datetime.strptime(text, "%Y-%m-%d").timestamp()
+        hours = int(span[1]) * (24 if span[2] == "d" else 1)
+        return (now - timedelta(hours=hours)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{text!r} is neither a date nor a span of time.",
+            hint="Write a date, such as 2026-11-01, or a number of days or hours, such as 7d or 24h.",
+        ) from error

@@ -1,0 +1,1 @@
+"""The network of a process of this program: how its guard begins, and the log of what processes contacted."""

@@ -1,0 +1,93 @@
+"""The log of the addresses that recent processes of this program contacted: one JSON object a line, host and port only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import ParagoneError
+from paragone.network.guard import Contact
+from paragone_workbench.paths import private_folder, state_file
+
+LARGEST = 256 * 1024
+"""Size in bytes from which on the older half of the log is dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedContact:
+    """An address that a process contacted, or was refused, for the first time."""
+
+    time: float
+    """In seconds since the epoch."""
+    process: int
+    command: str
+    """The command, such as `ask`; empty for the screen."""
+    engine: str
+    """Who named the address; empty if nobody did."""
+    address: str
+    refused: str
+    """Why it was not contacted; empty if it was."""
+
+
+def contact_log() -> Path:
+    """Return the path of the log, beside the program's saved state."""
+    return state_file().with_name("contacts.jsonl")
+
+
+def append(contact: Contact, command: str) -> None:
+    """Write a contact of this process at the end of the log. Never raises: the contact is made in any case."""
+    line = json.dumps(
+        {
+            "time": contact.first,
+            "process": os.getpid(),
+            "command": command,
+            "engine": contact.engine,
+            "address": contact.address,
+            "refused": contact.refused,
+        },
+        ensure_ascii=False,
+    )
+    with contextlib.suppress(OSError, ParagoneError):
+        path = contact_log()
+        private_folder(path.parent)
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(log, f"{line}\n".encode(errors="replace"))
+            size = os.fstat(log).st_size
+        finally:
+            os.close(log)
+        if size > LARGEST:
+            _drop_older_half(path)
+
+
+def read_contacts() -> list[LoggedContact]:
+    """Return what the log has, the oldest first. Lines that cannot be read are left out.
+
+    Raises InputError if the file cannot be read.
+    """
+    from paragone.regular_file import read_regular_file
+    from paragone.wire import from_json
+
+    path = contact_log()
+    if not path.exists():
+        return []
+    found = []
+    for line in read_regular_file(path, hint="Move it away; a new one is made.").splitlines():
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            found.append(from_json(LoggedContact, json.loads(line)))
+    return found
+
+
+def _drop_older_half(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    shorter = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(shorter, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 (the mode is set on the descriptor)
+            file.writelines(lines[len(lines) // 2 :])
+        shorter.replace(path)
+    except OSError:
+        shorter.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""What runs cost: their tokens, seconds and joules, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from paragone import Json
+
+if TYPE_CHECKING:
+    from paragone_workbench.runs.result import RunResult
+
+MOST_TOKENS = 10**12
+"""A larger count of tokens, or a negative one, is no count: a server may report anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """The sums over a set of runs that have ended and whose request was sent.
+
+    What is unknown of a run counts as 0; the last fields say for how many runs a sum is incomplete.
+    """
+
+    runs: int = 0
+    prompt_tokens: int = 0
+    """Tokens in: of whole prompts, including those taken from the KV cache."""
+    cached_tokens: int = 0
+    """The part of the prompts that was taken from the KV cache."""
+    completion_tokens: int = 0
+    """Tokens out."""
+    seconds: float = 0.0
+    """From sending the request to the end of each run. Runs at the same time count each."""
+    joules: float = 0.0
+    devices: tuple[str, ...] = ()
+    """The devices whose energy was counted."""
+    measured: int = 0
+    """Number of runs whose energy is known."""
+    shared: int = 0
+    """Number of these during which another run computed: of the energy of that time, each got an equal part."""
+    estimated: int = 0
+    """Number of runs whose tokens out the engine did not count: the pieces that it sent were counted instead."""
+    uncounted: int = 0
+    """Number of runs whose tokens in or out are unknown."""
+
+    @classmethod
+    def of(cls, result: RunResult) -> Costs:
+        """Return the costs of a run; none before its end, or if its request was not sent.
+
+        `store.tables.costs` computes the same from the table of runs.
+        """
+        metrics = result.metrics
+        if result.state == "running" or (result.waited_s is None and metrics is None):
+            return Costs()
+        ended = result.started if result.ended is None else result.ended
+        seconds = max(0.0, ended - result.started - (result.waited_s or 0.0))
+        if metrics is None:
+            return Costs(runs=1, seconds=seconds, uncounted=1)
+        prompt, completion = _count(metrics.prompt_tokens), _count(metrics.completion_tokens)
+        known = metrics.energy.joules is not None
+        return Costs(
+            runs=1,
+            prompt_tokens=prompt or 0,
+            cached_tokens=_count(metrics.cached_tokens) or 0,
+            completion_tokens=completion or 0,
+            seconds=seconds,
+            joules=metrics.energy.joules or 0.0,
+            devices=metrics.energy.devices if known else (),
+            measured=int(known),
+            shared=int(known and metrics.shared is True),
+            estimated=int(metrics.estimated),
+            uncounted=int(prompt is None or completion is None),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable[Costs]) -> Costs:
+        """Return the sum of costs."""
+        costs = list(parts)
+        return cls(
+            runs=sum(cost.runs for cost in costs),
+            prompt_tokens=sum(cost.prompt_tokens for cost in costs),
+            cached_tokens=sum(cost.cached_tokens for cost in costs),
+            completion_tokens=sum(cost.completion_tokens for cost in costs),
+            seconds=sum(cost.seconds for cost in costs),
+            joules=sum(cost.joules for cost in costs),
+            devices=tuple(sorted({device for cost in costs for device in cost.devices})),
+            measured=sum(cost.measured for cost in costs),
+            shared=sum(cost.shared for cost in costs),
+            estimated=sum(cost.estimated for cost in costs),
+            uncounted=sum(cost.uncounted for cost in costs),
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the costs as `paragone costs --json` prints them."""
+        return {
+            **asdict(self),
+            "devices": list(self.devices),
+            "joules": self.joules if self.measured else None,
+        }
+
+
+def _count(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and 0 <= tokens <= MOST_TOKENS else None

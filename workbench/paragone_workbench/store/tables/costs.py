@@ -1,0 +1,80 @@
+"""Adds up what runs cost, in SQL: no run is loaded, so memory does not grow with the history."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from paragone_workbench.runs.costs import MOST_TOKENS, Costs
+from paragone_workbench.store.tables.json_columns import list_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paragone_workbench.store.file.database import Database
+
+
+def _counted(column: str) -> str:
+    """Return SQL for a count of tokens; NULL if it is none."""
+    return f"CASE WHEN {column} BETWEEN 0 AND {MOST_TOKENS} THEN {column} END"
+
+
+# A row for each engine and set of devices. It has what `Costs.of` says of a run, added up. `total` instead of `sum`: whole
+# numbers that a server invents can exceed 64 bits.
+_SUMS = f"""
+    SELECT
+      engine, devices, count(*),
+      total({_counted("prompt_tokens")}), total({_counted("cached_tokens")}), total({_counted("completion_tokens")}),
+      total(max(0, ifnull(ended, started) - started - ifnull(waited_s, 0))),
+      total(joules), count(joules),
+      count(CASE WHEN shared AND joules IS NOT NULL THEN 1 END),
+      count(CASE WHEN estimated THEN 1 END),
+      count(CASE WHEN {_counted("prompt_tokens")} + {_counted("completion_tokens")} IS NULL THEN 1 END)
+    FROM run INDEXED BY run_costs
+    WHERE state != 'running' AND started >= ? AND (waited_s IS NOT NULL OR completion_tokens IS NOT NULL)
+    GROUP BY engine, devices
+"""  # noqa: S608 (the names of columns)
+
+
+def costs(database: Database, since: float) -> Mapping[str, Costs]:
+    """Return the costs of the runs that were started at `since` (seconds since 1970) or later, by the engines' names."""
+    parts: defaultdict[str, list[Costs]] = defaultdict(list)
+    for row in database.stream(_SUMS, since):
+        (
+            engine,
+            devices,
+            runs,
+            prompt,
+            cached,
+            completion,
+            seconds,
+            joules,
+            measured,
+            shared,
+            estimated,
+            uncounted,
+        ) = row
+        parts[engine].append(
+            Costs(
+                runs=runs,
+                prompt_tokens=int(prompt),
+                cached_tokens=int(cached),
+                completion_tokens=int(completion),
+                seconds=seconds,
+                joules=joules,
+                devices=_names_in(devices) if devices and measured else (),
+                measured=measured,
+                shared=shared,
+                estimated=estimated,
+                uncounted=uncounted,
+            )
+        )
+    return {engine: Costs.total(parts[engine]) for engine in sorted(parts)}
+
+
+def _names_in(devices: str) -> tuple[str, ...]:
+    """Return the names of the devices; none if the record is damaged."""
+    with contextlib.suppress(ValueError, TypeError):
+        return tuple(map(str, list_in(devices)))
+    return ()

@@ -1,0 +1,25 @@
+"""The JSON in columns, checked: a record may be damaged."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone import Json
+
+
+def object_in(text: str) -> dict[str, Json]:
+    """Return the object that a column has as JSON. Raises ValueError or TypeError if it is none."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def list_in(text: str) -> list[Json]:
+    """Return the list that a column has as JSON. Raises ValueError or TypeError if it is none."""
+    value = json.loads(text)
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
