@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-__all__ = ["HIDDEN", "is_key", "without_keys"]
+__all__ = ["HIDDEN", "is_key", "without_key_words", "without_keys"]
 
 HIDDEN = "•••"
 """What stands in place of a key."""
@@ -28,6 +28,11 @@ _URL = re.compile(
 )
 """A URL in a text, up to the punctuation that follows it."""
 
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
+
+_WORD = re.compile(r"""(?<![^\s'"`=:,;(\[])[\w.+~-]*\w={0,2}(?=[.,;:!?)\]]*(?:[\s'"`]|$)|[=:,;])""")
+"""A word of a text. The parts of a path are none: a folder is often named after a digest."""
+
 
 def is_key(text: str) -> bool:
     """Whether a text without spaces, such as a part of a path or the value of a header, looks like a key."""
@@ -40,6 +45,12 @@ def is_key(text: str) -> bool:
 def without_keys(text: str) -> str:
     """Return a text whose URLs have no user name, password, query and fragment, and no part of a path that is a key."""
     return _URL.sub(_public, text)
+
+
+def without_key_words(text: str) -> str:
+    """Return a text without keys in its URLs and among its words, for texts that may come from anybody."""
+    text = _BEARER.sub(rf"\1 {HIDDEN}", without_keys(text))
+    return _WORD.sub(lambda found: HIDDEN if is_key(found[0]) else found[0], text)
 
 
 def _public(found: re.Match[str]) -> str:

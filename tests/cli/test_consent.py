@@ -131,3 +131,37 @@ def test_a_document_to_replay_reads_no_file_without_consent(tmp_path):
     assert (done.returncode, done.stdout) == (2, b"")
     assert "the engine smol reads /etc/passwd; the engine smol reads /dev/zero" in said(done)
     assert "--engine NAME=BACKEND:MODEL" in said(done)
+
+
+def test_an_imported_conversation_sends_no_key_without_consent(server, tmp_path, monkeypatch):
+    """The engine of a run, which no lane shows: a replay of the conversation would open that engine."""
+    monkeypatch.setenv("MY_KEY", "of-the-user")
+    path = tmp_path / "theirs" / "chat.json"
+    path.parent.mkdir()
+    far = {
+        "name": "far",
+        "backend": "openai",
+        "model": "m",
+        "options": {"url": server.url, "key_env": "MY_KEY"},
+    }
+    run = {
+        "id": "r1", "prompt": 0, "engine": 1, "lane": 0, "manifest": 0, "state": "done", "finish": "stop", "text": "x",
+        "request": {"sampling": {"grammar": "@/etc/passwd"}},
+    }  # fmt: skip
+    content = {
+        "paragone_document": 1, "kind": "conversation", "id": "c1", "name": "n", "created": 1.0,
+        "engines": [{"name": "m", "backend": "imported", "model": "m"}, far], "prompts": [{"text": "?"}],
+        "lanes": [{"engine": 0}], "runs": [run], "manifests": [{"paragone": "0.1.0", "engine": far, "weights": []}],
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    done = paragone("history", "import", str(path))
+    assert (done.returncode, server.requests, paragone("history").stdout) == (2, [], b"")
+    for action in (
+        f"the engine far contacts {server.url}",
+        "the engine far sends to its server: key_env = MY_KEY",
+        "a request reads /etc/passwd",
+    ):
+        assert action in said(done)
+    assert paragone("history", "import", str(path), "--trust").returncode == 0
+    paragone("replay", "c1")
+    assert server.requests

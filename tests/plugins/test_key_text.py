@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone.key_text import is_key, without_keys
+from paragone.key_text import is_key, without_key_words, without_keys
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,19 @@ def test_no_keys(text):
 )  # fmt: skip
 def test_texts_without_keys(text, public):
     assert without_keys(text) == public
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("runs the command echo sk-verysecret", "runs the command echo •••"),
+        ("headers = Authorization: Bearer ab/cd+ef1==", "headers = Authorization: Bearer •••"),
+        ("The key 'sk-verysecret', --api-key=hf_0123456789.", "The key '•••', --api-key=•••."),
+        ("at http://h/?k=sk-verysecret", "at http://h/"),
+        ("Basic authentication is required.", "Basic authentication is required."),
+        ("reads /m/0123456789abcdef0123/m.gguf", "reads /m/0123456789abcdef0123/m.gguf"),
+        ("sends to its server: key_env = GPU_BOX_KEY2", "sends to its server: key_env = GPU_BOX_KEY2"),
+    ],
+)
+def test_texts_without_keys_among_their_words(text, public):
+    assert without_key_words(text) == public

@@ -170,3 +170,9 @@ def test_where_nobody_can_be_asked_nothing_is_done(document):
 def test_a_consent_that_cannot_be_saved_holds_once(document):
     document.parent.joinpath("state.toml").mkdir()
     consent(document, User(True)).require(["contacts a"])
+
+
+def test_a_key_is_not_shown(document):
+    user = User(True)
+    consent(document, user).require(["sends: headers = Authorization: Bearer sk-0123456789ab", "reads /a/b"])
+    assert user.questions == [("sends: headers = Authorization: Bearer •••", "reads /a/b")]

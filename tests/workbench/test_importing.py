@@ -12,6 +12,7 @@ from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversations
 from paragone_workbench.importing.conversations import add_conversation, read_conversations
+from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
 from paragone_workbench.store import History, Store
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -454,3 +455,115 @@ def test_a_folder_and_a_device(store, tmp_path):
     for path in (tmp_path, "/dev/zero"):
         with pytest.raises(InputError, match=r"cannot be read|not a regular file"):
             imported(store, type(tmp_path)(path))
+
+
+# ── Documents of strangers ─────────────────────────────────────────────────────────────────────
+
+KEY = "sk-0123456789abcdefXYZ"
+REGISTRY = Registry()
+
+
+def foreign(engine, *, prompt_sampling=None, request=None, **run):
+    """Return a change to a document: all engines are this one, but that of the first lane."""
+
+    def change(document):
+        document["engines"] = [
+            {"name": "mine", "backend": "imported", "model": "m"},
+            {"name": "far", "model": "m", **engine},
+        ]
+        for lane in document["lanes"]:
+            lane["engine"] = 0
+        for it in document["runs"]:
+            it.update({"engine": 1, **run})
+            if request is not None:
+                it["request"] = {"sampling": request}
+        document["prompts"][0]["sampling"] = prompt_sampling
+
+    return change
+
+
+def actions_of(path):
+    return conversation_actions(list(read_conversations(path)), path, REGISTRY, ())
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ({"backend": "exllamav3", "python": "/tmp/evil"}, "starts the interpreter /tmp/evil"),
+        (
+            {"backend": "llama_server", "address": "http://h", "options": {"program": "/bin/evil"}},
+            "starts the program /bin/evil",
+        ),
+        (
+            {"backend": "openai", "options": {"url": "http://h.example", "key_env": "MINE"}},
+            "sends to its server: key_env = MINE",
+        ),
+        (
+            {"backend": "openai", "options": {"url": "http://h.example", "temperature": "hot"}},
+            "contacts http://h.example:80",
+        ),
+    ],
+)
+async def test_the_engines_of_runs_need_consent_also_with_invalid_options(tmp_path, engine, expected):
+    _, path = await exported(tmp_path, foreign(engine))
+    assert f"the engine far {expected}" in actions_of(path)
+
+
+async def test_the_engines_of_closed_lanes_need_consent(tmp_path):
+    def change(document):
+        document["engines"].append({"name": "far", "backend": "exllamav3", "model": "m", "python": "/evil"})
+        document["lanes"][1].update(engine=len(document["engines"]) - 1, closed=True)
+
+    _, path = await exported(tmp_path, change)
+    assert actions_of(path) == ("the engine far starts the interpreter /evil",)
+
+
+async def test_files_in_the_sampling_of_prompts_and_requests_need_consent(tmp_path):
+    engine = {"backend": "imported"}  # the user chooses an engine for the lane, or for a replay
+    change = foreign(engine, prompt_sampling={"grammar": "@/dev/zero"}, request={"json_schema": "@/etc/x"})
+    _, path = await exported(tmp_path, change)
+    assert actions_of(path) == ("a request reads /dev/zero", "a request reads /etc/x")
+
+
+@pytest.mark.parametrize("backend", ["openai", "llama_server", "gone"])
+async def test_no_key_of_a_document_is_saved_or_shown(store, tmp_path, backend):
+    options = {
+        "url": f"http://u:{KEY}@h.example/{KEY}?k={KEY}",
+        "key_env": KEY,
+        "key_command": f"echo {KEY}",
+        "headers": [f"Authorization: Bearer {KEY}"],
+        "arguments": ["--api-key", f"--api-key={KEY}"],
+        "nonsense": f"Authorization: Bearer {KEY}",
+    }
+    engine = {"backend": backend, "options": options, "address": f"http://h.example/?k={KEY}"}
+    change = foreign(
+        engine,
+        prompt_sampling={"stop": [KEY]},
+        request={"stop": [f"a {KEY}"], "api_key": KEY},
+        state="failed",
+        error=f"Refused: the key {KEY}, at http://h.example/?k={KEY}.",
+        hint=f"Try '{KEY}'.",
+        cautions=[{"code": "c", "sentence": f"Bearer {KEY}"}],
+        settings={"seed": 1, "sampling": {"stop": [KEY]}},
+    )
+
+    def with_manifest(document):
+        change(document)
+        document["lanes"][0]["engine"] = 1
+        weights = [{"path": "/m.gguf", "sha256": "ab12" * 16}]
+        document["manifests"] = [{"engine": {"name": "far", "model": "m", **engine}, "weights": weights}]
+        document["manifests"][0]["loaded"] = {"note": f"key={KEY}"}
+        for run in document["runs"]:
+            run["manifest"] = 0
+
+    _, path = await exported(tmp_path, with_manifest)
+    read = list(read_conversations(path))
+    for saved in read:
+        remove_secrets(saved, REGISTRY)
+        add_conversation(store, saved)
+    store.close()
+    assert not [
+        file for file in tmp_path.glob("here.db*") if file.is_file() and KEY.encode() in file.read_bytes()
+    ]
+    assert ("ab12" * 16).encode() in (tmp_path / "here.db").read_bytes()
+    assert KEY not in str(conversation_actions(read, path, REGISTRY, ()))

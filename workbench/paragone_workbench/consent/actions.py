@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from paragone import Backend, InputError, Json, Options
-from paragone.options import describe
+from paragone.options import address_option, describe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
@@ -85,21 +85,22 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
     for engine in engines:
         backend = registry.find(engine.backend)
         if backend is not None:
-            valid = _with_valid_options(engine, backend)
+            valid = with_valid_options(engine, backend)
             actions += [
                 f"the engine {engine.name} {action}" for action in engine_actions(valid, backend, document)
             ]
     return tuple(dict.fromkeys(actions))
 
 
-def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
-    """Return the engine without its invalid options, with which it could not be opened."""
+def with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+    """Return the engine without what it could not be opened with: invalid options, and an address without use."""
     valid: dict[str, Json] = {}
     for name, value in engine.options.items():
         with contextlib.suppress(InputError):
-            split_options(dataclasses.replace(engine, options={name: value}), backend)
+            split_options(dataclasses.replace(engine, address=None, options={name: value}), backend)
             valid[name] = value
-    return dataclasses.replace(engine, options=valid)
+    address = engine.address if address_option(backend.load_options) is not None else None
+    return dataclasses.replace(engine, address=address, options=valid)
 
 
 def _reading(path: str, document: Path) -> list[str]:

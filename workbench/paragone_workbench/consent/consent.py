@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError, ParagoneError
+from paragone.key_text import without_key_words
 from paragone_workbench.config.state import State
 
 
@@ -27,21 +28,25 @@ class Consent:
     """Whether the user has consented to everything beforehand."""
 
     def require(self, actions: Sequence[str], *, hint: str = "Write --trust to consent.") -> None:
-        """Return if the user consents to these actions. Raises InputError if not; `hint` is for a user who cannot be asked."""
+        """Return if the user consents to these actions. Raises InputError if not; `hint` is for a user who cannot be asked.
+
+        Keys among the words of the actions are not shown.
+        """
         if not actions or self.trusted:
             return
         digest = self._digest(actions)
         if digest in self.state.saved.consents:
             return
+        shown = [without_key_words(action) for action in actions]
         if self.ask is not None:
-            if not self.ask(actions):
+            if not self.ask(shown):
                 raise InputError(f"{self.document} is not used: you did not allow what it names.")
             with contextlib.suppress(ParagoneError):  # then the next run asks again
                 self.state.remember_consent(digest)
             return
         raise InputError(
             f"{self.document} may come from somebody else, and it names what reaches beyond its folder: "
-            f"{'; '.join(actions)}. Nothing of this is done without your consent.",
+            f"{'; '.join(shown)}. Nothing of this is done without your consent.",
             hint=hint,
         )
 

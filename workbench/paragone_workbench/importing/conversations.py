@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError, Json
 from paragone.regular_file import open_regular_file
-from paragone_workbench.consent.actions import engine_actions
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document_reader import read_conversation, read_json
 from paragone_workbench.importing import chatgpt, llama_web_ui, lm_studio, open_webui, openai_messages
 from paragone_workbench.importing.chat import Chat, conversation_of
@@ -54,24 +51,6 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
         raise InputError(
             f"{path} has no conversation that can be imported.", hint=f"The file can be {FORMATS}."
         )
-
-
-def lane_actions(
-    conversations: Iterable[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
-) -> tuple[str, ...]:
-    """Return what the lanes of imported conversations do outside of the file's folder when they are opened.
-
-    `folders` are the user's folders of models. Engines that cannot be opened here do nothing. Raises EngineError if a
-    backend fails.
-    """
-    actions: dict[str, None] = {}
-    for definition in (lane.definition for saved in conversations for lane in saved.lanes if not lane.closed):
-        backend = registry.find(definition.backend)
-        if backend is not None:
-            with contextlib.suppress(InputError):
-                for action in engine_actions(definition, backend, path, folders):
-                    actions[f"the engine {definition.name} {action}"] = None
-    return tuple(actions)
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> tuple[int, bool]:

@@ -13,20 +13,23 @@ from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.importing.conversations import (
     FORMATS,
     add_conversation,
-    lane_actions,
     read_conversations,
 )
+from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
 
 
 def history_import(args: HistoryArguments) -> int:
     """Add the conversations. Nothing is added if one of them cannot be read. Returns the exit code.
 
-    Opening a conversation on the screen opens the engines of its lanes: what these do elsewhere needs consent.
+    Opening a conversation opens the engines of its lanes, and a replay those of its runs. What these do elsewhere needs consent
+    here, because the history is the user's own from then on. Keys in the file are not kept.
     """
     path = Path(args.only_word(f"a file, which is {FORMATS}"))
     read = list(read_conversations(path))
     context = CommandContext(args)
-    actions = lane_actions(read, path, context.registry, context.config.models.folders)
+    for saved in read:
+        remove_secrets(saved, context.registry)
+    actions = conversation_actions(read, path, context.registry, context.config.models.folders)
     context.consent(path).require(actions)
     with opened_store() as store:
         added = [(saved, *add_conversation(store, saved)) for saved in read]
