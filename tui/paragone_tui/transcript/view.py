@@ -236,11 +236,9 @@ class Transcript(ScrolledText):
         self._trim()
         if self.link is not None:
             self.link.align_if_stale()
-        is_in_view = self._end <= self._top < max(1, self._page.height)
-        if self._following and (self._open is not None or not is_in_view):
-            self._top = self._fall_in(
-                self._top if is_in_view else self._stride(streams=self._open is not None)
-            )
+        streams, is_in_view = self._open is not None, self._end <= self._top < max(1, self._page.height)
+        if self._following and (streams or not is_in_view):
+            self._top = self._fall_in(self._top if is_in_view else self._stride(streams=streams))
         self._repaint()
         self._go_on()
 
