@@ -1,5 +1,6 @@
 """What commands contact: what engines name and nothing else, nothing offline, and what `paragone audit` lists of it."""
 
+import contextlib
 import os
 import select
 import socket
@@ -7,6 +8,10 @@ import stat
 
 import pytest
 from tests.strangers import with_models
+from tests.workbench.conversation_writer import ConversationWriter
+
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.store import Store
 
 from .conftest import data, paragone, said
 
@@ -82,6 +87,88 @@ def test_offline_an_engine_whose_process_needs_the_network_is_refused_by_name(tm
     assert "paragone is offline: it does not contact 10.0.0.7:50052, the address of m." in said(done)
 
 
+CHILD = """
+import subprocess, sys
+code = "import socket; socket.create_connection(('127.0.0.1', {port}))"
+subprocess.run([sys.executable, "-S", "-c", code], stderr=subprocess.DEVNULL)
+print("the plugin was imported", file=sys.stderr)
+"""
+STRANGE_ENGINE = "[engines.q]\nbackend = 'stranger'\nmodel = 'm'\n"
+
+
+@pytest.fixture
+def calling(stranger, listener):
+    """Installs a plugin whose import starts a program that connects to the port."""
+    stranger(CHILD.format(port=listener.getsockname()[1]) + with_models("return []"))
+
+
+def imported(done):
+    return "the plugin was imported" in said(done)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "options stranger",
+        "env list",
+        "doctor",
+        "config check",
+        "report c1 --to x.html",
+        "history export c1 --to x.md",
+    ],
+)
+def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_option(
+    command, calling, listener, settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings(STRANGE_ENGINE)
+    with contextlib.closing(Store.open()) as store:
+        conversation = ConversationWriter(store, "Why is it so?")
+        lane = conversation.lane(EngineDefinition(name="q", backend="stranger", model="m"))
+        conversation.answer(conversation.conversation.prompts[0], lane, "Because.")
+    assert imported(paragone(*command.split(), "--offline"))
+    assert untouched(listener)
+
+
+@pytest.mark.parametrize("command", ["options stranger", "env list", "doctor", "config check"])
+def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_setting(
+    command, calling, listener, settings
+):
+    settings(f"[network]\noffline = true\n{STRANGE_ENGINE}")
+    assert imported(paragone(*command.split()))
+    assert untouched(listener)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "network.offline = true",
+        "network = { offline = true }\nnonsense = 1",
+        "\ufeff[network]\noffline = true",
+        '["n\\u0065twork"]\noffline = true',
+        "[network]\noffline = 'yes'",
+        "[network]\noffline = true\n[lanes\n",
+    ],
+    ids=["dotted", "inline", "byte order mark", "escaped", "wrong type", "broken file"],
+)
+def test_the_setting_holds_however_it_is_written_and_whatever_else_is_wrong(
+    text, calling, listener, settings, tmp_path
+):
+    elsewhere = tmp_path / "other.toml"
+    elsewhere.write_text(text, encoding="utf-8")
+    assert imported(paragone("options", "stranger", "--config", str(elsewhere)))
+    assert untouched(listener)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# [network]\n# offline = true\n[lanes\n", "[network]\noffline = false\nlocal_servers = 1"]
+)
+def test_a_plugin_starts_what_it_wants_if_nobody_says_offline(text, calling, listener, settings):
+    settings(text)
+    assert imported(paragone("options", "stranger"))
+    assert not untouched(listener)
+
+
 def test_a_local_engine_answers_offline():
     done = paragone("ask", "--offline", "rogue:steady", "Hi")
     assert done.returncode == 0, said(done)
@@ -95,11 +182,13 @@ def test_offline_an_environment_is_made_of_local_wheels_only():
     assert "--find-links" in said(done)
 
 
-def test_servers_here_may_be_used_offline_if_the_user_allows_it(answering, settings):
-    settings("[network]\noffline = true\nlocal_servers = true\n")
-    done = paragone("ask", f"ollama:m@{answering.url}", "Hi")
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_servers_here_may_be_used_offline_if_the_user_allows_it(how, answering, settings):
+    settings("[network]\nlocal_servers = true\n" + ("offline = true\n" if how == "setting" else ""))
+    offline = ["--offline"] if how == "option" else []
+    done = paragone(*offline, "ask", f"ollama:m@{answering.url}", "Hi")
     assert (done.returncode, done.stdout) == (0, b"Hello."), said(done)
-    done = paragone("ask", "ollama:m@http://10.0.0.7:1", "Hi")
+    done = paragone(*offline, "ask", "ollama:m@http://10.0.0.7:1", "Hi")
     assert "it does not contact http://10.0.0.7:1" in said(done)
 
 

@@ -23,7 +23,7 @@ def test_python_s_own_sockets_are_guarded_in_a_whole_process():
 import asyncio, socket
 from paragone.network.guard import GUARD
 from paragone_workbench.network.start import watch
-watch("test", offline=False)
+watch("test", offline=False, config=None)
 server = socket.create_server(("127.0.0.1", 0))
 port = server.getsockname()[1]
 def refused(call):
@@ -100,6 +100,21 @@ def test_a_system_that_cannot_hold_it_is_named():
     warning, *_ = printed(code + OFFLINE.format(offline=True, local=False))
     if sys.platform == "linux":
         assert warning.endswith("not by the system: the calls of s390x are not known.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the other machine is a Linux machine")
+def test_a_command_warns_once_if_the_system_cannot_hold_it():
+    done = subprocess.run(
+        [sys.executable, "-c", """
+import os, types
+os.uname = lambda: types.SimpleNamespace(machine="s390x")
+from paragone_cli.main import main
+main(["ask", "--offline", "rogue:steady", "Hi"])
+main(["options", "--offline", "rogue"])
+"""],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.count("not by the system: the calls of s390x are not known.") == 2
 
 
 def test_what_is_logged_is_read_again():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from paragone_cli.command_line.arguments import Arguments, Command, CommandParser
-from paragone_cli.command_line.output import put
+from paragone_cli.command_line.output import put, warn
 
 
 class CommandEntry(NamedTuple):
@@ -57,7 +57,9 @@ def run(argv: Sequence[str]) -> int:
         return 0
     from paragone_workbench.network.start import watch  # the help needs no guard
 
-    watch(name, offline=args.offline)
+    not_held = watch(name, offline=args.offline, config=args.config)
+    if not_held:
+        warn(not_held)
     return load(name).run(args)
 
 

@@ -56,7 +56,7 @@ class CommandContext:
             return
         show_refusals()
         exposed = permission_warning(self.config.document, self.registry.find)
-        for sentence in filter(None, (self.state.warning, exposed, not_held, *self.fatal_imports)):
+        for sentence in filter(None, (self.state.warning, exposed, *self.fatal_imports)):
             warn(sentence)
 
     def consent(self, document: Path) -> Consent:

@@ -17,7 +17,6 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.command_line.question import can_ask, confirmed
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.config.read import load
 from paragone_workbench.engines.environments import (
     EnvironmentPlan,
     InstalledEnvironment,
@@ -29,7 +28,6 @@ from paragone_workbench.engines.environments import (
     remove,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.network.start import apply_network_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,6 @@ def env(args: EnvArguments) -> int:
         run(_follow(check(backend)))
         put(f"{backend.name}: the environment works")
         return 0
-    apply_network_settings(load(args.config).network)
     if GUARD.is_offline and not args.find_links:
         raise InputError(
             "paragone is offline, and an environment is made of packages from the network.",

@@ -28,7 +28,6 @@ from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_end
 from paragone_workbench.inventory.models import servers_not_asked
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
-from paragone_workbench.network.start import apply_network_settings
 from paragone_workbench.paths import accessible, config_file
 
 if TYPE_CHECKING:
@@ -91,7 +90,6 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
     from importlib.metadata import version
 
     settings, problems = load_with_problems(config, state, registry.find)
-    apply_network_settings(settings.network)
     backends = registry.all()
     probes = {
         name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values(), registry.tell))

@@ -1,17 +1,24 @@
-"""How the guard of this process begins: at once, and then with the settings."""
+"""How the guard of this process begins: with the command line and the settings, before any plugin is imported."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone.network.guard import GUARD, Contact
+from paragone_workbench.config.network_table import network_table
 
 if TYPE_CHECKING:
     from paragone_workbench.config.settings import NetworkSettings
 
 
-def watch(command: str, *, offline: bool) -> None:
-    """Have this process contact only addresses that engines name, and none if it is offline. Keep a log of them."""
+def watch(command: str, *, offline: bool, config: Path | None) -> str:
+    """Have this process contact only addresses that engines name, and none if it is offline. Keep a log of them.
+
+    It is offline if the command line or the config file says so; in the file, a value of the wrong type counts as yes. `config`
+    is the file that the user named, or None for the default one. Returns a warning if the system cannot hold what it should,
+    else an empty text.
+    """
 
     def log(contact: Contact) -> None:
         from paragone_workbench.network.contact_log import append  # most processes contact nothing
@@ -19,12 +26,18 @@ def watch(command: str, *, offline: bool) -> None:
         append(contact, command)
 
     GUARD.on_contact.append(log)
-    GUARD.is_offline = offline
     GUARD.install()
+    table = network_table(config)
+    if not (offline or table.get("offline", False) is not False):
+        return ""
+    from paragone_workbench.config.settings import NetworkSettings  # takes longer than reading the table
+
+    local_servers = table.get("local_servers") is True
+    return apply_network_settings(NetworkSettings(offline=True, local_servers=local_servers))
 
 
 def apply_network_settings(settings: NetworkSettings) -> str:
-    """Go offline if the settings or the command line say so, and have the system hold it.
+    """Go offline if the settings say so or the process is offline already, and have the system hold it.
 
     With `local_servers`, engines may contact loopback offline. The system cannot tell loopback from the rest, so that the
     guard alone holds it then. Returns a warning if the system cannot hold it otherwise, else an empty text.
