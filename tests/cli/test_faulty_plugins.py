@@ -30,6 +30,15 @@ def test_models_that_are_none_are_a_problem_of_their_backend(stranger, code, rea
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("body", ["return 5", "return ['x', 5, None]"])
+def test_addresses_that_are_none_disturb_no_list(stranger, body):
+    stranger(with_models(f"return []\n\n    def reaches(self, model, options): {body}"))
+    assert "internal error" not in said(paragone("models"))
+    done = paragone("ask", "stranger:m", "Hello")
+    assert "The backend stranger " in said(done)
+    assert "internal error" not in said(done)
+
+
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit"])
 def test_a_plugin_that_interrupts_its_import_is_listed_as_broken(stranger, raised):
     stranger(f"raise {raised}")

@@ -225,6 +225,11 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     )
     done = paragone("history", "import", "all.json", "--json")
     assert [it["new"] for it in data("history", done)["imported"]] == [False, False]
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        database.execute("UPDATE run SET state = 'interrupted', text = '' WHERE number = 1")
+    assert said(paragone("history", "import", "all.json")) == (
+        "paragone: 0 conversations imported. 1 conversation completed. The history had 1 conversation already.\n"
+    )
     assert sorted(it["title"] for it in data("history", paragone("history", "--json"))["conversations"]) == [
         "Hi.",
         "Name a colour.",

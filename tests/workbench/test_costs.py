@@ -87,6 +87,21 @@ def test_the_table_of_runs_gives_the_same_sums_as_the_runs(store):
     assert (large.runs, large.uncounted, large.prompt_tokens) == (4, 1, MOST_TOKENS + 60)
 
 
+def test_impossible_energies_and_damaged_names_spoil_no_sum(store):
+    impossible = [
+        replace(COUNTED, energy=Energy(joules=value, devices=GPU)) for value in (1e308, 1e308, -5.0)
+    ]
+    runs = [run(metrics=replace(COUNTED, energy=Energy(joules=2.0, devices=GPU)))]
+    runs += [run(metrics=metrics) for metrics in impossible]
+    save(store, *runs)
+    assert store.costs() == costs_by_engine(runs)
+    assert (store.costs()["small"].joules, store.costs()["small"].measured) == (2.0, 1)
+    with closing(sqlite3.connect(history_file())) as raw:
+        raw.execute("UPDATE run SET engine = x'ff' WHERE number = 4")
+        raw.commit()
+    assert {name: costs.runs for name, costs in store.costs().items()} == {"?": 1, "small": 3}
+
+
 def test_runs_since_a_time(store):
     save(store, run(started=50.0), run(started=100.0))
     assert [store.costs(since)["small"].runs for since in (0, 50, 50.5, 100)] == [2, 2, 1, 1]

@@ -12,13 +12,16 @@ from tests.workbench.conftest import Paper
 from paragone import EndpointReport, EngineError, ModelInfo, Probe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import TomlDocument
+from paragone_workbench.consent.actions import engine_actions
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import catalog_entries
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import query_endpoints
-from paragone_workbench.inventory.models import find_models
+from paragone_workbench.inventory.models import find_models, has_server_here
 
 
 class Stranger(Paper):
@@ -115,6 +118,50 @@ async def test_the_picker_lists_them_as_a_sentence(answer, reason):
     (only,) = entries
     assert only.definition is None
     assert reason in only.problem
+
+
+class Reaching(Stranger):
+    """Stands in for a backend that declares anything as the addresses that it contacts."""
+
+    async def models(self, folders):
+        return [ModelInfo(model="m", name="m")]
+
+    def reaches(self, model, options):
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+NO_ADDRESSES = [
+    *RAISED,
+    (5, "a tuple of addresses was expected, not a value of the type int"),
+    ("http://x", "a tuple of addresses was expected, not a value of the type str"),
+    (["x", 5, None], "an address was expected, not a value of the type int"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO_ADDRESSES)
+async def test_addresses_that_are_none(answer, reason, tmp_path):
+    backend = Reaching(answer)
+    definition = EngineDefinition(name="engine", backend="stranger", model="m")
+    with pytest.raises(EngineError, match=r"^The backend stranger ") as caught:
+        engine_actions(definition, backend, tmp_path / "config.toml")
+    assert reason in caught.value.sentence
+    with pytest.raises(EngineError) as caught:
+        await estimate_memory(definition, backend)
+    assert reason in caught.value.sentence
+    assert not has_server_here(backend)
+    (endpoint,) = await query_endpoints([definition], lambda name: backend)
+    assert endpoint.report is not None
+    assert reason in endpoint.report.probe.reason
+
+    engine = EngineHandle(definition, Backends(backend))
+    assert engine.addresses == ()
+    engine.open()
+    while engine.is_opening:
+        await asyncio.sleep(0)
+    assert engine.error is not None
+    assert reason in str(engine.error)
 
 
 async def test_models_that_never_come(monkeypatch):

@@ -114,7 +114,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     number = after.conversation.number
     store.rename_conversation(number, "Mine now")
     (again,) = read_conversations(path)
-    assert add_conversation(store, again) == (number, False)
+    assert add_conversation(store, again) == (number, False, False)
     assert store.load(number).title == "Mine now"
     assert comparable(store.load(number))[1:] == comparable(before)[1:]
 
@@ -136,6 +136,31 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     assert grown.conversation.id == first.conversation.id
     assert grown.conversation.prompts[-1].text == "Third"
     assert grown.runs[-1].text == "Three."
+
+
+@pytest.mark.parametrize("part", ["prompts", "lanes", "runs"])
+async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(store, tmp_path, part):
+    _, path = await exported(tmp_path)
+    (mine,) = imported(store, path)
+
+    def hijack(document):
+        document["uuid"] = "0193-stranger"
+        for name in ("prompts", "lanes", "runs"):
+            for number, it in enumerate(document[name]):
+                it["uuid"] = f"0193-{name}-{number}"
+        document[part][0]["uuid"] = {
+            "prompts": first_prompt,
+            "lanes": mine.lanes[0].id,
+            "runs": mine.runs[0].id,
+        }[part]
+        document["runs"][0]["text"] = "Overwritten."
+
+    first_prompt = mine.conversation.prompts[0].id
+    document = json.loads(path.read_text())
+    hijack(document["conversations"][0])
+    with pytest.raises(InputError, match="has the id of a part of another one in the history"):
+        imported(store, written(tmp_path, document))
+    assert comparable(store.load(mine.conversation.number)) == comparable(mine)
 
 
 async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_path):
@@ -161,6 +186,15 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
             lambda d: d["prompts"][0]["images"][0].update(data="no!"),
             "Prompt 0 has an image that is not base64",
         ),
+        (lambda d: d.update(created=-1e300), "The document has a date, 'created', that is outside of"),
+        (lambda d: d["prompts"][1].update(created=1e300), "Prompt 1 has a date, 'created', that is outside"),
+        (lambda d: d["runs"][0].update(started=-1e20), "Run 0 has a date, 'started', that is outside of"),
+        (lambda d: d["runs"][0].update(ended=1e20), "Run 0 has a date, 'ended', that is outside of"),
+        (
+            lambda d: d["runs"][0].update(metrics={"energy": {"joules": 1e308}}),
+            "Run 0 has a figure, 'joules', that is no possible measurement",
+        ),
+        (lambda d: d["runs"][0].update(waited_s=-1e300), "Run 0 has a figure, 'waited_s', that is no"),
     ],
 )
 async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, change, sentence):
@@ -168,6 +202,25 @@ async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, chang
     with pytest.raises(InputError, match=sentence):
         imported(store, path)
     assert store.conversations() == ()
+
+
+async def test_a_half_saved_answer_is_completed_by_the_whole_one(store, tmp_path):
+    _, path = await exported(tmp_path)
+    document = json.loads(path.read_text())
+    run = document["conversations"][0]["runs"][1]
+    whole, run["text"], run["state"] = dict(run), run["text"][:2], "interrupted"
+    numbers = [add_conversation(store, saved) for saved in read_conversations(written(tmp_path, document))]
+    document["conversations"][0]["runs"][1] = whole
+    (saved,) = read_conversations(written(tmp_path, document))
+    assert add_conversation(store, saved) == numbers[0]._replace(is_new=False, is_completed=True)
+    after = {found.id: found for found in store.load(numbers[0].number).runs}[whole["uuid"]]
+    assert (after.text, after.result.state) == (whole["text"], whole["state"])
+
+    run["text"] = "U"  # a shorter text replaces nothing
+    document["conversations"][0]["runs"][1] = run
+    (shorter,) = read_conversations(written(tmp_path, document))
+    assert not add_conversation(store, shorter).is_completed
+    assert whole["text"] in [found.text for found in store.load(numbers[0].number).runs]
 
 
 # ── Other programs ─────────────────────────────────────────────────────────────────────────────
@@ -455,6 +508,24 @@ def test_a_folder_and_a_device(store, tmp_path):
     for path in (tmp_path, "/dev/zero"):
         with pytest.raises(InputError, match=r"cannot be read|not a regular file"):
             imported(store, type(tmp_path)(path))
+
+
+def test_a_date_that_is_none_is_replaced_by_that_of_the_file(store, tmp_path):
+    messages = [
+        {"role": "user", "content": "Hello", "timestamp": 1e300},
+        {"role": "assistant", "content": "Hi", "timestamp": -1e20},
+    ]
+    for number, message in enumerate(messages):
+        message |= {"id": str(number), "parentId": str(number - 1) if number else None}
+    history = {"messages": {message["id"]: message for message in messages}, "currentId": "1"}
+    path = written(
+        tmp_path, [{"id": "x", "title": "T", "created_at": 1e300, "chat": {"title": "T", "history": history}}]
+    )
+    (saved,) = imported(store, path)
+    changed = path.stat().st_mtime
+    assert saved.conversation.created == changed
+    assert [prompt.created for prompt in saved.conversation.prompts] == [changed]
+    assert [run.result.started for run in saved.runs] == [changed]
 
 
 # ── Documents of strangers ─────────────────────────────────────────────────────────────────────

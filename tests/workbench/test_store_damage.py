@@ -37,6 +37,12 @@ COLUMNS = [
 """The columns with JSON, or in the case of `run.tokens` compressed JSON."""
 
 
+PLAIN = [
+    "run.engine", "run.text", "run.thinking", "run.started", "prompt.text", "prompt.system", "prompt.created",
+    "conversation.title", "conversation.created",
+]  # fmt: skip
+"""Columns with texts and dates."""
+
 ASSERTION: Json = {"index": 0, "type": "x", "passed": True, "reason": "y", "judges": "z"}
 
 
@@ -79,6 +85,26 @@ def read_all(store):
     store.measurements.all("bench")
     store.search("answer")
     return errors
+
+
+@pytest.mark.parametrize("column", PLAIN)
+@pytest.mark.parametrize("garbage", [b"\xff\x00", "abc"], ids=["blob", "word"])
+def test_a_text_or_date_of_another_type_costs_its_record(filled, column, garbage):
+    table, name = column.split(".")
+    with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        try:
+            database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = 1", (garbage,))
+        except sqlite3.IntegrityError:
+            pytest.skip("the file does not take it")
+    with closing(Store.open()) as store:
+        errors = read_all(store)
+        assert len(errors) <= 2
+        assert all("cannot be read" in error.sentence for error in errors)
+        assert all(isinstance(name, str) for name in store.costs())
+        assert {hit.title for hit in store.search("second")} == {"second"}
+        for hit in store.search("e"):
+            assert isinstance(hit.snippet, str)
+            assert isinstance(hit.time, float)
 
 
 @pytest.mark.parametrize("column", COLUMNS)

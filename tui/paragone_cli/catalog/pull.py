@@ -18,6 +18,7 @@ from paragone_cli.command_line.output import note, put_line
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone_workbench.engines.reached import reached
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ def pull(args: PullArguments) -> int:
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
-    GUARD.name(backend.reaches(definition.model, load), definition.name)
+    GUARD.name(reached(backend, definition.model, load), definition.name)
     run(_follow(backend, definition.model, load))
     put_line(f"{definition.model}: the server has the model")
     return 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone.network.guard import GUARD
 from paragone_cli.command_line.output import one_line, put, put_line
+from paragone_workbench.dates import local_date
 
 if TYPE_CHECKING:
     from paragone import Json
@@ -67,8 +67,8 @@ def duration(seconds: float) -> str:
 
 
 def date(seconds: float) -> str:
-    """Return a time, in seconds since 1970, in local time to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    """Return a time, in seconds since 1970, in local time to the minute; `?` if there is no such date."""
+    return local_date(seconds, "%Y-%m-%d %H:%M")
 
 
 def not_asked_text(backends: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from paragone import ParagoneError
 from paragone.wording import counted
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
+from paragone_workbench.dates import local_date
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.history import History
@@ -141,6 +142,5 @@ def _option(option_id: str, title: str, detail: str, snippet: str = "") -> Optio
 
 
 def _when(moment: float) -> str:
-    here = time.localtime(moment)
-    today = time.strftime("%Y-%m-%d", here) == time.strftime("%Y-%m-%d")
-    return time.strftime("%H:%M" if today else "%Y-%m-%d", here)
+    day = local_date(moment, "%Y-%m-%d")
+    return local_date(moment, "%H:%M") if day == time.strftime("%Y-%m-%d") else day

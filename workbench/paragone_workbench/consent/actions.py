@@ -12,6 +12,7 @@ from paragone.options import address_option, describe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.reached import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
 from paragone_workbench.paths import cache_folder
@@ -35,7 +36,7 @@ def engine_actions(
     """
     load, sampling = split_options(definition, backend)
     try:
-        actions = [f"contacts {address}" for address in backend.reaches(definition.model, load)]
+        actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
         if backend.capabilities.local and _is_file(definition.model):
             own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())
             if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):

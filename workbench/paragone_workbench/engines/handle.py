@@ -17,6 +17,7 @@ from paragone_workbench.engines.error_boundary import (
     report,
 )
 from paragone_workbench.engines.logs import engine_log
+from paragone_workbench.engines.reached import reached
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class EngineHandle:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The servers that the engine contacts; empty if there are none or the definition is invalid."""
-        return self._told(lambda backend, load: backend.reaches(self.definition.model, load), ())
+        return self._told(lambda backend, load: reached(backend, self.definition.model, load), ())
 
     @property
     def sharing(self) -> int:
@@ -295,7 +296,7 @@ class EngineHandle:
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
-        addresses = backend.reaches(definition.model, load)
+        addresses = reached(backend, definition.model, load)
         GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
         request = OpenRequest(
             model=definition.model,

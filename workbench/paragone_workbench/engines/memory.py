@@ -8,7 +8,7 @@ from paragone import Backend, Json, MemoryEstimate, OpenRequest
 from paragone.network.guard import GUARD
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.reached import reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 
@@ -31,9 +31,6 @@ async def estimate_memory(
         options={**load, **(options or {})},
         python=interpreter(backend, definition.python),
     )
-    try:
-        addresses = backend.reaches(request.model, request.options)
-    except PLUGIN_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
+    addresses = reached(backend, request.model, request.options)
     GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
     return await questions.estimate(backend, request, tell=tell)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from paragone import InputError, Json
 from paragone.regular_file import open_regular_file
+from paragone.wording import quoted
+from paragone_workbench.dates import is_date
 from paragone_workbench.experiments.replaying.document_reader import read_conversation, read_json
 from paragone_workbench.importing import chatgpt, llama_web_ui, lm_studio, open_webui, openai_messages
 from paragone_workbench.importing.chat import Chat, conversation_of
 from paragone_workbench.importing.databases import database_chats
 from paragone_workbench.importing.foreign_json import items
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
 from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
 
@@ -53,17 +57,38 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
         )
 
 
-def add_conversation(store: Store, saved: SavedConversation) -> tuple[int, bool]:
+class Added(NamedTuple):
+    """What an import did with a conversation."""
+
+    number: int
+    """The 7 in `c7`, which people type."""
+    is_new: bool
+    """Whether the whole conversation is new in the history."""
+    is_completed: bool
+    """Whether the history had the conversation, and lacked something of it."""
+
+
+def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """Add a conversation to the history, or what the history lacks of it. What the history has already stays.
 
-    Returns its number, and whether the whole conversation is new. Raises StoreError.
+    An answer that was interrupted here is replaced by a longer or ended one. Raises InputError if a part of the conversation
+    has the id of a part of another one, which would be overwritten, and StoreError.
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
+    theirs = _ids(saved)
     if number is not None:
         here = store.load(number)
-        known = {lane.id for lane in here.lanes} | {run.id for run in here.runs}
+        theirs -= _ids(here)
+        imported = {run.id: run for run in saved.runs}
+        known = {lane.id for lane in here.lanes} | here.running
         known |= {prompt.id for prompt in here.conversation.prompts}
+        known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
+    if store.has_any(theirs):
+        raise InputError(
+            f"A part of the conversation {quoted(saved.title)} has the id of a part of another one in the history.",
+            hint="Export the conversation again, where it was written.",
+        )
     lane_of = {run.id: lane.id for lane in saved.lanes for run in lane.runs}
     changes = Changes(
         conversation_id=saved.conversation.id,
@@ -89,7 +114,21 @@ def add_conversation(store: Store, saved: SavedConversation) -> tuple[int, bool]
     saved_as = store.save(changes)[saved.conversation.id]
     if number is None and saved.title:
         store.rename_conversation(saved_as, saved.title)
-    return saved_as, number is None
+    is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
+    return Added(saved_as, is_new=number is None, is_completed=is_completed)
+
+
+def _ids(saved: SavedConversation) -> set[str]:
+    parts = {prompt.id for prompt in saved.conversation.prompts} | {lane.id for lane in saved.lanes}
+    return parts | {run.id for run in saved.runs}
+
+
+def _completes(imported: Run | None, here: Run) -> bool:
+    """Whether an imported run has what the same run in the history lacks, and all of its text."""
+    if imported is None or here.result.state != "interrupted":
+        return False
+    more = len(imported.text) - len(here.text), len(imported.result.thinking) - len(here.result.thinking)
+    return min(more) >= 0 and (max(more) > 0 or imported.result.state != "interrupted")
 
 
 def _is_database(path: Path) -> bool:
@@ -113,4 +152,7 @@ def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
 
 
 def _dated(chat: Chat, path: Path) -> SavedConversation:
-    return conversation_of(chat if chat.created else replace(chat, created=path.stat().st_mtime))
+    """Return a chat as a conversation. A chat without a date has that of the file, a message that of its chat."""
+    created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
+    messages = [it if is_date(it.created) else replace(it, created=None) for it in chat.messages]
+    return conversation_of(replace(chat, created=created, messages=messages))

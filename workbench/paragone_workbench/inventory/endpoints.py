@@ -16,7 +16,7 @@ from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.reached import reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20
@@ -136,15 +136,8 @@ async def _ask(
     try:
         if not backend.capabilities.local:
             for engine in engines:
-                GUARD.name(_reached(backend, engine.model, options), engine.name)
+                GUARD.name(reached(backend, engine.model, options), engine.name)
         return await questions.endpoint(backend, options, tell=tell)
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
     return EndpointReport(address="", probe=probe)
-
-
-def _reached(backend: Backend, model: str, options: Mapping[str, Json]) -> Sequence[str]:
-    try:
-        return backend.reaches(model, options)
-    except PLUGIN_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error

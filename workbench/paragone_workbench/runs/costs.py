@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 10**12
 """A larger count of tokens, or a negative one, is no count: a server may report anything."""
+MOST_JOULES = 10**15
+"""The same for the joules of a run: what a power station gives in days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +59,15 @@ class Costs:
         if metrics is None:
             return Costs(runs=1, seconds=seconds, uncounted=1)
         prompt, completion = _count(metrics.prompt_tokens), _count(metrics.completion_tokens)
-        known = metrics.energy.joules is not None
+        joules = metrics.energy.joules
+        known = joules is not None and 0 <= joules <= MOST_JOULES
         return Costs(
             runs=1,
             prompt_tokens=prompt or 0,
             cached_tokens=_count(metrics.cached_tokens) or 0,
             completion_tokens=completion or 0,
             seconds=seconds,
-            joules=metrics.energy.joules or 0.0,
+            joules=joules or 0.0 if known else 0.0,
             devices=metrics.energy.devices if known else (),
             measured=int(known),
             shared=int(known and metrics.shared is True),

@@ -13,7 +13,7 @@ from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from paragone_workbench.runs.costs import Costs
     from paragone_workbench.runs.result import RunResult
@@ -163,6 +163,17 @@ class Store:
             known: int = number
             return known
         return None
+
+    def has_any(self, ids: Iterable[str]) -> bool:
+        """Return whether a prompt, a lane or a run has one of these UUIDs."""
+        import json
+
+        rows = self._database.rows(
+            "SELECT 1 FROM json_each(?) WHERE value IN (SELECT id FROM prompt) OR value IN (SELECT id FROM lane)"
+            " OR value IN (SELECT id FROM run) LIMIT 1",
+            json.dumps([*ids]),
+        )
+        return bool(rows)
 
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 from paragone import DeviceMemory, ModelInfo
 from paragone.wording import size_text
 from paragone_cli.command_line.formats import for_shell
 from paragone_cli.command_line.output import put, put_line, put_table
+from paragone_workbench.dates import local_date
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fidelity.saved import SavedFidelity
@@ -156,7 +156,7 @@ def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
 
 def _loss(name: str, fidelity: SavedFidelity) -> tuple[str, ...]:
     same = "" if fidelity.same_top is None else f"{fidelity.same_top:.1%}"
-    measured = time.strftime("%Y-%m-%d", time.localtime(fidelity.created))
+    measured = local_date(fidelity.created, "%Y-%m-%d")
     return name, number(fidelity.kld), same, fidelity.reference, measured
 
 

@@ -32,18 +32,20 @@ def history_import(args: HistoryArguments) -> int:
     actions = conversation_actions(read, path, context.registry, context.config.models.folders)
     context.consent(path).require(actions)
     with opened_store() as store:
-        added = [(saved, *add_conversation(store, saved)) for saved in read]
-    new = [number for _, number, is_new in added if is_new]
+        added = [(saved, add_conversation(store, saved)) for saved in read]
+    new = [it.number for _, it in added if it.is_new]
     if args.json:
         listed: list[Json] = [
-            {"id": f"c{number}", "title": saved.title, "new": is_new} for saved, number, is_new in added
+            {"id": f"c{it.number}", "title": saved.title, "new": it.is_new} for saved, it in added
         ]
         put_json({"imported": listed})
         return 0
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
-    known = len(added) - len(new)
+    completed = sum(it.is_completed for _, it in added)
+    known = len(added) - len(new) - completed
     note(
         f"{counted(len(new), 'conversation')} imported{ids}."
+        + (f" {counted(completed, 'conversation')} completed." if completed else "")
         + (f" The history had {counted(known, 'conversation')} already." if known else "")
     )
     return 0

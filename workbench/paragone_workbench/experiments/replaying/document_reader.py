@@ -13,6 +13,7 @@ from paragone import Image, InputError, Json, Message
 from paragone.regular_file import read_regular_file
 from paragone.wire import Value, from_json, parse_json, to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.dates import is_date
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
@@ -104,6 +105,21 @@ def read_json(path: Path, *, hint: str) -> Json:
 
 
 _WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
+
+
+_DATES = ("created", "started", "ended")
+"""The fields that are dates, in every part of a document."""
+_LIMIT = 2**63
+"""All figures are smaller: the same limit holds for what plugins report."""
+
+
+def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in figures, also in nested ones, each with its name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _figures(value)
+        elif isinstance(value, int | float):
+            yield name, value
 
 
 class _DocumentReader:
@@ -221,7 +237,14 @@ class _DocumentReader:
             "definition": to_json(engine),
             "manifest": manifest,
         }
-        return self._value(RunResult, own, what)
+        result = self._value(RunResult, own, what)
+        figures = {"waited_s": result.waited_s}
+        if result.metrics is not None:
+            figures |= dataclasses.asdict(result.metrics)
+        for name, figure in _figures(figures):
+            if not abs(figure) < _LIMIT:  # also true of what is not a number
+                self._wrong(f"{what} has a figure, {name!r}, that is no possible measurement")
+        return result
 
     def _prompts(self) -> dict[int, tuple[Message, ...]]:
         prompts: dict[int, tuple[Message, ...]] = {}
@@ -281,9 +304,14 @@ class _DocumentReader:
             if required and known.name not in given:
                 self._wrong(f"{what} has no {known.name!r}")
         try:
-            return from_json(kind, given)
+            value = from_json(kind, given)
         except (TypeError, ValueError) as error:
             self._wrong(f"{what} cannot be read: {error}")
+        for name in _DATES:
+            date = getattr(value, name, None)
+            if date is not None and not is_date(date):
+                self._wrong(f"{what} has a date, {name!r}, that is outside of the years 1970 to 9999")
+        return value
 
     def _wrong(self, reason: str) -> NoReturn:
         raise InputError(f"{self._path} is not a valid document. {reason}.", hint="Write the document again.")

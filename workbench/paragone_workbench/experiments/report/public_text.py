@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from pathlib import Path
 
 from paragone.key_text import without_keys
+from paragone_workbench.dates import local_date
 from paragone_workbench.visible_text import visible
 
 
@@ -22,5 +22,5 @@ def public(text: str) -> str:
 
 
 def date_text(seconds: float) -> str:
-    """Return a time, in seconds since 1970, as date and time with its offset from UTC, in the local time zone."""
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M %z")
+    """Return a time, in seconds since 1970, as date and time with its offset from UTC, in the local time zone; `?` if there is none."""
+    return local_date(seconds, "%Y-%m-%d %H:%M %z")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from paragone_workbench.dates import is_date
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
@@ -85,9 +86,7 @@ COLUMNS: Mapping[str, Callable[[TableRow], Cell]] = {
     "load_s": lambda row: row.metrics.load_s,
     "waited_s": lambda row: row.result.waited_s,
     "shared": lambda row: row.metrics.shared,
-    "started": lambda row: datetime.datetime.fromtimestamp(row.result.started, datetime.UTC).isoformat(
-        timespec="seconds"
-    ),
+    "started": lambda row: _utc(row.result.started),
 }
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -109,6 +108,13 @@ def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _utc(seconds: float) -> str | None:
+    """Return a date in UTC; None if there is no such date."""
+    if not is_date(seconds):
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
 def _cell(value: Cell) -> str:

@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from paragone_workbench.runs.costs import MOST_TOKENS, Costs
+from paragone_workbench.runs.costs import MOST_JOULES, MOST_TOKENS, Costs
 from paragone_workbench.store.tables.json_columns import list_in
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ def _counted(column: str) -> str:
     return f"CASE WHEN {column} BETWEEN 0 AND {MOST_TOKENS} THEN {column} END"
 
 
+_JOULES = f"CASE WHEN joules BETWEEN 0 AND {MOST_JOULES} THEN joules END"
+"""SQL for the joules of a run; NULL if they are no possible measurement."""
+
 # A row for each engine and set of devices. It has what `Costs.of` says of a run, added up. `total` instead of `sum`: whole
 # numbers that a server invents can exceed 64 bits.
 _SUMS = f"""
@@ -27,8 +30,8 @@ _SUMS = f"""
       engine, devices, count(*),
       total({_counted("prompt_tokens")}), total({_counted("cached_tokens")}), total({_counted("completion_tokens")}),
       total(max(0, ifnull(ended, started) - started - ifnull(waited_s, 0))),
-      total(joules), count(joules),
-      count(CASE WHEN shared AND joules IS NOT NULL THEN 1 END),
+      total({_JOULES}), count({_JOULES}),
+      count(CASE WHEN shared AND {_JOULES} IS NOT NULL THEN 1 END),
       count(CASE WHEN estimated THEN 1 END),
       count(CASE WHEN {_counted("prompt_tokens")} + {_counted("completion_tokens")} IS NULL THEN 1 END)
     FROM run INDEXED BY run_costs
@@ -55,7 +58,7 @@ def costs(database: Database, since: float) -> Mapping[str, Costs]:
             estimated,
             uncounted,
         ) = row
-        parts[engine].append(
+        parts[engine if isinstance(engine, str) else "?"].append(
             Costs(
                 runs=runs,
                 prompt_tokens=int(prompt),

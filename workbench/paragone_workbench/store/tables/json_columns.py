@@ -1,4 +1,4 @@
-"""The JSON in columns, checked: a record may be damaged."""
+"""The JSON and the texts in columns, checked: a record may be damaged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ def object_in(text: str) -> dict[str, Json]:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise TypeError("not an object")
+    return value
+
+
+def text_in(value: object) -> str:
+    """Return the text that a column has. Raises TypeError if it has something else."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
     return value
 
 

@@ -28,7 +28,7 @@ def conversations(database: Database, limit: int, before: Summary | None) -> tup
     return tuple(
         Summary(
             number=number,
-            title=title,
+            title=title if isinstance(title, str) else "?",
             engines=tuple(_name(definition) for (definition,) in database.rows(_OPEN_LANES, conversation_id)),
             prompts=prompts,
             updated=updated,

@@ -15,7 +15,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import decoding
 from paragone_workbench.store.file.owners import saved_text
 from paragone_workbench.store.records import LaneRecord, SavedConversation
-from paragone_workbench.store.tables.json_columns import object_in
+from paragone_workbench.store.tables.json_columns import object_in, text_in
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
         conversation=Conversation(
             prompts=list(prompts.values()), created=created, id=conversation_id, number=number
         ),
-        title=title,
+        title=text_in(title),
         updated=updated,
         lanes=tuple(lanes.values()),
         runs=tuple(runs.values()),
@@ -90,9 +90,9 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
         prompts[prompt_id] = Prompt(
             id=prompt_id,
             parent=None if parent_id is None else prompts[parent_id],
-            text=text,
+            text=text_in(text),
             images=images.get(prompt_id, ()),
-            system=system,
+            system=None if system is None else text_in(system),
             sampling=None if sampling is None else object_in(sampling),
             for_all=bool(for_all),
             created=created,

@@ -13,7 +13,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.file.database import clean
-from paragone_workbench.store.tables.json_columns import object_in
+from paragone_workbench.store.tables.json_columns import object_in, text_in
 from paragone_workbench.store.tables.tokens import pack, unpack
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def result_of(row: Row) -> RunResult:
     result = from_json(RunResult, {**data, "id": run_id, "state": state, "started": started})
     return dataclasses.replace(
         result,
-        text=text,
-        thinking=thinking,
+        text=text_in(text),
+        thinking=text_in(thinking),
         manifest=known,
         tokens=() if tokens is None else unpack(tokens),
     )

@@ -58,8 +58,14 @@ def _found(database: Database, select: str, indexed: str, order: str, terms: lis
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
     any_term = re.compile("|".join(map(re.escape, terms)), re.IGNORECASE)
     for row in rows:
-        if all(term.search(row[6]) for term in wanted):
+        if _is_whole(row) and all(term.search(row[6]) for term in wanted):
             yield _hit(row, any_term)
+
+
+def _is_whole(row: Row) -> bool:
+    """Whether the texts and the date of a record can be read; it may be damaged."""
+    _, _, title, _, _, engine, text, time = row
+    return all(isinstance(value, str) for value in (title, engine, text)) and isinstance(time, int | float)
 
 
 def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:

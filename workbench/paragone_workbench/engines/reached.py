@@ -1,0 +1,36 @@
+"""The addresses that an engine contacts, as its backend declares them. No other module asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from paragone.violation import InterfaceViolation
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+
+if TYPE_CHECKING:  # not needed at start
+    from paragone import Backend, Json
+
+
+def reached(backend: Backend, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    """Return the addresses that an engine with this model and these load options contacts.
+
+    Raises ParagoneError that names the backend, whatever the backend raised or returned.
+    """
+    try:
+        return _checked(backend.reaches(model, options))
+    except PLUGIN_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error
+
+
+def _checked(addresses: object) -> tuple[str, ...]:
+    if not isinstance(addresses, tuple | list):
+        raise InterfaceViolation(
+            f"a tuple of addresses was expected, not a value of the type {type(addresses).__name__}"
+        )
+    for address in addresses:
+        if not isinstance(address, str):
+            raise InterfaceViolation(
+                f"an address was expected, not a value of the type {type(address).__name__}"
+            )
+    return tuple(addresses)
