@@ -36,8 +36,9 @@ sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
 # The matrices of tests are small, and numpy's threads spin before they have work.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-# A shell ignores SIGINT in background jobs, and nohup ignores SIGHUP. Programs that tests start would inherit that.
+# A shell ignores SIGINT and SIGQUIT in background jobs, and nohup ignores SIGHUP. Programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # engines that abort on cue leave no core files
 
