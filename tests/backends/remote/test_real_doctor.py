@@ -99,6 +99,8 @@ def test_in_lines_beside_one_that_is_not_there(doctor, llama_cpp_server, ollama_
         "gone": ("ollama", gone),
     }
     part = doctor(engines).partition("\nEndpoints\n")[2].partition("\n\n")[0].splitlines()
+    *part, unasked = part
+    assert "Servers on this machine were not asked for models (ollama" in unasked
     heads = [line for line in part if not line.startswith("      ")]
     assert heads == [
         f"  ✓ ollama at {ollama_server}, for far",
