@@ -156,16 +156,16 @@ def _discover(
     plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
     problems: list[PluginProblem] = []
-    own: set[str] = set()
     for is_ours, some in itertools.groupby(plugins, key=lambda plugin: plugin.is_ours):
         if only is not None and only in found:
             break  # the name is taken
+        own = set(found)  # of paragone's own plugins, while the others are loaded
         for plugin, loaded in _load_all(list(some), noun, check, watch, patient=patient or is_ours):
             try:
                 for item in loaded():
+                    if item.name in own:
+                        raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                     if item.name in found:
-                        if item.name in own:
-                            raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                         raise InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
                     found[item.name] = item
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
@@ -173,7 +173,6 @@ def _discover(
                 problems.append(
                     PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=reason)
                 )
-        own |= found.keys() if is_ours else set()
     return found, tuple(problems)
 
 

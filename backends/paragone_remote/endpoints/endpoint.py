@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from paragone import InputError
+from paragone.key_text import HIDDEN
 from paragone_remote.endpoints.addresses import read_url, url_of
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keys import check_headers, check_key, fill_path, find_key, make_headers
@@ -45,7 +46,7 @@ class Endpoint:
         for value in (*self.headers.values(), *self.secrets):
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= 4:
-                    text = text.replace(secret, "•••")
+                    text = text.replace(secret, HIDDEN)
         return plain(text)
 
 

@@ -10,7 +10,7 @@ import shlex
 import signal
 from collections.abc import Iterable
 from typing import BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from paragone import EngineError, InputError
 from paragone.key_text import is_key
@@ -101,7 +101,7 @@ def make_headers(lines: Iterable[str]) -> dict[str, str]:
 
 
 def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
-    """Return a URL with the variables in its path replaced, and their values, also as the path has them.
+    """Return a valid URL with the variables in its path replaced, and their values, plain and as the path has them.
 
     Raises InputError.
     """
@@ -112,9 +112,8 @@ def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
         values.extend((text, encoded := quote(text, safe="")))
         return encoded
 
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host}{slash}{_VARIABLE.sub(value, path)}", tuple(values)
+    parts = urlsplit(url)
+    return parts._replace(path=_VARIABLE.sub(value, parts.path)).geturl(), tuple(values)
 
 
 def _variable(name: str) -> str:

@@ -20,7 +20,7 @@ from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneErro
 from paragone.network.guard import GUARD
 from paragone.worker.variables import passed_variables
 
-__all__ = ["GRACE", "EngineProcess", "start_worker"]
+__all__ = ["GRACE", "EngineProcess", "network_word", "start_worker"]
 
 GRACE = 2.0
 """Seconds that a process has to stop or end itself before it is killed."""
@@ -201,7 +201,7 @@ async def start_worker(
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     script, descriptor = Path(__file__).with_name("child_process") / "bootstrap.py", worker_end.fileno()
     command = [interpreter, str(script), str(descriptor), str(os.getpid())]
-    command += ["open" if network and not GUARD.is_offline else "closed", engine, *folders]
+    command += [network_word(network), engine, *folders]
     environment = _environment(foreign=python is not None)
     try:
         process = await EngineProcess.launch(
@@ -219,6 +219,11 @@ async def start_worker(
     finally:
         worker_end.close()
     return process, own_end
+
+
+def network_word(network: bool) -> str:
+    """Return the argument that says whether a new process has the network: `open` or `closed`; offline always `closed`."""
+    return "open" if network and not GUARD.is_offline else "closed"
 
 
 def _environment(*, foreign: bool) -> dict[str, str]:

@@ -13,22 +13,22 @@ from typing import Self
 from paragone.crash_causes import CrashCause
 from paragone.errors import EngineCrashed, EngineError
 from paragone.network.guard import GUARD
-from paragone.worker.process import EngineProcess
+from paragone.worker.process import EngineProcess, network_word
 
-__all__ = ["ProgramProcess", "closed_offline", "launched"]
+__all__ = ["ProgramProcess", "closed_offline"]
 
 
-def launched(command: Sequence[str], *, network: bool) -> list[str]:
+def _launched(command: Sequence[str], *, network: bool) -> list[str]:
     """Return the command that starts a program so that it ends with this process, with or without the network."""
     launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
     # -S: the launcher imports the standard library only
     start = [sys.executable, "-S", launcher, str(os.getpid())]
-    return [*start, "open" if network and not GUARD.is_offline else "closed", *command]
+    return [*start, network_word(network), *command]
 
 
 def closed_offline(command: Sequence[str]) -> list[str]:
     """Return the command that starts a program of the user's, which has the network unless this process is offline."""
-    return launched(command, network=False) if GUARD.is_offline else [*command]
+    return _launched(command, network=False) if GUARD.is_offline else [*command]
 
 
 class ProgramProcess(EngineProcess):
@@ -52,7 +52,7 @@ class ProgramProcess(EngineProcess):
         Without `network`, and offline, it can open no socket but Unix sockets, where the system can hold it to that.
         """
         try:
-            return await cls.launch(launched(command, network=network), environment, log=log, causes=causes)
+            return await cls.launch(_launched(command, network=network), environment, log=log, causes=causes)
         except OSError as error:
             raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
 

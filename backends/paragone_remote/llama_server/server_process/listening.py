@@ -46,7 +46,7 @@ class Listening:
 def listen_at(program: Program, port: int | None) -> Listening:
     """Return where a new server of this program listens: at `port`, if it is set.
 
-    Raises EngineError if the port is in use, and InputError if it needs a port and paragone is offline.
+    Raises EngineError if the port is in use, and InputError if the server needs a port and paragone is offline.
     """
     if port is None and "socket" in program.flags.get("--host", "").lower():
         for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
