@@ -15,7 +15,7 @@ from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone
 from paragone_workbench.engines.reached import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
-from paragone_workbench.paths import cache_folder
+from paragone_workbench.paths import accessible, cache_folder
 
 _WORDS = {
     "program": "starts the program {value}",
@@ -37,7 +37,8 @@ def engine_actions(
     load, sampling = split_options(definition, backend)
     try:
         actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
-        if backend.capabilities.local and _is_file(definition.model):
+        # A model that is no file here is a name that the backend looks up.
+        if backend.capabilities.local and accessible(expand_home(definition.model)):
             own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())
             if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
                 actions += _reading(definition.model, document)
@@ -119,12 +120,4 @@ def _is_in(path: str, folder: Path) -> bool:
     try:
         return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a loop of links, an unknown home folder, a null character
-        return False
-
-
-def _is_file(path: str) -> bool:
-    """Whether there is a file or folder of this name; else it is a name that the backend looks up."""
-    try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):
         return False
