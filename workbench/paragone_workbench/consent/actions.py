@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from paragone import Backend, InputError, Json, Options
@@ -71,7 +71,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
 def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
     """Return what a config file names outside of its folder: its engines, its lanes, and its folders of models.
 
-    Engines whose backend is missing cannot be opened and are left out. Raises EngineError if a backend fails.
+    Raises EngineError if a backend fails.
     """
     document = config.document.path
     engines = [engine for name, engine in config.engines.items() if name not in config.added]
@@ -84,17 +84,27 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
         for folder in config.models.folders
         if not _is_beside(folder, document)
     ]
-    for engine in engines:
-        backend = registry.find(engine.backend)
-        if backend is not None:
-            valid = with_valid_options(engine, backend)
-            actions += [
-                f"the engine {engine.name} {action}" for action in engine_actions(valid, backend, document)
-            ]
+    actions += named_actions(engines, registry, document)
     return tuple(dict.fromkeys(actions))
 
 
-def with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+def named_actions(
+    engines: Iterable[EngineDefinition], registry: Registry, document: Path, folders: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield what engines that a document names do outside of the document's folder, each action with the engine's name.
+
+    Engines whose backend is missing cannot be opened and are left out. `folders` are the user's folders of models. Raises
+    EngineError if a backend fails.
+    """
+    for engine in engines:
+        backend = registry.find(engine.backend)
+        if backend is not None:
+            valid = _with_valid_options(engine, backend)
+            for action in engine_actions(valid, backend, document, folders):
+                yield f"the engine {engine.name} {action}"
+
+
+def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
     """Return the engine without what it could not be opened with: invalid options, and an address without use."""
     valid: dict[str, Json] = {}
     for name, value in engine.options.items():
