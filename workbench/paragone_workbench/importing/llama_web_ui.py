@@ -31,9 +31,7 @@ def chats(data: Json) -> Iterator[Chat]:
 
 def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
     """Yield the messages. The root of the tree has the type `root` and no text."""
-    parents = {node_id: text(node, "parent") or None for node_id, node in nodes.items()}
-    for node_id in in_order(parents):
-        node = nodes[node_id]
+    for node_id, parent, node in in_order(nodes, "parent"):
         if text(node, "type") == "root":
             continue
         role = text(node, "role")
@@ -42,7 +40,7 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
         )
         yield ChatMessage(
             id=node_id,
-            parent=parents[node_id],
+            parent=parent,
             role="user" if role == "user" else "assistant" if role == "assistant" else "system",
             text=text(node, "content") + attached,
             thinking=text(node, "reasoningContent") or text(node, "thinking"),
