@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from paragone import Image
-from paragone.values.messages import Role
+from paragone import Image, Role
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.identity import derived_id

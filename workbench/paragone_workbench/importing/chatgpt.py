@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import items, seconds, text, value
+from paragone_workbench.importing.foreign_json import items, role_of, seconds, text, value
 from paragone_workbench.importing.tree import in_order
 
 SOURCE = "chatgpt"
@@ -44,7 +44,7 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
         yield ChatMessage(
             id=node_id,
             parent=parent,
-            role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+            role=role_of(role),
             text=said,
             model=text(message, "metadata", "model_slug"),
             created=seconds(message, "create_time"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paragone import Image, Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+from paragone_workbench.importing.foreign_json import image, items, role_of, seconds, text, value
 from paragone_workbench.importing.tree import in_order
 
 SOURCE = "llama-web-ui"
@@ -34,14 +34,13 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
     for node_id, parent, node in in_order(nodes, "parent"):
         if text(node, "type") == "root":
             continue
-        role = text(node, "role")
         attached = "".join(
             f"\n\n{text(extra, 'content')}" for extra in items(node, "extra") if text(extra, "content")
         )
         yield ChatMessage(
             id=node_id,
             parent=parent,
-            role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+            role=role_of(text(node, "role")),
             text=text(node, "content") + attached,
             thinking=text(node, "reasoningContent") or text(node, "thinking"),
             model=text(node, "model"),
