@@ -9,7 +9,7 @@ from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.report.content import Chart
-from paragone_workbench.experiments.report.parts.charts import pass_rate_figure
+from paragone_workbench.experiments.report.parts.charts import figure_of
 from paragone_workbench.experiments.report.public_text import public
 
 MOST = 12
@@ -30,7 +30,7 @@ def tag_charts(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]
                 value for prompt, value in engine.values(PASS_RATE).items() if tag in tags.get(prompt, ())
             ]
             if values:
-                figures.append(pass_rate_figure(engine.engine, values))
+                figures.append(figure_of(PASS_RATE, engine.engine, values))
         if figures and size < len(tags) and len(charts) < MOST:
             charts.append(
                 Chart(
