@@ -72,13 +72,11 @@ def _samplings(saved: SavedConversation) -> Iterator[Mapping[str, Json]]:
 
 def _without_secrets(definition: EngineDefinition, registry: Registry) -> EngineDefinition:
     backend = registry.find(definition.backend)
+    known = without_secrets(definition, backend)
     if backend is None:
-        definition = dataclasses.replace(definition, python=None, address=None)
-    definition = without_secrets(definition, backend)
-    declared = (
-        {} if backend is None else {name: info for name, (_, info) in declared_options(backend).items()}
-    )
-    return dataclasses.replace(definition, options=_public_options(definition.options, declared))
+        return dataclasses.replace(known, python=None, address=None)
+    declared = {name: info for name, (_, info) in declared_options(backend).items()}
+    return dataclasses.replace(known, options=_public_options(known.options, declared))
 
 
 def _public_sampling(sampling: Mapping[str, Json], registry: Registry) -> Mapping[str, Json]:
