@@ -8,6 +8,7 @@ from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
+from paragone_workbench.experiments.report.markdown import markdown_pieces
 from paragone_workbench.experiments.report.page import html_pieces
 from paragone_workbench.experiments.report.subjects import selection as selections
 from paragone_workbench.experiments.report.subjects.gathering import report_of
@@ -128,6 +129,13 @@ def test_repetitions_are_rounds_of_which_the_first_are_shown(store):
     (prompt,) = found.prompts()
     assert len(prompt.rounds) == 5
     assert prompt.left_out == "2 more repetitions are not shown. The CSV and JSON files have all."
+
+
+@pytest.mark.parametrize("pieces", [html_pieces, markdown_pieces])
+def test_a_section_says_how_to_read_the_differences(store, pieces):
+    found = report(store, add_experiment(store, {0: ("a", "b")}))
+    note = section(found, "Differences between engines").note
+    assert note in "".join(pieces(found, 0.0))
 
 
 def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from paragone import Backend, InputError, Json, Options
@@ -15,7 +15,7 @@ from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone
 from paragone_workbench.engines.reached import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
-from paragone_workbench.paths import cache_folder
+from paragone_workbench.paths import accessible, cache_folder
 
 _WORDS = {
     "program": "starts the program {value}",
@@ -37,7 +37,8 @@ def engine_actions(
     load, sampling = split_options(definition, backend)
     try:
         actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
-        if backend.capabilities.local and _is_file(definition.model):
+        # A model that is no file here is a name that the backend looks up.
+        if backend.capabilities.local and accessible(expand_home(definition.model)):
             own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())
             if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
                 actions += _reading(definition.model, document)
@@ -70,7 +71,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
 def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
     """Return what a config file names outside of its folder: its engines, its lanes, and its folders of models.
 
-    Engines whose backend is missing cannot be opened and are left out. Raises EngineError if a backend fails.
+    Raises EngineError if a backend fails.
     """
     document = config.document.path
     engines = [engine for name, engine in config.engines.items() if name not in config.added]
@@ -83,17 +84,27 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
         for folder in config.models.folders
         if not _is_beside(folder, document)
     ]
-    for engine in engines:
-        backend = registry.find(engine.backend)
-        if backend is not None:
-            valid = with_valid_options(engine, backend)
-            actions += [
-                f"the engine {engine.name} {action}" for action in engine_actions(valid, backend, document)
-            ]
+    actions += named_actions(engines, registry, document)
     return tuple(dict.fromkeys(actions))
 
 
-def with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+def named_actions(
+    engines: Iterable[EngineDefinition], registry: Registry, document: Path, folders: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield what engines that a document names do outside of the document's folder, each action with the engine's name.
+
+    Engines whose backend is missing cannot be opened and are left out. `folders` are the user's folders of models. Raises
+    EngineError if a backend fails.
+    """
+    for engine in engines:
+        backend = registry.find(engine.backend)
+        if backend is not None:
+            valid = _with_valid_options(engine, backend)
+            for action in engine_actions(valid, backend, document, folders):
+                yield f"the engine {engine.name} {action}"
+
+
+def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
     """Return the engine without what it could not be opened with: invalid options, and an address without use."""
     valid: dict[str, Json] = {}
     for name, value in engine.options.items():
@@ -119,12 +130,4 @@ def _is_in(path: str, folder: Path) -> bool:
     try:
         return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a loop of links, an unknown home folder, a null character
-        return False
-
-
-def _is_file(path: str) -> bool:
-    """Whether there is a file or folder of this name; else it is a name that the backend looks up."""
-    try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):
         return False

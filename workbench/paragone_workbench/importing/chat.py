@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from paragone import Image
-from paragone.values.messages import Role
+from paragone import Image, Role
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.identity import derived_id
@@ -119,15 +118,14 @@ def conversation_of(chat: Chat) -> SavedConversation:
                     joined.add(before.run.id)
             place.run = _run(chat, message, text, place.prompt, continues)
             runs[place.run.id] = place.run
+    kept = tuple(run for run in runs.values() if run.id not in joined)
     lanes = _Lanes(chat)
-    for run in runs.values():
-        if run.id not in joined:
-            lanes.add(run)
+    for run in kept:
+        lanes.add(run)
     if (shown := places.get(chat.current)) is not None and shown.run is not None:
         lane = lanes.of_run.get(shown.run.id)
         if lane is not None:
             lane.head = shown.run
-    kept = tuple(run for run in runs.values() if run.id not in joined)
     return SavedConversation(
         conversation=conversation,
         title=chat.title,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import items, seconds, text, value
+from paragone_workbench.importing.foreign_json import items, role_of, seconds, text, value
 from paragone_workbench.importing.tree import in_order
 
 SOURCE = "chatgpt"
@@ -17,23 +17,22 @@ def chats(data: Json) -> Iterator[Chat]:
     for listed in items(data) or [data]:
         nodes = value(listed, "mapping")
         if isinstance(nodes, dict):
-            parents = {node_id: text(node, "parent") or None for node_id, node in nodes.items()}
             yield Chat(
                 source=SOURCE,
                 id=text(listed, "conversation_id") or text(listed, "id"),
                 title=text(listed, "title"),
                 created=seconds(listed, "create_time") or 0.0,
-                messages=tuple(_messages(nodes, parents)),
+                messages=tuple(_messages(nodes)),
                 current=text(listed, "current_node") or None,
             )
 
 
-def _messages(nodes: dict[str, Json], parents: dict[str, str | None]) -> Iterator[ChatMessage]:
+def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
     """Yield the messages that people see. Those of tools, and empty ones, are left out of the tree."""
     shown: dict[str | None, str | None] = {None: None}
-    for node_id in in_order(parents):
-        parent = shown.get(parents[node_id])
-        message = value(nodes[node_id], "message")
+    for node_id, before, node in in_order(nodes, "parent"):
+        parent = shown.get(before)
+        message = value(node, "message")
         role = text(message, "author", "role")
         said = "\n".join(part for part in items(message, "content", "parts") if isinstance(part, str))
         said = said or text(message, "content", "text")
@@ -45,7 +44,7 @@ def _messages(nodes: dict[str, Json], parents: dict[str, str | None]) -> Iterato
         yield ChatMessage(
             id=node_id,
             parent=parent,
-            role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+            role=role_of(role),
             text=said,
             model=text(message, "metadata", "model_slug"),
             created=seconds(message, "create_time"),

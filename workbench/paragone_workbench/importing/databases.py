@@ -9,8 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from paragone import Image, InputError
-from paragone.values.messages import Role
+from paragone import Image, InputError, Role
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import image
 

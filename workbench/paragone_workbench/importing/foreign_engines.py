@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from paragone import Json
 from paragone.key_text import without_key_words
 from paragone.options import OptionInfo, describe
 from paragone.wire import from_json, to_json
-from paragone_workbench.consent.actions import engine_actions, option_actions, with_valid_options
+from paragone_workbench.consent.actions import named_actions, option_actions
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.result import RunResult
@@ -24,29 +24,23 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def conversation_actions(
-    conversations: Iterable[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
+    conversations: Sequence[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
 ) -> tuple[str, ...]:
     """Return what comes with imported conversations and reaches beyond the file's folder once they are opened or replayed.
 
     That is what the engines of all lanes and runs do, and the files that sampling options of prompts and requests name. `folders`
     are the user's folders of models. Raises EngineError if a backend fails.
     """
-    found = list(conversations)
-    actions: dict[str, None] = {}
-    definitions = {repr(definition): definition for saved in found for definition in _definitions(saved)}
-    for definition in definitions.values():
-        backend = registry.find(definition.backend)
-        if backend is not None:
-            valid = with_valid_options(definition, backend)
-            for action in engine_actions(valid, backend, path, folders):
-                actions[f"the engine {definition.name} {action}"] = None
-    samplings = {repr(sampling): sampling for saved in found for sampling in _samplings(saved)}
+    definitions = {
+        repr(definition): definition for saved in conversations for definition in _definitions(saved)
+    }
+    actions = [*named_actions(definitions.values(), registry, path, folders)]
+    samplings = {repr(sampling): sampling for saved in conversations for sampling in _samplings(saved)}
     for sampling in samplings.values():
         # any engine may be chosen for the lane to go on, or for a replay
         for backend in registry.all().values():
-            for action in option_actions(backend.sampling, sampling, path):
-                actions[f"a request {action}"] = None
-    return tuple(actions)
+            actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
+    return tuple(dict.fromkeys(actions))
 
 
 def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
@@ -78,13 +72,11 @@ def _samplings(saved: SavedConversation) -> Iterator[Mapping[str, Json]]:
 
 def _without_secrets(definition: EngineDefinition, registry: Registry) -> EngineDefinition:
     backend = registry.find(definition.backend)
+    known = without_secrets(definition, backend)
     if backend is None:
-        definition = dataclasses.replace(definition, python=None, address=None)
-    definition = without_secrets(definition, backend)
-    declared = (
-        {} if backend is None else {name: info for name, (_, info) in declared_options(backend).items()}
-    )
-    return dataclasses.replace(definition, options=_public_options(definition.options, declared))
+        return dataclasses.replace(known, python=None, address=None)
+    declared = {name: info for name, (_, info) in declared_options(backend).items()}
+    return dataclasses.replace(known, options=_public_options(known.options, declared))
 
 
 def _public_sampling(sampling: Mapping[str, Json], registry: Registry) -> Mapping[str, Json]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 from collections.abc import Mapping, Sequence
 
-from paragone import Image, Json
+from paragone import Image, Json, Role
 
 _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,")
 
@@ -34,6 +33,11 @@ def seconds(data: Json, *path: str) -> float | None:
     return found / 1000 if found > 1e11 else float(found)
 
 
+def role_of(name: str) -> Role:
+    """Return the role with this name; `system` for any other name, such as `developer`."""
+    return "user" if name == "user" else "assistant" if name == "assistant" else "system"
+
+
 def items(data: Json, *path: str) -> Sequence[Json]:
     """Return the list at a path; empty if there is none."""
     found = value(data, *path)
@@ -48,6 +52,6 @@ def image(url: str, name: str = "") -> Image | None:
     data = url[match.end() :]
     try:
         base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     return Image(data=data, media_type=match[1], name=name or "image")

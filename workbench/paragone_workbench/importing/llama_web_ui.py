@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paragone import Image, Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+from paragone_workbench.importing.foreign_json import image, items, role_of, seconds, text, value
 from paragone_workbench.importing.tree import in_order
 
 SOURCE = "llama-web-ui"
@@ -31,19 +31,16 @@ def chats(data: Json) -> Iterator[Chat]:
 
 def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
     """Yield the messages. The root of the tree has the type `root` and no text."""
-    parents = {node_id: text(node, "parent") or None for node_id, node in nodes.items()}
-    for node_id in in_order(parents):
-        node = nodes[node_id]
+    for node_id, parent, node in in_order(nodes, "parent"):
         if text(node, "type") == "root":
             continue
-        role = text(node, "role")
         attached = "".join(
             f"\n\n{text(extra, 'content')}" for extra in items(node, "extra") if text(extra, "content")
         )
         yield ChatMessage(
             id=node_id,
-            parent=parents[node_id],
-            role="user" if role == "user" else "assistant" if role == "assistant" else "system",
+            parent=parent,
+            role=role_of(text(node, "role")),
             text=text(node, "content") + attached,
             thinking=text(node, "reasoningContent") or text(node, "thinking"),
             model=text(node, "model"),

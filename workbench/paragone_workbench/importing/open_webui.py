@@ -35,14 +35,12 @@ def chats(data: Json) -> Iterator[Chat]:
 def _messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMessage]:
     if system:
         yield ChatMessage(id="", parent=None, role="system", text=system)
-    parents = {node_id: text(node, "parentId") or None for node_id, node in nodes.items()}
-    for node_id in in_order(parents):
-        node = nodes[node_id]
+    for node_id, parent, node in in_order(nodes, "parentId"):
         said = text(node, "content")
         reasoning = _REASONING.search(said)
         yield ChatMessage(
             id=node_id,
-            parent=parents[node_id] or ("" if system else None),
+            parent=parent or ("" if system else None),
             role="user" if text(node, "role") == "user" else "assistant",
             text=_REASONING.sub("", said),
             thinking="" if reasoning is None else reasoning[1].strip(),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from paragone import Image, Json
 from paragone_workbench.identity import derived_id
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+from paragone_workbench.importing.foreign_json import image, items, role_of, seconds, text, value
 
 SOURCE = "openai-messages"
 
@@ -27,8 +27,8 @@ def chats(data: Json) -> Iterator[Chat]:
             ChatMessage(
                 id=str(len(messages)),
                 parent=str(len(messages) - 1) if messages else None,
-                role="user" if role == "user" else "assistant" if role == "assistant" else "system",
-                text=content(value(message, "content")),
+                role=role_of(role),
+                text=_content(value(message, "content")),
                 thinking=text(message, "reasoning_content") or text(message, "thinking"),
                 model=text(message, "model") or text(data, "model"),
                 images=tuple(_images(value(message, "content"))),
@@ -44,7 +44,7 @@ def chats(data: Json) -> Iterator[Chat]:
         )
 
 
-def content(given: Json) -> str:
+def _content(given: Json) -> str:
     """Return the text of a message's content, which is a text or a list of parts."""
     if isinstance(given, str):
         return given

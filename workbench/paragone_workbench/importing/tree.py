@@ -1,20 +1,25 @@
-"""The order of the messages of a tree."""
+"""The messages of a tree, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from paragone import Json
+from paragone_workbench.importing.foreign_json import text
 
-def in_order(parents: Mapping[str, str | None]) -> Iterator[str]:
-    """Yield the ids of a tree, each after its parent. `parents` has the parent of each id.
 
-    An id whose parent is not there is a root; ids in a circle are left out.
+def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str, str | None, Json]]:
+    """Yield the nodes of a tree, each after its parent, as the node's id, the id of its parent, and the node.
+
+    `nodes` has the nodes by their ids. Each names its parent under `parent_name`. A node whose parent is not there is a root;
+    nodes in a circle are left out.
     """
+    parents = {node_id: text(node, parent_name) or None for node_id, node in nodes.items()}
     children: dict[str | None, list[str]] = {}
-    for node, parent in parents.items():
-        children.setdefault(parent if parent in parents else None, []).append(node)
+    for node_id, parent in parents.items():
+        children.setdefault(parent if parent in parents else None, []).append(node_id)
     waiting = children.get(None, [])[::-1]
     while waiting:
-        node = waiting.pop()
-        yield node
-        waiting += children.get(node, [])[::-1]
+        node_id = waiting.pop()
+        yield node_id, parents[node_id], nodes[node_id]
+        waiting += children.get(node_id, [])[::-1]

@@ -38,7 +38,6 @@ class NonInferiority:
         difference: The pass rate of `b` minus that of `a`.
         interval: The 95% interval of the difference.
         prompts: Number of prompts that both answered.
-        spread: Variance of the difference at one prompt, estimated from the interval.
     """
 
     a: str
@@ -47,7 +46,6 @@ class NonInferiority:
     difference: float
     interval: Interval
     prompts: int
-    spread: float
 
     @property
     def verdict(self) -> Literal["not worse", "worse", "open"]:
@@ -60,13 +58,14 @@ class NonInferiority:
     def prompts_needed(self) -> int | None:
         """Number of prompts, in all, that give a verdict with a probability of 80% if the difference stays as it is.
 
-        n = (z₀.₉₇₅ + z₀.₈₀)² σ² / (d + margin)², where d is the middle of the interval. None if the number is above a
-        million.
+        n = (z₀.₉₇₅ + z₀.₈₀)² σ² / (d + margin)², where d is the middle of the interval, and σ², the variance of the
+        difference at one prompt, is estimated from the width of the interval. None if the number is above a million.
         """
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
         if not distance:
             return None
-        needed = math.ceil((Z + _POWER_Z) ** 2 * self.spread / distance**2)
+        variance = ((self.interval.high - self.interval.low) / (2 * Z)) ** 2 * self.prompts
+        needed = math.ceil((Z + _POWER_Z) ** 2 * variance / distance**2)
         return needed if needed <= _MOST else None
 
     @property
@@ -112,7 +111,6 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
         interval = pair.paired.interval
         if pair.metric != PASS_RATE or interval is None:
             continue
-        spread = ((interval.high - interval.low) / (2 * Z)) ** 2 * pair.paired.prompts
         turned = Interval(low=-interval.high, high=-interval.low)
         for a, b, difference, own in (
             (pair.a, pair.b, pair.paired.difference, interval),
@@ -125,5 +123,4 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
                 difference=difference,
                 interval=own,
                 prompts=pair.paired.prompts,
-                spread=spread,
             )

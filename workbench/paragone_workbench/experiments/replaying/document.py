@@ -131,11 +131,12 @@ async def _conversation(
 
 async def document_of_conversations(history: History, numbers: Sequence[int]) -> AsyncIterator[str]:
     """Yield one document with several conversations in pieces. Raises InputError if one does not exist, and StoreError."""
+    votes = await history.call(lambda store: store.votes.all())
     yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
     separator = "\n"
     for number in numbers:
         yield separator
-        async for piece in document_of_conversation(history, number):
+        async for piece in _conversation(history, await history.load(number), votes):
             yield piece
         separator = ",\n"
     yield "]}\n"

@@ -137,12 +137,12 @@ class _DocumentReader:
                 hint="Update paragone." if newer else "Write the document again.",
             )
         self._data = data
+        self._head = self._value(_Head, data, "The document")
 
     def runs(self) -> Iterator[RecordedRun]:
         """Yield the runs. Raises InputError that names the part that is wrong."""
-        head = self._value(_Head, self._data, "The document")
-        if head.kind == "conversation":
-            for place, run in self._turns(self._tree(head)):
+        if self._head.kind == "conversation":
+            for place, run in self._turns(self._tree()):
                 assert run.prompt is not None  # `_turns` gives each its prompt
                 messages = messages_for(run.prompt, run.continues)
                 yield RecordedRun(id=place.id, result=run.result, messages=messages)
@@ -156,12 +156,12 @@ class _DocumentReader:
 
     def conversation(self) -> SavedConversation:
         """Return the conversation. Raises InputError that names the part that is wrong."""
-        head = self._value(_Head, self._data, "The document")
+        head = self._head
         if head.kind != "conversation":
             raise InputError(
                 f"{self._path} is the document of an experiment.", hint="`paragone replay` reads it."
             )
-        tree = self._tree(head)
+        tree = self._tree()
         engines = self._engines()
         runs: dict[str, Run] = {}
         lanes: list[LaneRecord] = []
@@ -169,7 +169,7 @@ class _DocumentReader:
         for number, data in self._list("lanes"):
             lane = self._value(_Lane, data, f"Lane {number}")
             engine = self._item(engines, lane.engine, f"Lane {number} names engine")
-            own_id = lane.uuid or self._derived_id(head, "lane", number)
+            own_id = lane.uuid or self._derived_id("lane", number)
             lanes.append(LaneRecord(id=own_id, definition=engine, position=number, closed=lane.closed))
             heads.append(lane.head)
         for place, run in self._turns(tree):
@@ -179,7 +179,7 @@ class _DocumentReader:
             lane_record.head = runs.get(head_id or "")
         return SavedConversation(
             conversation=Conversation(
-                prompts=tree, created=head.created, id=head.uuid or self._derived_id(head, "conversation", 0)
+                prompts=tree, created=head.created, id=head.uuid or self._derived_id("conversation", 0)
             ),
             title=head.name,
             updated=max([head.created, *(prompt.created for prompt in tree)]),
@@ -222,8 +222,8 @@ class _DocumentReader:
             for number, engine in self._list("engines")
         ]
 
-    def _derived_id(self, head: _Head, kind: str, number: int) -> str:
-        return derived_id(head.name, repr(head.created), kind, str(number))
+    def _derived_id(self, kind: str, number: int) -> str:
+        return derived_id(self._head.name, repr(self._head.created), kind, str(number))
 
     def _result(
         self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
@@ -255,7 +255,7 @@ class _DocumentReader:
             prompts[prompt.index] = prompt.messages
         return prompts
 
-    def _tree(self, head: _Head) -> list[Prompt]:
+    def _tree(self) -> list[Prompt]:
         tree: list[Prompt] = []
         for number, data in self._list("prompts"):
             prompt = self._value(_TreePrompt, data, f"Prompt {number}")
@@ -269,7 +269,7 @@ class _DocumentReader:
                     self._wrong(f"Prompt {number} has an image that is not base64: {error}")
             tree.append(
                 Prompt(
-                    id=prompt.uuid or self._derived_id(head, "prompt", number),
+                    id=prompt.uuid or self._derived_id("prompt", number),
                     text=prompt.text,
                     images=prompt.images,
                     parent=parent,

@@ -182,8 +182,8 @@ def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Co
 def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
     """Return the engine of a document as it may be opened here if the user consents.
 
-    Raises InputError if the address has a variable in it. Of the load options of an engine on a server only the address is kept: others say which keys of this
-    machine are sent.
+    Of the load options of an engine on a server only the address is kept: others say which keys of this machine are
+    sent. Raises InputError if the address has a variable in it.
     """
     if backend.capabilities.local:
         return definition

@@ -30,6 +30,8 @@ def markdown_pieces(report: Report, now: float) -> Iterator[str]:
         yield f"## {_inline(section.title)}\n\n"
         yield from map(_chart, section.charts)
         yield _remarks(section.remarks)
+        if section.note:
+            yield f"{_inline(section.note)}\n\n"
     if report.conditions is not None:
         yield f"## Was it fair?\n\n{_inline(report.conditions.verdict)}\n\n{_remarks(report.conditions.remarks)}"
     yield "## Answers\n\n"

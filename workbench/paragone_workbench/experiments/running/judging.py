@@ -143,9 +143,8 @@ class Judging:
     async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
-        if prompt.index in self.request.suite.given_system and self.request.foreign_judges.intersection(
-            names
-        ):
+        is_foreign = not self.request.foreign_judges.isdisjoint(names)
+        if is_foreign and prompt.index in self.request.suite.given_system:
             shown = tuple(message for message in prompt.messages if message.role != "system")
             prompt = dataclasses.replace(prompt, messages=shown)
         judge = _OneAnswer(panel)

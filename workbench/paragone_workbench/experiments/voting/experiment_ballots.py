@@ -77,7 +77,8 @@ class ExperimentBallots:
     def take(self) -> Ballot | None:
         """Return the next ballot, or None if none is left.
 
-        Ballots with identical answers, and those that another program has voted on meanwhile, are left out. Raises InputError if the experiment was deleted.
+        Ballots with identical answers, and those that another program has voted on meanwhile, are left out. Raises
+        InputError if the experiment was deleted.
         """
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair in self._pairs if pair.prompts]:

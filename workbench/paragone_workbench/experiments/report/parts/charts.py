@@ -36,7 +36,11 @@ def bar_chart(title: str, note: str, figures: Sequence[Figure]) -> Chart:
 
 
 def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
-    figures = [_figure(metric, engine) for engine in engines if engine.values(metric)]
+    figures = [
+        figure_of(metric, engine.engine, list(values.values()))
+        for engine in engines
+        if (values := engine.values(metric))
+    ]
     name = public(metric.title)
     title = f"{name[:1].upper()}{name[1:]}"
     note = _NOTES.get(metric.name, "Mean score over the prompts.")
@@ -45,16 +49,8 @@ def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
     return Chart(title=title, note=note, figures=tuple(figures), start=0.0, end=1.0)
 
 
-def pass_rate_figure(engine: str, values: Sequence[float]) -> Figure:
-    """Return the pass rate of an engine as a row of a chart, from the shares of some prompts."""
-    return _row(PASS_RATE, engine, values)
-
-
-def _figure(metric: Metric, engine: EngineValues) -> Figure:
-    return _row(metric, engine.engine, list(engine.values(metric).values()))
-
-
-def _row(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
+def figure_of(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
+    """Return the mean of an engine's values, one of each prompt, as a row of a chart."""
     mean = math.fsum(values) / len(values)
     interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
     if interval is not None:  # no value is negative, and no score is above 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.experiments.report.content import Chart
-from paragone_workbench.experiments.report.parts.charts import pass_rate_figure
+from paragone_workbench.experiments.report.content import Chart, Figure
+from paragone_workbench.experiments.report.parts.charts import figure_of
 from paragone_workbench.experiments.report.public_text import public
 
 MOST = 12
@@ -21,24 +22,26 @@ def tag_charts(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]
 
     `tags` has the tags of each prompt by its index.
     """
+    return tuple(islice(_charts(engines, tags), MOST))
+
+
+def _charts(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> Iterator[Chart]:
+    """Yield the charts, those of the most prompts first."""
+    rates = [(engine.engine, engine.values(PASS_RATE)) for engine in engines]
     sizes = Counter(tag for of_prompt in tags.values() for tag in set(of_prompt))
-    charts: list[Chart] = []
     for tag, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        figures = []
-        for engine in engines:
-            values = [
-                value for prompt, value in engine.values(PASS_RATE).items() if tag in tags.get(prompt, ())
-            ]
+        if size == len(tags):
+            continue
+        figures: list[Figure] = []
+        for engine, of_engine in rates:
+            values = [value for prompt, value in of_engine.items() if tag in tags.get(prompt, ())]
             if values:
-                figures.append(pass_rate_figure(engine.engine, values))
-        if figures and size < len(tags) and len(charts) < MOST:
-            charts.append(
-                Chart(
-                    title=public(tag),
-                    note=f"Pass rate over the {counted(size, 'prompt')} with this tag.",
-                    figures=tuple(figures),
-                    start=0.0,
-                    end=1.0,
-                )
+                figures.append(figure_of(PASS_RATE, engine, values))
+        if figures:
+            yield Chart(
+                title=public(tag),
+                note=f"Pass rate over the {counted(size, 'prompt')} with this tag.",
+                figures=tuple(figures),
+                start=0.0,
+                end=1.0,
             )
-    return tuple(charts)
