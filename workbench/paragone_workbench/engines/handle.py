@@ -17,7 +17,7 @@ from paragone_workbench.engines.error_boundary import (
     report,
 )
 from paragone_workbench.engines.logs import engine_log
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.reached import name_reached, reached
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
@@ -289,15 +289,13 @@ class EngineHandle:
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
         from paragone import OpenRequest  # none of these is needed at start
-        from paragone.network.guard import GUARD
         from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
-        addresses = reached(backend, definition.model, load)
-        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
+        name_reached(backend, definition.name, definition.model, load)
         request = OpenRequest(
             model=definition.model,
             options=load,
