@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from paragone_workbench.runs.costs import MOST_JOULES, MOST_TOKENS, Costs
+from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.tables.json_columns import list_in
 
 if TYPE_CHECKING:
@@ -78,6 +79,6 @@ def costs(database: Database, since: float) -> Mapping[str, Costs]:
 
 def _names_in(devices: str) -> tuple[str, ...]:
     """Return the names of the devices; none if the record is damaged."""
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(*DAMAGED):
         return tuple(map(str, list_in(devices)))
     return ()
