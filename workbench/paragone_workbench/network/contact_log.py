@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from paragone import ParagoneError
@@ -39,17 +39,15 @@ def contact_log() -> Path:
 
 def append(contact: Contact, command: str) -> None:
     """Write a contact of this process at the end of the log. Never raises: the contact is made in any case."""
-    line = json.dumps(
-        {
-            "time": contact.first,
-            "process": os.getpid(),
-            "command": command,
-            "engine": contact.engine,
-            "address": contact.address,
-            "refused": contact.refused,
-        },
-        ensure_ascii=False,
+    logged = LoggedContact(
+        time=contact.first,
+        process=os.getpid(),
+        command=command,
+        engine=contact.engine,
+        address=contact.address,
+        refused=contact.refused,
     )
+    line = json.dumps(asdict(logged), ensure_ascii=False)
     with contextlib.suppress(OSError, ParagoneError):
         path = contact_log()
         private_folder(path.parent)
