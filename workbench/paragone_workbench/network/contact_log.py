@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from paragone import ParagoneError
+from paragone import InputError, ParagoneError
 from paragone.network.guard import Contact
 from paragone_workbench.paths import private_folder, state_file
 
@@ -64,16 +64,19 @@ def append(contact: Contact, command: str) -> None:
 def read_contacts() -> list[LoggedContact]:
     """Return what the log has, the oldest first. Lines that cannot be read are left out.
 
-    Raises InputError if the file cannot be read.
+    Empty if there is no log. Raises InputError if the log cannot be read.
     """
     from paragone.regular_file import read_regular_file
     from paragone.wire import from_json
 
-    path = contact_log()
-    if not path.exists():
-        return []
+    try:
+        lines = read_regular_file(contact_log(), hint="Move it away; a new one is made.").splitlines()
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
+        raise
     found = []
-    for line in read_regular_file(path, hint="Move it away; a new one is made.").splitlines():
+    for line in lines:
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             found.append(from_json(LoggedContact, json.loads(line)))
     return found
