@@ -117,15 +117,13 @@ class EngineHandle:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The loaded model, while the engine is open, with what could not be kept of it among its cautions."""
+        """The loaded model, while the engine is open; among its cautions is one if the engine has no log."""
         if self.engine is None:
             return None
         loaded = self.engine.loaded
-        return (
-            dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
-            if self._unkept
-            else loaded
-        )
+        if not self._unkept:
+            return loaded
+        return dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
 
     @property
     def is_open(self) -> bool:
