@@ -22,7 +22,6 @@ from paragone import (
     RunRequest,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 
 FLOODING = EngineDefinition(name="flood", backend="flooding", model="flood")
 
@@ -45,7 +44,9 @@ class _Engine(OpenEngine):
         pass
 
 
-class _Backend(Backend):
+class FloodingBackend(Backend):
+    """A backend whose engines send these events."""
+
     name = "flooding"
     title = "Flooding"
     load_options = Options
@@ -62,17 +63,3 @@ class _Backend(Backend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         return _Engine(self._events)
-
-
-class FloodingRegistry(Registry):
-    """A registry with this backend only, whose engines send these events."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        super().__init__()
-        self._backend = _Backend(events)
-
-    def find(self, name: str) -> Backend | None:
-        return self._backend if name == "flooding" else None
-
-    def get(self, name: str) -> Backend:
-        return self._backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -51,6 +51,20 @@ class Paper(Backend):
 @pytest.fixture
 def paper() -> Paper:
     return Paper()
+
+
+class Backends(Registry):
+    """Stands in for the registry: it has only these backends."""
+
+    def __init__(self, *backends: Backend) -> None:
+        super().__init__()
+        self._found = {backend.name: backend for backend in backends}
+        self._complete = True
+
+
+def wrong(value: object) -> Any:
+    """Return a value where its type is not allowed."""
+    return value
 
 
 # ── Histories ────────────────────────────────────────────────────────────────────────────────

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.workbench.conftest import Backends
 
 from paragone import Backend, Capabilities, EndpointReport, InputError, ModelInfo, Options, Probe, option
 from paragone.network.guard import GUARD
 from paragone_workbench.config.settings import Config, ModelSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import Group, catalog_entries
 
 
@@ -93,20 +93,6 @@ class Shelf(Backend):
         if not self.has_demo:
             raise InputError("The demo is not installed.", hint="Install the demo.")
         return (ModelInfo(model="/cache/demo.gguf", name="tiny", quantization="Q3_K_M"),)
-
-
-class Backends(Registry):
-    """A test double of the registry that has only these backends."""
-
-    def __init__(self, *backends: Backend) -> None:
-        super().__init__()
-        self._all = {it.name: it for it in backends}
-
-    def all(self):
-        return self._all
-
-    def find(self, name):
-        return self._all.get(name)
 
 
 def config(*engines, added=(), folders=()):

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from rogue_backend.definitions import rogue
-from tests.workbench.conftest import Paper
+from tests.workbench.conftest import Backends, Paper, wrong
 
 from paragone import EngineError, Finish, LoadedModel, OpenEngine, Probe, PromptProgress, Token, Usage
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.workbench import Workbench
 
@@ -22,11 +21,6 @@ LOADED = LoadedModel(name="m")
 NOW = time.monotonic()
 FIRST = Token(text="one ", time=NOW)
 LAST = Finish(reason="stop", time=NOW)
-
-
-def wrong(value: object) -> Any:
-    """Return a value where its type is not allowed."""
-    return value
 
 
 class Liar(OpenEngine):
@@ -51,25 +45,21 @@ class Liar(OpenEngine):
         self.is_closed = True
 
 
-class Backends(Registry):
-    """Stands in for the registry: it has one backend, which opens this engine."""
+class Lying(Paper):
+    """A test double of a backend that opens this engine."""
 
     def __init__(self, engine: Any) -> None:
-        super().__init__()
+        self.engine = engine
 
-        class Lying(Paper):
-            async def probe(self, python=None):
-                return Probe(usable=True)
+    async def probe(self, python=None):
+        return Probe(usable=True)
 
-            async def open(self, request, on_progress):
-                return engine
-
-        self._found = {"paper": Lying()}
-        self._complete = True
+    async def open(self, request, on_progress):
+        return self.engine
 
 
 async def answer_of(events: Any):
-    async with Workbench(Backends(Liar(LOADED, events))) as workbench:
+    async with Workbench(Backends(Lying(Liar(LOADED, events)))) as workbench:
         engine = workbench.add(EngineDefinition(name="m", backend="paper", model="m"))
         engine.open()
         execution = workbench.ask(engine, "hello")
@@ -122,7 +112,7 @@ async def test_what_follows_the_end_is_left_out():
     ],
 )
 async def test_an_engine_that_is_none_or_describes_its_model_wrongly(engine, mistake):
-    async with Workbench(Backends(engine)) as workbench:
+    async with Workbench(Backends(Lying(engine))) as workbench:
         handle = workbench.add(EngineDefinition(name="m", backend="paper", model="m"))
         handle.open()
         assert not await handle.opened()
@@ -132,7 +122,7 @@ async def test_an_engine_that_is_none_or_describes_its_model_wrongly(engine, mis
 
 
 async def test_other_answers_are_checked_too():
-    async with Workbench(Backends(Liar(LOADED, ()))) as workbench:
+    async with Workbench(Backends(Lying(Liar(LOADED, ())))) as workbench:
         handle = workbench.add(EngineDefinition(name="m", backend="paper", model="m"))
         handle.open()
         assert await handle.opened()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.workbench.conftest import Paper
+from tests.workbench.conftest import Backends, Paper, wrong
 
 from paragone import EndpointReport, EngineError, ModelInfo, Probe
 from paragone_workbench.config.settings import Config
@@ -17,7 +16,6 @@ from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.memory import estimate_memory
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import catalog_entries
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import query_endpoints
@@ -53,20 +51,6 @@ class Listing(Stranger):
 
     async def probe(self, python=None):
         return Probe(usable=True)
-
-
-class Backends(Registry):
-    """Stands in for the registry: it has this backend alone."""
-
-    def __init__(self, backend: Stranger) -> None:
-        super().__init__()
-        self._found = {backend.name: backend}
-        self._complete = True
-
-
-def wrong(value: object) -> Any:
-    """Return a value where its type is not allowed."""
-    return value
 
 
 RAISED = [

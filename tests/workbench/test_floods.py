@@ -3,7 +3,8 @@
 import asyncio
 import tracemalloc
 
-from flooding_backend import FLOODING, FloodingRegistry
+from flooding_backend import FLOODING, FloodingBackend
+from tests.workbench.conftest import Backends
 
 from paragone import Caution, Token
 from paragone_workbench.runs.execute import MOST_CAUTIONS
@@ -15,7 +16,7 @@ HELLO = RunSpec.of_prompt("hello")
 
 async def flood(events, meanwhile=None):
     """Return the result of a run with these events."""
-    async with Workbench(FloodingRegistry(events)) as workbench:
+    async with Workbench(Backends(FloodingBackend(events))) as workbench:
         engine = workbench.add(FLOODING)
         engine.open()
         assert await engine.opened()

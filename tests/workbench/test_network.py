@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from paragone import InputError
 from paragone.network.guard import Contact
 from paragone.worker.child_process.confinement import what_opens
 from paragone_workbench.network import contact_log
@@ -126,6 +127,14 @@ def test_what_is_logged_is_read_again():
     with contact_log.contact_log().open("ab") as log:
         log.write(b'{"time": \xff\n[]\n')
     assert read_contacts() == [first, second]
+
+
+def test_a_log_that_cannot_be_read_is_an_error_and_a_missing_one_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(contact_log, "contact_log", lambda: tmp_path / "none.jsonl")
+    assert read_contacts() == []
+    monkeypatch.setattr(contact_log, "contact_log", lambda: tmp_path / ("n" * 300))
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        read_contacts()
 
 
 def test_the_log_is_bounded(monkeypatch):

@@ -2,6 +2,7 @@ import datetime
 import os
 import string
 import tomllib
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import InputError
-from paragone_workbench.config.toml_file import TomlError, key_lines, parse_toml, read_toml
+from paragone_workbench.config.toml_file import TomlError, parse_toml, read_toml
 
 TEXT = '''\
 # comment [not.a.table]
@@ -45,8 +46,12 @@ q = 3
 '''
 
 
+def lines_of(text):
+    return parse_toml(Path("c.toml"), text).lines
+
+
 def test_every_kind_of_key_is_found():
-    lines = key_lines(TEXT)
+    lines = lines_of(TEXT)
     tomllib.loads(TEXT)
     name = ("engines", "dotted.name")
     expected = {
@@ -84,7 +89,7 @@ def test_every_kind_of_key_is_found():
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "  # x", "\n\n[a]"])
 def test_any_end_of_the_file(end):
-    assert key_lines(f"x = 1\r\ny = [1,\r\n 2]{end}")[("y", 1)] == 3
+    assert lines_of(f"x = 1\r\ny = [1,\r\n 2]{end}")[("y", 1)] == 3
 
 
 def test_a_missing_key_has_the_line_of_its_table(tmp_path):
@@ -121,7 +126,7 @@ def paths(value, at=()):
 @given(st.dictionaries(st.text(), VALUES, max_size=4), st.booleans())
 def test_in_any_file_every_key_has_its_line(data, multiline):
     text = tomli_w.dumps(data, multiline_strings=multiline)
-    lines = key_lines(text)
+    lines = lines_of(text)
     assert set(lines) == set(paths(tomllib.loads(text)))
     count = text.count("\n") + 1
     assert all(1 <= line <= count for line in lines.values())
@@ -131,7 +136,7 @@ def test_in_any_file_every_key_has_its_line(data, multiline):
 @given(st.dictionaries(st.text(string.ascii_letters, min_size=1), st.text(), min_size=1))
 def test_the_line_contains_the_key(data):
     text = tomli_w.dumps({"a": data}, multiline_strings=True)
-    for (*_, name), line in key_lines(text).items():
+    for (*_, name), line in lines_of(text).items():
         assert isinstance(name, str)
         assert name in text.split("\n")[line - 1]
 

@@ -19,7 +19,7 @@ from paragone_cli.command_line.formats import for_shell, not_asked_text
 from paragone_cli.command_line.output import flush, note, print_error, put_json, put_table, warn
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.reached import name_reached
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, normalize_url, query_endpoints
 from paragone_workbench.inventory.models import (
     USUAL_FOLDER,
@@ -89,7 +89,7 @@ def models(args: ModelsArguments) -> int:
         if not_asked:
             note(not_asked_text(not_asked))
         elif not listed and args.backend is not None and not errors:
-            GUARD.name(reached(backends[args.backend], "", {}), args.backend)
+            name_reached(backends[args.backend], args.backend, "", {})
             report = run(questions.endpoint(backends[args.backend], {}, tell=note))
             if report is not None and not report.probe.usable:  # its default server lists none
                 note(f"{report.probe.reason} {report.probe.remedy}".rstrip())

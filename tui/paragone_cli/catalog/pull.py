@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Backend, Json, PullProgress
-from paragone.network.guard import GUARD
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import ENGINE, Arguments, command, word
 from paragone_cli.command_line.context import CommandContext
@@ -18,7 +17,7 @@ from paragone_cli.command_line.output import note, put_line
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import as_paragone_error
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.reached import name_reached
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ def pull(args: PullArguments) -> int:
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
-    GUARD.name(reached(backend, definition.model, load), definition.name)
+    name_reached(backend, definition.name, definition.model, load)
     run(_follow(backend, definition.model, load))
     put_line(f"{definition.model}: the server has the model")
     return 0

@@ -61,7 +61,7 @@ class TomlDocument:
     path: Path
     data: Mapping[str, object] = field(default_factory=dict)
     lines: Mapping[Key, int] = field(default_factory=dict)
-    """Line of each key, from 1."""
+    """Line of each key, table and array element, from 1."""
 
     def line(self, *key: str | int) -> int:
         """Return the line of a key, or of the nearest table that contains it; 1 if there is none."""
@@ -105,11 +105,6 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
         raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
     except RecursionError as error:
         raise TomlError(path, 1, "The file is nested too deeply.", hint="No setting needs that.") from error
-
-
-def key_lines(text: str) -> dict[Key, int]:
-    """Return the line of every key, table and array element of a valid TOML text."""
-    return _Scanner(text).run()
 
 
 class _Scanner:

@@ -17,7 +17,7 @@ from paragone_workbench.engines.error_boundary import (
     report,
 )
 from paragone_workbench.engines.logs import engine_log
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.reached import name_reached, reached
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
@@ -117,15 +117,13 @@ class EngineHandle:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The loaded model, while the engine is open, with what could not be kept of it among its cautions."""
+        """The loaded model, while the engine is open; among its cautions is one if the engine has no log."""
         if self.engine is None:
             return None
         loaded = self.engine.loaded
-        return (
-            dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
-            if self._unkept
-            else loaded
-        )
+        if not self._unkept:
+            return loaded
+        return dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
 
     @property
     def is_open(self) -> bool:
@@ -289,15 +287,13 @@ class EngineHandle:
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
         from paragone import OpenRequest  # none of these is needed at start
-        from paragone.network.guard import GUARD
         from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self.sampling = split_options(definition, backend)
-        addresses = reached(backend, definition.model, load)
-        GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
+        name_reached(backend, definition.name, definition.model, load)
         request = OpenRequest(
             model=definition.model,
             options=load,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Backend, Json, MemoryEstimate, OpenRequest
-from paragone.network.guard import GUARD
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.reached import name_reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 
@@ -31,6 +30,5 @@ async def estimate_memory(
         options={**load, **(options or {})},
         python=interpreter(backend, definition.python),
     )
-    addresses = reached(backend, request.model, request.options)
-    GUARD.name(addresses, definition.name, is_local=backend.capabilities.local)
+    name_reached(backend, definition.name, request.model, request.options)
     return await questions.estimate(backend, request, tell=tell)

@@ -43,9 +43,8 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
                 raise
             raise InterfaceViolation("it cancels its own task") from error
         finally:
-            for _ in range(
-                _LAST_STEPS
-            ):  # the pipes of ended processes are closed in the next steps of the loop
+            # the pipes of ended processes are closed in the next steps of the loop
+            for _ in range(_LAST_STEPS):
                 await asyncio.sleep(0)
 
     context = contextvars.copy_context()  # for which engine addresses are contacted

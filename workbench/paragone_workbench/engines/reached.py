@@ -23,6 +23,16 @@ def reached(backend: Backend, model: str, options: Mapping[str, Json]) -> tuple[
         raise as_paragone_error(error, backend.name) from error
 
 
+def name_reached(backend: Backend, engine: str, model: str, options: Mapping[str, Json]) -> None:
+    """Let an engine with this name contact the addresses that `reached` returns.
+
+    Raises ParagoneError, with InputError if this process is offline and may not contact one of them.
+    """
+    from paragone.network.guard import GUARD  # not needed at start
+
+    GUARD.name(reached(backend, model, options), engine, is_local=backend.capabilities.local)
+
+
 def _checked(addresses: object) -> tuple[str, ...]:
     if not isinstance(addresses, tuple | list):
         raise InterfaceViolation(

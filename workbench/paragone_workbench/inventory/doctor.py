@@ -110,9 +110,9 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
                 if task.done()
             },
             endpoints=endpoints.result() if endpoints.done() else (),
-            not_asked=tuple(servers_not_asked(backends.values(), endpoints.result()))
-            if endpoints.done()
-            else (),
+            not_asked=(
+                tuple(servers_not_asked(backends.values(), endpoints.result())) if endpoints.done() else ()
+            ),
             broken_plugins=registry.problems,
             config=config or config_file(),
             problems=tuple(problems),

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, ParagoneError, Probe
-from paragone.network.guard import GUARD
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.reached import name_reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20
@@ -136,7 +135,7 @@ async def _ask(
     try:
         if not backend.capabilities.local:
             for engine in engines:
-                GUARD.name(reached(backend, engine.model, options), engine.name)
+                name_reached(backend, engine.name, engine.model, options)
         return await questions.endpoint(backend, options, tell=tell)
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)

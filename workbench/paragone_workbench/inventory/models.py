@@ -23,7 +23,7 @@ async def find_models(
 ) -> Sequence[ModelInfo]:
     """Return the models that a backend finds in these folders and in the usual places.
 
-    A backend with a server here is asked with `asks_servers` only, and never offline. Raises ParagoneError, whatever the
+    A backend with a server here is asked only with `asks_servers`, and never offline. Raises ParagoneError, whatever the
     backend raised or returned.
     """
     asks_servers = asks_servers and not GUARD.is_offline

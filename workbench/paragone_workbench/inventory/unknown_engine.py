@@ -82,12 +82,9 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
     if not backend.capabilities.local:
         return ()
     if path.is_dir():
-        # Searching a folder that contains the home folder would take too long.
-        return (
-            ()
-            if Path.home().is_relative_to(path)
-            else await questions.models(backend, [str(path)], usual=False)
-        )
+        if Path.home().is_relative_to(path):  # searching a folder that contains the home would take too long
+            return ()
+        return await questions.models(backend, [str(path)], usual=False)
     # A backend searches a folder with all its subfolders: give it one with nothing but the file and its other parts.
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.iterdir():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from paragone import ParagoneError
+from paragone import InputError, ParagoneError
 from paragone.network.guard import Contact
 from paragone_workbench.paths import private_folder, state_file
 
@@ -39,17 +39,15 @@ def contact_log() -> Path:
 
 def append(contact: Contact, command: str) -> None:
     """Write a contact of this process at the end of the log. Never raises: the contact is made in any case."""
-    line = json.dumps(
-        {
-            "time": contact.first,
-            "process": os.getpid(),
-            "command": command,
-            "engine": contact.engine,
-            "address": contact.address,
-            "refused": contact.refused,
-        },
-        ensure_ascii=False,
+    logged = LoggedContact(
+        time=contact.first,
+        process=os.getpid(),
+        command=command,
+        engine=contact.engine,
+        address=contact.address,
+        refused=contact.refused,
     )
+    line = json.dumps(asdict(logged), ensure_ascii=False)
     with contextlib.suppress(OSError, ParagoneError):
         path = contact_log()
         private_folder(path.parent)
@@ -66,16 +64,19 @@ def append(contact: Contact, command: str) -> None:
 def read_contacts() -> list[LoggedContact]:
     """Return what the log has, the oldest first. Lines that cannot be read are left out.
 
-    Raises InputError if the file cannot be read.
+    Empty if there is no log. Raises InputError if the log cannot be read.
     """
     from paragone.regular_file import read_regular_file
     from paragone.wire import from_json
 
-    path = contact_log()
-    if not path.exists():
-        return []
+    try:
+        lines = read_regular_file(contact_log(), hint="Move it away; a new one is made.").splitlines()
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
+        raise
     found = []
-    for line in read_regular_file(path, hint="Move it away; a new one is made.").splitlines():
+    for line in lines:
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             found.append(from_json(LoggedContact, json.loads(line)))
     return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from paragone import Json
 
 if TYPE_CHECKING:
     from paragone_workbench.runs.result import RunResult
+
+_Number = TypeVar("_Number", int, float)
 
 MOST_TOKENS = 10**12
 """A larger count of tokens, or a negative one, is no count: a server may report anything."""
@@ -58,19 +60,19 @@ class Costs:
         seconds = max(0.0, ended - result.started - (result.waited_s or 0.0))
         if metrics is None:
             return Costs(runs=1, seconds=seconds, uncounted=1)
-        prompt, completion = _count(metrics.prompt_tokens), _count(metrics.completion_tokens)
-        joules = metrics.energy.joules
-        known = joules is not None and 0 <= joules <= MOST_JOULES
+        prompt = _possible(metrics.prompt_tokens, MOST_TOKENS)
+        completion = _possible(metrics.completion_tokens, MOST_TOKENS)
+        joules = _possible(metrics.energy.joules, MOST_JOULES)
         return Costs(
             runs=1,
             prompt_tokens=prompt or 0,
-            cached_tokens=_count(metrics.cached_tokens) or 0,
+            cached_tokens=_possible(metrics.cached_tokens, MOST_TOKENS) or 0,
             completion_tokens=completion or 0,
             seconds=seconds,
-            joules=joules or 0.0 if known else 0.0,
-            devices=metrics.energy.devices if known else (),
-            measured=int(known),
-            shared=int(known and metrics.shared is True),
+            joules=joules or 0.0,
+            devices=() if joules is None else metrics.energy.devices,
+            measured=int(joules is not None),
+            shared=int(joules is not None and metrics.shared is True),
             estimated=int(metrics.estimated),
             uncounted=int(prompt is None or completion is None),
         )
@@ -102,5 +104,6 @@ class Costs:
         }
 
 
-def _count(tokens: int | None) -> int | None:
-    return tokens if tokens is not None and 0 <= tokens <= MOST_TOKENS else None
+def _possible(number: _Number | None, most: int) -> _Number | None:
+    """Return a number from 0 to `most`; None for any other."""
+    return number if number is not None and 0 <= number <= most else None

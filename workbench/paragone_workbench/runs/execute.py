@@ -187,9 +187,8 @@ class Execution:
             async with contextlib.aclosing(engine.run(request)) as events:
                 since = time.monotonic()
                 async for event in events:
-                    if (
-                        time.monotonic() - since > SPELL_S
-                    ):  # events that are there already are read without waiting
+                    # events that are there already are read without waiting
+                    if time.monotonic() - since > SPELL_S:
                         await asyncio.sleep(0)
                         since = time.monotonic()
                     silence.note_event()

@@ -152,11 +152,10 @@ class Meter:
             self._first = time
         else:
             gap, number = 1000 * (time - self._recent[-1]), self._pieces - 1
+            # reservoir sampling, Vitter's algorithm R
             if number <= _GAPS:
                 self._gaps.append(gap)
-            elif (
-                place := self._chance.randrange(number)
-            ) < _GAPS:  # reservoir sampling, Vitter's algorithm R
+            elif (place := self._chance.randrange(number)) < _GAPS:
                 self._gaps[place] = gap
         self._recent.append(time)
         if len(self._recent) >= 2 * _RECENT:

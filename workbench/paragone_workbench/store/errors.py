@@ -29,12 +29,16 @@ class ConversationDeleted(StoreError):
         )
 
 
+DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What decoding a damaged record raises."""
+
+
 @contextlib.contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Turn what goes wrong in decoding a record into a StoreError. `what` names the record, as `Conversation c7`."""
+    """Turn `DAMAGED` into a StoreError. `what` names the record, as `Conversation c7`."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+    except DAMAGED as error:
         raise StoreError(
             f"{what} cannot be read: its record in the history is damaged, or another version of paragone wrote it.",
             hint="The other records can be used.",

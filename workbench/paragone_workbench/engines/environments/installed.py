@@ -12,7 +12,7 @@ from pathlib import Path
 
 from paragone import Backend
 from paragone.worker import Environment
-from paragone_workbench.paths import data_folder
+from paragone_workbench.paths import accessible, data_folder
 
 MARKER = "paragone.json"
 """A file that is written at the end of an installation. An environment without it is incomplete."""
@@ -71,8 +71,7 @@ def interpreter(backend: Backend, chosen: str | None) -> str | None:
 
 def is_complete(folder: Path) -> bool:
     """Whether an environment's installation was finished, and its interpreter exists."""
-    # unlike `Path.exists`, raises no error in another user's folder
-    return os.access(folder / MARKER, os.F_OK) and os.access(python_in(folder), os.F_OK)
+    return accessible(folder / MARKER) and accessible(python_in(folder))
 
 
 def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:

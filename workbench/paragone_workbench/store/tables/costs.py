@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from paragone_workbench.runs.costs import MOST_JOULES, MOST_TOKENS, Costs
+from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.tables.json_columns import list_in
 
 if TYPE_CHECKING:
@@ -15,25 +16,27 @@ if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
 
 
-def _counted(column: str) -> str:
-    """Return SQL for a count of tokens; NULL if it is none."""
-    return f"CASE WHEN {column} BETWEEN 0 AND {MOST_TOKENS} THEN {column} END"
+def _possible(column: str, most: int) -> str:
+    """Return SQL for a number from 0 to `most`; NULL for any other."""
+    return f"CASE WHEN {column} BETWEEN 0 AND {most} THEN {column} END"
 
 
-_JOULES = f"CASE WHEN joules BETWEEN 0 AND {MOST_JOULES} THEN joules END"
-"""SQL for the joules of a run; NULL if they are no possible measurement."""
+_PROMPT = _possible("prompt_tokens", MOST_TOKENS)
+_CACHED = _possible("cached_tokens", MOST_TOKENS)
+_COMPLETION = _possible("completion_tokens", MOST_TOKENS)
+_JOULES = _possible("joules", MOST_JOULES)
 
 # A row for each engine and set of devices. It has what `Costs.of` says of a run, added up. `total` instead of `sum`: whole
 # numbers that a server invents can exceed 64 bits.
 _SUMS = f"""
     SELECT
       engine, devices, count(*),
-      total({_counted("prompt_tokens")}), total({_counted("cached_tokens")}), total({_counted("completion_tokens")}),
+      total({_PROMPT}), total({_CACHED}), total({_COMPLETION}),
       total(max(0, ifnull(ended, started) - started - ifnull(waited_s, 0))),
       total({_JOULES}), count({_JOULES}),
       count(CASE WHEN shared AND {_JOULES} IS NOT NULL THEN 1 END),
       count(CASE WHEN estimated THEN 1 END),
-      count(CASE WHEN {_counted("prompt_tokens")} + {_counted("completion_tokens")} IS NULL THEN 1 END)
+      count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)
     FROM run INDEXED BY run_costs
     WHERE state != 'running' AND started >= ? AND (waited_s IS NOT NULL OR completion_tokens IS NOT NULL)
     GROUP BY engine, devices
@@ -78,6 +81,6 @@ def costs(database: Database, since: float) -> Mapping[str, Costs]:
 
 def _names_in(devices: str) -> tuple[str, ...]:
     """Return the names of the devices; none if the record is damaged."""
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(*DAMAGED):
         return tuple(map(str, list_in(devices)))
     return ()

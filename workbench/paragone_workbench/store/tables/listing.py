@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from paragone_workbench.store.errors import StoreError, decoding
+from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.records import Summary
 from paragone_workbench.store.tables.json_columns import object_in
 
@@ -39,6 +39,6 @@ def conversations(database: Database, limit: int, before: Summary | None) -> tup
 
 def _name(definition: str) -> str:
     """Return the name of an engine; a question mark if its record is damaged."""
-    with contextlib.suppress(StoreError), decoding("An engine"):
+    with contextlib.suppress(*DAMAGED):
         return str(object_in(definition)["name"])
     return "?"

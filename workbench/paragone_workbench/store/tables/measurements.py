@@ -8,7 +8,7 @@ import json
 from paragone import WeightsFile
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
-from paragone_workbench.store.errors import StoreError, decoding
+from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables.json_columns import list_in, object_in
@@ -39,7 +39,7 @@ class Measurements:
         )
         found = []
         for measurement_id, its_kind, engines, data, created in rows:
-            with contextlib.suppress(StoreError), decoding("A measurement"):
+            with contextlib.suppress(*DAMAGED):
                 measurement = Measurement(
                     id=measurement_id,
                     kind=its_kind,

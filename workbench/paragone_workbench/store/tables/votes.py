@@ -6,7 +6,7 @@ import contextlib
 import json
 
 from paragone import Json
-from paragone_workbench.store.errors import StoreError, decoding
+from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.experiment_records import SavedVote, engines_of
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables.json_columns import list_in
@@ -92,6 +92,6 @@ class Votes:
 
 def _candidates(text: str) -> tuple[Json, ...]:
     """Return the candidates; none if the record is damaged, which makes the vote one that cannot be understood."""
-    with contextlib.suppress(StoreError), decoding("A vote"):
+    with contextlib.suppress(*DAMAGED):
         return tuple(list_in(text))
     return ()
