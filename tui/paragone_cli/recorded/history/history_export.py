@@ -67,7 +67,7 @@ def _markdown(store: Store, numbers: Sequence[int]) -> Iterator[str]:
     from paragone_workbench.experiments.report.markdown import markdown_pieces
     from paragone_workbench.experiments.report.subjects.gathering import report_of
 
-    find = Registry().find
+    find = Registry(note).find
     for position, number in enumerate(numbers):
         yield "\n" if position else ""
         yield from markdown_pieces(report_of(store, store.load(number), find), time.time())
