@@ -75,12 +75,11 @@ def models(args: ModelsArguments) -> int:
         backends = context.registry.all()
     else:
         backends = {args.backend: context.registry.get(args.backend)}
-    asks = args.backend is not None or context.config.network.local_servers
+    asks = not GUARD.is_offline and (args.backend is not None or context.config.network.local_servers)
     (listed, errors), endpoints = run(
         _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
     )
-    is_asked = asks and not GUARD.is_offline
-    not_asked = [] if is_asked else servers_not_asked(backends.values(), endpoints)
+    not_asked = [] if asks else servers_not_asked(backends.values(), endpoints)
     if args.json:
         put_json(
             {
