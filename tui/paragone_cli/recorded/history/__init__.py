@@ -19,7 +19,7 @@ class HistoryArguments(PrintArguments):
     words: Sequence[str] = word(
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and what it needs: list; show ID; search TEXT; rename ID TITLE; "
-        "delete ID…; export ID… --to FILE; import FILE. Without it, the newest conversations are listed",
+        "delete ID…; export ID… --to FILE; import FILE. Without any, the newest conversations are listed",
         nargs="*",
     )
     limit: int = option(
