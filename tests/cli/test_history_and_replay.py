@@ -284,6 +284,9 @@ def test_the_history_is_searched_and_conversations_are_renamed():
         (("list", "c9"), "`paragone history list` takes no arguments"),
         (("show", "c1", "c2"), "`paragone history show` takes one thing"),
         (("c1", "--all"), "Only `paragone history export` has"),
+        (("export", "c1", "--to", "x.json", "--json"), "`paragone history export` prints no JSON."),
+        (("rename", "c1", "x", "--json"), "`paragone history rename` prints no JSON."),
+        (("delete", "c1", "--yes", "--json"), "`paragone history delete` prints no JSON."),
     ],
 )
 def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):

@@ -59,6 +59,10 @@ class _Listed:
         return self.backend, self.model.model, self.url and normalize_url(self.url)
 
 
+_Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
+"""Models, and the errors of backends and servers that list none, each with the name of its backend."""
+
+
 @command(ModelsArguments)
 def models(args: ModelsArguments) -> int:
     """Print the models, and the errors of backends and servers that list none."""
@@ -71,12 +75,11 @@ def models(args: ModelsArguments) -> int:
         backends = context.registry.all()
     else:
         backends = {args.backend: context.registry.get(args.backend)}
-    asks = args.backend is not None or context.config.network.local_servers
-    listed, errors, endpoints = run(
+    asks = not GUARD.is_offline and (args.backend is not None or context.config.network.local_servers)
+    (listed, errors), endpoints = run(
         _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
     )
-    is_asked = asks and not GUARD.is_offline
-    not_asked = [] if is_asked else servers_not_asked(backends.values(), endpoints)
+    not_asked = [] if asks else servers_not_asked(backends.values(), endpoints)
     if args.json:
         put_json(
             {
@@ -100,7 +103,7 @@ def models(args: ModelsArguments) -> int:
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.backend is None else ():
-        if problem.sentence not in context.fatal_imports:  # these are said
+        if problem.sentence not in context.fatal_imports:  # the context has printed those
             warn(problem.sentence)
     for _, error in errors:
         print_error(error)
@@ -114,8 +117,8 @@ async def _found(
     *,
     asks_servers: bool,
     prints: bool,
-) -> tuple[list[_Listed], list[tuple[str, ParagoneError]], Sequence[ConfiguredEndpoint]]:
-    """Return the models, the errors of backends and servers that list none, and the servers of engines.
+) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
+    """Return what backends and servers answer, each model once; and the servers of engines.
 
     With `prints`, print the models. If some backends or servers take long, the models of the others are printed before.
     """
@@ -139,11 +142,7 @@ async def _found(
             put_table([_HEADING, *map(_row, new.values())])
             flush()
         listed |= new
-    return list(listed.values()), errors, await querying
-
-
-_Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
-"""Models, and the errors of those that list none, each with the name of its backend."""
+    return (list(listed.values()), errors), await querying
 
 
 async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _Answer:

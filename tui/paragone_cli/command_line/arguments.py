@@ -67,7 +67,7 @@ class Arguments:
     offline: bool = switch("--offline", "contact nothing outside this process and its engines' processes")
     trust: bool = switch(
         "--trust",
-        "consent to what FILE names, or a suite or document: addresses, files, commands and interpreters",
+        "consent to what the config file, a suite or a document names: addresses, files, commands, interpreters",
     )
 
 

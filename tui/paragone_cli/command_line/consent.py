@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.output import note, one_line
-from paragone_cli.command_line.question import can_ask, confirmed
+from paragone_cli.command_line.question import at_terminal, confirmed
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 from paragone_workbench.consent.consent import Consent
@@ -26,7 +26,7 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
             print(one_line(f"  {action}"), file=sys.stderr)
         return confirmed("Allow this? A yes is remembered for this file.")
 
-    return Consent(document=document, state=state, ask=ask if can_ask() else None, trusted=trusted)
+    return Consent(document=document, state=state, ask=ask if at_terminal() else None, trusted=trusted)
 
 
 def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
+from paragone_cli.command_line.question import at_terminal
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.runs.spec import RunSpec
 
@@ -49,12 +50,12 @@ def _read_prompt(given: str | None) -> str:
     If a prompt is given and standard input is not a terminal, its text is appended after an empty line.
     One trailing newline of standard input is removed. Raises InputError.
     """
-    if given is None and _is_terminal():
+    if given is None and at_terminal():
         raise InputError("There is no prompt.", hint="Write it after the engine, or pipe it in.")
     if given is None or given == "-":
         prompt = _read()
     else:
-        piped = "" if _is_terminal() else _read()
+        piped = "" if at_terminal() else _read()
         prompt = f"{given}\n\n{piped}" if piped.strip() else given
     if not prompt.strip():
         raise InputError("The prompt is empty.")
@@ -63,10 +64,6 @@ def _read_prompt(given: str | None) -> str:
     except UnicodeEncodeError as error:
         raise InputError("The prompt is not UTF-8 text.") from error
     return prompt
-
-
-def _is_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _read() -> str:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import sys
 
+from paragone import InputError
 
-def can_ask() -> bool:
-    """Whether the user can be asked: standard input is a terminal."""
+
+def at_terminal() -> bool:
+    """Whether standard input is a terminal, so that the user can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def require_answer() -> None:
+    """Raise InputError if the user cannot be asked. Its hint names the option --yes."""
+    if not at_terminal():
+        raise InputError(
+            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
+        )
 
 
 def confirmed(question: str) -> bool:

@@ -1,4 +1,4 @@
-"""The history on the command line: opened with its warning, ids of experiments, and measurements for reports."""
+"""The history on the command line: opened with its warning, ids of what it has, and measurements for reports."""
 
 from __future__ import annotations
 
@@ -79,6 +79,17 @@ def experiment_id(text: str) -> int:
             f"{text!r} is not the id of an experiment.",
             hint=f"It is an e and a number, such as e3. {newest_experiments()}",
         )
+    return found.number
+
+
+def conversation_id(text: str) -> int:
+    """Return the number in the id of a conversation, such as `c7`. Raises InputError."""
+    found = parse_id(text)
+    if found is None or found.kind != "c":
+        hint = "Write c7, for example. `paragone history` lists the conversations, `paragone suite list` the experiments."
+        if found is not None and found.kind == "e":
+            hint = f"`paragone suite show e{found.number}` shows an experiment."
+        raise InputError(f"{text!r} is not the id of a conversation.", hint=hint)
     return found.number
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 from paragone_cli.command_line.arguments import PrintArguments, command
 from paragone_cli.command_line.formats import date
@@ -11,13 +10,8 @@ from paragone_cli.command_line.output import note, put_json, put_table
 from paragone_workbench.network.contact_log import contact_log, read_contacts
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditArguments(PrintArguments):
-    """None but those of every command that prints."""
-
-
-@command(AuditArguments)
-def audit(args: AuditArguments) -> int:
+@command(PrintArguments)
+def audit(args: PrintArguments) -> int:
     """Print the contacts, the newest last."""
     contacts = read_contacts()
     if args.json:

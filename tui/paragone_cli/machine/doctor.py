@@ -52,11 +52,12 @@ async def _diagnosed(args: DoctorArguments, state: State, registry: Registry) ->
     """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
-        if not args.json and known is None:
-            _print(diagnosis)
-        elif not args.json and known is not None:
-            _print_late(known, diagnosis)
-        flush()
+        if not args.json:
+            if known is None:
+                _print(diagnosis)
+            else:
+                _print_late(known, diagnosis)
+            flush()
         known = diagnosis
     assert known is not None
     return known

@@ -15,7 +15,7 @@ from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
-from paragone_cli.command_line.question import can_ask, confirmed
+from paragone_cli.command_line.question import confirmed, require_answer
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.environments import (
     EnvironmentPlan,
@@ -80,13 +80,11 @@ def env(args: EnvArguments) -> int:
         )
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
     _print_plan(planned)
-    if not args.yes and not can_ask():
-        raise InputError(
-            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
-        )
-    if not (args.yes or confirmed("Create it?")):
-        note("Nothing was created.")
-        return 1
+    if not args.yes:
+        require_answer()
+        if not confirmed("Create it?"):
+            note("Nothing was created.")
+            return 1
     run(_follow(create(planned)))
     put(f"{backend.name}: created; its engines run in it unless they set another `python`")
     return 0

@@ -65,7 +65,7 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         choices = ReplayChoices(
             settings=args.settings,
             replacements=args.replacements,
-            consent=None if parse_id(target) is not None else context.consent(Path(target).expanduser()),
+            consent=None if parse_id(target) is not None else context.consent(Path(expand_home(target))),
         )
         engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
         for engine in engines:

@@ -19,7 +19,7 @@ class HistoryArguments(PrintArguments):
     words: Sequence[str] = word(
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and what it needs: list; show ID; search TEXT; rename ID TITLE; "
-        "delete ID…; export ID… --to FILE; import FILE. Without it, the newest conversations are listed",
+        "delete ID…; export ID… --to FILE; import FILE. Without any, the newest conversations are listed",
         nargs="*",
     )
     limit: int = option(
@@ -63,6 +63,8 @@ def history(args: HistoryArguments) -> int:
         raise InputError("Only `paragone history export` has the options --all and --to.")
     if args.action != "delete" and args.yes:
         raise InputError("Only `paragone history delete` has the option --yes.")
+    if args.json and args.action in ("rename", "delete", "export"):
+        raise InputError(f"`paragone history {args.action}` prints no JSON.")
     match args.action:
         case "list":
             from paragone_cli.recorded.history.history_list import history_list

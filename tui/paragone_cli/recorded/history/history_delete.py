@@ -5,24 +5,20 @@ from __future__ import annotations
 from paragone import InputError
 from paragone.wording import counted
 from paragone_cli.command_line.output import note
-from paragone_cli.command_line.question import can_ask, confirmed
-from paragone_cli.command_line.saved import opened_store
+from paragone_cli.command_line.question import confirmed, require_answer
+from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
-from paragone_cli.recorded.history.history_list import conversation_number
 
 
 def history_delete(args: HistoryArguments) -> int:
     """Delete the conversations, all or none. Returns the exit code."""
     if not args.operands:
         raise InputError("Name the conversations to delete, such as c7.")
-    numbers = dict.fromkeys(map(conversation_number, args.operands))
+    numbers = dict.fromkeys(map(conversation_id, args.operands))
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
         if not args.yes:
-            if not can_ask():
-                raise InputError(
-                    "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
-                )
+            require_answer()
             for saved in found:
                 prompts = counted(len(saved.conversation.prompts), "prompt")
                 note(f"c{saved.conversation.number} · {saved.title} · {prompts}")

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from paragone import InputError
 from paragone.wording import counted, size_text
 from paragone_cli.command_line.output import note, warn
-from paragone_cli.command_line.saved import document_pieces, opened_store
+from paragone_cli.command_line.saved import conversation_id, document_pieces, opened_store
 from paragone_cli.recorded.history import HistoryArguments
-from paragone_cli.recorded.history.history_list import conversation_number
 from paragone_workbench.experiments.report.file import format_of, write
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.store import Store
@@ -35,7 +34,7 @@ def history_export(args: HistoryArguments) -> int:
     if args.all == bool(args.operands):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     with opened_store() as store:
-        listed = list(_all(store)) if args.all else list(map(conversation_number, args.operands))
+        listed = list(_all(store)) if args.all else list(map(conversation_id, args.operands))
         numbers = [number for number in listed if _is_whole(store, number)] if args.all else listed
         if not numbers:
             raise InputError("The history has no conversations yet.")
@@ -68,7 +67,7 @@ def _markdown(store: Store, numbers: Sequence[int]) -> Iterator[str]:
     from paragone_workbench.experiments.report.markdown import markdown_pieces
     from paragone_workbench.experiments.report.subjects.gathering import report_of
 
-    find = Registry().find
+    find = Registry(note).find
     for position, number in enumerate(numbers):
         yield "\n" if position else ""
         yield from markdown_pieces(report_of(store, store.load(number), find), time.time())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paragone import InputError, Json
+from paragone import Json
 from paragone.wording import counted
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, metrics_text
 from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
-from paragone_cli.command_line.saved import opened_history
+from paragone_cli.command_line.saved import conversation_id, opened_history
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.compare.answers import answer_json
-from paragone_workbench.experiments.ids import Id, parse_id
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, SavedConversation, Summary
 
@@ -36,7 +35,7 @@ async def _history_list(args: HistoryArguments) -> int:
 
 def history_show(args: HistoryArguments) -> int:
     """Print the prompts and runs of a conversation. Returns the exit code."""
-    number = conversation_number(args.only_word("a conversation, such as c7"))
+    number = conversation_id(args.only_word("a conversation, such as c7"))
     return run(_history_show(number, as_json=args.json))
 
 
@@ -44,21 +43,6 @@ async def _history_show(number: int, *, as_json: bool) -> int:
     async with opened_history() as opened:
         _show(await opened.load(number), as_json=as_json)
     return 0
-
-
-def conversation_number(text: str) -> int:
-    """Return the number in the id of a conversation, such as `c7`. Raises InputError."""
-    named = parse_id(text)
-    if named is None or named.kind != "c":
-        raise _not_a_conversation(text, named)
-    return named.number
-
-
-def _not_a_conversation(target: str, named: Id | None) -> InputError:
-    hint = "Write c7, for example. `paragone history` lists the conversations, `paragone suite list` the experiments."
-    if named is not None and named.kind == "e":
-        hint = f"`paragone suite show e{named.number}` shows an experiment."
-    return InputError(f"{target!r} is not the id of a conversation.", hint=hint)
 
 
 async def _note_empty(opened: History) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from paragone import InputError
 from paragone_cli.command_line.output import note
-from paragone_cli.command_line.saved import opened_store
+from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
-from paragone_cli.recorded.history.history_list import conversation_number
 
 
 def history_rename(args: HistoryArguments) -> int:
@@ -17,7 +16,7 @@ def history_rename(args: HistoryArguments) -> int:
             "A conversation and its new title are needed.",
             hint="Write for example: paragone history rename c7 Colours",
         )
-    number = conversation_number(args.operands[0])
+    number = conversation_id(args.operands[0])
     with opened_store() as store:
         store.rename_conversation(number, title)
     note(f"c{number} has the new title.")
