@@ -111,7 +111,7 @@ class ProgramApp(OwnErrorsApp):
     def _show_refusal(self, contact: Contact) -> None:
         if contact.refused and not self.is_leaving:
             sentence = f"{one_line(contact.address)} is not contacted: {contact.refused}."
-            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=True))
+            self.say_from_thread(sentence, warning=True)
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.ui.theme:
@@ -259,6 +259,11 @@ class ProgramApp(OwnErrorsApp):
             timeout=10 if warning else 4,
             markup=False,
         )
+
+    def say_from_thread(self, sentence: str, *, warning: bool = False) -> None:
+        """Show a message. May be called in any thread."""
+        with contextlib.suppress(RuntimeError):  # the program has ended
+            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=warning))
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
