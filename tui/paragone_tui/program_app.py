@@ -35,6 +35,8 @@ from paragone_workbench.config.state import State
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from paragone_tui.widgets.sheet import Sheet
+
 
 HANG_S = 1.0
 """Seconds to wait for a screen that hangs before the program quits."""
@@ -174,15 +176,12 @@ class ProgramApp(OwnErrorsApp):
         show_palette(self, themes(self))
 
     def action_help(self) -> None:
-        """Show the help, or close it. Do nothing if the help is open behind another dialog."""
+        """Show the help, or close it; see `_show_or_close`."""
         from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
-        if isinstance(self.screen, HelpScreen):
-            self.screen.dismiss()
-        elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
-            first = self.screen.HELP if isinstance(self.screen, Modal) else ""
-            self.push_screen(HelpScreen(self.keys, first))
+        first = self.screen.HELP if isinstance(self.screen, Modal) else ""
+        self._show_or_close(HelpScreen(self.keys, first))
 
     def action_offline(self) -> None:
         """Go offline at once, or online again, if the system does not hold the network closed."""
@@ -204,13 +203,18 @@ class ProgramApp(OwnErrorsApp):
                 screen.network_changed()
 
     def action_audit(self) -> None:
-        """Show the addresses that were contacted, or close that sheet."""
+        """Show the addresses that were contacted, or close that sheet; see `_show_or_close`."""
         from paragone_tui.screens.contacts_sheet import ContactsSheet
 
-        if isinstance(self.screen, ContactsSheet):
+        self._show_or_close(ContactsSheet())
+
+    def _show_or_close(self, sheet: Sheet) -> None:
+        """Show a sheet, or close the one of its class. Do nothing if that one is open behind another dialog."""
+        kind = type(sheet)
+        if isinstance(self.screen, kind):
             self.screen.dismiss()
-        elif not any(isinstance(screen, ContactsSheet) for screen in self.screen_stack):
-            self.push_screen(ContactsSheet())
+        elif not any(isinstance(screen, kind) for screen in self.screen_stack):
+            self.push_screen(sheet)
 
     async def action_quit(self) -> None:
         """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` in any case."""
