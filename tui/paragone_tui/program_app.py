@@ -23,7 +23,7 @@ from paragone.network.guard import GUARD, Contact
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
-from paragone_tui.keys import key_map, keys_in_force, readable
+from paragone_tui.keys import key_map, keys_in_force
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
@@ -223,7 +223,7 @@ class ProgramApp(OwnErrorsApp):
 
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
-        self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
+        self.say(f"{self.keys['quit'].first} quits.")
 
     def action_suspend(self) -> None:
         """Return to the shell, which continues the program with `fg`."""
