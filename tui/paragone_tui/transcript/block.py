@@ -13,8 +13,8 @@ from paragone.wording import counted
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.effort import CHARACTERS, LONGEST
 from paragone_tui.transcript.marks import Layers, carried, moved
-from paragone_tui.transcript.palette import Palette, Tone
-from paragone_tui.transcript.part import GUTTER, SLICE, Part, styled_row
+from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.part import GUTTER, Part, styled_row
 from paragone_workbench.growing_text import GrowingText
 
 Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
@@ -108,7 +108,7 @@ class Block:
 
     def set_hint(self, hint: str) -> None:
         """Show a hint below the text, instead of the one before; none if it is empty."""
-        self._hint = self._short_part("hint", visible(hint))
+        self._hint.set_text(visible(hint))
 
     def finish(self) -> None:
         """Mark the text as complete."""
@@ -206,15 +206,7 @@ class Block:
         self._typeset, self._marked = rows, None
         self._untypesettable = not rows
         if why:
-            self._note = self._short_part("note", why)
-
-    def _short_part(self, tone: Tone, text: str) -> Part:
-        """Return a part with a sentence or two, wrapped as the others are."""
-        part = Part(tone, text)
-        if self._width:
-            part.lay_out(max(self._width - GUTTER, 2))
-            part.wrap(SLICE)
-        return part
+            self._note.set_text(why)
 
     @property
     def height(self) -> int:

@@ -71,6 +71,12 @@ class Part:
         else:
             self._rest.append(text)
 
+    def set_text(self, text: str) -> None:
+        """Show another text, which is short, instead of the one before."""
+        self._restart(text)
+        if self._width:
+            self.wrap(SLICE)
+
     def cut(self, characters: int) -> None:
         """Remove this number of characters from the beginning. The rows below are not wrapped anew."""
         waiting = max(0, characters - (len(self.text) - len(self._rest)))
