@@ -257,7 +257,6 @@ class Transcript(ScrolledText):
     def _wrap_more(self) -> None:
         if self._laid_out:
             self._rearrange(self._page.wrap)
-            self._go_on()
 
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
@@ -359,6 +358,7 @@ class Transcript(ScrolledText):
         self._keep_place(change)
         if self.link is not None:
             self.link.align()
+        self._go_on()
 
     def _keep_place(self, change: Callable[[], object]) -> None:
         page = self._page
@@ -390,7 +390,6 @@ class Transcript(ScrolledText):
 
         self._rearrange(change)
         self._typeset()
-        self._go_on()
         self.refresh()
 
     def on_unmount(self) -> None:
