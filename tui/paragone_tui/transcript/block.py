@@ -74,10 +74,7 @@ class Block:
         self._hint = Part("hint", visible(hint))
         self._log = Part("log", "\n".join(visible(line).rstrip("\n") for line in log))
         self._log_title = Part("log", log_title)
-
-    @property
-    def _all_parts(self) -> tuple[Part, ...]:
-        return self._body, self._note, self._hint, self._log, self._log_title
+        self._all_parts = self._body, self._note, self._hint, self._log, self._log_title
 
     @property
     def _parts(self) -> Iterator[Part]:
@@ -171,12 +168,12 @@ class Block:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some of the text that is shown is not wrapped yet."""
-        return self._typeset is None and any(part.is_pending for part in self._parts)
+        """Whether some text is not wrapped yet, and not shown typeset."""
+        return self._typeset is None and any(part.is_pending for part in self._all_parts)
 
     def wrap(self, room: int) -> int:
         """Wrap text that is not wrapped yet, as much as `room` allows, and return the room that is left."""
-        for part in self._parts:
+        for part in self._all_parts:
             room = part.wrap(room)
         return room
 

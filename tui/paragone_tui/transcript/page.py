@@ -76,8 +76,6 @@ class Page:
         """Fold the blocks, or unfold them."""
         for block in self.blocks:
             self._fold(block)
-        if self.width:
-            self.wrap()  # what was folded may not be wrapped yet
 
     def _fold(self, block: Block) -> None:
         block.folded = self.fold_thinking and block.kind == "thinking"

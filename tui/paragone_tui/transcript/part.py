@@ -62,7 +62,7 @@ class Part:
     @property
     def is_pending(self) -> bool:
         """Whether some text is not wrapped yet."""
-        return len(self._rest) > 0
+        return bool(self._rest)
 
     def append(self, text: str) -> None:
         """Append text. It is wrapped now if it is short and the text before it is wrapped."""
