@@ -31,12 +31,18 @@ def is_editable(text: str) -> bool:
     )
 
 
+def size_of(text: str) -> str:
+    """Return the size of a text in readable units of bytes."""
+    return size_text(len(text.encode(errors="replace")))
+
+
 def refuse_paste(field: Widget, event: events.Paste) -> None:
     """Do not insert a text that is too long, and say so."""
     event.stop()
     event.prevent_default()
-    size = size_text(len(event.text.encode(errors="replace")))
-    field.notify(f"Not pasted: {size} are too long for this field.", severity="warning", markup=False)
+    field.notify(
+        f"Not pasted: {size_of(event.text)} are too long for this field.", severity="warning", markup=False
+    )
 
 
 class TextField(TextArea):
