@@ -102,7 +102,7 @@ class Page:
         self.arrange()
 
     def trim(self) -> bool:
-        """Remove the oldest text if there is more than `_MOST`, all but the last prompt. Return whether that was so."""
+        """Remove the oldest blocks and text that are too many, but not the last prompt. Returns whether any were."""
         excess = sum(block.length for block in self.blocks) - _MOST
         more = len(self.blocks) - _BLOCKS
         if excess <= _MOST // 10 and more <= _BLOCKS // 10:

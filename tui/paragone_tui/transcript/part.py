@@ -17,8 +17,9 @@ GUTTER = 2
 """Width in cells of the left margin of every row: a mark for the tone, and a space."""
 
 SLICE = 10_000
-"""Characters that are wrapped while the screen waits: 15 ms of work, or 50 of characters with many marks. Of ASCII text, it is `_ASCII` times as much."""
+"""Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms if they have many marks."""
 _ASCII = 8
+"""Number of characters of ASCII text that take as long to wrap as one of other text."""
 _SHORT = 4_096
 """Characters that are wrapped at a time."""
 _STRIPS = 400

@@ -16,7 +16,7 @@ class LineField(Input):
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in it."""
+        """Whether something is written in the field."""
         return bool(self.value)
 
     async def on_paste(self, event: events.Paste) -> None:

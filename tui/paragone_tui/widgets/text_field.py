@@ -56,7 +56,7 @@ class TextField(TextArea):
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in it."""
+        """Whether something is written in the field."""
         return self.document.end != (0, 0)
 
     async def on_paste(self, event: events.Paste) -> None:

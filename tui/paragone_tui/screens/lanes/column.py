@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _LOG_SHOWN = 160
-"""Largest number of characters of a line that a crash card shows of a log without folding it."""
+"""Largest number of characters of a log of one line that is never folded."""
 _PROMPT_SHOWN = 20_000
 """Largest number of characters of a prompt that the transcript shows."""
 _LONG = 100_000
-"""Characters of an answer from which on saving takes memory that is worth returning."""
+"""Number of characters of an answer from which on it is worth returning the memory that saving took."""
 _SAVED = 2.0
-"""Seconds in which an answer is saved."""
+"""Seconds after which an answer is saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 

@@ -136,7 +136,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def network_changed(self) -> None:
-        """Show whether the program is offline, and restart the engines that have the network: they say why they are closed."""
+        """Show whether the program is offline, and restart each engine that is cut off: it then says why it is closed."""
         self._show_keys()
         for column in self.columns:
             if GUARD.cuts_off(column.lane.engine.definition.name):
