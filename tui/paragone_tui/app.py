@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -104,8 +103,7 @@ class ParagoneApp(ProgramApp):
 
     def begin_work(self) -> None:
         """Open the history and the engines."""
-        loop = asyncio.get_running_loop()
-        self.registry.tell = lambda sentence: self._say_in(loop, sentence)
+        self.registry.tell = self.say_from_thread
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
             self.say(problem, warning=True)
         self._history.begin()
@@ -116,11 +114,6 @@ class ParagoneApp(ProgramApp):
         else:
             add_lane(self.lanes.context)
         self.lanes.do(self._use_backends)
-
-    def _say_in(self, loop: asyncio.AbstractEventLoop, sentence: str) -> None:
-        """Show a message from another thread."""
-        with contextlib.suppress(RuntimeError):  # the program has ended
-            loop.call_soon_threadsafe(self.say, sentence)
 
     async def _use_backends(self) -> None:
         """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""

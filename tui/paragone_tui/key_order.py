@@ -15,7 +15,7 @@ from textual.message_pump import MessagePump
 LONGEST_S = 1.0
 """Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
 _PASSES = 5
-"""Number of times that the widgets are waited for, as long as their messages cause others."""
+"""Largest number of times that the effect of a key waits for the widgets, while their messages cause others."""
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class Field(Protocol):
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in it. Characters are then text, and no commands."""
+        """Whether something is written in the field. Characters are then text, not commands."""
 
 
 class KeyOrder:
@@ -87,10 +87,9 @@ class KeyOrder:
 
     async def _in_turn(self) -> Sequence[MessagePump]:
         """Handle the next key among the messages of the application, as all of its keys are."""
-        handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()
-
         if not self._waiting:
             return []
+        handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()
 
         async def handle() -> None:
             nodes = await self._next()

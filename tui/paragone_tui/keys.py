@@ -29,6 +29,11 @@ class Keys:
         """All keys, those that work in both modes first."""
         return self.both + self.lane
 
+    @property
+    def first(self) -> str:
+        """The first key in short notation: one that works in both modes, if there is one."""
+        return readable(self.all[:1])
+
 
 def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
     """Return the keys of each command by its id.

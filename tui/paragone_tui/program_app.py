@@ -23,7 +23,7 @@ from paragone.network.guard import GUARD, Contact
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
-from paragone_tui.keys import key_map, keys_in_force, readable
+from paragone_tui.keys import key_map, keys_in_force
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
@@ -34,6 +34,8 @@ from paragone_workbench.config.state import State
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from paragone_tui.widgets.sheet import Sheet
 
 
 HANG_S = 1.0
@@ -111,7 +113,7 @@ class ProgramApp(OwnErrorsApp):
     def _show_refusal(self, contact: Contact) -> None:
         if contact.refused and not self.is_leaving:
             sentence = f"{one_line(contact.address)} is not contacted: {contact.refused}."
-            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=True))
+            self.say_from_thread(sentence, warning=True)
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.ui.theme:
@@ -174,15 +176,12 @@ class ProgramApp(OwnErrorsApp):
         show_palette(self, themes(self))
 
     def action_help(self) -> None:
-        """Show the help, or close it. Do nothing if the help is open behind another dialog."""
+        """Show the help, or close it; see `_show_or_close`."""
         from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
-        if isinstance(self.screen, HelpScreen):
-            self.screen.dismiss()
-        elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
-            first = self.screen.HELP if isinstance(self.screen, Modal) else ""
-            self.push_screen(HelpScreen(self.keys, first))
+        first = self.screen.HELP if isinstance(self.screen, Modal) else ""
+        self._show_or_close(HelpScreen(self.keys, first))
 
     def action_offline(self) -> None:
         """Go offline at once, or online again, if the system does not hold the network closed."""
@@ -204,13 +203,18 @@ class ProgramApp(OwnErrorsApp):
                 screen.network_changed()
 
     def action_audit(self) -> None:
-        """Show the addresses that were contacted, or close that sheet."""
+        """Show the addresses that were contacted, or close that sheet; see `_show_or_close`."""
         from paragone_tui.screens.contacts_sheet import ContactsSheet
 
-        if isinstance(self.screen, ContactsSheet):
+        self._show_or_close(ContactsSheet())
+
+    def _show_or_close(self, sheet: Sheet) -> None:
+        """Show a sheet, or close the one of its class. Do nothing if that one is open behind another dialog."""
+        kind = type(sheet)
+        if isinstance(self.screen, kind):
             self.screen.dismiss()
-        elif not any(isinstance(screen, ContactsSheet) for screen in self.screen_stack):
-            self.push_screen(ContactsSheet())
+        elif not any(isinstance(screen, kind) for screen in self.screen_stack):
+            self.push_screen(sheet)
 
     async def action_quit(self) -> None:
         """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` in any case."""
@@ -219,7 +223,7 @@ class ProgramApp(OwnErrorsApp):
 
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
-        self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
+        self.say(f"{self.keys['quit'].first} quits.")
 
     def action_suspend(self) -> None:
         """Return to the shell, which continues the program with `fg`."""
@@ -259,6 +263,11 @@ class ProgramApp(OwnErrorsApp):
             timeout=10 if warning else 4,
             markup=False,
         )
+
+    def say_from_thread(self, sentence: str, *, warning: bool = False) -> None:
+        """Show a message. May be called in any thread."""
+        with contextlib.suppress(RuntimeError):  # the program has ended
+            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=warning))
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import RenderableType
 from rich.style import Style
@@ -17,7 +17,6 @@ from textual import events
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.app import App
-from textual.binding import Binding
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
@@ -38,7 +37,6 @@ __all__ = [
     "RegionCompositor",
     "SequenceParser",
     "attributes_of",
-    "bindings_of",
 ]
 
 CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
@@ -186,11 +184,6 @@ class SequenceParser(XTermParser):
         if self._timeout_time is not None:
             self._timeout_time = 0.0
             yield from self.tick()
-
-
-def bindings_of(widget: Widget, key: str) -> Sequence[Binding]:
-    """Return what a widget itself binds to a key."""
-    return widget._bindings.key_to_bindings.get(key, ())
 
 
 def attributes_of(style: Style) -> int:

@@ -7,14 +7,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from paragone import Backend, ParagoneError
+from paragone import Backend, InputError, ParagoneError
 from paragone.wording import counted, size_text
+from paragone_tui.terminal.text import one_line
 from paragone_workbench.store.records import SavedConversation
 
-Find = Callable[[str], Backend | None]
+Find: TypeAlias = Callable[[str], Backend | None]
 """Returns the backend of a name."""
 
 
@@ -44,7 +46,7 @@ def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
             return False
         path = Path(answer.strip() or proposed).expanduser()
         try:
-            size = write_conversation(conversation, path, find)
+            size = _write(conversation, path, find)
         except ParagoneError as error:
             _say(str(error))
             continue
@@ -52,21 +54,19 @@ def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
         return True
 
 
-def write_conversation(conversation: SavedConversation, path: Path, find: Find) -> int:
+def _write(conversation: SavedConversation, path: Path, find: Find) -> int:
     """Write a conversation that the history does not have, and return the size of the file in bytes.
 
     Raises ParagoneError, with InputError if the format is unknown.
     """
-    from paragone import InputError
     from paragone_workbench.experiments.output_file import check_target
     from paragone_workbench.experiments.report.file import write
 
-    if path.suffix.lower() not in (".json", ".md"):
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".md"):
         raise InputError(f"The name of {path} must end in .json or .md.")
     check_target(path)
-    return write(
-        path, _markdown(conversation, find) if path.suffix.lower() == ".md" else _document(conversation)
-    )
+    return write(path, _markdown(conversation, find) if suffix == ".md" else _document(conversation))
 
 
 def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
@@ -76,18 +76,16 @@ def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
     return markdown_pieces(conversation_report(conversation, find), time.time())
 
 
-def _document(conversation: SavedConversation) -> Iterator[str]:
+def _document(conversation: SavedConversation) -> Iterable[str]:
     from paragone_workbench.experiments.replaying.document import document_of_unsaved
 
     async def pieces() -> list[str]:
         return [piece async for piece in document_of_unsaved(conversation)]
 
-    yield from asyncio.run(pieces())
+    return asyncio.run(pieces())
 
 
 def _described(conversation: SavedConversation) -> str:
-    from paragone_tui.terminal.text import one_line
-
     title = one_line(conversation.title)
     prompts, answers = len(conversation.conversation.prompts), len(conversation.runs)
     shown = title if len(title) <= 40 else f"{title[:39]}…"

@@ -18,7 +18,6 @@ from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
@@ -52,7 +51,8 @@ class Picked:
 class EnginePicker(Picker[Picked | None]):
     """Its result is what the user picked, or None.
 
-    `engines` are the defined engines. `offers_demo` is False where one engine is wanted. `advice` is shown while nothing else is to be said.
+    `engines` are the defined engines. `offers_demo` is False where one engine is wanted. `advice` is shown while there
+    is nothing else to say.
     """
 
     heading = "Engine"
@@ -66,15 +66,14 @@ class EnginePicker(Picker[Picked | None]):
 
     def __init__(
         self,
-        registry: Registry,
-        *,
         engines: EngineList,
+        *,
         offers_demo: bool = True,
         advice: str = "",
     ) -> None:
         super().__init__()
-        self._registry = registry
         self._engines = engines
+        self._registry = engines.session.registry
         self._advice = advice
         self._entries: dict[str, CatalogEntry] = {}
         self._hidden = set() if offers_demo else {DEMO_KEY}
@@ -90,11 +89,16 @@ class EnginePicker(Picker[Picked | None]):
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
-        self.run_worker(self._look(), group=_LOOKING)
+        self._begin_to_look()
 
     def on_resize(self) -> None:
         """Fit the rows to the width."""
         self.show()
+
+    def _begin_to_look(self) -> None:
+        """Search for engines and models, instead of a search that goes on."""
+        self._is_looking = True
+        self.run_worker(self._look(), group=_LOOKING, exclusive=True)
 
     async def _look(self) -> None:
         searched = catalog_entries(
@@ -153,9 +157,7 @@ class EnginePicker(Picker[Picked | None]):
         """Ask the servers on this machine for their models, here and in the next pickers of this program."""
         if not GUARD.is_offline:
             self._engines.asks_servers = True
-            self._is_looking = True
-            self.workers.cancel_group(self, _LOOKING)
-            self.run_worker(self._look(), group=_LOOKING)
+            self._begin_to_look()
             self.show()
 
     @property

@@ -50,7 +50,7 @@ class HelpScreen(Sheet):
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the list, and notes on lane mode and on how to set keys."""
-        mode, write = (readable(self._keys[command].all[:1]) for command in ("lane-mode", "write"))
+        mode, write = (self._keys[command].first for command in ("lane-mode", "write"))
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
             "are commands; in the prompt, they are text. The last line of the screen shows the mode.\n"

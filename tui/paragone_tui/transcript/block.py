@@ -13,8 +13,8 @@ from paragone.wording import counted
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.effort import CHARACTERS, LONGEST
 from paragone_tui.transcript.marks import Layers, carried, moved
-from paragone_tui.transcript.palette import Palette, Tone
-from paragone_tui.transcript.part import GUTTER, SLICE, Part, styled_row
+from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.part import GUTTER, Part, styled_row
 from paragone_workbench.growing_text import GrowingText
 
 Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
@@ -74,10 +74,7 @@ class Block:
         self._hint = Part("hint", visible(hint))
         self._log = Part("log", "\n".join(visible(line).rstrip("\n") for line in log))
         self._log_title = Part("log", log_title)
-
-    @property
-    def _all_parts(self) -> tuple[Part, ...]:
-        return self._body, self._note, self._hint, self._log, self._log_title
+        self._all_parts = self._body, self._note, self._hint, self._log, self._log_title
 
     @property
     def _parts(self) -> Iterator[Part]:
@@ -108,7 +105,7 @@ class Block:
 
     def set_hint(self, hint: str) -> None:
         """Show a hint below the text, instead of the one before; none if it is empty."""
-        self._hint = self._short_part("hint", visible(hint))
+        self._hint.set_text(visible(hint))
 
     def finish(self) -> None:
         """Mark the text as complete."""
@@ -171,12 +168,12 @@ class Block:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some of the text that is shown is not wrapped yet."""
-        return self._typeset is None and any(part.is_pending for part in self._parts)
+        """Whether some text is not wrapped yet, and not shown typeset."""
+        return self._typeset is None and any(part.is_pending for part in self._all_parts)
 
     def wrap(self, room: int) -> int:
         """Wrap text that is not wrapped yet, as much as `room` allows, and return the room that is left."""
-        for part in self._parts:
+        for part in self._all_parts:
             room = part.wrap(room)
         return room
 
@@ -206,15 +203,7 @@ class Block:
         self._typeset, self._marked = rows, None
         self._untypesettable = not rows
         if why:
-            self._note = self._short_part("note", why)
-
-    def _short_part(self, tone: Tone, text: str) -> Part:
-        """Return a part with a sentence or two, wrapped as the others are."""
-        part = Part(tone, text)
-        if self._width:
-            part.lay_out(max(self._width - GUTTER, 2))
-            part.wrap(SLICE)
-        return part
+            self._note.set_text(why)
 
     @property
     def height(self) -> int:

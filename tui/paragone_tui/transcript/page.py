@@ -76,8 +76,6 @@ class Page:
         """Fold the blocks, or unfold them."""
         for block in self.blocks:
             self._fold(block)
-        if self.width:
-            self.wrap()  # what was folded may not be wrapped yet
 
     def _fold(self, block: Block) -> None:
         block.folded = self.fold_thinking and block.kind == "thinking"
@@ -104,7 +102,7 @@ class Page:
         self.arrange()
 
     def trim(self) -> bool:
-        """Remove the oldest text if there is more than `_MOST`, all but the last prompt. Return whether that was so."""
+        """Remove the oldest blocks and text that are too many, but not the last prompt. Returns whether any were."""
         excess = sum(block.length for block in self.blocks) - _MOST
         more = len(self.blocks) - _BLOCKS
         if excess <= _MOST // 10 and more <= _BLOCKS // 10:

@@ -17,8 +17,9 @@ GUTTER = 2
 """Width in cells of the left margin of every row: a mark for the tone, and a space."""
 
 SLICE = 10_000
-"""Characters that are wrapped while the screen waits: 15 ms of work, or 50 of characters with many marks. Of ASCII text, it is `_ASCII` times as much."""
+"""Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms if they have many marks."""
 _ASCII = 8
+"""Number of characters of ASCII text that take as long to wrap as one of other text."""
 _SHORT = 4_096
 """Characters that are wrapped at a time."""
 _STRIPS = 400
@@ -62,7 +63,7 @@ class Part:
     @property
     def is_pending(self) -> bool:
         """Whether some text is not wrapped yet."""
-        return len(self._rest) > 0
+        return bool(self._rest)
 
     def append(self, text: str) -> None:
         """Append text. It is wrapped now if it is short and the text before it is wrapped."""
@@ -70,6 +71,12 @@ class Part:
             self._wrap(text)
         else:
             self._rest.append(text)
+
+    def set_text(self, text: str) -> None:
+        """Show another text, which is short, instead of the one before."""
+        self._restart(text)
+        if self._width:
+            self.wrap(SLICE)
 
     def cut(self, characters: int) -> None:
         """Remove this number of characters from the beginning. The rows below are not wrapped anew."""

@@ -86,9 +86,9 @@ class Transcript(ScrolledText):
     ) -> Block:
         """Append a complete block and return it.
 
-        The `hint`, which says what to do, and the `log` lines are shown below the text, such as for
-        a crash. While `fold_logs` is set, a log that has a title is folded to it. If the block is a prompt, the view scrolls to the end. `turn` identifies the turn that
-        it begins; linked transcripts align equal ones.
+        The `hint`, which says what to do, and the `log` lines are shown below the text, such as for a crash. While
+        `fold_logs` is set, a log that has a title is folded to the title. If the block is a prompt, the view scrolls
+        to the end. `turn` identifies the turn that the block begins; linked transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
@@ -236,7 +236,8 @@ class Transcript(ScrolledText):
         self._trim()
         if self.link is not None:
             self.link.align_if_stale()
-        streams, is_in_view = self._open is not None, self._end <= self._top < max(1, self._page.height)
+        streams = self._open is not None
+        is_in_view = self._end <= self._top < max(1, self._page.height)
         if self._following and (streams or not is_in_view):
             self._top = self._fall_in(self._top if is_in_view else self._stride(streams=streams))
         self._repaint()
@@ -257,7 +258,6 @@ class Transcript(ScrolledText):
     def _wrap_more(self) -> None:
         if self._laid_out:
             self._rearrange(self._page.wrap)
-            self._go_on()
 
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
@@ -359,6 +359,7 @@ class Transcript(ScrolledText):
         self._keep_place(change)
         if self.link is not None:
             self.link.align()
+        self._go_on()
 
     def _keep_place(self, change: Callable[[], object]) -> None:
         page = self._page
@@ -390,7 +391,6 @@ class Transcript(ScrolledText):
 
         self._rearrange(change)
         self._typeset()
-        self._go_on()
         self.refresh()
 
     def on_unmount(self) -> None:

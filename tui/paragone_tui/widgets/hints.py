@@ -8,16 +8,11 @@ from collections.abc import Iterable
 from textual.content import Content
 
 
-def hint(keys: str, label: str) -> Content:
-    """Return one hint; the keys are bold."""
-    return Content.assemble((keys, "bold"), f" {label}")
-
-
 def hints(pairs: Iterable[tuple[str, str]], width: int = sys.maxsize) -> Content:
     """Return hints from pairs of keys and labels, on one line: the first ones, as many as fit in `width` cells."""
     shown: list[Content] = []
     for keys, label in pairs:
-        shown.append(hint(keys, label))
+        shown.append(Content.assemble((keys, "bold"), f" {label}"))
         if Content("  ").join(shown).cell_length > width:
             shown.pop()
             break

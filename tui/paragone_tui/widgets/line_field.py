@@ -6,22 +6,18 @@ from textual import events
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from paragone_tui.widgets.text_field import is_editable, refuse_paste, run_binding
+from paragone_tui.widgets.text_field import is_editable, refuse_paste
 
 
 class LineField(Input):
-    """Textual's input field, with its keys in the order in which they were pressed."""
+    """Textual's input field, with a limit of what is pasted."""
 
     cursor_blink = reactive(False, init=False)  # as in `TextField`
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in it."""
+        """Whether something is written in the field."""
         return bool(self.value)
-
-    async def on_key(self, event: events.Key) -> None:
-        """Run the action that is bound to the key, if there is one."""
-        await run_binding(self, event)
 
     async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that would make the text too long to edit; otherwise, Textual inserts it."""

@@ -1,4 +1,4 @@
-"""The base class of fields for several lines, and the handling of keys that it shares with `LineField`."""
+"""The base class of fields for several lines, and the limit of pastes that it shares with `LineField`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 from paragone.wording import size_text
-from paragone_tui.textual_internals import bindings_of
 
 LONGEST = 50_000
 """Size in bytes up to which a text can be edited. At each key, Textual examines all of it."""
@@ -32,30 +31,22 @@ def is_editable(text: str) -> bool:
     )
 
 
+def size_of(text: str) -> str:
+    """Return the size of a text in readable units of bytes."""
+    return size_text(len(text.encode(errors="replace")))
+
+
 def refuse_paste(field: Widget, event: events.Paste) -> None:
     """Do not insert a text that is too long, and say so."""
     event.stop()
     event.prevent_default()
-    size = size_text(len(event.text.encode(errors="replace")))
-    field.notify(f"Not pasted: {size} are too long for this field.", severity="warning", markup=False)
-
-
-async def run_binding(field: Widget, event: events.Key) -> None:
-    """Run the action that a field binds to a key, in order with the typed characters.
-
-    Textual runs it once the event has bubbled up to the application. Of keys that arrive at once, the
-    characters after a backspace would be inserted before it deletes one.
-    """
-    for key in (event.key, *event.aliases):
-        for binding in bindings_of(field, key):
-            if await field.app.run_action(binding.action, field):
-                event.stop()
-                event.prevent_default()
-                return
+    field.notify(
+        f"Not pasted: {size_of(event.text)} are too long for this field.", severity="warning", markup=False
+    )
 
 
 class TextField(TextArea):
-    """Textual's text area. It handles keys one after the other, and undo may show or hide its scroll bar."""
+    """Textual's text area, with a limit of what is pasted. Undo may show or hide its scroll bar."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "app.suspend", id="suspend", show=False),  # undo in Textual
@@ -65,12 +56,8 @@ class TextField(TextArea):
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in it."""
+        """Whether something is written in the field."""
         return self.document.end != (0, 0)
-
-    async def on_key(self, event: events.Key) -> None:
-        """Run the action that is bound to the key, if there is one."""
-        await run_binding(self, event)
 
     async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that would make the text too long to edit; otherwise, Textual inserts it."""

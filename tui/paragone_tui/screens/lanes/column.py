@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from paragone_workbench.lanes.settings import changes
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
+    from paragone_tui.keys import Keys
     from paragone_tui.transcript.block import Block
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _LOG_SHOWN = 160
-"""Largest number of characters of a line that a crash card shows of a log without folding it."""
+"""Largest number of characters of a log of one line that is never folded."""
 _PROMPT_SHOWN = 20_000
 """Largest number of characters of a prompt that the transcript shows."""
 _LONG = 100_000
-"""Characters of an answer from which on saving takes memory that is worth returning."""
+"""Number of characters of an answer from which on it is worth returning the memory that saving took."""
 _SAVED = 2.0
-"""Seconds in which an answer is saved."""
+"""Seconds after which an answer is saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -64,10 +65,7 @@ class LaneColumn(Column, LaneObserver):
         markdown: bool,
         fold_thinking: bool,
         fold_logs: bool,
-        restart_key: str,
-        swap_key: str,
-        log_key: str,
-        stop_key: str,
+        keys: Mapping[str, Keys],
         is_unsaved: Callable[[], bool],
         on_history: Callable[[], None],
     ) -> None:
@@ -88,10 +86,7 @@ class LaneColumn(Column, LaneObserver):
         self._mark = ""
         self._others: tuple[str, ...] = ()
         self._differences = 0
-        self._restart_key = restart_key
-        self._swap_key = swap_key
-        self._stop_key = stop_key
-        self._log_key = log_key
+        self._keys = keys
         self._last: Prompt | None = None
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
@@ -256,15 +251,16 @@ class LaneColumn(Column, LaneObserver):
         engine = self.lane.engine
         advises = not engine.is_open and not engine.is_opening and self.is_mounted
         if advises:
-            imported = engine.definition.backend == IMPORTED
-            key = (
-                f"{self._swap_key} lists them" if imported else f"{self._restart_key} starts the engine again"
+            advice = (
+                f"{self._keys['swap-engine'].first} lists them."
+                if engine.definition.backend == IMPORTED
+                else f"{self._keys['restart-engine'].first} starts the engine again."
             )
-            hint = f"{hint} {key}.".lstrip()
+            hint = f"{hint} {advice}".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
         title = ""
         if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:
-            title = f"{counted(len(log), 'line')} of its log; {self._log_key} shows them."
+            title = f"{counted(len(log), 'line')} of its log; {self._keys['toggle-logs'].first} shows them."
         block = self.transcript.add("error", error.sentence, hint=hint, log=log, log_title=title)
         if advises:
             self._advised = block, error.hint
@@ -298,7 +294,7 @@ class LaneColumn(Column, LaneObserver):
                 state=lane.state,
                 silent_s=silent_s,
                 is_local=bool(silent_s) and lane.engine.is_local,
-                stop_key=self._stop_key,
+                stop_key=self._keys["stop"].first,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),
                 differences=self._differences,

@@ -9,10 +9,9 @@ from textual import events
 from textual.binding import BindingType
 from textual.content import Content
 
-from paragone.wording import size_text
 from paragone_tui.keys import composer_binding
 from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.text_field import TextField, is_editable
+from paragone_tui.widgets.text_field import TextField, is_editable, size_of
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
@@ -86,8 +85,7 @@ class Composer(TextField):
         self._show_title()
 
     def _show_title(self) -> None:
-        sizes = [size_text(len(text.encode(errors="replace"))) for text in self._pasted]
-        pasted = f"{' and '.join(sizes)} of pasted text" if sizes else ""
+        pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from textual.content import Content
 
-from paragone_tui.widgets.hints import hint
+from paragone_tui.widgets.hints import hints
 from paragone_workbench.config.settings import Mode
 
 _ORDERS: dict[Mode, str] = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
@@ -60,17 +60,15 @@ def foot_line(
     `key_of` returns the key of a command in the present mode.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
-    states = (
-        "offline " if is_offline else "",
-        "blind " if is_blind else "",
-        "" if is_linked else "unlinked ",
-        _ORDERS.get(order, ""),
+    states = Content(
+        ("offline " if is_offline else "")
+        + ("blind " if is_blind else "")
+        + ("" if is_linked else "unlinked ")
+        + _ORDERS.get(order, "")
     )
-    shown = Content("".join(states))
-    for commands, label in _IN_LANE if in_lane_mode else _WRITING:
-        following = hint(" ".join(map(key_of, commands.split())), label)
-        more = Content("  ").join(part for part in (shown, following) if part)
-        if mode.cell_length + 2 + more.cell_length > width:
-            break
-        shown = more
-    return Content("  ").join((mode, shown)) if mode else shown
+    pairs = (
+        (" ".join(map(key_of, commands.split())), label)
+        for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
+    )
+    room = width - mode.cell_length - 2 - (states.cell_length + 2 if states else 0)
+    return Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)

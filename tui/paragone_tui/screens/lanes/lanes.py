@@ -85,7 +85,7 @@ class Lanes(Horizontal, can_focus=True):
     def key_of(self, command: str) -> str:
         """Return the first key that a command has in the present mode, in short notation."""
         keys = self._keys[command]
-        return readable((keys.lane + keys.both if self.in_lane_mode else keys.all)[:1])
+        return readable((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
 
     def lay_out(self, width: int | None = None) -> None:
         """Show as many lanes as fit into `width` cells (default: the screen), including the current one."""
@@ -175,10 +175,7 @@ class Lanes(Horizontal, can_focus=True):
             markdown=self._markdown,
             fold_thinking=self._fold_thinking,
             fold_logs=self._fold_logs,
-            restart_key=self.key_of("restart-engine"),
-            swap_key=self.key_of("swap-engine"),
-            stop_key=self.key_of("stop"),
-            log_key=self.key_of("toggle-logs"),
+            keys=self._keys,
             is_unsaved=lambda: self._session.recorder.problem is not None,
             on_history=self.differences.mark_all,
         )

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from paragone.network.guard import GUARD
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import Keys, readable
+from paragone_tui.keys import Keys
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.commands import (
@@ -78,7 +78,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             engines=engine_list,
             history=history,
             markdown=markdown,
-            quit_key=readable(keys["quit"].both[:1]),
+            quit_key=keys["quit"].first,
             do=self.do,
             show_keys=self._show_keys,
             other_mode="parallel" if session.pool.scheduler.mode == "sequential" else "sequential",
@@ -136,7 +136,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def network_changed(self) -> None:
-        """Show whether the program is offline, and restart the engines that have the network: they say why they are closed."""
+        """Show whether the program is offline, and restart each engine that is cut off: it then says why it is closed."""
         self._show_keys()
         for column in self.columns:
             if GUARD.cuts_off(column.lane.engine.definition.name):

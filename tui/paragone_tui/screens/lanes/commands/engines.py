@@ -47,8 +47,7 @@ def _pick(
     from paragone_tui.screens.engine_picker import EnginePicker
 
     picker = EnginePicker(
-        context.session.registry,
-        engines=context.engines,
+        context.engines,
         offers_demo=offers_demo,
         advice=advice,
     )
