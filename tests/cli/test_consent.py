@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import threading
 
 import pytest
 from hostile_server import OPENAI, HostileServer
+from loopback_server import running_in_thread
 
 from .conftest import data, paragone, running, said, until
 
@@ -16,17 +15,10 @@ from .conftest import data, paragone, running, said, until
 @pytest.fixture
 def server():
     """A double of an OpenAI-compatible server."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
     server = HostileServer(OPENAI)
     server.on_chat = lambda exchange: exchange.answer("VERDICT: PASS")
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with running_in_thread(server):
+        yield server
 
 
 @pytest.fixture
