@@ -1,9 +1,9 @@
-"""A backend whose engine answers at once, in the application's process: what remains is the cost of the program."""
+"""A test double: a backend whose engine answers at once, in the application's process. What remains is the cost of the program."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from paragone import (
@@ -27,6 +27,8 @@ from paragone_workbench.engines.registry import Registry
 
 __all__ = ["InstantRegistry"]
 
+Answer = Callable[[RunRequest], Iterable[Event]]
+"""What an engine sends in a run."""
 WORDS = ("An ", "answer ", "that ", "needs ", "no ", "time.")
 
 
@@ -35,15 +37,24 @@ class _Load(Options):
     pass
 
 
+def six_words(request: RunRequest) -> Iterator[Event]:
+    """Yield the events of a short answer."""
+    yield RunSettings(seed=1, sampling=request.sampling)
+    for word in WORDS:
+        yield Token(text=word, time=time.monotonic())
+    usage = Usage(prompt_tokens=10, cached_tokens=0, completion_tokens=len(WORDS))
+    yield Finish(reason="stop", usage=usage, time=time.monotonic())
+
+
 class _InstantEngine(OpenEngine):
     loaded = LoadedModel(name="instant", context=4096)
 
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        yield RunSettings(seed=1, sampling=request.sampling)
-        for word in WORDS:
-            yield Token(text=word, time=time.monotonic())
-        usage = Usage(prompt_tokens=10, cached_tokens=0, completion_tokens=len(WORDS))
-        yield Finish(reason="stop", usage=usage, time=time.monotonic())
+        for event in self._answer(request):
+            yield event
 
     async def stop(self) -> None:
         pass
@@ -58,6 +69,9 @@ class _InstantBackend(Backend):
     load_options = _Load
     sampling = SamplingOptions
 
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
     async def probe(self, python: str | None = None) -> Probe:
         return Probe(usable=True)
 
@@ -65,14 +79,18 @@ class _InstantBackend(Backend):
         return ()
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        return _InstantEngine()
+        return _InstantEngine(self._answer)
 
 
 class InstantRegistry(Registry):
-    """A registry with this backend only."""
+    """A registry with this backend only. Its engines send the events that `answer` returns, as fast as they are read."""
+
+    def __init__(self, answer: Answer = six_words) -> None:
+        super().__init__()
+        self._backend = _InstantBackend(answer)
 
     def find(self, name: str) -> Backend | None:
-        return _InstantBackend() if name == "instant" else None
+        return self._backend if name == "instant" else None
 
     def get(self, name: str) -> Backend:
-        return _InstantBackend()
+        return self._backend

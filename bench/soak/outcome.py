@@ -78,8 +78,9 @@ class Outcome:
             f"load {os.getloadavg()[0]:.1f} at the end",
             "",
         ]
-        width = max(len(name) for name, _ in self._rows())
-        lines += [f"{name:{width}}  {figure}" for name, figure in self._rows()]
+        rows = list(self._rows())
+        width = max(len(name) for name, _ in rows)
+        lines += [f"{name:{width}}  {figure}" for name, figure in rows]
         lines.append("")
         if self.wrong:
             lines += [f"WRONG: {wrong}" for wrong in self.wrong]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +71,3 @@ class Plan:
         if self.with_model:
             yield f'[engines.model]\nbackend = "llama_cpp"\nmodel = "{smollm2()}"'
             yield "n_threads = 1\nn_ctx = 2048\nmax_tokens = 12\n"
-
-
-PARAGONE = str(Path(sys.executable).with_name("paragone"))

@@ -10,9 +10,8 @@ from random import Random
 
 import psutil
 
-from bench.programs import environment
+from bench.programs import environment, paragone
 from bench.soak.journal import Journal
-from bench.soak.plan import PARAGONE
 from bench.soak.processes import Processes
 from bench.soak.shared import Shared
 
@@ -59,11 +58,11 @@ class Suites:
 
     def _attempt(self, file: str, *, is_killed: bool) -> int:
         """Run the suite and return its exit code; negative if it was killed."""
-        command = [PARAGONE, "suite", "run", file, "--retry-failed", "--schedule", "parallel"]
+        options = ("--retry-failed", "--schedule", "parallel", "--engines", *self.engines)
         log = self._plan.folder / "suites.log"
         with log.open("ab") as output:
             started = subprocess.Popen(
-                [*command, "--engines", *self.engines],
+                paragone("suite", "run", file, *options),
                 cwd=self._plan.folder,
                 env=environment(str(self._plan.home)),
                 stdin=subprocess.DEVNULL,

@@ -65,26 +65,23 @@ def test_every_option_with_a_number_has_bounds():
     assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS])
 
 
+def refuses(option, number, kind):
+    name, flag = option.split()
+    with pytest.raises(InputError, match=rf"^Argument {flag}: .* is not {kind}\.") as caught:
+        parse([name, f"{flag}={number}"])
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("option", WITH_DECIMALS)
 @pytest.mark.parametrize("number", ["-1", "9" * 6000, "nan", "inf", "x"], ids=lambda number: number[:9])
 def test_numbers_with_decimals_out_of_range(option, number):
-    name, flag = option.split()
-    with pytest.raises(
-        InputError, match=rf"^Argument {flag}: .* is not a number from [\d.]+ to \d+\."
-    ) as caught:
-        parse([name, f"{flag}={number}"])
-    assert len(str(caught.value)) < 300
+    refuses(option, number, r"a number from [\d.]+ to \d+")
 
 
 @pytest.mark.parametrize("option", OF_NUMBERS)
 @pytest.mark.parametrize("number", ["-1", "9" * 20, "9" * 6000, "1.5", "x"], ids=lambda number: number[:9])
 def test_numbers_out_of_range(option, number):
-    name, flag = option.split()
-    with pytest.raises(
-        InputError, match=rf"^Argument {flag}: .* is not a whole number from [\d,]+ to [\d,]+\."
-    ) as caught:
-        parse([name, f"{flag}={number}"])
-    assert len(str(caught.value)) < 300
+    refuses(option, number, r"a whole number from [\d,]+ to [\d,]+")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_what_a_page_names_exists(page):
 
 def test_names_in_the_tables_of_folders_are_defined_in_these_folders():
     rows = re.findall(
-        r"^\| (?:\d \| )?(`[^|]+`) \| (.+) \|$", section(ARCHITECTURE, "## Packages"), re.MULTILINE
+        r"^\| (?:\d+ \| )?(`[^|]+`) \| (.+) \|$", section(ARCHITECTURE, "## Packages"), re.MULTILINE
     )
     checked = 0
     for places, text in rows:

@@ -30,10 +30,8 @@ def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
     program.type("\x1bu")
     program.sees("without names")
     program.type("hello\r")
-    begun = (
-        "The answers appear once",
-        "Which answer is better?",
-    )  # the first one may be replaced before it is painted
+    # The first one may be replaced before it is painted.
+    begun = ("The answers appear once", "Which answer is better?")
     program.until(lambda text: any(remark in text for remark in begun), "the vote begins")
     before = len(program.terminal.output)
     title = program.terminal.title
@@ -43,9 +41,8 @@ def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
     program.type("\x1b")
     program.terminal.read_until_quiet(1.0)
     assert program.terminal.read(3) == 0, "nothing is written when nothing happens"
-    written = bytes(program.terminal.output[before:]).decode(
-        errors="replace"
-    )  # it may begin within a character
+    # It may begin within a character.
+    written = bytes(program.terminal.output[before:]).decode(errors="replace")
     assert "word59" in program.terminal.text
     assert not [word for word in TELLING if word in written or word in program.terminal.text]
     assert program.terminal.title == title

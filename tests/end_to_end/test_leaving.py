@@ -6,11 +6,6 @@ import pytest
 LINES = 30_000
 
 
-def cpu(program):
-    times = program.process.cpu_times()
-    return times.user + times.system
-
-
 @pytest.mark.parametrize("seen", ["Too long to typeset", "writing"])
 def test_little_work_is_left_when_the_program_is_told_to_quit(start, seen, home):
     """While an answer of many short lines arrives, and when it is complete and would be typeset."""
@@ -21,12 +16,12 @@ def test_little_work_is_left_when_the_program_is_told_to_quit(start, seen, home)
     program.sees("ready")
     program.type("hello\r")
     program.sees(seen)
-    before, used = cpu(program), 0.0
+    before, used = program.terminal.cpu(), 0.0
     workers = program.workers()
     program.type("\x11")
     while program.terminal.process.poll() is None:
         try:
-            used = cpu(program) - before
+            used = program.terminal.cpu() - before
         except psutil.NoSuchProcess:
             break
         program.terminal.read(0.05)

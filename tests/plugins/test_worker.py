@@ -91,15 +91,21 @@ async def test_a_run_arrives_completely_and_in_order():
     assert not alive(engine.worker.pid)
 
 
+async def full_inbox(engine: WorkerEngine) -> asyncio.Queue[Any]:
+    """Return the inbox of the run that has begun, once as many events wait in it as are read ahead."""
+    job = engine.worker._job
+    assert job is not None
+    await until(lambda: job.inbox.qsize() >= UNREAD)
+    return job.inbox
+
+
 async def test_a_worker_is_read_no_faster_than_its_events_are_used():
     engine = await opened("steady")
     run = engine.run(ask(max_tokens=60_000))
     events = [await anext(run)]
-    job = engine.worker._job
-    assert job is not None
-    await until(lambda: job.inbox.qsize() >= UNREAD)
+    inbox = await full_inbox(engine)
     await asyncio.sleep(0.3)  # in which thousands would arrive
-    assert job.inbox.qsize() == UNREAD
+    assert inbox.qsize() == UNREAD
     events += [event async for event in run]
     assert text_of(events) == "".join(f"word{n} " for n in range(60_000))
     await engine.close()
@@ -109,9 +115,7 @@ async def test_a_run_whose_events_wait_in_the_worker_can_be_abandoned():
     engine = await opened("steady")
     run = engine.run(ask(max_tokens=10_000_000))
     await anext(run)
-    job = engine.worker._job
-    assert job is not None
-    await until(lambda: job.inbox.qsize() >= UNREAD)
+    await full_inbox(engine)
     await run.aclose()
     events, error = await collect(engine, ask(max_tokens=1))
     assert error is None
@@ -123,9 +127,7 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
     engine = await opened("steady")
     run = engine.run(ask(max_tokens=10_000_000))
     await anext(run)
-    job = engine.worker._job
-    assert job is not None
-    await until(lambda: job.inbox.qsize() >= UNREAD)
+    await full_inbox(engine)
     os.kill(engine.worker.pid, signal.SIGKILL)
     await asyncio.sleep(0.3)
     with pytest.raises(EngineCrashed):

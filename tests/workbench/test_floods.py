@@ -1,12 +1,13 @@
 """Engines that send more than a run keeps, or faster than the program reads."""
 
 import asyncio
+import time
 import tracemalloc
 
-from flooding_backend import FLOODING, FloodingBackend
-from tests.workbench.conftest import Backends
+from bench.instant_engine import InstantRegistry
 
-from paragone import Caution, Token
+from paragone import Caution, Finish, Token
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.execute import MOST_CAUTIONS
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
@@ -16,8 +17,13 @@ HELLO = RunSpec.of_prompt("hello")
 
 async def flood(events, meanwhile=None):
     """Return the result of a run with these events."""
-    async with Workbench(Backends(FloodingBackend(events))) as workbench:
-        engine = workbench.add(FLOODING)
+
+    def answer(request):
+        yield from events
+        yield Finish(reason="stop", time=time.monotonic())
+
+    async with Workbench(InstantRegistry(answer)) as workbench:
+        engine = workbench.add(EngineDefinition(name="flood", backend="instant", model="flood"))
         engine.open()
         assert await engine.opened()
         execution = workbench.run(engine, HELLO)

@@ -113,10 +113,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             if cancelled and self.model != "deaf":
                 reason = "cancelled"
                 break
-            right = (number < sampling.at) or self.model not in ("nan", "bulky")
-            text = self.word(number) if right or self.model != "bulky" else "x" * 300_000_000
-            moment = time.monotonic() if right or self.model != "nan" else math.nan
-            yield Token(text=text, id=number, time=moment)
+            yield self.token(number, is_wrong=number >= sampling.at)
             done += 1
             if sampling.rate < 1000:
                 time.sleep(1 / sampling.rate)
@@ -131,6 +128,14 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         )
         if self.model == "undead":
             yield Token(text="from beyond", time=now)
+
+    def token(self, number: int, *, is_wrong: bool) -> Token:
+        fault = self.model if is_wrong else ""
+        return Token(
+            text="x" * 300_000_000 if fault == "bulky" else self.word(number),
+            id=number,
+            time=math.nan if fault == "nan" else time.monotonic(),
+        )
 
     def word(self, number: int) -> str:
         if self.model == "escapes":
