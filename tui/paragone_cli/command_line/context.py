@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError
-from paragone.network.guard import GUARD, Contact
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
 from paragone_cli.command_line.output import note, standard_output, warn
@@ -54,7 +53,6 @@ class CommandContext:
             require_consent_to_config(args, self.config, self.state, self.registry)
         if not warns:
             return
-        show_refusals()
         exposed = permission_warning(self.config.document, self.registry.find)
         for sentence in filter(None, (self.state.warning, exposed, *self.fatal_imports)):
             warn(sentence)
@@ -116,16 +114,6 @@ class CommandContext:
             demo=demo,
         )
         return app.run_until_quit()
-
-
-def show_refusals() -> None:
-    """Print from now on which addresses the guard refuses to contact."""
-
-    def show(contact: Contact) -> None:
-        if contact.refused:
-            note(f"{contact.address} is not contacted: {contact.refused}.")
-
-    GUARD.on_contact.append(show)
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:
