@@ -146,6 +146,13 @@ class OptionInfo:
     fact: str = ""
     outside: Outside = ""
 
+    @property
+    def accepted(self) -> str:
+        """The values that the option accepts, for display: the kind and the bounds."""
+        low = [] if self.minimum is None else [f"from {self.minimum:g}"]
+        high = [] if self.maximum is None else [f"to {self.maximum:.10g}"]
+        return " ".join((self.kind, *low, *high))
+
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
     """Return the options that a class declares, in order of declaration."""

@@ -43,11 +43,8 @@ def options(args: OptionsArguments) -> int:
 
 
 def _describe(info: OptionInfo) -> Iterator[str]:
-    bounds = [f"from {info.minimum:g}"] if info.minimum is not None else []
-    if info.maximum is not None:
-        bounds.append(f"to {info.maximum:.10g}")
     default = "" if info.default is None or info.default == [] else f", default {_toml_value(info.default)}"
-    yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{default}")
+    yield one_line(f"  {info.name}: {info.accepted}{default}")
     width = min(terminal_width(), _WIDEST)
     yield from textwrap.wrap(
         one_line(info.doc),

@@ -45,7 +45,7 @@ BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _EngineTable(Options):
+class EngineTable(Options):
     backend: str = option("", "The backend that runs the engine.")
     model: str = option("", "A path, or the model's name at an endpoint.")
     python: str | None = option(None, "Python interpreter for the engine's worker process.")
@@ -56,14 +56,14 @@ _HINTS = {
     "model": "Set `model` to a path, or to the model's name at an endpoint.",
 }
 
-_SECTIONS: Mapping[str, type[Options]] = {
+SECTIONS: Mapping[str, type[Options]] = {
     "models": ModelSettings,
     "lanes": LaneSettings,
     "chat": ChatSettings,
     "network": NetworkSettings,
     "ui": UiSettings,
 }
-_TABLES = ("engines", *_SECTIONS, "keys")
+_TABLES = ("engines", *SECTIONS, "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> Config:
@@ -202,7 +202,7 @@ class _Reader:
         if not isinstance(table, dict):
             self._note(key, f"The engine {name!r} is not a table.", f"Write it as a table: [engines.{name}].")
             return
-        own = {field.name for field in dataclasses.fields(_EngineTable)}
+        own = {field.name for field in dataclasses.fields(EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
         for wanted, hint in _HINTS.items():
             if table.get(wanted, "") == "":
@@ -210,7 +210,7 @@ class _Reader:
                 hint = f"Did you mean {wanted!r} by {near[0]!r}?" if near else hint
                 self._note(key, f"The engine {name!r} has no {wanted}.", hint)
         fixed = {name: value for name, value in table.items() if name in own}
-        checked = build(_EngineTable, self._valid(_EngineTable, key, fixed, f"the engine {name!r}"))
+        checked = build(EngineTable, self._valid(EngineTable, key, fixed, f"the engine {name!r}"))
         self._own[name] = EngineDefinition(
             name=name,
             backend=checked.backend,
