@@ -46,6 +46,8 @@ BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTable(Options):
+    """The keys of a table `[engines.NAME]` that are no options of the backend."""
+
     backend: str = option("", "The backend that runs the engine.")
     model: str = option("", "A path, or the model's name at an endpoint.")
     python: str | None = option(None, "Python interpreter for the engine's worker process.")
