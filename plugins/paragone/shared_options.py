@@ -15,8 +15,8 @@ from typing import TypeVar
 from paragone.options import Outside, option
 
 __all__ = [
-    "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "LORA_SCALE", "MAX_TOKENS", "MIN_P",
-    "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
+    "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "JSON_SCHEMA", "LORA_SCALE", "MAX_TOKENS",
+    "MIN_P", "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
     "SharedOption",
 ]  # fmt: skip
 
@@ -80,6 +80,11 @@ THINKING = SharedOption("Whether a reasoning model thinks before it answers.")
 EFFORT = SharedOption("Reasoning effort, for models that have levels.")
 PENALTY_LAST_N = SharedOption(
     "Number of recent tokens that the penalties apply to.", minimum=0, maximum=1_000_000
+)
+JSON_SCHEMA = SharedOption(
+    "JSON Schema that the answer must follow: the JSON itself, or @PATH of a file.",
+    metavar="text or @path",
+    outside="text or file",
 )
 IGNORE_EOS = SharedOption(
     "Go on after the model's end-of-text token, up to max_tokens, a stop sequence or the end of the context."

@@ -11,7 +11,7 @@ from paragone.options import describe
 from paragone_remote.http.transport import Refusal
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
-_ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos"}
+_ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos", "json_schema"}
 """Options that change the answer too much to be left out: if a server refuses one of them, the run fails."""
 
 EXTRAS = {
