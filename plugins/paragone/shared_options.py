@@ -15,7 +15,7 @@ from typing import TypeVar
 from paragone.options import Outside, option
 
 __all__ = [
-    "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "JSON_SCHEMA", "LORA_SCALE", "MAX_TOKENS",
+    "CHAT_TEMPLATE", "FREQUENCY_PENALTY", "IGNORE_EOS", "JSON_SCHEMA", "LORA_SCALE", "MAX_TOKENS",
     "MIN_P", "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
     "SharedOption",
 ]  # fmt: skip
@@ -76,8 +76,12 @@ FREQUENCY_PENALTY = SharedOption(
 )
 SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2)
 STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
-THINKING = SharedOption("Whether a reasoning model thinks before it answers.")
-EFFORT = SharedOption("Reasoning effort, for models that have levels.")
+THINKING = SharedOption(
+    "Whether a reasoning model thinks before it answers; or an effort, for models with levels; or the largest number "
+    "of tokens of the thinking.",
+    minimum=1,
+    maximum=2**31 - 1,
+)
 PENALTY_LAST_N = SharedOption(
     "Number of recent tokens that the penalties apply to.", minimum=0, maximum=1_000_000
 )

@@ -76,8 +76,9 @@ class OllamaSampling(Options):
     frequency_penalty: float | None = shared.FREQUENCY_PENALTY(None)
     seed: int | None = shared.SEED(None)
     stop: tuple[str, ...] = shared.STOP(())
-    thinking: bool | None = shared.THINKING(None, "By default the server decides.")
-    effort: Literal["low", "medium", "high", "max"] | None = shared.EFFORT(None)
+    thinking: bool | Literal["low", "medium", "high", "max"] | None = shared.THINKING(
+        None, "By default the server decides."
+    )
     json_schema: str | None = shared.JSON_SCHEMA(None)
 
     def __post_init__(self) -> None:

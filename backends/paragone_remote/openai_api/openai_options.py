@@ -38,9 +38,8 @@ class OpenAISampling(Options):
     top_k: int | None = shared.TOP_K(None, _EXTRA)
     min_p: float | None = shared.MIN_P(None, _EXTRA)
     repeat_penalty: float | None = shared.REPEAT_PENALTY(None, _EXTRA)
-    thinking: bool | None = shared.THINKING(None, _EXTRA)
     ignore_eos: bool | None = shared.IGNORE_EOS(None, _EXTRA)
-    effort: Literal["minimal", "low", "medium", "high"] | None = shared.EFFORT(None, _EXTRA)
+    thinking: bool | int | Literal["minimal", "low", "medium", "high"] | None = shared.THINKING(None, _EXTRA)
     json_schema: str | None = shared.JSON_SCHEMA(None, "A server that cannot rejects the prompt.")
 
     def __post_init__(self) -> None:

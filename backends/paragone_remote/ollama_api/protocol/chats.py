@@ -74,9 +74,7 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
     options = base["options"]
     assert isinstance(options, Mapping)
     body["options"] = {**options, **_sent_parameters(sampling)}
-    if sampling.effort is not None and sampling.thinking is not False:
-        body["think"] = sampling.effort
-    elif sampling.thinking is not None:
+    if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:
         body["format"] = read_schema(sampling.json_schema)
@@ -86,7 +84,7 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
     return body
 
 
-_NO_PARAMETERS = {"thinking", "effort", "json_schema"}
+_NO_PARAMETERS = {"thinking", "json_schema"}
 """Options that are fields of the request itself."""
 
 _NAMES = {"max_tokens": "num_predict"}

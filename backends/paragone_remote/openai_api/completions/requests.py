@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from paragone import InputError, Json, Message, RunRequest
 from paragone.json_schema import read_schema
 from paragone.options import as_values
+from paragone.thinking import thinking_choice
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind
 
 _MOST_ALTERNATIVES = 20
 
-_DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "effort", "json_schema")
+_DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""
+
+BUDGETS: Mapping[Kind, str] = {
+    "llama-server": "thinking_budget_tokens",
+    "vLLM": "thinking_token_budget",
+}
+"""The field for the largest number of tokens of the thinking, by server."""
 
 
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
@@ -28,10 +35,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
     body: dict[str, Json] = {"model": model, "messages": messages, **_sampling(sampling, request, kind)}
     if sampling.max_tokens is not None:
         body["max_tokens"] = sampling.max_tokens
-    if sampling.thinking is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": sampling.thinking}
-    if sampling.effort is not None:
-        body["reasoning_effort"] = sampling.effort
+    body |= _thinking(sampling, kind)
     if sampling.json_schema is not None:
         body |= _format_of_chat(read_schema(sampling.json_schema), kind)
     if request.logprobs is not None:
@@ -42,6 +46,28 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return body
+
+
+def _thinking(sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+    """Return the fields of a chat request that say how the model is to think.
+
+    Raises InputError if the server takes no budget.
+    """
+    chosen = thinking_choice(sampling.thinking)
+    if chosen.effort is not None:
+        return {"reasoning_effort": chosen.effort}
+    if chosen.enabled is None:
+        return {}
+    fields: dict[str, Json] = {"chat_template_kwargs": {"enable_thinking": chosen.enabled}}
+    if chosen.budget is None:
+        return fields
+    if kind not in BUDGETS:
+        server = "This server" if kind == "unknown" else kind
+        raise InputError(
+            f"{server} takes no budget for thinking.",
+            hint="The option thinking can be true, false, minimal, low, medium or high.",
+        )
+    return {**fields, BUDGETS[kind]: chosen.budget}
 
 
 def _content(message: Message) -> Json:

@@ -1,4 +1,4 @@
-"""The field of a request that makes the answer follow a JSON schema, with doubles of all kinds of servers."""
+"""The fields of a request for structured output and for thinking, with doubles of all kinds of servers."""
 
 import json
 
@@ -26,6 +26,28 @@ VLLM = {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "
 SGLANG = {"/get_server_info": {"model_path": "m", "version": "0.5"}}
 TABBY = {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}}
 LLAMA_CPP_PYTHON = {"/openapi.json": {"info": {"title": "llama.cpp Python API", "version": "0.3"}}}
+ON, OFF = (
+    {"chat_template_kwargs": {"enable_thinking": True}},
+    {"chat_template_kwargs": {"enable_thinking": False}},
+)
+FIELDS = (
+    "chat_template_kwargs",
+    "reasoning_effort",
+    "thinking_budget_tokens",
+    "thinking_token_budget",
+    "think",
+)
+
+TEMPLATE = """\
+{%- for m in messages -%}
+{{ '<|im_start|>' + m.role + '\\n' }}
+{%- if m.reasoning_content -%}{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}{%- endif -%}
+{{ m.content + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is false -%}{{ '<think>\\n\\n</think>\\n\\n' }}{%- else -%}{{ '<think>\\n' }}{%- endif -%}
+{%- endif -%}
+"""
 
 
 async def asked(serve, open_lane, protocol, replies=None, answer='{"name": "Ada"}', **options):
@@ -111,3 +133,55 @@ async def test_nothing_is_sent_if_there_is_no_schema(serve, open_lane, protocol,
     assert isinstance(error, InputError)
     assert "json_schema" in error.sentence
     assert server.chats == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "replies", "value", "fields"),
+    [
+        (OPENAI, None, True, ON),
+        (OPENAI, None, False, OFF),
+        (OPENAI, None, "low", {"reasoning_effort": "low"}),
+        (OPENAI, LLAMA_SERVER, 64, {**ON, "thinking_budget_tokens": 64}),
+        (OPENAI, VLLM, 64, {**ON, "thinking_token_budget": 64}),
+        (OLLAMA, None, False, {"think": False}),
+        (OLLAMA, None, "high", {"think": "high"}),
+    ],
+    ids=["on", "off", "effort", "llama-server", "vLLM", "Ollama, off", "Ollama, effort"],
+)
+async def test_each_server_has_its_field(serve, open_lane, protocol, replies, value, fields):
+    server = await serve(protocol, replies)
+    _, error = await (await open_lane(server)).ask(thinking=value)
+    assert error is None
+    assert {name: sent for name, sent in server.chats[0].body.items() if name in FIELDS} == fields
+
+
+@pytest.mark.parametrize(
+    ("protocol", "replies", "reason"),
+    [
+        (OPENAI, None, "This server takes no budget for thinking."),
+        (OPENAI, SGLANG, "SGLang takes no budget for thinking."),
+        (OLLAMA, None, "The option 'thinking' of m cannot be 64."),
+    ],
+    ids=["unknown", "SGLang", "Ollama"],
+)
+async def test_a_server_without_a_budget_is_not_asked(serve, open_lane, protocol, replies, reason):
+    server = await serve(protocol, replies)
+    _, error = await (await open_lane(server)).ask(thinking=64)
+    assert isinstance(error, InputError)
+    assert error.sentence == reason
+    assert "low" in error.hint
+    assert server.chats == []
+
+
+async def test_the_real_llama_server_ends_the_thinking(run_llama_server, open_smollm2, text, tmp_path):
+    (tmp_path / "template").write_text(TEMPLATE)
+    with run_llama_server("-c", "512", "--jinja", "--chat-template-file", str(tmp_path / "template")) as url:
+        lane = await open_smollm2(url)
+        long, _ = await lane.ask("Tell a story.", thinking=True, temperature=0, max_tokens=24)
+        short, _ = await lane.ask("Tell a story.", thinking=6, temperature=0, max_tokens=24)
+        none, _ = await lane.ask("Tell a story.", thinking=False, temperature=0, max_tokens=24)
+    assert text(long, "thinking")
+    assert text(long) == ""
+    assert 0 < len(text(short, "thinking")) < len(text(long, "thinking"))
+    assert text(short)
+    assert text(none, "thinking") == ""
