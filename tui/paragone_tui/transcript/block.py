@@ -105,13 +105,15 @@ class Block:
         self._take(shown)
 
     def set_hint(self, hint: str) -> None:
-        """Show a hint below the text, instead of the one before; none if it is empty."""
-        self._hint.set_text(visible(hint))
+        """Show a hint below the text, instead of the one before; none if it is empty.
 
-    def set_figures(self, figures: str) -> None:
-        """Show figures below the text, and instead of the number of words while the block is folded."""
-        self._figures = figures
-        self._note.set_text(figures)
+        Of thinking, the hint is its figures, which are shown while it is folded, too.
+        """
+        if self.kind == "thinking":
+            self._figures = hint
+            self._note.set_text(hint)
+        else:
+            self._hint.set_text(visible(hint))
 
     def finish(self) -> None:
         """Mark the text as complete."""

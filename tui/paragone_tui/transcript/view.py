@@ -121,13 +121,6 @@ class Transcript(ScrolledText):
         block.append(text)
         self._touch(block)
 
-    def measure_thinking(self, figures: str) -> None:
-        """Show figures of the last turn's thinking."""
-        block = next((block for block in reversed(self.blocks) if block.kind in ("thinking", "prompt")), None)
-        if block is not None and block.kind == "thinking":
-            block.set_figures(figures)
-            self._touch(block)
-
     def end(self) -> None:
         """End the streamed block, if there is one. A complete answer is typeset as Markdown."""
         block, self._open = self._open, None

@@ -1,4 +1,4 @@
-"""The program's saved state: engines added on the screen, the lanes of the last session, the theme, and consents."""
+"""The program's saved state: engines and presets saved on the screen, the lanes of the last session, the theme, and consents."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError, Json, ParagoneError
 from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.definitions import (
@@ -36,6 +37,8 @@ class Saved:
     """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
     """The theme that was chosen last; None if none was."""
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """The presets saved on the screen, by name."""
     consents: tuple[str, ...] = ()
     """Digests of what the user has consented to; see `Consent`."""
 
@@ -68,6 +71,10 @@ class State:
         """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
         lanes = tuple(without_keys(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
+
+    def save_preset(self, preset: Preset) -> None:
+        """Save a preset, replacing one of the same name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, presets={**saved.presets, preset.name: preset}))
 
     def set_theme(self, theme: str) -> None:
         """Save the theme. Raises ParagoneError."""
@@ -147,6 +154,16 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
     )
 
 
+def add_preset(config: Config, state: State, preset: Preset) -> Config:
+    """Save a preset, and return the settings with it. Raises ParagoneError, InputError if config.toml has the name."""
+    if preset.name in config.presets and preset.name not in state.saved.presets:
+        raise InputError(
+            f"config.toml has a preset {preset.name!r}, which is not replaced.", hint="Choose another name."
+        )
+    state.save_preset(preset)
+    return dataclasses.replace(config, presets={**config.presets, preset.name: preset})
+
+
 def remove_engine(config: Config, state: State, name: str) -> Config:
     """Remove an engine that was added on the screen, and return the settings without it. Raises ParagoneError."""
     state.remove_engine(name)
@@ -161,12 +178,15 @@ def _load(data: Mapping[str, object]) -> Saved:
     engines: dict[str, EngineDefinition] = {}
     for name, table in _table(data.get("engines", {})).items():
         engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
+    presets: dict[str, Preset] = {}
+    for name, table in _table(data.get("presets", {})).items():
+        presets[name] = from_json(Preset, {**_table(table), "name": name})
     lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
     saved = from_json(
         Saved,
         {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])},
     )
-    return dataclasses.replace(saved, engines=engines)
+    return dataclasses.replace(saved, engines=engines, presets=presets)
 
 
 def _table(value: object) -> dict[str, Json]:
@@ -179,6 +199,8 @@ def _dump(saved: Saved) -> dict[str, object]:
     out: dict[str, object] = {}
     if saved.engines:
         out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
+    if saved.presets:
+        out["presets"] = {name: _preset(preset) for name, preset in saved.presets.items()}
     if saved.lanes:
         out["lanes"] = {"start": list(saved.lanes)}
     if saved.theme is not None:
@@ -193,3 +215,7 @@ def _engine(definition: EngineDefinition) -> dict[str, object]:
     options = {key: value for key, value in definition.options.items() if value is not None}
     table = to_json(dataclasses.replace(definition, options=options))
     return {key: value for key, value in table.items() if key != "name" and value != {}}
+
+
+def _preset(preset: Preset) -> dict[str, object]:
+    return {key: value for key, value in to_json(preset).items() if key != "name" and value not in (None, {})}

@@ -235,9 +235,12 @@ class LaneColumn(Column, LaneObserver):
 
     def _show_thinking(self, run: Run) -> None:
         figures = run.meter or run.result.metrics
-        if figures is not None and figures.thinking_tokens and figures.thinking_s is not None:
-            tokens = counted(figures.thinking_tokens, "token")
-            self.transcript.measure_thinking(f"{tokens} · {figures.thinking_s:.1f} s")
+        blocks = reversed(self.transcript.blocks)
+        block = next((block for block in blocks if block.kind in ("thinking", "prompt")), None)
+        if figures is None or figures.thinking_s is None or block is None or block.kind != "thinking":
+            return
+        tokens = counted(figures.thinking_tokens or 0, "token")
+        self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
