@@ -3,6 +3,7 @@
 from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.settings.settings_form import SettingsForm
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import state_file
@@ -154,6 +155,34 @@ async def test_an_engine_is_saved_with_its_options(start):
         assert State(state_file()).saved.lanes == ("brief",)
         await form(screen)
         assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
+
+
+async def test_a_preset_is_applied_and_saved(start):
+    settings = "[presets.brief]\nsystem = 'Be brief.'\nmax_tokens = 2\n[presets.odd]\ntop_q = 1\nrate = 300\n"
+    async with start(rogue("steady", "first"), settings=settings) as screen:
+        shown = await form(screen)
+        await screen.press("up", "up")
+        await screen.type("brieff")
+        await screen.press("enter")
+        assert "There is no preset 'brieff'. Did you mean 'brief'?" in screen.text
+        await screen.press("backspace", "down")
+        await screen.until(lambda: shown.system.text == "Be brief.")
+        shown.save_preset.focus()
+        await screen.type("mine")
+        await screen.press("enter")
+        await screen.ask("go")
+        await screen.answered()
+        assert screen.lanes[0].last_answer == "word0 word1 "
+        assert screen.app.lanes.session.prompts[0].system == "Be brief."
+        saved = Preset(name="mine", system="Be brief.", sampling={"max_tokens": 2})
+        assert State(state_file()).saved.presets == {"mine": saved}
+        shown = await form(screen)
+        shown.preset.focus()
+        await screen.type("odd")
+        await screen.press("enter")
+        assert "This engine has no sampling option top_q." in screen.text
+        await screen.press("enter")  # the other options are applied
+        await screen.until(lambda: screen.lanes[0].engine.definition.options.get("rate") == 300)
 
 
 async def test_a_value_of_the_last_run_is_not_shown_as_the_default(start):

@@ -94,13 +94,17 @@ def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_pat
     state = State(state_file())
     saved = preset_of("mine", SMALL, LLAMA_CPP, system="Be kind.")
     assert saved == Preset(name="mine", system="Be kind.", sampling={"top_k": 5})
-    now = add_preset(config, state, saved)
-    assert now.presets["mine"] == saved
-    again = add_preset(now, state, preset_of("mine", SMALL, LLAMA_CPP, system=""))
-    assert again.presets["mine"].system is None
-    assert load(tmp_path / "config.toml").presets == again.presets
-    with pytest.raises(InputError, match=r"config.toml has a preset 'brief'"):
-        add_preset(again, state, Preset(name="brief"))
+    assert add_preset(config, state, saved) == saved
+    assert add_preset(config, state, preset_of("mine", SMALL, LLAMA_CPP, system="")).system is None
+    assert add_preset(config, state, Preset(name="brief")).name == "brief-2", (
+        "config.toml's is never replaced"
+    )
+    later = load(tmp_path / "config.toml").presets
+    assert later == {
+        **config.presets,
+        "mine": Preset(name="mine", sampling={"top_k": 5}),
+        "brief-2": Preset(name="brief-2"),
+    }
 
 
 def test_a_template_has_its_variables_filled_in(config):

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
-from paragone_workbench.config.state import State, add_engine, remove_engine
+from paragone_workbench.config.state import State, add_engine, add_preset, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 
 if TYPE_CHECKING:
     from paragone import Backend, LoadedModel
+    from paragone_workbench.config.presets import Preset
     from paragone_workbench.config.settings import Config
     from paragone_workbench.lanes.session import Session
 
@@ -62,6 +63,12 @@ class EngineList:
         before = self.config.added
         self.config = add_engine(self.config, self.state, definition, backend)
         return next(iter(self.config.added - before), definition.name)
+
+    def save_preset(self, preset: Preset) -> str:
+        """Save a preset, and return its name; see `add_preset`. Raises ParagoneError."""
+        kept = add_preset(self.config, self.state, preset)
+        self.config = replace(self.config, presets={**self.config.presets, kept.name: kept})
+        return kept.name
 
     def remove(self, name: str) -> bool:
         """Remove an engine that was added, and return whether it is removed; show the error if it is not."""

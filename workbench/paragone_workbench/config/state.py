@@ -154,14 +154,15 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
     )
 
 
-def add_preset(config: Config, state: State, preset: Preset) -> Config:
-    """Save a preset, and return the settings with it. Raises ParagoneError, InputError if config.toml has the name."""
-    if preset.name in config.presets and preset.name not in state.saved.presets:
-        raise InputError(
-            f"config.toml has a preset {preset.name!r}, which is not replaced.", hint="Choose another name."
-        )
-    state.save_preset(preset)
-    return dataclasses.replace(config, presets={**config.presets, preset.name: preset})
+def add_preset(config: Config, state: State, preset: Preset) -> Preset:
+    """Save a preset, replacing a saved one of the same name, and return it. Raises ParagoneError.
+
+    If config.toml has the name, the preset gets a number: a preset of config.toml is never replaced.
+    """
+    own = config.presets.keys() - state.saved.presets.keys()
+    kept = dataclasses.replace(preset, name=next(name for name in numbered(preset.name) if name not in own))
+    state.save_preset(kept)
+    return kept
 
 
 def remove_engine(config: Config, state: State, name: str) -> Config:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.options import describe
+from paragone_workbench.config.presets import preset_of
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.settings import edited, lane_settings
@@ -51,11 +52,11 @@ def settings(context: LanesContext) -> None:
                     hint=f"Close this form and stop the answer with {context.key_of('stop-lane')} first.",
                 )
 
-    head = lane.record.head
     form = SettingsForm(
         lane.name,
         found,
-        context.session.system_prompt.after(head.prompt if head is not None else None),
+        _system(context, lane),
+        presets=config.presets,
         several_lanes=len(context.session.lanes) > 1,
         check=check,
     )
@@ -71,6 +72,11 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
             definition = _edited(target, change.edits)
             if definition != target.engine.definition:
                 await session.configure(target, definition)
+    backend = lane.engine.backend
+    if change.save_preset and backend is not None:
+        system = _system(context, lane)
+        preset = preset_of(change.save_preset, lane.engine.definition, backend, system=system)
+        context.say(f"Saved as the preset {context.engines.save_preset(preset)}.")
     if change.save_as:
         saved = dataclasses.replace(lane.engine.definition, name=change.save_as)
         saved = dataclasses.replace(saved, name=context.engines.save(saved, lane.engine.backend))
@@ -78,6 +84,12 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
         context.engines.remember_lanes()
         context.say(f"Saved as {saved.name}.")
     context.lanes.lay_out()
+
+
+def _system(context: LanesContext, lane: Lane) -> str:
+    """Return the system prompt of a lane's next prompt."""
+    head = lane.record.head
+    return context.session.system_prompt.after(head.prompt if head is not None else None)
 
 
 def _targets(context: LanesContext, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
