@@ -56,7 +56,7 @@ class LlamaCppLoadOptions(GgufLoadOptions):
 class LlamaCppSampling(SamplingOptions):
     """Options that each run can set."""
 
-    thinking: bool | int | Literal["low", "medium", "high"] | None = THINKING(  # type: ignore[assignment]
+    thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING(  # type: ignore[assignment]
         None, "By default its chat template decides."
     )
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count.")

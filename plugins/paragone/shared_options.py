@@ -77,10 +77,7 @@ FREQUENCY_PENALTY = SharedOption(
 SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2)
 STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
 THINKING = SharedOption(
-    "Whether a reasoning model thinks before it answers; or an effort, for models with levels; or the largest number "
-    "of tokens of the thinking.",
-    minimum=1,
-    maximum=2**31 - 1,
+    "Whether a reasoning model thinks, with what effort, or for how many tokens at most.", minimum=1
 )
 PENALTY_LAST_N = SharedOption(
     "Number of recent tokens that the penalties apply to.", minimum=0, maximum=1_000_000

@@ -3,6 +3,7 @@
 from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.settings.settings_form import SettingsForm
+from paragone_tui.screens.templates.variables_form import VariablesForm
 from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -233,3 +234,24 @@ async def test_a_secret_is_not_shown(start):
         assert "another" not in screen.text
         await screen.press("escape")
         assert screen.lanes[0].engine.definition == served
+
+
+async def test_a_prompt_is_written_from_a_template(start):
+    settings = "[templates]\nplain = 'Be {{ prompt }}.'\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
+    async with start(rogue("steady", max_tokens=1), settings=settings, size=(80, 24)) as screen:
+        await screen.type("hello")
+        await screen.press("alt+m")
+        await screen.until(lambda: "translate  Say in {{ language }}" in screen.text)
+        await screen.type("trans")
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, VariablesForm))
+        await screen.press("enter")
+        assert "The template 'translate' needs a value for: language." in screen.text
+        await screen.type("German")
+        await screen.press("enter")
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: composer.text == "Say in German: hello")
+        composer.undo()
+        assert composer.text == "hello"
+        await screen.press("alt+m", "enter")  # nothing is asked: the prompt is its only variable
+        await screen.until(lambda: composer.text == "Be hello.")
