@@ -54,17 +54,20 @@ async def test_a_wrong_value_is_explained_and_nothing_changes(start):
 
 
 async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
-    async with start(rogue("steady", "first"), rogue("wide", "second")) as screen:
+    served = EngineDefinition(name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"})
+    async with start(rogue("steady", "first"), rogue("wide", "second"), served) as screen:
         await form(screen)
         await screen.press("ctrl+t")
         assert "Settings of all lanes" in screen.text
         await fill(screen, "context", "512")
         assert "reload the model" in screen.text
         await screen.press("enter")
+        first, second, _ = screen.lanes
         await screen.until(
-            lambda: all(it.engine.definition.options.get("context") == 512 for it in screen.lanes)
+            lambda: all(it.engine.definition.options.get("context") == 512 for it in (first, second))
         )
-        await screen.until(lambda: all(it.engine.is_open for it in screen.lanes), "engines are open again")
+        await screen.until(lambda: first.engine.is_open and second.engine.is_open, "engines are open again")
+        assert "served has no option context." in screen.told
 
 
 async def test_where_each_value_comes_from(start):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config.presets import preset_of
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.settings import edited, lane_settings
 
@@ -69,6 +69,8 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
         session.system_prompt.change(change.system)
     if change.edits:
         for target in _targets(context, lane, change.all_lanes):
+            if missing := _missing(target, change.edits):
+                context.say(f"{target.name} has no option {', '.join(missing)}.")
             definition = _edited(target, change.edits)
             if definition != target.engine.definition:
                 await session.configure(target, definition)
@@ -105,6 +107,12 @@ def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
     definition = edited(lane.engine.definition, backend, edits)
     split_options(definition, backend)
     return definition
+
+
+def _missing(lane: Lane, edits: Mapping[str, str]) -> Sequence[str]:
+    """Return the names of edited options that a lane's backend does not have."""
+    backend = lane.engine.backend
+    return [name for name in edits if backend is not None and name not in declared_options(backend)]
 
 
 def _reloads(lane: Lane, edits: Mapping[str, str]) -> bool:
