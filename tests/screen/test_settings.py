@@ -54,7 +54,9 @@ async def test_a_wrong_value_is_explained_and_nothing_changes(start):
 
 
 async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
-    served = EngineDefinition(name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"})
+    served = EngineDefinition(
+        name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"}
+    )
     async with start(rogue("steady", "first"), rogue("wide", "second"), served) as screen:
         await form(screen)
         await screen.press("ctrl+t")
