@@ -13,7 +13,7 @@ from paragone import option
 from paragone.chat.sampling import SamplingOptions
 from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
 from paragone.json_schema import check_inline_schema
-from paragone.shared_options import IGNORE_EOS, JSON_SCHEMA, PENALTY_LAST_N, THINKING
+from paragone.shared_options import IGNORE_EOS, JSON_SCHEMA, PENALTY_LAST_N, THINKING_BUDGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class LlamaCppLoadOptions(GgufLoadOptions):
 class LlamaCppSampling(SamplingOptions):
     """Options that each run can set."""
 
-    thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING(  # type: ignore[assignment]
+    thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
         None, "By default its chat template decides."
     )
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count.")

@@ -16,7 +16,7 @@ from paragone.options import Outside, option
 
 __all__ = [
     "CHAT_TEMPLATE", "FREQUENCY_PENALTY", "IGNORE_EOS", "JSON_SCHEMA", "LORA_SCALE", "MAX_TOKENS",
-    "MIN_P", "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
+    "MIN_P", "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "THINKING_BUDGET", "TOP_K", "TOP_P",
     "SharedOption",
 ]  # fmt: skip
 
@@ -76,7 +76,8 @@ FREQUENCY_PENALTY = SharedOption(
 )
 SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2)
 STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
-THINKING = SharedOption(
+THINKING = SharedOption("Whether a reasoning model thinks, or with what effort.")
+THINKING_BUDGET = SharedOption(
     "Whether a reasoning model thinks, with what effort, or for how many tokens at most.", minimum=1
 )
 PENALTY_LAST_N = SharedOption(

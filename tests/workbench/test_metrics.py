@@ -70,6 +70,7 @@ def test_the_thinking_has_tokens_and_a_time():
     assert (meter.metrics().thinking_tokens, meter.metrics().thinking_s) == (0, None)
     meter.feed(Token(text="hm", channel="thinking", time=3.0))
     meter.feed(Token(text=", so", channel="thinking", time=3.5))
+    meter.feed(Token(text="", channel="thinking", time=3.75))  # a tag
     assert (meter.metrics().thinking_tokens, meter.metrics().thinking_s) == (2, 0.5)
     meter.feed(Token(text="yes", time=4.0))
     meter.feed(Token(text="no", time=5.0))

@@ -39,7 +39,9 @@ class OpenAISampling(Options):
     min_p: float | None = shared.MIN_P(None, _EXTRA)
     repeat_penalty: float | None = shared.REPEAT_PENALTY(None, _EXTRA)
     ignore_eos: bool | None = shared.IGNORE_EOS(None, _EXTRA)
-    thinking: bool | Literal["minimal", "low", "medium", "high"] | int | None = shared.THINKING(None, _EXTRA)
+    thinking: bool | Literal["minimal", "low", "medium", "high"] | int | None = shared.THINKING_BUDGET(
+        None, _EXTRA
+    )
     json_schema: str | None = shared.JSON_SCHEMA(None, "A server that cannot rejects the prompt.")
 
     def __post_init__(self) -> None:

@@ -55,7 +55,7 @@ class RunMetrics:
     estimated: bool = False
     """Whether `completion_tokens` is the number of token events: the engine did not count the tokens."""
     thinking_tokens: int | None = None
-    """Number of token events of the thinking; None in results of earlier versions."""
+    """Number of token events with text of the thinking, so without its tags; None in results of earlier versions."""
     thinking_s: float | None = None
     """Seconds from the first text of the thinking to the first of the answer, or to the end of the thinking; None
     without thinking."""
@@ -130,7 +130,7 @@ class Meter:
         self._first_text: float | None = None
         self._first_answer: float | None = None
         self.thinking_tokens = 0
-        """Number of token events of the thinking so far."""
+        """Number of token events with text of the thinking so far."""
         self._thought: tuple[float, float] | None = None
         """When the thinking began, and when its last token came."""
         self._ended: float | None = None
@@ -146,7 +146,7 @@ class Meter:
                 self._count(event.time)
                 if self._first_text is None and event.text:
                     self._first_text = event.time
-                if event.channel == "thinking":
+                if event.channel == "thinking" and event.text:
                     self.thinking_tokens += 1
                     self._thought = (self._thought or (event.time,))[0], event.time
                 if self._first_answer is None and event.text and event.channel == "answer":
