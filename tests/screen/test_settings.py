@@ -260,3 +260,14 @@ async def test_a_prompt_is_written_from_a_template(start):
         assert composer.text == "hello"
         await screen.press("alt+m", "enter")  # nothing is asked: the prompt is its only variable
         await screen.until(lambda: composer.text == "Be hello.")
+        await screen.press("alt+m")
+        await screen.type("mine")
+        assert "Save what is written as mine" in screen.text
+        await screen.press("enter")
+        assert screen.app.engines.config.templates["mine"] == "Be hello."
+        assert State(state_file()).saved.templates == {"mine": "Be hello."}
+        await screen.press("alt+m", "up")
+        await screen.until(lambda: "^x removes mine." in screen.text)
+        await screen.press("ctrl+x", "ctrl+x")  # those of config.toml stay
+        assert list(screen.app.engines.config.templates) == ["plain", "translate"]
+        assert State(state_file()).saved.templates == {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class EngineList:
-    """Saves engines, and which of them are in the lanes."""
+    """Saves engines and which of them are in the lanes, and the presets and templates that the user makes."""
 
     config: Config
     """The settings, with the engines that were added."""
@@ -69,6 +69,17 @@ class EngineList:
         kept = add_preset(self.config, self.state, preset)
         self.config = replace(self.config, presets={**self.config.presets, kept.name: kept})
         return kept.name
+
+    def save_template(self, name: str, text: str) -> None:
+        """Save a template. Raises ParagoneError."""
+        self.state.save_template(name, text)
+        self.config = replace(self.config, templates={**self.config.templates, name: text})
+
+    def remove_template(self, name: str) -> None:
+        """Remove a template that was saved on the screen. Raises ParagoneError."""
+        self.state.remove_template(name)
+        kept = {key: text for key, text in self.config.templates.items() if key != name}
+        self.config = replace(self.config, templates=kept)
 
     def remove(self, name: str) -> bool:
         """Remove an engine that was added, and return whether it is removed; show the error if it is not."""

@@ -78,7 +78,7 @@ class Config:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """By name: those of config.toml, then those saved on the screen whose names config.toml does not have."""
     templates: Mapping[str, str] = field(default_factory=dict)
-    """The texts of templates by name, with `{{ name }}` for each variable."""
+    """The texts of templates by name, with `{{ name }}` for each variable; from the same places as the presets."""
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     keys: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The program's saved state: engines and presets saved on the screen, the lanes of the last session, the theme, and consents."""
+"""The program's saved state: engines, presets and templates saved on the screen, the lanes of the last session, the theme, and consents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from paragone import InputError, Json, ParagoneError
 from paragone.key_text import without_keys
@@ -26,6 +26,8 @@ from paragone_workbench.paths import accessible, exists, private_folder
 if TYPE_CHECKING:
     from paragone import Backend
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
@@ -39,6 +41,8 @@ class Saved:
     """The theme that was chosen last; None if none was."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The presets saved on the screen, by name."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the templates saved on the screen, by name."""
     consents: tuple[str, ...] = ()
     """Digests of what the user has consented to; see `Consent`."""
 
@@ -75,6 +79,14 @@ class State:
     def save_preset(self, preset: Preset) -> None:
         """Save a preset, replacing one of the same name. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, presets={**saved.presets, preset.name: preset}))
+
+    def save_template(self, name: str, text: str) -> None:
+        """Save a template, replacing one of the same name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, templates={**saved.templates, name: text}))
+
+    def remove_template(self, name: str) -> None:
+        """Remove a saved template, if there is one of this name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, templates=_without(saved.templates, name)))
 
     def set_theme(self, theme: str) -> None:
         """Save the theme. Raises ParagoneError."""
@@ -171,8 +183,8 @@ def remove_engine(config: Config, state: State, name: str) -> Config:
     return dataclasses.replace(config, engines=_without(config.engines, name), added=config.added - {name})
 
 
-def _without(engines: Mapping[str, EngineDefinition], name: str) -> dict[str, EngineDefinition]:
-    return {key: engine for key, engine in engines.items() if key != name}
+def _without(saved: Mapping[str, T], name: str) -> dict[str, T]:
+    return {key: value for key, value in saved.items() if key != name}
 
 
 def _load(data: Mapping[str, object]) -> Saved:
@@ -185,7 +197,12 @@ def _load(data: Mapping[str, object]) -> Saved:
     lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
     saved = from_json(
         Saved,
-        {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])},
+        {
+            "lanes": lanes.get("start", []),
+            "theme": ui.get("theme"),
+            "consents": consents.get("given", []),
+            "templates": _table(data.get("templates", {})),
+        },
     )
     return dataclasses.replace(saved, engines=engines, presets=presets)
 
@@ -202,6 +219,8 @@ def _dump(saved: Saved) -> dict[str, object]:
         out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
     if saved.presets:
         out["presets"] = {name: _preset(preset) for name, preset in saved.presets.items()}
+    if saved.templates:
+        out["templates"] = dict(saved.templates)
     if saved.lanes:
         out["lanes"] = {"start": list(saved.lanes)}
     if saved.theme is not None:

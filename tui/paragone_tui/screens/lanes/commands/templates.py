@@ -14,15 +14,14 @@ if TYPE_CHECKING:
 
 
 def insert_template(context: LanesContext) -> None:
-    """Let the user pick a template and give its values; what is written becomes its variable `prompt`."""
-    templates = context.engines.config.templates
-    if not templates:
-        context.say("There are no templates: write them into config.toml, in the section [templates].")
-        return
+    """Let the user pick a template and give its values, or save what is written as a template.
+
+    What is written becomes the variable `prompt` of a template that is picked.
+    """
     from paragone_tui.screens.templates.template_picker import TemplatePicker
 
     write(context)
-    context.show(TemplatePicker(templates), partial(_fill_in, context))
+    context.show(TemplatePicker(context.engines, context.composer.text), partial(_fill_in, context))
 
 
 def _fill_in(context: LanesContext, name: str) -> None:
