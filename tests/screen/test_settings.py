@@ -189,6 +189,17 @@ async def test_a_preset_is_applied_and_saved(start):
         assert "This engine has no sampling option top_q." in screen.text
         await screen.press("enter")  # the other options are applied
         await screen.until(lambda: screen.lanes[0].engine.definition.options.get("rate") == 300)
+        shown = await form(screen)
+        shown.preset.focus()
+        await screen.type("brief")
+        await screen.press("ctrl+x")
+        assert "No preset 'brief' was saved here." in screen.text
+        await screen.press("ctrl+u")
+        await screen.type("mine")
+        await screen.press("ctrl+x")
+        assert "The preset mine is removed." in screen.text
+        assert list(screen.app.engines.config.presets) == ["brief", "odd"]
+        assert State(state_file()).saved.presets == {}
 
 
 async def test_a_value_of_the_last_run_is_not_shown_as_the_default(start):

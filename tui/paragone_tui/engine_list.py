@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from paragone import ParagoneError
+from paragone import InputError, ParagoneError
 from paragone_workbench.config.state import State, add_engine, add_preset, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
@@ -69,6 +69,16 @@ class EngineList:
         kept = add_preset(self.config, self.state, preset)
         self.config = replace(self.config, presets={**self.config.presets, kept.name: kept})
         return kept.name
+
+    def remove_preset(self, name: str) -> None:
+        """Remove a preset that was saved on the screen. Raises ParagoneError, and InputError for another one."""
+        if name not in self.state.saved.presets:
+            raise InputError(
+                f"No preset {name!r} was saved here.", hint="Those of config.toml are removed there."
+            )
+        self.state.remove_preset(name)
+        kept = {key: preset for key, preset in self.config.presets.items() if key != name}
+        self.config = replace(self.config, presets=kept)
 
     def save_template(self, name: str, text: str) -> None:
         """Save a template. Raises ParagoneError."""

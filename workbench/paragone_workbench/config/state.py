@@ -80,6 +80,10 @@ class State:
         """Save a preset, replacing one of the same name. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, presets={**saved.presets, preset.name: preset}))
 
+    def remove_preset(self, name: str) -> None:
+        """Remove a saved preset, if there is one of this name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, presets=_without(saved.presets, name)))
+
     def save_template(self, name: str, text: str) -> None:
         """Save a template, replacing one of the same name. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, templates={**saved.templates, name: text}))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Static
@@ -157,3 +158,11 @@ class NameField(LineField):
             id=id,
         )
         self.description = description
+
+
+class PresetField(NameField):
+    """The field for the name of a preset to apply."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "screen.remove_preset", "Remove the preset", show=False)
+    ]

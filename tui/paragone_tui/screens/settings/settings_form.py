@@ -15,15 +15,18 @@ from textual.events import DescendantBlur, DescendantFocus
 from textual.getters import query_one
 from textual.widgets import Input, Static
 
-from paragone import InputError
+from paragone import InputError, ParagoneError
 from paragone.options import value_text
-from paragone_tui.screens.settings.fields import NameField, SettingField, SystemField
+from paragone_tui.screens.settings.fields import NameField, PresetField, SettingField, SystemField
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.modal import Modal
 from paragone_workbench.config.presets import Preset, find_preset
 from paragone_workbench.lanes.settings import Setting
 
-_PRESET = "Name of a preset. Once you leave this field, its values are in the fields below."
+_PRESET = (
+    "Name of a preset. Once you leave this field, its values are in the fields below.\n"
+    "^x removes a preset that was saved here."
+)
 _SAVE_PRESET = (
     "A name, to choose the preset here and to use it with --preset on the command line.\n"
     "config.toml does not change."
@@ -84,7 +87,7 @@ class SettingsForm(Modal[SettingsChange | None]):
     description = query_one("#description", Static)
     hints = query_one("#hints", Static)
     system = query_one(SystemField)
-    preset = query_one("#preset", NameField)
+    preset = query_one("#preset", PresetField)
     """There is none if there are no presets."""
     save_preset = query_one("#save-preset", NameField)
     save_as = query_one("#save-as", NameField)
@@ -96,19 +99,21 @@ class SettingsForm(Modal[SettingsChange | None]):
         system: str,
         *,
         presets: Mapping[str, Preset],
+        remove_preset: Callable[[str], None],
         several_lanes: bool,
         check: Callable[[Mapping[str, str], bool], None],
     ) -> None:
         """Create the form for a lane with this name and these settings.
 
         `check` is called with the edits, and with whether they are for all lanes. It raises InputError if
-        a value is invalid.
+        a value is invalid. `remove_preset` removes a preset, and raises ParagoneError if it cannot.
         """
         super().__init__()
         self._lane = lane
         self._settings = settings
         self._system = system
-        self._presets = presets
+        self._presets = dict(presets)
+        self._remove_preset = remove_preset
         self._applied = ""
         """The name of the preset that the fields were filled in from."""
         self._several_lanes = several_lanes
@@ -121,7 +126,7 @@ class SettingsForm(Modal[SettingsChange | None]):
             with FieldList(id="fields", can_focus=False):
                 if self._presets:
                     yield Static("Preset · fills in the fields below", classes="group")
-                    yield NameField(_PRESET, id="preset", names=[*self._presets])
+                    yield PresetField(_PRESET, id="preset", names=[*self._presets])
                 yield Static("System prompt · all lanes, from the next prompt on", classes="group")
                 yield SystemField(self._system)
                 for reloads, settings in groupby(self._settings, key=lambda setting: setting.reloads):
@@ -201,6 +206,18 @@ class SettingsForm(Modal[SettingsChange | None]):
         if missing := [option for option in preset.sampling if option not in sampling]:
             self._describe(f"This engine has no sampling option {', '.join(missing)}.", is_error=True)
         return not missing
+
+    def action_remove_preset(self) -> None:
+        """Remove the preset of this name, if it was saved on the screen."""
+        name = self.preset.value.strip()
+        try:
+            self._remove_preset(name)
+        except ParagoneError as error:
+            self._describe(str(error), is_error=True)
+            return
+        del self._presets[name]
+        self.preset.value = ""
+        self._describe(f"The preset {name} is removed.")
 
     def action_toggle_target(self) -> None:
         """Switch between changes in the current lane and in all lanes."""

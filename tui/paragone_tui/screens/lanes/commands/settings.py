@@ -57,6 +57,7 @@ def settings(context: LanesContext) -> None:
         found,
         _system(context, lane),
         presets=config.presets,
+        remove_preset=context.engines.remove_preset,
         several_lanes=len(context.session.lanes) > 1,
         check=check,
     )
