@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["ThinkingChoice", "thinking_choice"]
+__all__ = ["Thinking", "ThinkingChoice", "thinking_choice"]
+
+Thinking: TypeAlias = bool | int | str | None
+"""A value of the option: whether the model thinks, the number of tokens at most, an effort, or None if it is not set."""
 
 
 class ThinkingChoice(NamedTuple):
@@ -18,7 +21,7 @@ class ThinkingChoice(NamedTuple):
     """Largest number of tokens of the thinking."""
 
 
-def thinking_choice(value: bool | int | str | None) -> ThinkingChoice:
+def thinking_choice(value: Thinking) -> ThinkingChoice:
     """Return what a value of the option says."""
     if value is None or isinstance(value, bool):
         return ThinkingChoice(enabled=value)

@@ -72,7 +72,8 @@ class EngineList:
 
     def remove_preset(self, name: str) -> None:
         """Remove a preset that was saved on the screen. Raises ParagoneError, and InputError for another one."""
-        if name not in self.state.saved.presets:
+        preset = self.config.presets.get(name)
+        if preset is None or self.state.saved.presets.get(name) != preset:
             raise InputError(
                 f"No preset {name!r} was saved here.", hint="Those of config.toml are removed there."
             )

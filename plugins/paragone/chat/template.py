@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from paragone import InputError, Message
 from paragone.chat.guard import GuardError, bounded
-from paragone.thinking import thinking_choice
+from paragone.thinking import Thinking, thinking_choice
 
 __all__ = ["ChatTemplate"]
 
@@ -86,9 +86,7 @@ class ChatTemplate:
         except Exception as error:  # an untrusted template can fail in any way
             raise self._failure(f"cannot be parsed: {_message(error)}") from error
 
-    def render(
-        self, messages: Sequence[Message], *, generate: bool, thinking: bool | int | str | None
-    ) -> str:
+    def render(self, messages: Sequence[Message], *, generate: bool, thinking: Thinking) -> str:
         """Return the prompt; with `generate` it ends where the assistant's answer begins.
 
         `thinking` is the value of the option. Raises InputError.

@@ -39,15 +39,14 @@ def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) 
 
     Raises InputError if one of them is no sampling option of the backend, or has a wrong value.
     """
-    owner = f"the preset {preset.name!r}"
     known = [info.name for info in describe(backend.sampling)]
     for name in preset.sampling:
         if name not in known:
             raise InputError(
-                f"{owner[0].upper()}{owner[1:]} sets {name!r}, which is no sampling option of the backend {backend.name}.",
+                f"The preset {preset.name!r} sets {name!r}, which is no sampling option of the backend {backend.name}.",
                 hint=suggest(name, known),
             )
-    build(backend.sampling, preset.sampling, owner=owner)
+    build(backend.sampling, preset.sampling, owner=f"the preset {preset.name!r}")
     return dataclasses.replace(definition, options={**definition.options, **preset.sampling})
 
 

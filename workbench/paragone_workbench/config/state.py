@@ -175,7 +175,7 @@ def add_preset(config: Config, state: State, preset: Preset) -> Preset:
 
     If config.toml has the name, the preset gets a number: a preset of config.toml is never replaced.
     """
-    own = config.presets.keys() - state.saved.presets.keys()
+    own = {name for name, known in config.presets.items() if state.saved.presets.get(name) != known}
     kept = dataclasses.replace(preset, name=next(name for name in numbered(preset.name) if name not in own))
     state.save_preset(kept)
     return kept

@@ -85,7 +85,8 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
         if not _is_beside(folder, document)
     ]
     actions += named_actions(engines, registry, document)
-    for preset in config.presets.values():
+    named = config.document.data.get("presets")
+    for preset in (config.presets[name] for name in named) if isinstance(named, dict) else ():
         for value in preset.sampling.values():  # whatever the backend, a text after @ can only be a file
             if isinstance(value, str) and value.startswith("@"):
                 actions += (f"the preset {preset.name} {action}" for action in _reading(value[1:], document))

@@ -91,4 +91,5 @@ class TemplatePicker(Picker[str | None]):
         if option is None or option.id is None or option.id == _SAVE:
             return None
         name = self._names[int(option.id)]
-        return name if name in self._engines.state.saved.templates else None
+        is_saved = self._engines.state.saved.templates.get(name) == self._engines.config.templates[name]
+        return name if is_saved else None
