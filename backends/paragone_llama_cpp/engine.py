@@ -31,6 +31,7 @@ from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
 from paragone.gguf.files import parts
 from paragone.options import as_values, build
+from paragone.thinking import thinking_choice
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api.functions import lib
@@ -153,6 +154,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 text,
                 cancelled,
                 max_tokens=sampling.max_tokens,
+                budget=thinking_choice(sampling.thinking).budget,
                 logprobs=request.logprobs,
                 cold=request.cold,
                 ignore_eos=sampling.ignore_eos,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Iterator
@@ -183,11 +184,14 @@ class RemoteEngine(OpenEngine, Generic[S]):
     async def _checked(
         self, request: RunRequest, sampling: S, finish: Finish, answer: str | None
     ) -> list[Caution]:
-        """Return cautions about a server that changed or that cut the prompt, at the end of an answer.
+        """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
 
         Not before: the requests would delay the first token. `answer` is the text of the generated tokens; None
         if they contain thinking.
         """
+        if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
+            sentence = f"The server at {self._endpoint.origin} ignored json_schema: the answer is not JSON."
+            return [Caution(code="schema-ignored", sentence=sentence)]
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
         if changed is not None:
@@ -233,3 +237,12 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Close the connections."""
         await self.stop()
         await self._http.aclose()
+
+
+def _may_be_json(answer: str | None) -> bool:
+    """Whether an answer is JSON, as far as its text is known."""
+    try:
+        json.loads(answer or "0")
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -18,7 +18,16 @@ HEAD = """# All settings
 `paragone config path` prints; `paragone config init` creates [one with comments](../config.toml), and
 `paragone config check` lists the problems in it. All settings are optional."""
 
-KEYS = """
+OTHERS = """
+## `[presets.NAME]`
+
+One table for each preset, under a name of your choice: `system`, a system prompt, and sampling options of engines, which follow.
+`--preset NAME` and the settings form apply the preset.
+
+## `[templates]`
+
+Each setting is the name of a template, with the text of a prompt; `{{ name }}` stands for a variable.
+
 ## `[keys]`
 
 Each setting is the name of a command on [the page of keys](keys.md), with its keys, separated by commas:
@@ -34,7 +43,7 @@ One table for each engine, under a name of your choice. All options of the engin
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_sections(), KEYS, ENGINE, *_table(EngineTable), *_backends()]) + "\n"
+    return "\n".join([HEAD, *_sections(), OTHERS, ENGINE, *_table(EngineTable), *_backends()]) + "\n"
 
 
 def _sections() -> Iterator[str]:

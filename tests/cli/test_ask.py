@@ -465,3 +465,23 @@ def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
     done = paragone("ask", "rogue:seeing", "Which?", "--image", str(tmp_path / "nowhere.png"))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "nowhere.png cannot be read: No such file or directory." in said(done)
+
+
+def test_a_preset_and_a_template(home):
+    config = home / "config" / "paragone" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        "[presets.brief]\nmax_tokens = 2\n[templates]\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
+    )
+    asked = ("compare", "rogue:steady", "--preset", "brief", "--template", "translate", "--json")
+    found = data("compare", paragone(*asked, "--var", "language=German", stdin="hello"))
+    assert found["prompt"] == "Say in German: hello"
+    assert found["lanes"][0]["text"] == "word0 word1 "
+    for wrong, reason in (
+        (("--preset", "breif", "hi"), "There is no preset 'breif'.\nDid you mean 'brief'?"),
+        (("--template", "translate", "hi"), "The template 'translate' needs a value for: language."),
+        (("--var", "a=b", "hi"), "--var needs --template."),
+    ):
+        done = paragone("ask", "rogue:steady", *wrong)
+        assert done.returncode == 2
+        assert reason in said(done)

@@ -14,11 +14,17 @@ from textual.dom import DOMNode
 
 import paragone_tui
 from paragone_tui.keys import readable
+from paragone_workbench.config.read import TABLES
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_up_to_date(name):
     assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run `make reference`"
+
+
+def test_every_table_is_on_the_page_of_settings():
+    page = PAGES["settings.md"]()
+    assert all(re.search(rf"^## `\[{table}\b", page, re.MULTILINE) for table in TABLES)
 
 
 def bound_keys() -> Iterator[tuple[str, str]]:

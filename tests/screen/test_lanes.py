@@ -1,5 +1,7 @@
 """Adding, closing and moving lanes, and changing their engines."""
 
+import re
+
 import pytest
 from rogue_backend.definitions import rogue
 from tests.workbench.report_subjects import add_experiment
@@ -180,9 +182,13 @@ async def test_an_engine_with_a_changed_option_keeps_its_name_for_the_next_start
 
 
 async def test_thinking_is_folded_for_all_lanes(start):
-    async with start(rogue("steady")) as screen:
+    async with start(rogue("thinking", at=3, max_tokens=5)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: re.search(r"▸ thinking · 3 tokens · \d\.\d s\n\n  word3", screen.text))
+        assert "word2" not in screen.text
         await screen.press("f6")
-        assert screen.columns[0].transcript.fold_thinking is True
+        await screen.until(lambda: re.search(r"┊ word0 word1 word2\n· 3 tokens · \d\.\d s\n", screen.text))
 
 
 async def test_copying_takes_the_raw_answer(start):

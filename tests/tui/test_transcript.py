@@ -121,6 +121,12 @@ async def test_thinking_folded_and_shown(pilot):
     lane.fold_thinking = True
     await settle(pilot)
     assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
+    lane.set_hint(lane.blocks[0], "5 tokens · 0.2 s")
+    await settle(pilot)
+    assert shown(pilot.app) == "▸ thinking · 5 tokens · 0.2 s\n\n  So."
+    lane.fold_thinking = False
+    await settle(pilot)
+    assert shown(pilot.app) == "┊ One two three\n┊ four\n· 5 tokens · 0.2 s\n\n  So."
 
 
 async def test_empty_thinking_takes_no_space(pilot):

@@ -47,6 +47,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Insert a line break into the prompt."),
     Command(id="attach-image", keys="ctrl+g", title="Attach an image", group="Prompt",
             help="Attach an image to the prompt, or remove one."),
+    Command(id="insert-template", keys="alt+m", lane_keys="m", title="Write from a template", group="Prompt",
+            help="Pick a template for the prompt; what is written becomes its variable prompt. Or save what is written as one."),
     Command(id="recall-earlier", keys="ctrl+up,alt+p", title="Earlier prompt", group="Prompt",
             help="Recall the previous prompt of this conversation."),
     Command(id="recall-later", keys="ctrl+down,alt+n", title="Later prompt", group="Prompt",

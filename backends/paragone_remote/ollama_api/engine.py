@@ -98,8 +98,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     def _settings(self, request: RunRequest, sampling: OllamaSampling) -> RunSettings:
         values = as_values(sampling)
         sent = {name: value for name, value in values.items() if value is not None and value != []}
-        if sampling.thinking is False:
-            sent.pop("effort", None)  # not sent, then
         in_force = {**self._parameters, **sent}
         return RunSettings(seed=counted(in_force.get("seed")), sampling=in_force)
 

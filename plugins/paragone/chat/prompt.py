@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from paragone import Caution, ContextOverflow, InputError, Message, TokenizedText, TokenizeRequest
 from paragone.chat.sampling import SamplingOptions
 from paragone.chat.text import THINKING_TAGS, Tags
+from paragone.thinking import Thinking
 
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate  # only for the type: it imports jinja2
@@ -53,7 +54,7 @@ class PromptMaker:
             return self.check(self.whole(messages, sampling.thinking))
         return self._fit(messages, sampling)
 
-    def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
+    def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> Prompt:
         """Return the whole prompt, whatever its length. Raises InputError."""
         if not messages:
             raise InputError("There are no messages to answer.")
@@ -91,7 +92,7 @@ class PromptMaker:
             )
         return tokens, max(start, 1)
 
-    def _rendered(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
+    def _rendered(self, messages: Sequence[Message], thinking: Thinking) -> tuple[str, Tags | None]:
         """Return the text of the prompt, and the tags of the thinking block that it leaves open."""
         text = self._text(messages, thinking)
         begun = text.rstrip()
@@ -157,7 +158,7 @@ class PromptMaker:
         )
         return prompt._replace(cautions=(Caution(code="turns-dropped", sentence=sentence),))
 
-    def _text(self, messages: Sequence[Message], thinking: bool | None) -> str:
+    def _text(self, messages: Sequence[Message], thinking: Thinking) -> str:
         if self._template is None:
             return "\n\n".join(message.text for message in messages)
         last = messages[-1]

@@ -32,7 +32,9 @@ class SamplingOptions(Options):
     frequency_penalty: float = shared.FREQUENCY_PENALTY(0.0)
     seed: int | None = shared.SEED(None, "The same seed gives the same answer.")
     stop: tuple[str, ...] = shared.STOP(())
-    thinking: bool | None = shared.THINKING(None, "By default its chat template decides.")
+    thinking: bool | Literal["low", "medium", "high"] | None = shared.THINKING(
+        None, "By default its chat template decides."
+    )
     overflow: Literal["error", "drop_oldest"] = option(
         "error",
         "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",

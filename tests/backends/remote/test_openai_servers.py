@@ -69,12 +69,10 @@ async def test_what_is_sent_when_all_is_set(server, open_lane):
         "min_p": 0.1,
         "repeat_penalty": 1.1,
         "thinking": False,
-        "effort": "low",
     }
     await (await open_lane(server)).ask(logprobs=2, **sampling)
     body = server.chats[0].body
     assert body["chat_template_kwargs"] == {"enable_thinking": sampling.pop("thinking")}
-    assert body["reasoning_effort"] == sampling.pop("effort")
     assert {name: body[name] for name in sampling} == sampling
     assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
 

@@ -47,7 +47,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead",
+    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead", "thinking",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -134,6 +134,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         return Token(
             text="x" * 300_000_000 if fault == "bulky" else self.word(number),
             id=number,
+            channel="thinking" if self.model == "thinking" and not is_wrong else "answer",
             time=math.nan if fault == "nan" else time.monotonic(),
         )
 

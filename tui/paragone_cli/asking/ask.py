@@ -32,8 +32,8 @@ class AskArguments(PromptArguments):
 def ask(args: AskArguments) -> int:
     """Print the answer of an engine."""
     context = CommandContext(args)
-    (definition,) = context.checked([args.engine], args.settings)
-    spec = prompt_spec(args, context.system(args.system))
+    (definition,) = context.checked([args.engine], args.settings, args.preset)
+    spec = prompt_spec(args, context)
     return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
 
 

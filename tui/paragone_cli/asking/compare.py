@@ -38,8 +38,8 @@ class CompareArguments(PromptArguments):
 def compare(args: CompareArguments) -> int:
     """Print the answers of the engines, and what was not the same for them."""
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings)
-    spec = prompt_spec(args, context.system(args.system))
+    definitions = context.checked(args.engines, args.settings, args.preset)
+    spec = prompt_spec(args, context)
     spec = dataclasses.replace(spec, prompt_ids=True)  # prompts are compared by their tokens
     workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
     return run(_compare(workbench, definitions, spec, as_json=args.json))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
+from paragone.wording import quoted
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
+from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.question import at_terminal
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.runs.spec import RunSpec
@@ -34,14 +36,47 @@ class PromptArguments(RunArguments, PrintArguments):
     images: Sequence[Path] = repeated(
         "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
     )
+    template: str | None = option(
+        "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
+    )
+    variables: Sequence[str] = repeated(
+        "--var NAME=VALUE", "with --template: the value of a variable; may be repeated"
+    )
 
 
-def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
+def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
     """Return the request that the arguments describe. Raises InputError."""
+    if args.variables and args.template is None:
+        raise InputError("--var needs --template.", hint="Only templates have variables.")
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
     images = [read_image(path) for path in args.images]
-    return RunSpec.of_prompt(_read_prompt(args.prompt), images=images, system=system, logprobs=args.logprobs)
+    text = _read_prompt(args.prompt) if args.template is None else _filled_template(args, context)
+    return RunSpec.of_prompt(text, images=images, system=context.system(args), logprobs=args.logprobs)
+
+
+def _filled_template(args: PromptArguments, context: CommandContext) -> str:
+    """Return the text of the template; its variable `prompt` is the prompt, which is read if the template has it."""
+    from paragone_workbench.config.templates import PROMPT as PROMPT_VARIABLE
+    from paragone_workbench.config.templates import fill_template, find_template
+    from paragone_workbench.conversation.variables import names_in
+
+    assert args.template is not None
+    template = find_template(args.template, context.config.templates)
+    values: dict[str, str] = {}
+    for given in args.variables:
+        name, equals, value = given.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"{quoted(given)} is no variable.", hint="Write --var NAME=VALUE.")
+        values[name.strip()] = value
+    if PROMPT_VARIABLE in names_in(template) and PROMPT_VARIABLE not in values:
+        values[PROMPT_VARIABLE] = _read_prompt(args.prompt)
+    elif args.prompt is not None:
+        raise InputError(
+            f"The prompt has no place in the template {args.template!r}.",
+            hint="It stands where a template has {{ prompt }}, unless --var sets that.",
+        )
+    return fill_template(args.template, template, values)
 
 
 def _read_prompt(given: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.settings import (
     ChatSettings,
     Config,
@@ -65,7 +66,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "network": NetworkSettings,
     "ui": UiSettings,
 }
-_TABLES = ("engines", *SECTIONS, "keys")
+TABLES = ("engines", *SECTIONS, "presets", "templates", "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> Config:
@@ -152,8 +153,8 @@ class _Reader:
 
     def config(self, state: State) -> Config:
         for name in self._document.data:
-            if name not in _TABLES:
-                self._note((name,), f"There is no section [{name}].", suggest(name, _TABLES))
+            if name not in TABLES:
+                self._note((name,), f"There is no section [{name}].", suggest(name, TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
         added = {name: engine for name, engine in state.saved.engines.items() if name not in self._own}
@@ -169,6 +170,8 @@ class _Reader:
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
+            presets={**state.saved.presets, **self._presets()},
+            templates={**state.saved.templates, **self._templates()},
             network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             keys=self._keys(),
@@ -231,6 +234,33 @@ class _Reader:
                     (*key, name), f"The option {name!r} is a date or a time; no option takes those.", ""
                 )
         return options
+
+    def _presets(self) -> dict[str, Preset]:
+        presets: dict[str, Preset] = {}
+        for name, table in self._table("presets").items():
+            key = ("presets", name)
+            if not isinstance(table, dict):
+                self._note(
+                    key, f"The preset {name!r} is not a table.", f"Write it as a table: [presets.{name}]."
+                )
+                continue
+            values = dict(table)
+            system = values.pop("system", None)
+            if not (system is None or isinstance(system, str)):
+                self._note((*key, "system"), f"The system prompt of the preset {name!r} is not text.", "")
+                system = None
+            presets[name] = Preset(name=name, system=system, sampling=self._options(key, values))
+        return presets
+
+    def _templates(self) -> dict[str, str]:
+        templates: dict[str, str] = {}
+        for name, text in self._table("templates").items():
+            if isinstance(text, str):
+                templates[name] = text
+            else:
+                hint = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
+                self._note(("templates", name), f"The template {name!r} is not text.", hint)
+        return templates
 
     def _keys(self) -> dict[str, str]:
         keys: dict[str, str] = {}

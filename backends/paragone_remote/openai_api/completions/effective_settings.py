@@ -36,7 +36,6 @@ def settings_of(
     always: dict[str, Json] = {}
     if raw:
         always["max_tokens"] = None  # sent as null: as many as fit
-        for name in ("thinking", "effort"):  # for chats only
-            sent.pop(name, None)
+        sent.pop("thinking", None)  # for chats only
     seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
     return RunSettings(seed=seed, sampling={**defaults, **always, **sent} or None)

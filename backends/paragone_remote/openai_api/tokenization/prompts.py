@@ -104,7 +104,7 @@ class Prompts:
         if self.server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise EngineError(
-                    f"vLLM's /tokenize at {self.endpoint.origin} does not support effort, which affects the prompt."
+                    f"vLLM's /tokenize at {self.endpoint.origin} does not take the effort of thinking, which affects the prompt."
                 )
             return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
         return RenderedPrompt()

@@ -38,10 +38,10 @@ def suite_run(args: SuiteArguments) -> int:
     if not args.engines:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
     context = CommandContext(args)
-    engines = context.checked(args.engines, args.settings)
+    engines = context.checked(args.engines, args.settings, args.preset)
     catalog = load_assertions(note)
     path = Path(args.names[0])
-    suite = read_suite(path, catalog, system=context.system(args.system))
+    suite = read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:

@@ -88,6 +88,8 @@ class LaneColumn(Column, LaneObserver):
         self._differences = 0
         self._keys = keys
         self._last: Prompt | None = None
+        self._thinks = False
+        """Whether the last text that came was thinking."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block that advises to start the engine again, and its hint without that."""
@@ -186,8 +188,11 @@ class LaneColumn(Column, LaneObserver):
             self._show_prompt(run.prompt)
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Append the text to the transcript."""
+        """Append the text to the transcript. Once the answer begins, show how long the thinking took."""
         self.transcript.write(text, channel)
+        if self._thinks and channel == "answer":
+            self._show_thinking(run)
+        self._thinks = channel == "thinking"
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
         """Add the warning to the transcript."""
@@ -228,8 +233,18 @@ class LaneColumn(Column, LaneObserver):
             text = f"{text[:_PROMPT_SHOWN]} … ({rest})"
         self.transcript.add("prompt", text, turn=prompt)
 
+    def _show_thinking(self, run: Run) -> None:
+        figures = run.meter or run.result.metrics
+        blocks = reversed(self.transcript.blocks)
+        block = next((block for block in blocks if block.kind in ("thinking", "prompt")), None)
+        if figures is None or figures.thinking_s is None or block is None or block.kind != "thinking":
+            return
+        tokens = counted(figures.thinking_tokens or 0, "token")
+        self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
+
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
+        self._show_thinking(run)
         variants = self.lane.variants(run)
         if len(variants) > 1:
             self.transcript.add("note", f"{variants.index(run) + 1}/{len(variants)}")

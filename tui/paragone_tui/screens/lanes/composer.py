@@ -74,6 +74,10 @@ class Composer(TextField):
         self.text = "" if self._pasted else text
         self._show_title()
 
+    def rewrite(self, text: str) -> None:
+        """Replace what is typed; undo brings that back."""
+        self.replace(text, (0, 0), self.document.end)
+
     @property
     def images(self) -> tuple[Image, ...]:
         """The images attached to the prompt."""

@@ -50,7 +50,7 @@ class Lanes(Horizontal, can_focus=True):
         self._markdown = markdown
         self._remember = remember
         self._link = Link()
-        self._fold_thinking = False
+        self._fold_thinking = True
         self._fold_logs = True
         self.position = 0
         """The index of the current lane."""

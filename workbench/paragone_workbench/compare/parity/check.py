@@ -27,6 +27,7 @@ _CHANGED = {
     "images-left-out": "did not see all images",
     "option-refused": "refused an option",
     "may-not-continue": "may have begun a new answer instead of continuing the last one",
+    "schema-ignored": "ignored the JSON schema",
     "filtered": "filtered its answer",
 }
 """Warnings of a run whose answer is less than what was asked for, by their codes in docs/plugins.md."""
