@@ -75,8 +75,12 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         await screen.answered()
         text = screen.columns[0].transcript.text
         assert "word2" in text
-        assert "From here on: wide (rogue)." in text
+        assert text.count("From here on: wide (rogue).") == 1
         assert "語19" in text
+        assert text.count("by steady (rogue)") == 1, "the earlier answer says who wrote it"
+        screen.columns[0].show_history()  # as when the conversation is reopened
+        text = screen.columns[0].transcript.text
+        assert (text.count("From here on: wide"), text.count("by steady (rogue)")) == (1, 1)
 
 
 async def test_closing_a_lane_frees_its_engine(start):

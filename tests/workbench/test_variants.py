@@ -1,6 +1,10 @@
 """Variants: several answers to a prompt, and prompts that were edited, all kept."""
 
+import dataclasses
+
 from tests.workbench.lane_helpers import answers, opened, words
+
+from paragone_workbench.lanes.variants import other_author
 
 
 def texts(lane):
@@ -21,6 +25,9 @@ async def test_stepping_between_answers(session, rogue):
     assert texts(lane) == [("hello", "word0 ")]
     assert session.step(lane, -1), "after the last variant comes the first"
     assert texts(lane) == [("hello", "語0😀 ")]
+    assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
+    await session.configure(lane, dataclasses.replace(rogue("wide"), options={"max_tokens": 2}))
+    assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", "with max_tokens=1"]
 
 
 async def test_a_variant_comes_with_what_followed_it(session, rogue):

@@ -1,9 +1,11 @@
-"""Variants of a lane's path: other answers to a prompt, and edited prompts."""
+"""Variants of a lane's path: other answers to a prompt, and edited prompts; and which engine wrote them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from paragone_workbench.lanes.settings import changes
 
 if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
@@ -22,6 +24,20 @@ def neighbour(lane: Lane, by: int) -> Run | None:
         return None
     variants = lane.variants(place)
     return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
+
+
+def other_author(lane: Lane, run: Run) -> str:
+    """Return what wrote an answer, if that is not the lane's engine as it is set now; else an empty text.
+
+    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings.
+    """
+    author, present = run.result.definition, lane.engine.definition
+    if not author.is_called_like(present):
+        return f"by {author.name} ({author.backend})"
+    if not author.has_model_of(present):
+        return f"by {author.name} with {author.model}"
+    settings = changes(present, author, lane.engine.backend)
+    return f"with {settings}" if settings else ""
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:

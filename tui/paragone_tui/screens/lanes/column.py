@@ -21,6 +21,7 @@ from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
+from paragone_workbench.lanes.variants import other_author
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
@@ -144,6 +145,9 @@ class LaneColumn(Column, LaneObserver):
                 self.transcript.write(run.text)
             if run.phase == "ended":
                 self._show_end(run)
+        definition = self.lane.engine.definition
+        if self.lane.path and not self.lane.path[-1].result.definition.is_called_like(definition):
+            self.show_swap(definition.name, definition.backend)
         self._show_status()
         self._on_history()
 
@@ -231,8 +235,9 @@ class LaneColumn(Column, LaneObserver):
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
         variants = self.lane.variants(run)
-        if len(variants) > 1:
-            self.transcript.add("note", f"{variants.index(run) + 1}/{len(variants)}")
+        place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
+        if note := " · ".join(filter(None, (place, other_author(self.lane, run)))):
+            self.transcript.add("note", note)
         match run.state:
             case "stopped":
                 self.transcript.add("note", "Stopped.")

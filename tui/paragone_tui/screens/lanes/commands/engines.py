@@ -119,6 +119,7 @@ def swap_engine(context: LanesContext) -> None:
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
     column.show_swap(definition.name, definition.backend)
     await context.session.swap(column.lane, definition)
+    column.show_history()  # earlier answers say from now on that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()
 
