@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.engines.handle import EngineObserver
+from paragone_workbench.lanes.seeds import shared_seed
 from paragone_workbench.runs.context import messages_for, path_to
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
@@ -221,6 +222,7 @@ class Lane(EngineObserver, RunObserver):
 
         self._asked = True
         self._describe()
+        seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.runs))
         run = Run.of(self.record.definition, prompt=prompt, continues=continues)
         self.record.head = run
         self.record.runs.append(run)
@@ -230,6 +232,7 @@ class Lane(EngineObserver, RunObserver):
                 messages=messages_for(prompt, continues),
                 sampling=prompt.sampling_in_force,
                 logprobs=self.logprobs(self.engine),
+                drawn_seed=seed,
             )
 
         run.subscribe(self)

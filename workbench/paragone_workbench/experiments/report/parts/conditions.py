@@ -25,10 +25,10 @@ def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | N
     if len(sides) < 2:
         return None
     parity = check_parity(sides)
+    told = [(finding, not finding.is_expected) for finding in parity.findings]
     remarks = [
         Remark(text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=stands_out)
-        for findings, stands_out in ((parity.findings, True), (parity.unknown, False))
-        for finding in findings
+        for finding, stands_out in (*told, *((unknown, False) for unknown in parity.unknown))
     ]
     if parity.remark:
         remarks.append(Remark(text=parity.remark))
