@@ -53,6 +53,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Recall the next prompt of this conversation."),
     Command(id="edit-prompt", keys="ctrl+e", title="Edit an earlier prompt", group="Prompt",
             help="Edit the last prompt of the current lane, or the one before. The old prompt is kept."),
+    Command(id="queue", keys="alt+q", lane_keys="Q", title="Prompts that wait", group="Prompt",
+            help="Edit, withdraw or send again a prompt that waits for a lane, or that a stop has kept."),
     Command(id="lane-mode", keys="escape,ctrl+f", title="Lane mode", group="Prompt",
             help="Go to the current lane, where single letters are commands."),
     Command(id="stop-lane", keys="f8", lane_keys="s", title="Stop this lane", group="Lane",
@@ -94,7 +96,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(id="to-end", keys="ctrl+end", lane_keys="G,end", title="To the end", group="Lane",
             help="Scroll the current lane to the end, and follow new text."),
     Command(id="stop", keys="ctrl+c", title="Stop all lanes", group="Lanes",
-            help="Stop all answers. Their text is kept. If there are none, stop loading, or cancel editing a prompt."),
+            help="Stop all answers. Their text is kept, and so are prompts that wait. If there are no answers, stop "
+                 "loading, or cancel editing a prompt."),
     Command(id="next-lane", keys="tab", lane_keys="l,right", title="Next lane", group="Lanes",
             help="Select the lane to the right."),
     Command(id="previous-lane", keys="shift+tab", lane_keys="h,left", title="Previous lane", group="Lanes",

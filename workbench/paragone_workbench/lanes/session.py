@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
@@ -11,6 +11,7 @@ from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPro
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
+from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
@@ -60,10 +61,14 @@ class Session:
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers, beside the text; if not, only those that `_logprobs` names."""
+        self.on_queue: Callable[[], None] = lambda: None
+        """Called after each change of the queue."""
         self.recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
         """Saves the conversation in a history, from `Recorder.open` on."""
+        self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
+        """The prompts that wait for busy lanes, and those that a stop has kept."""
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
@@ -129,6 +134,7 @@ class Session:
         lane.record.closed = True
         self.recorder.lane_changed(self.conversation, lane.record)
         await lane.close()
+        self.queue.lane_is_closed(lane)
 
     async def close(self) -> None:
         """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""
@@ -146,6 +152,7 @@ class Session:
         name = unique_name(definition, others, self.registry)
         lane = Lane(definition, self.pool, name=name, record=record)
         lane.logprobs = self._logprobs
+        lane.when_free = self.queue.lane_is_free
         return lane
 
     def _logprobs(self, engine: EngineHandle) -> int | None:
@@ -190,20 +197,39 @@ class Session:
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
-    def send(self, text: str, images: Sequence[Image] = (), *, lanes: Sequence[Lane] | None = None) -> Prompt:
-        """Send a prompt to these lanes, by default to all, and return it.
+    def send(
+        self, text: str, images: Sequence[Image] = (), *, lanes: Sequence[Lane] | None = None
+    ) -> Prompt | None:
+        """Send a prompt to these lanes, by default to all, and return it; None if no lane has begun it yet.
 
-        A busy lane answers it after its earlier prompts. Lanes that cannot answer (see `can_answer`) are
-        skipped.
+        It waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
-        parent = self._parent(asked)
-        system = self.system_prompt.of_new_prompt(parent)
-        prompt = Prompt(text=text, images=tuple(images), parent=parent, system=system, for_all=lanes is None)
-        self.recorder.prompt_added(self.conversation, self.conversation.add(prompt))
-        for lane in asked:
-            self._follow(lane, lane.ask(prompt))
-        return prompt
+        queued = QueuedPrompt(text=text, images=tuple(images), for_all=lanes is None, lanes=asked)
+        self.queue.add(queued)
+        return queued.prompt
+
+    def send_again(self, prompts: Iterable[QueuedPrompt]) -> None:
+        """Send prompts again that a stop has kept in the queue."""
+        self.queue.send_again(prompts, [lane for lane in self.lanes if self.can_answer(lane)])
+
+    def _begin(self, queued: QueuedPrompt, lane: Lane) -> None:
+        if queued.prompt is None:
+            parent = self._parent(queued.lanes)
+            queued.prompt = Prompt(
+                text=queued.text,
+                images=queued.images,
+                parent=parent,
+                system=self.system_prompt.of_new_prompt(parent),
+                for_all=queued.for_all,
+            )
+            self.recorder.prompt_added(self.conversation, self.conversation.add(queued.prompt))
+        self._follow(lane, lane.ask(queued.prompt))
+
+    def _queue_changed(self) -> None:
+        for lane in self.lanes:
+            lane.changed()
+        self.on_queue()
 
     def regenerate(self, lane: Lane) -> Run | None:
         """Have a lane answer its last prompt again. An earlier answer is kept as a variant.
@@ -256,7 +282,7 @@ class Session:
         self.recorder.lane_changed(self.conversation, lane.record)
 
     async def stop(self) -> None:
-        """Stop all current runs and cancel those that wait."""
+        """Stop all current runs. Prompts that wait for the lanes are kept in the queue."""
         await asyncio.gather(*(lane.stop() for lane in self.lanes))
 
     @property

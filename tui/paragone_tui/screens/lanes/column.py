@@ -68,17 +68,20 @@ class LaneColumn(Column, LaneObserver):
         fold_logs: bool,
         keys: Mapping[str, Keys],
         is_unsaved: Callable[[], bool],
+        waiting: Callable[[], int],
         on_history: Callable[[], None],
     ) -> None:
         """Create the column of a lane.
 
         `is_first` is whether it is the left one; a class that is set later makes Textual compute all styles again.
-        `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
+        `is_unsaved` returns whether the history cannot be written now, `waiting` the number of prompts that wait for
+        the lane. `on_history` is called when all
         answers are shown anew.
         """
         super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
         self._is_unsaved = is_unsaved
+        self._waiting = waiting
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
@@ -132,8 +135,6 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.clear()
         self._last = None
         for run in self.lane.path:
-            if run.phase == "waiting" and run is not self.lane.present:
-                break  # a waiting prompt is shown when its run is the current one
             if run.continues is not None and not _is_same_engine(run, run.continues):
                 self.show_swap(run.result.definition.name, run.result.definition.backend)
             self._show_changes(run)
@@ -300,7 +301,7 @@ class LaneColumn(Column, LaneObserver):
                 silent_s=silent_s,
                 is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._keys["stop"].first,
-                queued=lane.queued,
+                queued=self._waiting(),
                 unsaved=self._is_unsaved(),
                 differences=self._differences,
                 loaded=lane.engine.load_fraction,

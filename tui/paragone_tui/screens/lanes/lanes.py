@@ -177,6 +177,7 @@ class Lanes(Horizontal, can_focus=True):
             fold_logs=self._fold_logs,
             keys=self._keys,
             is_unsaved=lambda: self._session.recorder.problem is not None,
+            waiting=lambda: self._session.queue.waiting(lane),
             on_history=self.differences.mark_all,
         )
         lane.observers.append(self.marks)

@@ -30,6 +30,7 @@ from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.screens.lanes.lanes import Lanes
+from paragone_tui.screens.lanes.queue_rows import QueueRows
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class LanesScreen(ChangedRowsScreen[None]):
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
             program=program,
         )
+        self._queue_rows = QueueRows()
+        session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
         self.context = LanesContext(
             session=session,
@@ -103,6 +106,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
+        yield self._queue_rows
         yield self.composer
         yield self._foot
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.queue import QueuedPrompt
 
 
 def send(context: LanesContext) -> None:
@@ -25,7 +26,9 @@ def send_to_lane(context: LanesContext) -> None:
 
 
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    if not context.composer.prompt.strip():
+    session, composer = context.session, context.composer
+    if not composer.prompt.strip():
+        session.send_again(session.queue.kept)
         return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
@@ -37,7 +40,12 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
             f"{context.key_of('add-lane')} adds another."
         )
         return
-    edited = context.composer.edited
+    if composer.queued is not None and composer.queued in session.queue.prompts:
+        queued = composer.queued
+        session.queue.edit(queued, *composer.take())
+        session.send_again([queued])
+        return
+    edited = composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
     elif can_vote(context, edited):
@@ -63,6 +71,21 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
     composer.take()
     context.lanes.show_history()
     return edited
+
+
+def queue(context: LanesContext) -> None:
+    """Let the user edit, withdraw or send again a prompt of the queue."""
+    if not context.session.queue.prompts:
+        context.say("No prompt waits. A prompt that is sent to a busy lane does.")
+        return
+    from paragone_tui.screens.queue_picker import QueuePicker
+
+    def edit(queued: QueuedPrompt) -> None:
+        context.session.queue.keep(queued)  # no lane begins it meanwhile
+        write(context)
+        context.composer.edit_queued(queued)
+
+    context.show(QueuePicker(context.session), edit)
 
 
 def edit_prompt(context: LanesContext) -> None:

@@ -25,10 +25,15 @@ def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | N
     if len(sides) < 2:
         return None
     parity = check_parity(sides)
-    told = [(finding, not finding.is_expected) for finding in parity.findings]
+    expected = [finding for finding in parity.findings if finding.is_expected]
     remarks = [
-        Remark(text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=stands_out)
-        for finding, stands_out in (*told, *((unknown, False) for unknown in parity.unknown))
+        Remark(
+            text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=finding not in expected
+        )
+        for finding in parity.findings
+    ]
+    remarks += [
+        Remark(text=public(f"{unknown.sentence} {unknown.advice}".rstrip())) for unknown in parity.unknown
     ]
     if parity.remark:
         remarks.append(Remark(text=parity.remark))

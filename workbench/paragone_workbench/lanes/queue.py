@@ -1,0 +1,129 @@
+"""The queue: prompts that wait until their lanes are free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone import Image
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.run import Run
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class QueuedPrompt:
+    """A prompt that at least one lane has not begun yet."""
+
+    text: str
+    images: tuple[Image, ...] = ()
+    for_all: bool = True
+    """Whether the prompt was sent to all lanes, and not only to some of them."""
+    lanes: list[Lane]
+    """The lanes that have not begun it."""
+    prompt: Prompt | None = None
+    """The prompt in the conversation, once a lane has begun it; the text stays as it is then."""
+    is_kept: bool = False
+    """Whether the prompt stays in the queue until it is sent again, as after a stop."""
+
+
+class PromptQueue:
+    """The prompts that wait, in the order in which they were sent. A free lane begins the first one that is for it."""
+
+    def __init__(
+        self,
+        begin: Callable[[QueuedPrompt, Lane], None],
+        can_answer: Callable[[Lane], bool],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Create an empty queue.
+
+        `begin` has a free lane answer a prompt, `can_answer` returns whether a lane's engine can, and `on_change` is
+        called after each change of the queue.
+        """
+        self.prompts: list[QueuedPrompt] = []
+        self._begin = begin
+        self._can_answer = can_answer
+        self._on_change = on_change
+
+    def waiting(self, lane: Lane) -> int:
+        """Return the number of prompts that wait for a lane."""
+        return sum(lane in queued.lanes for queued in self.prompts)
+
+    @property
+    def kept(self) -> Sequence[QueuedPrompt]:
+        """The prompts that wait until they are sent again."""
+        return [queued for queued in self.prompts if queued.is_kept]
+
+    def add(self, queued: QueuedPrompt) -> None:
+        """Have the free lanes begin a prompt; it waits for the busy ones. Without lanes, it is kept."""
+        queued.is_kept = not queued.lanes
+        self.prompts.append(queued)
+        self._go_on(queued.lanes)
+
+    def lane_is_free(self, lane: Lane, ended: Run) -> None:
+        """Have a lane begin its next prompt, after a run has ended.
+
+        If the run was stopped, or the lane cannot answer, the prompts for the lane are kept.
+        """
+        if ended.state in ("stopped", "interrupted") or not self._can_answer(lane):
+            for queued in self.prompts:
+                queued.is_kept = queued.is_kept or lane in queued.lanes
+            self._on_change()
+        else:
+            self._go_on([lane])
+
+    def lane_is_closed(self, lane: Lane) -> None:
+        """Have no prompt wait for a lane any more. Prompts that only this lane was to answer are kept."""
+        for queued in self.prompts:
+            if lane in queued.lanes:
+                queued.lanes.remove(lane)
+                queued.is_kept = queued.is_kept or not queued.lanes
+        self._on_change()
+
+    def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
+        """Let prompts that are kept wait for their turn again. One whose lanes are closed goes to these lanes."""
+        for queued in list(prompts):
+            queued.is_kept = False
+            queued.lanes = [lane for lane in queued.lanes if lane in lanes] or list(lanes)
+        self._go_on(lanes)
+
+    def edit(self, queued: QueuedPrompt, text: str, images: tuple[Image, ...]) -> None:
+        """Give a prompt that no lane has begun another text and other images."""
+        assert queued.prompt is None
+        queued.text, queued.images = text, images
+        self._on_change()
+
+    def keep(self, queued: QueuedPrompt) -> None:
+        """Keep a prompt until it is sent again."""
+        queued.is_kept = True
+        self._on_change()
+
+    def withdraw(self, queued: QueuedPrompt) -> None:
+        """Remove a prompt. Lanes that have begun it go on."""
+        if queued in self.prompts:
+            self.prompts.remove(queued)
+            self._on_change()
+
+    def replace_all(self, prompts: Iterable[QueuedPrompt]) -> None:
+        """Take over the queue of another conversation."""
+        self.prompts = list(prompts)
+        self._on_change()
+
+    def _go_on(self, lanes: Iterable[Lane]) -> None:
+        """Have free lanes begin their next prompts."""
+        for lane in list(lanes):
+            following = (queued for queued in self.prompts if lane in queued.lanes and not queued.is_kept)
+            queued = next(following, None)
+            if queued is None or lane.is_busy:
+                continue
+            if not self._can_answer(lane):
+                queued.is_kept = True
+                continue
+            self._begin(queued, lane)
+            queued.lanes.remove(lane)
+            if not queued.lanes:
+                self.prompts.remove(queued)
+        self._on_change()
