@@ -189,7 +189,7 @@ class Lane(EngineObserver, RunObserver):
 
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
-        return tuple(other for other in self.record.runs if other.continues is run.continues)
+        return tuple(other for other in self.record.all_runs if other.continues is run.continues)
 
     def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""
@@ -222,7 +222,7 @@ class Lane(EngineObserver, RunObserver):
         assert not self.is_busy
         self._asked = True
         self._describe()
-        seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.runs))
+        seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.all_runs))
         run = Run.of(self.record.definition, prompt=prompt, continues=continues)
         self.record.head = run
         self.record.runs.append(run)

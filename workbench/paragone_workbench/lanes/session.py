@@ -81,6 +81,19 @@ class Session:
         self.recorder.lane_changed(self.conversation, lane.record)
         return lane
 
+    def fork(self, lane: Lane, run: Run) -> Lane:
+        """Add a lane at the right with the engine of another one, and with its path up to a run. Return it.
+
+        The engine is not opened yet.
+        """
+        definition = lane.engine.definition
+        record = LaneRecord(definition=lane.record.definition, position=self._positions, head=run, fork=run)
+        self._positions += 1
+        forked = self._lane(definition, self.lanes, record)
+        self.lanes.append(forked)
+        self.recorder.lane_changed(self.conversation, record)
+        return forked
+
     def open_engines(self) -> None:
         """Start to open all closed engines. Engines that failed or crashed are reopened by `Lane.restart` only.
 
@@ -231,12 +244,14 @@ class Session:
             lane.changed()
         self.on_queue()
 
-    def regenerate(self, lane: Lane) -> Run | None:
-        """Have a lane answer its last prompt again. An earlier answer is kept as a variant.
+    def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
+        """Have a lane answer a prompt of its path again, by default the last one. An earlier answer is kept as a variant.
 
-        Must not be called while the lane is busy. Returns None if the lane has no prompt or cannot answer.
+        What followed the earlier answer stays with it. Must not be called while the lane is busy. Returns None if the
+        lane has no prompt or cannot answer.
         """
-        prompt = prompt_to_answer_again(lane, self.prompts)
+        if prompt is None:
+            prompt = prompt_to_answer_again(lane, self.prompts)
         if prompt is None or not self.can_answer(lane):
             return None
         run = lane.answer_again(prompt)
@@ -265,12 +280,12 @@ class Session:
             self._follow(lane, lane.ask_instead(edited, prompt))
         return edited
 
-    def step(self, lane: Lane, by: int) -> bool:
+    def step(self, lane: Lane, by: int, at: Run | None = None) -> bool:
         """Show the next (1) or previous (-1) variant in a lane; see `variants.neighbour`.
 
         Must not be called while the lane is busy. Returns False if the path has no variants.
         """
-        tip = neighbour(lane, by)
+        tip = neighbour(lane, by, at)
         if tip is None:
             return False
         self.select(lane, tip)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
-def neighbour(lane: Lane, by: int) -> Run | None:
-    """Return the end of the path with the next (1) or previous (-1) variant; None if the path has no variants.
+def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
+    """Return the end of the path with the next (1) or previous (-1) variant of a run of the path; None if it has none.
 
-    The variant is at the last place of the path that has several. The path then follows the newest runs
+    Without `at`, the variant is at the last place of the path that has several. The path then follows the newest runs
     that continue this variant. After the last variant comes the first.
     """
-    place = next((run for run in reversed(lane.path) if len(lane.variants(run)) > 1), None)
+    places = reversed(lane.path) if at is None else (at,)
+    place = next((run for run in places if len(lane.variants(run)) > 1), None)
     if place is None:
         return None
     variants = lane.variants(place)
@@ -47,7 +48,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
     If no prompt is like that, the result is the last prompt on the path. `prompts` are those of the conversation, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
-    asked = {run.prompt for run in lane.record.runs}
+    asked = {run.prompt for run in lane.record.all_runs}
     later = [
         prompt
         for prompt in prompts
@@ -58,7 +59,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
 
 def newest_after(lane: Lane, run: Run) -> Run:
     """Return the end of the path that leads through a run and the newest runs that continue it."""
-    while later := [other for other in lane.record.runs if other.continues is run]:
+    while later := [other for other in lane.record.all_runs if other.continues is run]:
         run = later[-1]
     return run
 
@@ -74,6 +75,6 @@ def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -
         return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 
     found = [
-        (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.runs)) if wanted(run)
+        (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.all_runs)) if wanted(run)
     ]
     return next((place for place in found if place[1] in place[0].path), found[0] if found else None)

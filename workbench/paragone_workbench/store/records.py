@@ -25,12 +25,24 @@ class LaneRecord:
     head: Run | None = None
     """The last run of the lane's path; its `continues` leads to the earlier runs."""
     runs: list[Run] = field(default_factory=list)
-    """All runs of the lane, oldest first, including those that are not on its path.
+    """All runs that the lane's engine executed, oldest first, including those that are not on its path.
 
     `Store.load` fills it; code that adds a run to the lane must append it here.
     """
+    fork: Run | None = None
+    """The run of another lane after which this lane was forked from it; None for a lane that was not."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
+
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        """The runs of another lane up to the one after which this lane was forked, and its own; oldest first."""
+        before: list[Run] = []
+        run = self.fork
+        while run is not None:
+            before.append(run)
+            run = run.continues
+        return (*reversed(before), *self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

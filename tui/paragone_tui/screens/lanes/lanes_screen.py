@@ -23,6 +23,7 @@ from paragone_tui.screens.lanes.commands import (
     layout,
     prompts,
     settings,
+    turns,
     votes,
 )
 from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from paragone_tui.program import Program
 
 
-_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, votes)
+_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, turns, votes)
 """The modules with the functions that execute commands."""
 
 

@@ -28,7 +28,11 @@ def regenerate(context: LanesContext) -> None:
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
-    if context.session.regenerate(column.lane) is None:
+    selected = context.lanes.selected_run
+    run = context.session.regenerate(column.lane, None if selected is None else selected.prompt)
+    if run is not None and selected is not None:
+        column.show_history()  # what followed the turn stays with the earlier answer
+    if run is None:
         context.say(
             "There is no prompt yet."
             if not context.session.prompts
@@ -39,7 +43,8 @@ def regenerate(context: LanesContext) -> None:
 def copy_answer(context: LanesContext) -> None:
     """Copy the last answer of the current lane to the clipboard."""
     if column := context.current_or_say():
-        text = column.lane.last_answer
+        selected = context.lanes.selected_run
+        text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
         if text:
             context.program.copy_to_clipboard(text)
         context.say(f"Copied {len(text):,} characters." if text else "There is no answer to copy yet.")

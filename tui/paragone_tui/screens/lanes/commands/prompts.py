@@ -57,6 +57,7 @@ def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Promp
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
     text, images = context.composer.take()
+    context.lanes.select_turn(None)
     return context.session.send(text, images, lanes=None if to_all else lanes)
 
 
@@ -70,6 +71,7 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
         return None
     composer.take()
     context.lanes.show_history()
+    context.lanes.select_turn(None)
     return edited
 
 
@@ -98,8 +100,9 @@ def edit_prompt(context: LanesContext) -> None:
         context.say("There is no prompt yet.")
         return
     write(context)
-    edited = context.composer.edited
-    at = prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1
+    edited, selected = context.composer.edited, context.lanes.turn
+    first = prompts.index(selected) if selected in prompts else len(prompts) - 1
+    at = prompts.index(edited) - 1 if edited in prompts else first
     context.composer.edit_prompt(prompts[max(at, 0)])
 
 
@@ -108,11 +111,17 @@ def step(context: LanesContext, by: int) -> None:
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
-    if context.session.step(column.lane, by):
+    lane, selected = column.lane, context.lanes.selected_run
+    place = None if selected is None else lane.path.index(selected)
+    if context.session.step(lane, by, selected):
         column.show_history()
+        context.lanes.marks.check()
+        if place is not None:
+            context.lanes.select_turn(lane.path[place].prompt)
     else:
+        where = "this lane" if selected is None else "this turn"
         context.say(
-            f"There are no variants in this lane; {context.key_of('regenerate')} answers again, "
+            f"There are no variants in {where}; {context.key_of('regenerate')} answers again, "
             f"{context.key_of('edit-prompt')} edits a prompt."
         )
 
