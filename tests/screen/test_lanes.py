@@ -7,7 +7,7 @@ from tests.workbench.report_subjects import add_experiment
 from paragone_tui.commands import COMMANDS
 from paragone_tui.widgets.palette import entries
 from paragone_workbench.config.state import State
-from paragone_workbench.paths import state_file
+from paragone_workbench.paths import copied_file, state_file
 
 
 async def test_without_lanes_the_picker_opens(start):
@@ -195,6 +195,17 @@ async def test_copying_takes_the_raw_answer(start):
         await screen.answered()
         await screen.press("ctrl+y")
         assert screen.app.clipboard == "word0 word1 "
+        screen.lanes[0].path[0].add("answer", "\n```sh\nls -l\n```\n")
+        await screen.press("escape", "Y", "enter")
+        assert screen.app.clipboard == "ls -l", "a block of code is the first that is offered"
+        await screen.press("Y")
+        await screen.type("conv")
+        await screen.press("ctrl+s")
+        assert copied_file().read_text().startswith("> go\n\nword0 word1")
+        assert f"are written to {copied_file()}" in screen.told
+        screen.lanes[0].path[0].add("answer", "x" * 100_000)
+        await screen.press("y")
+        assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
 
 
 async def test_scrolling_reaches_both_ends(start):

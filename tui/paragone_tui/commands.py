@@ -79,6 +79,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Restart an engine that failed or crashed; if there is none, the current lane's."),
     Command(id="copy-answer", keys="ctrl+y", lane_keys="y", title="Copy answer", group="Lane",
             help="Copy the answer of the selected turn, or the last one, to the clipboard, also over SSH and in tmux."),
+    Command(id="copy", lane_keys="Y", title="Copy …", group="Lane",
+            help="Copy a block of code, the answer, the turn of all lanes or the conversation, to the clipboard or a file."),
     Command(id="about-lane", keys="ctrl+l", title="About this lane", group="Lane",
             help="Show the current lane's engine, and how its model was opened."),
     Command(id="costs", keys="alt+k", lane_keys="$", title="What this lane cost", group="Lane",
