@@ -33,7 +33,7 @@ class ScrolledText(Widget):
         """The size to which the text is wrapped; `NOWHERE` if it is not."""
         self._sought: tuple[Block, str] | None = None
         """What to scroll to at the first layout."""
-        self._selected: object = None
+        self.selected: object = None
         """What identifies the selected turn; None if none is."""
 
     @abstractmethod
@@ -95,7 +95,7 @@ class ScrolledText(Widget):
 
     def select(self, turn: object) -> None:
         """Mark the prompt of a turn as selected and have it in view; with None, select none."""
-        before, self._selected = self._selected, turn
+        before, self.selected = self.selected, turn
         for block in self._page.blocks:
             if block.turn is not None and block.turn in (before, turn):
                 block.select(block.turn is turn)

@@ -92,7 +92,6 @@ class Transcript(ScrolledText):
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
-            block.select(turn is self._selected)
             self._disturb()
         block.append(text)
         self._append(block)

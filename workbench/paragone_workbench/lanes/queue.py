@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paragone_workbench.store.records import QueuedRecord
+
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.conversation.tree import Prompt
@@ -107,9 +109,36 @@ class PromptQueue:
             self.prompts.remove(queued)
             self._on_change()
 
-    def replace_all(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Take over the queue of another conversation."""
-        self.prompts = list(prompts)
+    @property
+    def records(self) -> tuple[QueuedRecord, ...]:
+        """The prompts as they are saved."""
+        return tuple(
+            QueuedRecord(
+                text=queued.text,
+                images=queued.images,
+                for_all=queued.for_all,
+                lanes=tuple(lane.record.id for lane in queued.lanes),
+                prompt_id=None if queued.prompt is None else queued.prompt.id,
+            )
+            for queued in self.prompts
+        )
+
+    def restore(
+        self, records: Iterable[QueuedRecord], lanes: Sequence[Lane], prompts: Iterable[Prompt]
+    ) -> None:
+        """Take over the saved queue of a conversation that has these lanes and prompts. All are kept."""
+        known = {prompt.id: prompt for prompt in prompts}
+        self.prompts = [
+            QueuedPrompt(
+                text=record.text,
+                images=record.images,
+                for_all=record.for_all,
+                lanes=[lane for lane in lanes if lane.record.id in record.lanes],
+                prompt=known.get(record.prompt_id or ""),
+                is_kept=True,
+            )
+            for record in records
+        ]
         self._on_change()
 
     def _go_on(self, lanes: Iterable[Lane]) -> None:

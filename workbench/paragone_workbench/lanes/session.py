@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
-from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
+from paragone_workbench.lanes.reopening import lanes_of
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.recording.recorder import Recorder
-from paragone_workbench.store.records import LaneRecord
+from paragone_workbench.store.records import LaneRecord, QueuedRecord
 
 if TYPE_CHECKING:
     from paragone import Image
@@ -61,6 +61,7 @@ class Session:
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers, beside the text; if not, only those that `_logprobs` names."""
+        self._saved_queue: tuple[QueuedRecord, ...] = ()
         self.on_queue: Callable[[], None] = lambda: None
         """Called after each change of the queue."""
         self.recorder = Recorder(
@@ -177,15 +178,6 @@ class Session:
         kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
         return ALTERNATIVES if kept and engine.capabilities.logprobs else None
 
-    def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
-        """Return the definition without its secrets, as it may be saved."""
-        return without_secrets(definition, self.registry.find(definition.backend))
-
-    def _with_secrets(self, kept: EngineDefinition) -> EngineDefinition:
-        """Return a saved definition, with its secrets if config.toml defines the same engine."""
-        configured = self._engines.get(kept.name)
-        return configured if configured is not None and self._without_secrets(configured) == kept else kept
-
     @property
     def backends(self) -> Sequence[str]:
         """The names of the lanes' backends."""
@@ -240,8 +232,11 @@ class Session:
         self._follow(lane, lane.ask(queued.prompt))
 
     def _queue_changed(self) -> None:
-        for lane in self.lanes:
-            lane.changed()
+        queue = self.queue.records
+        if queue != self._saved_queue:
+            self._saved_queue = queue
+            self.recorder.queue_changed(self.conversation, queue)
+        self._show_lanes()
         self.on_queue()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
@@ -340,6 +335,11 @@ class Session:
         for position, lane in enumerate(self.lanes):
             lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
             self.recorder.lane_changed(self.conversation, lane.record)
+        self._restore_queue(())
+
+    def _restore_queue(self, records: tuple[QueuedRecord, ...]) -> None:
+        self._saved_queue = records
+        self.queue.restore(records, self.lanes, self.prompts)
 
     async def reopen(self, number: int) -> int:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
@@ -358,29 +358,14 @@ class Session:
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",
                 )
-        spare = list(self.lanes)
-        lanes: list[Lane] = []
-        for record in saved.lanes:
-            if record.closed:
-                continue
-            alike = (
-                other
-                for other in spare
-                if self._without_secrets(other.engine.definition) == record.definition
-            )
-            lane = next(alike, None)
-            if lane is None:
-                lane = self._lane(self._with_secrets(record.definition), [*lanes, *spare], record)
-            else:
-                spare.remove(lane)
-                lane.resume(record)
-            lanes.append(lane)
+        lanes, spare = lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
         self.recorder.loaded(saved.conversation, saved.lanes)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
+        self._restore_queue(saved.queue)
         await asyncio.gather(*(lane.close() for lane in spare))
         return len(saved.lanes) - len(lanes)
 

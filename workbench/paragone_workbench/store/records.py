@@ -9,6 +9,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
+    from paragone import Image
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.runs.run import Run
 
@@ -46,6 +47,19 @@ class LaneRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRecord:
+    """A prompt that waits for lanes, as it is saved."""
+
+    text: str
+    images: tuple[Image, ...] = ()
+    for_all: bool = True
+    lanes: tuple[str, ...]
+    """The ids of the lanes that have not begun it."""
+    prompt_id: str | None = None
+    """The prompt in the conversation, once a lane has begun it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
     """A conversation read from the history, with all its lanes and runs."""
 
@@ -59,6 +73,8 @@ class SavedConversation:
     """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
     running: frozenset[str] = frozenset()
     """Ids of the runs that had not ended: another instance of the program is writing them."""
+    queue: tuple[QueuedRecord, ...] = ()
+    """The prompts that wait for lanes, in the order in which they were sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

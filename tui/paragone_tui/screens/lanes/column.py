@@ -149,6 +149,7 @@ class LaneColumn(Column, LaneObserver):
         definition = self.lane.engine.definition
         if self.lane.path and not self.lane.path[-1].result.definition.is_called_like(definition):
             self.show_swap(definition.name, definition.backend)
+        self.transcript.select(self.transcript.selected)
         self._show_status()
         self._on_history()
 

@@ -61,7 +61,7 @@ def copy(context: LanesContext) -> None:
     if run is None:
         context.say("There is nothing to copy yet.")
         return
-    from paragone_tui.screens.copy_picker import CopyPicker
+    from paragone_tui.screens.turns.copy_picker import CopyPicker
     from paragone_workbench.lanes.copies import copies
 
     def picked(result: tuple[Copy, bool]) -> None:

@@ -80,7 +80,7 @@ def queue(context: LanesContext) -> None:
     if not context.session.queue.prompts:
         context.say("No prompt waits. A prompt that is sent to a busy lane does.")
         return
-    from paragone_tui.screens.queue_picker import QueuePicker
+    from paragone_tui.screens.turns.queue_picker import QueuePicker
 
     def edit(queued: QueuedPrompt) -> None:
         context.session.queue.keep(queued)  # no lane begins it meanwhile

@@ -61,7 +61,7 @@ def tree(context: LanesContext) -> None:
     if not column.lane.path:
         context.say("There is no turn yet.")
         return
-    from paragone_tui.screens.turn_tree import TurnTree
+    from paragone_tui.screens.turns.turn_tree import TurnTree
 
     context.show(TurnTree(column.lane), lambda run: _go_to(context, column, run))
 
