@@ -147,8 +147,8 @@ class Session:
             self.lanes.remove(lane)
         lane.record.closed = True
         self.recorder.lane_changed(self.conversation, lane.record)
-        await lane.close()
         self.queue.lane_is_closed(lane)
+        await lane.close()
 
     async def close(self) -> None:
         """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""

@@ -127,11 +127,11 @@ class Lanes(Horizontal, can_focus=True):
         return self.current.lane.answer(self.turn)
 
     def select_turn(self, prompt: Prompt | None) -> None:
-        """Select a turn, or none, in all lanes that have it."""
-        self.turn = prompt
+        """Select a turn in all lanes that have it; with None, select none and return to the end."""
+        before, self.turn = self.turn, prompt
         for column in self.columns:
             column.transcript.select(prompt)
-        if prompt is None and self.current is not None:
+        if prompt is None and before is not None and self.current is not None:
             self.current.transcript.to_end()
 
     def move(self, step: int) -> None:

@@ -34,7 +34,11 @@ class QueueRows(Static):
             for queued in prompts[:_MOST]
         ]
         if prompts:
-            sends = "enter in the empty prompt sends them again, " if any(q.is_kept for q in prompts) else ""
+            sends = (
+                "enter in the empty prompt sends them again, "
+                if any(queued.is_kept for queued in prompts)
+                else ""
+            )
             more = f"{len(prompts) - _MOST} more; " if len(prompts) > _MOST else ""
             rows.append(Content(f"{more}{sends}{queue_key} edits or withdraws them"))
         self.update(Content("\n").join(rows))

@@ -46,8 +46,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
             queued for queued in self._session.queue.prompts if text.casefold() in queued.text.casefold()
         ]
         self._shown = {str(id(queued)): queued for queued in prompts}
-        if not prompts:
-            self.say("No prompt waits." if not text else "Nothing found.")
+        self.say("" if prompts else "Nothing found.")
         return [Option(_line(queued), id=key) for key, queued in self._shown.items()]
 
     def pick(self, option_id: str) -> None:

@@ -83,6 +83,11 @@ def queue(context: LanesContext) -> None:
     from paragone_tui.screens.turns.queue_picker import QueuePicker
 
     def edit(queued: QueuedPrompt) -> None:
+        if context.composer.prompt.strip():
+            context.say(
+                "The field has a prompt that is not sent. Send or clear it first; then edit one that waits."
+            )
+            return
         context.session.queue.keep(queued)  # no lane begins it meanwhile
         write(context)
         context.composer.edit_queued(queued)

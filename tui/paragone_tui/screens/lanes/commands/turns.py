@@ -32,8 +32,13 @@ def _select(context: LanesContext, step: int) -> None:
         context.say("There is no turn yet.")
         return
     selected = context.lanes.turn
-    place = (turns.index(selected) if selected in turns else len(turns)) + step
-    context.lanes.select_turn(turns[max(place, 0)] if place < len(turns) else None)
+    place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
+    context.lanes.select_turn(turns[place] if place < len(turns) else None)
+    if selected is None and place < len(turns):
+        context.say(
+            f"Turn {place + 1} of {len(turns)} is selected (▶): variants, regenerating, copying, editing and forking "
+            "are for it."
+        )
 
 
 def fork_lane(context: LanesContext) -> None:
