@@ -34,6 +34,15 @@ async def test_a_sampling_option_is_levelled(start):
         await screen.ask("again")
         await screen.answered()
         await screen.until(lambda: "≠" not in screen.text, "the marks are gone")
+        session = screen.app.lanes.session
+        await session.configure(screen.lanes[1], rogue("steady", "second", max_tokens=1))
+        await screen.ask("brief")
+        await screen.answered()
+        assert "≠" not in screen.text, "what is set for one lane on the screen was chosen"
+        await session.configure(screen.lanes[1], rogue("steady", "second", max_tokens=2))
+        await screen.press("ctrl+n")
+        await screen.ask("again")
+        await screen.answered()
         assert [lane.last_answer for lane in screen.lanes] == ["word0 word1 ", "word0 word1 "]
         await sheet(screen)
         assert "The comparison was fair as far as the engines tell" in screen.text

@@ -223,6 +223,16 @@ def test_what_the_user_compares_is_no_alarm_and_comes_last():
     assert parity.verdict == "1 condition was not the same:"
 
 
+def test_what_the_user_sets_while_comparing_is_no_alarm():
+    warm = replace(
+        side("b", sampling={**SAMPLING, "repeat_penalty": 1.3}), chosen=frozenset({"repeat_penalty"})
+    )
+    long = replace(side("c", context=1024), chosen=frozenset({"n_ctx"}))
+    parity = check_parity([side("a"), warm, long])
+    assert [(it.what, it.sign) for it in parity.findings] == [("repeat_penalty", "·"), ("n_ctx", "·")]
+    assert parity.findings[0].levelling, "it can be levelled all the same"
+
+
 def test_the_own_answers_of_each_lane_are_no_alarm():
     earlier = (Message(role="user", text="Hi"), Message(role="assistant", text="Ho"))
     other = replace(side("b", prompt="other", tokens=9), messages=(*earlier, Message(role="user", text="Hi")))

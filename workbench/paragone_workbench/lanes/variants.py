@@ -33,6 +33,8 @@ def other_author(lane: Lane, run: Run) -> str:
     The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings.
     """
     author, present = run.result.definition, lane.engine.definition
+    if author == present:
+        return ""
     if not author.is_called_like(present):
         return f"by {author.name} ({author.backend})"
     if not author.has_model_of(present):

@@ -60,5 +60,5 @@ def _finding(
         values=values,
         sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
         levelling=levelling,
-        is_expected=fact.name in _OF_THE_MODEL,
+        is_expected=fact.name in _OF_THE_MODEL or any(side.has_chosen(options[side.name]) for side in sides),
     )

@@ -49,7 +49,10 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             drawn = all(
                 side.has_drawn(options[side.name]) for side in sides if values.get(side.name) is not None
             )
-            findings.append(_finding(_name(option, options), values, silent, options, levelling, drawn))
+            chosen = any(side.has_chosen(options[side.name]) for side in sides)
+            findings.append(
+                _finding(_name(option, options), values, silent, options, levelling, drawn, chosen)
+            )
         else:
             for name in silent:
                 own = tuple(change for change in levelling.changes if change.engine == name)
@@ -89,6 +92,7 @@ def _finding(
     options: Mapping[str, OptionInfo | None],
     levelling: Levelling,
     drawn: bool,
+    chosen: bool,
 ) -> Finding:
     without = [side for side in silent if options[side] is None]
     sentence = f"{name} is {enumeration(values, silent=[side for side in silent if side not in without])}."
@@ -96,4 +100,6 @@ def _finding(
         sentence += f" There is no such option in {' and '.join(without)}."
     if drawn and len(values) - len(silent) > 1:
         sentence += " Each engine drew its own."
-    return Finding(what=name, values=values, sentence=sentence, levelling=levelling, is_expected=drawn)
+    return Finding(
+        what=name, values=values, sentence=sentence, levelling=levelling, is_expected=drawn or chosen
+    )

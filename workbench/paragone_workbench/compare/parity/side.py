@@ -29,6 +29,8 @@ class Side:
     """Its answer to the prompt that is compared; None if there is none."""
     messages: tuple[Message, ...] | None = None
     """The messages of the request; None if unknown."""
+    chosen: frozenset[str] = frozenset()
+    """Options that the user has set for this engine alone while comparing."""
 
     @classmethod
     def of_run(
@@ -111,6 +113,10 @@ class Side:
             values = {**defaults, **own}
         standard = {info.name: name for name, info in self.sampling_options().items()}
         return {standard.get(name, name): value for name, value in values.items()}
+
+    def has_chosen(self, option: OptionInfo | None) -> bool:
+        """Whether the user has set an option for this engine alone while comparing."""
+        return option is not None and option.name in self.chosen
 
     def has_drawn(self, option: OptionInfo | None) -> bool:
         """Whether the engine chose an option's value for this run alone, as engines do with seeds that nobody sets."""
