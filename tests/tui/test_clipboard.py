@@ -55,32 +55,31 @@ def test_what_is_too_long_for_terminals_does_not_fit():
     assert len(sequence("x" * MOST, {})) <= 100_000 + len("\x1b]52;c;\x07")
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
-def test_a_real_tmux_passes_it_on_to_its_terminal(tmp_path):
-    """The terminal is another tmux, which keeps in its buffer what it is given."""
+@pytest.mark.parametrize("program", ["tmux", "screen"])
+def test_a_real_one_passes_it_on_to_its_terminal(program, tmp_path):
+    """The terminal is a tmux, which keeps in its buffer what it is given."""
+    if shutil.which("tmux") is None or shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
 
     def tmux(server: str, *arguments: str) -> str:
         command = ["tmux", "-f", "/dev/null", "-S", str(tmp_path / server), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
+    tmp_path.chmod(0o700)  # screen insists
+    config = tmp_path / "screenrc"
+    config.write_text("autodetach off\n")  # it ends with its terminal
     copy = tmp_path / "copy"
-    copy.write_text(sequence(TEXT, {"TERM": "tmux-256color"}).partition("\x07")[2])
-    inner = f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session 'sleep 1; cat {copy}; sleep 60'"
-    passing = r"\; set -g allow-passthrough on"
+    environment = {"TERM": "tmux-256color" if program == "tmux" else "screen"}
+    sent = sequence(TEXT, environment)
+    copy.write_text(sent.partition("\x07")[2] if program == "tmux" else sent)  # tmux: what is wrapped alone
+    shell = f"sleep 1; cat {copy}; sleep 60"
+    inner = {
+        "tmux": f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session '{shell}' \\; set -g allow-passthrough on",
+        "screen": f"screen -c {config} sh -c '{shell}'",
+    }
+    outer = ("start-server", ";", "set", "-g", "set-clipboard", "on", ";", "new-session", "-d")
     try:
-        tmux(
-            "outer",
-            "start-server",
-            ";",
-            "set",
-            "-g",
-            "set-clipboard",
-            "on",
-            ";",
-            "new-session",
-            "-d",
-            f"env -u TMUX {inner} {passing}",
-        )
+        tmux("outer", *outer, f"env -u TMUX SCREENDIR={tmp_path} {inner[program]}")
         until = time.monotonic() + 20
         while tmux("outer", "show-buffer") != TEXT and time.monotonic() < until:
             time.sleep(0.1)
