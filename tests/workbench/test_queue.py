@@ -79,6 +79,8 @@ async def test_prompts_are_kept_when_the_engine_goes(session, rogue, until):
     session.send("two", lanes=[lane])
     await until(lambda: lane.state == "crashed")
     assert waiting(session) == [("two", True)]
+    session.send_again(session.queue.kept)
+    assert waiting(session) == [("two", True)], "it is not for another lane"
     await session.swap(lane, rogue(max_tokens=1))
     session.send_again(session.queue.kept)
     await session.answered()

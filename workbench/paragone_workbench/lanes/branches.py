@@ -17,7 +17,7 @@ class TreeTurn:
 
     run: Run
     branches: int
-    """Number of branches between the trunk and this turn: those that are not the first of their place."""
+    """How often the way to this turn takes another variant than the first one."""
     variant: int
     """Which of the variants at its place the turn is, from 1."""
     variants: int
@@ -31,8 +31,10 @@ def tree(lane: Lane) -> Iterator[TreeTurn]:
     following: dict[Run | None, list[Run]] = {}
     for run in lane.record.all_runs:
         following.setdefault(run.continues, []).append(run)
+    known = set(lane.record.all_runs)
+    first = [run for run in lane.record.all_runs if run.continues not in known]
     shown = set(lane.path)
-    waiting = [(run, 0) for run in reversed(following.get(None, []))]
+    waiting = [(run, 0) for run in reversed(first)]
     while waiting:
         run, branches = waiting.pop()
         places = following[run.continues]

@@ -26,10 +26,7 @@ class Copy:
 
 
 def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
-    """Yield what can be copied, beginning with the smallest. `run` is an answer on the path of a lane.
-
-    The first lane's answers come first in what has those of all lanes.
-    """
+    """Yield what can be copied of a turn of these lanes, and of all turns. `run` is the answer that is meant."""
     for language, code in code_blocks(run.text):
         first = next((line.strip() for line in code.splitlines() if line.strip()), "")
         lines = counted(code.count("\n") + 1, "line")

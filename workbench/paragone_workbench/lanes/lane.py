@@ -189,7 +189,8 @@ class Lane(EngineObserver, RunObserver):
 
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
-        return tuple(other for other in self.record.all_runs if other.continues is run.continues)
+        found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
+        return found if run in found else (run, *found)  # a damaged history may not know of a fork
 
     def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""

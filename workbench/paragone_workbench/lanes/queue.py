@@ -86,10 +86,14 @@ class PromptQueue:
         self._on_change()
 
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
-        """Let prompts that are kept wait for their turn again. One whose lanes are closed goes to these lanes."""
+        """Let prompts that are kept wait for their turn again. One whose lanes are closed goes to these lanes.
+
+        Lanes that cannot answer are skipped. If none can, the prompt stays as it is.
+        """
         for queued in list(prompts):
-            queued.is_kept = False
-            queued.lanes = [lane for lane in queued.lanes if lane in lanes] or list(lanes)
+            meant = [lane for lane in queued.lanes if lane in lanes] or lanes
+            if able := [lane for lane in meant if self._can_answer(lane)]:
+                queued.lanes, queued.is_kept = able, False
         self._go_on(lanes)
 
     def edit(self, queued: QueuedPrompt, text: str, images: tuple[Image, ...]) -> None:

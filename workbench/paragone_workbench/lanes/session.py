@@ -215,8 +215,8 @@ class Session:
         return queued.prompt
 
     def send_again(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Send prompts again that a stop has kept in the queue."""
-        self.queue.send_again(prompts, [lane for lane in self.lanes if self.can_answer(lane)])
+        """Send prompts again that a stop has kept in the queue; see `PromptQueue.send_again`."""
+        self.queue.send_again(prompts, self.lanes)
 
     def _begin(self, queued: QueuedPrompt, lane: Lane) -> None:
         if queued.prompt is None:

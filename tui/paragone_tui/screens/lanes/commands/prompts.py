@@ -28,7 +28,7 @@ def send_to_lane(context: LanesContext) -> None:
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
     session, composer = context.session, context.composer
     if not composer.prompt.strip():
-        session.send_again(session.queue.kept)
+        _send_again(context, session.queue.kept)
         return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
@@ -43,7 +43,7 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
     if composer.queued is not None and composer.queued in session.queue.prompts:
         queued = composer.queued
         session.queue.edit(queued, *composer.take())
-        session.send_again([queued])
+        _send_again(context, [queued])
         return
     edited = composer.edited
     if not context.is_blind or (edited is None and not to_all):
@@ -73,6 +73,12 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
     context.lanes.show_history()
     context.lanes.select_turn(None)
     return edited
+
+
+def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
+    context.session.send_again(prompts)
+    if any(queued.is_kept for queued in prompts):
+        context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
 
 
 def queue(context: LanesContext) -> None:

@@ -35,7 +35,9 @@ def _select(context: LanesContext, step: int) -> None:
     place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
     context.lanes.select_turn(turns[place] if place < len(turns) else None)
     if selected is None and place < len(turns):
-        context.say("A turn is selected (▶): variants, regenerating, copying, editing and forking are for it.")
+        context.say(
+            "A turn is selected (▶): variants, regenerating, copying, editing and forking are for it."
+        )
 
 
 def fork_lane(context: LanesContext) -> None:

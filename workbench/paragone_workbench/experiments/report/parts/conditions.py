@@ -25,10 +25,9 @@ def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | N
     if len(sides) < 2:
         return None
     parity = check_parity(sides)
-    expected = [finding for finding in parity.findings if finding.is_expected]
     remarks = [
         Remark(
-            text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=finding not in expected
+            text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=not finding.is_expected
         )
         for finding in parity.findings
     ]
