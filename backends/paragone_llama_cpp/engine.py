@@ -134,7 +134,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._distributions.close()  # frees memory for other engines
         prompt = self._prompts.make(request.messages, sampling)
         text = AnswerText(sampling.stop, inside=prompt.inside)
-        sampling = with_seed(sampling)
+        sampling = with_seed(sampling, request.drawn_seed)
         sampler = make_sampler(sampling, self._vocab, self._schemas, text)
         try:
             self._share_cores(request.threads)

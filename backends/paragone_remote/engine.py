@@ -80,8 +80,12 @@ class RemoteEngine(OpenEngine, Generic[S]):
     def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
         """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
-    def _settled(self, sampling: S) -> S:
-        """Return the sampling options of a run. Draws a seed if the server would use an unknown one."""
+    def _settled(self, sampling: S, drawn_seed: int | None) -> S:
+        """Return the sampling options of a run, with a seed if the server would use an unknown one.
+
+        `drawn_seed` is the seed to use then; with None, one is drawn.
+        """
+        del drawn_seed
         return sampling
 
     @abstractmethod
@@ -118,7 +122,9 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
         Waits up to load_timeout for a server that is loading its model.
         """
-        sampling = self._settled(build(self._sampling, request.sampling, owner=self._model))
+        sampling = self._settled(
+            build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
+        )
         self._see_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:

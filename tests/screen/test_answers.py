@@ -55,12 +55,13 @@ async def test_a_prompt_waits_for_the_answer_before_it(start):
         await screen.type("second")
         await screen.press("enter")
         assert screen.app.lanes.composer.text == ""
-        assert screen.lanes[0].queued == 1
         await screen.until(lambda: "writing +1" in screen.text, "the status line tells of it")
+        assert "waits  second" in screen.text
         assert "second" not in screen.columns[0].transcript.text
         await screen.answered()
         kinds = [block.kind for block in screen.columns[0].transcript.blocks]
         assert kinds == ["prompt", "answer", "note", "prompt", "answer", "note"]
+        assert "waits" not in screen.text
         assert [run.state for run in screen.lanes[0].path] == ["done", "done"]
 
 
@@ -77,6 +78,30 @@ async def test_a_prompt_for_the_current_lane_alone(start):
         assert "for one" in screen.columns[1].transcript.text
         assert "for one" not in screen.columns[0].transcript.text
         assert len(screen.lanes[0].path) == 1
+
+
+async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
+    async with start(rogue("steady", rate=20, max_tokens=1000)) as screen:
+        for text in ("first", "second", "third"):
+            await screen.ask(text)
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.press("ctrl+c")
+        await screen.until(lambda: "kept   second" in screen.text, "a stop keeps the queue")
+        kinds = [block.kind for block in screen.columns[0].transcript.blocks]
+        assert kinds.count("prompt") == 1, "no empty turns"
+        await screen.press("alt+q", "ctrl+x", "enter")
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: composer.text == "third", "the second is withdrawn, the third edited")
+        await screen.type(" edited")
+        await screen.press("enter")
+        await screen.until(
+            lambda: screen.lanes[0].is_busy and "third edited" in screen.columns[0].transcript.text
+        )
+        await screen.ask("fourth")
+        await screen.press("ctrl+c")
+        await screen.until(lambda: "kept   fourth" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "fourth" in screen.columns[0].transcript.text, "enter sends it again")
 
 
 @pytest.mark.parametrize(

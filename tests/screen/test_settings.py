@@ -147,6 +147,7 @@ async def test_a_change_is_noted_in_the_transcript(start):
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
         screen.columns[0].show_history()
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
+        assert screen.columns[0].transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
 
 
 async def test_an_engine_is_saved_with_its_options(start):

@@ -30,8 +30,11 @@ class Program(Protocol):
     def save(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine that saves something, in the background. The program does not end before it has."""
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy text to the clipboard."""
+    def copy(self, text: str) -> None:
+        """Copy text to the clipboard and say so. A text that is too long for terminals goes to a file."""
+
+    def copy_to_file(self, text: str) -> None:
+        """Write text to the file that stands in for the clipboard, and say which one that is."""
 
     def clear_notifications(self) -> None:
         """Remove all messages."""

@@ -90,10 +90,10 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 yield read_finish(chunk, now)
                 return
 
-    def _settled(self, sampling: OllamaSampling) -> OllamaSampling:
+    def _settled(self, sampling: OllamaSampling, drawn_seed: int | None) -> OllamaSampling:
         if sampling.seed is not None or "seed" in self._parameters:
             return sampling
-        return dataclasses.replace(sampling, seed=draw_seed())
+        return dataclasses.replace(sampling, seed=draw_seed() if drawn_seed is None else drawn_seed)
 
     def _settings(self, request: RunRequest, sampling: OllamaSampling) -> RunSettings:
         values = as_values(sampling)

@@ -110,8 +110,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Return the body of a request without the fields that the server has refused."""
         return self._refused_fields.without_refused(self._body(request, sampling))
 
-    def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
-        return with_seed(sampling, self._server, self._refused_fields)
+    def _settled(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
+        return with_seed(sampling, drawn_seed, self._server, self._refused_fields)
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
         settings = settings_of(sampling, self._server, self._refused_fields, raw=self._raw)

@@ -15,7 +15,7 @@ from paragone import shared_options as shared
 from paragone.options import Options, option
 from paragone.wire import Json
 
-__all__ = ["SamplingOptions", "draw_seed", "with_seed", "without_effect"]
+__all__ = ["SEEDS", "SamplingOptions", "draw_seed", "with_seed", "without_effect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +41,21 @@ class SamplingOptions(Options):
     )
 
 
+SEEDS = 2**32 - 1
+"""Seeds are the integers from 0 up to this number, without it."""
 SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
 
 
-def with_seed(sampling: SamplingT) -> SamplingT:
-    """Return the options with a seed: their own, or a random one."""
+def with_seed(sampling: SamplingT, drawn: int | None = None) -> SamplingT:
+    """Return the options with a seed: their own, else the one that was drawn for several engines, else a random one."""
     if sampling.seed is not None:
         return sampling
-    return dataclasses.replace(sampling, seed=draw_seed())
+    return dataclasses.replace(sampling, seed=draw_seed() if drawn is None else drawn)
 
 
 def draw_seed() -> int:
     """Return a random seed."""
-    return secrets.randbelow(2**32 - 1)
+    return secrets.randbelow(SEEDS)
 
 
 _RANDOM = frozenset({"top_k", "top_p", "min_p", "seed"})

@@ -205,7 +205,7 @@ def test_the_settings_in_force_are_reported(chat, make_stop):
     assert told.prompt_ids == chat.engine.tokenize(TokenizeRequest(messages=(user(CAPITAL),))).ids
 
 
-def test_the_reported_seed_reproduces_the_answer(chat):
+def test_the_reported_seed_reproduces_the_answer(chat, make_stop):
     request = {"temperature": 1.5, "max_tokens": 16, "cold": True}
     first = chat.events("Invent a name.", **request)
     assert isinstance(first[0], RunSettings)
@@ -213,6 +213,10 @@ def test_the_reported_seed_reproduces_the_answer(chat):
     assert [token.id for token in tokens_of(again)] == [token.id for token in tokens_of(first)]
     others = {chat.events("Invent a name.", **request)[0].seed for _ in range(4)}
     assert len(others) == 4
+    drawn = RunRequest(messages=(user("Invent a name."),), drawn_seed=7)
+    for own, used in ((None, 7), (5, 5)):
+        sampling = build(chat.engine.sampling, {"max_tokens": 1, "seed": own})
+        assert next(chat.engine.generate(drawn, sampling, make_stop())).seed == used
 
 
 def test_the_score_of_an_answer_is_what_was_reported_when_it_was_made(chat):

@@ -115,6 +115,10 @@ class Block:
         else:
             self._hint.set_text(visible(hint))
 
+    def select(self, selected: bool) -> None:
+        """Show that the turn which begins with this prompt is selected, or is not."""
+        self._body.set_tone("turn" if selected else self.kind)
+
     def finish(self) -> None:
         """Mark the text as complete."""
         self.finished = True

@@ -10,9 +10,9 @@ from textual.widget import Widget
 
 from paragone_tui.painting.looks import Look, styles_of
 
-Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
+Tone: TypeAlias = Literal["prompt", "turn", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
-"""Styles by name: each tone, the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,
+"""Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,
 `diverges` and those of the bands of probability (`heat-likely` …) are added to that of the text."""
 
 _ACCENT = Look("primary", "blue")
@@ -23,6 +23,8 @@ _LOOKS: Mapping[str, Look] = {
     "answer": Look(),
     "prompt": Look(attributes="bold"),
     "prompt-mark": _ACCENT,
+    "turn": Look("primary", "blue", "bold"),
+    "turn-mark": _ACCENT,
     "thinking": _QUIET,
     "thinking-mark": _QUIET,
     "note": _QUIET,

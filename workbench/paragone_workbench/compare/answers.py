@@ -32,6 +32,7 @@ def comparison_json(
                 "what": finding.what,
                 "lanes": dict(finding.values),
                 "sentence": f"{finding.sentence} {finding.advice}".rstrip(),
+                "expected": finding.is_expected,
             }
             for finding in parity.findings
         ],

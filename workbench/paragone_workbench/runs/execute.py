@@ -160,6 +160,7 @@ class Execution:
             threads=turn.threads if spec.threads is None else spec.threads,
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
+            drawn_seed=spec.drawn_seed,
         )
         from paragone_workbench.machine.description import describe_machine  # not needed at start
 

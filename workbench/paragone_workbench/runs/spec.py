@@ -32,6 +32,8 @@ class RunSpec:
     """CPU threads; None for the number that the run's turn gives."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
+    drawn_seed: int | None = None
+    """The seed to use where the engine would draw one, so that several engines draw alike; None to let each draw its own."""
 
     @classmethod
     def of_prompt(

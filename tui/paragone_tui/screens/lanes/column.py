@@ -21,6 +21,7 @@ from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
+from paragone_workbench.lanes.variants import other_author
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
@@ -67,17 +68,20 @@ class LaneColumn(Column, LaneObserver):
         fold_logs: bool,
         keys: Mapping[str, Keys],
         is_unsaved: Callable[[], bool],
+        waiting: Callable[[], int],
         on_history: Callable[[], None],
     ) -> None:
         """Create the column of a lane.
 
         `is_first` is whether it is the left one; a class that is set later makes Textual compute all styles again.
-        `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
+        `is_unsaved` returns whether the history cannot be written now, `waiting` the number of prompts that wait for
+        the lane. `on_history` is called when all
         answers are shown anew.
         """
         super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
         self._is_unsaved = is_unsaved
+        self._waiting = waiting
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
@@ -133,8 +137,6 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.clear()
         self._last = None
         for run in self.lane.path:
-            if run.phase == "waiting" and run is not self.lane.present:
-                break  # a waiting prompt is shown when its run is the current one
             if run.continues is not None and not _is_same_engine(run, run.continues):
                 self.show_swap(run.result.definition.name, run.result.definition.backend)
             self._show_changes(run)
@@ -146,6 +148,10 @@ class LaneColumn(Column, LaneObserver):
                 self.transcript.write(run.text)
             if run.phase == "ended":
                 self._show_end(run)
+        definition = self.lane.engine.definition
+        if self.lane.path and not self.lane.path[-1].result.definition.is_called_like(definition):
+            self.show_swap(definition.name, definition.backend)
+        self.transcript.select(self.transcript.selected)
         self._show_status()
         self._on_history()
 
@@ -246,8 +252,9 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.end()
         self._show_thinking(run)
         variants = self.lane.variants(run)
-        if len(variants) > 1:
-            self.transcript.add("note", f"{variants.index(run) + 1}/{len(variants)}")
+        place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
+        if note := " · ".join(filter(None, (place, other_author(self.lane, run)))):
+            self.transcript.add("note", note)
         match run.state:
             case "stopped":
                 self.transcript.add("note", "Stopped.")
@@ -310,7 +317,7 @@ class LaneColumn(Column, LaneObserver):
                 silent_s=silent_s,
                 is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._keys["stop"].first,
-                queued=lane.queued,
+                queued=self._waiting(),
                 unsaved=self._is_unsaved(),
                 differences=self._differences,
                 loaded=lane.engine.load_fraction,

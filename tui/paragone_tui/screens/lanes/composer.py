@@ -17,6 +17,7 @@ from paragone_workbench.conversation.tree import Prompt
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
+    from paragone_workbench.lanes.queue import QueuedPrompt
 
 
 class Composer(TextField):
@@ -55,12 +56,21 @@ class Composer(TextField):
         self._images: tuple[Image, ...] = ()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
+        self.queued: QueuedPrompt | None = None
+        """The prompt of the queue that is being edited; None for a new prompt."""
 
     def edit_prompt(self, prompt: Prompt) -> None:
         """Edit an earlier prompt: load its text and its images."""
         self.edited = prompt
         self._load(prompt.text)
         self.attach(prompt.images)
+        self.move_cursor(self.document.end)
+
+    def edit_queued(self, queued: QueuedPrompt) -> None:
+        """Edit a prompt of the queue: load its text and its images."""
+        self.queued = queued
+        self._load(queued.text)
+        self.attach(queued.images)
         self.move_cursor(self.document.end)
 
     @property
@@ -92,6 +102,8 @@ class Composer(TextField):
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
+        if self.queued is not None:
+            edits = "editing a prompt that waits; ctrl+c keeps it as it was"
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
         self.border_title = Content(title) if title else None
 
@@ -134,7 +146,7 @@ class Composer(TextField):
         """Return the text and the images, and clear the composer."""
         taken = self.prompt, self.images
         self._load("")
-        self.edited = None
+        self.edited = self.queued = None
         self.attach(())
         self._recalled = None
         return taken

@@ -24,6 +24,7 @@ from paragone_tui.screens.lanes.commands import (
     prompts,
     settings,
     templates,
+    turns,
     votes,
 )
 from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -31,6 +32,7 @@ from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.screens.lanes.lanes import Lanes
+from paragone_tui.screens.lanes.queue_rows import QueueRows
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from paragone_tui.program import Program
 
 
-_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, votes)
+_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
 """The modules with the functions that execute commands."""
 
 
@@ -70,6 +72,8 @@ class LanesScreen(ChangedRowsScreen[None]):
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
             program=program,
         )
+        self._queue_rows = QueueRows()
+        session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
         self.context = LanesContext(
             session=session,
@@ -104,6 +108,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
+        yield self._queue_rows
         yield self.composer
         yield self._foot
 

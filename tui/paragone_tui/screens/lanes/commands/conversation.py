@@ -17,6 +17,7 @@ def new_conversation(context: LanesContext) -> None:
     """Start a new conversation in the same lanes."""
     if not context.is_answering(context.session.lanes):
         context.session.new_conversation()
+        context.lanes.select_turn(None)
         context.lanes.show_history()
         context.lanes.marks.check()
         return_memory()
@@ -40,6 +41,7 @@ def reopen(context: LanesContext) -> None:
 async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     session, shown = context.session, context.lanes
     closed = await session.reopen(number)
+    shown.select_turn(None)
     await shown.rebuild()
     if closed:
         lanes = counted(closed, "closed lane")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.queue import QueuedPrompt
 
 
 def send(context: LanesContext) -> None:
@@ -25,7 +26,9 @@ def send_to_lane(context: LanesContext) -> None:
 
 
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    if not context.composer.prompt.strip():
+    session, composer = context.session, context.composer
+    if not composer.prompt.strip():
+        _send_again(context, session.queue.kept)
         return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
@@ -37,7 +40,12 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
             f"{context.key_of('add-lane')} adds another."
         )
         return
-    edited = context.composer.edited
+    if composer.queued is not None and composer.queued in session.queue.prompts:
+        queued = composer.queued
+        session.queue.edit(queued, *composer.take())
+        _send_again(context, [queued])
+        return
+    edited = composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
     elif can_vote(context, edited):
@@ -49,6 +57,7 @@ def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Promp
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
     text, images = context.composer.take()
+    context.lanes.select_turn(None)
     return context.session.send(text, images, lanes=None if to_all else lanes)
 
 
@@ -62,7 +71,34 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
         return None
     composer.take()
     context.lanes.show_history()
+    context.lanes.select_turn(None)
     return edited
+
+
+def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
+    context.session.send_again(prompts)
+    if any(queued.is_kept for queued in prompts):
+        context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
+
+
+def queue(context: LanesContext) -> None:
+    """Let the user edit, withdraw or send again a prompt of the queue."""
+    if not context.session.queue.prompts:
+        context.say("No prompt waits. A prompt that is sent to a busy lane does.")
+        return
+    from paragone_tui.screens.turns.queue_picker import QueuePicker
+
+    def edit(queued: QueuedPrompt) -> None:
+        if context.composer.prompt.strip():
+            context.say(
+                "The field has a prompt that is not sent. Send or clear it first; then edit one that waits."
+            )
+            return
+        context.session.queue.keep(queued)  # no lane begins it meanwhile
+        write(context)
+        context.composer.edit_queued(queued)
+
+    context.show(QueuePicker(context.session), edit)
 
 
 def edit_prompt(context: LanesContext) -> None:
@@ -75,8 +111,9 @@ def edit_prompt(context: LanesContext) -> None:
         context.say("There is no prompt yet.")
         return
     write(context)
-    edited = context.composer.edited
-    at = prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1
+    edited, selected = context.composer.edited, context.lanes.turn
+    first = prompts.index(selected) if selected in prompts else len(prompts) - 1
+    at = prompts.index(edited) - 1 if edited in prompts else first
     context.composer.edit_prompt(prompts[max(at, 0)])
 
 
@@ -85,11 +122,17 @@ def step(context: LanesContext, by: int) -> None:
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
-    if context.session.step(column.lane, by):
+    lane, selected = column.lane, context.lanes.selected_run
+    place = None if selected is None else lane.path.index(selected)
+    if context.session.step(lane, by, selected):
         column.show_history()
+        context.lanes.marks.check()
+        if place is not None:
+            context.lanes.select_turn(lane.path[place].prompt)
     else:
+        where = "this lane" if selected is None else "this turn"
         context.say(
-            f"There are no variants in this lane; {context.key_of('regenerate')} answers again, "
+            f"There are no variants in {where}; {context.key_of('regenerate')} answers again, "
             f"{context.key_of('edit-prompt')} edits a prompt."
         )
 

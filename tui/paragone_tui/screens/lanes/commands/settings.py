@@ -86,6 +86,8 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
         await session.configure(lane, saved)
         context.engines.remember_lanes()
         context.say(f"Saved as {saved.name}.")
+    if change.edits or change.save_as:
+        context.lanes.show_history()  # earlier answers say from now on which settings they had
     context.lanes.lay_out()
 
 
