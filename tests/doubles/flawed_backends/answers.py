@@ -206,6 +206,12 @@ class NoContinuing(PoliteEngine):
         return super().words(messages)
 
 
+@found_by("an answer is continued")
+class BeginsANewAnswer(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return super().settings(sampling, [*words, "assistant"], ids)
+
+
 @found_by("any text is accepted")
 class Ascii(PoliteEngine):
     def words(self, messages):

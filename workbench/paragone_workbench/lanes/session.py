@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.lanes.continuing import last_answer, require_continuing, unfinished_answer
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
 
 
@@ -216,6 +218,25 @@ class Session:
         run = lane.answer_again(prompt)
         self._follow(lane, run)
         return run
+
+    def go_on(self, lane: Lane, prefix: Prefix | None = None) -> Run:
+        """Have a lane go on with its last answer: from where it was cut, stopped or interrupted, or from a prefix of it.
+
+        The earlier answer is kept as a variant. Must not be called while the lane is busy. Raises InputError if the lane
+        cannot go on; see `continuing`.
+        """
+        run = last_answer(lane) if prefix is not None else unfinished_answer(lane)
+        if not self.can_answer(lane):
+            raise InputError(f"The engine of {lane.name} is not running.")
+        require_continuing(lane)
+        if prefix is None:
+            from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
+
+            same_model = run.result.definition.has_model_of(lane.engine.definition)
+            prefix = Prefix.of_answer(run.result, same_model=same_model)
+        again = lane.go_on(run, prefix)
+        self._follow(lane, again)
+        return again
 
     def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
         """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.

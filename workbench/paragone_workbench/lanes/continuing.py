@@ -1,0 +1,56 @@
+"""Which answers a lane can go on with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paragone import InputError
+from paragone.wording import counted
+
+if TYPE_CHECKING:
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.runs.run import Run
+
+
+def is_unfinished(answer: RunResult) -> bool:
+    """Whether an answer has text, but was cut, stopped or interrupted, or failed."""
+    has_text = bool(answer.text or answer.thinking)
+    return has_text and answer.state != "running" and answer.finish != "stop"
+
+
+def given_sentence(answer: RunResult) -> str:
+    """Return from where an answer went on, as a sentence; empty for an answer that its engine wrote whole."""
+    given = answer.prefilled
+    if given is None:
+        return ""
+    if given.chosen:
+        token = given.chosen.replace("\n", "⏎")
+        return f"Goes on from “{token}”, which you chose."
+    count = given.text or given.thinking
+    return f"Went on after {counted(count, 'character')} of an earlier answer."
+
+
+def last_answer(lane: Lane) -> Run:
+    """Return the last run on a lane's path. Raises InputError if it has no text."""
+    run = lane.record.head
+    if run is None or not (run.text or run.thinking):
+        raise InputError(f"{lane.name} has no answer to go on with.")
+    return run
+
+
+def unfinished_answer(lane: Lane) -> Run:
+    """Return the last run on a lane's path. Raises InputError if its answer is complete, or has no text."""
+    run = last_answer(lane)
+    if not is_unfinished(run.result):
+        raise InputError(f"The last answer of {lane.name} is complete: the model ended it.")
+    return run
+
+
+def require_continuing(lane: Lane) -> None:
+    """Raise InputError if a lane's engine cannot go on with an answer."""
+    if not lane.engine.capabilities.continues:
+        raise InputError(
+            f"The engine of {lane.name} cannot go on with an answer: it would begin a new one.",
+            hint="Change the engine, or have the prompt answered again.",
+        )
