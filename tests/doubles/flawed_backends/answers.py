@@ -208,8 +208,9 @@ class NoContinuing(PoliteEngine):
 
 @found_by("an answer is continued")
 class BeginsANewAnswer(PoliteEngine):
-    def settings(self, sampling, words, ids):
-        return super().settings(sampling, [*words, "assistant"], ids)
+    def words(self, messages):
+        closed = messages[-1].role == "assistant"
+        return [*super().words(messages), "assistant"] if closed else super().words(messages)
 
 
 @found_by("any text is accepted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import exp
 from typing import Literal, TypeAlias
 
 from rich.style import Style
@@ -44,6 +45,14 @@ _LOOKS: Mapping[str, Look] = {
     "heat-unsure": Look("text-warning", "yellow", "bold", adds=True),
     "heat-unlikely": Look("text-error", "red", "reverse", adds=True),
 }
+
+_BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
+"""The lowest probability of each band of the heat, and its look."""
+
+
+def heat_look(logprob: float) -> str:
+    """Return the look of a token with this log-probability; empty for a token that was almost certain."""
+    return next(look for least, look in _BANDS if exp(logprob) >= least)
 
 
 def palette_of(transcript: Widget) -> Palette:

@@ -31,17 +31,11 @@ def given_sentence(answer: RunResult) -> str:
     return f"Went on after {counted(count, 'character')} of an earlier answer."
 
 
-def last_answer(lane: Lane) -> Run:
-    """Return the last run on a lane's path. Raises InputError if it has no text."""
+def unfinished_answer(lane: Lane) -> Run:
+    """Return the last run on a lane's path. Raises InputError if its answer is complete, or has no text."""
     run = lane.record.head
     if run is None or not (run.text or run.thinking):
         raise InputError(f"{lane.name} has no answer to go on with.")
-    return run
-
-
-def unfinished_answer(lane: Lane) -> Run:
-    """Return the last run on a lane's path. Raises InputError if its answer is complete, or has no text."""
-    run = last_answer(lane)
     if not is_unfinished(run.result):
         raise InputError(f"The last answer of {lane.name} is complete: the model ended it.")
     return run

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.definitions import without_secrets
-from paragone_workbench.lanes.continuing import last_answer, require_continuing, unfinished_answer
+from paragone_workbench.lanes.continuing import require_continuing, unfinished_answer
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
@@ -219,21 +219,26 @@ class Session:
         self._follow(lane, run)
         return run
 
-    def go_on(self, lane: Lane, prefix: Prefix | None = None) -> Run:
-        """Have a lane go on with its last answer: from where it was cut, stopped or interrupted, or from a prefix of it.
+    def go_on(self, lane: Lane) -> Run:
+        """Have a lane go on with its last answer, which was cut, stopped or interrupted; see `branch`.
 
-        The earlier answer is kept as a variant. Must not be called while the lane is busy. Raises InputError if the lane
-        cannot go on; see `continuing`.
+        Raises InputError if the answer is complete or has no text, too.
         """
-        run = last_answer(lane) if prefix is not None else unfinished_answer(lane)
+        from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
+
+        run = unfinished_answer(lane)
+        same_model = run.result.definition.has_model_of(lane.engine.definition)
+        return self.branch(lane, run, Prefix.of_answer(run.result, same_model=same_model))
+
+    def branch(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
+        """Have a lane go on from a prefix of an answer on its path, and return the new run.
+
+        The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
+        InputError if the engine is not running or cannot go on with an answer.
+        """
         if not self.can_answer(lane):
             raise InputError(f"The engine of {lane.name} is not running.")
         require_continuing(lane)
-        if prefix is None:
-            from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
-
-            same_model = run.result.definition.has_model_of(lane.engine.definition)
-            prefix = Prefix.of_answer(run.result, same_model=same_model)
         again = lane.go_on(run, prefix)
         self._follow(lane, again)
         return again

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from math import exp
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript.palette import heat_look
 from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _AT_ONCE = 0.01
 """Seconds of work at a beat. A conversation that is reopened may have many answers."""
 _HEATED = 20_000
 """Number of tokens of an answer that show how likely they were: 20 ms of work."""
-_BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
-"""The lowest probability of each band of the heat, and its look."""
 
 
 class Differences(LaneObserver):
@@ -227,7 +225,7 @@ def _heat(tokens: Sequence[Token], channel: str) -> _Marks:
         if token.channel == channel and token.text:
             start, end = end, end + len(token.text)
             if token.logprob is not None:
-                look = next(look for least, look in _BANDS if exp(token.logprob) >= least)
+                look = heat_look(token.logprob)
                 if look:
                     marks.append(Mark(start, end, look))
     return tuple(marks)
