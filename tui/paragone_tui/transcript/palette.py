@@ -14,7 +14,7 @@ from paragone_tui.painting.looks import Look, styles_of
 Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
 """Styles by name: each tone, the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,
-`diverges` and those of the bands of probability (`heat-likely` …) are added to that of the text."""
+`shares`, `diverges` and those of the bands of probability (`heat-likely` …) are added to that of the text."""
 
 _ACCENT = Look("primary", "blue")
 _QUIET = Look("text-muted", "bright_black")
@@ -40,6 +40,7 @@ _LOOKS: Mapping[str, Look] = {
     "accent": _ACCENT,
     "more": _ACCENT,
     "differs": Look("text-warning", "yellow", "underline", adds=True),
+    "shares": Look(attributes="underline", adds=True),
     "diverges": Look(attributes="reverse bold", adds=True),
     "heat-likely": Look("text-success", "green", "italic", adds=True),
     "heat-unsure": Look("text-warning", "yellow", "bold", adds=True),
