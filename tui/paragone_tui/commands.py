@@ -59,7 +59,7 @@ COMMANDS: tuple[Command, ...] = (
             help="Stop the answers of the current lane, whose text is kept. If there are none, stop loading its engine."),
     Command(id="regenerate", keys="f5", lane_keys="r", title="Regenerate", group="Lane",
             help="Answer the last prompt again in the current lane. All answers are kept as variants."),
-    Command(id="go-on", keys="alt+m", lane_keys="m", title="Go on with the answer", group="Lane",
+    Command(id="continue-answer", keys="alt+m", lane_keys="m", title="Continue the answer", group="Lane",
             help="Go on with an answer that was cut, stopped or interrupted, from its end. The earlier one is kept."),
     Command(id="previous-variant", keys="alt+left", lane_keys="[", title="Previous variant", group="Lane",
             help="Show the previous variant of the answer or of the edited prompt."),

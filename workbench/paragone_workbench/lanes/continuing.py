@@ -31,13 +31,12 @@ def given_sentence(answer: RunResult) -> str:
     return f"Went on after {counted(count, 'character')} of an earlier answer."
 
 
-def unfinished_answer(lane: Lane) -> Run:
-    """Return the last run on a lane's path. Raises InputError if its answer is complete, or has no text."""
-    run = lane.record.head
+def unfinished_answer(lane: Lane, run: Run | None) -> Run:
+    """Return a run of a lane. Raises InputError if there is none, or its answer is complete or has no text."""
     if run is None or not (run.text or run.thinking):
         raise InputError(f"{lane.name} has no answer to go on with.")
     if not is_unfinished(run.result):
-        raise InputError(f"The last answer of {lane.name} is complete: the model ended it.")
+        raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
     return run
 
 

@@ -219,14 +219,14 @@ class Session:
         self._follow(lane, run)
         return run
 
-    def go_on(self, lane: Lane) -> Run:
-        """Have a lane go on with its last answer, which was cut, stopped or interrupted; see `branch`.
+    def go_on(self, lane: Lane, run: Run | None = None) -> Run:
+        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last; see `branch`.
 
         Raises InputError if the answer is complete or has no text, too.
         """
         from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
 
-        run = unfinished_answer(lane)
+        run = unfinished_answer(lane, run or lane.record.head)
         same_model = run.result.definition.has_model_of(lane.engine.definition)
         return self.branch(lane, run, Prefix.of_answer(run.result, same_model=same_model))
 

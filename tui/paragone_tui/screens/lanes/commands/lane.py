@@ -36,7 +36,7 @@ def regenerate(context: LanesContext) -> None:
         )
 
 
-def go_on(context: LanesContext) -> None:
+def continue_answer(context: LanesContext) -> None:
     """Have the current lane go on with its last answer, which is not complete."""
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
