@@ -163,18 +163,18 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         assert screen.text.count("It was ") == 2
         assert screen.text.count("% ◂") == 2, "the tokens that the engines chose"
         sheet = screen.app.screen
-        choice = sheet._branch.choices[sheet._cursor.choice]
-        assert not sheet._branch.is_own(choice), "another token than the engine's own is selected"
+        choice = sheet._side.choices[sheet._cursor.row]
+        assert not sheet._side.is_own(choice), "another token than the engine's own is selected"
         await screen.press("b")
         await screen.until(lambda: [len(lane.record.runs) for lane in screen.lanes] == [2, 2])
         await screen.answered()
         for lane, run in zip(screen.lanes, runs, strict=True):
-            branch = lane.path[-1]
-            assert branch.text.startswith(before + choice.text)
-            assert len(branch.text) > len(before) + 20
-            assert branch.result.tokens[:at] == run.result.tokens[:at]
-            assert branch.result.prefilled.chosen == choice.text
-            assert lane.variants(branch) == (run, branch), "the earlier answer is kept"
+            again = lane.path[-1]
+            assert again.text.startswith(before + choice.text)
+            assert len(again.text) > len(before) + 20
+            assert again.result.tokens[:at] == run.result.tokens[:at]
+            assert again.result.prefilled.chosen == choice.text
+            assert lane.variants(again) == (run, again), "the earlier answer is kept"
         assert screen.text.count(f"Goes on from “{choice.text}”, which you chose.") == 2
         await screen.press("alt+h")
         current = reference

@@ -20,9 +20,9 @@ def test_each_engine_goes_on_from_a_chosen_token():
     one, other = run("The", " sky", told(" is", " looks")), run("The", " sky", told(" looks", " is", " was"))
     fork = fork_of([("a", one, None), ("b", other, Divergence(token=2, char=7))])
     assert (fork.before, fork.channel, fork.is_exact) == ("The sky", "answer", True)
-    assert [branch.token.text for branch in fork.branches] == [" is", " looks"]
-    was = fork.branches[1].choices[2]
-    first, second = (prefix_with(fork, branch, was) for branch in fork.branches)
+    assert [side.token.text for side in fork.sides] == [" is", " looks"]
+    was = fork.sides[1].choices[2]
+    first, second = (prefix_with(fork, side, was) for side in fork.sides)
     assert first.text == second.text == "The sky was"
     assert (first.tokens[:2], second.tokens[:2]) == (one.tokens[:2], other.tokens[:2])
     assert (second.tokens[2].id, second.tokens[2].logprob) == (was.id, was.logprob)
@@ -51,7 +51,7 @@ def test_an_answer_whose_tokens_are_unknown_goes_on_from_the_same_text():
     one, other = run("The", told(" sky")), run("The", " sea", kept=False)
     fork = fork_of([("a", one, None), ("b", other, Divergence(char=6))])
     assert fork.before == "The", "the text before the token in which the answers part"
-    prefix = prefix_with(fork, fork.branches[1], fork.branches[0].choices[0])
+    prefix = prefix_with(fork, fork.sides[1], fork.sides[0].choices[0])
     assert (prefix.text, prefix.prefilled.tokens) == ("The sky", None)
 
 
@@ -59,9 +59,9 @@ def test_an_answer_that_parted_earlier_does_not_go_on_from_here():
     answers = run("The", " sky", " is"), run("The", " sky", " was"), run("A", " sky", " is")
     places = None, Divergence(token=2, char=7), Divergence(token=0, char=0)
     fork = fork_of(list(zip("abc", answers, places, strict=True)))
-    assert [branch.parted_earlier for branch in fork.branches] == [False, False, True]
-    assert fork.branches[2].choices == ()
-    assert prefix_with(fork, fork.branches[2], Alternative(text="x", logprob=-1.0)) is None
+    assert [side.parted_earlier for side in fork.sides] == [False, False, True]
+    assert fork.sides[2].choices == ()
+    assert prefix_with(fork, fork.sides[2], Alternative(text="x", logprob=-1.0)) is None
 
 
 def test_going_on_in_the_middle_of_thinking():
@@ -69,7 +69,7 @@ def test_going_on_in_the_middle_of_thinking():
     fork = fork_of(
         [("a", run(*thoughts[0], "Yes"), None), ("b", run(*thoughts[1], "No"), Divergence(token=1))]
     )
-    prefix = prefix_with(fork, fork.branches[0], Alternative(text="?", logprob=-1.0))
+    prefix = prefix_with(fork, fork.sides[0], Alternative(text="?", logprob=-1.0))
     assert (fork.before, prefix.thinking, prefix.text) == ("Hm", "Hm?", "")
 
 

@@ -1,4 +1,4 @@
-"""The place where answers part, as a fork: what each engine could have said there, and going on from a token of it."""
+"""The place where answers part, as a fork: what each engine could have said there, and the start of answers that go on from a token of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"<\|.*\|>|</?s>|<(start|end)_of_turn>|<eos>|<EOT>|\[/?INS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Branch:
+class ForkSide:
     """A lane's answer at the fork."""
 
     name: str
@@ -54,7 +54,7 @@ class Branch:
 class Fork:
     """The place where a candidate's answer parts from the reference's."""
 
-    branches: tuple[Branch, ...]
+    sides: tuple[ForkSide, ...]
     """The reference's first, the candidate's second."""
     place: Divergence
     channel: Channel = "answer"
@@ -69,10 +69,10 @@ class Fork:
     @property
     def greedy_sentence(self) -> str:
         """What the engines would have said at temperature 0, as a sentence; empty if that is unknown."""
-        shown = [branch for branch in self.branches if branch.choices]
+        shown = [side for side in self.sides if side.choices]
         if len(shown) < 2:
             return ""
-        firsts = [branch.choices[0].text for branch in shown]
+        firsts = [side.choices[0].text for side in shown]
         if len(set(firsts)) > 1:
             return "At temperature 0 they part here, too."
         both = "both" if len(shown) == 2 else "all"
@@ -87,28 +87,26 @@ def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork
     place = answers[1][2]
     assert place is not None
     reference = answers[0][1]
-    branches = tuple(_branch(name, answer, parting, place) for name, answer, parting in answers)
-    known = next(
-        (branch for branch in branches if branch.index is not None and not branch.parted_earlier), None
-    )
+    sides = tuple(_side(name, answer, parting, place) for name, answer, parting in answers)
+    known = next((side for side in sides if side.index is not None and not side.parted_earlier), None)
     if place.token is not None and (found := place_of(reference.tokens, place.token)) is not None:
         channel: Channel = "thinking" if found.channel == "thinking" else "answer"
         text = reference.thinking if channel == "thinking" else reference.text
-        return Fork(branches=branches, place=place, channel=channel, before=text[: found.start])
+        return Fork(sides=sides, place=place, channel=channel, before=text[: found.start])
     end = place.char if place.char is not None else len(reference.text)
     if known is not None and known.index is not None:  # the character can be in the middle of a token
         end = sum(
             len(token.text) for token in known.answer.tokens[: known.index] if token.channel == "answer"
         )
-    return Fork(branches=branches, place=place, before=reference.text[:end])
+    return Fork(sides=sides, place=place, before=reference.text[:end])
 
 
-def _branch(name: str, answer: RunResult, parting: Divergence | None, place: Divergence) -> Branch:
+def _side(name: str, answer: RunResult, parting: Divergence | None, place: Divergence) -> ForkSide:
     index = None
     if answer.keeps_tokens:
         index = place.token if place.token is not None else token_at(answer.tokens, place.char or 0)
     earlier = parting is not None and _is_before(parting, place)
-    return Branch(name=name, answer=answer, index=index, parted_earlier=earlier)
+    return ForkSide(name=name, answer=answer, index=index, parted_earlier=earlier)
 
 
 def _is_before(one: Divergence, other: Divergence) -> bool:
@@ -122,14 +120,14 @@ def can_begin_with(choice: Alternative) -> bool:
     return bool(choice.text) and "\ufffd" not in choice.text and not _CONTROL.fullmatch(choice.text.strip())
 
 
-def prefix_with(fork: Fork, branch: Branch, choice: Alternative) -> Prefix | None:
+def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | None:
     """Return the text before the fork and the chosen token, for this lane to go on from; None if it parted earlier."""
     from paragone_workbench.runs.prefix import Prefix
 
-    if branch.parted_earlier:
+    if side.parted_earlier:
         return None
-    answer = branch.answer
-    if branch.index is None:  # its tokens are unknown; the text before the fork is the same
+    answer = side.answer
+    if side.index is None:  # its tokens are unknown; the text before the fork is the same
         thinks = fork.channel == "thinking"
         text = fork.before + choice.text
         return Prefix(
@@ -139,8 +137,8 @@ def prefix_with(fork: Fork, branch: Branch, choice: Alternative) -> Prefix | Non
             chosen=choice.text,
         )
     # What the lane's own engine knows of the token: the id of another vocabulary means nothing here.
-    own = next((other for other in branch.choices if other.text == choice.text), None)
-    at = branch.token
+    own = next((other for other in side.choices if other.text == choice.text), None)
+    at = side.token
     token = Token(
         text=choice.text,
         channel=at.channel if at is not None else fork.channel,
@@ -149,4 +147,4 @@ def prefix_with(fork: Fork, branch: Branch, choice: Alternative) -> Prefix | Non
         top=at.top if at is not None else (),
         time=0.0,
     )
-    return Prefix.up_to(answer, branch.index, token)
+    return Prefix.up_to(answer, side.index, token)

@@ -220,7 +220,7 @@ class Session:
         return run
 
     def go_on(self, lane: Lane, run: Run | None = None) -> Run:
-        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last; see `branch`.
+        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last; see `go_on_from`.
 
         Raises InputError if the answer is complete or has no text, too.
         """
@@ -228,9 +228,9 @@ class Session:
 
         run = unfinished_answer(lane, run or lane.record.head)
         same_model = run.result.definition.has_model_of(lane.engine.definition)
-        return self.branch(lane, run, Prefix.of_answer(run.result, same_model=same_model))
+        return self.go_on_from(lane, run, Prefix.of_answer(run.result, same_model=same_model))
 
-    def branch(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
+    def go_on_from(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
         """Have a lane go on from a prefix of an answer on its path, and return the new run.
 
         The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises

@@ -15,7 +15,7 @@ from paragone import Alternative, Token
 from paragone_tui.terminal.text import bar, one_line, visible
 from paragone_tui.transcript.palette import heat_look
 from paragone_workbench.compare.confidence import confidence, quoted
-from paragone_workbench.compare.fork import Branch, Fork
+from paragone_workbench.compare.fork import Fork, ForkSide
 
 GAP = 3
 """Cells between two columns."""
@@ -25,27 +25,31 @@ _TOKEN = 14
 """Largest number of cells of a token's text."""
 _FOLLOWING = 400
 """Characters of an answer that are shown after the fork."""
-_ROWS = 7
-"""Rows of the text after the fork."""
 _CONSOLE = Console(width=1000, color_system=None)
 """Wraps texts. What it writes goes nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The choice that a key would take."""
+    """Which token is selected."""
 
-    branch: int
-    choice: int
+    column: int
+    """The engine's number."""
+    row: int
 
 
-def fork_rows(fork: Fork, cursor: Cursor, width: int, palette: Mapping[str, Style]) -> Iterator[Text]:
-    """Yield the rows of all columns, side by side as far as `width` cells allow."""
-    abreast = min(max(1, (width + GAP) // (_NARROWEST + GAP)), len(fork.branches))
+def fork_rows(
+    fork: Fork, cursor: Cursor, width: int, following: int, palette: Mapping[str, Style]
+) -> Iterator[Text]:
+    """Yield the rows of all columns, side by side as far as `width` cells allow.
+
+    `following` is the largest number of rows of the text after the fork.
+    """
+    abreast = min(max(1, (width + GAP) // (_NARROWEST + GAP)), len(fork.sides))
     cells = (width + GAP) // abreast - GAP
-    for first in range(0, len(fork.branches), abreast):
-        numbers = range(first, min(first + abreast, len(fork.branches)))
-        columns = [_sections(fork, number, cursor, cells, palette) for number in numbers]
+    for first in range(0, len(fork.sides), abreast):
+        numbers = range(first, min(first + abreast, len(fork.sides)))
+        columns = [_sections(fork, number, cursor, cells, following, palette) for number in numbers]
         for sections in zip(*columns, strict=True):  # each begins on the same row in all columns
             for rows in zip_longest(*sections, fillvalue=Text()):
                 yield Text(" " * GAP).join(_padded(row, cells) for row in rows)
@@ -60,36 +64,36 @@ def _padded(text: Text, cells: int) -> Text:
 
 
 def _sections(
-    fork: Fork, number: int, cursor: Cursor, width: int, palette: Mapping[str, Style]
+    fork: Fork, number: int, cursor: Cursor, width: int, rows: int, palette: Mapping[str, Style]
 ) -> tuple[list[Text], ...]:
     """Return the rows of a column: the name, the tokens, how sure the engine was, and how its answer goes on."""
-    branch = fork.branches[number]
-    is_current = number == cursor.branch
+    side = fork.sides[number]
+    is_current = number == cursor.column
     style = palette["accent"] + Style(bold=True) if is_current else Style(bold=True)
-    name = [Text(("◆ " if number == 0 else "") + one_line(branch.name), style=style)]
-    following = list(_following(fork, branch, width, palette))
-    if branch.parted_earlier:
+    name = [Text(("◆ " if number == 0 else "") + one_line(side.name), style=style)]
+    following = list(_following(fork, side, width, rows, palette))
+    if side.parted_earlier:
         why = "This answer parts earlier: its tokens here follow another text."
         return name, [], list(_wrapped(why, width)), []
-    if branch.index is None:
+    if side.index is None:
         why = "The tokens of this answer were not kept. Answer again to see them."
         return name, [], list(_wrapped(why, width)), following
-    if branch.token is None:
-        ended = branch.answer.finish == "stop"
+    if side.token is None:
+        ended = side.answer.finish == "stop"
         why = "It ended its answer here." if ended else "It was cut before this place."
         return name, [], list(_wrapped(why, width)), []
-    choices = list(_choices(branch, cursor.choice if is_current else None, width, palette))
-    return name, choices, list(_wrapped(visible(confidence(branch.token)), width)), following
+    choices = list(_choices(side, cursor.row if is_current else None, width, palette))
+    return name, choices, list(_wrapped(visible(confidence(side.token)), width)), following
 
 
 def _choices(
-    branch: Branch, selected: int | None, width: int, palette: Mapping[str, Style]
+    side: ForkSide, selected: int | None, width: int, palette: Mapping[str, Style]
 ) -> Iterator[Text]:
     """Yield a row for each token: its text, a bar, its probability, and ◂ beside the one that the engine chose."""
-    shown = [visible(quoted(choice.text)) for choice in branch.choices]
+    shown = [visible(quoted(choice.text)) for choice in side.choices]
     cells = min(_TOKEN, max(Text(text).cell_len for text in shown))
-    for at, (choice, text) in enumerate(zip(branch.choices, shown, strict=True)):
-        own = branch.is_own(choice)
+    for at, (choice, text) in enumerate(zip(side.choices, shown, strict=True)):
+        own = side.is_own(choice)
         row = Text.assemble(("▸ " if at == selected else "  ", palette["accent"]))
         row.append_text(_padded(Text(text, style="bold" if own else ""), cells))
         room = max(1, width - cells - 13)
@@ -106,12 +110,14 @@ def _bar_style(choice: Alternative, palette: Mapping[str, Style]) -> Style:
     return Style(color=palette[heat_look(choice.logprob) or "heat-likely"].color)
 
 
-def _following(fork: Fork, branch: Branch, width: int, palette: Mapping[str, Style]) -> Iterator[Text]:
+def _following(
+    fork: Fork, side: ForkSide, width: int, most: int, palette: Mapping[str, Style]
+) -> Iterator[Text]:
     """Yield the answer from the fork on, its tokens coloured by their probabilities."""
     text = Text()
-    if branch.index is None:
-        text.append(visible(branch.answer.text[len(fork.before) :][:_FOLLOWING]))
-    for at, token in enumerate(branch.answer.tokens[branch.index :] if branch.index is not None else ()):
+    if side.index is None:
+        text.append(visible(side.answer.text[len(fork.before) :][:_FOLLOWING]))
+    for at, token in enumerate(side.answer.tokens[side.index :] if side.index is not None else ()):
         if len(text) > _FOLLOWING or (token.text and token.channel != fork.channel):
             break
         place = Style(reverse=True, bold=True) if not at else Style()
@@ -120,8 +126,8 @@ def _following(fork: Fork, branch: Branch, width: int, palette: Mapping[str, Sty
             text.append(" " * (len(visible(token.text)) - len(word)))
         text.append(word, style=_heat(token, palette) + place)
     rows = list(text.wrap(_CONSOLE, width))
-    yield from rows[:_ROWS]
-    if len(rows) > _ROWS:
+    yield from rows[:most]
+    if len(rows) > most:
         yield Text("…", style="dim")
 
 
@@ -137,10 +143,11 @@ def _style(look: str, palette: Mapping[str, Style]) -> Style:
 
 
 def heat_legend(palette: Mapping[str, Style]) -> Text:
-    """Return a line that explains the colours."""
+    """Return a line that explains the sign and the colours."""
     bands = ("90% or more", ""), ("50%", "heat-likely"), ("10%", "heat-unsure"), ("less", "heat-unlikely")
     shown = [Text(text, style=_style(look, palette)) for text, look in bands]
-    return Text("How likely each token was: ") + Text(" · ").join(shown)
+    sign = Text.assemble(("◂", palette["accent"]), " its choice   probability of each token: ")
+    return sign + Text(" · ").join(shown)
 
 
 def _wrapped(text: str, width: int) -> Iterator[Text]:

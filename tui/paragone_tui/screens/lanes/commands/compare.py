@@ -98,7 +98,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
     shown = [reference, first, *(answer for answer in candidates if answer is not first)]
     fork = fork_of([(answer.lane.name, answer.run.result, answer.parting) for answer in shown])
     prompt = reference.run.prompt.text if reference.run.prompt is not None else ""
-    context.show(DivergenceSheet(prompt, fork), lambda chosen: _go_on_from(context, fork, chosen, shown))
+    context.show(DivergenceSheet(prompt, fork, lambda chosen: _go_on_from(context, fork, chosen, shown)))
 
 
 def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
@@ -107,12 +107,12 @@ def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequ
 
     if context.is_answering(context.session.lanes):
         return
-    for answer, branch in zip(answers, fork.branches, strict=True):
-        prefix = prefix_with(fork, branch, chosen.choice) if branch in chosen.branches else None
+    for answer, side in zip(answers, fork.sides, strict=True):
+        prefix = prefix_with(fork, side, chosen.token) if side in chosen.sides else None
         if prefix is None:
             continue
         try:
-            context.session.branch(answer.lane, answer.run, prefix)
+            context.session.go_on_from(answer.lane, answer.run, prefix)
         except InputError as error:
             context.say(str(error))
     context.lanes.show_history()
