@@ -50,9 +50,10 @@ class _Printer(RunObserver):
     def run_started(self, run: Run) -> None:
         for caution in warnings_of(run.result):
             self.cautioned(run, caution)
+        self.text_came(run, "answer", run.text)  # what the answer begins with
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        if self.stream is not None and channel == "answer":
+        if self.stream is not None and channel == "answer" and text:
             if not self.begun:
                 self.begun = True
                 self.progress.end()

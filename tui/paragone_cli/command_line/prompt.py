@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paragone import InputError
+from paragone import InputError, Message
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
 from paragone_cli.command_line.question import at_terminal
 from paragone_workbench.conversation.images import read_image
@@ -31,6 +31,9 @@ class PromptArguments(RunArguments, PrintArguments):
         "with --json: each token with its log-probability and those of the N most likely tokens",
         type=whole_number(0, 1000),
     )
+    begin: str = option(
+        "--begin TEXT", "the start of the answer, from whose end the answer goes on", default=""
+    )
     images: Sequence[Path] = repeated(
         "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
     )
@@ -41,7 +44,10 @@ def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
     images = [read_image(path) for path in args.images]
-    return RunSpec.of_prompt(_read_prompt(args.prompt), images=images, system=system, logprobs=args.logprobs)
+    spec = RunSpec.of_prompt(_read_prompt(args.prompt), images=images, system=system, logprobs=args.logprobs)
+    if not args.begin:
+        return spec
+    return replace(spec, messages=(*spec.messages, Message(role="assistant", text=args.begin)))
 
 
 def _read_prompt(given: str | None) -> str:
