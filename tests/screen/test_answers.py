@@ -111,7 +111,7 @@ async def test_answer_again_takes_the_place_of_the_answer(start):
         await screen.press("alt+m")
         await screen.until(lambda: "word5" in transcript.text and not screen.lanes[0].is_busy)
         assert "word0 word1 word2 word3 word4 word5" in transcript.text, "the answer goes on from its end"
-        assert "· Went on after 18 characters of an earlier answer." in transcript.text
+        assert "· Goes on after 18 characters of an earlier answer." in transcript.text
         assert transcript.text.count("goes on from here") == 1
 
 

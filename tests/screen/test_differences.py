@@ -175,7 +175,7 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
             assert again.result.tokens[:at] == run.result.tokens[:at]
             assert again.result.prefilled.chosen == choice.text
             assert lane.variants(again) == (run, again), "the earlier answer is kept"
-        assert screen.text.count(f"Goes on from “{choice.text}”, which you chose.") == 2
+        assert screen.text.count(f"Goes on from the chosen token “{choice.text}”.") == 2
         await screen.press("alt+h")
         current = reference
         await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, current)))

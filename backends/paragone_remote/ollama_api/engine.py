@@ -33,7 +33,7 @@ from paragone_remote.json_fields import Data, count, counted, duration
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
 from paragone_remote.ollama_api.protocol.client import OllamaClient
-from paragone_remote.ollama_api.protocol.continued_answers import raw_body, raw_prompt
+from paragone_remote.ollama_api.protocol.continued_answers import leaves_open, raw_body, raw_prompt
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
 from paragone_remote.server_changes import Identity
 
@@ -84,10 +84,11 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         body = make_body(self._base, request, sampling)
         self._raw_prompt = None
         if continues_answer(request):
-            has_images = any(message.images for message in request.messages)
-            if self._renders and not has_images:
-                self._raw_prompt = await raw_prompt(self._client, body, request.messages)
-            else:
+            answer = request.messages[-1]
+            is_open = self._renders and await leaves_open(self._client, body, answer)
+            if not is_open and self._renders and not any(message.images for message in request.messages):
+                self._raw_prompt = await raw_prompt(self._client, body, answer)
+            if not is_open and self._raw_prompt is None:
                 yield MAY_NOT_CONTINUE
         parts = (
             self._client.chat_parts(body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone.wording import counted
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
@@ -17,18 +16,6 @@ def is_unfinished(answer: RunResult) -> bool:
     """Whether an answer has text, but was cut, stopped or interrupted, or failed."""
     has_text = bool(answer.text or answer.thinking)
     return has_text and answer.state != "running" and answer.finish != "stop"
-
-
-def given_sentence(answer: RunResult) -> str:
-    """Return from where an answer went on, as a sentence; empty for an answer that its engine wrote whole."""
-    given = answer.prefilled
-    if given is None:
-        return ""
-    if given.chosen:
-        token = given.chosen.replace("\n", "⏎")
-        return f"Goes on from “{token}”, which you chose."
-    count = given.text or given.thinking
-    return f"Went on after {counted(count, 'character')} of an earlier answer."
 
 
 def unfinished_answer(lane: Lane, run: Run | None) -> Run:

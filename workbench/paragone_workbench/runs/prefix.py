@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paragone import Message, Token
+from paragone.wording import counted
 
 if TYPE_CHECKING:
     from paragone_workbench.runs.result import RunResult
@@ -27,6 +28,15 @@ class Prefilled:
     """The run whose answer goes on; empty if the text came with the request."""
     chosen: str = ""
     """The text of the last token, if the user chose this token; else empty."""
+
+    @property
+    def sentence(self) -> str:
+        """From where the answer goes on."""
+        if self.chosen:
+            token = self.chosen.replace("\n", "⏎")
+            return f"Goes on from the chosen token “{token}”."
+        count = counted(self.text or self.thinking, "character")
+        return f"Goes on after {count} {'of an earlier answer' if self.run_id else 'that were given'}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,27 +6,28 @@ the message, and the model would begin a new answer. Then the prompt is sent as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from paragone import Json, Message
 from paragone_remote.answers.continued import unfinished_text
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 
 
-async def raw_prompt(
-    client: OllamaClient, body: Mapping[str, Json], messages: Sequence[Message]
-) -> str | None:
-    """Return the text to send as it is, so that the answer goes on; None if the chat request `body` does this already.
+async def raw_prompt(client: OllamaClient, body: Mapping[str, Json], answer: Message) -> str | None:
+    """Return the text to send as it is, so that the answer of the chat request `body` goes on.
 
-    Raises the exceptions in `faults.FAULTS`.
+    Returns None if the server does not render prompts. Raises the exceptions in `faults.FAULTS`.
     """
-    answer, turns = messages[-1], body["messages"]
+    turns = body["messages"]
     assert isinstance(turns, list)
-    whole = await client.rendered(body)
-    if whole is None or whole.endswith(answer.text):
-        return None
     before = await client.rendered({**body, "messages": turns[:-1]})
     return None if before is None else before + unfinished_text(answer, before)
+
+
+async def leaves_open(client: OllamaClient, body: Mapping[str, Json], answer: Message) -> bool:
+    """Whether the prompt of a chat request ends with the answer that is to go on. Raises the exceptions in `faults.FAULTS`."""
+    whole = await client.rendered(body)
+    return whole is not None and whole.endswith(answer.text)
 
 
 def raw_body(body: Mapping[str, Json], prompt: str) -> dict[str, Json]:

@@ -19,7 +19,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
-from paragone_workbench.lanes.continuing import given_sentence, is_unfinished
+from paragone_workbench.lanes.continuing import is_unfinished
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
 
@@ -237,8 +237,8 @@ class LaneColumn(Column, LaneObserver):
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
-        if (sentence := given_sentence(run.result)) and run.text:
-            self.transcript.add("note", sentence)
+        if run.result.prefilled is not None:
+            self.transcript.add("note", run.result.prefilled.sentence)
         variants = self.lane.variants(run)
         if len(variants) > 1:
             self.transcript.add("note", f"{variants.index(run) + 1}/{len(variants)}")
