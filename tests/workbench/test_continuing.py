@@ -35,6 +35,12 @@ async def test_a_cut_answer_goes_on_from_its_end(session, rogue):
     )
     assert await answers(session, "and?") == [words(5)]
     assert lane.path[-1].spec.messages[1].text == words(10), "the next prompt follows the whole answer"
+    later = lane.path[-1]
+    branch = session.go_on_from(lane, run, Prefix(text=words(2)))
+    await session.answered()
+    assert (branch.text, lane.path) == (words(7), (branch,)), "an earlier answer goes on, too"
+    assert session.step(lane, -1)
+    assert lane.path == (run, later)
 
 
 async def test_a_stopped_answer_goes_on_and_again(session, rogue, until):
