@@ -163,6 +163,9 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         assert screen.text.count("It was ") == 2
         assert screen.text.count("% ◂") == 2, "the tokens that the engines chose"
         sheet = screen.app.screen
+        colors = {span.style for span in sheet.content.content.spans}
+        screen.app.theme = "textual-light"
+        await screen.until(lambda: colors != {span.style for span in sheet.content.content.spans})
         choice = sheet._side.choices[sheet._cursor.row]
         assert not sheet._side.is_own(choice), "another token than the engine's own is selected"
         await screen.press("b")

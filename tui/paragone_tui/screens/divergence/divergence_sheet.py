@@ -88,6 +88,11 @@ class DivergenceSheet(Sheet):
         """Lay out the columns for the new width."""
         self.call_after_refresh(self._show)  # the new height is computed after that of the screen
 
+    def notify_style_update(self) -> None:
+        """Apply the colours of the theme."""
+        super().notify_style_update()
+        self.call_after_refresh(self._show)
+
     @property
     def _side(self) -> ForkSide:
         return self._fork.sides[self._cursor.column]
@@ -120,6 +125,8 @@ class DivergenceSheet(Sheet):
         self._show()
 
     def _show(self) -> None:
+        if not self.is_attached:
+            return
         keys = [("esc", "back")]
         if self._known:
             keys = [
