@@ -1,5 +1,7 @@
 """The place where answers part, and going on from a token of it."""
 
+import dataclasses
+
 import pytest
 from tests.workbench.test_divergence import run, tokens
 
@@ -28,6 +30,19 @@ def test_each_engine_goes_on_from_a_chosen_token():
     assert (second.tokens[2].id, second.tokens[2].logprob) == (was.id, was.logprob)
     assert first.tokens[2].logprob is None, "the first engine did not report this token"
     assert first.prefilled == Prefilled(text=11, tokens=3, run_id=one.id, chosen=" was")
+
+
+def test_a_token_that_the_user_chose_is_no_choice_of_the_engine():
+    chosen = dataclasses.replace(
+        run("The", told(" sky", " sea")), prefilled=Prefilled(text=7, tokens=2, run_id="r", chosen=" sky")
+    )
+    fork = fork_of(
+        [("a", chosen, None), ("b", run("The", told(" sea", " sky")), Divergence(token=1, char=4))]
+    )
+    assert [side.sentence for side in fork.sides] == [
+        "You chose “ sky” here.",
+        "It was not sure: it chose “ sea” with 36.8%, and “ sky” had 13.5%.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paragone import Alternative, Token
-from paragone_workbench.compare.confidence import alternatives, quoted
+from paragone_workbench.compare.confidence import alternatives, confidence, quoted
 from paragone_workbench.compare.divergence import Divergence, place_of, token_at
 
 if TYPE_CHECKING:
@@ -44,6 +44,16 @@ class ForkSide:
     def choices(self) -> tuple[Alternative, ...]:
         """The likeliest tokens at the fork and the token itself, the likeliest first."""
         return alternatives(self.token) if self.token is not None else ()
+
+    @property
+    def sentence(self) -> str:
+        """How sure the engine was of the token, or that the user chose the token; empty if the token is unknown."""
+        if self.token is None:
+            return ""
+        given = self.answer.prefilled
+        if given is not None and given.chosen and given.tokens is not None and self.index == given.tokens - 1:
+            return f"You chose {quoted(self.token.text)} here."
+        return confidence(self.token)
 
     def is_own(self, choice: Alternative) -> bool:
         """Whether a choice is the token that the engine chose."""

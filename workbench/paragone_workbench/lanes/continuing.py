@@ -8,6 +8,7 @@ from paragone import InputError
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import Run
 
@@ -18,13 +19,19 @@ def is_unfinished(answer: RunResult) -> bool:
     return has_text and answer.state != "running" and answer.finish != "stop"
 
 
-def unfinished_answer(lane: Lane, run: Run | None) -> Run:
-    """Return a run of a lane. Raises InputError if there is none, or its answer is complete or has no text."""
+def unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
+    """Return a run of a lane, and its answer as the prefix of another one.
+
+    Raises InputError if there is no run, or the answer is complete or has no text.
+    """
+    from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
+
     if run is None or not (run.text or run.thinking):
         raise InputError(f"{lane.name} has no answer to go on with.")
     if not is_unfinished(run.result):
         raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
-    return run
+    same_model = run.result.definition.has_model_of(lane.engine.definition)
+    return run, Prefix.of_answer(run.result, same_model=same_model)
 
 
 def require_continuing(lane: Lane) -> None:

@@ -220,18 +220,14 @@ class Session:
         return run
 
     def go_on(self, lane: Lane, run: Run | None = None) -> Run:
-        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last; see `go_on_from`.
+        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last.
 
-        Raises InputError if the answer is complete or has no text, too.
+        Raises InputError if the answer is complete or has no text, and as `go_on_from`.
         """
-        from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
-
-        run = unfinished_answer(lane, run or lane.record.head)
-        same_model = run.result.definition.has_model_of(lane.engine.definition)
-        return self.go_on_from(lane, run, Prefix.of_answer(run.result, same_model=same_model))
+        return self.go_on_from(lane, *unfinished_answer(lane, run or lane.record.head))
 
     def go_on_from(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
-        """Have a lane go on from a prefix of an answer on its path, and return the new run.
+        """Have a lane go on from a prefix of one of its answers, and return the new run.
 
         The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
         InputError if the engine is not running or cannot go on with an answer.

@@ -14,7 +14,7 @@ from rich.text import Text
 from paragone import Alternative, Token
 from paragone_tui.terminal.text import bar, one_line, visible
 from paragone_tui.transcript.palette import heat_look
-from paragone_workbench.compare.confidence import confidence, quoted
+from paragone_workbench.compare.confidence import quoted
 from paragone_workbench.compare.fork import Fork, ForkSide
 
 GAP = 3
@@ -83,7 +83,7 @@ def _sections(
         why = "It ended its answer here." if ended else "It was cut before this place."
         return name, [], list(_wrapped(why, width)), []
     choices = list(_choices(side, cursor.row if is_current else None, width, palette))
-    return name, choices, list(_wrapped(visible(confidence(side.token)), width)), following
+    return name, choices, list(_wrapped(visible(side.sentence), width)), following
 
 
 def _choices(
@@ -91,7 +91,7 @@ def _choices(
 ) -> Iterator[Text]:
     """Yield a row for each token: its text, a bar, its probability, and ◂ beside the one that the engine chose."""
     shown = [visible(quoted(choice.text)) for choice in side.choices]
-    cells = min(_TOKEN, max(Text(text).cell_len for text in shown))
+    cells = min(_TOKEN, max((Text(text).cell_len for text in shown), default=0))
     for at, (choice, text) in enumerate(zip(side.choices, shown, strict=True)):
         own = side.is_own(choice)
         row = Text.assemble(("▸ " if at == selected else "  ", palette["accent"]))
@@ -102,7 +102,7 @@ def _choices(
         row.append(f" {exp(choice.logprob):6.1%}", style="bold" if own else "")
         row.append(" ◂" if own else "", style=palette["accent"])
         if at == selected:
-            row.stylize("reverse", 2, 2 + len(text))
+            row.stylize("reverse", 2, 2 + min(len(text), cells))
         yield row
 
 
