@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paragone import InputError
+from paragone_cli.command_line.answer_printer import AnswerPrinter
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import OutputError, flush, note, print_error, put_json
@@ -14,7 +15,6 @@ from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.history import History
 
@@ -43,8 +43,8 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
                 if not await lane.engine.opened():
                     raise lane.engine.error or InputError("The engine was closed while it was being opened.")
                 again = session.go_on(lane, answer)
-                if stream is not None:
-                    again.subscribe(_Printer(stream, progress))
+                printer = AnswerPrinter(stream, progress)
+                again.subscribe(printer)
                 progress.follow(0, again)
                 await session.answered()
             await session.saved()
@@ -53,6 +53,7 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
                 flush()
             else:
                 await stream.end()
+            printer.warn_afterwards()
         if stream is not None and stream.error is not None:
             raise OutputError(stream.error)
         if again.error is not None:
@@ -72,19 +73,3 @@ async def _found(session: Session, history: History, number: int) -> tuple[Lane,
     raise InputError(
         f"The lane of r{number} was closed.", hint="Only answers of lanes that are open can go on."
     )
-
-
-class _Printer(RunObserver):
-    """Prints the answer: first what there was, then what comes."""
-
-    def __init__(self, stream: Stream, progress: Progress) -> None:
-        self._stream = stream
-        self._progress = progress
-
-    def run_started(self, run: Run) -> None:
-        self._progress.end()
-        self._stream.write(run.text)
-
-    def text_came(self, run: Run, channel: str, text: str) -> None:
-        if channel == "answer":
-            self._stream.write(text)
