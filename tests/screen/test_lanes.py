@@ -206,7 +206,7 @@ async def test_scrolling_reaches_both_ends(start):
 
 
 async def test_help_lists_the_keys_in_force(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 90)) as screen:
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 120)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
         for command in COMMANDS:
