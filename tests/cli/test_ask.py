@@ -46,6 +46,11 @@ def test_the_system_prompt_is_part_of_the_prompt(smol, settings):
     assert length("--system", "one two three four five six seven eight nine") > from_config
 
 
+def test_an_answer_begins_with_a_given_text():
+    done = paragone("ask", "rogue:steady", "Count.", "--begin", "word0 word1 ", "--set", "max_tokens=2")
+    assert done.stdout.decode() == "word0 word1 word2 word3 "
+
+
 def prompt_words(*argv: str, stdin: str | bytes = b"") -> int:
     """How many words the prompt had: the rogue engine counts them, and one more for each message."""
     done = paragone("ask", "rogue:steady", "--json", *argv, stdin=stdin)

@@ -257,7 +257,7 @@ async def test_a_prompt_is_written_from_a_template(start):
     settings = "[templates]\nplain = 'Be {{ prompt }}.'\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
     async with start(rogue("steady", max_tokens=1), settings=settings, size=(80, 24)) as screen:
         await screen.type("hello")
-        await screen.press("alt+m")
+        await screen.press("alt+t")
         await screen.until(lambda: "translate  Say in {{ language }}" in screen.text)
         await screen.type("trans")
         await screen.press("enter")
@@ -270,15 +270,15 @@ async def test_a_prompt_is_written_from_a_template(start):
         await screen.until(lambda: composer.text == "Say in German: hello")
         composer.undo()
         assert composer.text == "hello"
-        await screen.press("alt+m", "enter")  # nothing is asked: the prompt is its only variable
+        await screen.press("alt+t", "enter")  # nothing is asked: the prompt is its only variable
         await screen.until(lambda: composer.text == "Be hello.")
-        await screen.press("alt+m")
+        await screen.press("alt+t")
         await screen.type("mine")
         assert "Save what is written as mine" in screen.text
         await screen.press("enter")
         assert screen.app.engines.config.templates["mine"] == "Be hello."
         assert State(state_file()).saved.templates == {"mine": "Be hello."}
-        await screen.press("alt+m", "up")
+        await screen.press("alt+t", "up")
         await screen.until(lambda: "^x removes mine." in screen.text)
         await screen.press("ctrl+x", "ctrl+x")  # those of config.toml stay
         assert list(screen.app.engines.config.templates) == ["plain", "translate"]

@@ -1,6 +1,7 @@
 """Which engine is chosen, and what is said about the decision."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -95,8 +96,10 @@ def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
 
 
 def test_figures_come_from_what_was_measured():
-    bench = {"engines": [{"engine": "small", "tests": [{"decode_tps": {"mean": 80.0}, "ttft_s": None}]}]}
-    fidelity = {
+    bench: dict[str, Any] = {
+        "engines": [{"engine": "small", "tests": [{"decode_tps": {"mean": 80.0}, "ttft_s": None}]}]
+    }
+    fidelity: dict[str, Any] = {
         "reference": {"engine": "big", "size": 200},
         "candidates": [{"engine": "small", "size": 100, "mean_kld": 0.1, "mean_kld_se": None}],
     }

@@ -367,6 +367,28 @@ async def test_going_on_with_an_answer(server, open_lane):
     assert cautions(events) == {}
 
 
+async def test_tabby_takes_the_text_to_go_on_from_in_a_field_of_its_own(server, open_lane):
+    server.replies["/v1/model"] = {"id": "m", "parameters": {"max_seq_len": 4096}}
+    lane = await open_lane(server)
+    turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,", thinking="Hm.")]
+    events, _ = await lane.ask(turns)
+    body = server.chats[0].body
+    assert body["messages"] == [{"role": "user", "content": "Count."}]
+    assert body["response_prefix"] == "<think>\nHm.\n</think>\n\nOne,"
+    assert cautions(events) == {}
+    assert lane.engine.loaded.capabilities.continues
+
+
+async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(server, open_lane):
+    lane = await open_lane(server)
+    assert not lane.engine.loaded.capabilities.continues
+    question = Message(role="user", text="Count.")
+    events, _ = await lane.ask([question, Message(role="assistant", text="One,")])
+    assert "may-not-continue" in cautions(events)
+    events, error = await lane.ask([question, Message(role="assistant", text="", thinking="Hm.")])
+    assert "cannot go on with thinking that has no answer yet" in error.sentence
+
+
 @pytest.mark.parametrize(
     ("replies", "title"),
     [

@@ -219,6 +219,13 @@ class NoContinuing(PoliteEngine):
         return super().words(messages)
 
 
+@found_by("an answer is continued")
+class BeginsANewAnswer(PoliteEngine):
+    def words(self, messages):
+        closed = messages[-1].role == "assistant"
+        return [*super().words(messages), "assistant"] if closed else super().words(messages)
+
+
 @found_by("any text is accepted")
 class Ascii(PoliteEngine):
     def words(self, messages):

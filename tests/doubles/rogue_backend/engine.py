@@ -107,7 +107,9 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         first = time.monotonic()
         done = 0
         reason: FinishReason = "stop"
-        for number in range(sampling.max_tokens):
+        last = request.messages[-1]
+        begun = len(last.text.split()) if last.role == "assistant" else 0
+        for number in range(begun, begun + sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
             if cancelled and self.model != "deaf":

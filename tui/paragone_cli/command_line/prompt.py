@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paragone import InputError
+from paragone import InputError, Message
 from paragone.wording import quoted
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
 from paragone_cli.command_line.context import CommandContext
@@ -33,6 +33,9 @@ class PromptArguments(RunArguments, PrintArguments):
         "with --json: each token with its log-probability and those of the N most likely tokens",
         type=whole_number(0, 1000),
     )
+    begin: str = option(
+        "--begin TEXT", "the start of the answer, from whose end the answer goes on", default=""
+    )
     images: Sequence[Path] = repeated(
         "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
     )
@@ -52,7 +55,10 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
     images = [read_image(path) for path in args.images]
     text = _read_prompt(args.prompt) if args.template is None else _filled_template(args, context)
-    return RunSpec.of_prompt(text, images=images, system=context.system(args), logprobs=args.logprobs)
+    spec = RunSpec.of_prompt(text, images=images, system=context.system(args), logprobs=args.logprobs)
+    if not args.begin:
+        return spec
+    return replace(spec, messages=(*spec.messages, Message(role="assistant", text=args.begin)))
 
 
 def _filled_template(args: PromptArguments, context: CommandContext) -> str:

@@ -37,8 +37,11 @@ class Block:
         log: Sequence[str] = (),
         log_title: str = "",
         turn: object = None,
+        is_remark: bool = False,
     ) -> None:
         self.kind: Kind = kind
+        self.is_remark = is_remark
+        """Whether it says something about the whole turn, and ends the turn."""
         self.turn = turn
         """What identifies the turn that begins here, in all lanes; None if none begins."""
         self.finished = False

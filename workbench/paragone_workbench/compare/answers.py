@@ -59,6 +59,8 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
         "sampling": None if settings.sampling is None else dict(settings.sampling),
         **figures_json(run.metrics),
     }
+    if run.prefilled is not None:
+        answer["prefilled"] = asdict(run.prefilled)
     if with_tokens and run.keeps_tokens:
         answer["tokens"] = [
             {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.runs.execute import Execution
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.scheduling.pool import EnginePool
@@ -187,6 +188,11 @@ class Lane(EngineObserver, RunObserver):
         assert replaced is not None
         return self._begin(prompt, replaced.continues)
 
+    def go_on(self, run: Run, prefix: Prefix) -> Run:
+        """Queue a run that goes on from a prefix of an answer, as a variant of this run of the lane, and return it."""
+        assert run.prompt is not None
+        return self._begin(run.prompt, run.continues, prefix)
+
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
         found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
@@ -215,7 +221,7 @@ class Lane(EngineObserver, RunObserver):
         """Wait until no run is in progress or waiting, and no further prompt follows."""
         await self._idle.wait()
 
-    def _begin(self, prompt: Prompt, continues: Run | None) -> Run:
+    def _begin(self, prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> Run:
         # The start of the program needs no runs.
         from paragone_workbench.runs.run import Run
         from paragone_workbench.runs.spec import RunSpec
@@ -224,13 +230,13 @@ class Lane(EngineObserver, RunObserver):
         self._asked = True
         self._describe()
         seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.all_runs))
-        run = Run.of(self.record.definition, prompt=prompt, continues=continues)
+        run = Run.of(self.record.definition, prompt=prompt, continues=continues, prefix=prefix)
         self.record.head = run
         self.record.runs.append(run)
 
         def spec() -> RunSpec:
             return RunSpec(
-                messages=messages_for(prompt, continues),
+                messages=messages_for(prompt, continues, prefix),
                 sampling=prompt.sampling_in_force,
                 logprobs=self.logprobs(self.engine),
                 drawn_seed=seed,

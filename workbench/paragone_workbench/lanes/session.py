@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
+from paragone_workbench.lanes.continuing import require_continuing, unfinished_answer
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
 
 
@@ -252,6 +254,26 @@ class Session:
         run = lane.answer_again(prompt)
         self._follow(lane, run)
         return run
+
+    def go_on(self, lane: Lane, run: Run | None = None) -> Run:
+        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last.
+
+        Raises InputError if the answer is complete or has no text, and as `go_on_from`.
+        """
+        return self.go_on_from(lane, *unfinished_answer(lane, run or lane.record.head))
+
+    def go_on_from(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
+        """Have a lane go on from a prefix of one of its answers, and return the new run.
+
+        The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
+        InputError if the engine is not running or cannot go on with an answer.
+        """
+        if not self.can_answer(lane):
+            raise InputError(f"The engine of {lane.name} is not running.")
+        require_continuing(lane)
+        again = lane.go_on(run, prefix)
+        self._follow(lane, again)
+        return again
 
     def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
         """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.

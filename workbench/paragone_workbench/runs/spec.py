@@ -17,7 +17,7 @@ class RunSpec:
     """One request to an engine, independent of lanes and conversations."""
 
     messages: tuple[Message, ...]
-    """The conversation so far, oldest first."""
+    """The conversation so far, oldest first. If the last message is the assistant's, the answer goes on from its end."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
     """Sampling options, which override those of the engine's definition."""
     logprobs: int | None = None

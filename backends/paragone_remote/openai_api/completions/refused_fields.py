@@ -27,8 +27,9 @@ EXTRAS = {
     "return_progress": "",
     "timings_per_token": "",
     "cache_prompt": "",
-    "continue_final_message": "",
+    "continue_final_message": "going on with an answer",
     "add_generation_prompt": "",
+    "response_prefix": "going on with an answer",
 }
 """Fields that a server may refuse, with their option names; empty for fields that this program adds."""
 

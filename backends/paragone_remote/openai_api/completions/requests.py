@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from paragone import InputError, Json, Message, RunRequest
 from paragone.json_schema import read_schema
 from paragone.options import as_values
 from paragone.thinking import thinking_choice
+from paragone_remote.answers.continued import continues_answer, unfinished_text
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind
 
 _MOST_ALTERNATIVES = 20
+
+_CONTINUE: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
+"""Servers that go on with the last message if it is the assistant's. Others may begin a new answer."""
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""
@@ -26,6 +31,9 @@ BUDGETS: Mapping[Kind, str] = {
 
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
     """Return the body of a chat request, with the server's extra fields. Raises InputError."""
+    given = request.messages[-1] if continues_answer(request) else None
+    if given is not None and kind == "TabbyAPI":  # its field takes the answer's text
+        request = replace(request, messages=request.messages[:-1])
     messages: list[Json] = []
     for message in request.messages:
         turn: dict[str, Json] = {"role": message.role, "content": _content(message)}
@@ -41,8 +49,9 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = _alternatives(request.logprobs, kind)
-    continued = bool(request.messages) and request.messages[-1].role == "assistant"
-    if continued and kind in ("llama-server", "vLLM", "SGLang"):
+    if given is not None and kind == "TabbyAPI":
+        body["response_prefix"] = unfinished_text(given)
+    elif given is not None and kind in _CONTINUE:
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return body
@@ -68,6 +77,11 @@ def _thinking(sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
             hint="The option thinking can be true, false, minimal, low, medium or high.",
         )
     return {**fields, BUDGETS[kind]: chosen.budget}
+
+
+def continues(kind: Kind, *, raw: bool) -> bool:
+    """Whether a server goes on with an answer. `raw` says whether it uses the completions endpoint, which always does."""
+    return raw or kind in _CONTINUE
 
 
 def _content(message: Message) -> Json:

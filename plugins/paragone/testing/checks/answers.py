@@ -128,15 +128,29 @@ class AnswerChecks(ConformanceFixtures):
         await subject.answer(RunRequest(messages=messages, sampling=subject.sampling))
 
     async def test_an_answer_is_continued(self, subject: Subject) -> None:
-        """The engine continues a final assistant message, or raises an InputError."""
+        """With the capability `continues`, a run goes on from the end of a final assistant message.
+
+        Without it, the run raises an InputError, or begins a new answer.
+        """
+        begun = "One, two, three,"
         messages = (
             Message(role="user", text="Count from one to ten, in words."),
-            Message(role="assistant", text="One, two, three,"),
+            Message(role="assistant", text=begun),
         )
-        try:
-            await subject.complete(RunRequest(messages=messages, sampling=subject.sampling))
-        except InputError as error:
-            check_error(error)
+        run = subject.complete(RunRequest(messages=messages, sampling=subject.sampling))
+        if not subject.able.continues:
+            try:
+                await run
+            except InputError as error:
+                check_error(error)
+            return
+        events = await run
+        codes = [event.code for event in events if isinstance(event, Caution)]
+        assert "may-not-continue" not in codes, "the backend declares `continues`, and warns"
+        prompts = [event.prompt for event in events if isinstance(event, RunSettings) and event.prompt]
+        assert all(prompt.endswith(begun) for prompt in prompts), (
+            f"the prompt ends with {prompts[0][-40:]!r}, and not with the text to go on from"
+        )
 
     @pytest.mark.parametrize(
         "text",

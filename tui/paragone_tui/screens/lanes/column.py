@@ -19,6 +19,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
+from paragone_workbench.lanes.continuing import is_unfinished
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
 from paragone_workbench.lanes.variants import other_author
@@ -97,6 +98,8 @@ class LaneColumn(Column, LaneObserver):
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block that advises to start the engine again, and its hint without that."""
+        self._offered: Block | None = None
+        """The note below the last answer that says how the answer goes on."""
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
         lane.observers.append(self)
@@ -142,10 +145,7 @@ class LaneColumn(Column, LaneObserver):
             self._show_changes(run)
             if run.prompt is not None:
                 self._show_prompt(run.prompt)
-            if run.thinking:
-                self.transcript.write(run.thinking, "thinking")
-            if run.text:
-                self.transcript.write(run.text)
+            self._show_text(run)
             if run.phase == "ended":
                 self._show_end(run)
         definition = self.lane.engine.definition
@@ -186,12 +186,14 @@ class LaneColumn(Column, LaneObserver):
         """Show the prompt. If it is the last one again, remove its earlier answer."""
         if run.prompt is None:
             return
+        self._withdraw_offer()
         if run.prompt is self._last:
             self.transcript.rewind()
             self._show_changes(run)
         else:
             self._show_changes(run)
             self._show_prompt(run.prompt)
+        self._show_text(run)
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
         """Append the text to the transcript. Once the answer begins, show how long the thinking took."""
@@ -248,9 +250,16 @@ class LaneColumn(Column, LaneObserver):
         tokens = counted(figures.thinking_tokens or 0, "token")
         self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
+    def _show_text(self, run: Run) -> None:
+        """Show what a run has of its answer, such as the text that it goes on from."""
+        self.transcript.write(run.thinking, "thinking")
+        self.transcript.write(run.text)
+
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
         self._show_thinking(run)
+        if run.result.prefilled is not None:
+            self.transcript.add("note", run.result.prefilled.sentence)
         variants = self.lane.variants(run)
         place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
         if note := " · ".join(filter(None, (place, other_author(self.lane, run)))):
@@ -264,6 +273,21 @@ class LaneColumn(Column, LaneObserver):
                 self._show_error(run.error)
             case "done" if run.result.finish == "length":
                 self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
+        if run is self.lane.record.head and is_unfinished(run.result):
+            self._offer_to_go_on()
+
+    def _offer_to_go_on(self) -> None:
+        """Add to the note that an answer is not complete how the answer goes on, if the engine can do that."""
+        block = self.transcript.blocks[-1]
+        if self.lane.engine.capabilities.continues and block.kind == "note":
+            self._offered = block
+            self.transcript.set_hint(block, f"{self._keys['continue-answer'].first} goes on from here.")
+
+    def _withdraw_offer(self) -> None:
+        """Remove the hint how the last answer goes on: another answer follows."""
+        if self._offered is not None:
+            self.transcript.set_hint(self._offered, "")
+            self._offered = None
 
     def _show_error(self, error: ParagoneError) -> None:
         if error is self._shown_error:

@@ -18,7 +18,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.identity import derived_id
-from paragone_workbench.runs.context import messages_for
+from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation
@@ -143,9 +143,7 @@ class _DocumentReader:
         """Yield the runs. Raises InputError that names the part that is wrong."""
         if self._head.kind == "conversation":
             for place, run in self._turns(self._tree()):
-                assert run.prompt is not None  # `_turns` gives each its prompt
-                messages = messages_for(run.prompt, run.continues)
-                yield RecordedRun(id=place.id, result=run.result, messages=messages)
+                yield RecordedRun(id=place.id, result=run.result, messages=request_of(run))
             return
         prompts = self._prompts()
         for what, place, result in self._results():

@@ -41,6 +41,17 @@ def regenerate(context: LanesContext) -> None:
         )
 
 
+def continue_answer(context: LanesContext) -> None:
+    """Have the current lane go on with its last answer, which is not complete."""
+    column = context.current_or_say()
+    if column is None or context.lane_is_answering(column.lane):
+        return
+    try:
+        context.session.go_on(column.lane)
+    except InputError as error:
+        context.say(str(error))
+
+
 def copy_answer(context: LanesContext) -> None:
     """Copy the selected or the last answer of the current lane to the clipboard."""
     if column := context.current_or_say():
