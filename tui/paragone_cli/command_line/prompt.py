@@ -1,16 +1,16 @@
-"""The prompt: from the command line, from standard input, or from both; with images, and log-probabilities asked for."""
+"""The prompt: from the command line, from standard input, or from both; with files, and log-probabilities asked for."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from paragone import InputError
+from paragone import Image, InputError
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
 from paragone_cli.command_line.question import at_terminal
-from paragone_workbench.conversation.images import read_image
+from paragone_workbench.conversation.attachments.attached_file import AttachedFile, with_sections
+from paragone_workbench.conversation.attachments.reading import read_file
 from paragone_workbench.runs.spec import RunSpec
 
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
@@ -31,8 +31,9 @@ class PromptArguments(RunArguments, PrintArguments):
         "with --json: each token with its log-probability and those of the N most likely tokens",
         type=whole_number(0, 1000),
     )
-    images: Sequence[Path] = repeated(
-        "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
+    attached: Sequence[str] = repeated(
+        "--attach FILE",
+        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); may be repeated",
     )
 
 
@@ -40,8 +41,14 @@ def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
     """Return the request that the arguments describe. Raises InputError."""
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
-    images = [read_image(path) for path in args.images]
-    return RunSpec.of_prompt(_read_prompt(args.prompt), images=images, system=system, logprobs=args.logprobs)
+    attached = [read_file(path) for path in args.attached]
+    files = [file for file in attached if isinstance(file, AttachedFile)]
+    return RunSpec.of_prompt(
+        with_sections(_read_prompt(args.prompt), files),
+        images=[file for file in attached if isinstance(file, Image)],
+        system=system,
+        logprobs=args.logprobs,
+    )
 
 
 def _read_prompt(given: str | None) -> str:

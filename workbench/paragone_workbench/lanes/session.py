@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.lane import Lane
@@ -20,6 +21,7 @@ from paragone_workbench.store.records import LaneRecord
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.config.settings import Mode
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
@@ -190,8 +192,15 @@ class Session:
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
-    def send(self, text: str, images: Sequence[Image] = (), *, lanes: Sequence[Lane] | None = None) -> Prompt:
-        """Send a prompt to these lanes, by default to all, and return it.
+    def send(
+        self,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        files: Sequence[AttachedFile] = (),
+        lanes: Sequence[Lane] | None = None,
+    ) -> Prompt:
+        """Send a prompt to these lanes, by default to all, and return it. The files are added to the text.
 
         A busy lane answers it after its earlier prompts. Lanes that cannot answer (see `can_answer`) are
         skipped.
@@ -199,7 +208,14 @@ class Session:
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         parent = self._parent(asked)
         system = self.system_prompt.of_new_prompt(parent)
-        prompt = Prompt(text=text, images=tuple(images), parent=parent, system=system, for_all=lanes is None)
+        prompt = Prompt(
+            text=with_sections(text, files),
+            files=tuple(files),
+            images=tuple(images),
+            parent=parent,
+            system=system,
+            for_all=lanes is None,
+        )
         self.recorder.prompt_added(self.conversation, self.conversation.add(prompt))
         for lane in asked:
             self._follow(lane, lane.ask(prompt))
@@ -217,7 +233,14 @@ class Session:
         self._follow(lane, run)
         return run
 
-    def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
+    def edit(
+        self,
+        prompt: Prompt,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        files: Sequence[AttachedFile] = (),
+    ) -> Prompt | None:
         """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.
 
         The old prompt and what follows it are kept as a variant; `step` returns to it. Must not be called
@@ -227,7 +250,8 @@ class Session:
         if not lanes:
             return None
         edited = Prompt(
-            text=text,
+            text=with_sections(text, files),
+            files=tuple(files),
             images=tuple(images),
             parent=prompt.parent,
             system=self.system_prompt.of_edited_prompt(prompt),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Image, InputError
 from paragone.wire import from_json
+from paragone_workbench.conversation.attachments.attached_file import files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.run import Run
@@ -28,6 +29,10 @@ _PROMPTS = """
 """
 _IMAGES = """
     SELECT prompt_id, name, media_type, data FROM image JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY prompt_id, position
+"""
+_FILES = """
+    SELECT prompt_id, name, size, length FROM attached_file JOIN prompt ON prompt.id = prompt_id
     WHERE conversation_id = ? ORDER BY prompt_id, position
 """
 _LANES = """
@@ -83,6 +88,7 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
 def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
     """Return the prompts by id; each comes after its parent."""
     images = _images(database, conversation_id)
+    described = _files(database, conversation_id)
     prompts: dict[str, Prompt] = {}
     for prompt_id, parent_id, text, system, sampling, for_all, created in database.rows(
         _PROMPTS, conversation_id
@@ -91,6 +97,7 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
             id=prompt_id,
             parent=None if parent_id is None else prompts[parent_id],
             text=text_in(text),
+            files=files_in(text_in(text), described.get(prompt_id, ())),
             images=images.get(prompt_id, ()),
             system=None if system is None else text_in(system),
             sampling=None if sampling is None else object_in(sampling),
@@ -107,6 +114,14 @@ def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, 
         image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
         images[prompt_id] = (*images.get(prompt_id, ()), image)
     return images
+
+
+def _files(database: Database, conversation_id: str) -> dict[str, list[tuple[str, int, int]]]:
+    """Return the name, the size and the length of the section of the attached files, by the id of their prompt."""
+    files: dict[str, list[tuple[str, int, int]]] = {}
+    for prompt_id, name, size, length in database.rows(_FILES, conversation_id):
+        files.setdefault(prompt_id, []).append((name, size, length))
+    return files
 
 
 def _runs(

@@ -97,6 +97,15 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
             image.media_type,
             base64.b64decode(image.data),
         )
+    for position, file in enumerate(prompt.files):
+        database.run(
+            "INSERT OR IGNORE INTO attached_file (prompt_id, position, name, size, length) VALUES (?, ?, ?, ?, ?)",
+            prompt.id,
+            position,
+            clean(file.name),
+            file.size,
+            len(file.section),
+        )
     database.run(
         "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
     )
