@@ -9,10 +9,10 @@ import dataclasses
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from paragone import shared_options as shared
-from paragone.options import Options, option
+from paragone.options import Options
 from paragone.wire import Json
 
 __all__ = ["SamplingOptions", "draw_seed", "with_seed", "without_effect"]
@@ -33,10 +33,6 @@ class SamplingOptions(Options):
     seed: int | None = shared.SEED(None, "The same seed gives the same answer.")
     stop: tuple[str, ...] = shared.STOP(())
     thinking: bool | None = shared.THINKING(None, "By default its chat template decides.")
-    overflow: Literal["error", "drop_oldest"] = option(
-        "error",
-        "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",
-    )
 
 
 SamplingT = TypeVar("SamplingT", bound=SamplingOptions)

@@ -32,6 +32,8 @@ class RunSpec:
     """CPU threads; None for the number that the run's turn gives."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
+    left_out: int | None = None
+    """Number of the oldest messages to leave out, as a recorded run did; None to do as the engine's options say."""
 
     @classmethod
     def of_prompt(
