@@ -13,7 +13,6 @@ from paragone_tui.widgets.palette import entries
 OPENED_BY = {
     "EnginePicker": "f3",
     "ConversationPicker": "ctrl+o",
-    "ImagePicker": "ctrl+g",
     "AboutLane": "ctrl+l",
     "HelpScreen": "f1",
     "SettingsForm": "alt+s",

@@ -191,7 +191,7 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     saved = await history.load(session.conversation.number)
     (again,) = saved.conversation.prompts
     assert (again.text, again.files, again.written) == (prompt.text, (file,), "Sum up @notes.md")
-    assert again.written_with_names == "Sum up @notes.md\n[notes.md (0 kB)]"
+    assert again.written_with_names == "Sum up @notes.md\n[notes.md (3 B)]"
     document = "".join(
         [piece async for piece in document_of_conversation(history, saved.conversation.number)]
     )

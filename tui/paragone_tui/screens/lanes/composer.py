@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding
+from paragone_tui.screens.lanes.attachments import Attachments, Draft
+from paragone_tui.screens.lanes.completion import Completion
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import TextField, is_editable, size_of
+from paragone_workbench.conversation.attachments.mentions import AFTER, mention_at, written
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
-    from paragone import Image
     from paragone_tui.program import Program
 
 
@@ -52,15 +55,19 @@ class Composer(TextField):
         self._recalled: int | None = None
         self._draft = ""
         self._pasted: tuple[str, ...] = ()
-        self._images: tuple[Image, ...] = ()
+        self.attachments = Attachments(program=program, on_change=self._show_title)
+        self.completion = Completion(self._complete)
+        """The list of files above the composer, which the screen shows."""
+        self._mention: str | None = None
+        """The path after the `@` that the user is typing."""
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
 
     def edit_prompt(self, prompt: Prompt) -> None:
         """Edit an earlier prompt: load its text and its images."""
         self.edited = prompt
-        self._load(prompt.text)
-        self.attach(prompt.images)
+        self._load(prompt.written)
+        self.attachments.take_over(prompt)
         self.move_cursor(self.document.end)
 
     @property
@@ -75,30 +82,30 @@ class Composer(TextField):
         self._show_title()
 
     @property
-    def images(self) -> tuple[Image, ...]:
-        """The images attached to the prompt."""
-        return self._images
-
-    def attach(self, images: tuple[Image, ...]) -> None:
-        """Set the attached images."""
-        self._images = images
-        self._show_title()
+    def draft(self) -> Draft:
+        """The prompt as it would be sent now."""
+        files, images = self.attachments.of(self.text)
+        return Draft(text=self.prompt, files=files, images=images)
 
     def _show_title(self) -> None:
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
-        names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
+        names = ", ".join(filter(None, (pasted, visible(self.attachments.described(self.text)))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
-        self.border_title = Content(title) if title else None
+        self.border_title = Content(f" {title} ") if title else None
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
 
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
+        if await self.completion.takes(event):
+            event.stop()
+            event.prevent_default()
+            return
         action = self._action(event)
         if action is None:
-            if event.key == "backspace" and not self.text and self._pasted:
+            if event.key == "backspace" and not self.text and not self.attachments.drop_last():
                 self._pasted = self._pasted[:-1]
                 self._show_title()
             return
@@ -126,13 +133,64 @@ class Composer(TextField):
         names = (event.key, *event.aliases)
         return next((self._actions[name] for name in names if name in self._actions), None)
 
-    def take(self) -> tuple[str, tuple[Image, ...]]:
-        """Return the text and the images, and clear the composer."""
-        taken = self.prompt, self.images
+    def edit(self, edit: Edit) -> EditResult:
+        """Change the text, and complete the mention of a file that the user is typing."""
+        result = super().edit(edit)
+        row, column = self.cursor_location
+        self._follow_mention(self.document.get_line(row)[:column], typed=len(edit.text) <= 1)
+        return result
+
+    def _follow_mention(self, before: str, *, typed: bool) -> None:
+        """Follow what is typed before the cursor. A pasted mention is text: others may have written it."""
+        mention = mention_at(before, len(before)) if typed and "@" in before else None
+        finished, self._mention = self._mention, mention.path if mention is not None else None
+        if mention is not None:
+            self.completion.complete(mention.path)
+        else:
+            self.completion.close()
+            if finished and typed:
+                self.attachments.name(finished.rstrip(AFTER))
+
+    def on_text_area_changed(self) -> None:
+        """Show what is attached now: a mention may have gone, or have come back by undo."""
+        self._show_title()
+
+    def _complete(self, path: str) -> None:
+        """Replace the mention that is being typed by a path; a file is attached, in a folder typing goes on."""
+        row, column = self.cursor_location
+        mention = mention_at(self.document.get_line(row), column)
+        self.completion.close()
+        if mention is None:
+            return
+        is_folder = path.endswith("/")
+        text = written(path)
+        self.replace(text.removesuffix('"') if is_folder else f"{text} ", (row, mention.start), (row, column))
+        self._mention = path if is_folder else None
+        if is_folder:
+            self.completion.complete(path)
+        else:
+            self.attachments.name(path)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the mentioned files are attached, or the user knows that they are not."""
+        return not self._mention and self.attachments.is_settled(self.text)
+
+    async def settle(self) -> bool:
+        """Wait until the mentioned files are read. Returns whether all of them are attached."""
+        finished, self._mention = self._mention, None
+        if finished:
+            self.attachments.name(finished.rstrip(AFTER))
+        return await self.attachments.settle(self.text)
+
+    def take(self) -> Draft:
+        """Return what is to be sent, and clear the composer."""
+        taken = self.draft
+        self.attachments.clear()
         self._load("")
         self.edited = None
-        self.attach(())
         self._recalled = None
+        self._show_title()
         return taken
 
     def recall(self, prompts: Sequence[str], step: int) -> None:

@@ -103,6 +103,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
+        yield self.composer.completion
         yield self.composer
         yield self._foot
 

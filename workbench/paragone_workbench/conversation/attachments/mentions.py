@@ -15,7 +15,7 @@ MOST = 50
 """Largest number of files that one pattern stands for."""
 
 _MENTION = re.compile(r"""(?<!\S)@(?:"(?P<quoted>[^"\n]*)(?P<end>"?)|(?P<bare>[^\s"]+))""")
-_AFTER = ",;:!?)."
+AFTER = ",;:!?)."
 """What ends a sentence, and not a path."""
 
 
@@ -35,7 +35,7 @@ def mentions(text: str) -> Iterator[Mention]:
     """Yield the mentions in a text, in their order. Whether there are such files is unknown."""
     for match in _MENTION.finditer(text):
         quoted = match["quoted"]
-        path = match["bare"].rstrip(_AFTER) if quoted is None else quoted
+        path = match["bare"].rstrip(AFTER) if quoted is None else quoted
         if path:
             whole = quoted is None or bool(match["end"])
             yield Mention(start=match.start(), end=match.end(), path=path, is_whole=whole)
@@ -56,7 +56,7 @@ def mention_at(text: str, at: int) -> Mention | None:
 
 def written(path: str) -> str:
     """Return the mention of a path, as `mentions` reads it."""
-    is_plain = path and not re.search(r"\s", path) and path == path.rstrip(_AFTER)
+    is_plain = path and not re.search(r"\s", path) and path == path.rstrip(AFTER)
     return f"@{path}" if is_plain else f'@"{path}"'
 
 

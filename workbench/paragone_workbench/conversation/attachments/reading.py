@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Image, InputError
 from paragone.regular_file import NotRegularFileError, open_regular_file
 from paragone.wording import size_text
 from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+from paragone_workbench.conversation.attachments.mentions import files_of
 from paragone_workbench.conversation.images import image_type, read_image
 from paragone_workbench.visible_text import visible
 
@@ -19,6 +21,39 @@ LARGEST_PDF = 64 * 10**6
 
 _HEAD = 2**10
 """Bytes by which the kind of a file is recognized."""
+
+
+class MissingFile(InputError):
+    """There is no file at a path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRead:
+    """What a mention stands for."""
+
+    files: tuple[AttachedFile, ...]
+    images: tuple[Image, ...]
+    left_out: tuple[str, ...]
+    """Sentences about files that fit a pattern and cannot be attached."""
+
+
+def read_files(path: str) -> FilesRead:
+    """Return the file at a path, or the files that fit a pattern. Blocking. Raises InputError if there are none."""
+    paths = files_of(path)
+    found: list[AttachedFile | Image] = []
+    left_out: list[InputError] = []
+    for one in paths:
+        try:
+            found.append(read_file(one))
+        except InputError as error:
+            left_out.append(error)
+    if not found:
+        raise left_out[0]
+    return FilesRead(
+        files=tuple(file for file in found if isinstance(file, AttachedFile)),
+        images=tuple(file for file in found if isinstance(file, Image)),
+        left_out=tuple(error.sentence for error in left_out),
+    )
 
 
 def read_file(path: str) -> AttachedFile | Image:
@@ -38,7 +73,7 @@ def read_file(path: str) -> AttachedFile | Image:
             largest = LARGEST_PDF if is_pdf else LARGEST
             content = head + file.read(largest + 1 - len(head)) if size <= largest else b""
     except FileNotFoundError as error:
-        raise InputError(f"There is no file {shown}.") from error
+        raise MissingFile(f"There is no file {shown}.") from error
     except IsADirectoryError as error:
         raise InputError(
             f"{shown} is a folder.", hint=f"Name files in it: {shown.rstrip('/')}/* are all of them."

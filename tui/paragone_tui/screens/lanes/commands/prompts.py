@@ -27,6 +27,9 @@ def send_to_lane(context: LanesContext) -> None:
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
     if not context.composer.prompt.strip():
         return
+    if not context.composer.is_settled:
+        context.do(lambda: _send_with_files(context, lanes, to_all=to_all))
+        return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
         context.say("The prompt is sent once the demo's engines are there.")
@@ -44,19 +47,26 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
         open_ballot(context, lambda: _ask(context, lanes, to_all=to_all))
 
 
+async def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
+    """Send the prompt once its files are read. If one cannot be, the prompt stays."""
+    if await context.composer.settle():
+        _send(context, lanes, to_all=to_all)
+
+
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
     """Send what the composer has, and return the prompt; None if it was not sent."""
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
-    text, images = context.composer.take()
-    return context.session.send(text, images, lanes=None if to_all else lanes)
+    draft = context.composer.take()
+    return context.session.send(draft.text, draft.images, files=draft.files, lanes=None if to_all else lanes)
 
 
 def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
     session, composer = context.session, context.composer
     if context.is_answering(lane for lane in session.lanes if lane.answer(prompt) is not None):
         return None
-    edited = session.edit(prompt, composer.prompt, composer.images)
+    draft = composer.draft
+    edited = session.edit(prompt, draft.text, draft.images, files=draft.files)
     if edited is None:
         context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
         return None
@@ -105,15 +115,17 @@ def newline(context: LanesContext) -> None:
     context.composer.insert("\n")
 
 
-def attach_image(context: LanesContext) -> None:
-    """Let the user attach an image to the prompt, or remove one."""
-    from paragone_tui.screens.image_picker import ImagePicker
-
+def attach_file(context: LanesContext) -> None:
+    """Begin the mention of a file in the prompt."""
     write(context)
-    context.show(ImagePicker(context.composer.images), context.composer.attach)
+    composer = context.composer
+    row, column = composer.cursor_location
+    if composer.document.get_line(row)[:column].strip():
+        composer.insert(" ")
+    composer.insert("@")
 
 
 def recall(context: LanesContext, by: int) -> None:
     """Recall an earlier (-1) or a later (1) prompt into the composer."""
     write(context)
-    context.composer.recall([prompt.text for prompt in context.session.prompts], by)
+    context.composer.recall([prompt.written for prompt in context.session.prompts], by)

@@ -1,0 +1,117 @@
+"""Files with a prompt, mentioned by `@path` on the screen."""
+
+import os
+
+from rogue_backend.definitions import rogue
+from tests.pictures import picture
+from textual import events
+
+
+async def attached(screen, names):
+    await screen.until(lambda: f"with {names}" in screen.text, names)
+
+
+async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypatch):
+    """An image, a text with a space in its name, and a pattern; those who do not see say so."""
+    monkeypatch.chdir(home)
+    (home / "pictures").mkdir()
+    picture(home / "pictures" / "cat.png")
+    (home / "my notes.md").write_text("one two")
+    for name in "ab":
+        (home / f"{name}.py").write_text("pass")
+    async with start(rogue("seeing", max_tokens=1), rogue("steady", max_tokens=1)) as screen:
+        composer = screen.app.lanes.composer
+        await screen.type("what @")
+        await screen.until(lambda: "pictures/" in screen.text and "a.py  4 B" in screen.text, "a list")
+        await screen.type("pi")
+        await screen.until(lambda: "a.py  4 B" not in screen.text, "a shorter list")
+        await screen.press("tab")
+        await screen.until(lambda: "pictures/cat.png  70 B" in screen.text)
+        await screen.press("enter")
+        await attached(screen, "cat.png (70 B)")
+        await screen.type("@MY")
+        await screen.until(lambda: "my notes.md  7 B" in screen.text)
+        await screen.press("down", "up", "tab")
+        await screen.type("@*.py ")
+        await attached(screen, "my notes.md (7 B), a.py (4 B), b.py (4 B), cat.png (70 B)")
+        assert composer.text == 'what @pictures/cat.png @"my notes.md" @*.py '
+        await screen.ask("")
+        await screen.answered()
+        assert "with my" not in screen.text
+        prompt = screen.app.lanes.session.prompts[-1]
+        assert prompt.text.startswith(
+            'what @pictures/cat.png @"my notes.md" @*.py \n\nmy notes.md:\n```\none'
+        )
+        assert [image.name for image in prompt.images] == ["cat.png"]
+        assert "▸ my notes.md (7 B), a.py (4 B), b.py (4 B);" in screen.text
+        assert "[cat.png]" in screen.text
+        await screen.press("alt+e")
+        await screen.until(lambda: "one two" in screen.text, "the text is unfolded")
+        assert "steady does not accept images." in screen.text
+        assert screen.lanes[0].path[0].text == "cat.png "
+        composer.edit_prompt(prompt)
+        assert (composer.draft.files, composer.draft.images) == (prompt.files, prompt.images)
+        assert composer.text == prompt.written
+        await screen.press("ctrl+c")
+        await screen.ask("more")
+        await screen.answered()
+        assert screen.app.lanes.session.prompts[-1].files == ()
+
+
+async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, monkeypatch):
+    monkeypatch.chdir(home)
+    (home / "data.bin").write_bytes(bytes(range(256)))
+    (home / "notes.md").write_text("one")
+    os.mkfifo(home / "pipe")
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        composer = screen.app.lanes.composer
+        for path, said in (
+            ("pipe", "pipe is a device or a pipe."),
+            ("data.bin", "data.bin is not UTF-8 text."),
+            ("missing.md", "There is no file missing.md."),
+            ("~nobody-of-that-name/x", "cannot be read"),
+        ):
+            composer.text = ""
+            await screen.type(f"read @{path}")
+            if (home / path).exists():
+                await screen.press("tab")
+            await screen.press("enter")
+            await screen.until(lambda said=said: said in screen.told, said)
+            assert composer.text.rstrip() == f"read @{path}"
+        assert screen.app.lanes.session.prompts == []
+        # A person is no file, and what is pasted is text: others may have written it.
+        composer.text = ""
+        screen.app.post_message(events.Paste("@notes.md"))
+        await screen.pilot.pause()
+        await screen.type(" says @alice")
+        await screen.ask("")
+        await screen.answered()
+        assert screen.app.lanes.session.prompts[-1].text == "@notes.md says @alice"
+        await screen.app.run_action("screen.command('attach-file')")
+        assert composer.text == "@"
+        await screen.type("notes.md")
+        await screen.press("tab")
+        await attached(screen, "notes.md (3 B)")
+        await screen.press("ctrl+u")
+        assert "with notes.md" not in screen.text
+        await screen.press("ctrl+underscore")
+        await attached(screen, "notes.md (3 B)")
+
+
+async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
+    """Not even those that are not text at all; a link to itself beside them hides none."""
+    monkeypatch.chdir(home)
+    folder = os.fsdecode(os.fsencode(home) + b"/odd\x1b[31m\xff")
+    os.mkdir(folder)
+    picture(home / folder / "cat\x1b[7m.png")
+    (home / "odd.png").symlink_to(home / "odd.png")
+    async with start(rogue("seeing", max_tokens=1)) as screen:
+        await screen.type("@odd")
+        await screen.until(lambda: "odd␛[31m" in screen.text, "the folder is listed")
+        await screen.press("down", "tab")
+        await screen.until(lambda: "/cat␛[7m.png" in screen.text)
+        await screen.press("tab")
+        await attached(screen, "cat␛[7m.png")
+        await screen.ask("what")
+        await screen.answered()
+        assert "[cat␛[7m.png]" in screen.text

@@ -1,0 +1,149 @@
+"""The files of the prompt that is being written: those that it mentions, and those that it has already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from paragone import InputError
+from paragone.threads import in_daemon_thread
+from paragone.wording import size_text
+from paragone_workbench.conversation.attachments.mentions import looks_like_path, mentions
+
+if TYPE_CHECKING:
+    from paragone import Image
+    from paragone_tui.program import Program
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.conversation.tree import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A prompt as it would be sent now."""
+
+    text: str
+    files: tuple[AttachedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Named:
+    """What a mention stands for."""
+
+    files: tuple[AttachedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+    reading: asyncio.Task[None] | None = None
+    error: InputError | None = None
+    """Why nothing is attached, until the user has tried to send the prompt."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attachments:
+    """Reads the files that the user mentions, and has those whose mention still stands in the text.
+
+    A mention counts only once the user has typed or picked it: a pasted text may mention any file of this machine.
+    """
+
+    program: Program
+    on_change: Callable[[], None]
+    """Called when other files are attached."""
+    files: tuple[AttachedFile, ...] = ()
+    """Files of an earlier prompt that is being edited."""
+    images: tuple[Image, ...] = ()
+    """Images of an earlier prompt that is being edited."""
+    _named: dict[str, _Named] = field(default_factory=dict)
+    """By the path in the mention."""
+    _is_awaited: bool = False
+    """Whether the prompt is sent once the files are read."""
+
+    def take_over(self, prompt: Prompt) -> None:
+        """Attach what an earlier prompt has."""
+        self.files, self.images = prompt.files, prompt.images
+        self.on_change()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.files, self.images = (), ()
+        for named in self._named.values():
+            if named.reading is not None:
+                named.reading.cancel()
+        self._named = {}
+
+    def drop_last(self) -> bool:
+        """Remove the last file, or else the last image, of the earlier prompt. Returns False if it has none."""
+        if not self.files and not self.images:
+            return False
+        if self.files:
+            self.files = self.files[:-1]
+        else:
+            self.images = self.images[:-1]
+        self.on_change()
+        return True
+
+    def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
+        """Return the files and the images that go with this text."""
+        named = [*self._mentioned(text)]
+        return (
+            (*self.files, *(file for one in named for file in one.files)),
+            (*self.images, *(image for one in named for image in one.images)),
+        )
+
+    def described(self, text: str) -> str:
+        """Return the names and the sizes of what goes with this text; empty if nothing does."""
+        files, images = self.of(text)
+        if not files and not images:
+            return ""
+        from paragone_workbench.conversation.images import image_size
+
+        names = [file.label for file in files]
+        names += [f"{image.name} ({size_text(image_size(image))})" for image in images]
+        return ", ".join(names)
+
+    def name(self, path: str) -> None:
+        """Begin to read the file, or the files, that a mention with this path stands for."""
+        known = self._named.get(path)
+        if known is None or not (known.reading or known.files or known.images):
+            self._named[path] = named = _Named()
+            named.reading = asyncio.create_task(self._read(path, named))
+
+    def is_settled(self, text: str) -> bool:
+        """Whether everything that the text mentions is attached, or will not be and the user knows."""
+        return not any(
+            named.reading is not None or named.error is not None for named in self._mentioned(text)
+        )
+
+    async def settle(self, text: str) -> bool:
+        """Wait until what the text mentions is read. Returns whether all of it is attached; if not, says so once."""
+        self._is_awaited = True
+        await asyncio.gather(*(one.reading for one in self._mentioned(text) if one.reading is not None))
+        self._is_awaited = False
+        failed = [named for named in self._mentioned(text) if named.error is not None]
+        for named in failed:
+            self.program.say(f"Not attached: {named.error} Send again to send the text alone.", warning=True)
+            named.error = None
+        return not failed
+
+    async def _read(self, path: str, named: _Named) -> None:
+        from paragone_workbench.conversation.attachments.reading import MissingFile, read_files
+
+        try:
+            found = await asyncio.wrap_future(in_daemon_thread(partial(read_files, path)))
+        except InputError as error:
+            named.reading = None
+            if not isinstance(error, MissingFile) or looks_like_path(path):
+                named.error = error  # else the mention is that of a person, or a decorator
+                if not self._is_awaited:
+                    self.program.say(f"Not attached: {error}", warning=True)
+            return
+        named.files, named.images, named.reading = found.files, found.images, None
+        if found.left_out:
+            self.program.say(f"Left out: {' '.join(found.left_out)}", warning=True)
+        self.on_change()
+
+    def _mentioned(self, text: str) -> Iterator[_Named]:
+        for path in dict.fromkeys(mention.path for mention in mentions(text)):
+            if path in self._named:
+                yield self._named[path]
