@@ -34,6 +34,7 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
         await screen.press("down", "up", "tab")
         await screen.type("@*.py ")
         await attached(screen, "my notes.md (7 B), a.py (4 B), b.py (4 B), cat.png (70 B)")
+        await screen.until(lambda: "20 of 4,096 tokens ░░░░░░" in screen.text, "the tokens are counted")
         assert composer.text == 'what @pictures/cat.png @"my notes.md" @*.py '
         await screen.ask("")
         await screen.answered()

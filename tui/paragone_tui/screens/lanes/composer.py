@@ -13,6 +13,7 @@ from textual.widgets.text_area import Edit, EditResult
 from paragone_tui.keys import composer_binding
 from paragone_tui.screens.lanes.attachments import Attachments, Draft
 from paragone_tui.screens.lanes.completion import Completion
+from paragone_tui.screens.lanes.context_gauge import ContextGauge
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import TextField, is_editable, size_of
 from paragone_workbench.conversation.attachments.mentions import AFTER, mention_at, written
@@ -20,6 +21,7 @@ from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone_tui.program import Program
+    from paragone_workbench.lanes.session import Session
 
 
 class Composer(TextField):
@@ -42,8 +44,14 @@ class Composer(TextField):
     }
     """
 
-    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str], program: Program) -> None:
-        """Create an empty composer.
+    def __init__(
+        self,
+        actions: Mapping[str, str],
+        when_empty: Mapping[str, str],
+        program: Program,
+        session: Session,
+    ) -> None:
+        """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
         long as there is no text.
@@ -58,6 +66,7 @@ class Composer(TextField):
         self.attachments = Attachments(program=program, on_change=self._show_title)
         self.completion = Completion(self._complete)
         """The list of files above the composer, which the screen shows."""
+        self._gauge = ContextGauge(session, self._show_title)
         self._mention: str | None = None
         """The path after the `@` that the user is typing."""
         self.edited: Prompt | None = None
@@ -91,8 +100,14 @@ class Composer(TextField):
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, visible(self.attachments.described(self.text)))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
-        title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
-        self.border_title = Content(f" {title} ") if title else None
+        self._gauge.follow(self.draft, self.edited)
+        parts = (Content(edits), Content(f"with {names}" if names else ""), self._gauge.content)
+        title = Content(" · ").join(filter(None, parts))
+        self.border_title = Content.assemble(" ", title, " ") if title else None
+
+    def on_unmount(self) -> None:
+        """Ask the engines nothing more."""
+        self._gauge.stop()
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.

@@ -68,6 +68,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             {key: action for command, action in actions.items() for key in keys[command].both},
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
             program=program,
+            session=session,
         )
         self._foot = Static(id="keys", markup=False)
         self.context = LanesContext(
