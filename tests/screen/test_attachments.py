@@ -11,6 +11,10 @@ async def attached(screen, names):
     await screen.until(lambda: f"with {names}" in screen.text, names)
 
 
+async def listed(screen, *parts):
+    await screen.until(lambda: all(part in " ".join(screen.text.split()) for part in parts), parts)
+
+
 async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypatch):
     """An image, a text with a space in its name, and a pattern; those who do not see say so."""
     monkeypatch.chdir(home)
@@ -22,18 +26,19 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
     async with start(rogue("seeing", max_tokens=1), rogue("steady", max_tokens=1)) as screen:
         composer = screen.app.lanes.composer
         await screen.type("what @")
-        await screen.until(lambda: "pictures/" in screen.text and "a.py  4 B" in screen.text, "a list")
+        await listed(screen, "a.py 4 B", "pictures/", "tab picks · esc closes")
         await screen.type("pi")
-        await screen.until(lambda: "a.py  4 B" not in screen.text, "a shorter list")
+        await screen.until(lambda: "a.py" not in screen.text, "a shorter list")
         await screen.press("tab")
-        await screen.until(lambda: "pictures/cat.png  70 B" in screen.text)
+        await listed(screen, "pictures/cat.png 70 B")
         await screen.press("enter")
         await attached(screen, "cat.png (70 B)")
         await screen.type("@MY")
-        await screen.until(lambda: "my notes.md  7 B" in screen.text)
+        await listed(screen, "my notes.md 7 B")
         await screen.press("down", "up", "tab")
+        await attached(screen, "my notes.md (7 B), cat.png (70 B)")
         await screen.type("@*.py ")
-        await attached(screen, "my notes.md (7 B), a.py (4 B), b.py (4 B), cat.png (70 B)")
+        await attached(screen, "4 files (85 B)")
         await screen.until(lambda: "20 of 4,096 tokens ░░░░░░" in screen.text, "the tokens are counted")
         assert composer.text == 'what @pictures/cat.png @"my notes.md" @*.py '
         await screen.ask("")
@@ -97,6 +102,22 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         assert "with notes.md" not in screen.text
         await screen.press("ctrl+underscore")
         await attached(screen, "notes.md (3 B)")
+        # What is sent is the file as it is then.
+        (home / "notes.md").unlink()
+        await screen.press("enter")
+        await screen.until(
+            lambda: "There is no file notes.md. Send again to send the text alone." in screen.told
+        )
+        (home / "notes.md").write_text("other")
+        await screen.type("@notes.md")
+        await screen.press("tab")
+        await attached(screen, "notes.md (5 B)")
+        (home / "notes.md").write_text("others")
+        await screen.ask("")
+        await screen.answered()
+        assert screen.app.lanes.session.prompts[-1].files[0].section == "notes.md:\n```\nothers\n```"
+        await screen.press("alt+p")
+        await attached(screen, "notes.md (6 B)")
 
 
 async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
@@ -116,3 +137,17 @@ async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
         await screen.ask("what")
         await screen.answered()
         assert "[cat␛[7m.png]" in screen.text
+
+
+async def test_a_prompt_that_would_be_refused_is_not_sent(start, home, monkeypatch):
+    monkeypatch.chdir(home)
+    (home / "long.txt").write_bytes(b"word " * 5_000)
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        composer = screen.app.lanes.composer
+        await screen.type("@long.txt")
+        await screen.press("tab")
+        await screen.until(lambda: "steady will refuse: 5,005 tokens, its context holds 4,096" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "its context holds 4,096. Shorten the prompt" in screen.told)
+        assert composer.text == "@long.txt "
+        assert screen.app.lanes.session.prompts == []

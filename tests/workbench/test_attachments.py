@@ -1,5 +1,6 @@
 """Files with a prompt: mentions, completion, reading, saving with the conversation."""
 
+import json
 import os
 import sys
 
@@ -9,7 +10,6 @@ from tests.pictures import picture
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
-from paragone.wire import parse_json
 from paragone_workbench.conversation.attachments.attached_file import (
     AttachedFile,
     files_in,
@@ -22,6 +22,7 @@ from paragone_workbench.conversation.attachments.reading import LARGEST, read_fi
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversation
 from paragone_workbench.experiments.replaying.document_reader import read_conversation
+from paragone_workbench.experiments.report.subjects.conversation import conversation_report
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.history import History
 
@@ -195,11 +196,14 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     document = "".join(
         [piece async for piece in document_of_conversation(history, saved.conversation.number)]
     )
-    (read,) = read_conversation(tmp_path, parse_json(document)).conversation.prompts
+    (read,) = read_conversation(tmp_path, json.loads(document)).conversation.prompts
     assert read.files == (file,)
-    data = parse_json(document)
+    data = json.loads(document)
     data["prompts"][0]["files"][0]["length"] = 2000
     with pytest.raises(InputError, match="names files that its text does not have"):
         read_conversation(tmp_path, data)
+    (shown,) = conversation_report(saved, lambda name: None).prompts()
+    assert [(fact.name, fact.value) for fact in shown.facts] == [("Files", "notes.md (3 B)")]
+    assert shown.messages[0].text == prompt.text
     await session.close()
     await history.close()

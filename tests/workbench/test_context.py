@@ -1,19 +1,22 @@
 """Conversations that are longer than the context of a real engine: what is refused, left out, said and repeated."""
 
+import dataclasses
+
 import pytest
 from tests.workbench.lane_helpers import opened
 
-from paragone import Json, Message
+from paragone import InputError, Json, Message
 from paragone_workbench.config.read import load
 from paragone_workbench.conversation.attachments.attached_file import AttachedFile
 from paragone_workbench.engines.context_options import ContextOptions
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.experiments.replaying.replay import Replay
 from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
 from paragone_workbench.lanes.forecast import forecasts
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.lanes.settings import lane_settings
 from paragone_workbench.runs.fitting import fit, without_oldest
 from paragone_workbench.store.history import History
 
@@ -55,6 +58,23 @@ async def test_nothing_is_left_out_for_an_engine_that_cannot_count():
 
     fitted = await fit(ASKED, ContextOptions(overflow="drop_oldest"), 16, None, unknown)
     assert (fitted.left_out, fitted.messages) == (0, tuple(ASKED))
+
+
+def test_the_policy_is_an_option_of_every_engine(paper):
+    options: dict[str, Json] = {"overflow": "keep_last", "n_ctx": 8}
+    definition = EngineDefinition(name="a", backend="paper", model="m", options=options)
+    assert split_options(definition, paper) == ({"n_ctx": 8}, {"overflow": "keep_last"})
+    found = {
+        setting.info.name: setting for setting in lane_settings(definition, paper, configured=definition)
+    }
+    assert (found["overflow"].value, found["overflow"].origin, found["overflow"].reloads) == (
+        "keep_last",
+        "config.toml",
+        False,
+    )
+    assert found["keep_turns"].info.default == 4
+    with pytest.raises(InputError, match="overflow"):
+        split_options(dataclasses.replace(definition, options={"overflow": "often"}), paper)
 
 
 @pytest.mark.model

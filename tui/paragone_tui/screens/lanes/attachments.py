@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
-from paragone.wording import size_text
+from paragone.wording import counted, size_text
 from paragone_workbench.conversation.attachments.mentions import looks_like_path, mentions
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.conversation.attachments.reading import FileState
     from paragone_workbench.conversation.tree import Prompt
+
+
+_LISTED = 3
+"""Largest number of files that are named above the prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,8 @@ class _Named:
 
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
+    state: FileState = ()
+    """The files as they were read; empty before, and if nothing is attached."""
     reading: asyncio.Task[None] | None = None
     error: InputError | None = None
     """Why nothing is attached, until the user has tried to send the prompt."""
@@ -85,39 +92,49 @@ class Attachments:
 
     def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
         """Return the files and the images that go with this text."""
-        named = [*self._mentioned(text)]
+        named = self._mentioned(text)
         return (
             (*self.files, *(file for one in named for file in one.files)),
             (*self.images, *(image for one in named for image in one.images)),
         )
 
     def described(self, text: str) -> str:
-        """Return the names and the sizes of what goes with this text; empty if nothing does."""
+        """Return the names and the sizes of what goes with this text, or of many files their number; empty for none."""
         files, images = self.of(text)
         if not files and not images:
             return ""
         from paragone_workbench.conversation.images import image_size
 
-        names = [file.label for file in files]
-        names += [f"{image.name} ({size_text(image_size(image))})" for image in images]
-        return ", ".join(names)
+        sizes = [(file.name, file.size) for file in files]
+        sizes += [(image.name, image_size(image)) for image in images]
+        if len(sizes) > _LISTED:
+            return f"{counted(len(sizes), 'file')} ({size_text(sum(size for _, size in sizes))})"
+        return ", ".join(f"{name} ({size_text(size)})" for name, size in sizes)
 
     def name(self, path: str) -> None:
         """Begin to read the file, or the files, that a mention with this path stands for."""
         known = self._named.get(path)
-        if known is None or not (known.reading or known.files or known.images):
-            self._named[path] = named = _Named()
-            named.reading = asyncio.create_task(self._read(path, named))
+        if known is None or not (known.reading or known.state):
+            self._begin(path)
+
+    def _begin(self, path: str) -> None:
+        self._named[path] = named = _Named()
+        named.reading = asyncio.create_task(self._read(path, named))
 
     def is_settled(self, text: str) -> bool:
-        """Whether everything that the text mentions is attached, or will not be and the user knows."""
-        return not any(
-            named.reading is not None or named.error is not None for named in self._mentioned(text)
-        )
+        """Whether the text mentions no file that may still have to be read."""
+        return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
-        """Wait until what the text mentions is read. Returns whether all of it is attached; if not, says so once."""
+        """Read what the text mentions, and what has changed since it was read. Returns whether all of it is attached.
+
+        If not, the user is told once; the next time, the text is sent alone.
+        """
         self._is_awaited = True
+        for path in self._paths(text):
+            named = self._named[path]
+            if named.state and not await _is_unchanged(path, named.state):
+                self._begin(path)
         await asyncio.gather(*(one.reading for one in self._mentioned(text) if one.reading is not None))
         self._is_awaited = False
         failed = [named for named in self._mentioned(text) if named.error is not None]
@@ -138,12 +155,26 @@ class Attachments:
                 if not self._is_awaited:
                     self.program.say(f"Not attached: {error}", warning=True)
             return
-        named.files, named.images, named.reading = found.files, found.images, None
+        named.files, named.images, named.state, named.reading = found.files, found.images, found.state, None
         if found.left_out:
             self.program.say(f"Left out: {' '.join(found.left_out)}", warning=True)
         self.on_change()
 
-    def _mentioned(self, text: str) -> Iterator[_Named]:
-        for path in dict.fromkeys(mention.path for mention in mentions(text)):
-            if path in self._named:
-                yield self._named[path]
+    def _paths(self, text: str) -> list[str]:
+        """Return the paths of the mentions that count in a text."""
+        if not self._named:
+            return []
+        found = (mention.path for mention in mentions(text))
+        return [path for path in dict.fromkeys(found) if path in self._named]
+
+    def _mentioned(self, text: str) -> list[_Named]:
+        return [self._named[path] for path in self._paths(text)]
+
+
+async def _is_unchanged(path: str, state: FileState) -> bool:
+    from paragone_workbench.conversation.attachments.reading import state_of
+
+    try:
+        return await asyncio.wrap_future(in_daemon_thread(partial(state_of, path))) == state
+    except InputError:  # no file fits the pattern any more
+        return False

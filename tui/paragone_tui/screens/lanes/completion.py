@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.widgets import Static
@@ -33,7 +34,7 @@ class Completion(Static):
     DEFAULT_CSS = """
     Completion {
         overlay: screen; display: none; width: auto; height: auto; max-width: 100%;
-        padding: 0 1; background: $surface; color: $foreground;
+        background: $surface; color: $foreground;
     }
     """
 
@@ -100,16 +101,19 @@ class Completion(Static):
         if found or self._found:
             self._found, self._at = found, 0
             self.display = bool(found)
-            self.styles.offset = (0, -min(len(found), _ROWS + 1))
+            self.styles.offset = (0, -1 - min(len(found), _ROWS))
             self._paint()
 
     def _paint(self) -> None:
         start = max(0, min(self._at - _ROWS // 2, len(self._found) - _ROWS))
-        rows = []
-        for at, one in enumerate(self._found[start : start + _ROWS], start):
-            size = size_text(one.size)
-            row = f"{one_line(one.path)}  {size}" if size else one_line(one.path)
-            rows.append(Content.styled(row, "reverse" if at == self._at else ""))
-        if len(self._found) > _ROWS:
-            rows.append(Content.styled(f"{self._at + 1} of {len(self._found)}", "dim"))
+        shown = [(one_line(one.path), size_text(one.size)) for one in self._found[start : start + _ROWS]]
+        width = max((cell_len(path) for path, _ in shown), default=0)
+        rows = [
+            Content.styled(
+                f" {path}{' ' * (width - cell_len(path))}  {size:>6} ", "reverse" if at == self._at else ""
+            )
+            for at, (path, size) in enumerate(shown, start)
+        ]
+        place = f"{self._at + 1} of {len(self._found)} · " if len(self._found) > _ROWS else ""
+        rows.append(Content.styled(f" {place}tab picks · esc closes ", "dim"))
         self.update(Content("\n").join(rows))

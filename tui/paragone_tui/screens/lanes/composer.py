@@ -16,7 +16,7 @@ from paragone_tui.screens.lanes.completion import Completion
 from paragone_tui.screens.lanes.context_gauge import ContextGauge
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import TextField, is_editable, size_of
-from paragone_workbench.conversation.attachments.mentions import AFTER, mention_at, written
+from paragone_workbench.conversation.attachments.mentions import AFTER, mention_at, mentions, written
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Composer(TextField):
         self.attachments = Attachments(program=program, on_change=self._show_title)
         self.completion = Completion(self._complete)
         """The list of files above the composer, which the screen shows."""
-        self._gauge = ContextGauge(session, self._show_title)
+        self.gauge = ContextGauge(session, self._show_title)
         self._mention: str | None = None
         """The path after the `@` that the user is typing."""
         self.edited: Prompt | None = None
@@ -100,14 +100,14 @@ class Composer(TextField):
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, visible(self.attachments.described(self.text)))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
-        self._gauge.follow(self.draft, self.edited)
-        parts = (Content(edits), Content(f"with {names}" if names else ""), self._gauge.content)
+        self.gauge.follow(self.draft, self.edited)
+        parts = (Content(edits), Content(f"with {names}" if names else ""), self.gauge.content)
         title = Content(" · ").join(filter(None, parts))
         self.border_title = Content.assemble(" ", title, " ") if title else None
 
     def on_unmount(self) -> None:
         """Ask the engines nothing more."""
-        self._gauge.stop()
+        self.gauge.stop()
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
@@ -186,13 +186,18 @@ class Composer(TextField):
         else:
             self.attachments.name(path)
 
+    def name_mentions(self) -> None:
+        """Attach what the text mentions, as the user has sent it before."""
+        for mention in mentions(self.text):
+            self.attachments.name(mention.path)
+
     @property
     def is_settled(self) -> bool:
-        """Whether the mentioned files are attached, or the user knows that they are not."""
+        """Whether the prompt mentions no file that may still have to be read."""
         return not self._mention and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:
-        """Wait until the mentioned files are read. Returns whether all of them are attached."""
+        """Read the mentioned files as they are now. Returns whether all of them are attached."""
         finished, self._mention = self._mention, None
         if finished:
             self.attachments.name(finished.rstrip(AFTER))

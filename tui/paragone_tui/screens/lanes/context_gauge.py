@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.attachments import Draft
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.forecast import Forecast
+    from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
 
 _PAUSE = 0.4
@@ -30,6 +31,7 @@ class ContextGauge:
         """What it shows; empty while nothing is known."""
         self._session = session
         self._on_change = on_change
+        self._found: Sequence[Forecast] = ()
         self._asking: asyncio.Task[None] | None = None
         self._asked: tuple[Draft, Prompt | None] | None = None
 
@@ -38,11 +40,21 @@ class ContextGauge:
         if (draft, edited) == self._asked:
             return
         self.stop()
+        self._found = ()
         self._asked = draft, edited
         if not (draft.text.strip() or draft.files):
             self._show(())
             return
         self._asking = asyncio.create_task(self._ask(draft, edited))
+
+    def refusal(self, draft: Draft, lanes: Sequence[Lane]) -> str:
+        """Return why all of these lanes would refuse this prompt; empty if one may not, or that is not known yet."""
+        if self._asked is None or self._asked[0] != draft or not lanes:
+            return ""
+        refusing = {one.lane: one.warning for one in self._found if one.is_refused}
+        if not all(lane.name in refusing for lane in lanes):
+            return ""
+        return ". ".join(refusing[lane.name] for lane in lanes) + "."
 
     def stop(self) -> None:
         """Ask no more."""
@@ -60,6 +72,7 @@ class ContextGauge:
         self._show(await found)
 
     def _show(self, found: Sequence[Forecast]) -> None:
+        self._found = found
         content = _content(found)
         if content != self.content:
             self.content = content

@@ -56,6 +56,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _size(entry: os.DirEntry[str]) -> int:
     try:
-        return entry.stat().st_size
+        return entry.stat().st_size if entry.is_file() else 0
     except OSError:
         return 0

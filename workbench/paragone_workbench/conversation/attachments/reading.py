@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from paragone import Image, InputError
 from paragone.regular_file import NotRegularFileError, open_regular_file
@@ -13,6 +14,9 @@ from paragone_workbench.conversation.attachments.attached_file import AttachedFi
 from paragone_workbench.conversation.attachments.mentions import files_of
 from paragone_workbench.conversation.images import image_type, read_image
 from paragone_workbench.visible_text import visible
+
+FileState: TypeAlias = tuple[tuple[str, int, int], ...]
+"""The path, the size and the time of the last change in nanoseconds of each file."""
 
 LARGEST = 8 * 10**6
 """Largest size in bytes of the text of a file: some two million tokens, as many as the largest contexts hold."""
@@ -35,10 +39,25 @@ class FilesRead:
     images: tuple[Image, ...]
     left_out: tuple[str, ...]
     """Sentences about files that fit a pattern and cannot be attached."""
+    state: FileState
+    """What `state_of` returned before the files were read."""
+
+
+def state_of(path: str) -> FileState:
+    """Return the names, sizes and times of the files that a mention stands for. Blocking. Raises InputError if there are none."""
+    found: list[tuple[str, int, int]] = []
+    for one in files_of(path):
+        try:
+            status = os.stat(os.path.expanduser(one))  # noqa: PTH111, PTH116
+        except (OSError, ValueError):  # reading says why
+            continue
+        found.append((one, status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 def read_files(path: str) -> FilesRead:
     """Return the file at a path, or the files that fit a pattern. Blocking. Raises InputError if there are none."""
+    state = state_of(path)
     paths = files_of(path)
     found: list[AttachedFile | Image] = []
     left_out: list[InputError] = []
@@ -53,6 +72,7 @@ def read_files(path: str) -> FilesRead:
         files=tuple(file for file in found if isinstance(file, AttachedFile)),
         images=tuple(file for file in found if isinstance(file, Image)),
         left_out=tuple(error.sentence for error in left_out),
+        state=state,
     )
 
 

@@ -15,20 +15,30 @@ if TYPE_CHECKING:
 
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
-    _send(context, context.session.lanes, to_all=True)
+    _send_with_files(context, context.session.lanes, to_all=True)
 
 
 def send_to_lane(context: LanesContext) -> None:
     """Send the prompt only to the current lane, unless it is an edit of an earlier prompt."""
     if column := context.current_or_say():
-        _send(context, [column.lane], to_all=False)
+        _send_with_files(context, [column.lane], to_all=False)
+
+
+def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
+    """Send the prompt, once the files that it mentions are read. If one cannot be, the prompt stays."""
+    if context.composer.is_settled:
+        _send(context, lanes, to_all=to_all)
+        return
+
+    async def settle_and_send() -> None:
+        if await context.composer.settle():
+            _send(context, lanes, to_all=to_all)
+
+    context.do(settle_and_send)
 
 
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
     if not context.composer.prompt.strip():
-        return
-    if not context.composer.is_settled:
-        context.do(lambda: _send_with_files(context, lanes, to_all=to_all))
         return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
@@ -40,17 +50,16 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
             f"{context.key_of('add-lane')} adds another."
         )
         return
+    if refusal := context.composer.gauge.refusal(context.composer.draft, lanes):
+        context.say(
+            f"{refusal} Shorten the prompt, raise the engine's context, or set overflow in the settings."
+        )
+        return
     edited = context.composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
     elif can_vote(context, edited):
         open_ballot(context, lambda: _ask(context, lanes, to_all=to_all))
-
-
-async def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    """Send the prompt once its files are read. If one cannot be, the prompt stays."""
-    if await context.composer.settle():
-        _send(context, lanes, to_all=to_all)
 
 
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
@@ -128,4 +137,8 @@ def attach_file(context: LanesContext) -> None:
 def recall(context: LanesContext, by: int) -> None:
     """Recall an earlier (-1) or a later (1) prompt into the composer."""
     write(context)
-    context.composer.recall([prompt.written for prompt in context.session.prompts], by)
+    prompts = context.session.prompts
+    context.composer.recall([prompt.written for prompt in prompts], by)
+    recalled = context.composer.text
+    if any(prompt.written == recalled and (prompt.files or prompt.images) for prompt in prompts):
+        context.composer.name_mentions()
