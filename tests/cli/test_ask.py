@@ -469,9 +469,9 @@ def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
 
 def test_a_text_goes_with_the_prompt(tmp_path):
     (tmp_path / "notes.md").write_text("one two three")
+    (tmp_path / "notes.bin").write_bytes(b"\0")
     argv = ("ask", "rogue:steady", "Sum up", "--set", "max_tokens=1", "--json")
-    alone, with_file = (
-        data("ask", paragone(*argv, *more))["usage"]["prompt_tokens"]
-        for more in ((), ("--attach", str(tmp_path / "notes.md")))
-    )
+    alone, done = paragone(*argv), paragone(*argv, "--attach", str(tmp_path / "notes.*"))
+    assert "notes.bin is not UTF-8 text." in said(done)
+    alone, with_file = (data("ask", one)["usage"]["prompt_tokens"] for one in (alone, done))
     assert with_file == alone + len(["notes.md:", "```", "one", "two", "three", "```"])

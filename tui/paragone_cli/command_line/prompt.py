@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paragone import Image, InputError
+from paragone import InputError
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
+from paragone_cli.command_line.output import warn
 from paragone_cli.command_line.question import at_terminal
-from paragone_workbench.conversation.attachments.attached_file import AttachedFile, with_sections
-from paragone_workbench.conversation.attachments.reading import read_file
+from paragone_workbench.conversation.attachments.attached_file import with_sections
+from paragone_workbench.conversation.attachments.reading import read_files
 from paragone_workbench.runs.spec import RunSpec
 
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
@@ -33,7 +34,8 @@ class PromptArguments(RunArguments, PrintArguments):
     )
     attached: Sequence[str] = repeated(
         "--attach FILE",
-        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); may be repeated",
+        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
+        "as '*.py', stands for several; may be repeated",
     )
 
 
@@ -41,11 +43,12 @@ def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
     """Return the request that the arguments describe. Raises InputError."""
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
-    attached = [read_file(path) for path in args.attached]
-    files = [file for file in attached if isinstance(file, AttachedFile)]
+    attached = [read_files(path) for path in args.attached]
+    for sentence in (sentence for found in attached for sentence in found.left_out):
+        warn(f"Not attached: {sentence}")
     return RunSpec.of_prompt(
-        with_sections(_read_prompt(args.prompt), files),
-        images=[file for file in attached if isinstance(file, Image)],
+        with_sections(_read_prompt(args.prompt), [file for found in attached for file in found.files]),
+        images=[image for found in attached for image in found.images],
         system=system,
         logprobs=args.logprobs,
     )

@@ -29,9 +29,16 @@ _LISTED = 3
 class Draft:
     """A prompt as it would be sent now."""
 
-    text: str
+    typed: str
+    pasted: tuple[str, ...] = ()
+    """Texts that are too long to edit."""
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What is typed, and below it the texts that were pasted."""
+        return "\n\n".join(filter(None, (self.typed, *self.pasted)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,12 +138,14 @@ class Attachments:
         If not, the user is told once; the next time, the text is sent alone.
         """
         self._is_awaited = True
-        for path in self._paths(text):
-            named = self._named[path]
-            if named.state and not await _is_unchanged(path, named.state):
-                self._begin(path)
-        await asyncio.gather(*(one.reading for one in self._mentioned(text) if one.reading is not None))
-        self._is_awaited = False
+        try:
+            for path in self._paths(text):
+                named = self._named[path]
+                if named.state and not await _is_unchanged(path, named.state):
+                    self._begin(path)
+            await asyncio.gather(*(one.reading for one in self._mentioned(text) if one.reading is not None))
+        finally:
+            self._is_awaited = False
         failed = [named for named in self._mentioned(text) if named.error is not None]
         for named in failed:
             self.program.say(f"Not attached: {named.error} Send again to send the text alone.", warning=True)

@@ -101,12 +101,16 @@ class Completion(Static):
         if found or self._found:
             self._found, self._at = found, 0
             self.display = bool(found)
-            self.styles.offset = (0, -1 - min(len(found), _ROWS))
+            self.styles.offset = (0, -1 - min(len(found), self._rows))
             self._paint()
 
+    @property
+    def _rows(self) -> int:
+        return max(1, min(_ROWS, self.screen.size.height - 5))
+
     def _paint(self) -> None:
-        start = max(0, min(self._at - _ROWS // 2, len(self._found) - _ROWS))
-        shown = [(one_line(one.path), size_text(one.size)) for one in self._found[start : start + _ROWS]]
+        start = max(0, min(self._at - self._rows // 2, len(self._found) - self._rows))
+        shown = [(one_line(one.path), size_text(one.size)) for one in self._found[start : start + self._rows]]
         width = max((cell_len(path) for path, _ in shown), default=0)
         rows = [
             Content.styled(
@@ -114,6 +118,6 @@ class Completion(Static):
             )
             for at, (path, size) in enumerate(shown, start)
         ]
-        place = f"{self._at + 1} of {len(self._found)} · " if len(self._found) > _ROWS else ""
+        place = f"{self._at + 1} of {len(self._found)} · " if len(self._found) > self._rows else ""
         rows.append(Content.styled(f" {place}tab picks · esc closes ", "dim"))
         self.update(Content("\n").join(rows))

@@ -16,7 +16,7 @@ from paragone_tui.screens.lanes.completion import Completion
 from paragone_tui.screens.lanes.context_gauge import ContextGauge
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import TextField, is_editable, size_of
-from paragone_workbench.conversation.attachments.mentions import AFTER, mention_at, mentions, written
+from paragone_workbench.conversation.attachments.mentions import mention_at, mentions, written
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ class Composer(TextField):
         self.completion = Completion(self._complete)
         """The list of files above the composer, which the screen shows."""
         self.gauge = ContextGauge(session, self._show_title)
-        self._mention: str | None = None
-        """The path after the `@` that the user is typing."""
+        self._mentions = False
+        """Whether the user is typing the mention of a file before the cursor."""
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
 
     def edit_prompt(self, prompt: Prompt) -> None:
-        """Edit an earlier prompt: load its text and its images."""
+        """Edit an earlier prompt: load its text, its files and its images."""
         self.edited = prompt
         self._load(prompt.written)
         self.attachments.take_over(prompt)
@@ -82,7 +82,7 @@ class Composer(TextField):
     @property
     def prompt(self) -> str:
         """The text of the prompt: what is typed, and below it the texts that were pasted and are too long to edit."""
-        return "\n\n".join(filter(None, (self.text, *self._pasted)))
+        return self.draft.text
 
     def _load(self, text: str) -> None:
         """Show a text; attach it if it is too long to edit."""
@@ -94,7 +94,7 @@ class Composer(TextField):
     def draft(self) -> Draft:
         """The prompt as it would be sent now."""
         files, images = self.attachments.of(self.text)
-        return Draft(text=self.prompt, files=files, images=images)
+        return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
     def _show_title(self) -> None:
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
@@ -151,20 +151,38 @@ class Composer(TextField):
     def edit(self, edit: Edit) -> EditResult:
         """Change the text, and complete the mention of a file that the user is typing."""
         result = super().edit(edit)
-        row, column = self.cursor_location
-        self._follow_mention(self.document.get_line(row)[:column], typed=len(edit.text) <= 1)
+        self._follow_mention(typed=len(edit.text) <= 1)
         return result
 
-    def _follow_mention(self, before: str, *, typed: bool) -> None:
+    @property
+    def _before(self) -> str:
+        """The text before the cursor in its line."""
+        row, column = self.cursor_location
+        return self.document.get_line(row)[:column]
+
+    def _follow_mention(self, *, typed: bool) -> None:
         """Follow what is typed before the cursor. A pasted mention is text: others may have written it."""
+        before = self._before
         mention = mention_at(before, len(before)) if typed and "@" in before else None
-        finished, self._mention = self._mention, mention.path if mention is not None else None
         if mention is not None:
+            self._mentions = True
             self.completion.complete(mention.path)
-        else:
-            self.completion.close()
-            if finished and typed:
-                self.attachments.name(finished.rstrip(AFTER))
+            return
+        self.completion.close()
+        if typed:
+            self._finish_mention()
+        self._mentions = False
+
+    def _finish_mention(self) -> None:
+        """Attach what the user has just mentioned, if anything."""
+        if self._mentions:
+            self._mentions = False
+            for mention in [*mentions(self._before)][-1:]:
+                self.attachments.name(mention.path)
+
+    def on_blur(self) -> None:
+        """Complete nothing while the user does something else."""
+        self.completion.close()
 
     def on_text_area_changed(self) -> None:
         """Show what is attached now: a mention may have gone, or have come back by undo."""
@@ -173,14 +191,14 @@ class Composer(TextField):
     def _complete(self, path: str) -> None:
         """Replace the mention that is being typed by a path; a file is attached, in a folder typing goes on."""
         row, column = self.cursor_location
-        mention = mention_at(self.document.get_line(row), column)
+        mention = mention_at(self._before, column)
         self.completion.close()
         if mention is None:
             return
         is_folder = path.endswith("/")
         text = written(path)
         self.replace(text.removesuffix('"') if is_folder else f"{text} ", (row, mention.start), (row, column))
-        self._mention = path if is_folder else None
+        self._mentions = is_folder
         if is_folder:
             self.completion.complete(path)
         else:
@@ -194,13 +212,11 @@ class Composer(TextField):
     @property
     def is_settled(self) -> bool:
         """Whether the prompt mentions no file that may still have to be read."""
-        return not self._mention and self.attachments.is_settled(self.text)
+        return not self._mentions and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:
         """Read the mentioned files as they are now. Returns whether all of them are attached."""
-        finished, self._mention = self._mention, None
-        if finished:
-            self.attachments.name(finished.rstrip(AFTER))
+        self._finish_mention()
         return await self.attachments.settle(self.text)
 
     def take(self) -> Draft:

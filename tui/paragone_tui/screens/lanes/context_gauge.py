@@ -65,6 +65,7 @@ class ContextGauge:
         from paragone_workbench.lanes.forecast import forecasts
 
         await asyncio.sleep(_PAUSE)
+        await asyncio.gather(*(lane.engine.opened() for lane in self._session.lanes))
         await self._session.answered()
         found = forecasts(
             self._session, draft.text, files=draft.files, images=draft.images, instead_of=edited

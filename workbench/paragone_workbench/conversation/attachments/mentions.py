@@ -15,7 +15,7 @@ MOST = 50
 """Largest number of files that one pattern stands for."""
 
 _MENTION = re.compile(r"""(?<!\S)@(?:"(?P<quoted>[^"\n]*)(?P<end>"?)|(?P<bare>[^\s"]+))""")
-AFTER = ",;:!?)."
+_AFTER = ",;:!?)."
 """What ends a sentence, and not a path."""
 
 
@@ -27,18 +27,15 @@ class Mention:
     end: int
     path: str
     """Without the quotation marks, and without the punctuation after it."""
-    is_whole: bool = True
-    """False for a path in quotation marks of which the second is missing."""
 
 
 def mentions(text: str) -> Iterator[Mention]:
     """Yield the mentions in a text, in their order. Whether there are such files is unknown."""
     for match in _MENTION.finditer(text):
         quoted = match["quoted"]
-        path = match["bare"].rstrip(AFTER) if quoted is None else quoted
+        path = match["bare"].rstrip(_AFTER) if quoted is None else quoted
         if path:
-            whole = quoted is None or bool(match["end"])
-            yield Mention(start=match.start(), end=match.end(), path=path, is_whole=whole)
+            yield Mention(start=match.start(), end=match.end(), path=path)
 
 
 def mention_at(text: str, at: int) -> Mention | None:
@@ -47,16 +44,16 @@ def mention_at(text: str, at: int) -> Mention | None:
     while start >= 0:
         match = _MENTION.match(text, start, at)
         if match is not None and match.end() == at and not match["end"]:
-            return Mention(start=start, end=at, path=match["quoted"] or match["bare"] or "", is_whole=False)
+            return Mention(start=start, end=at, path=match["quoted"] or match["bare"] or "")
         if match is None and start == at - 1 and (not start or text[start - 1].isspace()):
-            return Mention(start=start, end=at, path="", is_whole=False)
+            return Mention(start=start, end=at, path="")
         start = text.rfind("@", 0, start)
     return None
 
 
 def written(path: str) -> str:
     """Return the mention of a path, as `mentions` reads it."""
-    is_plain = path and not re.search(r"\s", path) and path == path.rstrip(AFTER)
+    is_plain = path and not re.search(r"\s", path) and path == path.rstrip(_AFTER)
     return f"@{path}" if is_plain else f'@"{path}"'
 
 

@@ -129,7 +129,8 @@ def attach_file(context: LanesContext) -> None:
     write(context)
     composer = context.composer
     row, column = composer.cursor_location
-    if composer.document.get_line(row)[:column].strip():
+    before = composer.document.get_line(row)[:column]
+    if before and not before[-1].isspace():
         composer.insert(" ")
     composer.insert("@")
 
