@@ -6,8 +6,8 @@ from paragone_tui.screens.lanes.context_gauge import _content
 from paragone_workbench.lanes.forecast import Forecast
 
 
-def forecast(lane, tokens, context=1000, left_out=0):
-    return Forecast(lane=lane, tokens=tokens, context=context, left_out=left_out)
+def forecast(lane, tokens, context=1000, **more):
+    return Forecast(lane=lane, tokens=tokens, context=context, **{"left_out": 0, **more})
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ def forecast(lane, tokens, context=1000, left_out=0):
     [
         ([], ""),
         ([forecast("a", 500)], "500 of 1,000 tokens ███░░░"),
+        ([forecast("a", 500, added=47)], "47 more, 500 of 1,000 tokens ███░░░"),
         ([forecast("a", 500), forecast("b", 500)], "500 of 1,000 tokens ███░░░"),
         ([forecast("a", 500), forecast("b", 400)], "a 500 of 1,000, b 400 of 1,000 tokens ███░░░"),
         (

@@ -103,6 +103,8 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     runs = [run.result for run in lane.path]
     assert [run.state for run in runs] == ["done"] * 4
     assert [forecast.tokens for forecast in foretold] == [run.metrics.prompt_tokens for run in runs]
+    added = foretold[1].tokens - runs[0].metrics.prompt_tokens - runs[0].metrics.completion_tokens
+    assert [forecast.added for forecast in foretold] == [None, added, None, None]
     left_out = [int(str(run.request["left_out"])) for run in runs]
     assert left_out == [forecast.left_out for forecast in foretold] == [0, 0, 2, 4]
     assert foretold[-1].warning == "small will leave out the oldest 4 messages"

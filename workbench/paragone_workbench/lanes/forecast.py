@@ -34,6 +34,8 @@ class Forecast:
     """Size of the context in tokens."""
     left_out: int
     """Number of the oldest messages that would be left out."""
+    added: int | None = None
+    """Tokens that come on top of those of the last run; None for a first prompt, if messages are left out, or if unknown."""
 
     @property
     def is_refused(self) -> bool:
@@ -90,6 +92,14 @@ async def _forecast(
             return None
     if fitted.tokens is None:
         return None
+    before = None if continues is None else continues.result.metrics
+    added = None
+    if before is not None and before.prompt_tokens is not None and not fitted.left_out:
+        added = fitted.tokens - before.prompt_tokens - before.completion_tokens
     return Forecast(
-        lane=lane.name, tokens=fitted.tokens, context=engine.loaded.context, left_out=fitted.left_out
+        lane=lane.name,
+        tokens=fitted.tokens,
+        context=engine.loaded.context,
+        left_out=fitted.left_out,
+        added=added if added is not None and added > 0 else None,
     )

@@ -85,7 +85,7 @@ def _content(found: Sequence[Forecast]) -> Content:
     if not found:
         return Content()
     warnings = [Content.styled(one_line(one.warning), "$text-warning") for one in found if one.warning]
-    counts = {one.lane: f"{one.tokens:,} of {one.context:,}" for one in found if not one.is_refused}
+    counts = {one.lane: _count(one) for one in found if not one.is_refused}
     told = [f"{one_line(lane)} {count}" for lane, count in counts.items()]
     if len(found) == len(counts) and len({*counts.values()}) == 1:
         told = [*counts.values()][:1]
@@ -93,3 +93,8 @@ def _content(found: Sequence[Forecast]) -> Content:
     fullest = max(min(1, one.tokens / one.context) for one in found)
     filled = bar(fullest, _CELLS)
     return Content(" · ").join([*warnings, Content(f"{gauge}{filled}{'░' * (_CELLS - len(filled))}")])
+
+
+def _count(one: Forecast) -> str:
+    added = "" if one.added is None else f"{one.added:,} more, "
+    return f"{added}{one.tokens:,} of {one.context:,}"
