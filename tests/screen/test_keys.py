@@ -214,7 +214,7 @@ async def test_help_and_palette_are_shown_once(start):
         assert shown(screen) == "LanesScreen"
 
 
-@pytest.mark.parametrize("name", ["EnginePicker", "ImagePicker", "SettingsForm", "AboutLane"])
+@pytest.mark.parametrize("name", ["EnginePicker", "SettingsForm", "AboutLane"])
 async def test_a_dialog_that_another_one_covers_can_be_closed_later(start, name):
     async with start(rogue("steady")) as screen:
         await screen.press(OPENED_BY[name])
