@@ -1,5 +1,6 @@
 """Files with a prompt: mentions, completion, reading, saving with the conversation."""
 
+import errno
 import json
 import os
 import sys
@@ -124,7 +125,6 @@ REFUSED = [
     ("folder", "is a folder.", lambda path: path.mkdir()),
     ("pipe", "is a device or a pipe.", os.mkfifo),
     ("missing", "There is no file", lambda path: None),
-    ("secret", "cannot be read: Permission denied.", lambda path: path.touch(mode=0)),
     ("binary", "is not UTF-8 text.", lambda path: path.write_bytes(bytes(range(256)))),
     ("nulls", "is not UTF-8 text.", lambda path: path.write_bytes(b"a\0b")),
     ("empty", "is empty.", lambda path: path.touch()),
@@ -141,12 +141,21 @@ REFUSED = [
 @pytest.mark.parametrize(("name", "said", "make"), REFUSED, ids=[name for name, *_ in REFUSED])
 def test_what_cannot_be_attached_is_said(tmp_path, name, said, make):
     make(tmp_path / name)
-    if name == "secret" and os.access(tmp_path / name, os.R_OK):
-        pytest.skip("root reads everything")
     with pytest.raises(InputError) as caught:
         read_file(str(tmp_path / name))
     assert said in caught.value.sentence
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_permission_is_said(tmp_path, monkeypatch):
+    """Root may read everything, so the system's refusal is a double's."""
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("paragone_workbench.conversation.attachments.reading.open_regular_file", refuse)
+    with pytest.raises(InputError, match=r"secret cannot be read: Permission denied\."):
+        read_file("secret")
 
 
 def test_a_device_is_not_read():

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from tests.workbench.conftest import Backends
 from tests.workbench.lane_helpers import opened
 
 from paragone import InputError, Json, Message
@@ -10,6 +11,7 @@ from paragone_workbench.config.read import load
 from paragone_workbench.conversation.attachments.attached_file import AttachedFile
 from paragone_workbench.engines.context_options import ContextOptions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.experiments.replaying.replay import Replay
@@ -71,6 +73,12 @@ def test_the_policy_is_an_option_of_every_engine(paper):
         "keep_last",
         "config.toml",
         False,
+    )
+    handle = EngineHandle(definition, Backends(paper))
+    assert handle.configure(dataclasses.replace(definition, options={**options, "temperature": 1}))
+    assert (handle.context_options, handle.sampling) == (
+        ContextOptions(overflow="keep_last"),
+        {"temperature": 1},
     )
     assert found["keep_turns"].info.default == 4
     with pytest.raises(InputError, match="overflow"):

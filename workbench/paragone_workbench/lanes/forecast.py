@@ -11,7 +11,6 @@ from paragone import ParagoneError
 from paragone.wording import counted
 from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.engines.context_options import split_context_options
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.fitting import fitted_to, oldest
 
@@ -85,9 +84,11 @@ async def _forecast(
         parent = None if continues is None else continues.prompt
         system = session.system_prompt.of_new_prompt(parent)
         prompt = Prompt(text=text, images=images, parent=parent, system=system)
-        options, sampling = split_context_options({**handle.sampling, **prompt.sampling_in_force})
+        sampling = {**handle.sampling, **prompt.sampling_in_force}
         try:
-            fitted = await fitted_to(engine, messages_for(prompt, continues), options, sampling)
+            fitted = await fitted_to(
+                engine, messages_for(prompt, continues), handle.context_options, sampling
+            )
         except ParagoneError:  # the engine has ended; its lane says so
             return None
     if fitted.tokens is None:

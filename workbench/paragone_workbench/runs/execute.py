@@ -22,7 +22,6 @@ from paragone import (
     Token,
 )
 from paragone_workbench.conversation.images import drop_unsupported_images
-from paragone_workbench.engines.context_options import split_context_options
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.slot import wait_for_end
@@ -155,7 +154,7 @@ class Execution:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
-        options, sampling = split_context_options({**handle.sampling, **spec.sampling})
+        options, sampling = handle.context_options, {**handle.sampling, **spec.sampling}
         if spec.left_out is not None:
             fitted = without_oldest(messages, spec.left_out)
         elif options.overflow != "error":

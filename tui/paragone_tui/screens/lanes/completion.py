@@ -33,7 +33,7 @@ class Completion(Static):
     can_focus = False
     DEFAULT_CSS = """
     Completion {
-        overlay: screen; display: none; width: auto; height: auto; max-width: 100%;
+        overlay: screen; display: none; width: auto; height: auto; max-width: 100%; text-wrap: nowrap;
         background: $surface; color: $foreground;
     }
     """
