@@ -1,5 +1,6 @@
 """Conversations that are longer than the context of a real engine: what is refused, left out, said and repeated."""
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -122,6 +123,11 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     (long,) = await forecasts(session, "Sum up", files=[AttachedFile.of("a", 1, "word " * 300)])
     assert long.is_refused
     assert long.warning == f"small will refuse: {long.tokens} tokens, its context holds 256"
+    counting = asyncio.create_task(forecasts(session, "word " * 40_000))
+    await asyncio.sleep(0.02)
+    for _ in range(2):  # the user types on, then leaves
+        counting.cancel()
+        await asyncio.sleep(0)
     await session.configure(
         lane,
         EngineDefinition(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone import ParagoneError
 from paragone.wording import counted
 from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Prompt
@@ -85,12 +84,7 @@ async def _forecast(
         system = session.system_prompt.of_new_prompt(parent)
         prompt = Prompt(text=text, images=images, parent=parent, system=system)
         sampling = {**handle.sampling, **prompt.sampling_in_force}
-        try:
-            fitted = await fitted_to(
-                engine, messages_for(prompt, continues), handle.context_options, sampling
-            )
-        except ParagoneError:  # the engine has ended; its lane says so
-            return None
+        fitted = await fitted_to(engine, messages_for(prompt, continues), handle.context_options, sampling)
     if fitted.tokens is None:
         return None
     before = None if continues is None else continues.result.metrics

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone import Caution, EngineCrashed, Json, Message, ParagoneError, TokenizeRequest
+from paragone import Caution, Json, Message, ParagoneError, TokenizeRequest
 from paragone.wording import counted
+from paragone_workbench.engines.error_boundary import report
 
 if TYPE_CHECKING:
     from paragone import OpenEngine
@@ -48,17 +50,22 @@ async def fitted_to(
     context, wanted = engine.loaded.context, sampling.get("max_tokens")
 
     async def count(some: Sequence[Message]) -> int | None:
-        request = TokenizeRequest(messages=tuple(some), sampling=sampling, count_only=True)
-        try:
-            return (await engine.tokenize(request)).length
-        except EngineCrashed:
-            raise
-        except ParagoneError:
-            return None
+        # A worker is killed if its job is cancelled and goes on, as tokenizing a long text does.
+        return await asyncio.shield(asyncio.create_task(_count(engine, some, sampling)))
 
     if context is None:
         return Fitted(messages=tuple(messages))
     return await fit(messages, options, context, wanted if isinstance(wanted, int) else None, count)
+
+
+async def _count(engine: OpenEngine, messages: Sequence[Message], sampling: Mapping[str, Json]) -> int | None:
+    request = TokenizeRequest(messages=tuple(messages), sampling=sampling, count_only=True)
+    try:
+        return (await engine.tokenize(request)).length
+    except Exception as error:  # noqa: BLE001 (a plugin's error; if the engine has ended, its run says so)
+        if not isinstance(error, ParagoneError):
+            report("A backend failed to count tokens.", error)
+        return None
 
 
 async def fit(

@@ -33,6 +33,7 @@ class ContextGauge:
         self._on_change = on_change
         self._found: Sequence[Forecast] = ()
         self._asking: asyncio.Task[None] | None = None
+        self._counting = asyncio.Lock()
         self._asked: tuple[Draft, Prompt | None] | None = None
 
     def follow(self, draft: Draft, edited: Prompt | None) -> None:
@@ -57,20 +58,29 @@ class ContextGauge:
         return ". ".join(refusing[lane.name] for lane in lanes) + "."
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more, and show no answer that comes later."""
+        self._asked = None
         if self._asking is not None:
             self._asking.cancel()
 
     async def _ask(self, draft: Draft, edited: Prompt | None) -> None:
-        from paragone_workbench.lanes.forecast import forecasts
-
         await asyncio.sleep(_PAUSE)
         await asyncio.gather(*(lane.engine.opened() for lane in self._session.lanes))
         await self._session.answered()
-        found = forecasts(
-            self._session, draft.text, files=draft.files, images=draft.images, instead_of=edited
-        )
-        self._show(await found)
+        # Counts that have begun go on, one after the other: an engine cannot drop them.
+        await asyncio.shield(asyncio.create_task(self._count(draft, edited)))
+
+    async def _count(self, draft: Draft, edited: Prompt | None) -> None:
+        from paragone_workbench.lanes.forecast import forecasts
+
+        async with self._counting:
+            if (draft, edited) != self._asked:
+                return
+            found = await forecasts(
+                self._session, draft.text, files=draft.files, images=draft.images, instead_of=edited
+            )
+        if (draft, edited) == self._asked:
+            self._show(found)
 
     def _show(self, found: Sequence[Forecast]) -> None:
         self._found = found
