@@ -58,6 +58,11 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
         composer.edit_prompt(prompt)
         assert (composer.draft.files, composer.draft.images) == (prompt.files, prompt.images)
         assert composer.text == prompt.written
+        await screen.type("@my")
+        await listed(screen, "my notes.md 7 B")
+        await screen.press("tab")
+        await screen.until(lambda: composer.draft.files[-1] == prompt.files[0], "the file is read again")
+        assert len(composer.draft.files) == len(prompt.files)
         await screen.press("ctrl+c")
         await screen.ask("more")
         await screen.answered()
@@ -89,10 +94,10 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         composer.text = ""
         screen.app.post_message(events.Paste("@notes.md"))
         await screen.pilot.pause()
-        await screen.type(" says @alice")
+        await screen.type(" @ @alice")
         await screen.ask("")
         await screen.answered()
-        assert screen.app.lanes.session.prompts[-1].text == "@notes.md says @alice"
+        assert screen.app.lanes.session.prompts[-1].text == "@notes.md @ @alice"
         await screen.app.run_action("screen.command('attach-file')")
         assert composer.text == "@"
         await screen.type("notes.md")

@@ -1,10 +1,12 @@
 """Files with a prompt: mentions, completion, reading, saving with the conversation."""
 
 import errno
+import io
 import json
 import os
 import sys
 
+import pypdf
 import pytest
 from rogue_backend.definitions import rogue
 from tests.pictures import picture
@@ -121,6 +123,12 @@ def test_a_text_becomes_a_section(home):
     assert isinstance(read_file(str(picture(home / "cat.dat"))), Image)
 
 
+def encrypt(path, content: bytes) -> None:
+    writer = pypdf.PdfWriter(io.BytesIO(content))
+    writer.encrypt("password", algorithm="RC4-128")
+    writer.write(path)
+
+
 REFUSED = [
     ("folder", "is a folder.", lambda path: path.mkdir()),
     ("pipe", "is a device or a pipe.", os.mkfifo),
@@ -134,6 +142,7 @@ REFUSED = [
         lambda path: path.write_bytes(b" " * 10**7),
     ),
     ("damaged.pdf", "cannot be read", lambda path: path.write_bytes(b"%PDF-1.4\n1 0 obj <<")),
+    ("locked.pdf", "is encrypted.", lambda path: encrypt(path, pdf("secret"))),
     ("scan.pdf", "has no text: its pages are pictures.", lambda path: path.write_bytes(pdf(""))),
 ]
 

@@ -98,11 +98,14 @@ class Attachments:
         return True
 
     def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
-        """Return the files and the images that go with this text."""
+        """Return the files and the images that go with this text. What is mentioned anew replaces what has its name."""
         named = self._mentioned(text)
+        files = [file for one in named for file in one.files]
+        images = [image for one in named for image in one.images]
+        names = {file.name for file in files} | {image.name for image in images}
         return (
-            (*self.files, *(file for one in named for file in one.files)),
-            (*self.images, *(image for one in named for image in one.images)),
+            (*(file for file in self.files if file.name not in names), *files),
+            (*(image for image in self.images if image.name not in names), *images),
         )
 
     def described(self, text: str) -> str:

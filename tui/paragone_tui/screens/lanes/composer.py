@@ -177,8 +177,10 @@ class Composer(TextField):
         """Attach what the user has just mentioned, if anything."""
         if self._mentions:
             self._mentions = False
-            for mention in [*mentions(self._before)][-1:]:
-                self.attachments.name(mention.path)
+            before = self._before
+            for mention in mentions(before):
+                if mention.end >= len(before) - 1:  # else it may have been pasted
+                    self.attachments.name(mention.path)
 
     def on_blur(self) -> None:
         """Complete nothing while the user does something else."""
