@@ -16,6 +16,10 @@ def forecast(lane, tokens, context=1000, **more):
         ([], ""),
         ([forecast("a", 500)], "500 of 1,000 tokens ███░░░"),
         ([forecast("a", 500, added=47)], "47 more, 500 of 1,000 tokens ███░░░"),
+        (
+            [forecast("a", 500, added=47), forecast("b", 400, added=47)],
+            "47 more, a 500 of 1,000, b 400 of 1,000 tokens ███░░░",
+        ),
         ([forecast("a", 500), forecast("b", 500)], "500 of 1,000 tokens ███░░░"),
         ([forecast("a", 500), forecast("b", 400)], "a 500 of 1,000, b 400 of 1,000 tokens ███░░░"),
         (

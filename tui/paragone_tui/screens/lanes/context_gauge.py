@@ -95,16 +95,14 @@ def _content(found: Sequence[Forecast]) -> Content:
     if not found:
         return Content()
     warnings = [Content.styled(one_line(one.warning), "$text-warning") for one in found if one.warning]
-    counts = {one.lane: _count(one) for one in found if not one.is_refused}
+    fitting = [one for one in found if not one.is_refused]
+    counts = {one.lane: f"{one.tokens:,} of {one.context:,}" for one in fitting}
     told = [f"{one_line(lane)} {count}" for lane, count in counts.items()]
     if len(found) == len(counts) and len({*counts.values()}) == 1:
         told = [*counts.values()][:1]
-    gauge = f"{', '.join(told)} tokens " if told else ""
+    added = {one.added for one in fitting}
+    more = next(iter(added)) if len(added) == 1 else None
+    gauge = f"{'' if more is None else f'{more:,} more, '}{', '.join(told)} tokens " if told else ""
     fullest = max(min(1, one.tokens / one.context) for one in found)
     filled = bar(fullest, _CELLS)
     return Content(" · ").join([*warnings, Content(f"{gauge}{filled}{'░' * (_CELLS - len(filled))}")])
-
-
-def _count(one: Forecast) -> str:
-    added = "" if one.added is None else f"{one.added:,} more, "
-    return f"{added}{one.tokens:,} of {one.context:,}"
