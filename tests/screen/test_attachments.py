@@ -156,3 +156,11 @@ async def test_a_prompt_that_would_be_refused_is_not_sent(start, home, monkeypat
         await screen.until(lambda: "its context holds 4,096. Shorten the prompt" in screen.told)
         assert composer.text == "@long.txt "
         assert screen.app.lanes.session.prompts == []
+        composer.text = ""
+        picture(home / "cat.png")
+        await screen.type("@cat.png")
+        await screen.press("tab")
+        await attached(screen, "cat.png (70 B)")
+        await screen.press("enter")
+        await screen.until(lambda: "No engine here accepts images. Remove cat.png" in screen.told)
+        assert composer.text == "@cat.png "

@@ -52,7 +52,7 @@ class ContextGauge:
         """Return why all of these lanes would refuse this prompt; empty if one may not, or that is not known yet."""
         if self._asked is None or self._asked[0] != draft or not lanes:
             return ""
-        refusing = {one.lane: one.warning for one in self._found if one.is_refused}
+        refusing = {one.lane: one_line(one.warning) for one in self._found if one.is_refused}
         if not all(lane.name in refusing for lane in lanes):
             return ""
         return ". ".join(refusing[lane.name] for lane in lanes) + "."

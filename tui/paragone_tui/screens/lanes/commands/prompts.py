@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.votes import can_vote, open_ballot
+from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -50,16 +51,25 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
             f"{context.key_of('add-lane')} adds another."
         )
         return
-    if refusal := context.composer.gauge.refusal(context.composer.draft, lanes):
-        context.say(
-            f"{refusal} Shorten the prompt, raise the engine's context, or set overflow in the settings."
-        )
+    if refusal := _refusal(context, lanes):
+        context.say(refusal, warning=True)
         return
     edited = context.composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
     elif can_vote(context, edited):
         open_ballot(context, lambda: _ask(context, lanes, to_all=to_all))
+
+
+def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
+    """Return why none of these lanes would take the prompt, and what to do; empty if one may."""
+    draft = context.composer.draft
+    if refusal := context.composer.gauge.refusal(draft, lanes):
+        return f"{refusal} Shorten the prompt, raise the engine's context, or set overflow in the settings."
+    loaded = [lane.engine.loaded for lane in lanes]
+    if draft.images and all(model is not None and model.vision is False for model in loaded):
+        return f"No engine here accepts images. Remove {one_line(draft.images[0].name)}, or add a model with vision."
+    return ""
 
 
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
