@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from paragone import InputError
+from paragone_workbench.visible_text import visible
 
 MOST = 50
 """Largest number of files that one pattern stands for."""
@@ -77,7 +78,7 @@ def files_of(path: str) -> list[str]:
     found = (name for name in glob.iglob(root, recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207
     names = sorted(islice(found, MOST + 1))
     if not names:
-        raise InputError(f"No file fits {path}.")
+        raise InputError(f"No file fits {visible(path)}.")
     if len(names) > MOST:
-        raise InputError(f"More than {MOST} files fit {path}.", hint="Write a narrower pattern.")
+        raise InputError(f"More than {MOST} files fit {visible(path)}.", hint="Write a narrower pattern.")
     return names
