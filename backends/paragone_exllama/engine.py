@@ -153,7 +153,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             prompt=prompt.text,
             prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
         )
-        yield from prompt.cautions
         with self._failures():
             if request.cold:
                 self._library.forget()

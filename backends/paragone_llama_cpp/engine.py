@@ -145,7 +145,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
                 threads=self._threads,
             )
-            yield from prompt.cautions
             yield from run(
                 self._context,
                 self._vocab,

@@ -254,10 +254,10 @@ async def test_an_edit_that_no_engine_can_answer_is_kept(start):
         await screen.lanes[0].close()
         composer = screen.app.lanes.composer
         await screen.press("ctrl+e")
-        composer.attach((image,))
+        composer.attachments.images = (image,)
         prompt = composer.edited
         await screen.type(" edited")
         await screen.press("enter")
         await screen.until(lambda: "No engine is running" in screen.told)
         assert prompt is not None
-        assert (composer.text, composer.images, composer.edited) == ("hello edited", (image,), prompt)
+        assert (composer.text, composer.draft.images, composer.edited) == ("hello edited", (image,), prompt)

@@ -348,7 +348,7 @@ async def test_no_terminal_is_too_narrow(start):
         await screen.answered()
         for width in (5, 4, 3, 2, 1):
             await screen.pilot.resize_terminal(width, 10)
-            await screen.press("ctrl+g", "a", "escape")
+            await screen.press("f3", "a", "escape")
         await screen.pilot.resize_terminal(100, 30)
         await screen.until(lambda: "word0 word1" in screen.text)
 

@@ -41,7 +41,7 @@ async def test_a_stop_keeps_the_queue(session, rogue, until):
     assert (asked(lane), len(session.prompts)) == (["one"], 1), "no empty turns"
     two, three, _ = session.queue.prompts
     session.queue.withdraw(two)
-    session.queue.edit(three, "three, edited", ())
+    session.queue.edit(three, "three, edited", (), ())
     session.send("now")
     assert asked(lane) == ["one", "now"], "what is kept does not hold up a new prompt"
     session.send_again([three])

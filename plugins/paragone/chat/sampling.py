@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from paragone import shared_options as shared
-from paragone.options import Options, option
+from paragone.options import Options
 from paragone.wire import Json
 
 __all__ = ["SEEDS", "SamplingOptions", "draw_seed", "with_seed", "without_effect"]
@@ -34,10 +34,6 @@ class SamplingOptions(Options):
     stop: tuple[str, ...] = shared.STOP(())
     thinking: bool | Literal["low", "medium", "high"] | None = shared.THINKING(
         None, "By default its chat template decides."
-    )
-    overflow: Literal["error", "drop_oldest"] = option(
-        "error",
-        "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",
     )
 
 

@@ -129,11 +129,13 @@ class TokenizeRequest:
         messages: A conversation, rendered by the chat template. Nothing is dropped if it exceeds the context.
         text: A plain text, used if `messages` is empty. It begins with the BOS token if the model adds one.
         sampling: Sampling options of the run: some of them change the rendered prompt.
+        count_only: Only the number of tokens is wanted: a long list of them takes time to pass on.
     """
 
     messages: tuple[Message, ...] = ()
     text: str = ""
     sampling: Mapping[str, Json] = field(default_factory=dict)
+    count_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

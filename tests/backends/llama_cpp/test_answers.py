@@ -290,29 +290,6 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
     assert "n_ctx" in error.hint
 
 
-def test_the_oldest_turns_are_dropped_if_the_option_says_so(small):
-    old = [turn for i in range(12) for turn in (user(f"{i} " + "word " * 20), assistant("Good."))]
-    system = Message(role="system", text="You are terse.")
-    events = small.events([system, *old, user("Say hi.")], overflow="drop_oldest", max_tokens=4)
-    (caution,) = (event for event in events if isinstance(event, Caution))
-    assert caution.code == "turns-dropped"
-    dropped = int(caution.sentence.split()[2])
-    assert dropped % 2 == 0
-    assert 4 <= dropped < 24
-
-    def length(dropped):
-        return small.count([system, *old[dropped:], user("Say hi.")])
-
-    assert events[-1].usage.prompt_tokens == length(dropped)
-    # No more turns than necessary are dropped: with one more turn, the prompt would leave no space for an answer.
-    assert length(dropped) <= small.loaded.context - 4 < length(dropped - 2)
-
-
-def test_a_single_message_that_is_too_long_is_refused_even_so(chat):
-    with pytest.raises(ContextOverflow):
-        chat.ask("word " * 1500, overflow="drop_oldest")
-
-
 def test_an_answer_that_fills_the_context_says_so(small):
     events = small.events("Tell a story. " + "word " * 190, grammar="root ::= [a-z ]{2000}")
     assert events[-1].reason == "length"

@@ -1,18 +1,19 @@
-"""The prompt: from the command line, from standard input, or from both; with images, and log-probabilities asked for."""
+"""The prompt: from the command line, from standard input, or from both; with files, and log-probabilities asked for."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from paragone import InputError, Message
 from paragone.wording import quoted
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import warn
 from paragone_cli.command_line.question import at_terminal
-from paragone_workbench.conversation.images import read_image
+from paragone_workbench.conversation.attachments.attached_file import with_sections
+from paragone_workbench.conversation.attachments.reading import read_files
 from paragone_workbench.runs.spec import RunSpec
 
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
@@ -36,8 +37,10 @@ class PromptArguments(RunArguments, PrintArguments):
     begin: str = option(
         "--begin TEXT", "the start of the answer, from whose end the answer goes on", default=""
     )
-    images: Sequence[Path] = repeated(
-        "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
+    attached: Sequence[str] = repeated(
+        "--attach FILE",
+        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
+        "as '*.py', stands for several; may be repeated",
     )
     template: str | None = option(
         "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
@@ -53,9 +56,16 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
         raise InputError("--var needs --template.", hint="Only templates have variables.")
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
-    images = [read_image(path) for path in args.images]
+    attached = [read_files(path) for path in args.attached]
+    for sentence in (sentence for found in attached for sentence in found.left_out):
+        warn(f"Not attached: {sentence}")
     text = _read_prompt(args.prompt) if args.template is None else _filled_template(args, context)
-    spec = RunSpec.of_prompt(text, images=images, system=context.system(args), logprobs=args.logprobs)
+    spec = RunSpec.of_prompt(
+        with_sections(text, [file for found in attached for file in found.files]),
+        images=[image for found in attached for image in found.images],
+        system=context.system(args),
+        logprobs=args.logprobs,
+    )
     if not args.begin:
         return spec
     return replace(spec, messages=(*spec.messages, Message(role="assistant", text=args.begin)))

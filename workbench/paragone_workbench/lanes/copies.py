@@ -57,7 +57,7 @@ def code_blocks(text: str) -> list[tuple[str, str]]:
 
 def turn_text(lanes: Sequence[Lane], prompt: Prompt) -> str:
     """Return a prompt, quoted, and its answers as Markdown; each below the name of its lane, if there are several lanes."""
-    parts = ["\n".join(f"> {line}".rstrip() for line in prompt.text_with_images.splitlines())]
+    parts = ["\n".join(f"> {line}".rstrip() for line in prompt.written_with_names.splitlines())]
     for lane in lanes:
         run = lane.answer(prompt)
         if run is not None and run.text.strip():

@@ -10,6 +10,7 @@ from paragone_workbench.store.records import QueuedRecord
 
 if TYPE_CHECKING:
     from paragone import Image
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
@@ -20,6 +21,8 @@ class QueuedPrompt:
     """A prompt that at least one lane has not begun yet."""
 
     text: str
+    """What the user wrote."""
+    files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     for_all: bool = True
     """Whether the prompt was sent to all lanes, and not only to some of them."""
@@ -96,10 +99,12 @@ class PromptQueue:
                 queued.lanes, queued.is_kept = able, False
         self._go_on(lanes)
 
-    def edit(self, queued: QueuedPrompt, text: str, images: tuple[Image, ...]) -> None:
-        """Give a prompt that no lane has begun another text and other images."""
+    def edit(
+        self, queued: QueuedPrompt, text: str, images: tuple[Image, ...], files: tuple[AttachedFile, ...]
+    ) -> None:
+        """Give a prompt that no lane has begun another text, other images and other files."""
         assert queued.prompt is None
-        queued.text, queued.images = text, images
+        queued.text, queued.images, queued.files = text, images, files
         self._on_change()
 
     def keep(self, queued: QueuedPrompt) -> None:
@@ -119,6 +124,7 @@ class PromptQueue:
         return tuple(
             QueuedRecord(
                 text=queued.text,
+                files=queued.files,
                 images=queued.images,
                 for_all=queued.for_all,
                 lanes=tuple(lane.record.id for lane in queued.lanes),
@@ -135,6 +141,7 @@ class PromptQueue:
         self.prompts = [
             QueuedPrompt(
                 text=record.text,
+                files=record.files,
                 images=record.images,
                 for_all=record.for_all,
                 lanes=[lane for lane in lanes if lane.record.id in record.lanes],

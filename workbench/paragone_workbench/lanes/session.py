@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.lanes.continuing import require_continuing, unfinished_answer
 from paragone_workbench.lanes.lane import Lane
@@ -22,6 +23,7 @@ from paragone_workbench.store.records import LaneRecord, QueuedRecord
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.config.settings import Mode
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
@@ -205,14 +207,23 @@ class Session:
         return engine.is_open or engine.is_opening or on_demand or deciding
 
     def send(
-        self, text: str, images: Sequence[Image] = (), *, lanes: Sequence[Lane] | None = None
+        self,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        files: Sequence[AttachedFile] = (),
+        lanes: Sequence[Lane] | None = None,
     ) -> Prompt | None:
         """Send a prompt to these lanes, by default to all, and return it; None if no lane has begun it yet.
+
+        The files are added to the text.
 
         It waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
-        queued = QueuedPrompt(text=text, images=tuple(images), for_all=lanes is None, lanes=asked)
+        queued = QueuedPrompt(
+            text=text, files=tuple(files), images=tuple(images), for_all=lanes is None, lanes=asked
+        )
         self.queue.add(queued)
         return queued.prompt
 
@@ -224,7 +235,8 @@ class Session:
         if queued.prompt is None:
             parent = self._parent(queued.lanes)
             queued.prompt = Prompt(
-                text=queued.text,
+                text=with_sections(queued.text, queued.files),
+                files=queued.files,
                 images=queued.images,
                 parent=parent,
                 system=self.system_prompt.of_new_prompt(parent),
@@ -275,7 +287,14 @@ class Session:
         self._follow(lane, again)
         return again
 
-    def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
+    def edit(
+        self,
+        prompt: Prompt,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        files: Sequence[AttachedFile] = (),
+    ) -> Prompt | None:
         """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.
 
         The old prompt and what follows it are kept as a variant; `step` returns to it. Must not be called
@@ -285,7 +304,8 @@ class Session:
         if not lanes:
             return None
         edited = Prompt(
-            text=text,
+            text=with_sections(text, files),
+            files=tuple(files),
             images=tuple(images),
             parent=prompt.parent,
             system=self.system_prompt.of_edited_prompt(prompt),

@@ -34,6 +34,8 @@ class RunSpec:
     """Report the token ids of the rendered prompt."""
     drawn_seed: int | None = None
     """The seed to use where the engine would draw one, so that several engines draw alike; None to let each draw its own."""
+    left_out: int | None = None
+    """Number of the oldest messages to leave out, as a recorded run did; None to do as the engine's options say."""
 
     @classmethod
     def of_prompt(

@@ -10,6 +10,7 @@ from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone import Image
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.runs.run import Run
 
@@ -51,6 +52,8 @@ class QueuedRecord:
     """A prompt that waits for lanes, as it is saved."""
 
     text: str
+    """What the user wrote."""
+    files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     for_all: bool = True
     lanes: tuple[str, ...]

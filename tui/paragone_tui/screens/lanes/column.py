@@ -15,7 +15,7 @@ from paragone.wording import counted
 from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
-from paragone_tui.terminal.text import one_line
+from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
@@ -235,11 +235,17 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        text = prompt.text_with_images
-        if len(text) > _PROMPT_SHOWN:
-            rest = counted(len(text) - _PROMPT_SHOWN, "more character")
-            text = f"{text[:_PROMPT_SHOWN]} … ({rest})"
-        self.transcript.add("prompt", text, turn=prompt)
+        if not prompt.files:
+            self.transcript.add("prompt", _cut(prompt.written_with_names), turn=prompt)
+            return
+        names = ", ".join(file.label for file in prompt.files)
+        self.transcript.add(
+            "prompt",
+            _cut("\n".join((prompt.written, *(f"[{image.name}]" for image in prompt.images)))),
+            log=_cut("\n\n".join(file.section for file in prompt.files)).split("\n"),
+            log_title=f"▸ {visible(names)}; {self._keys['toggle-logs'].first} shows the text.",
+            turn=prompt,
+        )
 
     def _show_thinking(self, run: Run) -> None:
         figures = run.meter or run.result.metrics
@@ -357,6 +363,13 @@ class LaneColumn(Column, LaneObserver):
                 context_size=(loaded.context or 0) if loaded else 0,
             )
         )
+
+
+def _cut(text: str) -> str:
+    """Return as much of a prompt as the transcript shows."""
+    if len(text) <= _PROMPT_SHOWN:
+        return text
+    return f"{text[:_PROMPT_SHOWN]} … ({counted(len(text) - _PROMPT_SHOWN, 'more character')})"
 
 
 def _is_same_engine(run: Run, other: Run) -> bool:

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding
+from paragone_tui.screens.lanes.attachments import Attachments, Draft
+from paragone_tui.screens.lanes.completion import Completion
+from paragone_tui.screens.lanes.context_gauge import ContextGauge
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import TextField, is_editable, size_of
+from paragone_workbench.conversation.attachments.mentions import mention_at, mentions, written
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
-    from paragone import Image
     from paragone_tui.program import Program
     from paragone_workbench.lanes.queue import QueuedPrompt
+    from paragone_workbench.lanes.session import Session
 
 
 class Composer(TextField):
@@ -40,8 +45,14 @@ class Composer(TextField):
     }
     """
 
-    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str], program: Program) -> None:
-        """Create an empty composer.
+    def __init__(
+        self,
+        actions: Mapping[str, str],
+        when_empty: Mapping[str, str],
+        program: Program,
+        session: Session,
+    ) -> None:
+        """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
         long as there is no text.
@@ -53,30 +64,35 @@ class Composer(TextField):
         self._recalled: int | None = None
         self._draft = ""
         self._pasted: tuple[str, ...] = ()
-        self._images: tuple[Image, ...] = ()
+        self.attachments = Attachments(program=program, on_change=self._show_title)
+        self.completion = Completion(self._complete)
+        """The list of files above the composer, which the screen shows."""
+        self.gauge = ContextGauge(session, self._show_title)
+        self._mentions = False
+        """Whether the user is typing the mention of a file before the cursor."""
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
         self.queued: QueuedPrompt | None = None
         """The prompt of the queue that is being edited; None for a new prompt."""
 
     def edit_prompt(self, prompt: Prompt) -> None:
-        """Edit an earlier prompt: load its text and its images."""
+        """Edit an earlier prompt: load its text, its files and its images."""
         self.edited = prompt
-        self._load(prompt.text)
-        self.attach(prompt.images)
+        self._load(prompt.written)
+        self.attachments.take_over(prompt)
         self.move_cursor(self.document.end)
 
     def edit_queued(self, queued: QueuedPrompt) -> None:
-        """Edit a prompt of the queue: load its text and its images."""
+        """Edit a prompt of the queue: load its text, its files and its images."""
         self.queued = queued
         self._load(queued.text)
-        self.attach(queued.images)
+        self.attachments.take_over(queued)
         self.move_cursor(self.document.end)
 
     @property
     def prompt(self) -> str:
         """The text of the prompt: what is typed, and below it the texts that were pasted and are too long to edit."""
-        return "\n\n".join(filter(None, (self.text, *self._pasted)))
+        return self.draft.text
 
     def _load(self, text: str) -> None:
         """Show a text; attach it if it is too long to edit."""
@@ -89,32 +105,38 @@ class Composer(TextField):
         self.replace(text, (0, 0), self.document.end)
 
     @property
-    def images(self) -> tuple[Image, ...]:
-        """The images attached to the prompt."""
-        return self._images
-
-    def attach(self, images: tuple[Image, ...]) -> None:
-        """Set the attached images."""
-        self._images = images
-        self._show_title()
+    def draft(self) -> Draft:
+        """The prompt as it would be sent now."""
+        files, images = self.attachments.of(self.text)
+        return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
     def _show_title(self) -> None:
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
-        names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
+        names = ", ".join(filter(None, (pasted, visible(self.attachments.described(self.text)))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
         if self.queued is not None:
             edits = "editing a prompt that waits; ctrl+c keeps it as it was"
-        title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
-        self.border_title = Content(title) if title else None
+        self.gauge.follow(self.draft, self.edited)
+        parts = (Content(edits), Content(f"with {names}" if names else ""), self.gauge.content)
+        title = Content(" · ").join(filter(None, parts))
+        self.border_title = Content.assemble(" ", title, " ") if title else None
+
+    def on_unmount(self) -> None:
+        """Ask the engines nothing more."""
+        self.gauge.stop()
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
 
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
+        if await self.completion.takes(event):
+            event.stop()
+            event.prevent_default()
+            return
         action = self._action(event)
         if action is None:
-            if event.key == "backspace" and not self.text and self._pasted:
+            if event.key == "backspace" and not self.text and not self.attachments.drop_last():
                 self._pasted = self._pasted[:-1]
                 self._show_title()
             return
@@ -142,13 +164,87 @@ class Composer(TextField):
         names = (event.key, *event.aliases)
         return next((self._actions[name] for name in names if name in self._actions), None)
 
-    def take(self) -> tuple[str, tuple[Image, ...]]:
-        """Return the text and the images, and clear the composer."""
-        taken = self.prompt, self.images
+    def edit(self, edit: Edit) -> EditResult:
+        """Change the text, and complete the mention of a file that the user is typing."""
+        result = super().edit(edit)
+        self._follow_mention(typed=len(edit.text) <= 1)
+        return result
+
+    @property
+    def _before(self) -> str:
+        """The text before the cursor in its line."""
+        row, column = self.cursor_location
+        return self.document.get_line(row)[:column]
+
+    def _follow_mention(self, *, typed: bool) -> None:
+        """Follow what is typed before the cursor. A pasted mention is text: others may have written it."""
+        before = self._before
+        mention = mention_at(before, len(before)) if typed and "@" in before else None
+        if mention is not None:
+            self._mentions = True
+            self.completion.complete(mention.path)
+            return
+        self.completion.close()
+        if typed:
+            self._finish_mention()
+        self._mentions = False
+
+    def _finish_mention(self) -> None:
+        """Attach what the user has just mentioned, if anything."""
+        if self._mentions:
+            self._mentions = False
+            before = self._before
+            for mention in mentions(before):
+                if mention.end >= len(before) - 1:  # else it may have been pasted
+                    self.attachments.name(mention.path)
+
+    def on_blur(self) -> None:
+        """Complete nothing while the user does something else."""
+        self.completion.close()
+
+    def on_text_area_changed(self) -> None:
+        """Show what is attached now: a mention may have gone, or have come back by undo."""
+        self._show_title()
+
+    def _complete(self, path: str) -> None:
+        """Replace the mention that is being typed by a path; a file is attached, in a folder typing goes on."""
+        row, column = self.cursor_location
+        mention = mention_at(self._before, column)
+        self.completion.close()
+        if mention is None:
+            return
+        is_folder = path.endswith("/")
+        text = written(path)
+        self.replace(text.removesuffix('"') if is_folder else f"{text} ", (row, mention.start), (row, column))
+        self._mentions = is_folder
+        if is_folder:
+            self.completion.complete(path)
+        else:
+            self.attachments.name(path)
+
+    def name_mentions(self) -> None:
+        """Attach what the text mentions, as the user has sent it before."""
+        for mention in mentions(self.text):
+            self.attachments.name(mention.path)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the prompt mentions no file that may still have to be read."""
+        return not self._mentions and self.attachments.is_settled(self.text)
+
+    async def settle(self) -> bool:
+        """Read the mentioned files as they are now. Returns whether all of them are attached."""
+        self._finish_mention()
+        return await self.attachments.settle(self.text)
+
+    def take(self) -> Draft:
+        """Return what is to be sent, and clear the composer."""
+        taken = self.draft
+        self.attachments.clear()
         self._load("")
         self.edited = self.queued = None
-        self.attach(())
         self._recalled = None
+        self._show_title()
         return taken
 
     def recall(self, prompts: Sequence[str], step: int) -> None:

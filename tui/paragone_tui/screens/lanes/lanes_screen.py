@@ -71,6 +71,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             {key: action for command, action in actions.items() for key in keys[command].both},
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
             program=program,
+            session=session,
         )
         self._queue_rows = QueueRows()
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
@@ -109,6 +110,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
         yield self._queue_rows
+        yield self.composer.completion
         yield self.composer
         yield self._foot
 

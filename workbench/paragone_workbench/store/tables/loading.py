@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Image, InputError
 from paragone.wire import from_json
+from paragone_workbench.conversation.attachments.attached_file import AttachedFile, files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.run import Run
@@ -31,7 +32,11 @@ _IMAGES = """
     WHERE conversation_id = ? ORDER BY prompt_id, position
 """
 _QUEUED = """
-    SELECT text, images, lanes, for_all, prompt_id FROM queued WHERE conversation_id = ? ORDER BY position
+    SELECT text, files, images, lanes, for_all, prompt_id FROM queued WHERE conversation_id = ? ORDER BY position
+"""
+_FILES = """
+    SELECT prompt_id, name, size, length FROM attached_file JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY prompt_id, position
 """
 _LANES = """
     SELECT id, position, definition, closed, head_id, fork_id FROM lane WHERE conversation_id = ? ORDER BY position, number
@@ -87,9 +92,10 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
 
 def _queue(database: Database, conversation_id: str) -> Iterator[QueuedRecord]:
     """Yield the prompts that wait for lanes."""
-    for text, images, lanes, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
+    for text, files, images, lanes, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
         yield QueuedRecord(
             text=text_in(text),
+            files=tuple(from_json(AttachedFile, file) for file in list_in(files)),
             images=tuple(from_json(Image, image) for image in list_in(images)),
             lanes=tuple(lane for lane in list_in(lanes) if isinstance(lane, str)),
             for_all=bool(for_all),
@@ -100,6 +106,7 @@ def _queue(database: Database, conversation_id: str) -> Iterator[QueuedRecord]:
 def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
     """Return the prompts by id; each comes after its parent."""
     images = _images(database, conversation_id)
+    described = _files(database, conversation_id)
     prompts: dict[str, Prompt] = {}
     for prompt_id, parent_id, text, system, sampling, for_all, created in database.rows(
         _PROMPTS, conversation_id
@@ -108,6 +115,7 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
             id=prompt_id,
             parent=None if parent_id is None else prompts[parent_id],
             text=text_in(text),
+            files=files_in(text_in(text), described.get(prompt_id, ())),
             images=images.get(prompt_id, ()),
             system=None if system is None else text_in(system),
             sampling=None if sampling is None else object_in(sampling),
@@ -124,6 +132,14 @@ def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, 
         image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
         images[prompt_id] = (*images.get(prompt_id, ()), image)
     return images
+
+
+def _files(database: Database, conversation_id: str) -> dict[str, list[tuple[str, int, int]]]:
+    """Return the name, the size and the length of the section of the attached files, by the id of their prompt."""
+    files: dict[str, list[tuple[str, int, int]]] = {}
+    for prompt_id, name, size, length in database.rows(_FILES, conversation_id):
+        files.setdefault(prompt_id, []).append((name, size, length))
+    return files
 
 
 def _runs(

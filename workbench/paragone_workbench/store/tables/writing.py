@@ -102,6 +102,15 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
             image.media_type,
             base64.b64decode(image.data),
         )
+    for position, file in enumerate(prompt.files):
+        database.run(
+            "INSERT OR IGNORE INTO attached_file (prompt_id, position, name, size, length) VALUES (?, ?, ?, ?, ?)",
+            prompt.id,
+            position,
+            clean(file.name),
+            file.size,
+            len(file.section),
+        )
     database.run(
         "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
     )
@@ -116,11 +125,12 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
     database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
     for position, queued in enumerate(queue):
         database.run(
-            "INSERT INTO queued (conversation_id, position, text, images, lanes, for_all, prompt_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO queued (conversation_id, position, text, files, images, lanes, for_all, prompt_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             conversation_id,
             position,
             clean(queued.text),
+            json.dumps([to_json(file) for file in queued.files]),
             json.dumps([to_json(image) for image in queued.images]),
             json.dumps(queued.lanes),
             int(queued.for_all),

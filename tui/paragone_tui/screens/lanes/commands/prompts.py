@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.votes import can_vote, open_ballot
+from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -16,13 +17,26 @@ if TYPE_CHECKING:
 
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
-    _send(context, context.session.lanes, to_all=True)
+    _send_with_files(context, context.session.lanes, to_all=True)
 
 
 def send_to_lane(context: LanesContext) -> None:
     """Send the prompt only to the current lane, unless it is an edit of an earlier prompt."""
     if column := context.current_or_say():
-        _send(context, [column.lane], to_all=False)
+        _send_with_files(context, [column.lane], to_all=False)
+
+
+def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
+    """Send the prompt, once the files that it mentions are read. If one cannot be, the prompt stays."""
+    if context.composer.is_settled:
+        _send(context, lanes, to_all=to_all)
+        return
+
+    async def settle_and_send() -> None:
+        if await context.composer.settle():
+            _send(context, lanes, to_all=to_all)
+
+    context.do(settle_and_send)
 
 
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
@@ -40,11 +54,16 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
             f"{context.key_of('add-lane')} adds another."
         )
         return
+    if refusal := _refusal(context, lanes):
+        context.say(refusal, warning=True)
+        return
     if composer.queued is not None and composer.queued in session.queue.prompts:
         queued = composer.queued
-        session.queue.edit(queued, *composer.take())
+        draft = composer.take()
+        session.queue.edit(queued, draft.text, draft.images, draft.files)
         _send_again(context, [queued])
         return
+    edited = composer.edited
     edited = composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
@@ -52,20 +71,32 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
         open_ballot(context, lambda: _ask(context, lanes, to_all=to_all))
 
 
+def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
+    """Return why none of these lanes would take the prompt, and what to do; empty if one may."""
+    draft = context.composer.draft
+    if refusal := context.composer.gauge.refusal(draft, lanes):
+        return f"{refusal} Shorten the prompt, raise the engine's context, or set overflow in the settings."
+    loaded = [lane.engine.loaded for lane in lanes]
+    if draft.images and all(model is not None and model.vision is False for model in loaded):
+        return f"No engine here accepts images. Remove {one_line(draft.images[0].name)}, or add a model with vision."
+    return ""
+
+
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
     """Send what the composer has, and return the prompt; None if it was not sent."""
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
-    text, images = context.composer.take()
+    draft = context.composer.take()
     context.lanes.select_turn(None)
-    return context.session.send(text, images, lanes=None if to_all else lanes)
+    return context.session.send(draft.text, draft.images, files=draft.files, lanes=None if to_all else lanes)
 
 
 def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
     session, composer = context.session, context.composer
     if context.is_answering(lane for lane in session.lanes if lane.answer(prompt) is not None):
         return None
-    edited = session.edit(prompt, composer.prompt, composer.images)
+    draft = composer.draft
+    edited = session.edit(prompt, draft.text, draft.images, files=draft.files)
     if edited is None:
         context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
         return None
@@ -148,15 +179,22 @@ def newline(context: LanesContext) -> None:
     context.composer.insert("\n")
 
 
-def attach_image(context: LanesContext) -> None:
-    """Let the user attach an image to the prompt, or remove one."""
-    from paragone_tui.screens.image_picker import ImagePicker
-
+def attach_file(context: LanesContext) -> None:
+    """Begin the mention of a file in the prompt."""
     write(context)
-    context.show(ImagePicker(context.composer.images), context.composer.attach)
+    composer = context.composer
+    row, column = composer.cursor_location
+    before = composer.document.get_line(row)[:column]
+    if before and not before[-1].isspace():
+        composer.insert(" ")
+    composer.insert("@")
 
 
 def recall(context: LanesContext, by: int) -> None:
     """Recall an earlier (-1) or a later (1) prompt into the composer."""
     write(context)
-    context.composer.recall([prompt.text for prompt in context.session.prompts], by)
+    prompts = context.session.prompts
+    context.composer.recall([prompt.written for prompt in prompts], by)
+    recalled = context.composer.text
+    if any(prompt.written == recalled and (prompt.files or prompt.images) for prompt in prompts):
+        context.composer.name_mentions()

@@ -149,6 +149,8 @@ def _prompts(
 
 
 def _facts(prompt: Prompt) -> Iterator[Fact]:
+    if prompt.files:
+        yield Fact(name="Files", value=", ".join(public(file.label) for file in prompt.files))
     if prompt.images:
         yield Fact(name="Images", value=", ".join(public(image.name) for image in prompt.images))
     if prompt.sampling:

@@ -6,6 +6,7 @@ CREATE TABLE queued (
   conversation_id TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
   position INTEGER NOT NULL,
   text TEXT NOT NULL,
+  files TEXT NOT NULL,                            -- JSON: of each its name, its size in bytes and its section
   images TEXT NOT NULL,                           -- JSON: of each its name, its media type and its data in Base64
   lanes TEXT NOT NULL,                            -- JSON: the ids of the lanes that have not begun it
   for_all INTEGER NOT NULL,                       -- 0: it was for some of the lanes
