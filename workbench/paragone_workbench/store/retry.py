@@ -31,6 +31,19 @@ def pauses() -> Iterator[float]:
         pause = min(2 * pause, LONGEST_S)
 
 
+def retrying_now(call: Callable[[], T]) -> T:
+    """Return the result of a call of the store; repeat it as `retrying` does. Blocks, and raises StoreError."""
+    deadline = time.monotonic() + GIVE_UP_S
+    for pause in pauses():
+        try:
+            return call()
+        except StoreError as error:
+            if not error.can_pass or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
 async def retrying(history: History, call: Callable[[Store], T]) -> T:
     """Return the result of a call; repeat it for some seconds after an error that may pass. Raises StoreError."""
     deadline = time.monotonic() + GIVE_UP_S
