@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
 from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import save_whole
+from paragone_workbench.store.retry import retrying_now
 
 _READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
     chatgpt.chats,
@@ -80,7 +82,7 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     known: set[str] = set()
     theirs = _ids(saved)
     if number is not None:
-        store.restore_conversation(number)
+        retrying_now(partial(store.restore_conversation, number))
         here = store.load(number)
         theirs -= _ids(here)
         imported = {run.id: run for run in saved.runs}

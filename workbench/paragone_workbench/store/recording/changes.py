@@ -108,9 +108,9 @@ class Changes:
 
     def in_parts(self) -> Iterator[Changes]:
         """Yield the same changes in parts that are each saved quickly, so that other programs can write in between."""
-        yield replace(
-            self, lanes=tuple(replace(lane, head_id=None) for lane in self.lanes), turns=(), texts=()
-        )
+        headless = tuple(replace(lane, head_id=None) for lane in self.lanes)
+        yield replace(self, lanes=headless, turns=(), texts=())
+        rest = replace(self, is_saved=True, prompts=())
         for start in range(0, len(self.turns), PART):
-            yield replace(self, prompts=(), lanes=(), turns=self.turns[start : start + PART], texts=())
-        yield replace(self, prompts=(), turns=())
+            yield replace(rest, lanes=(), turns=self.turns[start : start + PART], texts=())
+        yield replace(rest, turns=())
