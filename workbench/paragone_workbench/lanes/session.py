@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
+from paragone_workbench.lanes.reopening import Reopened, closed_lane_with
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.records import Hit, SavedConversation
 
 
 ALTERNATIVES = 5
@@ -64,6 +67,7 @@ class Session:
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
         """Saves the conversation in a history, from `Recorder.open` on."""
+        self.deletions = Deletions(self.recorder, lambda: self.conversation.number)
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
@@ -300,23 +304,30 @@ class Session:
             lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
             self.recorder.lane_changed(self.conversation, lane.record)
 
-    async def reopen(self, number: int) -> int:
+    async def reopen(
+        self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
+    ) -> Reopened | None:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
         Current lanes whose engine the conversation also has are reused. The other lanes are removed and
-        their engines closed. New lanes are added; their engines are not opened yet. Returns the number of
-        the conversation's lanes that the user closed earlier: these are not shown, but their answers stay
-        in the history. Raises InputError if the conversation was deleted or a lane is busy, and StoreError
+        their engines closed. New lanes are added; their engines are not opened yet. A lane that was closed and has `hit` is
+        no longer closed. Returns None if nothing was done: `only_with_same_engines`, and a prompt was sent meanwhile, or the
+        current lanes have other engines. Raises InputError if the conversation was deleted or a lane is busy, and StoreError
         if it cannot be read or its last changes cannot be saved; the session is unchanged then.
         """
         saved = None
         while saved is None:
             saved = await self.recorder.load(number)
+            if only_with_same_engines and saved is not None and not self._is_unused_like(saved):
+                return None
             if self.is_busy:  # a prompt was sent during the load
                 raise InputError(
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",
                 )
+        with_hit = None if hit is None else closed_lane_with(saved.lanes, hit)
+        if with_hit is not None:
+            with_hit.closed = False
         spare = list(self.lanes)
         lanes: list[Lane] = []
         for record in saved.lanes:
@@ -337,17 +348,19 @@ class Session:
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
         self.recorder.loaded(saved.conversation, saved.lanes)
+        if with_hit is not None:
+            self.recorder.lane_changed(saved.conversation, with_hit)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         await asyncio.gather(*(lane.close() for lane in spare))
-        return len(saved.lanes) - len(lanes)
+        shown_again = next((lane for lane in lanes if lane.record is with_hit), None)
+        return Reopened(len(saved.lanes) - len(lanes), shown_again)
 
-    async def delete_conversation(self, number: int) -> None:
-        """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
-        if number == self.conversation.number:
-            raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
-        await self.recorder.delete(number)
+    def _is_unused_like(self, saved: SavedConversation) -> bool:
+        """Whether the session has no prompt yet, and its lanes have the engines of a conversation, in the same order."""
+        present = [self._without_secrets(lane.engine.definition) for lane in self.lanes]
+        return not self.prompts and present == [lane.definition for lane in saved.lanes if not lane.closed]
 
     def _follow(self, lane: Lane, run: Run) -> None:
         self.recorder.follow(self.conversation, run, lane.record)

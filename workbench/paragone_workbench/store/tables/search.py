@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.records import Hit
+from paragone_workbench.store.snippet import any_of, snippet_of
 from paragone_workbench.store.tables.filters import Condition, of_cell, of_conversation, of_run
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 
 _GRAM = 3  # characters; the trigram index cannot find shorter terms
-_BEFORE, _WIDTH = 30, 100  # characters of a snippet: before the first term, and in total
 
 _PROMPTS = """
     SELECT 'c', conversation.number, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
@@ -90,7 +90,7 @@ def _found(
         rows = database.stream(f"{select} WHERE {condition.sql} {order}", *condition.values)
         others = terms
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
-    any_term = re.compile("|".join(map(re.escape, terms)) or r"(?!)", re.IGNORECASE)
+    any_term = any_of(terms)
     for row in rows:
         if _is_whole(row) and all(term.search(row[6]) for term in wanted):
             yield _hit(row, any_term)
@@ -104,9 +104,7 @@ def _is_whole(row: Row) -> bool:
 
 def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
     kind, number, title, prompt_id, run_id, engine, text, time = row
-    found = any_term.search(text)
-    start = max(0, found.start() - _BEFORE) if found else 0
-    snippet = " ".join(text[start : start + _WIDTH].split())
+    snippet, marks = snippet_of(text, any_term)
     return Hit(
         place=f"{kind}{number}" if kind == "c" else f"{kind}{number}/{run_id}",
         conversation=number if kind == "c" else None,
@@ -115,6 +113,6 @@ def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
         run_id=run_id if kind == "c" else None,
         engine=engine,
         snippet=snippet,
-        marks=tuple(match.span() for match in any_term.finditer(snippet)),
+        marks=marks,
         time=time,
     )
