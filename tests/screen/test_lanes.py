@@ -243,7 +243,7 @@ async def test_two_quick_enters_in_a_picker_are_one(start):
         await screen.ask("hi")
         await screen.answered()
         for opening, name in (
-            ("ctrl+o", "ConversationPicker"),
+            ("ctrl+o", "HistoryScreen"),
             ("f4", "EnginePicker"),
             ("ctrl+p", "Palette"),
         ):
