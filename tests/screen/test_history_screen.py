@@ -1,6 +1,11 @@
-"""Deleting earlier conversations, and going to what a search found."""
+"""Earlier conversations: what is done with them, going to what a search found, and resuming the last one."""
+
+import contextlib
+import sqlite3
 
 from rogue_backend.definitions import rogue
+
+from paragone_workbench.paths import history_file
 
 
 async def opened(screen, *, count: int):
@@ -143,3 +148,26 @@ async def test_a_reopened_lane_shows_the_tokens_of_its_last_run(start):
         await screen.press("enter")
         await screen.until(lambda: "word0" in screen.columns[0].transcript.text)
         assert before.strip() in screen.columns[0].status.text
+
+
+ENGINE = (
+    '[engines.steady]\nbackend = "rogue"\nmodel = "steady"\nmax_tokens = 1\n[lanes]\nstart = ["steady"]\n'
+)
+
+
+async def test_the_last_conversation_is_resumed_and_an_interrupted_one_offered(start):
+    async with start(settings=ENGINE, remembered=True) as screen:
+        assert "Resumed" not in screen.told
+        await screen.ask("go on tomorrow")
+        await screen.answered()
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.until(lambda: "Resumed: 'go on tomorrow'. ^n starts a new conversation." in screen.told)
+        assert "go on tomorrow" in screen.columns[0].transcript.text
+        assert len(screen.app.lanes.session.prompts) == 1
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        database.execute("UPDATE run SET state = 'interrupted'")
+    async with start(rogue("wide"), settings=ENGINE) as screen:
+        await screen.until(
+            lambda: "'go on tomorrow' was interrupted. ^o lists the conversation." in screen.told
+        )
+        assert not screen.app.lanes.session.prompts

@@ -28,8 +28,8 @@ Found: TypeAlias = tuple[int, Hit | None]
 _SHOWN = 200
 _SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
 _ACTING = (
-    ("p", "pin"), ("r", "rename"), ("t", "tag"), ("d", "copy"), ("x", "delete"), ("u", "undo"), ("e", "export"),
-    ("i", "import"), ("tab", "search"), ("E", "export all"), ("esc", "close"),
+    ("p", "pin"), ("r", "name"), ("t", "tag"), ("d", "copy"), ("x", "delete"), ("u", "undo"), ("e", "export"),
+    ("i", "import"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
 """What the keys do while the list has the focus."""
 
@@ -58,7 +58,7 @@ class HistoryScreen(Picker[Found | None]):
     ]
     CSS = f"{Picker.CSS} HistoryScreen #picker {{ width: 120; height: 100%; max-height: 40; }}"
     heading = "Earlier conversations"
-    placeholder = "Search titles, prompts and answers; engine:… model:… tag:… since:2026-10 until:… narrow it"
+    placeholder = "Words, and filters: engine:… model:… tag:… since:2026-10 until:…"
     key_hints = _SEARCHING
 
     def __init__(self, history: History, session: Session, files: ConversationFiles) -> None:
@@ -148,7 +148,7 @@ class HistoryScreen(Picker[Found | None]):
     async def _delete(self, summary: Summary) -> str:
         await self._session.deletions.delete(summary.number)
         undo = "u" if self.focused is self.options else "tab, then u"
-        return f"Deleted: {quoted(summary.title)}. {undo} brings it back, until the program ends."
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
 
     def action_undo(self) -> None:
         """Bring back the conversation that was deleted last."""
