@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.query import Query
 
 _ANSWERED = """
-    conversation.id IN (
-      SELECT prompt.conversation_id FROM run JOIN turn ON turn.run_id = run.id JOIN prompt ON prompt.id = turn.prompt_id
-      WHERE {}
+    SELECT id FROM conversation WHERE EXISTS (
+      SELECT 1 FROM lane JOIN turn ON turn.lane_id = lane.id JOIN run ON run.id = turn.run_id
+      WHERE lane.conversation_id = conversation.id AND {}
     )
 """
+_THESE = "conversation.id IN (SELECT value FROM json_each(?))"
 _TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
+
+_MOST_PATTERNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +32,25 @@ class Condition:
     values: tuple[object, ...]
 
 
-def of_conversation(query: Query) -> Condition:
+def of_conversation(database: Database, query: Query) -> Condition:
     """Return the condition of the conversations that fit. It names the table `conversation`."""
-    parts = [Condition("conversation.deleted_by IS NULL", ())]
-    if query.engines or query.models:
+    parts = [of_any_conversation(query)]
+    if query.engines or query.models:  # looked up once, for all queries of a search
         answered = of_run(query)
-        parts.append(Condition(_ANSWERED.format(answered.sql), answered.values))
+        found = [fit for (fit,) in database.rows(_ANSWERED.format(answered.sql), *answered.values)]
+        parts.append(Condition(_THESE, (json.dumps(found),)))
+    return all_of(*parts)
+
+
+def of_any_conversation(query: Query) -> Condition:
+    """Return the condition of the conversations that fit, but for the engines and models."""
+    parts = [Condition("conversation.deleted_by IS NULL", ())]
     parts += [Condition(_TAGGED, (name,)) for name in query.tags]
     if query.since is not None:
         parts.append(Condition("conversation.used >= ?", (query.since,)))
     if query.until is not None:
         parts.append(Condition("conversation.created < ?", (query.until,)))
-    return _all(parts)
+    return all_of(*parts)
 
 
 def of_run(query: Query) -> Condition:
@@ -44,24 +58,47 @@ def of_run(query: Query) -> Condition:
     columns = [("run.engine", part) for part in query.engines] + [
         ("run.model", part) for part in query.models
     ]
-    return _all([Condition(f"{column} LIKE ? ESCAPE '\\'", (_containing(part),)) for column, part in columns])
+    return all_of(*[Condition(_like(column), (_containing(part),)) for column, part in columns])
 
 
 def of_cell(query: Query) -> Condition:
-    """Return the condition of the answers of experiments that fit. Experiments have no tags."""
-    parts = [of_run(query)]
+    """Return the condition of the answers of experiments that fit, but for the engines and models. They have no tags."""
+    parts: list[Condition] = []
     if query.tags:
         parts.append(Condition("0", ()))
     if query.since is not None:
         parts.append(Condition("run.started >= ?", (query.since,)))
     if query.until is not None:
         parts.append(Condition("run.started < ?", (query.until,)))
-    return _all(parts)
+    return all_of(*parts)
 
 
-def _all(parts: list[Condition]) -> Condition:
+def of_text(column: str, word: str) -> Condition:
+    """Return the condition of the texts that may contain a word in upper or lower case; of all texts, if that is not known.
+
+    LIKE ignores the case of ASCII letters alone: a word with others has a pattern for each way to write them.
+    """
+    ways = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
+    if math.prod(map(len, ways)) > _MOST_PATTERNS:
+        return all_of()
+    patterns = tuple(_containing("".join(letters)) for letters in itertools.product(*ways))
+    likes = [_like(column)] * len(patterns)
+    return Condition(f"({' OR '.join(likes)})", patterns)
+
+
+def all_of(*parts: Condition) -> Condition:
+    """Return the condition that all of these hold; without any, one that always holds."""
     sql = " AND ".join(part.sql for part in parts) or "1"
     return Condition(sql, tuple(value for part in parts for value in part.values))
+
+
+def either(one: Condition, other: Condition) -> Condition:
+    """Return the condition that one of two holds."""
+    return Condition(f"(({one.sql}) OR ({other.sql}))", one.values + other.values)
+
+
+def _like(column: str) -> str:
+    return f"{column} LIKE ? ESCAPE '\\'"
 
 
 def _containing(part: str) -> str:

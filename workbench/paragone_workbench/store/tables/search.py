@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.records import Hit
 from paragone_workbench.store.snippet import any_of, snippet_of
-from paragone_workbench.store.tables.filters import Condition, of_cell, of_conversation, of_run
+from paragone_workbench.store.tables.filters import (
+    Condition,
+    all_of,
+    either,
+    of_any_conversation,
+    of_cell,
+    of_conversation,
+    of_run,
+    of_text,
+)
 
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database, Row
@@ -21,23 +30,25 @@ _GRAM = 3  # characters; the trigram index cannot find shorter terms
 
 _PROMPTS = """
     SELECT 'c', conversation.number, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
-    FROM prompt JOIN conversation ON conversation.id = prompt.conversation_id
+    FROM {} JOIN conversation ON conversation.id = prompt.conversation_id
 """
-_TURNS = """
-    SELECT 'c', conversation.number, conversation.title, prompt.id, run.id, run.engine, run.text, run.started
-    FROM run JOIN turn ON turn.run_id = run.id JOIN prompt ON prompt.id = turn.prompt_id
-    JOIN conversation ON conversation.id = prompt.conversation_id
+_ANSWERS = """
+    SELECT iif(conversation.id IS NULL, 'e', 'c'), coalesce(conversation.number, experiment.number),
+      coalesce(conversation.title, experiment.name), iif(conversation.id IS NULL, NULL, prompt.id),
+      iif(conversation.id IS NULL, cell.number, run.id), run.engine, run.text, run.started
+    FROM {} LEFT JOIN turn ON turn.run_id = run.id LEFT JOIN prompt ON prompt.id = turn.prompt_id
+    LEFT JOIN conversation ON conversation.id = prompt.conversation_id AND conversation.deleted_by IS NULL
+    LEFT JOIN cell ON cell.run_id = run.id LEFT JOIN experiment ON experiment.id = cell.experiment_id
 """
+_OF_CONVERSATION = Condition("conversation.id IS NOT NULL", ())
+_OF_EXPERIMENT = Condition("experiment.id IS NOT NULL", ())
 _TITLES = """
     SELECT 'c', conversation.number, conversation.title, NULL, NULL, '', conversation.title, conversation.used
-    FROM conversation
+    FROM {}
 """
-_CELLS = """
-    SELECT 'e', experiment.number, experiment.name, NULL, cell.number, run.engine, run.text, run.started
-    FROM run JOIN cell ON cell.run_id = run.id JOIN experiment ON experiment.id = cell.experiment_id
-"""
-_IN_PROMPTS = "prompt.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)"
-_IN_RUNS = "run.number IN (SELECT rowid FROM run_search WHERE run_search MATCH ?)"
+# CROSS JOIN: the matches of the index come one at a time, newest first, so that a search that has enough can stop.
+_INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
+_MATCH = "{}_search MATCH ?"
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
@@ -47,20 +58,21 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
     found once: by its newest hit. Without words, the conversations that fit the filters are found by their titles.
     """
     terms = sorted(map(clean, query.words), key=len, reverse=True)
-    conversation, run = of_conversation(query), of_run(query)
-    turns = Condition(f"{conversation.sql} AND {run.sql}", conversation.values + run.values)
+    conversation = of_conversation(database, query)
 
-    def found(select: str, indexed: str, condition: Condition, order: str) -> list[Hit]:
-        hits = _found(database, select, indexed, condition, f"ORDER BY {order} DESC", terms)
+    def found(select: str, table: str, column: str, condition: Condition) -> list[Hit]:
+        hits = _found(database, select, table, column, condition, terms)
         return list(islice(_first_of_each(hits) if one_each else hits, limit))
 
-    hits = found(_TITLES, "", conversation, "conversation.used")
+    hits = found(_TITLES, "conversation", "title", conversation)
     if terms:
-        texts = found(_PROMPTS, _IN_PROMPTS, conversation, "prompt.number")
-        texts += found(_TURNS, _IN_RUNS, turns, "run.number")
+        turns = all_of(_OF_CONVERSATION, of_any_conversation(query))
+        cells = all_of(_OF_EXPERIMENT, of_cell(query))
+        texts = found(_PROMPTS, "prompt", "text", conversation)
+        texts += found(_ANSWERS, "run", "text", all_of(of_run(query), either(turns, cells)))
         elsewhere = {hit.conversation for hit in texts}
         hits = [hit for hit in hits if hit.conversation not in elsewhere]
-        hits += texts + found(_CELLS, _IN_RUNS, of_cell(query), "run.number")
+        hits += texts
     hits.sort(key=lambda hit: hit.time, reverse=True)
     return tuple(islice(_first_of_each(iter(hits)) if one_each else hits, limit))
 
@@ -77,21 +89,21 @@ def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
 
 
 def _found(
-    database: Database, select: str, indexed: str, condition: Condition, order: str, terms: list[str]
+    database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
 ) -> Iterator[Hit]:
-    if indexed and len(terms[0]) >= _GRAM:
+    """Yield what has all terms in a column, newest first. All tables but the one of conversations have an index."""
+    if table != "conversation" and terms and len(terms[0]) >= _GRAM:
         # Quotes make the term a literal phrase in a query of the index. The other terms are checked below.
         phrase = '"' + terms[0].replace('"', '""') + '"'
-        rows = database.stream(
-            f"{select} WHERE {indexed} AND {condition.sql} {order}", phrase, *condition.values
-        )
-        others = terms[1:]
+        source, order, others = _INDEXED.format(table), f"{table}_search.rowid", terms[1:]
+        condition = all_of(Condition(_MATCH.format(table), (phrase,)), condition)
     else:
-        rows = database.stream(f"{select} WHERE {condition.sql} {order}", *condition.values)
-        others = terms
+        source, order, others = table, f"{table}.number", terms
+        condition = all_of(*(of_text(f"{table}.{column}", term) for term in terms), condition)
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
     any_term = any_of(terms)
-    for row in rows:
+    sql = f"{select.format(source)} WHERE {condition.sql} ORDER BY {order} DESC"
+    for row in database.stream(sql, *condition.values):
         if _is_whole(row) and all(term.search(row[6]) for term in wanted):
             yield _hit(row, any_term)
 
