@@ -14,7 +14,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, Store
 from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
 
-__all__ = ["ABSENT_LETTERS", "COMMON_WORD", "MESSAGES", "RARE_WORD", "write"]
+__all__ = ["ABSENT_LETTERS", "COMMON_WORD", "CONVERSATIONS", "MESSAGES", "RARE_WORD", "write"]
 
 CONVERSATIONS = 10_000
 PROMPTS = 5  # per conversation, with one answer each

@@ -154,11 +154,14 @@ async def test_an_answer_of_a_suite_is_found_too(start):
         )
         await screen.press("ctrl+o")
         await screen.type("giraffe")
-        await screen.until(lambda: "e1/2 · colours.jsonl · large" in screen.text)
-        await screen.press("enter")
-        await screen.until(lambda: "`paragone suite show e1` shows it" in screen.text)
+        await screen.until(lambda: "answer e1/2 of a suite" in screen.text)
         await screen.press("ctrl+x")
-        await screen.until(lambda: "It is deleted with its experiment" in screen.text)
+        await screen.until(lambda: "enter opens its prompt as a conversation" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 2)
+        await screen.until(lambda: "A giraffe" in screen.columns[1].transcript.text)
+        assert "A zebra" in screen.columns[0].transcript.text
+        assert "Prompt at 0" in screen.columns[0].transcript.text
 
 
 async def test_the_lanes_of_last_time_are_there_again(start):
@@ -206,7 +209,7 @@ async def test_scrolling_reaches_both_ends(start):
 
 
 async def test_help_lists_the_keys_in_force(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 90)) as screen:
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 120)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
         for command in COMMANDS:

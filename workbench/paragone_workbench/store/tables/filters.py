@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.query import Query
 
 _ANSWERED = """
-    SELECT id FROM conversation WHERE EXISTS (
+    EXISTS (
       SELECT 1 FROM lane JOIN turn ON turn.lane_id = lane.id JOIN run ON run.id = turn.run_id
       WHERE lane.conversation_id = conversation.id AND {}
     )
 """
-_THESE = "conversation.id IN (SELECT value FROM json_each(?))"
 _TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
 
 _MOST_PATTERNS = 8
@@ -32,13 +29,12 @@ class Condition:
     values: tuple[object, ...]
 
 
-def of_conversation(database: Database, query: Query) -> Condition:
+def of_conversation(query: Query) -> Condition:
     """Return the condition of the conversations that fit. It names the table `conversation`."""
     parts = [of_any_conversation(query)]
-    if query.engines or query.models:  # looked up once, for all queries of a search
+    if query.engines or query.models:
         answered = of_run(query)
-        found = [fit for (fit,) in database.rows(_ANSWERED.format(answered.sql), *answered.values)]
-        parts.append(Condition(_THESE, (json.dumps(found),)))
+        parts.append(Condition(_ANSWERED.format(answered.sql), answered.values))
     return all_of(*parts)
 
 

@@ -62,7 +62,7 @@ def last_used(database: Database) -> Summary | None:
 
 
 def _listed(database: Database, limit: int, after: _Place, query: Query) -> tuple[Summary, ...]:
-    fits = of_conversation(database, query)
+    fits = of_conversation(query)
     rows = database.rows(_SELECT + _LIST.format(fits.sql), *after, *fits.values, limit)
     return tuple(_summary(database, row) for row in rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -46,6 +47,8 @@ _TITLES = """
     SELECT 'c', conversation.number, conversation.title, NULL, NULL, '', conversation.title, conversation.used
     FROM {}
 """
+_FITTING = "SELECT id FROM conversation WHERE {}"
+_THESE = "conversation.id IN (SELECT value FROM json_each(?))"
 # CROSS JOIN: the matches of the index come one at a time, newest first, so that a search that has enough can stop.
 _INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
 _MATCH = "{}_search MATCH ?"
@@ -58,7 +61,7 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
     found once: by its newest hit. Without words, the conversations that fit the filters are found by their titles.
     """
     terms = sorted(map(clean, query.words), key=len, reverse=True)
-    conversation = of_conversation(database, query)
+    conversation = _looked_up(database, query)
 
     def found(select: str, table: str, column: str, condition: Condition) -> list[Hit]:
         hits = _found(database, select, table, column, condition, terms)
@@ -75,6 +78,15 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
         hits += texts
     hits.sort(key=lambda hit: hit.time, reverse=True)
     return tuple(islice(_first_of_each(iter(hits)) if one_each else hits, limit))
+
+
+def _looked_up(database: Database, query: Query) -> Condition:
+    """Return the condition of the conversations that fit. Those of engines, models and tags are looked up once."""
+    condition = of_conversation(query)
+    if not (query.engines or query.models or query.tags):
+        return condition
+    fitting = [fit for (fit,) in database.rows(_FITTING.format(condition.sql), *condition.values)]
+    return Condition(_THESE, (json.dumps(fitting),))
 
 
 def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
