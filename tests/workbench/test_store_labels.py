@@ -11,7 +11,7 @@ from tests.workbench.history_file import rows
 from paragone import InputError
 from paragone_workbench.importing.conversations import add_conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store
+from paragone_workbench.store import Store, StoreError
 from paragone_workbench.store.file.database import SCHEMA
 from paragone_workbench.store.query import read_query
 from paragone_workbench.store.recording.whole import duplicate
@@ -253,3 +253,17 @@ def test_an_import_waits_for_another_one(store, monkeypatch):
     monkeypatch.setattr("paragone_workbench.store.retry.time.sleep", sleep)
     assert add_conversation(store, saved).is_new
     assert len(pauses) >= 2
+
+
+def test_a_file_that_may_not_be_written_to_is_reported_and_keeps_all(store):
+    number = written(store, "kept")
+    store._database.run("PRAGMA query_only = 1")
+    for change in (
+        lambda: store.hide_conversation(number),
+        lambda: store.pin_conversation(number, pinned=True),
+        lambda: store.tag_conversation(number, ["x"]),
+        lambda: store.rename_conversation(number, "x"),
+    ):
+        with pytest.raises(StoreError, match="it may not be written to"):
+            change()
+    assert listed(store) == ["kept"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.store.records import LaneRecord, SavedConversation
 
 
-PART = 200
+PART = 100
 """Largest number of runs that `Changes.in_parts` puts into a part."""
 
 

@@ -17,7 +17,7 @@ from paragone_workbench.store.retry import retrying_now
 if TYPE_CHECKING:
     from paragone_workbench.store.store import Store
 
-_PAUSE_S = 0.01
+_PAUSE_S = 0.03
 """Seconds between two parts. A program that waits for the file then gets its turn; SQLite has no queue."""
 
 
