@@ -320,7 +320,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         ("two", "word0 word1 word2 "),
     ]
     again = data("history", paragone("history", "import", f"e{experiment}/4", "--json"))
-    assert again["imported"][0]["id"] == opened["id"]
+    assert again["imported"] == [{**opened, "new": False}]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.identity import derived_id
+from paragone_workbench.importing.conversations import Added
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, LaneRecord, SavedConversation, Store
@@ -20,8 +21,8 @@ _GIVEN = EngineDefinition(name="suite", backend=IMPORTED, model="suite")
 """Stands for an engine where the suite itself has an answer before the prompt."""
 
 
-def open_prompt(store: Store, experiment_number: int, cell: int) -> int:
-    """Save the prompt of an answer (the 17 in `e3/17`) as a conversation, and return the number of that.
+def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
+    """Save the prompt of an answer (the 17 in `e3/17`) as a conversation.
 
     The answers are the same runs, which the experiment keeps. A second call finds the conversation again. Raises InputError
     if the answer does not exist, and ParagoneError.
@@ -32,13 +33,14 @@ def open_prompt(store: Store, experiment_number: int, cell: int) -> int:
     known = store.number_of(conversation_id)
     if known is not None:
         store.restore_conversation(known)
-        return known
+        return Added(known, is_new=False, is_completed=False)
     prompt = saved_prompt(store, experiment_number, index)
     builder = _Builder(experiment, conversation_id, prompt)
     for run in store.experiments.runs_of_prompt(experiment_number, index):
         builder.add(run.key.engine_index, run.result)
     title = f"e{experiment_number} #{index}: {prompt.text}"
-    return save_whole(store, Changes.of(builder.saved()), title)
+    number = save_whole(store, Changes.of(builder.saved()), title)
+    return Added(number, is_new=True, is_completed=False)
 
 
 @dataclass(eq=False)

@@ -360,7 +360,8 @@ class Session:
     def _is_unused_like(self, saved: SavedConversation) -> bool:
         """Whether the session has no prompt yet, and its lanes have the engines of a conversation, in the same order."""
         present = [self._without_secrets(lane.engine.definition) for lane in self.lanes]
-        return not self.prompts and present == [lane.definition for lane in saved.lanes if not lane.closed]
+        wanted = [lane.definition for lane in saved.lanes if not lane.closed]
+        return not self.prompts and bool(present) and present == wanted
 
     def _follow(self, lane: Lane, run: Run) -> None:
         self.recorder.follow(self.conversation, run, lane.record)

@@ -37,15 +37,15 @@ def history_import(args: HistoryArguments) -> int:
 
 
 def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
-    from paragone_workbench.importing.from_experiment import open_prompt
+    from paragone_workbench.importing.from_experiment import add_prompt
 
     with opened_store() as store:
-        number = open_prompt(store, experiment, run)
-        title = store.summaries([number])[number].title
+        added = add_prompt(store, experiment, run)
+        title = store.summaries([added.number])[added.number].title
     if args.json:
-        put_json({"imported": [{"id": f"c{number}", "title": title, "new": True}]})
+        put_json({"imported": [{"id": f"c{added.number}", "title": title, "new": added.is_new}]})
     else:
-        note(f"The prompt of e{experiment}/{run} is the conversation c{number}.")
+        note(f"The prompt of e{experiment}/{run} is the conversation c{added.number}.")
     return 0
 
 
