@@ -32,28 +32,39 @@ class Entry:
             return f"c{self.summary.number}"
         return "" if self.hit is None else self.hit.place
 
+    @property
+    def title(self) -> str:
+        """Of the conversation, or the name of the suite."""
+        if self.summary is not None:
+            return self.summary.title
+        return "" if self.hit is None else self.hit.title
+
 
 def find_entries(store: Store, query: Query, text: str, limit: int) -> list[Entry]:
     """Return the conversations that fit: with words those that a search finds, else the list. `text` is that of the query."""
     if not query.words:
         return [Entry(summary, None) for summary in store.conversations(limit, query=query)]
     hits = store.search(text, limit, one_each=True)
-    numbers = [hit.conversation for hit in hits if hit.conversation is not None]
-    summaries = store.summaries(numbers)
-    return [Entry(None if hit.conversation is None else summaries[hit.conversation], hit) for hit in hits]
+    summaries = store.summaries(hit.conversation for hit in hits if hit.conversation is not None)
+    return [
+        Entry(None if hit.conversation is None else summaries[hit.conversation], hit)
+        for hit in hits
+        if hit.conversation is None
+        or hit.conversation in summaries  # else another program deleted it just now
+    ]
 
 
 def option_of(entry: Entry, query: Query) -> Option:
     """Return the lines of an entry: title and details, and below them what was found, with the words marked."""
-    title = entry.summary.title if entry.summary is not None else entry.hit.title if entry.hit else ""
-    parts: list[Content | tuple[str, str]] = [
-        *marked(title, query.words, "bold"),
+    hit = entry.hit
+    parts: list[tuple[str, str]] = [
+        *marked(entry.title, query.words, "bold"),
         (f"  {_details(entry)}", "dim"),
     ]
-    if (entry.hit is not None and entry.hit.prompt_id is not None) or entry.summary is None:
-        snippet = entry.hit.snippet if entry.hit is not None else ""
-        by = entry.hit.engine if entry.hit is not None else ""
-        parts += [(f"\n  {one_line(by)}: " if by else "\n  ", "dim"), *marked(snippet, query.words)]
+    is_title = entry.summary is not None and hit is not None and hit.prompt_id is None
+    if hit is not None and not is_title and hit.snippet != entry.title:
+        parts += [(f"\n  {one_line(hit.engine)}: " if hit.engine else "\n  ", "dim")]
+        parts += marked(hit.snippet, query.words)
     return Option(Content.assemble(*parts), id=entry.id)
 
 

@@ -20,6 +20,7 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.history import History
 from paragone_workbench.store.query import Query, read_query
 from paragone_workbench.store.records import Hit, Summary
+from paragone_workbench.store.retry import retrying
 from paragone_workbench.store.store import Store
 
 Found: TypeAlias = tuple[int, Hit | None]
@@ -217,13 +218,15 @@ class HistoryScreen(Picker[Found | None]):
         self._ask(
             f"{question} (.md to read, .json for everything)",
             name,
-            lambda file: self._do(lambda: asyncio.to_thread(self._files.export, file, numbers)),
+            lambda file: self._do(lambda: asyncio.to_thread(self._files.export, file, numbers), "Writing …"),
         )
 
     def action_import(self) -> None:
         """Ask for the file to import."""
         self._ask(
-            "Import the file", "", lambda file: self._do(lambda: asyncio.to_thread(self._files.add, file))
+            "Import the file",
+            "",
+            lambda file: self._do(lambda: asyncio.to_thread(self._files.add, file), "Reading …"),
         )
 
     def _conversation(self) -> Summary | None:
@@ -244,20 +247,20 @@ class HistoryScreen(Picker[Found | None]):
 
         self.app.push_screen(Question(question, value), answered)
 
-    def _change(
-        self,
-        change: Callable[[Store], T],
-        told: Callable[[T], str] = lambda _: "",
-    ) -> None:
+    def _change(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> None:
         """Change the history, and list the conversations anew."""
 
         async def work() -> str:
-            return told(await self._history.call(change))
+            return told(await retrying(self._history, change))
 
         self._do(work)
 
-    def _do(self, work: Callable[[], Awaitable[str]]) -> None:
-        """Do something with the history; list the conversations anew, and show the sentence that it returns, or its error."""
+    def _do(self, work: Callable[[], Awaitable[str]], meanwhile: str = "") -> None:
+        """Do something with the history, list the conversations anew, and show the sentence that it returns, or its error.
+
+        `meanwhile` is shown until then.
+        """
+        self.say(meanwhile)
         self.run_worker(self._done(work), group="act")
 
     async def _done(self, work: Callable[[], Awaitable[str]]) -> None:
