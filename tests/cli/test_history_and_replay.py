@@ -265,7 +265,9 @@ def test_the_history_is_searched_and_conversations_are_renamed():
     assert data("history", paragone("history", "pin", f"c{number}", "--json"))["pinned"]
     (listed,) = data("history", paragone("history", "list", "tag:work", "--json"))["conversations"]
     assert (listed["title"], listed["tags"], listed["pinned"]) == ("The colours", ["later", "work"], True)
-    assert "The colours #later #work" in paragone("history", "list", "engine:steady").stdout.decode()
+    assert (
+        "The colours #later #work (pinned)\n" in paragone("history", "list", "engine:steady").stdout.decode()
+    )
     assert (
         said(paragone("history", "list", "model:nothing"))
         == "paragone: No conversation fits these filters.\n"

@@ -12,7 +12,7 @@ from paragone.wording import quoted
 FILTERS = ("engine", "model", "tag", "since", "until")
 """The filters, each written as `NAME:VALUE` among the words."""
 
-_FILTER = re.compile(rf"({'|'.join(FILTERS)}):(\S+)", re.IGNORECASE)
+_FILTER = re.compile(rf"({'|'.join(FILTERS)}):(\S{{1,200}})", re.IGNORECASE)
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?", re.ASCII)
 
 

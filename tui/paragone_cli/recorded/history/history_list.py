@@ -80,11 +80,17 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
             date(summary.updated),
             str(summary.prompts),
             ", ".join(summary.engines),
-            _first(" ".join((summary.title, *(f"#{tag}" for tag in summary.tags)))),
+            _first(" ".join((summary.title, *_labels(summary)))),
         )
         for summary in found
     ]
     put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
+
+
+def _labels(summary: Summary) -> list[str]:
+    """Return the tags, and what else tells a conversation from others."""
+    labels = [f"#{tag}" for tag in summary.tags]
+    return labels + ["(pinned)"] * summary.is_pinned + ["(interrupted)"] * summary.is_interrupted
 
 
 def _summary(summary: Summary) -> dict[str, Json]:

@@ -19,6 +19,7 @@ _ANSWERED = """
 _TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
 
 _MOST_PATTERNS = 8
+_LONGEST = 1000  # characters of a pattern; SQLite refuses very long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def of_text(column: str, word: str) -> Condition:
     LIKE ignores the case of ASCII letters alone: a word with others has a pattern for each way to write them.
     """
     ways = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
-    if math.prod(map(len, ways)) > _MOST_PATTERNS:
+    if len(word) > _LONGEST or math.prod(map(len, ways)) > _MOST_PATTERNS:
         return all_of()
     patterns = tuple(_containing("".join(letters)) for letters in itertools.product(*ways))
     likes = [_like(column)] * len(patterns)
