@@ -228,7 +228,12 @@ def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
     store.delete_conversation(writer.number)
     parts = []
     save = store.save
-    monkeypatch.setattr(store, "save", lambda changes: parts.append(len(changes.turns)) or save(changes))
+
+    def note_and_save(changes):
+        parts.append(len(changes.turns))
+        return save(changes)
+
+    monkeypatch.setattr(store, "save", note_and_save)
     number = add_conversation(store, saved).number
     assert parts == [0, 2, 2, 1, 0]
     after = store.load(number)
