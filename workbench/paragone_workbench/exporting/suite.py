@@ -33,19 +33,23 @@ def write_suite(saved: SavedConversation, path: Path) -> WrittenSuite:
     if path.exists():
         raise InputError(f"{path} exists already.", hint="A suite is not replaced: name another file.")
     heads = [lane.head for lane in saved.lanes if not lane.closed and lane.head is not None]
-    path_of_lane = path_to(heads[0] if heads else None)
-    prompts = [(run.prompt, run.continues) for run in path_of_lane if run.prompt is not None]
-    sent = [messages_for(prompt, continues) for prompt, continues in prompts if prompt.text.strip()]
-    plain = [messages for messages in sent if not any(message.images for message in messages)]
-    if not plain:
-        raise InputError(
-            f"Conversation c{saved.conversation.number} has no prompt for a suite.",
-            hint="A suite is made of the prompts of the first open lane that come without images.",
-        )
+    written = with_images = 0
     with replacing(path) as file:
-        for messages in plain:
+        for run in path_to(heads[0] if heads else None):
+            if run.prompt is None or not run.prompt.text.strip():
+                continue
+            messages = messages_for(run.prompt, run.continues)
+            if any(message.images for message in messages):
+                with_images += 1
+                continue
             file.write(f"{json.dumps(_record(messages), ensure_ascii=False)}\n")
-    return WrittenSuite(len(plain), len(sent) - len(plain))
+            written += 1
+        if not written:
+            raise InputError(
+                f"Conversation c{saved.conversation.number} has no prompt for a suite.",
+                hint="A suite is made of the prompts of the first open lane that come without images.",
+            )
+    return WrittenSuite(written, with_images)
 
 
 def _record(messages: tuple[Message, ...]) -> dict[str, Json]:

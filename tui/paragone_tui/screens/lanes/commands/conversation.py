@@ -79,7 +79,10 @@ def _reveal(context: LanesContext, hit: Hit) -> None:
 
 
 def find(context: LanesContext) -> None:
-    """Let the user find words in the open conversation."""
+    """Let the user find words in the open conversation, unless its answers come without names."""
+    if context.is_blind:
+        context.say(f"What is found would have a name; {context.key_of('blind-vote')} ends blind voting.")
+        return
     from paragone_tui.screens.find_screen import FindScreen
 
     context.show(FindScreen(context.session.lanes), lambda hit: _reveal(context, hit))
