@@ -16,7 +16,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.finding import find_in_lanes, find_run
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History
+from paragone_workbench.store import History, StoreError
 
 
 @pytest.fixture
@@ -392,6 +392,12 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
         await session.reopen(earlier)
     assert await session.deletions.restore_last() == earlier
     assert await session.deletions.restore_last() is None
+    await session.deletions.delete(earlier)
+    await history.call(lambda store: store._database.run("PRAGMA query_only = 1"))
+    with pytest.raises(StoreError, match="may not be written to"):
+        await session.deletions.restore_last()
+    await history.call(lambda store: store._database.run("PRAGMA query_only = 0"))
+    assert await session.deletions.restore_last() == earlier, "it can be tried again"
     await session.reopen(earlier)
     assert [prompt.text for prompt in session.prompts] == ["Forget me.", "And this."]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
     from paragone_workbench.store.recording.recorder import Recorder
@@ -35,5 +36,10 @@ class Deletions:
         """
         if not self._numbers:
             return None
-        await self.recorder.restore(self._numbers[-1])
-        return self._numbers.pop()
+        number = self._numbers.pop()
+        try:
+            await self.recorder.restore(number)
+        except StoreError:  # not if another program has deleted it for good
+            self._numbers.append(number)
+            raise
+        return number
