@@ -123,7 +123,7 @@ async def test_a_found_variant_is_shown(start):
         await screen.press("enter")
         await screen.until(lambda: "old words" in screen.columns[0].transcript.text)
         assert "new words" not in screen.columns[0].transcript.text
-        await screen.press("escape", "f")
+        await screen.press("escape", "F")
         await screen.until(lambda: type(screen.app.screen).__name__ == "FindScreen")
         await screen.type("nothing")
         assert "Nothing found." in screen.text

@@ -121,7 +121,7 @@ COMMANDS: tuple[Command, ...] = (
             help="Start a new conversation in the same lanes."),
     Command(id="reopen", keys="ctrl+o", lane_keys="/", title="Earlier conversations", group="Conversation",
             help="Search the history; open, rename, pin, tag, copy, delete, export or import conversations."),
-    Command(id="find", lane_keys="f", title="Find in this conversation", group="Conversation",
+    Command(id="find", lane_keys="F", title="Find in this conversation", group="Conversation",
             help="Find words in the prompts and answers of all lanes, and go there."),
     Command(id="palette", keys="ctrl+p", lane_keys=":", title="Commands", group="Program",
             help="Find a command by its name."),

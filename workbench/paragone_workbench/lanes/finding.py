@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from paragone_workbench.lanes.reopening import is_found_in
+from paragone_workbench.lanes.shown_again import is_found_in
 from paragone_workbench.store.records import Hit
 from paragone_workbench.store.snippet import any_of, snippet_of
 

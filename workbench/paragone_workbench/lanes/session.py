@@ -12,7 +12,7 @@ from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
-from paragone_workbench.lanes.reopening import Reopened, closed_lane_with
+from paragone_workbench.lanes.shown_again import Reopened, closed_lane_with
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
