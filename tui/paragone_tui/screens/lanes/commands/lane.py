@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_workbench.lanes.continuing import go_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def continue_answer(context: LanesContext) -> None:
     if column is None or context.lane_is_answering(column.lane):
         return
     try:
-        context.session.go_on(column.lane)
+        go_on(context.session, column.lane)
     except InputError as error:
         context.say(str(error))
 
