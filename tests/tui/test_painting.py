@@ -277,6 +277,32 @@ async def test_unknown_content_is_painted_completely(canvas):
     assert "second" in data
 
 
+async def test_without_room_short_changes_come_first_and_the_others_next(canvas):
+    pilot, widget = canvas
+    screen = pilot.app.screen
+    for y in range(5):
+        widget.put(y, plain("x" * 40))
+    await put(pilot, widget, 5, plain("a key:"))
+    screen.begin_frame(60)
+    for y in range(5):
+        widget.put(y, plain("y" * 40))
+    widget.put(5, plain("a key: k"))
+    await pilot.pause(0)
+    data = written(pilot.app)
+    assert data.startswith("\x1b[6;8H")
+    assert "k\x1b[m" in data
+    assert len(data) < 60
+    rows = set()
+    while left := [*screen.left_out()]:
+        screen.begin_frame(60)
+        screen.paint(widget, left)
+        await pilot.pause(0)
+        rows |= {*re.findall(r"\x1b\[(\d?)H", written(pilot.app))}
+    assert len(rows) == 5, "each was written in a frame of its own"
+    screen.begin_frame(60)
+    pilot.app.assert_painted_as_by_textual()
+
+
 async def test_a_screenshot_does_not_change_the_screen():
     lane = Transcript()
     app = Watched(lane)

@@ -8,10 +8,12 @@ most of the bytes. `tests/tui/test_painting.py` checks that the terminal shows t
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
+from math import inf
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rich.console import Console, RenderableType
 from textual.geometry import Region, Size
@@ -24,6 +26,11 @@ from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, Layout
 
 _MAX_GAP = 4
 """Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
+
+_OVERHEAD = 12
+"""About the bytes that a change takes beside its cells, to move the cursor and to set the colours."""
+_SHORT = 32
+"""Bytes of a change that does not wait for the longer ones: a key that was typed, a figure, a state."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
 _Stretch: TypeAlias = tuple[int, int, Strip]
@@ -43,6 +50,14 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Paint everything, whatever the terminal shows."""
         self._terminal.forget()
         self.refresh()
+
+    def begin_frame(self, room: float) -> None:
+        """Prepare for a frame that has about `room` bytes."""
+        self._terminal.begin_frame(room)
+
+    def left_out(self) -> Iterable[Region]:
+        """Return the rows of the last frame that were not written, because there was no room for them."""
+        return self._terminal.left_out
 
     def network_changed(self) -> None:
         """Show that the program went offline, or online again. Most screens do not."""
@@ -172,7 +187,16 @@ class _Terminal:
     """Tracks what the terminal shows, and computes the output that changes it."""
 
     def __init__(self) -> None:
+        self.begin_frame(inf)
+        self._frames_without: Counter[int] = Counter()
+        """In how many frames in a row there was no room for the changes of a row."""
         self.forget()
+
+    def begin_frame(self, room: float) -> None:
+        """Write about `room` bytes at most in the next frame."""
+        self._room = room
+        self.left_out: list[Region] = []
+        """The rows for which there was no room."""
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""
@@ -180,10 +204,36 @@ class _Terminal:
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the output that shows the stretches. Those of one row must follow each other."""
+        """Return the output that shows the stretches. Those of one row must follow each other.
+
+        If there is no room for all changes, short ones come first, such as a key that was typed, and then those that
+        were left out often.
+        """
         pen = Pen(console.color_system)
         out: list[str] = []
         cursor: tuple[int, int] | None = None
+        size = 0
+        for change in self._in_order([*self._changed(stretches, pen)]):
+            y, first, cells = change
+            look, length = pen.look, len(out)
+            out.append(_move(cursor, (first, y)))
+            end = _print(cells, first, y, pen, out)
+            taken = sum(map(len, out[length:]))
+            if size and size + taken > self._room:
+                del out[length:]
+                pen.look = look
+                self.left_out.append(Region(first, y, len(cells), 1))
+                continue
+            size += taken
+            cursor = end, y
+            self._rows[y][first:end] = cells
+        out.append(pen.lift())
+        self._frames_without = Counter(
+            {region.y: self._frames_without[region.y] + 1 for region in self.left_out}
+        )
+        return "".join(out)
+
+    def _changed(self, stretches: Iterable[_Stretch], pen: Pen) -> Iterator[_Change]:
         for y, in_row in groupby(stretches, itemgetter(0)):
             before = self._rows[y]
             row = before.copy()
@@ -191,12 +241,30 @@ class _Terminal:
                 cells = cells_of(strip, pen.colors)
                 row[x : x + len(cells)] = cells
             del row[len(before) :]
-            self._rows[y] = row
             for start, stop in _changes(before, row):
-                out.append(_move(cursor, (start, y)))
-                cursor = _print(row[start:stop], start, y, pen, out), y
-        out.append(pen.lift())
-        return "".join(out)
+                yield _Change(y, start, row[start:stop])
+
+    def _in_order(self, changes: list[_Change]) -> list[_Change]:
+        if sum(map(_cost, changes)) > self._room:
+            changes.sort(key=self._rank)
+        return changes
+
+    def _rank(self, change: _Change) -> tuple[bool, float]:
+        cost = _cost(change)
+        return (False, cost) if cost <= _SHORT else (True, cost / (1 + self._frames_without[change.y]))
+
+
+class _Change(NamedTuple):
+    """Cells that are to be written, and where they begin."""
+
+    y: int
+    x: int
+    cells: list[Cell]
+
+
+def _cost(change: _Change) -> int:
+    """Return about how many bytes a change takes."""
+    return len(change.cells) + _OVERHEAD
 
 
 def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]:
