@@ -22,6 +22,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.notifications import Notification
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
@@ -68,6 +69,17 @@ class OwnErrorsApp(App[None]):
     def focus_field(self) -> None:
         """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has it."""
         self.screen._update_auto_focus()
+
+    @abstractmethod
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show the newest message, or that there is none, and return whether there is a place for it."""
+
+    def _refresh_notifications(self) -> None:
+        newest = next(reversed([*self._notifications]), None)
+        if not self.shows_message(newest):
+            super()._refresh_notifications()  # as toasts
+        elif newest is not None:
+            self.set_timer(max(0.0, newest.time_left), self._refresh_notifications)
 
     def _handle_exception(self, error: Exception) -> None:
         if not self.goes_on_after(error):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rich.console import Console, RenderableType
 from textual.geometry import Region, Size
+from textual.notifications import Notification
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
@@ -61,6 +62,10 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
 
     def network_changed(self) -> None:
         """Show that the program went offline, or online again. Most screens do not."""
+
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show a message, or that there is none. Returns False if the screen has no place for messages, as most."""
+        return False
 
     @property
     def painted_size(self) -> Size:

@@ -53,6 +53,7 @@ class Composer(TextField):
         self._draft = ""
         self._pasted: tuple[str, ...] = ()
         self._images: tuple[Image, ...] = ()
+        self._message = Content()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
 
@@ -84,12 +85,22 @@ class Composer(TextField):
         self._images = images
         self._show_title()
 
-    def _show_title(self) -> None:
+    @property
+    def title(self) -> Content:
+        """What the rule above the prompt says about the prompt."""
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
-        title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
-        self.border_title = Content(title) if title else None
+        return Content(" · ".join(filter(None, (edits, f"with {names}" if names else ""))))
+
+    def show_message(self, message: Content) -> None:
+        """Show a message in the rule above the prompt; an empty one ends that."""
+        self._message = message
+        self._show_title()
+
+    def _show_title(self) -> None:
+        shown = Content(" · ").join(filter(None, (self.title, self._message)))
+        self.border_title = Content.assemble(" ", shown, " ") if shown else None
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.

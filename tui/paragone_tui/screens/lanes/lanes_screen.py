@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.widgets import Static
 
 from paragone.network.guard import GUARD
@@ -28,16 +29,20 @@ from paragone_tui.screens.lanes.commands import (
 from paragone_tui.screens.lanes.commands.context import LanesContext
 from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
-from paragone_tui.screens.lanes.foot import foot_line
+from paragone_tui.screens.lanes.foot import foot_line, message_lines
 from paragone_tui.screens.lanes.lanes import Lanes
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
+    from textual.notifications import Notification
+
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
     from paragone_tui.program import Program
 
 
+_MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
+"""Colours of messages."""
 _COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, votes)
 """The modules with the functions that execute commands."""
 
@@ -46,7 +51,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     """Shows the lanes of a session, and gives each command to the function that executes it."""
 
     AUTO_FOCUS = "Composer"
-    DEFAULT_CSS = "#keys { height: 1; padding: 0 1; color: $text-muted; }"
+    DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 4; padding: 0 1; color: $text-muted; }"
 
     def __init__(
         self,
@@ -70,6 +75,8 @@ class LanesScreen(ChangedRowsScreen[None]):
             program=program,
         )
         self._foot = Static(id="keys", markup=False)
+        self._message_rest = Content()
+        """The part of the message for which the rule above the prompt has no room."""
         self.context = LanesContext(
             session=session,
             lanes=self.lanes,
@@ -120,8 +127,23 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.lanes.lay_out()
         self._show_keys()
 
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show a message in the rule above the prompt, and what does not fit there instead of the key hints."""
+        room = self.size.width - self.composer.title.cell_length - 8
+        first, rest = message_lines(message.message, room) if message else ("", "")
+        color = _MESSAGES[message.severity] if message else ""
+        self.composer.show_message(Content.styled(first, color))
+        changes = rest or self._message_rest
+        self._message_rest = Content.styled(rest, color)
+        if changes:
+            self._show_keys()
+        return True
+
     def _show_keys(self, width: int | None = None) -> None:
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen)."""
+        if self._message_rest:
+            self._foot.update(self._message_rest)
+            return
         self._foot.update(
             foot_line(
                 self.session.pool.scheduler.mode,
@@ -132,7 +154,7 @@ class LanesScreen(ChangedRowsScreen[None]):
                 is_offline=GUARD.is_offline,
                 width=(width or self.size.width) - 2,
             ),
-            layout=False,
+            layout=self._foot.size.height > 1,
         )
 
     def network_changed(self) -> None:
