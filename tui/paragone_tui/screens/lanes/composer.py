@@ -53,6 +53,7 @@ class Composer(TextField):
         self._draft = ""
         self._pasted: tuple[str, ...] = ()
         self._images: tuple[Image, ...] = ()
+        self._note = ""
         self._message = Content()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
@@ -91,7 +92,12 @@ class Composer(TextField):
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
-        return Content(" · ".join(filter(None, (edits, f"with {names}" if names else ""))))
+        return Content(" · ".join(filter(None, (edits, f"with {names}" if names else "", self._note))))
+
+    def show_note(self, note: str) -> None:
+        """Show something to know while writing a prompt in the rule above; an empty one ends that."""
+        self._note = note
+        self._show_title()
 
     def show_message(self, message: Content) -> None:
         """Show a message in the rule above the prompt; an empty one ends that."""

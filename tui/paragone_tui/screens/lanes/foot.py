@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from textwrap import wrap
 
 from textual.content import Content
@@ -66,12 +66,13 @@ def foot_line(
     is_linked: bool,
     is_blind: bool,
     is_offline: bool,
+    without: Collection[str],
     width: int,
 ) -> Content:
     """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
 
     That the program is offline, that the next vote is blind, and that lanes are not linked, comes before the schedule.
-    `key_of` returns the key of a command in the present mode.
+    `key_of` returns the key of a command in the present mode. Hints for the commands `without` are left out.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
     states = Content(
@@ -83,6 +84,7 @@ def foot_line(
     pairs = (
         (" ".join(map(key_of, commands.split())), label)
         for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
+        if commands not in without
     )
     room = width - mode.cell_length - 2 - (states.cell_length + 2 if states else 0)
     return Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)

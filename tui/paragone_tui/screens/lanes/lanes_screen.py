@@ -31,6 +31,8 @@ from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line, message_lines
 from paragone_tui.screens.lanes.lanes import Lanes
+from paragone_tui.screens.lanes.readiness import Readiness
+from paragone_tui.terminal.text import one_line
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
@@ -67,7 +69,15 @@ class LanesScreen(ChangedRowsScreen[None]):
         super().__init__()
         self.session = session
         self._program = program
-        self.lanes = Lanes(session, keys, self.do, markdown=markdown, remember=engine_list.remember_lanes)
+        self._readiness = Readiness(session, self._show_readiness)
+        self.lanes = Lanes(
+            session,
+            keys,
+            self.do,
+            markdown=markdown,
+            remember=engine_list.remember_lanes,
+            readiness=self._readiness,
+        )
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
             {key: action for command, action in actions.items() for key in keys[command].both},
@@ -116,6 +126,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def on_mount(self) -> None:
         """Lay out the lanes for the first time."""
         self.lanes.lay_out()
+        self._readiness.check()
 
     def on_resize(self, event: events.Resize) -> None:
         """Adapt the lanes and the key hints to the new width."""
@@ -152,16 +163,29 @@ class LanesScreen(ChangedRowsScreen[None]):
                 is_linked=self.lanes.linked,
                 is_blind=self.context.is_blind,
                 is_offline=GUARD.is_offline,
+                without=self._readiness.idle,
                 width=(width or self.size.width) - 2,
             ),
             layout=self._foot.size.height > 1,
         )
 
+    def _show_readiness(self) -> None:
+        """Show which keys do something now, and above the prompt, which lanes it does not reach."""
+        silent = self._readiness.silent
+        takes = "takes" if len(silent) == 1 else "take"
+        restart = self.lanes.key_of("restart-engine")
+        note = (
+            f"{' and '.join(map(one_line, silent))} {takes} no prompt; {restart} restarts" if silent else ""
+        )
+        self.composer.show_note(note)
+        self._show_keys()
+
     def network_changed(self) -> None:
         """Show whether the program is offline, and restart each engine that is cut off: it then says why it is closed."""
         self._show_keys()
         for column in self.columns:
-            if GUARD.cuts_off(column.lane.engine.definition.name):
+            engine = column.lane.engine
+            if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
                 self.do(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
