@@ -8,8 +8,8 @@ most of the bytes. `tests/tui/test_painting.py` checks that the terminal shows t
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby, pairwise
 from math import inf
 from operator import itemgetter
@@ -30,8 +30,6 @@ _MAX_GAP = 4
 
 _OVERHEAD = 12
 """About the bytes that a change takes beside its cells, to move the cursor and to set the colours."""
-_SHORT = 32
-"""Bytes of a change that does not wait for the longer ones: a key that was typed, a figure, a state."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
 _Stretch: TypeAlias = tuple[int, int, Strip]
@@ -54,7 +52,12 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
 
     def begin_frame(self, room: float) -> None:
         """Prepare for a frame that has about `room` bytes."""
-        self._terminal.begin_frame(room)
+        self._terminal.begin_frame(room, self.text_rows)
+
+    @property
+    def text_rows(self) -> range:
+        """The rows of the text that moves as a whole: while it does not fit into a frame, the others come first."""
+        return range(self.size.height)
 
     def left_out(self) -> Iterable[Region]:
         """Return the rows of the last frame that were not written, because there was no room for them."""
@@ -193,53 +196,50 @@ class _Terminal:
 
     def __init__(self) -> None:
         self.begin_frame(inf)
-        self._frames_without: Counter[int] = Counter()
-        """In how many frames in a row there was no room for the changes of a row."""
         self.forget()
 
-    def begin_frame(self, room: float) -> None:
-        """Write about `room` bytes at most in the next frame."""
+    def begin_frame(self, room: float, text_rows: Collection[int] = ()) -> None:
+        """Write about `room` bytes at most in the next frame, and without room for all, those of `text_rows` last."""
         self._room = room
+        self._text_rows = text_rows
         self.left_out: list[Region] = []
-        """The rows for which there was no room."""
+        """What was not written, because there was no room."""
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""
         self.size = size
+        self._due: deque[_Change] = deque()
+        """The rest of the text that is being written, top to bottom, as it was when there was no room for all of it."""
+        self._held: Collection[int] = ()
+        """The rows of that text. What changes there meanwhile is written after it: otherwise two states would mix."""
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
         """Return the output that shows the stretches. Those of one row must follow each other.
 
-        If there is no room for all changes, short ones come first, such as a key that was typed, and then those that
-        were left out often.
+        If there is no room for all, the text that moves is written over several frames, as it is now. The other rows,
+        such as the prompt's, come first in each frame.
         """
         pen = Pen(console.color_system)
-        out: list[str] = []
-        cursor: tuple[int, int] | None = None
-        size = 0
-        for change in self._in_order([*self._changed(stretches, pen)]):
-            y, first, cells = change
-            look, length = pen.look, len(out)
-            out.append(_move(cursor, (first, y)))
-            end = _print(cells, first, y, pen, out)
-            taken = sum(map(len, out[length:]))
-            if size and size + taken > self._room:
-                del out[length:]
-                pen.look = look
-                self.left_out.append(Region(first, y, len(cells), 1))
-                continue
-            size += taken
-            cursor = end, y
-            self._rows[y][first:end] = cells
-        out.append(pen.lift())
-        self._frames_without = Counter(
-            {region.y: self._frames_without[region.y] + 1 for region in self.left_out}
-        )
-        return "".join(out)
+        changes = [*self._changed(stretches, pen)]
+        if self._due or sum(map(_cost, changes)) > self._room:
+            changes = self._without_text(changes)
+        out = _Output(pen)
+        for change in changes:
+            if not self._write(change, out):
+                self.left_out.append(change.region)
+        while self._due and self._write(self._due[0], out):
+            self._due.popleft()
+        self.left_out += [change.region for change in self._due]
+        if not self._due:
+            self._held = ()
+        return "".join([*out.parts, pen.lift()])
 
     def _changed(self, stretches: Iterable[_Stretch], pen: Pen) -> Iterator[_Change]:
         for y, in_row in groupby(stretches, itemgetter(0)):
+            if y in self._held:
+                self.left_out += [Region(x, y, strip.cell_length, 1) for _, x, strip in in_row]
+                continue
             before = self._rows[y]
             row = before.copy()
             for _, x, strip in in_row:
@@ -249,14 +249,43 @@ class _Terminal:
             for start, stop in _changes(before, row):
                 yield _Change(y, start, row[start:stop])
 
-    def _in_order(self, changes: list[_Change]) -> list[_Change]:
-        if sum(map(_cost, changes)) > self._room:
-            changes.sort(key=self._rank)
-        return changes
+    def _without_text(self, changes: list[_Change]) -> list[_Change]:
+        """Return the changes to write in any case, short ones first. Those of the text are written while there is room."""
+        if not self._due:
+            self._held = self._text_rows
+            self._due.extend(change for change in changes if change.y in self._held)
+        return sorted((change for change in changes if change.y not in self._held), key=_cost)
 
-    def _rank(self, change: _Change) -> tuple[bool, float]:
-        cost = _cost(change)
-        return (False, cost) if cost <= _SHORT else (True, cost / (1 + self._frames_without[change.y]))
+    def _write(self, change: _Change, out: _Output) -> bool:
+        """Write a change if there is room, or nothing has been written yet. Returns whether it was written."""
+        written = out.write(change, self._room)
+        if written:
+            self._rows[change.y][change.x : change.x + len(change.cells)] = change.cells
+        return written
+
+
+class _Output:
+    """The output of a frame."""
+
+    def __init__(self, pen: Pen) -> None:
+        self.parts: list[str] = []
+        self._pen = pen
+        self._cursor: tuple[int, int] | None = None
+        self._size = 0
+
+    def write(self, change: _Change, room: float) -> bool:
+        """Write a change, unless there is something already and the change makes it larger than `room`."""
+        look, length = self._pen.look, len(self.parts)
+        self.parts.append(_move(self._cursor, (change.x, change.y)))
+        end = _print(change.cells, change.x, change.y, self._pen, self.parts)
+        size = sum(map(len, self.parts[length:]))
+        if self._size and self._size + size > room:
+            del self.parts[length:]
+            self._pen.look = look
+            return False
+        self._size += size
+        self._cursor = end, change.y
+        return True
 
 
 class _Change(NamedTuple):
@@ -265,6 +294,11 @@ class _Change(NamedTuple):
     y: int
     x: int
     cells: list[Cell]
+
+    @property
+    def region(self) -> Region:
+        """Where they are."""
+        return Region(self.x, self.y, len(self.cells), 1)
 
 
 def _cost(change: _Change) -> int:

@@ -117,6 +117,14 @@ class LanesScreen(ChangedRowsScreen[None]):
         """The columns of the lanes."""
         return self.lanes.columns
 
+    @property
+    def text_rows(self) -> range:
+        """The rows of the answers."""
+        if self.lanes.current is None:
+            return range(0)
+        region = self.lanes.current.transcript.region
+        return range(region.y, region.bottom)
+
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
