@@ -297,10 +297,13 @@ async def test_keys_that_clash_are_told_of(start):
 async def test_ctrl_c_stops_the_answers(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.ask("go")
+        assert "next lane" not in screen.text, "there is one lane only"
         await screen.until(lambda: screen.lanes[0].state == "writing")
+        assert "^c stop" in screen.text.splitlines()[-1]
         await screen.press("ctrl+c")
         await screen.until(lambda: screen.lanes[0].state == "stopped")
         assert "^q quits" in screen.told
+        await screen.until(lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is left to stop")
 
 
 async def test_what_a_lane_s_engine_is_can_be_looked_up(start):

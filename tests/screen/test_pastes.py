@@ -20,13 +20,17 @@ async def test_a_long_paste_is_attached_with_its_size(start, text):
         await screen.type("hello ")
         await paste(screen, text)
         size = {"x": "100 kB", "y": "2 MB", "語": "60 kB", "l": "25 kB"}[text[0]]
-        await screen.until(lambda: f"with {size} of pasted text" in screen.text)
+        await screen.until(lambda: "removes it." in screen.text)
+        rule, prompt, foot = screen.text.splitlines()[-3:]
+        assert f"with {size} of pasted text · The pasted text is attached to the prompt." in rule
+        assert prompt.split() == ["hello"], "the message covers nothing"
+        assert foot.strip() == "field removes it."
         await screen.type("you")
         assert screen.app.lanes.composer.text == "hello you"
         await screen.ask("")
         await screen.answered()
         assert screen.app.lanes.session.prompts[-1].text == f"hello you\n\n{text}"
-        assert "pasted text" not in "".join(screen.text.splitlines()[-5:])
+        assert "of pasted text" not in "".join(screen.text.splitlines()[-5:])
         assert "hello you" in screen.text or "more characters)" in screen.text
 
 

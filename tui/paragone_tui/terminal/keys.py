@@ -14,8 +14,14 @@ from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_
 # A report of the mouse in the X10 protocol: a button, a column and a row as one byte each. paragone asks for the
 # SGR protocol, and nothing uses these; as text they could be the beginning of a character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
+ANSWER = "\x1b[0n"
+"""What the terminal answers when it is asked for its status."""
 _ALT_KEY = re.compile(r"\x1b[^\x1b\[OP\]X^_]\Z")
 """An escape and a character that begins no longer sequence: the character's key, with Alt."""
+
+
+class Answered(Message):
+    """The terminal answered: it has shown what was written before the question."""
 
 
 class KeyParser:
@@ -57,6 +63,9 @@ class KeyParser:
                 # If another sequence came while the parser waits for more, as the terminal's answer to a question,
                 # it would take the key for the characters `^` and `u`.
                 yield from self._parser.complete()
+            if self._last.endswith(ANSWER):
+                self._restart()
+                yield Answered()
             if self._last == BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
@@ -71,7 +80,10 @@ class KeyParser:
         pasted[-1:] = [before[:-part], before[-part:]]
         if not end:
             return ""
-        yield Paste("".join(pasted).replace("\0", ""))
+        whole = "".join(pasted)
+        if ANSWER in whole:
+            yield Answered()
+        yield Paste(whole.replace(ANSWER, "").replace("\0", ""))
         self._pasted = None
         return rest
 

@@ -70,6 +70,8 @@ class Composer(TextField):
         self.gauge = ContextGauge(session, self._show_title)
         self._mentions = False
         """Whether the user is typing the mention of a file before the cursor."""
+        self._note = ""
+        self._message = Content()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
         self.queued: QueuedPrompt | None = None
@@ -110,20 +112,40 @@ class Composer(TextField):
         files, images = self.attachments.of(self.text)
         return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
-    def _show_title(self) -> None:
+    @property
+    def title(self) -> Content:
+        """What the rule above the prompt says about the prompt."""
         pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
         names = ", ".join(filter(None, (pasted, visible(self.attachments.described(self.text)))))
         edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
         if self.queued is not None:
             edits = "editing a prompt that waits; ctrl+c keeps it as it was"
-        self.gauge.follow(self.draft, self.edited)
-        parts = (Content(edits), Content(f"with {names}" if names else ""), self.gauge.content)
-        title = Content(" · ").join(filter(None, parts))
-        self.border_title = Content.assemble(" ", title, " ") if title else None
+        parts = (
+            Content(edits),
+            Content(f"with {names}" if names else ""),
+            Content(self._note),
+            self.gauge.content,
+        )
+        return Content(" · ").join(filter(None, parts))
 
     def on_unmount(self) -> None:
         """Ask the engines nothing more."""
         self.gauge.stop()
+
+    def show_note(self, note: str) -> None:
+        """Show something to know while writing a prompt in the rule above; an empty one ends that."""
+        self._note = note
+        self._show_title()
+
+    def show_message(self, message: Content) -> None:
+        """Show a message in the rule above the prompt; an empty one ends that."""
+        self._message = message
+        self._show_title()
+
+    def _show_title(self) -> None:
+        self.gauge.follow(self.draft, self.edited)
+        shown = Content(" · ").join(filter(None, (self.title, self._message)))
+        self.border_title = Content.assemble(" ", shown, " ") if shown else None
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.

@@ -114,10 +114,13 @@ async def _show_costs(context: LanesContext, lane: str, engines: Mapping[str, Co
     from paragone_workbench.ledger.prices import price_list
     from paragone_workbench.machine.energy_shares import energy_shares
 
+    missing = (await energy_shares()).missing
+    sheet = CostsSheet(lane, Ledger(engines=engines, prices=None, missing=missing))
+    context.show(sheet)
     prices, problem = None, ""
     try:
         prices = await asyncio.to_thread(price_list)  # loads a large module
     except InputError as error:
         problem = str(error)
-    ledger = Ledger(engines=engines, prices=prices, missing=(await energy_shares()).missing)
-    context.show(CostsSheet(lane, ledger, problem))
+    if sheet.is_attached:
+        await sheet.show(Ledger(engines=engines, prices=prices, missing=missing), problem)
