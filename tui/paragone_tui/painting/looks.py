@@ -21,6 +21,8 @@ class Look(NamedTuple):
     """As in Rich's styles: `bold`, `underline` …"""
     adds: bool = False
     """Whether the style is to be added to others: it has no background, and no colour unless one is given."""
+    ground: str = ""
+    """The background, as a variable of the themes; empty for the widget's own, which the terminal's own colours keep."""
 
 
 def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
@@ -30,11 +32,15 @@ def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
     class of each widget against the whole style sheet, twice.
     """
     base = widget.rich_style
-    ground = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)
+    own = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)
     app = widget.app
     styles: dict[str, Style] = {}
     for name, look in looks.items():
         style = Style() if look.adds else base
+        ground = own
+        if look.ground and not app.native_ansi_color:
+            ground = _on(own, app.theme_variables[look.ground])
+            style += Style(bgcolor=ground.rich_color)
         if look.color:
             color = f"ansi_{look.ansi}" if app.native_ansi_color else app.theme_variables[look.color]
             style += Style.from_color(_on(ground, color).rich_color)

@@ -13,7 +13,6 @@ from textual.strip import Strip
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.marks import clipped
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import palette_of
 from paragone_tui.transcript.part import GUTTER
@@ -153,14 +152,8 @@ class Transcript(ScrolledText):
 
         Positions are counted in the turn's original text of that channel.
         """
-        start = 0
-        for block in self._page.blocks_of(turn):
-            if block.kind == channel:
-                start += block.missing
-                end = start + block.length
-                if block.mark(clipped(layers, start, end)):
-                    self._touch(block)
-                start = end
+        for block in self._page.mark(turn, channel, layers):
+            self._touch(block)
 
     @property
     def text(self) -> str:
@@ -201,6 +194,7 @@ class Transcript(ScrolledText):
 
     def _finish(self, block: Block) -> None:
         block.finish()
+        self._typesetter.complete(block)
         self._touch(block)
         if block.wants_typesetting:
             self._typeset()
@@ -232,6 +226,8 @@ class Transcript(ScrolledText):
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
             return
+        if self._open and not self._typesetter.keep_up(self._open, self._page.width, self._palette):
+            self._touch(self._open)  # with one of the next frames
         self._page.arrange(changed)
         self._trim()
         if self.link is not None:
