@@ -7,12 +7,14 @@ from typing import ClassVar
 
 from markdown_it.token import Token
 from rich import box, markdown
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.markdown import Markdown
 from rich.rule import Rule
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 from rich.theme import Theme
 
 from paragone_tui.transcript.markdown.code_block import code_rows
@@ -20,6 +22,8 @@ from paragone_tui.transcript.palette import Palette
 
 _NUMERAL = 4
 """Cells of the number of an item, with its point and the blanks beside it, so that ten items align with nine."""
+_GAP = 3
+"""Cells between the columns of a table."""
 
 
 def theme(palette: Palette) -> Theme:
@@ -117,19 +121,42 @@ class _Rule(markdown.HorizontalRule):
 
 
 class _Table(markdown.TableElement):
-    """A table without lines, except one below the header."""
+    """A table without lines, except one below the header. Where words would be broken, each row is a list of its cells."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        head = self.header.row.cells if self.header and self.header.row else []
+        rows = [row.cells for row in self.body.rows] if self.body else []
+        columns = zip(head, *rows, strict=False)
+        width = sum(max(_longest_word(cell.content) for cell in column) + _GAP for column in columns) - _GAP
+        if width > options.max_width and rows:
+            yield from _listed(head, rows)
+            return
         table = Table(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, border_style="markdown.table.border"
         )
-        for cell in self.header.row.cells if self.header and self.header.row else ():
+        for cell in head:
             table.add_column(
                 cell.content, header_style="markdown.table.header", justify=cell.justify, overflow="fold"
             )
-        for row in self.body.rows if self.body else ():
-            table.add_row(*(cell.content for cell in row.cells))
+        for cells in rows:
+            table.add_row(*(cell.content for cell in cells))
         yield table
+
+
+def _listed(
+    head: Sequence[markdown.TableDataElement], rows: Sequence[Sequence[markdown.TableDataElement]]
+) -> RenderResult:
+    for number, cells in enumerate(rows):
+        if number:
+            yield Text()
+        for name, cell in zip(head, cells, strict=False):
+            row = Text(overflow="fold")
+            row.append_text(name.content).stylize("markdown.table.header")
+            yield row.append("  " if name.content else "").append_text(cell.content)
+
+
+def _longest_word(text: Text) -> int:
+    return max(map(cell_len, text.plain.split()), default=0)
 
 
 Elements.elements = {
