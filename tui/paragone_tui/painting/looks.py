@@ -16,7 +16,7 @@ class Look(NamedTuple):
     color: str = ""
     """A variable of Textual's themes; empty for the widget's own colour."""
     ansi: str = ""
-    """The colour in themes that use the terminal's own colours: `blue`, `bright_black` …"""
+    """The look in themes that use the terminal's own colours, as in Rich's styles: `blue`, `dim` …"""
     attributes: str = ""
     """As in Rich's styles: `bold`, `underline` …"""
     adds: bool = False
@@ -41,9 +41,10 @@ def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
         if look.ground and not app.native_ansi_color:
             ground = _on(own, app.theme_variables[look.ground])
             style += Style(bgcolor=ground.rich_color)
-        if look.color:
-            color = f"ansi_{look.ansi}" if app.native_ansi_color else app.theme_variables[look.color]
-            style += Style.from_color(_on(ground, color).rich_color)
+        if app.native_ansi_color:
+            style += Style.parse(look.ansi)
+        elif look.color:
+            style += Style.from_color(_on(ground, app.theme_variables[look.color]).rich_color)
         styles[name] = style + Style.parse(look.attributes)
     return styles
 
