@@ -240,8 +240,8 @@ class LaneColumn(Column, LaneObserver):
                 self.transcript.add("note", "Interrupted: the program ended while this was being written.")
             case "failed" if run.error is not None:
                 self._show_error(run.error)
-            case "done" if run.result.finish == "length":
-                self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
+            case "done" if run.result.cut:
+                self.transcript.add("note", run.result.cut)
 
     def _show_error(self, error: ParagoneError) -> None:
         if error is self._shown_error:
