@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
+from textual.geometry import Spacing
 from textual.widgets import Static
 
 from paragone import EngineCrashed
@@ -112,6 +113,12 @@ class LaneColumn(Column, LaneObserver):
         """Set what the status line shows before the lane's name, and the names to distinguish it from."""
         self._mark, self._others = mark, others
         self._show_status()
+
+    def set_air(self, airy: bool) -> None:
+        """Set whether a blank row stands between the header and the conversation."""
+        margin = Spacing(top=int(airy))
+        if self.transcript.styles.margin != margin:
+            self.transcript.styles.margin = margin
 
     def show_settings(self, text: str) -> None:
         """Show which options are set, on the line below the status; hide the line if the text is empty."""
