@@ -98,7 +98,7 @@ def test_wide_tables_lose_no_text():
   averyveryverylongname       9"""
     )
     narrow = shown(text, 20)
-    assert "  name  smol\n  speed  240\n\n" in narrow
+    assert narrow.startswith("  name   smol\n  speed  240\n\n")
     assert "…" not in narrow
     assert "averyveryverylongname" in re.sub(r"\s|240|9", "", narrow)
 

@@ -77,13 +77,14 @@ def test_lists_dialogs_and_fields_can_be_read(name):
             ("foreground", "text-muted", "text-warning", "text-error", "primary"), ("background", "surface")
         ),
         ("block-cursor-foreground", "block-cursor-background"),
+        *product(("foreground", "text-muted"), ("block-cursor-blurred-background", "surface-lighten-1")),
         ("input-cursor-foreground", "input-cursor-background"),
     ]
     for text, ground in pairs:
         shown = [Color.parse(colors[part]).rich_color for part in (text, ground)]
         assert contrast(*shown) >= NEEDED[name], (text, ground)
     line = contrast(
-        Color.parse(colors["surface-lighten-1"]).rich_color, Color.parse(colors["background"]).rich_color
+        Color.parse(colors["surface-lighten-2"]).rich_color, Color.parse(colors["background"]).rich_color
     )
     assert line >= 1.5
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.actions import ActionParseResult
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -118,7 +117,7 @@ class ProgramApp(OwnErrorsApp):
             self.register_theme(theme)
         chosen = config.ui.theme if config.ui.theme in self.available_themes else None
         few = self.no_color or self.console.color_system in (None, "standard")
-        self.set_reactive(App.theme, chosen or (ANSI if few else DEFAULT))
+        self.begin_with_theme(chosen or (ANSI if few else DEFAULT))
 
     def _show_refusal(self, contact: Contact) -> None:
         if contact.refused and not self.is_leaving:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from paragone_workbench.config.theme_settings import ThemeSettings
@@ -19,7 +20,7 @@ _COLOURS: Mapping[str, Mapping[str, str]] = {
         "surface": "#1f232b",
         "line": "#3b4250",
         "foreground": "#d9dde5",
-        "dim": "#939cab",
+        "dim": "#9ba4b3",
         "accent": "#79b4ff",
         "code": "#83ccc4",
         "difference": "#e8b04b",
@@ -31,7 +32,7 @@ _COLOURS: Mapping[str, Mapping[str, str]] = {
         "surface": "#f0eee8",
         "line": "#c8c4ba",
         "foreground": "#22262c",
-        "dim": "#5c626c",
+        "dim": "#535963",
         "accent": "#0b5aa8",
         "code": "#0b6a68",
         "difference": "#875000",
@@ -59,13 +60,16 @@ def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
     """Yield the themes of this program, and those that the user's config file has."""
     for name, colours in _COLOURS.items():
         yield _theme(name, colours, dark=name != "light")
-    yield replace(BUILTIN_THEMES["ansi-dark"], name=ANSI)
+    yield replace(
+        BUILTIN_THEMES["ansi-dark"], name=ANSI, primary="ansi_bright_blue"
+    )  # many palettes have a dark blue
     for name, settings in own.items():
         yield _theme(name, {**_COLOURS[settings.base], **settings.colours}, dark=settings.base != "light")
 
 
 def _theme(name: str, colours: Mapping[str, str], *, dark: bool) -> Theme:
     background, foreground, accent = colours["background"], colours["foreground"], colours["accent"]
+    surface = Color.parse(colours["surface"])
     return Theme(
         name=name,
         dark=dark,
@@ -77,10 +81,9 @@ def _theme(name: str, colours: Mapping[str, str], *, dark: bool) -> Theme:
         success=colours["likely"],
         foreground=foreground,
         background=background,
-        surface=colours["surface"],
-        panel=colours["surface"],
+        surface=surface.hex,
+        panel=surface.hex,
         variables={
-            "text": foreground,
             "text-muted": colours["dim"],
             "text-disabled": colours["dim"],
             "text-primary": accent,
@@ -88,11 +91,12 @@ def _theme(name: str, colours: Mapping[str, str], *, dark: bool) -> Theme:
             "text-warning": colours["difference"],
             "text-error": colours["failure"],
             "text-success": colours["likely"],
-            "surface-lighten-1": colours["line"],
+            "surface-lighten-1": surface.blend(Color.parse(foreground), 0.06).hex,
             "surface-lighten-2": colours["line"],
             "block-cursor-foreground": background,
             "block-cursor-background": accent,
+            "block-cursor-blurred-background": surface.blend(Color.parse(accent), 0.09).hex,
             "scrollbar": colours["line"],
-            "scrollbar-background": colours["surface"],
+            "scrollbar-background": surface.hex,
         },
     )

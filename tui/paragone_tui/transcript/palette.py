@@ -15,7 +15,7 @@ Palette: TypeAlias = Mapping[str, Style]
 """Styles by name: each tone, the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,
 `diverges` and those of the bands of probability (`heat-likely` …) are added to that of the text."""
 
-_ACCENT = Look("primary", "blue")
+_ACCENT = Look("primary", "bright_blue")
 _QUIET = Look("text-muted", "dim")
 _WARNING = Look("text-warning", "magenta")
 _ERROR = Look("text-error", "red")
@@ -35,11 +35,11 @@ _LOOKS: Mapping[str, Look] = {
     "log-mark": _ERROR,
     "hint": Look(),
     "hint-mark": _ACCENT,
-    "code": Look("text-secondary", "cyan"),
+    "code": Look("text-secondary", "magenta"),
     "code-block": Look(ground="surface"),
     "code-comment": Look("text-muted", "dim", "italic", ground="surface"),
-    "code-keyword": Look("text-primary", "blue", ground="surface"),
-    "code-name": Look("text-secondary", "cyan", ground="surface"),
+    "code-keyword": Look("text-primary", "bright_blue", ground="surface"),
+    "code-name": Look("text-secondary", "magenta", ground="surface"),
     "code-number": Look("text-warning", "magenta", ground="surface"),
     "code-string": Look("text-success", "green", ground="surface"),
     "accent": _ACCENT,

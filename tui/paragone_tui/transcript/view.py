@@ -274,7 +274,7 @@ class Transcript(ScrolledText):
         rows = self._page.strips(top, height, self._palette)
         if self._page.height > top + height and not self._following and height > 1:
             start = max(0, self.size.width - len(_MORE))
-            last = rows[-1].extend_cell_length(start).crop(0, start)
+            last = rows[-1].adjust_cell_length(start, self._palette["answer"].background_style)
             rows[-1] = Strip([*last, Segment(_MORE, self._palette["more"])])
         return rows
 

@@ -27,7 +27,7 @@ _SEVERAL = (("divergence", "where they part"), ("parity", "is it fair?"), ("blin
 """The commands that are taught with one lane and with several, and what they do."""
 _SIGNS = (
     ("▸", "current lane"),
-    ("◆", "reference of the comparison"),
+    ("◆", "reference"),
     ("≠", "conditions differ"),
     ("·", "remark"),
 )
@@ -85,6 +85,7 @@ class Guide(Static, LaneObserver):
             Content(
                 f"Type a prompt. {'Both answer.' if len(self._columns) == 2 else 'All answer.' if several else ''}".strip()
             ),
+            Content(""),
             _row(keys),
         ]
         if several:
@@ -104,4 +105,4 @@ class Guide(Static, LaneObserver):
 
 
 def _row(pairs: Sequence[tuple[str, str]]) -> Content:
-    return Content("     ").join(Content.assemble((sign, "bold"), f" {about}") for sign, about in pairs)
+    return Content("    ").join(Content.assemble((sign, "bold"), f" {about}") for sign, about in pairs)

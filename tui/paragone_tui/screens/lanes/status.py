@@ -36,7 +36,7 @@ _FIGURE = 10
 _LOOKS: Mapping[str, Look] = {
     "": Look(),
     "engine": Look("foreground", "not dim", "bold"),
-    "busy": Look("primary", "not dim blue"),
+    "busy": Look("primary", "not dim bright_blue"),
     "bad": Look("text-error", "not dim red"),
     "figure": Look("text-muted", "dim"),
 }

@@ -170,14 +170,18 @@ def _can_be_highlighted(code: str, language: str) -> bool:
 
 
 def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
-    """Yield a line as rows of at most `room` cells."""
+    """Yield a line as rows of at most `room` cells, broken at a blank if there is one near the end."""
     text = "".join(segment.text for segment in line)
     if (len(text) <= room and text.isascii()) or cell_len(text) <= room:
         yield line
         return
     rest = line
-    for chunk in chop_cells(text, room):
-        row, rest = _parted(rest, len(chunk))
+    while text:
+        end = len(chop_cells(text, room)[0])
+        if end < len(text):
+            end = text.rfind(" ", end * 2 // 3, end) + 1 or end
+        row, rest = _parted(rest, end)
+        text = text[end:]
         yield row
 
 

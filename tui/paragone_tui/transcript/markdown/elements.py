@@ -149,10 +149,13 @@ def _listed(
     for number, cells in enumerate(rows):
         if number:
             yield Text()
+        listed = Table.grid(padding=(0, 2, 0, 0))
+        listed.add_column(style="markdown.table.header", overflow="fold")
+        listed.add_column(overflow="fold")
         for name, cell in zip(head, cells, strict=False):
-            row = Text(overflow="fold")
-            row.append_text(name.content).stylize("markdown.table.header")
-            yield row.append("  " if name.content else "").append_text(cell.content)
+            cell.content.justify = "left"
+            listed.add_row(name.content, cell.content)
+        yield listed
 
 
 def _longest_word(text: Text) -> int:
