@@ -95,7 +95,7 @@ def _theme(name: str, colours: Mapping[str, str], *, dark: bool) -> Theme:
             "surface-lighten-2": colours["line"],
             "block-cursor-foreground": background,
             "block-cursor-background": accent,
-            "block-cursor-blurred-background": surface.blend(Color.parse(accent), 0.09).hex,
+            "block-cursor-blurred-background": surface.blend(Color.parse(accent), 0.07).hex,
             "scrollbar": colours["line"],
             "scrollbar-background": surface.hex,
         },

@@ -55,11 +55,6 @@ class Guide(Static, LaneObserver):
         self._columns = columns
         self._check()
 
-    def state_changed(self, lane: Lane) -> None:
-        """Say whether the engines are ready."""
-        if self.display:
-            self._check()
-
     def prompted(self, lane: Lane, run: Run) -> None:
         """Make room for the conversation."""
         self._check()
@@ -80,11 +75,8 @@ class Guide(Static, LaneObserver):
         several = len(self._columns) > 1
         keys = [(self._key_of(command), about) for command, about in (_SEVERAL if several else _ONE)]
         lines = [
-            Content.assemble((self._who(), "bold"), self._state()),
-            Content(""),
-            Content(
-                f"Type a prompt. {'Both answer.' if len(self._columns) == 2 else 'All answer.' if several else ''}".strip()
-            ),
+            Content.assemble((self._names(), "bold"), " answer side by side." if several else " answers."),
+            Content("Type a prompt."),
             Content(""),
             _row(keys),
         ]
@@ -92,16 +84,11 @@ class Guide(Static, LaneObserver):
             lines += [Content(""), Content.styled(_row(_SIGNS).plain, "$text-muted")]
         return Content("\n").join(lines)
 
-    def _who(self) -> str:
+    def _names(self) -> str:
         names = [one_line(column.lane.name) for column in self._columns]
         if len(names) > 2 or max(map(len, names)) > _NAMED:
             return f"{len(names)} engines" if len(names) > 1 else "The engine"
         return " and ".join(names)
-
-    def _state(self) -> str:
-        verb = "are" if len(self._columns) > 1 else "is"
-        is_open = all(column.lane.engine.is_open for column in self._columns)
-        return f" {verb} {'ready' if is_open else 'loading; a prompt waits until then'}."
 
 
 def _row(pairs: Sequence[tuple[str, str]]) -> Content:
