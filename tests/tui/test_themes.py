@@ -131,7 +131,7 @@ def test_a_colour_that_is_none_names_its_key_and_line(tmp_path, line, sentence):
         ({"TERM": "linux"}, None, "ansi", False),
         ({"TERM": "linux"}, "contrast", "contrast", False),
         ({"NO_COLOR": "1"}, None, "ansi", True),
-        ({"NO_COLOR": "1"}, "light", "light", True),
+        ({"NO_COLOR": "1"}, "light", "ansi", True),
     ],
 )
 def test_the_theme_at_the_start(monkeypatch, variables, chosen, theme, colourless):

@@ -112,12 +112,15 @@ class ProgramApp(OwnErrorsApp):
         GUARD.on_contact.append(self._show_refusal)
 
     def _set_theme(self, config: Config) -> None:
-        """Offer the themes, and set the one that the user chose; by default, one that the terminal can show."""
+        """Offer the themes, and begin with the one that the user chose; by default, with one that the terminal can show."""
         for theme in themes(config.themes):
             self.register_theme(theme)
-        chosen = config.ui.theme if config.ui.theme in self.available_themes else None
-        few = self.no_color or self.console.color_system in (None, "standard")
-        self.begin_with_theme(chosen or (ANSI if few else DEFAULT))
+        name = config.ui.theme
+        if self.no_color:
+            name = ANSI
+        elif name is None or name not in self.available_themes:
+            name = ANSI if self.console.color_system in (None, "standard") else DEFAULT
+        self.begin_with_theme(name)
 
     def _show_refusal(self, contact: Contact) -> None:
         if contact.refused and not self.is_leaving:

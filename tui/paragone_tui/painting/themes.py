@@ -60,11 +60,20 @@ def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
     """Yield the themes of this program, and those that the user's config file has."""
     for name, colours in _COLOURS.items():
         yield _theme(name, colours, dark=name != "light")
-    yield replace(
-        BUILTIN_THEMES["ansi-dark"], name=ANSI, primary="ansi_bright_blue"
-    )  # many palettes have a dark blue
+    yield _with_terminals_own_colours()
     for name, settings in own.items():
         yield _theme(name, {**_COLOURS[settings.base], **settings.colours}, dark=settings.base != "light")
+
+
+def _with_terminals_own_colours() -> Theme:
+    """Return the theme `ansi`. What the cursor is on is underlined, so that it can be seen without colours."""
+    base = BUILTIN_THEMES["ansi-dark"]
+    looks = {"foreground": "ansi_default", "background": "ansi_default", "text-style": "bold underline"}
+    cursors = {
+        f"block-cursor{state}-{part}": look for state in ("", "-blurred") for part, look in looks.items()
+    }
+    # The blue of many palettes is too dark.
+    return replace(base, name=ANSI, primary="ansi_bright_blue", variables={**base.variables, **cursors})
 
 
 def _theme(name: str, colours: Mapping[str, str], *, dark: bool) -> Theme:
