@@ -16,7 +16,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
 SCREENS = Path(__file__).parent / "screens"
-PROMPT = "Explain in three short points why the sky is blue, then give one example in a table."
+PROMPT = "Write a Python function that returns the mean of a list, and explain it in three short points."
 
 
 async def main() -> None:

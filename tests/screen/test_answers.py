@@ -14,7 +14,13 @@ async def test_one_prompt_goes_to_both_lanes(start):
     async with start(rogue("steady", "left"), rogue("wide", "right")) as screen:
         # An empty conversation teaches three keys, and what the signs mean.
         assert "left and right answer side by side." in screen.text
-        for lesson in ("alt+v where they part", "alt+c is it fair?", "alt+u vote blind", "◆ reference", "≠ cond"):
+        for lesson in (
+            "alt+v where they part",
+            "alt+c is it fair?",
+            "alt+u vote blind",
+            "◆ reference",
+            "≠ cond",
+        ):
             assert lesson in screen.text
         await screen.press("escape")
         assert "v where they part    c is it fair?    b vote blind" in screen.text

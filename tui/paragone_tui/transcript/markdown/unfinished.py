@@ -56,11 +56,15 @@ def _head_of_table(text: str) -> int:
 
 def _closed(text: str) -> str:
     breaks = [found.end() for found in _BREAK.finditer(text)]
-    last = _CODE.sub(lambda code: "x" * len(code[0]), text[breaks[-1] if breaks else 0 :])
+    start = breaks[-1] if breaks else 0
+    last = _CODE.sub(lambda code: "x" * len(code[0]), text[start:])
     ticks = re.search(r"`+", last)
-    if ticks is not None:
-        return text + ticks[0] + _closing(last[: ticks.start()])
-    return text + _closing(last)
+    if ticks is None:
+        return text.rstrip() + _closing(last)
+    emphasis = _closing(last[: ticks.start()])
+    if not last[ticks.end() :].strip():
+        return text[: start + ticks.start()].rstrip() + emphasis  # no code has come yet
+    return text.rstrip() + ticks[0] + emphasis
 
 
 def _closing(text: str) -> str:
