@@ -75,7 +75,9 @@ def in_pieces(text, size):
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
-@pytest.mark.parametrize(("text", "size"), [(ANSWER, 3), (ANSWER, 50), (CODE, 60)])
+@pytest.mark.parametrize(
+    ("text", "size"), [(ANSWER, 3), (ANSWER, 50), (CODE, 60)], ids=["slow", "fast", "code"]
+)
 def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text, size):
     whole = grown(in_pieces(text, size))
     assert whole.rows == typeset(text, WIDTH, PALETTE).rows
