@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias
 
 from textual.widget import Widget
@@ -37,6 +38,7 @@ class Typesetter:
         self._page: Page | None = None
         self._palette: Palette = {}
         self._running = False
+        self._imports = False
         self._rests_until = 0.0
         """When the growing answer may be typeset again, in seconds of the event loop's clock."""
 
@@ -69,7 +71,7 @@ class Typesetter:
 
     def keep_up(self, block: Block, width: int, palette: Palette) -> bool:
         """Typeset what came since the last time. Returns False if it is too early for that."""
-        if not self.wanted or not block.can_grow_typeset or _MODULE not in sys.modules:
+        if not self.wanted or not block.can_grow_typeset or not self._is_imported():
             return True
         now = asyncio.get_running_loop().time()
         if now < self._rests_until:
@@ -81,6 +83,13 @@ class Typesetter:
         if block.growing is not None:
             self._rests_until = now + effort(block.growing.rest) * _REST
         return True
+
+    def _is_imported(self) -> bool:
+        """Return whether the typesetting is imported; if not, import it in a thread."""
+        if _MODULE not in sys.modules and not self._imports:
+            self._imports = True
+            in_daemon_thread(partial(import_module, _MODULE))
+        return hasattr(sys.modules.get(_MODULE), "typeset")  # a thread may be in the middle of the import
 
     def complete(self, block: Block) -> None:
         """Typeset the end of an answer that grew and is complete now."""

@@ -12,6 +12,8 @@ _CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _BEGIN = re.compile(r"\\begin\{([a-zA-Z]+\*?)\}")
 _DOLLARS = re.compile(r"\$(?![\s$])(?:\\.|[^\\$\n])*?(?<!\s)\$(?!\d)")
 """A formula between single dollars. Neither prices nor variables of a shell match: a digit follows, or a blank is inside."""
+_LONGEST = 200
+"""Lines of the longest formula."""
 
 
 def keep_formulas(parser: MarkdownIt) -> None:
@@ -37,7 +39,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+def _block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
     """Take lines from one that begins with a delimiter to the one that has its counterpart; without that, to the end."""
     if state.is_code_block(first):
         return False
@@ -48,11 +50,11 @@ def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
         opening, closing = line[:2], _CLOSING[line[:2]]
     else:
         return False
-    rest, at = line[len(opening) :], first
+    rest, at, last = line[len(opening) :], first, min(end, first + _LONGEST)
     while closing not in rest:
         at += 1
         if at >= last:
-            if opening == "$$" and line.strip() != "$$":
+            if last < end or (opening == "$$" and line.strip() != "$$"):
                 return False
             break
         rest = _line(state, at)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-_MARKER = re.compile(r"(?:^|\n)[ >]*(?:[#>*+\-_~`=|:$]+|\d{1,3}[.)]?|\\\[?|\\begin\{?[a-z*]*)[ ]*\Z")
+_MARKER = re.compile(r"[ >]*(?:[#*+\-_~`=|:$>]+|\d{1,3}[.)]?|\\\[?|\\begin\{?[a-z*]*)? *")
 """A last line that may be the beginning of a heading, an item, a rule, a fence, a table or a formula."""
+_LONGEST_MARKER = 40
+"""Characters of the longest line that is taken for a marker."""
 _RULE = re.compile(r"[ |:\-]*")
 """The line below the head of a table, or its beginning."""
 _FENCE = re.compile(r"^[ ]*(```+|~~~+)", re.MULTILINE)
@@ -23,9 +25,9 @@ def presentable(text: str) -> str:
     head = _head_of_table(text)
     if head:
         return text[:-head]
-    marker = _MARKER.search(text)
-    if marker is not None:
-        return text[: marker.start()]
+    line = text.rpartition("\n")[2]
+    if line and len(line) <= _LONGEST_MARKER and _MARKER.fullmatch(line):
+        return text[: -len(line)].removesuffix("\n")
     return _closed(text.rstrip(" *~`_"))
 
 
