@@ -112,11 +112,12 @@ def test_no_markup_flashes_and_no_row_jumps():
 def test_a_section_is_typeset_once_and_long_code_in_parts(monkeypatch):
     work: list[int] = []
     rendered = typeset_text._rendered
-    monkeypatch.setattr(
-        typeset_text,
-        "_rendered",
-        lambda tokens, *rest: work.append(sum(len(it.content) for it in tokens)) or rendered(tokens, *rest),
-    )
+
+    def render(tokens, *rest):
+        work.append(sum(len(token.content) for token in tokens))
+        return rendered(tokens, *rest)
+
+    monkeypatch.setattr(typeset_text, "_rendered", render)
     grown(in_pieces("A short paragraph of some words.\n\n" * 40, 20))
     assert len(work) < 40 * 6
     work.clear()

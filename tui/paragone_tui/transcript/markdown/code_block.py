@@ -21,62 +21,10 @@ _LONGEST_LINE = 400
 """Longest line of code whose syntax is highlighted."""
 _GAP = re.compile(r"\s{100}")
 """White space that no code has."""
-_HIGHLIGHTED = frozenset(
-    [
-        "bash",
-        "c",
-        "c++",
-        "console",
-        "cpp",
-        "css",
-        "dart",
-        "diff",
-        "docker",
-        "dockerfile",
-        "elixir",
-        "go",
-        "golang",
-        "haskell",
-        "hs",
-        "html",
-        "ini",
-        "java",
-        "javascript",
-        "jl",
-        "js",
-        "json",
-        "jsx",
-        "julia",
-        "kotlin",
-        "lua",
-        "markdown",
-        "md",
-        "perl",
-        "php",
-        "powershell",
-        "ps1",
-        "py",
-        "python",
-        "python3",
-        "r",
-        "rb",
-        "rs",
-        "ruby",
-        "rust",
-        "scala",
-        "sh",
-        "shell",
-        "sql",
-        "swift",
-        "toml",
-        "ts",
-        "tsx",
-        "typescript",
-        "xml",
-        "yaml",
-        "yml",
-        "zsh",
-    ]
+_HIGHLIGHTED = (
+    "bash c c++ console cpp css dart diff docker dockerfile elixir go golang haskell hs html ini java javascript jl js json jsx "
+    "julia kotlin lua markdown md perl php powershell ps1 py python python3 r rb rs ruby rust scala sh shell sql swift toml ts "
+    "tsx typescript xml yaml yml zsh"
 )
 """Languages whose syntax is highlighted. Of the others, `html+ng2` does not get past a row of brackets, for example."""
 _LOOKS: Mapping[tuple[str, ...], str] = {
@@ -162,7 +110,7 @@ def _look(kind: tuple[str, ...]) -> str:
 def _can_be_highlighted(code: str, language: str) -> bool:
     """Return whether Pygments takes a moment only: nothing can interrupt one of its patterns that matches for long."""
     return (
-        language.lower() in _HIGHLIGHTED
+        language.lower() in _HIGHLIGHTED.split()
         and len(code) <= _HIGHLIGHT_LIMIT
         and max(map(len, code.splitlines()), default=0) <= _LONGEST_LINE
         and _GAP.search(code) is None
