@@ -198,6 +198,8 @@ class Transcript(ScrolledText):
         self._touch(block)
         if block.wants_typesetting:
             self._typeset()
+        elif block.is_typeset:
+            self._flush_soon()
 
     def _typeset(self) -> None:
         if self._laid_out:
