@@ -72,6 +72,7 @@ class TypesetText:
         """The rows, without marks."""
         self.rest = ""
         """The end of the text, whose look further text can change."""
+        self._console = _console(width, palette)
         self._start = 0
         """Where the rest begins in the text."""
         self._fence = ""
@@ -130,7 +131,7 @@ class TypesetText:
         return [0, *starts[1:], len(self.rest)] if starts else []
 
     def _add(self, tokens: Sequence[Token], start: int, end: int, *, gap: bool) -> None:
-        rows = _rendered(tokens, self.width, self.palette)
+        rows = _rendered(tokens, self._console, self.palette)
         if gap and rows:
             rows.insert(0, Strip([]))
         source = self.rest[start:end]
@@ -184,9 +185,8 @@ def typeset(
     return whole
 
 
-def _rendered(tokens: Sequence[Token], width: int, palette: Palette) -> list[Strip]:
-    """Return the rows of a section, without blank rows above and below."""
-    console = Console(
+def _console(width: int, palette: Palette) -> Console:
+    return Console(
         file=io.StringIO(),
         width=max(width - GUTTER, _NARROWEST),
         color_system="truecolor",
@@ -197,6 +197,10 @@ def _rendered(tokens: Sequence[Token], width: int, palette: Palette) -> list[Str
         highlight=False,
         theme=theme(palette),
     )
+
+
+def _rendered(tokens: Sequence[Token], console: Console, palette: Palette) -> list[Strip]:
+    """Return the rows of a section, without blank rows above and below."""
     base = palette["answer"]
     gutter = Segment(" " * GUTTER, base)
     lines = console.render_lines(Elements(tokens, palette), pad=False)
