@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _TOO_LONG = "Too long to typeset as Markdown; shown as it is."
 _MODULE = "paragone_tui.transcript.markdown.typeset_text"
-_REST = 0.002
-"""Seconds without typesetting for each unit of effort: a growing answer takes at most a twentieth of the time."""
+_REST = 0.004
+"""Seconds without typesetting for each unit of effort: a growing answer takes at most a fortieth of the time."""
 
 _Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
 
