@@ -48,6 +48,7 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 class TextField(TextArea):
     """Textual's text area, with a limit of what is pasted. Undo may show or hide its scroll bar."""
 
+    DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "app.suspend", id="suspend", show=False),  # undo in Textual
         Binding("ctrl+underscore,super+z", "undo", "Undo", show=False),  # also ctrl+/ in most terminals

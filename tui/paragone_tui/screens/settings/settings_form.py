@@ -159,7 +159,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         self.form.border_title = f"Settings of {whom}"
         effect = " and reload the model" if self._reloads() else ""
         target = "  ^t this lane or all" if self._several_lanes else ""
-        self.hints.update(f"enter apply{effect}{target}  esc cancel  no text: the default")
+        self.hints.update(f"enter apply{effect}{target}  esc cancel  empty = default")
 
     @on(Input.Submitted)
     def action_apply(self) -> None:

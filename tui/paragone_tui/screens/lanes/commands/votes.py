@@ -19,7 +19,7 @@ def blind_vote(context: LanesContext) -> None:
     context.say(
         "The next answers come shuffled and without names, until you have voted."
         if context.is_blind
-        else "The next answers come in their lanes again."
+        else "Blind voting is off."
     )
 
 
