@@ -25,7 +25,7 @@ from paragone_workbench.config.settings import Mode
 _RUN_OPTIONS = (
     "engines", "settings", "repetitions", "schedule", "system", "preset", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
 )  # fmt: skip
-"""The fields that only `run` has."""
+"""The fields that only `run` has, and `export` but for `schedule` and `junit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,19 @@ class SuiteArguments(RunArguments, PrintArguments):
     action: str = word(
         "ACTION",
         "run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
-        "the experiments; show: show the results of one; compare: compare the engines of one or more",
-        choices=("run", "list", "show", "compare"),
+        "the experiments; show: show the results of one; compare: compare the engines of one or more; export: write "
+        "unfinished runs into a batch file for another machine; import: import the results of one",
+        choices=("run", "list", "show", "compare", "export", "import"),
     )
-    names: Sequence[str] = word("FILE|EXPERIMENT", "run: the file; others: experiments such as e3", nargs="*")
-    engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
+    names: Sequence[str] = word(
+        "FILE|EXPERIMENT",
+        "run: the file; export: the file, or an experiment; import: an experiment, then files of results; others: "
+        "experiments such as e3",
+        nargs="*",
+    )
+    engines: Sequence[str] = repeated(
+        "--engines ENGINE", f"run and export: {ENGINE}", nargs="+", action="extend"
+    )
     repetitions: int | None = option(
         "--repeat N",
         "run: number of runs of each prompt on each engine; default: 1",
@@ -58,14 +66,23 @@ class SuiteArguments(RunArguments, PrintArguments):
         "compare: the loss of the pass rate up to which an engine counts as not worse than another; default: 3 points",
         type=number(0.1, 99.0),
     )
+    to: Path | None = option(
+        "--to FILE",
+        "export: the batch file, such as batch.jsonl; of several engines, each gets a file with its name",
+        type=Path,
+    )
     failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 
 
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
     """Run, list, show or compare. The modules of one action are imported for it only."""
-    if args.action != "run" and any(getattr(args, name) not in (None, False, ()) for name in _RUN_OPTIONS):
-        raise InputError(f"`paragone suite {args.action}` does not take the options of `run`.")
+    refused = {"run": (), "export": ("schedule", "junit")}.get(args.action, _RUN_OPTIONS)
+    if any(getattr(args, name) not in (None, False, ()) for name in refused):
+        options = "--schedule and --junit" if args.action == "export" else "the options of `run`"
+        raise InputError(f"`paragone suite {args.action}` does not take {options}.")
+    if args.to is not None and args.action != "export":
+        raise InputError("Only `paragone suite export` has the option --to.")
     if args.margin is not None and args.action != "compare":
         raise InputError("Only `paragone suite compare` has the option --margin.")
     if args.failed and args.action != "show":
@@ -83,6 +100,14 @@ def suite(args: SuiteArguments) -> int:
             from paragone_cli.experiments.suite.suite_show import suite_show
 
             return suite_show(args)
+        case "export":
+            from paragone_cli.experiments.suite.suite_export import suite_export
+
+            return suite_export(args)
+        case "import":
+            from paragone_cli.experiments.suite.suite_import import suite_import
+
+            return suite_import(args)
         case _:
             from paragone_cli.experiments.suite.suite_compare import suite_compare
 
