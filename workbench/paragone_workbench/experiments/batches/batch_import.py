@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import NotRegularFileError, open_regular_file
-from paragone.wording import quoted
+from paragone.wording import quoted, size_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches.custom_ids import CustomId, parse_custom_id
 from paragone_workbench.experiments.batches.requests import BatchEngine, batch_engine
@@ -63,7 +63,7 @@ class BatchImport:
     async def _take(self, line: bytes) -> None:
         """Import the result in a line. Raises BatchLineError, InputError and StoreError."""
         if len(line) > LONGEST_LINE:
-            raise BatchLineError(f"The line is longer than {LONGEST_LINE // 2**20} MiB.")
+            raise BatchLineError(f"The line is longer than {size_text(LONGEST_LINE)}.")
         if not line.strip():
             return
         result = read_result(line)
