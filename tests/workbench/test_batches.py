@@ -10,7 +10,7 @@ from paragone import InputError, Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches import batch_import
-from paragone_workbench.experiments.batches.batch_import import BatchImport
+from paragone_workbench.experiments.batches.batch_import import BatchImport, ImportObserver
 from paragone_workbench.experiments.batches.custom_ids import CustomId, parse_custom_id
 from paragone_workbench.experiments.batches.export import batch_paths, write_batch
 from paragone_workbench.experiments.batches.requests import batch_engine
@@ -76,19 +76,23 @@ async def export(suites, path, index=0, **more):
     return await write_batch(suites.history, found, path, **more)
 
 
+class Told(ImportObserver):
+    """What an import tells of lines that it leaves out, as `LINE: SENTENCE`."""
+
+    def __init__(self):
+        self.lines = []
+
+    def refused(self, path, problem):
+        self.lines.append(f"{problem.line}: {problem.sentence}")
+
+
 async def imported(suites, *paths):
-    """Import files; return the import and what it tells of lines, as `LINE: SENTENCE`."""
-    told = []
-    batch = BatchImport(
-        suites.history,
-        suites.experiment,
-        suites.registry,
-        load_assertions(),
-        lambda path, problem: told.append(f"{problem.line}: {problem.sentence}"),
-    )
+    """Import files; return the import and what it tells."""
+    told = Told()
+    batch = BatchImport(suites.history, suites.experiment, suites.registry, load_assertions(), told)
     for path in paths:
         await batch.read(path)
-    return batch, told
+    return batch, told.lines
 
 
 def compared(runs):

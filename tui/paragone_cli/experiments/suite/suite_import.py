@@ -10,10 +10,11 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, put, put_json, warn
 from paragone_cli.command_line.saved import experiment_id, opened_history
+from paragone_cli.command_line.status_line import StatusLine
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_totals
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.batches.batch_import import BatchImport
+from paragone_workbench.experiments.batches.batch_import import BatchImport, ImportObserver
 from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.suites.suite import PROBLEMS_SHOWN, SuiteProblem, problem_text
@@ -42,9 +43,10 @@ async def _import(
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         await retrying(history, lambda store: store.experiments.claim(number))
-        batch = BatchImport(history, experiment, registry, catalog, _Problems())
-        for path in paths:
-            await batch.read(path)
+        with _Progress() as progress:
+            batch = BatchImport(history, experiment, registry, catalog, progress)
+            for path in paths:
+                await batch.read(path)
         totals = await engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
     if as_json:
@@ -76,15 +78,23 @@ async def _import(
     return 1 if batch.refused else 0
 
 
-class _Problems:
-    """Prints the first lines that are not imported. The summary has the number of all."""
+class _Progress(StatusLine, ImportObserver):
+    """The number of lines that were read, on a terminal, and the first lines that are not imported."""
 
     def __init__(self) -> None:
-        self._shown = 0
+        super().__init__()
+        self._refused = 0
 
-    def __call__(self, path: Path, problem: SuiteProblem) -> None:
-        self._shown += 1
-        if self._shown <= PROBLEMS_SHOWN:
+    def refused(self, path: Path, problem: SuiteProblem) -> None:
+        """Print what is wrong with the line. The summary has the number of all."""
+        self.clear()
+        self._refused += 1
+        if self._refused <= PROBLEMS_SHOWN:
             warn(problem_text(path.name, [problem]))
-        elif self._shown == PROBLEMS_SHOWN + 1:
+        elif self._refused == PROBLEMS_SHOWN + 1:
             warn("Further lines that are not imported are counted only.")
+
+    def taken(self, lines: int) -> None:
+        """Show the number of lines."""
+        if self.due:
+            self.show(f"{counted(lines, 'line')} read")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,19 +26,31 @@ LONGEST_LINE = 2**26
 """Largest number of bytes of a line. One line is in memory at a time, so the file may have any size."""
 
 
+class ImportObserver:
+    """Gets the events of an import. Override the methods of interest."""
+
+    def refused(self, path: Path, problem: SuiteProblem) -> None:
+        """A line of this file is not imported."""
+
+    def taken(self, lines: int) -> None:
+        """So many lines have been read, of all files. Called for each line."""
+
+
 @dataclass(eq=False)
 class BatchImport:
     """Imports files of results into one experiment, line by line. Each result is saved at once.
 
-    An answer never replaces another answer, but it does replace the error of an earlier attempt. What is wrong with a line is
-    told to `tell`; the other lines are imported.
+    An answer never replaces another answer, but it does replace the error of an earlier attempt. A line with a mistake
+    is left out; the other lines are imported.
     """
 
     history: History
     experiment: Experiment
     registry: Registry
     catalog: AssertionCatalog
-    tell: Callable[[Path, SuiteProblem], None]
+    observer: ImportObserver = field(default_factory=ImportObserver)
+    lines: int = 0
+    """Number of lines that were read."""
     answers: int = 0
     """Number of answers that were imported."""
     errors: int = 0
@@ -58,7 +70,9 @@ class BatchImport:
                 await self._take(line)
             except (BatchLineError, InputError) as error:
                 self.refused += 1
-                self.tell(path, SuiteProblem(line=number, sentence=str(error)))
+                self.observer.refused(path, SuiteProblem(line=number, sentence=str(error)))
+            self.lines += 1
+            self.observer.taken(self.lines)
 
     async def _take(self, line: bytes) -> None:
         """Import the result in a line. Raises BatchLineError, InputError and StoreError."""
