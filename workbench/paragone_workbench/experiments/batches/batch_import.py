@@ -62,6 +62,8 @@ class BatchImport:
     refused: int = 0
     """Number of lines that were not imported."""
     _engines: dict[int, BatchEngine] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    """The numbers of all experiments, by their ids; empty until a result belongs to another one."""
 
     async def read(self, path: Path) -> None:
         """Import the results in a file. Raises InputError if the file cannot be read, and StoreError."""
@@ -88,13 +90,15 @@ class BatchImport:
             raise BatchLineError(f"e{self.experiment.number} has no prompt #{place.key.prompt_index}.")
         cell = Cell(key=place.key, prompt=prompt)
         run = run_result(result, place, engine, cell)
-        if saved is not None and (saved.result.id == run.id or saved.result.state == "done" != run.state):
-            self.known += 1  # also an error of an earlier attempt
-            return
-        if saved is not None and (saved.result.state == "done" or run.state == "failed"):
-            raise BatchLineError(
-                f"The request has another result already, e{self.experiment.number}/{saved.number}, which is kept."
-            )
+        if saved is not None:
+            before = saved.result
+            if before.id == run.id or (before.state == "done" and run.state == "failed"):
+                self.known += 1  # the same result, or an error from before the answer
+                return
+            if before.state == "done" or run.state == "failed":
+                raise BatchLineError(
+                    f"The request has another result already, e{self.experiment.number}/{saved.number}, which is kept."
+                )
         checks: tuple[AssertionResult, ...] = ()
         if run.state == "done":
             checks = await evaluate(prompt, answer_of(run), self.catalog, leave_judges_out=True)
@@ -113,11 +117,14 @@ class BatchImport:
         if place is None:
             raise BatchLineError(f"The custom_id {quoted(custom_id)} is not one of `paragone suite export`.")
         if place.experiment != self.experiment.id:
-            others = await retrying(self.history, lambda store: store.experiments.all())
-            found = next((f"e{other.number}" for other in others if other.id == place.experiment), None)
-            if found is None:
+            if not self._numbers:
+                found = await retrying(self.history, lambda store: store.experiments.all())
+                self._numbers = {experiment.id: experiment.number for experiment in found}
+            if place.experiment not in self._numbers:
                 raise BatchLineError("The result belongs to an experiment that the history does not have.")
-            raise BatchLineError(f"The result belongs to {found}, another experiment.")
+            raise BatchLineError(
+                f"The result belongs to e{self._numbers[place.experiment]}, another experiment."
+            )
         if place.key.engine_index >= len(self.experiment.engines):
             raise BatchLineError(f"{own} has no engine with the number {place.key.engine_index}.")
         if place.key.repetition >= self.experiment.repetitions:
@@ -144,8 +151,7 @@ def _known(
         ),
         None,
     )
-    runs = store.experiments.runs_of_prompt(experiment.number, index)
-    return prompt, next((run for run in runs if run.key == place.key), None)
+    return prompt, store.experiments.run_at(experiment.number, place.key)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
