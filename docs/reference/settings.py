@@ -50,7 +50,21 @@ One table for each engine, under a name of your choice. All options of the engin
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_sections(), THEME, *_table(ThemeSettings), OTHERS, ENGINE, *_table(EngineTable), *_backends()]) + "\n"
+    return (
+        "\n".join(
+            [
+                HEAD,
+                *_sections(),
+                THEME,
+                *_table(ThemeSettings),
+                OTHERS,
+                ENGINE,
+                *_table(EngineTable),
+                *_backends(),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _sections() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,10 @@ def manifest(
     Options that the backend declares secret are left out. Of the messages, which the history has, the
     manifest contains the number and a digest.
     """
-    from importlib.metadata import version
-
     secret = frozenset() if backend is None else secret_options(backend)
     sampling = {name: value for name, value in request.sampling.items() if name not in secret}
     return {
-        "paragone": version("paragone"),
+        "paragone": _version(),
         "engine": to_json(without_secrets(definition, backend)),
         "loaded": to_json(dataclasses.replace(loaded, weights=())),
         "weights": [to_json(file) for file in loaded.weights],
@@ -48,6 +47,14 @@ def manifest(
             "messages_sha256": _digest(request.messages),
         },
     }
+
+
+@functools.cache
+def _version() -> str:
+    """Return the version of paragone. Cached, because reading the metadata of a package takes about a millisecond."""
+    from importlib.metadata import version  # not at start
+
+    return version("paragone")
 
 
 def _digest(messages: Sequence[Message]) -> str:

@@ -33,7 +33,7 @@ class RunResult:
     started: float
     """Seconds since 1970."""
     ended: float | None = None
-    """Seconds since 1970; None before the end."""
+    """Seconds since 1970; None before the end, and if the answer came from a batch, where nobody measured the time."""
     waited_s: float | None = None
     """Seconds until the request was sent: the run waited for its engine and its turn. None if it was not sent."""
     state: RunState = "running"

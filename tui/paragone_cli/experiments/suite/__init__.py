@@ -24,10 +24,12 @@ from paragone_workbench.config.settings import Mode
 
 _TAKEN_BY = {
     **dict.fromkeys(
-        ("engines", "settings", "repetitions", "schedule", "system", "preset", "fresh", "retry_failed", "filter", "junit",
-         "skip_invalid"),
-        ("run",),
+        ("engines", "settings", "repetitions", "system", "preset", "fresh", "retry_failed", "filter", "skip_invalid"),
+        ("run", "export"),
     ),
+    "schedule": ("run",),
+    "junit": ("run",),
+    "to": ("export",),
     "source": ("new",),
     "margin": ("compare",),
     "failed": ("show",),
@@ -43,14 +45,20 @@ class SuiteArguments(RunArguments, PrintArguments):
         "ACTION",
         "run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
         "the experiments; show: show the results of one; compare: compare the engines of one or more; new: write a file "
-        "with the prompts of a conversation",
-        choices=("run", "list", "show", "compare", "new"),
+        "with the prompts of a conversation; export: write unfinished runs into a batch file for another machine; import: "
+        "import the results of one",
+        choices=("run", "list", "show", "compare", "new", "export", "import"),
     )
     names: Sequence[str] = word(
-        "FILE|EXPERIMENT", "run, new: the file; others: experiments such as e3", nargs="*"
+        "FILE|EXPERIMENT",
+        "run, new: the file; export: the file, or an experiment; import: an experiment, then files of results; others: "
+        "experiments such as e3",
+        nargs="*",
     )
     source: str | None = option("--from ID", "new: the conversation, such as c7")
-    engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
+    engines: Sequence[str] = repeated(
+        "--engines ENGINE", f"run and export: {ENGINE}", nargs="+", action="extend"
+    )
     repetitions: int | None = option(
         "--repeat N",
         "run: number of runs of each prompt on each engine; default: 1",
@@ -68,6 +76,11 @@ class SuiteArguments(RunArguments, PrintArguments):
         "--margin POINTS",
         "compare: the loss of the pass rate up to which an engine counts as not worse than another; default: 3 points",
         type=number(0.1, 99.0),
+    )
+    to: Path | None = option(
+        "--to FILE",
+        "export: the batch file, such as batch.jsonl; of several engines, each gets a file with its name",
+        type=Path,
     )
     failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 
@@ -93,6 +106,14 @@ def suite(args: SuiteArguments) -> int:
             from paragone_cli.experiments.suite.suite_new import suite_new
 
             return suite_new(args)
+        case "export":
+            from paragone_cli.experiments.suite.suite_export import suite_export
+
+            return suite_export(args)
+        case "import":
+            from paragone_cli.experiments.suite.suite_import import suite_import
+
+            return suite_import(args)
         case _:
             from paragone_cli.experiments.suite.suite_compare import suite_compare
 

@@ -2,85 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from paragone import InputError, ParagoneError
-from paragone.wording import counted
+from paragone import ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.judges import consented_judges
-from paragone_cli.command_line.output import note, print_error, put, warn
+from paragone_cli.command_line.output import note, print_error, put
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
+from paragone_cli.experiments.suite.suite_request import suite_path, suite_request
 from paragone_cli.measurement_progress.suite_table import SuiteTable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.running.junit import write_junit
-from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.suites.suite import Suite, filter_prompts, problem_text
-from paragone_workbench.experiments.suites.suite_file import read_suite
 from paragone_workbench.store import Experiment, History, Store
 
 
 def suite_run(args: SuiteArguments) -> int:
     """Run the suite. Returns the exit code."""
-    if len(args.names) != 1:
-        raise InputError(
-            "Name one file with prompts." if args.names else "No file with prompts was named.",
-            hint="Write: paragone suite run FILE --engines ENGINE…",
-        )
-    if not args.engines:
-        raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
-    context = CommandContext(args)
-    engines = context.checked(args.engines, args.settings, args.preset)
-    catalog = load_assertions(note)
-    path = Path(args.names[0])
-    suite = read_suite(path, catalog, system=context.system(args))
-    _refuse_problems(path, suite, skip=args.skip_invalid)
-    chosen = None
-    if args.filter is not None:
-        chosen = frozenset(prompt.index for prompt in filter_prompts(suite, args.filter).prompts)
-        if not chosen:
-            raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
+    path = suite_path(args)
     if args.junit is not None:
         check_target(args.junit, path, *([] if args.config is None else [args.config]))
-    judges, foreign = consented_judges(context, path, suite, engines, catalog)
-    request = SuiteRequest(
-        suite=suite,
-        engines=engines,
-        judges=judges,
-        foreign_judges=foreign,
-        repetitions=args.repetitions or 1,
-        schedule=args.schedule or SCHEDULE,
-        chosen=chosen,
-        retry_failed=args.retry_failed,
-        fresh=args.fresh,
-    )
+    context = CommandContext(args)
+    catalog = load_assertions(note)
     try:
-        return run(_run(request, context.registry, catalog, args))
+        return run(_run(suite_request(args, context, catalog), context.registry, catalog, args))
     finally:
         catalog.close()
-
-
-def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
-    """Report the problems of a suite. Raises InputError, unless prompts with problems are to be skipped."""
-    if not suite.problems:
-        return
-    count = len({problem.line for problem in suite.problems})
-    for line in problem_text(path.name, suite.problems).splitlines():
-        warn(line) if skip else note(line)
-    if not skip:
-        raise InputError(
-            f"{path.name} has mistakes in {counted(count, 'line')}; nothing was run.",
-            hint="Correct them, or run the other prompts with --skip-invalid.",
-        )
-    note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
 async def _run(

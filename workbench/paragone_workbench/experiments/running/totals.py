@@ -67,6 +67,8 @@ class EngineTotals:
     """Seconds that the runs took."""
     tokens: int = 0
     """Number of generated tokens."""
+    counted: int = 0
+    """Number of runs that did not fail, and whose tokens are counted."""
     ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
     """Times to first token, in seconds."""
     decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
@@ -85,6 +87,7 @@ class EngineTotals:
         self.seconds += run.seconds
         metrics = run.result.metrics
         if metrics is not None and run.result.state == "done":
+            self.counted += 1
             self.tokens += metrics.completion_tokens
             self.ttft_s.add(metrics.ttft_s, shared=bool(metrics.shared))
             self.decode_tps.add(metrics.decode_tps, shared=bool(metrics.shared))
@@ -92,8 +95,7 @@ class EngineTotals:
     @property
     def mean_tokens(self) -> float | None:
         """Mean number of generated tokens of the runs that did not fail."""
-        done = self.runs - self.failed
-        return self.tokens / done if done else None
+        return self.tokens / self.counted if self.counted else None
 
     @property
     def are_times_shared(self) -> bool:

@@ -192,6 +192,10 @@ class Experiments:
         """Yield the saved runs of one prompt in the order of their keys."""
         return self._runs("prompt_index = ?", number, prompt_index)
 
+    def run_at(self, number: int, key: RunKey) -> ExperimentRun | None:
+        """Return the saved run with this key, or None."""
+        return next(self._runs(f"({_KEY}) = (?, ?, ?)", number, *key), None)
+
     def run(self, number: int, run: int) -> ExperimentRun:
         """Return one run by its number. Raises InputError if it does not exist."""
         for found in self._runs("cell.number = ?", number, run):

@@ -1,0 +1,77 @@
+"""`paragone suite export` and `suite import`, with a test double for the batch service."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import data, paragone, said
+
+BIG = "openai:org/big@http://127.0.0.1:9/v1"
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    checks = [{"type": "contains", "value": "X"}]
+    path.write_text("".join(json.dumps({"prompt": it, "assertions": checks}) + "\n" for it in "xy"))
+    return str(path)
+
+
+def answered(request, **more):
+    """The result of a request: a test double of a batch service, which answers in capitals."""
+    text = request["body"]["messages"][-1]["content"].upper()
+    body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], **more}
+    return (
+        json.dumps({"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}}) + "\n"
+    )
+
+
+def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
+    batch, results = tmp_path / "batch.jsonl", tmp_path / "results.jsonl"
+    done = paragone(
+        "suite", "export", prompts, "--engines", BIG, "scripted:a", "--set", "big.top_k=5", "--to", str(batch), "--json"
+    )  # fmt: skip
+    assert data("suite export", done) == {
+        "id": "e1",
+        "files": [{"file": str(batch), "engine": "big", "requests": 2, "left_out": ["top_k"]}],
+    }
+    assert "paragone: a loads its model on this machine, so `paragone suite run` runs it." in said(done)
+    assert "warning: A batch has no field for these options of big: top_k. They do not apply." in said(done)
+    requests = [json.loads(line) for line in batch.read_text().splitlines()]
+    results.write_text("".join(map(answered, requests)) + "nothing\n")
+    done = paragone("suite", "import", "e1", str(results), "--json")
+    assert done.returncode == 1
+    assert "warning: results.jsonl:3: This is not valid JSON" in said(done)
+    assert data("suite import", done) == {
+        "id": "e1", "answers": 2, "errors": 0, "known": 0, "refused": 1, "left": 2,
+    }  # fmt: skip
+    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
+    assert [it["assertions"][0]["passed"] for it in shown["runs"]] == [True, False]
+    done = paragone("suite", "import", "e1", str(results))
+    assert "Imported: 0 answers, 0 failed requests. Known before: 2. Not imported: 1 line." in said(done)
+    assert done.stdout.decode().splitlines()[1].split()[:7] == ["big", "2", "0", "1", "of", "2", "–"]
+    again = paragone("suite", "export", "e1", "--engines", "big", "--to", str(tmp_path / "again.jsonl"))
+    assert said(again) == "paragone: big has no unfinished runs; no file is written.\n"
+    assert not (tmp_path / "again.jsonl").exists()
+
+
+def test_wrong_commands(prompts, tmp_path):
+    to = ("--to", str(tmp_path / "batch.jsonl"))
+    for argv, sentence in [
+        (("export", prompts, "--engines", BIG), "A batch needs a file to be written to."),
+        (("export", prompts, *to), "No engine was named."),
+        (("export", prompts, "--engines", "scripted:a", *to), "All these engines load their models on this machine"),
+        (("export", "e1", "--repeat", "2", *to), "The options of an experiment that exists cannot be changed."),
+        (("export", "e1", *to), "There is no experiment e1."),
+        (("export", prompts, "--junit", "j.xml", *to), "does not take --junit; `suite run` does."),
+        (("list", *to), "does not take --to; `suite export` does."),
+        (("import", "e1"), "Name an experiment and the files of results."),
+        (("import", "e1", prompts, "--repeat", "2"), "does not take --repeat; `suite run`, `suite export` do."),
+    ]:  # fmt: skip
+        done = paragone("suite", *argv)
+        assert done.returncode == 2, argv
+        assert sentence in said(done)
+    done = paragone("suite", "list", "--json")
+    assert json.loads(done.stdout) == {"experiments": []}

@@ -1,0 +1,141 @@
+"""`paragone suite export`: writes the unfinished runs of an experiment into batch files, for another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from paragone import InputError, Json
+from paragone.wording import counted
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.output import note, put_json, warn
+from paragone_cli.command_line.saved import opened_history
+from paragone_cli.experiments.suite import SuiteArguments
+from paragone_cli.experiments.suite.suite_request import suite_path, suite_request
+from paragone_workbench.engines.definitions import EngineDefinition, suggest
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.batches.export import (
+    MOST_REQUESTS,
+    WrittenBatch,
+    batch_paths,
+    write_batch,
+)
+from paragone_workbench.experiments.batches.requests import BatchEngine, batch_engine, runs_here
+from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
+from paragone_workbench.experiments.suites.assertions import load_assertions
+from paragone_workbench.store import Experiment
+
+_OF_FILES = ("settings", "repetitions", "system", "preset", "fresh", "filter", "skip_invalid")
+"""The fields that only a new experiment has."""
+
+
+def suite_export(args: SuiteArguments) -> int:
+    """Write the files. Returns the exit code."""
+    if args.to is None:
+        raise InputError(
+            "A batch needs a file to be written to.",
+            hint="Name one: paragone suite export FILE --engines ENGINE --to batch.jsonl",
+        )
+    found = parse_id(args.names[0]) if len(args.names) == 1 else None
+    if found is not None and found.kind == "e" and found.run is None:
+        if any(getattr(args, name) not in (None, False, ()) for name in _OF_FILES):
+            raise InputError(
+                "The options of an experiment that exists cannot be changed.",
+                hint="With an experiment, write only --to, --engines and --retry-failed.",
+            )
+        return run(_export(args, args.to, CommandContext(args).registry, found.number))
+    suite_path(args)
+    context = CommandContext(args)
+    catalog = load_assertions(note)
+    try:
+        return run(_export(args, args.to, context.registry, suite_request(args, context, catalog)))
+    finally:
+        catalog.close()
+
+
+async def _export(args: SuiteArguments, to: Path, registry: Registry, subject: SuiteRequest | int) -> int:
+    """Write the unfinished runs of an experiment, or of that of a request, which is begun if there is none yet."""
+    written: list[tuple[BatchEngine, Path, WrittenBatch]] = []
+    async with opened_history() as history:
+        if isinstance(subject, int):
+            experiment = await history.call(lambda store: store.experiments.get(subject))
+            names = _named(experiment, args.engines) or _elsewhere(experiment.engines, registry)
+            chosen, inputs = None, []
+        else:
+            names = _elsewhere(subject.engines, registry)
+            chosen, inputs = subject.chosen, [suite_path(args)]
+        paths = batch_paths(to, names)
+        for path in paths:
+            check_target(path, *inputs, *([] if args.config is None else [args.config]))
+        if not isinstance(subject, int):
+            experiment, _ = await find_or_create(history, subject, registry)
+        index = {engine.name: index for index, engine in enumerate(experiment.engines)}
+        for name, path in zip(names, paths, strict=True):
+            engine = batch_engine(experiment, index[name], registry)
+            batch = await write_batch(history, engine, path, chosen=chosen, retry_failed=args.retry_failed)
+            _report(engine, path, batch)
+            if batch.requests:
+                written.append((engine, path, batch))
+    if args.json:
+        put_json({"id": f"e{experiment.number}", "files": [_file_json(*one) for one in written]})
+    if written:
+        note(
+            f"Have the requests answered, then import the results: paragone suite import e{experiment.number} RESULTS"
+        )
+    return 0
+
+
+def _named(experiment: Experiment, wanted: Sequence[str]) -> list[str]:
+    """Return the names of the wanted engines in the order of the experiment. Raises InputError for an unknown one."""
+    names = [engine.name for engine in experiment.engines]
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"e{experiment.number} has no engine {name!r}.", hint=suggest(name, names))
+    return [name for name in names if name in wanted]
+
+
+def _elsewhere(engines: Sequence[EngineDefinition], registry: Registry) -> list[str]:
+    """Return the names of the engines whose models are on servers. Raises InputError if there are none."""
+    here = [engine.name for engine in engines if runs_here(engine, registry)]
+    if len(here) == len(engines):
+        raise InputError(
+            "All these engines load their models on this machine; a batch names a model of a server.",
+            hint="Name an engine such as openai:MODEL@URL.",
+        )
+    for name in here:
+        note(f"{name} loads its model on this machine, so `paragone suite run` runs it.")
+    return [engine.name for engine in engines if engine.name not in here]
+
+
+def _report(engine: BatchEngine, file: Path, batch: WrittenBatch) -> None:
+    """Say what was written, and what a batch cannot say."""
+    name = engine.definition.name
+    if not batch.requests:
+        note(f"{name} has no unfinished runs; no file is written.")
+        return
+    note(f"{file} is written: {counted(batch.requests, 'request')} to {engine.definition.model}.")
+    if engine.left_out:
+        warn(
+            f"A batch has no field for these options of {name}: {', '.join(engine.left_out)}. They do not apply."
+        )
+    if batch.continued:
+        warn(
+            f"In {counted(batch.continued, 'request')} to {name}, the last message is the assistant's. A batch cannot have an "
+            "answer continued: most models begin a new one."
+        )
+    if batch.requests > MOST_REQUESTS:
+        note(
+            f"Hosted services take at most {MOST_REQUESTS:,} requests in a file. To split it: split -l {MOST_REQUESTS} {file}"
+        )
+
+
+def _file_json(engine: BatchEngine, file: Path, batch: WrittenBatch) -> Json:
+    return {
+        "file": str(file),
+        "engine": engine.definition.name,
+        "requests": batch.requests,
+        "left_out": list(engine.left_out),
+    }

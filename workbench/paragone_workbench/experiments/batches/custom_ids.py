@@ -1,0 +1,37 @@
+"""The `custom_id` of a request in a batch: the place of its run, by which the result finds its way back."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from paragone_workbench.store import Experiment, RunKey
+
+_ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
+
+
+class CustomId(NamedTuple):
+    """The place of a run in all experiments of all machines."""
+
+    experiment: str
+    """`Experiment.id`."""
+    key: RunKey
+
+    def __str__(self) -> str:
+        """Return the text: experiment, engine, prompt and repetition. It has at most 64 letters, digits and dashes."""
+        prompt, engine, repetition = self.key
+        return f"{self.experiment}-{engine}-{prompt}-{repetition}"
+
+
+def custom_id(experiment: Experiment, key: RunKey) -> CustomId:
+    """Return the id of the request for a run."""
+    return CustomId(experiment.id, key)
+
+
+def parse_custom_id(text: str) -> CustomId | None:
+    """Return the id in a text; None if this program did not write it."""
+    match = _ID.fullmatch(text)
+    if match is None:
+        return None
+    engine, prompt, repetition = map(int, match.groups()[1:])
+    return CustomId(match[1], RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition))

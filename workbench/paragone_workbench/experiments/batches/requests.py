@@ -1,0 +1,147 @@
+"""The requests of a batch, in the form of OpenAI's batch API.
+
+A line of the file is an object with `custom_id`, `method`, `url` and `body`; the body is that of a chat. Sources:
+https://platform.openai.com/docs/api-reference/batch/request-input, and `BatchRequestInput` in vLLM's
+`vllm/entrypoints/openai/run_batch.py`. All lines of a file name one model: hosted services refuse other files, and
+`vllm run-batch` has one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from paragone import Backend, InputError, Json, Message
+from paragone.json_schema import read_schema
+from paragone.thinking import thinking_choice
+from paragone.wire import json_text
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    server_of,
+    split_options,
+)
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.batches.custom_ids import custom_id
+from paragone_workbench.experiments.running.cells import Cell, seed_option
+from paragone_workbench.store import Experiment, RunKey
+
+URL = "/v1/chat/completions"
+
+_SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"}
+"""Options that are fields of the body under their names."""
+
+_OF_ACCESS = {"sent", "file", "command"}
+"""What the values of options name that say how a server is reached, such as its key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEngine:
+    """An engine of an experiment, as the requests of a batch ask for it."""
+
+    experiment: Experiment
+    index: int
+    """Its place in `Experiment.engines`."""
+    backend: Backend
+    sampling: Mapping[str, Json]
+    """The options that the form has, without the seed of each run."""
+    fields: Mapping[str, Json]
+    """The fields of the body that these options become."""
+    left_out: tuple[str, ...]
+    """The names of options that the form does not have."""
+
+    @property
+    def definition(self) -> EngineDefinition:
+        """The engine, without its secret options."""
+        return self.experiment.engines[self.index]
+
+    def sampling_of(self, key: RunKey) -> dict[str, Json]:
+        """Return the sampling options of a run, as far as the form has them."""
+        return {**self.sampling, **seed_option(key, self.definition, self.backend)}
+
+    def line(self, cell: Cell) -> str:
+        """Return the request for a run as a line of the file."""
+        messages: list[Json] = [
+            {"role": message.role, "content": _content(message)} for message in cell.prompt.messages
+        ]
+        seed = seed_option(cell.key, self.definition, self.backend)
+        body: Json = {"model": self.definition.model, "messages": messages, **self.fields, **seed}
+        request: Json = {
+            "custom_id": str(custom_id(self.experiment, cell.key)),
+            "method": "POST",
+            "url": URL,
+            "body": body,
+        }
+        return json_text(request) + "\n"
+
+
+def runs_here(definition: EngineDefinition, registry: Registry) -> bool:
+    """Return whether an engine loads its model on this machine, so that no other program knows its name.
+
+    Raises InputError if its backend is missing.
+    """
+    return registry.get(definition.backend).capabilities.local
+
+
+def batch_engine(experiment: Experiment, index: int, registry: Registry) -> BatchEngine:
+    """Return an engine of an experiment for a batch.
+
+    Raises InputError if the engine's model is loaded on this machine, if an option is invalid, or if the backend is missing.
+    """
+    definition = experiment.engines[index]
+    backend = registry.get(definition.backend)
+    if runs_here(definition, registry):
+        raise InputError(
+            f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
+            hint=f"Use an engine such as openai:MODEL@URL, or run it: paragone suite run FILE --engines {definition.name}",
+        )
+    _, sampling = split_options(definition, backend)
+    is_openai = server_of(definition, backend) == "api.openai.com"
+    fields = {name: _fields(name, value, is_openai=is_openai) for name, value in sampling.items()}
+    return BatchEngine(
+        experiment=experiment,
+        index=index,
+        backend=backend,
+        sampling={name: sampling[name] for name, found in fields.items() if found},
+        fields={name: value for found in fields.values() for name, value in found.items()},
+        left_out=tuple(_left_out(definition, backend, fields)),
+    )
+
+
+def _left_out(
+    definition: EngineDefinition, backend: Backend, fields: Mapping[str, Mapping[str, Json]]
+) -> Iterator[str]:
+    """Yield the options that are set and become no field, but for those that say how the server is reached."""
+    for name, (_, info) in declared_options(backend).items():
+        value = definition.options.get(name)
+        is_set = value is not None and value != info.default
+        if is_set and not fields.get(name) and info.outside not in _OF_ACCESS and not info.secret:
+            yield name
+
+
+def _fields(name: str, value: Json, *, is_openai: bool) -> dict[str, Json]:
+    """Return the fields of a body that an option becomes; empty if the form has none. Raises InputError."""
+    if value is None or value in ([], ()):
+        return {}
+    if name in _SAME:
+        return {name: value}
+    if name == "max_tokens":  # OpenAI's reasoning models refuse the older name, which other servers all know
+        return {"max_completion_tokens" if is_openai else name: value}
+    if name == "json_schema" and isinstance(value, str):
+        named: Json = {"name": "answer", "schema": read_schema(value), "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    if name == "thinking" and isinstance(value, bool | int | str):
+        effort = thinking_choice(value).effort
+        return {} if effort is None else {"reasoning_effort": effort}
+    return {}
+
+
+def _content(message: Message) -> Json:
+    """Return the content of a message: text, or a list of parts if it has images."""
+    if not message.images:
+        return message.text
+    images: list[Json] = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
+        for image in message.images
+    ]
+    return [*images, {"type": "text", "text": message.text}]

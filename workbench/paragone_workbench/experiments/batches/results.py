@@ -1,0 +1,179 @@
+"""The results of a batch, in the form of OpenAI's batch API, and the runs that they become.
+
+A line of the file is an object with `custom_id`, `response` and `error`. `response` has `status_code` and `body`, which is
+that of a chat, or an object with `error` if the request failed. `error` is null, an object with `message`, or (vLLM) a text
+or an object with such an object under `error`. Sources: https://platform.openai.com/docs/api-reference/batch/request-output,
+and `BatchRequestOutput` in vLLM's `vllm/entrypoints/openai/run_batch.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from paragone import Caution, Json, LoadedModel, RunRequest
+from paragone.chat.text import AnswerText
+from paragone.wire import parse_json
+from paragone.wording import shortened
+from paragone_workbench.dates import is_date
+from paragone_workbench.experiments.batches.custom_ids import CustomId
+from paragone_workbench.experiments.batches.requests import BatchEngine
+from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.identity import derived_id
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import RunResult
+
+_LONGEST_ERROR = 500
+_MOST_TOKENS = 2**53
+
+_Object = Mapping[str, Json]
+
+
+class BatchLineError(ValueError):
+    """A line that is no result of a batch. The text is a sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """A line of the file of results."""
+
+    custom_id: str
+    error: str = ""
+    """Why the request failed; empty if it did not."""
+    text: str = ""
+    thinking: str = ""
+    finish: str = ""
+    """`finish_reason`."""
+    usage: _Object | None = None
+    model: str = ""
+    """The model as its server names it."""
+    created: float | None = None
+    """When the answer was made by the clock of its server, in seconds since 1970."""
+
+
+def read_result(line: bytes) -> BatchResult:
+    """Return the result in a line. Raises BatchLineError."""
+    try:
+        data = parse_json(line)
+    except ValueError as fault:
+        raise BatchLineError(f"This is not valid JSON: {fault}.") from fault
+    custom_id = data.get("custom_id") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(custom_id, str):
+        raise BatchLineError("This is not a result of a batch: there is no custom_id.")
+    response, body = _object(data, "response"), _object(_object(data, "response"), "body")
+    status = response.get("status_code")
+    error = data.get("error") or body.get("error")
+    if error or status not in (None, 200):
+        reason = _message(error) or "the result does not say why"
+        code = f" (HTTP {status})" if isinstance(status, int) else ""
+        return BatchResult(
+            custom_id=custom_id, error=f"The request failed in the batch{code}: {reason.rstrip('.')}."
+        )
+    if not response:
+        raise BatchLineError("The result has neither a response nor an error.")
+    return _answer(custom_id, body)
+
+
+def _answer(custom_id: str, body: _Object) -> BatchResult:
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+        raise BatchLineError("The response has no answer in choices[0].message.")
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        raise BatchLineError("The response has an answer that is not a text.")
+    text, thinking = content or "", _text(message, "reasoning_content") or _text(message, "reasoning")
+    if not thinking:
+        text, thinking = _separated(text)
+    created = body.get("created")
+    usage = body.get("usage")
+    return BatchResult(
+        custom_id=custom_id,
+        text=text or _text(message, "refusal"),
+        thinking=thinking,
+        finish=_text(choice, "finish_reason"),
+        usage=usage if isinstance(usage, Mapping) else None,
+        model=_text(body, "model"),
+        created=float(created) if isinstance(created, int | float) and is_date(created) else None,
+    )
+
+
+def _separated(content: str) -> tuple[str, str]:
+    """Return the answer, and the thinking that its server left before it between tags."""
+    reader = AnswerText()
+    tokens = [*reader.push(content, None, 0.0), *reader.finish()]
+    answer, thinking = (
+        "".join(token.text for token in tokens if token.channel == channel)
+        for channel in ("answer", "thinking")
+    )
+    return answer, thinking
+
+
+def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: Cell) -> RunResult:
+    """Return the run that a result is. The same answer to the same request always has the same id.
+
+    The run has no times: nobody measured them. When it began is unknown too; the time of the answer stands for that.
+    """
+    request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell.key))
+    loaded = LoadedModel(name=result.model or engine.definition.model)
+    # as ASCII: texts of JSON may have half a surrogate pair
+    said = json.dumps([result.error, result.text, result.thinking])
+    return RunResult(
+        id=derived_id("batch", str(place), said),
+        definition=engine.definition,
+        started=time.time() if result.created is None else result.created,
+        state="failed" if result.error else "done",
+        finish=None if result.error else "length" if result.finish == "length" else "stop",
+        error=result.error,
+        hint="`paragone suite export` with --retry-failed writes the request again." if result.error else "",
+        text=result.text,
+        thinking=result.thinking,
+        cautions=tuple(_cautions(result, engine)),
+        metrics=None if result.usage is None else _metrics(result.usage),
+        manifest=manifest(engine.definition, engine.backend, loaded, request, schedule="batch"),
+    )
+
+
+def _cautions(result: BatchResult, engine: BatchEngine) -> Iterator[Caution]:
+    for name in engine.left_out:
+        yield Caution(code="option-refused", sentence=f"A batch has no field for {name}, so it was left out.")
+    if result.finish == "content_filter":
+        yield Caution(code="filtered", sentence="The server's filter ended the answer.")
+
+
+def _metrics(usage: _Object) -> RunMetrics | None:
+    """Return the token counts; None if the server did not count the tokens of the answer."""
+    generated = _count(usage, "completion_tokens")
+    if generated is None:
+        return None
+    return RunMetrics(
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        cached_tokens=_count(_object(usage, "prompt_tokens_details"), "cached_tokens"),
+        completion_tokens=generated,
+    )
+
+
+def _message(error: Json) -> str:
+    """Return what an error says, in one line."""
+    while isinstance(error, Mapping):
+        error = error.get("message") or error.get("error") or error.get("code")
+    return shortened(" ".join(str(error).split()), _LONGEST_ERROR) if error else ""
+
+
+def _object(data: _Object, name: str) -> _Object:
+    found = data.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(data: _Object, name: str) -> str:
+    found = data.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _count(data: _Object, name: str) -> int | None:
+    found = data.get(name)
+    return found if isinstance(found, int) and type(found) is int and 0 <= found <= _MOST_TOKENS else None
