@@ -9,7 +9,7 @@ from paragone_workbench.paths import state_file
 
 
 async def form(screen) -> SettingsForm:
-    await screen.press("alt+s")
+    await screen.press("alt+o")
     await screen.until(lambda: isinstance(screen.app.screen, SettingsForm), "the form opens")
     shown = screen.app.screen
     assert isinstance(shown, SettingsForm)
@@ -46,7 +46,7 @@ async def test_a_wrong_value_is_explained_and_nothing_changes(start):
         await screen.press("enter")
         assert screen.app.screen is shown
         assert "cannot be 0.2" in screen.text
-        await screen.press("escape")
+        await screen.press("escape", "escape")
         assert screen.app.screen is screen.app.lanes
         assert screen.lanes[0].engine.definition == rogue("steady", "first")
 
@@ -106,6 +106,7 @@ async def test_the_system_prompt_holds_from_the_next_prompt_on(start):
         one, two = screen.app.lanes.session.prompts
         assert (one.system, two.system) == (None, "Be brief.\nBe kind.")
         assert "System prompt from here on: Be brief." in screen.text
+        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "what is in force is in sight"
 
 
 async def test_a_reload_waits_until_the_lane_has_answered(start):
@@ -189,8 +190,17 @@ async def test_up_and_down_lead_out_of_the_system_prompt(start):
         assert shown.system.has_focus
         await screen.press("down")
         assert shown.focused is first
-        await screen.press("up", "up", "up")
-        assert shown.save_as.has_focus
+        await screen.press("up", "up", "up", "shift+tab")
+        assert shown.system.has_focus, "the first field is the end"
+        shown.save_as.focus()
+        await screen.press("down", "tab")
+        assert shown.save_as.has_focus, "and the last one is"
+        await screen.press("escape")
+        assert "What you edited is not applied" in screen.text
+        await screen.press("x", "escape")
+        assert screen.app.screen is shown
+        await screen.press("escape")
+        assert screen.app.screen is screen.app.lanes
 
 
 async def test_a_secret_is_not_shown(start):
@@ -204,3 +214,13 @@ async def test_a_secret_is_not_shown(start):
         assert "another" not in screen.text
         await screen.press("escape")
         assert screen.lanes[0].engine.definition == served
+
+
+async def test_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(start):
+    async with start(rogue("steady"), size=(20, 5)) as screen:
+        await form(screen)
+        for text in ("7", "8"):
+            await screen.until(lambda: screen.app.screen.focused.region.bottom < 5)
+            await screen.type(text)
+            assert f"{text} " in screen.text
+            await screen.press("down")
