@@ -194,11 +194,11 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
             await screen.ask(text)
             await screen.answered()
         composer = screen.app.lanes.composer
-        await screen.press("ctrl+e")
+        await screen.press("alt+m")
         assert composer.text == "second"
-        await screen.press("ctrl+e")
+        await screen.press("alt+m")
         assert composer.text == "first"
-        assert "editing an earlier prompt" in screen.text
+        assert "Editing prompt 1 of 2 · enter starts a branch · ctrl+c cancels" in screen.text
         await screen.type(" edited")
         await screen.press("enter")
         await screen.answered()
@@ -207,7 +207,7 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         assert composer.text == ""
         await screen.press("alt+left")
         await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
-        await screen.press("ctrl+e", "ctrl+c")
+        await screen.press("alt+m", "ctrl+c")
         assert (composer.text, composer.edited) == ("", None), "an edit is given up"
 
 
@@ -222,7 +222,7 @@ async def test_an_edit_that_no_engine_can_answer_is_kept(start):
         await screen.answered()
         await screen.lanes[0].close()
         composer = screen.app.lanes.composer
-        await screen.press("ctrl+e")
+        await screen.press("alt+m")
         composer.attach((image,))
         prompt = composer.edited
         await screen.type(" edited")

@@ -18,14 +18,14 @@ def no_counters(monkeypatch):
 
 
 async def sheet(screen) -> list[str]:
-    await screen.press("alt+k")
+    await screen.press("escape", "dollar_sign")
     await screen.until(lambda: isinstance(screen.app.screen, CostsSheet), "the sheet opens")
     return [line.strip("│ ") for line in screen.text.splitlines()]
 
 
 async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):
     async with start(rogue("steady", "first", max_tokens=3)) as screen:
-        await screen.press("alt+k")
+        await screen.press("escape", "dollar_sign")
         assert "This lane has no answer yet" in screen.told
         await screen.ask("go")
         await screen.answered()

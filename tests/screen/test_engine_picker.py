@@ -50,7 +50,7 @@ async def picker(screen):
 
 async def looked(screen):
     await picker(screen)
-    await screen.until(lambda: not screen.app.screen._is_looking, "the search ends")
+    await screen.until(lambda: not screen.app.screen.is_looking, "the search ends")
 
 
 def rows(screen) -> list[str]:

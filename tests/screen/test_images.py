@@ -8,7 +8,7 @@ from textual.widgets import OptionList
 
 
 async def pick(screen, path):
-    await screen.press("ctrl+g")
+    await screen.press("alt+I")
     await screen.until(lambda: type(screen.app.screen).__name__ == "ImagePicker")
     await screen.type(path)
     await screen.press("enter")
@@ -58,7 +58,7 @@ async def test_one_is_taken_back(start, home, monkeypatch):
         await pick(screen, "")
         await picked(screen)
         assert "with dog.png" in screen.text
-        await screen.press("ctrl+g", "escape")
+        await screen.press("alt+I", "escape")
         await picked(screen)
         assert [image.name for image in screen.app.lanes.composer.images] == ["dog.png"]
 
@@ -104,7 +104,7 @@ async def test_an_option_that_is_no_longer_listed_is_not_picked(start, home, mon
     monkeypatch.chdir(home)
     (home / "first").mkdir()
     async with start(rogue("seeing")) as screen:
-        await screen.press("ctrl+g")
+        await screen.press("alt+I")
         picker = screen.app.screen
         await screen.until(lambda: "first/" in screen.text, "the folder is listed")
         option = picker.options.options[0]

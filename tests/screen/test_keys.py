@@ -13,10 +13,10 @@ from paragone_tui.widgets.palette import entries
 OPENED_BY = {
     "EnginePicker": "f3",
     "ConversationPicker": "ctrl+o",
-    "ImagePicker": "ctrl+g",
+    "ImagePicker": "alt+I",
     "AboutLane": "ctrl+l",
     "HelpScreen": "f1",
-    "SettingsForm": "alt+s",
+    "SettingsForm": "alt+o",
 }
 
 
@@ -74,9 +74,9 @@ async def test_lane_mode_scrolls(start):
             "j": 1,
             "k": -1,
             "down": 1,
-            "d": half,
+            "J": half,
             "ctrl+d": half,
-            "u": -half,
+            "K": -half,
             "ctrl+u": -half,
             "space": transcript.size.height - 2,
         }
@@ -92,7 +92,7 @@ async def test_escape_stops_nothing(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].state == "writing")
-        await screen.press("ctrl+o", "escape", "escape", "escape", "escape")
+        await screen.press("ctrl+o", "escape", "escape", "escape")
         assert screen.lanes[0].state == "writing"
         await screen.press("escape", "s")
         await screen.until(lambda: screen.lanes[0].state == "stopped")
@@ -130,7 +130,7 @@ async def test_commands_of_the_prompt_lead_back_to_it(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("first")
         await screen.answered()
-        await screen.press("escape", "alt+p")
+        await screen.press("escape", "ctrl+up")
         assert screen.app.lanes.composer.text == "first"
         assert not screen.app.lanes.lanes.in_lane_mode
 

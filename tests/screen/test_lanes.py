@@ -189,7 +189,7 @@ async def test_copying_takes_the_raw_answer(start):
     async with start(rogue("steady", max_tokens=2)) as screen:
         await screen.ask("go")
         await screen.answered()
-        await screen.press("ctrl+y")
+        await screen.press("alt+y")
         assert screen.app.clipboard == "word0 word1 "
 
 
@@ -206,7 +206,7 @@ async def test_scrolling_reaches_both_ends(start):
 
 
 async def test_help_lists_the_keys_in_force(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 90)) as screen:
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 110)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
         for command in COMMANDS:
@@ -327,7 +327,7 @@ async def test_no_terminal_is_too_narrow(start):
         await screen.answered()
         for width in (5, 4, 3, 2, 1):
             await screen.pilot.resize_terminal(width, 10)
-            await screen.press("ctrl+g", "a", "escape")
+            await screen.press("alt+I", "a", "escape", "escape")
         await screen.pilot.resize_terminal(100, 30)
         await screen.until(lambda: "word0 word1" in screen.text)
 
@@ -351,9 +351,9 @@ async def test_turns_are_aligned_until_lanes_are_unlinked(start):
         assert prompt_rows(screen, 0)[1] < filled[1], "alone, a lane has no filler"
         await screen.press("f2")
         await screen.until(lambda: prompt_rows(screen, 0) == filled)
-        await screen.press("alt+l")
+        await screen.press("alt+L")
         assert prompt_rows(screen, 0)[1] < filled[1]
         assert "unlinked" in screen.text
-        await screen.press("alt+l")
+        await screen.press("L")
         await screen.until(lambda: prompt_rows(screen, 0) == filled)
         assert "unlinked" not in screen.text.splitlines()[-1]

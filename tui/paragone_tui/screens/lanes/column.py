@@ -14,6 +14,7 @@ from paragone import EngineCrashed
 from paragone.wording import counted
 from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.screens.lanes.pasted_texts import size_shown, split_long
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
@@ -38,7 +39,7 @@ _SYSTEM_SHOWN = 200
 _LOG_SHOWN = 160
 """Largest number of characters of a log of one line that is never folded."""
 _PROMPT_SHOWN = 20_000
-"""Largest number of characters of a prompt that the transcript shows."""
+"""Largest number of characters that the transcript shows of the rest of a long prompt."""
 _LONG = 100_000
 """Number of characters of an answer from which on it is worth returning the memory that saving took."""
 _SAVED = 2.0
@@ -222,11 +223,12 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        text = prompt.text_with_images
-        if len(text) > _PROMPT_SHOWN:
-            rest = counted(len(text) - _PROMPT_SHOWN, "more character")
-            text = f"{text[:_PROMPT_SHOWN]} … ({rest})"
-        self.transcript.add("prompt", text, turn=prompt)
+        text, rest = split_long(prompt.text_with_images)
+        title = f"{size_shown(rest)} more; {self._keys['toggle-logs'].first} shows them." if rest else ""
+        if len(rest) > _PROMPT_SHOWN:
+            missing = counted(len(rest) - _PROMPT_SHOWN, "more character")
+            rest = f"{rest[:_PROMPT_SHOWN]} … ({missing})"
+        self.transcript.add("prompt", text, log=rest.splitlines(), log_title=title, turn=prompt)
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding
+from paragone_tui.screens.lanes.pasted_texts import PastedTexts, is_long
+from paragone_tui.terminal.short_names import shortened
 from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.text_field import TextField, is_editable, size_of
+from paragone_tui.widgets.text_field import TextField, is_editable
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
@@ -19,8 +22,15 @@ if TYPE_CHECKING:
     from paragone_tui.program import Program
 
 
+_USUAL_WIDTH = 80
+"""Width in cells that is assumed until the real one is known."""
+
+
 class Composer(TextField):
-    """A text field that grows with its text, has attachments, and recalls earlier prompts."""
+    """A text field that grows with its text, has attachments, and recalls earlier prompts.
+
+    Undo brings back each text that was in it.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
     DEFAULT_CSS = """
@@ -45,34 +55,77 @@ class Composer(TextField):
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
         long as there is no text.
         """
-        super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask all lanes …")
+        super().__init__(compact=False, highlight_cursor_line=False)
         self._actions = actions
         self._when_empty = when_empty
         self._program = program
+        self._lanes: tuple[str, ...] = ()
+        """The names of the lanes that the prompt goes to."""
         self._recalled: int | None = None
+        self._recalled_text = ""
+        """The prompt that was recalled, as it was shown."""
         self._draft = ""
-        self._pasted: tuple[str, ...] = ()
+        """What was written before an earlier prompt was recalled."""
+        self._pasted = PastedTexts()
         self._images: tuple[Image, ...] = ()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
+        self._edit_title = ""
+        self._before_edit: tuple[str, tuple[Image, ...]] = ("", ())
+        """What was written and attached before an earlier prompt was edited."""
 
-    def edit_prompt(self, prompt: Prompt) -> None:
-        """Edit an earlier prompt: load its text and its images."""
+    def address(self, lanes: Sequence[str]) -> None:
+        """Say whom the prompt goes to: the lanes with these names."""
+        self._lanes = tuple(lanes)
+        self._show_placeholder()
+
+    def on_resize(self) -> None:
+        """Fit the name of the lane to the new width."""
+        self._show_placeholder()
+
+    def _show_placeholder(self) -> None:
+        match self._lanes:
+            case ():
+                whom = ""
+            case (name,):
+                room = (self.content_size.width or _USUAL_WIDTH) - len("Ask  … ")
+                whom = f"{shortened(visible(name), (), max(room, 1))} "
+            case (_, _):
+                whom = "both "
+            case _:
+                whom = f"all {len(self._lanes)} lanes "
+        self.placeholder = f"Ask {whom}…"
+
+    def edit_prompt(self, prompt: Prompt, title: str) -> None:
+        """Edit an earlier prompt: load its text and its images. `title` says which one it is, and how to end."""
+        if self.edited is None:
+            self._before_edit = (self.text, self._images)
         self.edited = prompt
-        self._load(prompt.text)
+        self._edit_title = title
+        self.load(prompt.text)
         self.attach(prompt.images)
-        self.move_cursor(self.document.end)
+
+    def end_edit(self) -> None:
+        """Edit the earlier prompt no more: show what was written before."""
+        text, images = self._before_edit
+        self.edited = None
+        self.put(text)
+        self.attach(images)
+
+    def action_undo(self) -> None:
+        """Undo the last change. If that brings back what was written before an edit, the edit has ended."""
+        super().action_undo()
+        if self.edited is not None and self.text == self._before_edit[0] != self.edited.text:
+            self.end_edit()
 
     @property
     def prompt(self) -> str:
-        """The text of the prompt: what is typed, and below it the texts that were pasted and are too long to edit."""
-        return "\n\n".join(filter(None, (self.text, *self._pasted)))
+        """The text of the prompt, with the texts that were pasted."""
+        return self._pasted.unfold(self.text)
 
-    def _load(self, text: str) -> None:
-        """Show a text; attach it if it is too long to edit."""
-        self._pasted = () if is_editable(text) else (text,)
-        self.text = "" if self._pasted else text
-        self._show_title()
+    def load(self, text: str) -> None:
+        """Show a text, so that undo brings back what was there; as a mark, if it is too long to edit."""
+        self.put(text if is_editable(text) else self._pasted.fold(text))
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -85,9 +138,8 @@ class Composer(TextField):
         self._show_title()
 
     def _show_title(self) -> None:
-        pasted = f"{' and '.join(map(size_of, self._pasted))} of pasted text" if self._pasted else ""
-        names = ", ".join(filter(None, (pasted, *(visible(image.name) for image in self._images))))
-        edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
+        names = ", ".join(visible(image.name) for image in self._images)
+        edits = self._edit_title if self.edited is not None else ""
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
         self.border_title = Content(title) if title else None
 
@@ -97,41 +149,62 @@ class Composer(TextField):
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
         action = self._action(event)
-        if action is None:
-            if event.key == "backspace" and not self.text and self._pasted:
-                self._pasted = self._pasted[:-1]
-                self._show_title()
-            return
-        event.stop()
-        event.prevent_default()
-        await self.run_action(action)
-
-    async def on_paste(self, event: events.Paste) -> None:
-        """Attach a paste that would make the text too long to edit; otherwise, Textual inserts it."""
-        if not is_editable(self.text + event.text):
+        if action is not None:
             event.stop()
             event.prevent_default()
-            # Terminals and tmux send the ends of lines as CR.
-            self._pasted += (event.text.replace("\r\n", "\n").replace("\r", "\n"),)
-            self._show_title()
-            self._program.say(
-                "The pasted text is attached to the prompt. Backspace in the empty field removes it."
-            )
+            await self.run_action(action)
+
+    async def on_paste(self, event: events.Paste) -> None:
+        """Fold a long paste into a mark; otherwise, Textual inserts it."""
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")  # terminals and tmux send CR
+        if is_long(text) or not is_editable(self.text + text):
+            event.stop()
+            event.prevent_default()
+            self.replace(self._pasted.fold(text), *self.selection, maintain_selection_offset=False)
+            self._program.say("The pasted text is folded, and sent in full. Backspace removes it.")
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Perform an edit. A mark of a pasted text is deleted as a whole, and nothing is inserted in it."""
+        (top, left), (bottom, right) = edit.top, edit.bottom
+        start, after_start = self._pasted.mark_around(self.document.get_line(top), left)
+        _, end = self._pasted.mark_around(self.document.get_line(bottom), right)
+        if edit.top == edit.bottom:
+            start = end = after_start
+        if (start, end) != (left, right):
+            edit = Edit(edit.text, (top, start), (bottom, end), edit.maintain_selection_offset)
+        return super().edit(edit)
+
+    def takes(self, key: str) -> bool:
+        """Return whether a key of a character with Alt is one of the prompt."""
+        return key in self._actions
 
     def _action(self, event: events.Key) -> str | None:
         if event.key == "ctrl+c" and self.selected_text:
             return None  # it copies the selection
         if not self.text and event.character and event.character in self._when_empty:
             return self._when_empty[event.character]
+        if event.key in ("up", "down") and not self._leaves_at(event.key):
+            return None  # it moves the cursor
         names = (event.key, *event.aliases)
         return next((self._actions[name] for name in names if name in self._actions), None)
 
+    def _leaves_at(self, key: str) -> bool:
+        """Return whether up or down recalls another prompt: nothing is written, and there is no row to move to."""
+        if self.text != (self._recalled_text if self._recalled is not None else ""):
+            return False
+        place, cursor = self.navigator, self.cursor_location
+        if key == "up":
+            return place.is_first_document_line(cursor) and place.is_first_wrapped_line(cursor)
+        return place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor)
+
     def take(self) -> tuple[str, tuple[Image, ...]]:
-        """Return the text and the images, and clear the composer."""
+        """Return the text and the images. What was written before an edit comes back; otherwise, nothing stays."""
         taken = self.prompt, self.images
-        self._load("")
-        self.edited = None
-        self.attach(())
+        self._pasted.keep_only(self.text + self._before_edit[0])
+        if self.edited is None:
+            self._before_edit = ("", ())
+        self.end_edit()
+        self._before_edit = ("", ())
         self._recalled = None
         return taken
 
@@ -141,8 +214,8 @@ class Composer(TextField):
             return
         place = len(prompts) if self._recalled is None else self._recalled
         if place == len(prompts):
-            self._draft = self.prompt
+            self._draft = self.text
         place = max(0, min(place + step, len(prompts)))
         self._recalled = None if place == len(prompts) else place
-        self._load(self._draft if self._recalled is None else prompts[place])
-        self.move_cursor(self.document.end)
+        self.load(self._draft if self._recalled is None else prompts[place])
+        self._recalled_text = self.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from paragone_tui.program import Do
 
 
+_SYSTEM_SHOWN = 60
+"""Largest number of characters of the system prompt that is shown beside the options."""
+
+
 class Lanes(Horizontal, can_focus=True):
     """The columns of the lanes, or what to do without any. While it has the focus, the screen is in lane mode."""
 
@@ -42,13 +47,15 @@ class Lanes(Horizontal, can_focus=True):
         *,
         markdown: bool,
         remember: Callable[[], None],
+        on_layout: Callable[[], None],
     ) -> None:
-        """Create the columns. `remember` is called when there are other lanes."""
+        """Create the columns. `remember` is called when there are other lanes, `on_layout` if a lane may have another name."""
         super().__init__()
         self._session = session
         self._keys = keys
         self._markdown = markdown
         self._remember = remember
+        self._on_layout = on_layout
         self._link = Link()
         self._fold_thinking = False
         self._fold_logs = True
@@ -104,6 +111,7 @@ class Lanes(Horizontal, can_focus=True):
             others = tuple(other.lane.name for other in columns if other is not column)
             column.show_name(mark, others)
         self._show_settings()
+        self._on_layout()
         shown = [column.transcript for column in columns if column.display]
         self._link.join(shown if self.linked and count > 1 else [])
         set_shown(self.welcome, not columns)
@@ -160,9 +168,18 @@ class Lanes(Horizontal, can_focus=True):
         """
         engines = [column.lane.engine for column in self.columns]
         known = all(self._session.registry.knows(engine.definition.backend) for engine in engines)
-        texts = [summary(engine.definition, engine.backend) if known else "" for engine in engines]
+        texts = [
+            " · ".join(filter(None, (summary(engine.definition, engine.backend) if known else "", system)))
+            for engine, system in zip(engines, map(self._system_shown, self.columns), strict=True)
+        ]
         for column, text in zip(self.columns, texts, strict=True):
             column.show_settings((text or "defaults") if any(texts) else "")
+
+    def _system_shown(self, column: LaneColumn) -> str:
+        """Return the beginning of the system prompt that is in force in a lane; nothing if there is none."""
+        head = column.lane.record.head
+        text = self._session.system_prompt.after(head.prompt if head is not None else None)
+        return f"system: {shorten(text, _SYSTEM_SHOWN, placeholder=' …')}" if text else ""
 
     def _show_differences(self, lanes: Collection[str], count: int) -> None:
         for column in self.columns:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, votes)
 """The modules with the functions that execute commands."""
+_OF_PROMPT = ("word-back", "word-forward", "delete-word")
+"""Commands whose characters with Alt do not begin lane mode: they lead back from it."""
 
 
 class LanesScreen(ChangedRowsScreen[None]):
@@ -62,11 +64,20 @@ class LanesScreen(ChangedRowsScreen[None]):
         super().__init__()
         self.session = session
         self._program = program
-        self.lanes = Lanes(session, keys, self.do, markdown=markdown, remember=engine_list.remember_lanes)
+        self._keys = keys
+        self.lanes = Lanes(
+            session,
+            keys,
+            self.do,
+            markdown=markdown,
+            remember=engine_list.remember_lanes,
+            on_layout=lambda: self.composer.address([lane.name for lane in session.lanes]),
+        )
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
-            {key: action for command, action in actions.items() for key in keys[command].both},
-            when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
+            {key: action for command, action in actions.items() for key in keys[command].both}
+            | {f"alt+{key}": actions[command] for command in _OF_PROMPT for key in keys[command].lane},
+            when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
         )
         self._foot = Static(id="keys", markup=False)
@@ -90,6 +101,16 @@ class LanesScreen(ChangedRowsScreen[None]):
             if hasattr(module, command.method)
         } | simple_commands(self.context)
         """What executes each command, by its id."""
+
+    def action_list_commands(self) -> None:
+        """List the commands. What is typed there and is no command becomes the prompt."""
+        from paragone_tui.widgets.palette import entries, show_palette
+
+        show_palette(
+            self.app,
+            entries(self.app, self, self._keys),
+            otherwise=lambda text: self.composer.insert(f"/{text}"),
+        )
 
     def action_command(self, command: str) -> None:
         """Execute a command of `COMMANDS`."""

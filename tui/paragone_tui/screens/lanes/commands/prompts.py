@@ -76,8 +76,10 @@ def edit_prompt(context: LanesContext) -> None:
         return
     write(context)
     edited = context.composer.edited
-    at = prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1
-    context.composer.edit_prompt(prompts[max(at, 0)])
+    at = max(prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1, 0)
+    send, cancel = (context.key_of(command).replace("^", "ctrl+") for command in ("send", "stop"))
+    title = f"Editing prompt {at + 1} of {len(prompts)} · {send} starts a branch · {cancel} cancels"
+    context.composer.edit_prompt(prompts[at], title)
 
 
 def step(context: LanesContext, by: int) -> None:
@@ -111,6 +113,47 @@ def attach_image(context: LanesContext) -> None:
 
     write(context)
     context.show(ImagePicker(context.composer.images), context.composer.attach)
+
+
+def word_back(context: LanesContext) -> None:
+    """Move a word back in the prompt."""
+    write(context)
+    context.composer.action_cursor_word_left()
+
+
+def word_forward(context: LanesContext) -> None:
+    """Move a word forward in the prompt."""
+    write(context)
+    context.composer.action_cursor_word_right()
+
+
+def delete_word(context: LanesContext) -> None:
+    """Delete the next word of the prompt."""
+    write(context)
+    context.composer.action_delete_word_right()
+
+
+def search_prompts(context: LanesContext) -> None:
+    """Let the user find an earlier prompt, which takes the place of what is written; undo brings that back."""
+    from paragone_tui.screens.prompt_picker import PromptPicker
+
+    write(context)
+    here = [prompt.text for prompt in reversed(context.session.prompts)]
+    context.show(PromptPicker(context.history.history, here), context.composer.load)
+
+
+def editor(context: LanesContext) -> None:
+    """Give the prompt to the user's editor, and take its text back."""
+    write(context)
+    context.do(lambda: _edit_outside(context))
+
+
+async def _edit_outside(context: LanesContext) -> None:
+    text = await context.program.edit_text(context.composer.prompt)
+    if text is None:
+        context.say("The editor changed nothing.")
+    else:
+        context.composer.load(text)
 
 
 def recall(context: LanesContext, by: int) -> None:

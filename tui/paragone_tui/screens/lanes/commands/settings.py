@@ -78,6 +78,7 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
         context.engines.remember_lanes()
         context.say(f"Saved as {saved.name}.")
     context.lanes.lay_out()
+    context.lanes.screen.set_focus(context.composer)  # the next thing is a prompt
 
 
 def _targets(context: LanesContext, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
