@@ -196,9 +196,13 @@ def test_a_signal_restores_the_terminal(start, number):
     assert program.terminal.modes == cooked
 
 
-def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux):
+def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     """A session of a shell, whose job control gives the program a process group of its own."""
-    tmux("new-session", "-d", "-x", "80", "-y", "24", "env PS1='shell> ' bash --norc -i")
+    editor = home / "editor"
+    editor.write_text('#!/bin/sh\necho in the editor\nread more\nprintf ", $more" >> "$1"\n')
+    editor.chmod(0o700)
+    shell = f"env PS1='shell> ' VISUAL={editor} bash --norc -i"
+    tmux("new-session", "-d", "-x", "80", "-y", "24", shell)
 
     def sees(text: str) -> None:
         until(lambda: text in tmux("capture-pane", "-p"), text)
@@ -217,6 +221,19 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux):
         tmux("send-keys", "fg", "Enter")
         sees("half a prompt")
         sees("ready")
+    tmux("send-keys", "C-g")
+    sees("in the editor")
+    tmux("send-keys", "C-c")  # for the editor alone
+    sees("The prompt stays as it was")
+    sees("half a prompt")
+    tmux("send-keys", "C-g")
+    sees("in the editor")
+    tmux("send-keys", "C-z")
+    sees("Stopped")
+    tmux("send-keys", "fg", "Enter")
+    sees("editor")
+    tmux("send-keys", "and a half", "Enter")
+    sees("half a prompt, and a half")
     tmux("send-keys", "C-q")
     sees("shell>")
     tmux("send-keys", "echo status=$?", "Enter")

@@ -99,6 +99,7 @@ async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkey
         assert len(asked) == 1
         await screen.press("escape", "alt+O", "f3")
         await screen.until(lambda: "Scripted server). paragone is" in screen.text)
+        assert "ask local servers" not in screen.text
         await screen.press("ctrl+s")
         assert len(asked) == 1
 

@@ -25,6 +25,12 @@ async def test_a_long_paste_is_folded_with_its_size(start, text):
         await screen.answered()
         assert screen.app.lanes.session.prompts[-1].text == f"hello {text} you"
         assert "pasted text" not in "".join(screen.text.splitlines()[-5:])
+        await screen.until(lambda: "more; alt+E shows them." in screen.text)
+        if "\n" in text:
+            assert screen.text.count("▎ ") == 4
+            assert "· 4,997 lines, 25 kB more; alt+E shows them." in screen.text
+            await screen.press("alt+E", "g")
+            await screen.until(lambda: screen.text.count("▎ ") > 20)
 
 
 async def test_a_prompt_that_is_too_long_to_edit_is_recalled_and_edited_as_a_mark(start):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -36,8 +37,9 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
             now = now.removesuffix("\n")  # which editors add
         keeps_file = code != 0 and now != text
         if code:
+            end = f"ended with the code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
             raise ParagoneError(
-                f"The editor {command[0]} ended with the code {code}. The prompt stays as it was.",
+                f"The editor {command[0]} {end}. The prompt stays as it was.",
                 hint=f"What the editor saved is in {path}." if keeps_file else "",
             )
         return now if now != text else None

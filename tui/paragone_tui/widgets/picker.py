@@ -134,10 +134,11 @@ class Picker(Modal[ScreenResultType]):
         again = (number for number in offered if enabled[number] == kept)
         first = next(iter(offered or (enabled if text else ())), None)
         self.options.highlighted = next(again, first)
-        self.describe()
         if self._picks and self.options.highlighted is not None:
             self._submitted()
         self._picks = self._picks and self.is_looking
+        if not self.leaving:
+            self.describe()
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""

@@ -30,6 +30,7 @@ async def _stop_and_begin(context: LanesContext) -> None:
 
 
 def _begin(context: LanesContext) -> None:
+    context.earlier_prompts += [prompt.text for prompt in context.session.prompts]
     context.session.new_conversation()
     context.lanes.show_history()
     context.lanes.marks.check()

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
 
 
+_RECALLED = 100
+"""Number of prompts of earlier conversations that can be recalled one by one; all of them can be searched."""
+
+
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
     _send(context, context.session.lanes, to_all=True)
@@ -157,6 +161,21 @@ async def _edit_outside(context: LanesContext) -> None:
 
 
 def recall(context: LanesContext, by: int) -> None:
-    """Recall an earlier (-1) or a later (1) prompt into the composer."""
+    """Recall an earlier (-1) or a later (1) prompt into the composer, also one of an earlier conversation."""
     write(context)
-    context.composer.recall([prompt.text for prompt in context.session.prompts], by)
+    if not (context.earlier_prompts or context.session.prompts) and context.history.history is not None:
+        context.do(lambda: _recall_first(context, by))
+    else:
+        _recall(context, by)
+
+
+async def _recall_first(context: LanesContext, by: int) -> None:
+    if (history := context.history.history) is not None:
+        found = await history.call(lambda store: store.prompts("", _RECALLED))
+        context.earlier_prompts = [*reversed(found)]
+        _recall(context, by)
+
+
+def _recall(context: LanesContext, by: int) -> None:
+    here = (prompt.text for prompt in context.session.prompts)
+    context.composer.recall([*context.earlier_prompts, *here], by)
