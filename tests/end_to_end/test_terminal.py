@@ -45,7 +45,7 @@ def test_offline_from_the_start(start):
     program.sees("done")
     if sys.platform == "linux":
         assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
-    program.type("\x1bo")
+    program.type("\x1bO")
     program.sees("Offline until the program")
     assert program.leave() == 0
 
@@ -65,10 +65,10 @@ def test_going_offline_cuts_an_answer_of_a_server(start):
         program.sees("ready")
         program.type("go\r")
         program.sees("and so on")
-        program.type("\x1bo")
+        program.type("\x1bO")
         assert cut.wait(60)
-        program.sees("failed", "offline   enter send")
-        program.type("\x1bw")
+        program.sees("failed", "offline   i write")
+        program.type("w")
         program.sees(f"127.0.0.1:{server.port}", "audit hook refuses every connection")
         program.type("q")
         assert program.leave() == 0
@@ -173,7 +173,7 @@ def test_everything_goes_without_function_keys(start):
     program.sees("^q quits")
     program.type("ihello")
     program.until(lambda text: "hello" in text and "LANE" not in text, "back in the prompt")
-    program.type("\x1bp")
+    program.type("\x15\x1b[A")
     program.until(lambda text: text.splitlines()[-2].strip() == "why?", "the prompt is recalled")
     program.type("\x1b")
     program.sees("LANE")

@@ -16,6 +16,8 @@ from paragone_tui.widgets.sheet import Sheet
 Row: TypeAlias = tuple[str, str, str]
 """Keys, the command's id, and what it does."""
 
+_KEYS_CELLS = 16
+
 _ELSEWHERE: Mapping[str, Sequence[Row]] = {
     "Editing": [
         ("^a ^e ^left ^right", "", "Go to the start or the end of the line, or to the next word."),
@@ -72,7 +74,7 @@ class HelpScreen(Sheet):
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="bold")
+        table.add_column(max_width=_KEYS_CELLS, style="bold")
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
         sections: dict[str, Sequence[Row]] = {
