@@ -28,7 +28,7 @@ async def test_a_long_paste_is_folded_with_its_size(start, text):
         await screen.until(lambda: "more; alt+E shows them." in screen.text)
         if "\n" in text:
             assert screen.text.count("▎ ") == 4
-            assert "· 4,997 lines, 25 kB more; alt+E shows them." in screen.text
+            assert "· 4,997 lines, 25 kB more; alt+E shows them. The end: you" in screen.text
             await screen.press("alt+E", "g")
             await screen.until(lambda: screen.text.count("▎ ") > 20)
 

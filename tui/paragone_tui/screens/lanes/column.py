@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
+_END_SHOWN = 60
+"""Largest number of characters of the end of a long prompt that is shown while the prompt is folded."""
 _LOG_SHOWN = 160
 """Largest number of characters of a log of one line that is never folded."""
 _PROMPT_SHOWN = 20_000
@@ -224,7 +226,10 @@ class LaneColumn(Column, LaneObserver):
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
         text, rest = split_long(prompt.text_with_images)
-        title = f"{size_shown(rest)} more; {self._keys['toggle-logs'].first} shows them." if rest else ""
+        title = ""
+        if rest:
+            end = one_line(rest.rstrip()[-_END_SHOWN:].split("\n")[-1].strip())
+            title = f"{size_shown(rest)} more; {self._keys['toggle-logs'].first} shows them. The end: {end}"
         if len(rest) > _PROMPT_SHOWN:
             missing = counted(len(rest) - _PROMPT_SHOWN, "more character")
             rest = f"{rest[:_PROMPT_SHOWN]} … ({missing})"
