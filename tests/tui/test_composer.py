@@ -112,6 +112,10 @@ async def test_up_in_an_empty_prompt_recalls_and_moves_the_cursor_in_any_other()
         assert field.text == "second\nof two lines"
         await pilot.press("!", "up", "up")
         assert field.text == "second\nof two lines!", "what is edited stays"
+        await pilot.press("ctrl+up", "down")
+        assert field.text == "second\nof two lines!", "and is a draft"
+        await pilot.press("ctrl+u", "ctrl+u", "ctrl+u", "up")
+        assert field.text == "third", "an empty prompt begins with the last"
         field.put("a draft")
         await pilot.press("up", "down")
         assert field.text == "a draft"

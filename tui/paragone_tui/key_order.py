@@ -12,6 +12,8 @@ from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
 
+from paragone_tui.keys import without_alt
+
 LONGEST_S = 1.0
 """Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
 OPENING_S = 10.0
@@ -138,11 +140,12 @@ def _without_alt(key: events.Key) -> Sequence[events.Key]:
 
     Terminals send the same bytes for both, and tmux waits half a second for the character.
     """
-    name = key.key.removeprefix("alt+")
-    character = key.character
-    if len(letter := name.removeprefix("shift+")) == 1:
-        name = character = letter.upper() if letter != name else letter
-    if name == key.key or character is None:
+    name = without_alt(key.key)
+    if name != key.key:
+        character = " " if name == "space" else name
+    elif key.character and key.key.startswith("alt+"):  # a sign, whose key has a name
+        name, character = key.key.removeprefix("alt+"), key.character
+    else:
         return [key]
     return [events.Key("escape", "\x1b"), events.Key(name, character)]
 

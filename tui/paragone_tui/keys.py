@@ -46,7 +46,7 @@ def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
 
 
 def _keys(command: Command, setting: str) -> Keys:
-    keys = tuple(map(_without_alt, _split(setting)))
+    keys = tuple(map(without_alt, _split(setting)))
     lane = tuple(key for key in keys if command.group == "Lane mode" or _is_character(key))
     both = tuple(key for key in keys if key not in lane)
     return Keys(both or _split(command.keys), lane or _split(command.lane_keys))
@@ -56,8 +56,11 @@ def _split(keys: str) -> tuple[str, ...]:
     return tuple(key.strip() for key in keys.split(",") if key.strip())
 
 
-def _without_alt(key: str) -> str:
-    """Return the character of a key with Alt, which is Escape and the character; return other keys as they are."""
+def without_alt(key: str) -> str:
+    """Return the letter, digit, sign or space of a key with Alt, such as `Q` of `alt+shift+q`; other keys as they are.
+
+    Such a key is Escape and the character: terminals send the same for both.
+    """
     name = key.removeprefix("alt+")
     shifted = name.removeprefix("shift+")
     name = shifted.upper() if len(shifted) == 1 and shifted != name else name

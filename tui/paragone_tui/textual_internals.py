@@ -181,24 +181,20 @@ class JobControlDriver(LinuxDriver):
         handlers = {
             number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
         }
+        program_ends = False
         try:
             with self.no_automatic_restart():
                 yield
         except asyncio.CancelledError:
+            program_ends = True
             raise
-        except BaseException:
-            self._take_again()
-            raise
-        else:
-            self._take_again()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-    def _take_again(self) -> None:
-        self._is_lent = False
-        self._must_signal_resume = True
-        self.resume_application_mode()
+            if not program_ends:
+                self._is_lent = False
+                self._must_signal_resume = True
+                self.resume_application_mode()
 
     def write(self, data: str) -> None:
         """Write to the terminal, unless it is lent: nothing takes the data then."""

@@ -190,17 +190,21 @@ class Composer(TextField):
 
     def _leaves_at(self, key: str) -> bool:
         """Return whether up or down recalls another prompt: nothing is written, and there is no row to move to."""
-        if self.text != (self._recalled_text if self._recalled is not None else ""):
+        if self.text and not self._shows_recalled:
             return False
         place, cursor = self.navigator, self.cursor_location
         if key == "up":
             return place.is_first_document_line(cursor) and place.is_first_wrapped_line(cursor)
         return place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor)
 
+    @property
+    def _shows_recalled(self) -> bool:
+        """Whether an earlier prompt is shown as it was recalled."""
+        return self._recalled is not None and self.text == self._recalled_text
+
     def take(self) -> tuple[str, tuple[Image, ...]]:
         """Return the text and the images. What was written before an edit comes back; otherwise, nothing stays."""
         taken = self.prompt, self.images
-        self._pasted.keep_only(self.text + self._before_edit[0])
         if self.edited is None:
             self._before_edit = ("", ())
         self.end_edit()
@@ -212,9 +216,10 @@ class Composer(TextField):
         """Show an earlier (`step` -1) or later (1) prompt; after the last one comes the unsent draft."""
         if not prompts:
             return
-        place = len(prompts) if self._recalled is None else self._recalled
-        if place == len(prompts):
-            self._draft = self.text
+        if self._shows_recalled and self._recalled is not None:
+            place = self._recalled
+        else:
+            place, self._draft = len(prompts), self.text
         place = max(0, min(place + step, len(prompts)))
         self._recalled = None if place == len(prompts) else place
         self.load(self._draft if self._recalled is None else prompts[place])

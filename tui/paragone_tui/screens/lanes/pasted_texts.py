@@ -12,6 +12,8 @@ _MOST_CHARACTERS = 2_000
 _BEGINNING_LINES = 4
 _BEGINNING = 400
 """Number of characters of the beginning of a long text."""
+_KEPT = 50_000_000
+"""Number of characters of pasted texts that are kept, so that undo brings their marks back."""
 _NEW_LINE = "\n"
 
 
@@ -45,6 +47,8 @@ class PastedTexts:
     def fold(self, text: str) -> str:
         """Return a new mark for a text, with its number and its size."""
         self._count += 1
+        while sum(map(len, self._texts.values())) > _KEPT:
+            del self._texts[next(iter(self._texts))]
         mark = f"[pasted text {self._count}: {size_shown(text)}]"
         self._texts[mark] = text
         return mark
@@ -52,10 +56,6 @@ class PastedTexts:
     def unfold(self, text: str) -> str:
         """Return a text with the pasted texts in place of their marks."""
         return self._marks().sub(lambda mark: self._texts[mark[0]], text) if self._texts else text
-
-    def keep_only(self, text: str) -> None:
-        """Forget the pasted texts whose marks are not in a text."""
-        self._texts = {mark: pasted for mark, pasted in self._texts.items() if mark in text}
 
     def mark_around(self, line: str, column: int) -> tuple[int, int]:
         """Return where the mark begins and ends that a column is in; the column, if it is in none."""
