@@ -4,6 +4,7 @@ import fcntl
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -242,22 +243,25 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
 
 def test_a_letter_right_after_escape_passes_tmux_as_one_after_a_while(tmux, home):
     """A tmux in a tmux, which waits for the letter as it does for a person: half a second."""
-    inner = ["env", "-u", "TMUX", "tmux", "-S", str(home / "inner"), "-f", "/dev/null", "new-session"]
-    tmux("new-session", "-d", "-x", "80", "-y", "24", shlex.join([*inner, *PROGRAM, "rogue:steady"]))
+    inner = ["tmux", "-S", str(home / "inner"), "-f", "/dev/null"]
+    session = ["env", "-u", "TMUX", *inner, "new-session", *PROGRAM, "rogue:steady"]
+    tmux("new-session", "-d", "-x", "80", "-y", "24", shlex.join(session))
 
     def sees(text: str) -> None:
         until(lambda: text in tmux("capture-pane", "-p"), text)
 
-    sees("ready")
-    tmux("send-keys", "Escape")
-    tmux("send-keys", "p")
-    sees("LANE")
-    sees("does not report")
-    tmux("send-keys", "i")
-    tmux("send-keys", "Escape")
-    tmux("send-keys", "u")
-    sees("blind")
-    tmux("send-keys", "C-q")
+    try:
+        sees("ready")
+        tmux("send-keys", "Escape")
+        tmux("send-keys", "p")
+        sees("LANE")
+        sees("does not report")
+        tmux("send-keys", "i")
+        tmux("send-keys", "Escape")
+        tmux("send-keys", "u")
+        sees("blind")
+    finally:
+        subprocess.run([*inner, "kill-server"], check=False)
 
 
 def test_ctrl_z_without_a_shell_says_so(start):
