@@ -209,6 +209,10 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
         await screen.press("alt+m", "ctrl+c")
         assert (composer.text, composer.edited) == ("", None), "an edit is given up"
+        await screen.press("alt+m", "ctrl+n")
+        assert (composer.text, composer.edited) == ("second", None), (
+            "it is a new prompt of the new conversation"
+        )
 
 
 async def test_an_edit_that_no_engine_can_answer_is_kept(start):

@@ -112,6 +112,13 @@ class Composer(TextField):
         self.put(text)
         self.attach(images)
 
+    def leave_conversation(self) -> None:
+        """Keep what is written as a new prompt: an earlier one that was edited belongs to the conversation before."""
+        self.edited = None
+        self._before_edit = ("", ())
+        self._recalled = None
+        self._show_title()
+
     def action_undo(self) -> None:
         """Undo the last change. If that brings back what was written before an edit, the edit has ended."""
         super().action_undo()

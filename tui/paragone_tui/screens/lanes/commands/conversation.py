@@ -32,6 +32,7 @@ async def _stop_and_begin(context: LanesContext) -> None:
 def _begin(context: LanesContext) -> None:
     context.earlier_prompts += [prompt.text for prompt in context.session.prompts]
     context.session.new_conversation()
+    context.composer.leave_conversation()
     context.lanes.show_history()
     context.lanes.marks.check()
     return_memory()
@@ -57,6 +58,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     session, shown = context.session, context.lanes
     await session.stop()
     closed = await session.reopen(number)
+    context.composer.leave_conversation()
     await shown.rebuild()
     if closed:
         lanes = counted(closed, "closed lane")
