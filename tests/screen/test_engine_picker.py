@@ -16,6 +16,7 @@ from paragone_tui.screens import engine_picker
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import from_spec
+from paragone_workbench.inventory import catalog
 from paragone_workbench.paths import state_file
 
 ADDED = from_spec("rogue:steady")
@@ -84,7 +85,7 @@ async def test_one_key_opens_a_model_that_was_found(start, offers):
 
 async def test_enter_before_an_engine_is_found_picks_the_first_one_that_fits(start, offers, monkeypatch):
     may_look = asyncio.Event()
-    look = engine_picker.catalog_entries
+    look = catalog.catalog_entries
 
     async def later(*args, **options):
         await may_look.wait()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from typing import cast
 
 from textual import events
 from textual.app import App, ComposeResult
 
+from paragone_tui.program import Program
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_workbench.conversation.tree import Prompt
 
@@ -21,7 +23,8 @@ class Prompting(App[None]):
         self.said: list[str] = []
         self.prompts = ["first", "second\nof two lines", "third"]
         recall = {"up": "app.recall(-1)", "down": "app.recall(1)", "ctrl+up": "app.recall(-1)"}
-        self.composer = Composer(recall, when_empty={"/": "app.list"}, program=self)
+        program = cast("Program", self)  # the composer uses `say` only
+        self.composer = Composer(recall, when_empty={"/": "app.list"}, program=program)
 
     def compose(self) -> ComposeResult:
         yield self.composer
@@ -38,10 +41,10 @@ class Prompting(App[None]):
 
 @contextlib.asynccontextmanager
 async def prompting(text: str = ""):
-    async with Prompting().run_test(size=(40, 12)) as pilot:
-        field = pilot.app.composer
-        field.put(text)
-        yield pilot, field
+    app = Prompting()
+    async with app.run_test(size=(40, 12)) as pilot:
+        app.composer.put(text)
+        yield pilot, app.composer
 
 
 async def paste(pilot, text):

@@ -11,19 +11,22 @@ from paragone import InputError, ParagoneError
 from paragone_tui.terminal.editor import edited
 
 
-@pytest.fixture
-def lent():
-    """Keep when the terminal was given away and taken again."""
-    events: list[str] = []
+class Terminal:
+    """A test double of the terminal, which keeps when it was given away and taken again."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
 
     @contextlib.contextmanager
-    def lend():
-        events.append("given")
+    def __call__(self):
+        self.events.append("given")
         yield
-        events.append("taken")
+        self.events.append("taken")
 
-    lend.events = events
-    return lend
+
+@pytest.fixture
+def lent():
+    return Terminal()
 
 
 def edit(text, lent):
