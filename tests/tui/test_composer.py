@@ -131,6 +131,10 @@ async def test_a_long_paste_is_folded_with_its_size_and_sent_in_full():
         mark = "[pasted text 1: 30 lines, 229 characters]"
         assert field.text == f"Explain {mark} please."
         assert field.prompt == f"Explain {LONG} please."
+        field.unfold()
+        assert field.text == f"Explain {LONG} please."
+        await pilot.press("ctrl+underscore")
+        field.move_cursor((0, 8 + len(mark)))
         await pilot.press("left", "left", "x")
         assert field.text == f"Explain {mark}x please.", "nothing is inserted in the mark"
         await pilot.press("backspace", "backspace")

@@ -21,7 +21,7 @@ _TITLE_CELLS = 26
 _KEYS_CELLS = 18
 _IN_HELP = 0.001
 """The score of a command whose help contains the query; lower than that of any title that matches."""
-_LEFT_OUT = ("send", "newline", "palette")
+_LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-word")
 
 
 class Entry(NamedTuple):

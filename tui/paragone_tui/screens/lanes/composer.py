@@ -134,6 +134,11 @@ class Composer(TextField):
         """Show a text, so that undo brings back what was there; as a mark, if it is too long to edit."""
         self.put(text if is_editable(text) else self._pasted.fold(text))
 
+    def unfold(self) -> None:
+        """Show the pasted texts in full, to edit them, unless they are too long for that; undo folds them again."""
+        if is_editable(self.prompt):
+            self.put(self.prompt)
+
     @property
     def images(self) -> tuple[Image, ...]:
         """The images attached to the prompt."""

@@ -135,11 +135,12 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             column.transcript.fold_thinking = self._fold_thinking
 
-    def toggle_logs(self) -> None:
-        """Switch between the logs of engines that crashed as one line and in full."""
+    def toggle_logs(self) -> bool:
+        """Show long prompts and the logs of engines that crashed in full, or fold them. Returns whether they are folded."""
         self._fold_logs = not self._fold_logs
         for column in self.columns:
             column.transcript.fold_logs = self._fold_logs
+        return self._fold_logs
 
     def show_history(self) -> None:
         """Show the runs on the paths of all lanes anew."""
