@@ -76,6 +76,7 @@ def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():
 
 
 def test_signs_with_alt_are_keys_with_alt_too():
+    assert told(b"\x1b\\a") == ["backslash", "a"], "the end of an answer does not begin lane mode"
     assert told(b"\x1b=\x1b+\x1b$\x1b ") == ["alt+equals_sign", "alt+plus", "alt+dollar_sign", "alt+space"]
 
 

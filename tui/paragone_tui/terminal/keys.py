@@ -16,6 +16,8 @@ from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
 _LEADS = "[OP]X^_"
 """Characters that lead a longer sequence after an escape."""
+_END = "\\"
+"""After an escape, the end of an answer of the terminal, and no key with Alt."""
 _UNFINISHED = re.compile(rf"\x1b([{re.escape(_LEADS)}])\Z")
 _ALT_KEY = re.compile(rf"\x1b[^\x1b{re.escape(_LEADS)}]\Z")
 """An escape and a character that leads no longer sequence: the character's key, with Alt."""
@@ -60,7 +62,7 @@ class KeyParser:
             if (
                 self._last.endswith("\x1b")
                 and self._parser.is_waiting
-                and character not in _LEADS
+                and character not in _LEADS + _END
                 and (character.isprintable() or character == "\r")
             ):
                 # Textual's parser would leave out the escape before a sign, and takes some for other characters.
