@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import keys_in_force
+from paragone_tui.keys import keys_in_force, without_alt
 from paragone_tui.terminal.keys import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -86,6 +86,14 @@ def test_a_character_with_alt_is_a_key_of_lane_mode():
         assert (zoom.both, zoom.lane) == (("f2",), (key,))
     assert keys_in_force({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
     assert keys_in_force({})["settings"].first == "alt+o"
+
+
+def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():
+    for command, keys in keys_in_force({}).items():
+        for key in keys.both:
+            assert without_alt(key) == key, (
+                f"{command}: declare {without_alt(key)} as a key of lane mode instead"
+            )
 
 
 @pytest.mark.parametrize("at", range(len(PASTE) + 3))
