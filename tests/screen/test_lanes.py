@@ -226,7 +226,7 @@ async def test_an_unknown_command_in_keys_is_told_of_with_its_line(start):
 async def test_every_command_is_in_the_palette(start):
     async with start(rogue("steady")) as screen:
         titles = [entry.title for entry in entries(screen.app, screen.app.lanes, screen.app.keys)]
-        left_out = ("palette", "send", "newline")
+        left_out = ("palette", "send", "newline", "word-back", "word-forward", "delete-word")
         wanted = [it for it in COMMANDS if it.id not in left_out and it.group != "Lane mode"]
         assert titles == [*(command.title for command in wanted), "Theme"]
         await screen.press("ctrl+p")
