@@ -141,6 +141,9 @@ async def test_a_letter_right_after_escape_is_the_same_as_one_after_a_while(star
         await escape("=")
         assert (lanes.differences.reference is screen.lanes[0], lanes.in_lane_mode) == (True, True)
         await screen.press("i")
+        burst(screen, "alt+plus")  # as Kitty's protocol has it, without the character
+        await screen.until(lambda: "There is no answer" in screen.told)
+        await screen.press("i")
         await escape("b")
         assert (composer.cursor_location, lanes.in_lane_mode) == ((0, 8), False)
         await escape("d")
@@ -150,10 +153,18 @@ async def test_a_letter_right_after_escape_is_the_same_as_one_after_a_while(star
         assert composer.cursor_location == (0, 7)
         await escape("[")
         assert lanes.in_lane_mode
+        await screen.press("i")
+        await escape("\t")
+        assert (lanes.in_lane_mode, lanes.position) == (True, 1)
         await screen.press("i", "f3")
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await escape("b")
         assert screen.app.screen is screen.app.lanes
         assert composer.text == "one twob "
+        await screen.press("f3")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await escape("\r")
+        assert screen.app.screen is screen.app.lanes
+        await screen.until(lambda: composer.text == "" and len(screen.app.lanes.session.prompts) == 1)
         await escape("u")
         assert (screen.app.lanes.context.is_blind, lanes.in_lane_mode) == (True, False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import unicodedata
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from textual import events
 from textual.app import App
+from textual.keys import REPLACED_KEYS
 from textual.message_pump import MessagePump
 
 from paragone_tui.keys import without_alt
@@ -18,6 +20,8 @@ LONGEST_S = 1.0
 """Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
 OPENING_S = 10.0
 """Seconds that a screen which a key has opened may take until it has its fields."""
+_CONTROLS = {"enter": "\r", "tab": "\t"}
+"""The keys of control characters that follow an escape as others do."""
 _PASSES = 5
 """Largest number of times that the effect of a key waits for the widgets, while their messages cause others."""
 
@@ -136,18 +140,27 @@ class KeyOrder:
 
 
 def _without_alt(key: events.Key) -> Sequence[events.Key]:
-    """Return the keys of Escape and of a character for a key of a character with Alt; for others, the key.
+    """Return the keys of Escape and of a character for a key of a character, Enter or Tab with Alt; for others, the key.
 
     Terminals send the same bytes for both, and tmux waits half a second for the character.
     """
     name = without_alt(key.key)
-    if name != key.key:
-        character = " " if name == "space" else name
-    elif key.character and key.key.startswith("alt+"):  # a sign, whose key has a name
-        name, character = key.key.removeprefix("alt+"), key.character
-    else:
+    if name == key.key:  # perhaps a sign, whose key has a name
+        name = key.key.removeprefix("alt+")
+    character = key.character or _character(name)
+    if name == key.key or not character:
         return [key]
     return [events.Key("escape", "\x1b"), events.Key(name, character)]
+
+
+def _character(name: str) -> str:
+    """Return the character of a key, which some terminals do not send with Alt; empty if the key has none."""
+    if len(name) == 1 or name in _CONTROLS:
+        return _CONTROLS.get(name, name)
+    with contextlib.suppress(KeyError):
+        found = unicodedata.lookup(REPLACED_KEYS.get(name, name).replace("_", " ").upper())
+        return found if found.isprintable() else ""
+    return ""
 
 
 def _is_text(event: events.Event) -> bool:

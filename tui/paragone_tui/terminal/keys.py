@@ -63,7 +63,7 @@ class KeyParser:
                 self._last.endswith("\x1b")
                 and self._parser.is_waiting
                 and character not in _LEADS + _END
-                and (character.isprintable() or character == "\r")
+                and (character.isprintable() or character in "\r\t")
             ):
                 # Textual's parser would leave out the escape before a sign, and takes some for other characters.
                 self._restart()
