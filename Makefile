@@ -87,8 +87,8 @@ simulate: .venv/dev ## simulate how often intervals hold, and how often nothing 
 screens: .venv/dev ## make the screenshots in the README
 	$(BIN)/python docs/screens.py
 
-reference: .venv/dev ## write docs/commands.md from the declarations of the commands
-	$(BIN)/python docs/reference.py
+reference: .venv/dev ## write the pages of commands, keys and settings from their declarations
+	$(BIN)/python -m docs.reference
 
 changelog: .venv/dev ## show the section of the changelog that the files in changes make
 	@$(BIN)/towncrier build --draft --version next

@@ -10,17 +10,20 @@ import tempfile
 from pathlib import Path
 
 from paragone_tui.app import ParagoneApp
+from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
 SCREENS = Path(__file__).parent / "screens"
+WHY = "Explain in two sentences why the sky is blue."
 PROMPT = "Explain in three short points why the sky is blue, then give one example in a table."
 
 
 async def main() -> None:
-    """Send a prompt to two lanes; save a screenshot of the lanes while they answer, and one of the help screen."""
+    """Send prompts to two lanes; save pictures of the lanes while they answer, the keys, and where the answers part."""
     state = State(state_file())
     app = ParagoneApp(
         config=config.load(state=state),
@@ -50,6 +53,23 @@ async def main() -> None:
         await pilot.press("f1")
         await pilot.pause(0.5)
         _save(app, "keys")
+        await pilot.press("escape", "ctrl+n")
+        await pilot.resize_terminal(120, 27)
+        for lane in session.lanes:
+            definition = with_options(
+                lane.engine.definition, {"seed": 3, "max_tokens": 60}, lane.engine.backend
+            )
+            await session.configure(lane, definition)
+        app.lanes.composer.insert(WHY)
+        await pilot.press("enter")
+        await pilot.pause(0.5)
+        while session.is_busy:
+            await pilot.pause(0.05)
+        await pilot.press("alt+v")
+        while not isinstance(app.screen, DivergenceSheet):
+            await pilot.pause(0.05)
+        await pilot.pause(0.5)
+        _save(app, "divergence")
 
 
 def _save(app: ParagoneApp, name: str) -> None:

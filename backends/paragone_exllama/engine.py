@@ -145,7 +145,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         self, request: RunRequest, sampling: ExLlamaSampling, cancelled: Cancelled
     ) -> Iterator[Event]:
         """Answer a prompt. The first event has the settings in force."""
-        sampling = with_seed(sampling)
+        sampling = with_seed(sampling, request.drawn_seed)
         prompt = self._prompts.make(request.messages, sampling)
         yield RunSettings(
             seed=sampling.seed,
@@ -153,7 +153,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             prompt=prompt.text,
             prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
         )
-        yield from prompt.cautions
         with self._failures():
             if request.cold:
                 self._library.forget()

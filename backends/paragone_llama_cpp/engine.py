@@ -31,6 +31,7 @@ from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
 from paragone.gguf.files import parts
 from paragone.options import as_values, build
+from paragone.thinking import thinking_choice
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api.functions import lib
@@ -133,7 +134,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._distributions.close()  # frees memory for other engines
         prompt = self._prompts.make(request.messages, sampling)
         text = AnswerText(sampling.stop, inside=prompt.inside)
-        sampling = with_seed(sampling)
+        sampling = with_seed(sampling, request.drawn_seed)
         sampler = make_sampler(sampling, self._vocab, self._schemas, text)
         try:
             self._share_cores(request.threads)
@@ -144,7 +145,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
                 threads=self._threads,
             )
-            yield from prompt.cautions
             yield from run(
                 self._context,
                 self._vocab,
@@ -153,6 +153,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 text,
                 cancelled,
                 max_tokens=sampling.max_tokens,
+                budget=thinking_choice(sampling.thinking).budget,
                 logprobs=request.logprobs,
                 cold=request.cold,
                 ignore_eos=sampling.ignore_eos,

@@ -12,7 +12,8 @@ from typing import Literal
 from paragone import option
 from paragone.chat.sampling import SamplingOptions
 from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
-from paragone.shared_options import IGNORE_EOS, PENALTY_LAST_N
+from paragone.json_schema import check_inline_schema
+from paragone.shared_options import IGNORE_EOS, JSON_SCHEMA, PENALTY_LAST_N, THINKING_BUDGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,9 @@ class LlamaCppLoadOptions(GgufLoadOptions):
 class LlamaCppSampling(SamplingOptions):
     """Options that each run can set."""
 
+    thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
+        None, "By default its chat template decides."
+    )
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count.")
     ignore_eos: bool = IGNORE_EOS(False)
     grammar: str | None = option(
@@ -63,10 +67,11 @@ class LlamaCppSampling(SamplingOptions):
         metavar="text or @path",
         outside="text or file",
     )
-    json_schema: str | None = option(
+    json_schema: str | None = JSON_SCHEMA(
         None,
-        "JSON Schema that the answer must follow: the JSON itself, or @PATH of a file. Objects may have properties "
-        "that it does not name, unless it sets additionalProperties to false.",
-        metavar="text or @path",
-        outside="text or file",
+        "Objects may have properties that it does not name, unless it sets additionalProperties to false.",
     )
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a schema that is none. One in a file is read when a run begins."""
+        check_inline_schema(self.json_schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Iterator
@@ -79,8 +80,12 @@ class RemoteEngine(OpenEngine, Generic[S]):
     def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
         """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
-    def _settled(self, sampling: S) -> S:
-        """Return the sampling options of a run. Draws a seed if the server would use an unknown one."""
+    def _settled(self, sampling: S, drawn_seed: int | None) -> S:
+        """Return the sampling options of a run, with a seed if the server would use an unknown one.
+
+        `drawn_seed` is the seed to use then; with None, one is drawn.
+        """
+        del drawn_seed
         return sampling
 
     @abstractmethod
@@ -117,7 +122,9 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
         Waits up to load_timeout for a server that is loading its model.
         """
-        sampling = self._settled(build(self._sampling, request.sampling, owner=self._model))
+        sampling = self._settled(
+            build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
+        )
         self._see_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:
@@ -183,11 +190,14 @@ class RemoteEngine(OpenEngine, Generic[S]):
     async def _checked(
         self, request: RunRequest, sampling: S, finish: Finish, answer: str | None
     ) -> list[Caution]:
-        """Return cautions about a server that changed or that cut the prompt, at the end of an answer.
+        """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
 
         Not before: the requests would delay the first token. `answer` is the text of the generated tokens; None
         if they contain thinking.
         """
+        if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
+            sentence = f"The server at {self._endpoint.origin} ignored json_schema: the answer is not JSON."
+            return [Caution(code="schema-ignored", sentence=sentence)]
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
         if changed is not None:
@@ -233,3 +243,12 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Close the connections."""
         await self.stop()
         await self._http.aclose()
+
+
+def _may_be_json(answer: str | None) -> bool:
+    """Whether an answer is JSON, as far as its text is known."""
+    try:
+        json.loads(answer or "0")
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -43,7 +43,7 @@ def check_value(kind: type[_V], value: object) -> _V:
     Raises InterfaceViolation if it is of another type, or has a number or a text that it must not have.
     """
     if not isinstance(value, kind):
-        raise InterfaceViolation(f"{_a(kind)} was expected, not {_described(value)}")
+        raise InterfaceViolation.expected(_a(kind), value)
     try:
         found = from_json(kind, to_json(value))
     except (TypeError, ValueError, RecursionError) as error:
@@ -58,21 +58,21 @@ def check_event(event: object) -> Event:
         return event
     kind = type(event)
     if kind not in _EVENTS:
-        raise InterfaceViolation(f"an event was expected, not {_described(event)}")
+        raise InterfaceViolation.expected("an event", event)
     return check_value(cast("type[Event]", kind), event)
 
 
 def check_alternatives(tokens: object) -> tuple[Alternative, ...]:
     """Return the likeliest tokens at a position. Raises InterfaceViolation as `check_value` does."""
     if not isinstance(tokens, tuple):
-        raise InterfaceViolation(f"a tuple of alternatives was expected, not {_described(tokens)}")
+        raise InterfaceViolation.expected("a tuple of alternatives", tokens)
     return tuple(token if _is_alternative(token) else check_value(Alternative, token) for token in tokens)
 
 
 def check_logits(block: object) -> LogitsBlock:
     """Return a block of logits whose data has as many numbers as its shape says. Raises InterfaceViolation."""
     if not isinstance(block, LogitsBlock):
-        raise InterfaceViolation(f"a LogitsBlock was expected, not {_described(block)}")
+        raise InterfaceViolation.expected("a LogitsBlock", block)
     if not isinstance(block.data, memoryview) or block.data.nbytes != 4 * block.rows * block.vocab_size:
         raise InterfaceViolation("the data of a LogitsBlock has another size than its rows and columns")
     return block
@@ -144,13 +144,8 @@ def _check(item: object, where: str, *, signed: bool) -> None:
     elif dataclasses.is_dataclass(item) and not isinstance(item, type):
         _check_fields(item)
     else:
-        raise InterfaceViolation(f"{where} cannot be {_described(item)}")
+        raise InterfaceViolation(f"{where} cannot be a value of the type {type(item).__name__}")
 
 
 def _a(kind: type) -> str:
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
-
-
-def _described(value: object) -> str:
-    """Return the type of a value, as the end of a sentence."""
-    return "None" if value is None else f"a value of the type {type(value).__name__}"

@@ -66,8 +66,8 @@ class Options:
     """Base class of a backend's options.
 
     Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
-    Fields are `bool`, `int`, `float`, `str`, a `Literal` of strings, `tuple[T, ...]` of one of
-    those, `Mapping[str, Json]` for a JSON object, or any of them `| None`.
+    Fields are `bool`, `int`, `float`, `str`, a `Literal` of strings, several of those (`bool | int`),
+    `tuple[T, ...]` of one of those, `Mapping[str, Json]` for a JSON object, or any of them `| None`.
     """
 
 
@@ -145,6 +145,13 @@ class OptionInfo:
     secret: bool = False
     fact: str = ""
     outside: Outside = ""
+
+    @property
+    def accepted(self) -> str:
+        """The values that the option accepts, for display: the kind and the bounds."""
+        low = [] if self.minimum is None else [f"from {self.minimum:g}"]
+        high = [] if self.maximum is None else [f"to {self.maximum:.10g}"]
+        return " ".join((self.kind, *low, *high))
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
@@ -266,11 +273,12 @@ def _find(options: type[Options], name: str, of: str) -> _Declared:
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:
-    """Return the type of one value, whether the option is a list, and whether it can be None."""
+    """Return the type of one value, or several types, whether the option is a list, and whether it can be None."""
     optional = False
     if get_origin(hint) in (Union, types.UnionType):
-        rest = [kind for kind in get_args(hint) if kind is not type(None)]
-        optional, hint = True, rest[0]
+        rest = tuple(kind for kind in get_args(hint) if kind is not type(None))
+        optional = len(rest) < len(get_args(hint))
+        hint = rest[0] if len(rest) == 1 else rest
     if get_origin(hint) is tuple:
         return get_args(hint)[0], True, optional
     if get_origin(hint) is Mapping:
@@ -279,6 +287,8 @@ def _shape(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def _name(kind: Any, many: bool) -> str:
+    if isinstance(kind, tuple):
+        return ", ".join(_name(one, many) for one in kind)
     choices = get_origin(kind) is Literal
     name = " or ".join(get_args(kind)) if choices else _WANTED[kind].removeprefix("a ")
     return f"list of {name}" if many else name
@@ -296,6 +306,13 @@ def _check(option: _Declared, value: Any, what: str) -> object:
 
 
 def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
+    if isinstance(kind, tuple):
+        named = [name for one in kind if one not in _WANTED for name in get_args(one)]
+        if value in named:
+            return value
+        if type(value) in kind:
+            return _check_one(info, type(value), value, what)
+        raise _refusal(what, value, f"It takes one of: {info.kind}.")
     if info.choices:
         if value not in info.choices:
             raise _refusal(what, value, f"It is one of: {', '.join(info.choices)}.")

@@ -15,8 +15,8 @@ from typing import TypeVar
 from paragone.options import Outside, option
 
 __all__ = [
-    "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "LORA_SCALE", "MAX_TOKENS", "MIN_P",
-    "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
+    "CHAT_TEMPLATE", "FREQUENCY_PENALTY", "IGNORE_EOS", "JSON_SCHEMA", "LORA_SCALE", "MAX_TOKENS",
+    "MIN_P", "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "THINKING_BUDGET", "TOP_K", "TOP_P",
     "SharedOption",
 ]  # fmt: skip
 
@@ -76,10 +76,17 @@ FREQUENCY_PENALTY = SharedOption(
 )
 SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2)
 STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
-THINKING = SharedOption("Whether a reasoning model thinks before it answers.")
-EFFORT = SharedOption("Reasoning effort, for models that have levels.")
+THINKING = SharedOption("Whether a reasoning model thinks, or with what effort.")
+THINKING_BUDGET = SharedOption(
+    "Whether a reasoning model thinks, with what effort, or for how many tokens at most.", minimum=1
+)
 PENALTY_LAST_N = SharedOption(
     "Number of recent tokens that the penalties apply to.", minimum=0, maximum=1_000_000
+)
+JSON_SCHEMA = SharedOption(
+    "JSON Schema that the answer must follow: the JSON itself, or @PATH of a file.",
+    metavar="text or @path",
+    outside="text or file",
 )
 IGNORE_EOS = SharedOption(
     "Go on after the model's end-of-text token, up to max_tokens, a stop sequence or the end of the context."

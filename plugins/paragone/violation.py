@@ -10,3 +10,9 @@ class InterfaceViolation(Exception):
 
     The application raises it, and turns it into a sentence for the user that names the plugin.
     """
+
+    @classmethod
+    def expected(cls, what: str, value: object) -> InterfaceViolation:
+        """Return the violation that a value is not what was expected."""
+        found = "None" if value is None else f"a value of the type {type(value).__name__}"
+        return cls(f"{what} was expected, not {found}")

@@ -24,9 +24,11 @@ def quoted(text: str) -> str:
 
 
 def size_text(size: float | None) -> str:
-    """Return a number of bytes in decimal units, as files are listed: `97 MB`, `4.1 GB`; empty for None."""
+    """Return a number of bytes in decimal units, as files are listed: `97 MB`, `4.1 GB`, `12 B`; empty for None."""
     if size is None:
         return ""
     if size >= 1e9:
         return f"{size / 1e9:,.1f} GB"
-    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
+    if size >= 1e6:
+        return f"{size / 1e6:,.0f} MB"
+    return f"{size / 1e3:,.0f} kB" if size >= 1e3 else f"{size:.0f} B"

@@ -22,6 +22,7 @@ ENGINES = {
     "numpy",
     "jinja2",
     "genai_prices",
+    "pypdf",
 }
 """Dependencies of the extras: only backends import them, and only when they use them."""
 

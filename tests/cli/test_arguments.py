@@ -51,7 +51,8 @@ def test_engines_stand_between_options():
 OF_NUMBERS = ["ask --logprobs", "bench --depth", "bench --prompt-tokens", "bench --repeat", "bench --tokens"]
 OF_NUMBERS += ["compare --logprobs", "fidelity --window", "fit --ctx", "history --limit", "suite --repeat"]
 
-WITH_DECIMALS = ["fidelity --max-kld", "suite --margin"]
+WITH_DECIMALS = ["choose --margin", "fidelity --max-kld", "suite --margin"]
+OF_DURATIONS = ["choose --time"]
 
 
 def test_every_option_with_a_number_has_bounds():
@@ -62,7 +63,7 @@ def test_every_option_with_a_number_has_bounds():
             assert kind not in (int, float), (name, flags)
             if kind not in (None, Path):
                 found.append(f"{name} {flags[0]}")
-    assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS])
+    assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS, *OF_DURATIONS])
 
 
 def refuses(option, number, kind):

@@ -46,6 +46,11 @@ def test_the_system_prompt_is_part_of_the_prompt(smol, settings):
     assert length("--system", "one two three four five six seven eight nine") > from_config
 
 
+def test_an_answer_begins_with_a_given_text():
+    done = paragone("ask", "rogue:steady", "Count.", "--begin", "word0 word1 ", "--set", "max_tokens=2")
+    assert done.stdout.decode() == "word0 word1 word2 word3 "
+
+
 def prompt_words(*argv: str, stdin: str | bytes = b"") -> int:
     """How many words the prompt had: the rogue engine counts them, and one more for each message."""
     done = paragone("ask", "rogue:steady", "--json", *argv, stdin=stdin)
@@ -450,18 +455,48 @@ def test_a_prompt_typed_at_a_terminal(terminal):
 def test_images_go_with_the_prompt(tmp_path):
     one, two = picture(tmp_path / "one.png"), picture(tmp_path / "two.png")
     done = paragone(
-        "ask", "rogue:seeing", "Which?", "--image", str(one), "--image", str(two), "--set", "max_tokens=1"
+        "ask", "rogue:seeing", "Which?", "--attach", str(one), "--attach", str(two), "--set", "max_tokens=1"
     )
     assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", CUT)
 
 
 def test_a_model_that_sees_nothing_says_so(tmp_path):
-    done = paragone("ask", "rogue:steady", "Which?", "--image", str(picture(tmp_path / "one.png")))
+    done = paragone("ask", "rogue:steady", "Which?", "--attach", str(picture(tmp_path / "one.png")))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "steady does not accept images.\n" in said(done)
 
 
 def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
-    done = paragone("ask", "rogue:seeing", "Which?", "--image", str(tmp_path / "nowhere.png"))
+    done = paragone("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "nowhere.png cannot be read: No such file or directory." in said(done)
+    assert "There is no file" in said(done)
+
+
+def test_a_preset_and_a_template(home):
+    config = home / "config" / "paragone" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        "[presets.brief]\nmax_tokens = 2\n[templates]\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
+    )
+    asked = ("compare", "rogue:steady", "--preset", "brief", "--template", "translate", "--json")
+    found = data("compare", paragone(*asked, "--var", "language=German", stdin="hello"))
+    assert found["prompt"] == "Say in German: hello"
+    assert found["lanes"][0]["text"] == "word0 word1 "
+    for wrong, reason in (
+        (("--preset", "breif", "hi"), "There is no preset 'breif'.\nDid you mean 'brief'?"),
+        (("--template", "translate", "hi"), "The template 'translate' needs a value for: language."),
+        (("--var", "a=b", "hi"), "--var needs --template."),
+    ):
+        done = paragone("ask", "rogue:steady", *wrong)
+        assert done.returncode == 2
+        assert reason in said(done)
+
+
+def test_a_text_goes_with_the_prompt(tmp_path):
+    (tmp_path / "notes.md").write_text("one two three")
+    (tmp_path / "notes.bin").write_bytes(b"\0")
+    argv = ("ask", "rogue:steady", "Sum up", "--set", "max_tokens=1", "--json")
+    alone, done = paragone(*argv), paragone(*argv, "--attach", str(tmp_path / "notes.*"))
+    assert "notes.bin is not UTF-8 text." in said(done)
+    alone, with_file = (data("ask", one)["usage"]["prompt_tokens"] for one in (alone, done))
+    assert with_file == alone + len(["notes.md:", "```", "one", "two", "three", "```"])

@@ -121,6 +121,7 @@ def test_nothing_that_differs_is_an_empty_list():
             "what": "max_tokens",
             "lanes": {"steady": 2, "steady-2": 3},
             "sentence": "max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2",
+            "expected": False,
         }
     ]
 
@@ -234,7 +235,7 @@ def test_nothing_is_recorded(home):
 
 def test_one_image_for_those_that_see_it(tmp_path):
     path = str(picture(tmp_path / "cat.png"))
-    argv = ("compare", "rogue:seeing", "rogue:steady", "--prompt", "hi", "--image", path)
+    argv = ("compare", "rogue:seeing", "rogue:steady", "--prompt", "hi", "--attach", path)
     done = paragone(*argv, "--set", "max_tokens=1", "--json")
     assert done.returncode == 1
     found = data("compare", done)

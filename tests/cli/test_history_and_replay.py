@@ -61,9 +61,24 @@ def test_conversations_and_their_runs_are_listed():
     assert prompts[0]["runs"][0]["text"] == "word0 word1 word2 "
 
 
+def test_an_answer_goes_on():
+    conversation = written(chat, STEADY, ["Count."])
+    before = data("history", paragone("history", f"c{conversation}", "--json"))["prompts"][0]["runs"][0]
+    done = paragone("history", "continue", before["id"])
+    assert done.stdout.decode() == "word0 word1 word2 word3 word4 word5 "
+    assert f"a variant of {before['id']}" in done.stderr.decode()
+    runs = data("history", paragone("history", f"c{conversation}", "--json"))["prompts"][0]["runs"]
+    assert [run["text"] for run in runs] == ["word0 word1 word2 ", done.stdout.decode()]
+    again = data("history", paragone("history", "continue", runs[1]["id"], "--json"))
+    assert again["text"].endswith("word7 word8 ")
+    assert (again["prefilled"]["text"], again["usage"]["completion_tokens"]) == (36, 3)
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
+        (("history", "continue", "c1"), "'c1' is not the id of an answer"),
+        (("history", "continue", "r9"), "There is no run r9"),
         (("history", "c9"), "Conversation c9 no longer exists"),
         (("history", "r9"), "'r9' is not the id of a conversation"),
         (("history", "e9"), "`paragone suite show e9` shows an experiment."),

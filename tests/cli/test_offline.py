@@ -226,19 +226,22 @@ def phone():
 """
 
 
+IN_A_THREAD = "thread = threading.Thread(target=phone); thread.start(); thread.join()"
+
+
 @pytest.mark.parametrize(
-    "how",
-    ["phone()", "thread = threading.Thread(target=phone); thread.start(); thread.join()"],
-    ids=["at once", "in a thread"],
+    ("command", "how"),
+    [("models", "phone()"), ("models", IN_A_THREAD), ("doctor", "phone()")],
+    ids=["models, at once", "models, in a thread", "doctor"],
 )
-def test_a_plugin_that_contacts_what_no_engine_names_is_refused_and_shown(how, stranger, listener):
+def test_a_plugin_that_contacts_what_no_engine_names_is_refused_and_shown(command, how, stranger, listener):
     port = listener.getsockname()[1]
     stranger(PHONING.format(port=port, how=how) + with_models("return []"))
-    done = paragone("models")
+    done = paragone(command)
     assert f"127.0.0.1:{port} is not contacted: no engine names this address." in said(done)
     assert untouched(listener)
     (contact,) = contacts(refused=True)
-    assert (contact["command"], contact["engine"], contact["address"]) == ("models", "", f"127.0.0.1:{port}")
+    assert (contact["command"], contact["engine"], contact["address"]) == (command, "", f"127.0.0.1:{port}")
 
 
 def test_servers_here_are_asked_only_if_the_user_says_so(server, settings, monkeypatch):

@@ -317,6 +317,7 @@ class PoliteBackend(Backend):
         top_tokens=True,
         estimate=True,
         seed=True,
+        continues=True,
         local=True,
     )
     engine: ClassVar[type[PoliteEngine]] = PoliteEngine

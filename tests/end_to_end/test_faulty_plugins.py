@@ -10,7 +10,7 @@ CALLED = "open(__file__.replace('stranger_of_a_stranger.py', 'called'), 'w').clo
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (with_models("return None"), "a list of models was expected, not a value of the type NoneType"),
+        (with_models("return None"), "a list of models was expected, not None"),
         (with_models("return [ModelInfo(model=7, name=None)]"), "expected str, not int"),
         (with_models("raise KeyboardInterrupt"), "KeyboardInterrupt"),
         (with_native_models("raise SystemExit(3)"), "SystemExit: 3"),

@@ -28,6 +28,7 @@ class Example(Options):
     stop: tuple[str, ...] = option(("end",), "Some texts.")
     kinds: tuple[Literal["f16", "q8_0"], ...] | None = option(None, "Some of some, or none.")
     shape: Mapping[str, Json] | None = option(None, "A JSON object or none.")
+    pace: bool | int | Literal["slow", "fast"] | None = option(None, "Several types.", minimum=1, maximum=9)
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -46,6 +47,7 @@ VALUES = {
     "stop": st.lists(st.text()),
     "kinds": st.none() | st.lists(kind),
     "shape": st.none() | st.dictionaries(st.text(), st.none() | st.booleans() | finite | st.text()),
+    "pace": st.none() | st.booleans() | st.integers(1, 9) | st.sampled_from(["slow", "fast"]),
 }
 good_values = st.fixed_dictionaries({}, optional=VALUES)
 anything = st.recursive(
@@ -233,3 +235,13 @@ def test_an_unclosed_bracket():
     with pytest.raises(InputError, match="'count'") as caught:
         parse(Example, "count", "[" * 100_000)
     assert len(caught.value.sentence) < 200
+
+
+def test_an_option_can_be_of_several_types():
+    kind = {info.name: info.kind for info in describe(Example)}["pace"]
+    assert kind == "true or false, whole number, slow or fast"
+    typed = [parse(Example, "pace", text) for text in ("true", "false", "7", "fast", "none")]
+    assert typed == [True, False, 7, "fast", None]
+    for wrong in ("10", "Fast", "1.5"):
+        with pytest.raises(InputError, match="pace"):
+            parse(Example, "pace", wrong)

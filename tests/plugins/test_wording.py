@@ -21,7 +21,14 @@ def test_texts_are_shortened_to_their_length():
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(None, ""), (0, "0 kB"), (97_300_000, "97 MB"), (999_000_000, "999 MB"), (4_140_000_000, "4.1 GB")],
+    [
+        (None, ""),
+        (0, "0 B"),
+        (12_300, "12 kB"),
+        (97_300_000, "97 MB"),
+        (999_000_000, "999 MB"),
+        (4_140_000_000, "4.1 GB"),
+    ],
 )
 def test_sizes_have_decimal_units(size, text):
     assert size_text(size) == text

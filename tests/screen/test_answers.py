@@ -55,12 +55,13 @@ async def test_a_prompt_waits_for_the_answer_before_it(start):
         await screen.type("second")
         await screen.press("enter")
         assert screen.app.lanes.composer.text == ""
-        assert screen.lanes[0].queued == 1
         await screen.until(lambda: "writing +1" in screen.text, "the status line tells of it")
+        assert "waits  second" in screen.text
         assert "second" not in screen.columns[0].transcript.text
         await screen.answered()
         kinds = [block.kind for block in screen.columns[0].transcript.blocks]
         assert kinds == ["prompt", "answer", "note", "prompt", "answer", "note"]
+        assert "waits" not in screen.text
         assert [run.state for run in screen.lanes[0].path] == ["done", "done"]
 
 
@@ -77,6 +78,30 @@ async def test_a_prompt_for_the_current_lane_alone(start):
         assert "for one" in screen.columns[1].transcript.text
         assert "for one" not in screen.columns[0].transcript.text
         assert len(screen.lanes[0].path) == 1
+
+
+async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
+    async with start(rogue("steady", rate=20, max_tokens=1000)) as screen:
+        for text in ("first", "second", "third"):
+            await screen.ask(text)
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.press("ctrl+c")
+        await screen.until(lambda: "kept   second" in screen.text, "a stop keeps the queue")
+        kinds = [block.kind for block in screen.columns[0].transcript.blocks]
+        assert kinds.count("prompt") == 1, "no empty turns"
+        await screen.press("alt+Q", "ctrl+x", "enter")
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: composer.text == "third", "the second is withdrawn, the third edited")
+        await screen.type(" edited")
+        await screen.press("enter")
+        await screen.until(
+            lambda: screen.lanes[0].is_busy and "third edited" in screen.columns[0].transcript.text
+        )
+        await screen.ask("fourth")
+        await screen.press("ctrl+c")
+        await screen.until(lambda: "kept   fourth" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "fourth" in screen.columns[0].transcript.text, "enter sends it again")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +132,12 @@ async def test_answer_again_takes_the_place_of_the_answer(start):
             "answer",
         ]
         assert transcript.text.count("word1") == 1
+        assert "→ alt+m goes on from here." in transcript.text
+        await screen.press("alt+m")
+        await screen.until(lambda: "word5" in transcript.text and not screen.lanes[0].is_busy)
+        assert "word0 word1 word2 word3 word4 word5" in transcript.text, "the answer goes on from its end"
+        assert "· Goes on after 18 characters of an earlier answer." in transcript.text
+        assert transcript.text.count("goes on from here") == 1
 
 
 async def test_in_turn_the_second_lane_waits(start):
@@ -194,9 +225,9 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
             await screen.ask(text)
             await screen.answered()
         composer = screen.app.lanes.composer
-        await screen.press("alt+m")
+        await screen.press("alt+C")
         assert composer.text == "second"
-        await screen.press("alt+m")
+        await screen.press("alt+C")
         assert composer.text == "first"
         assert "Editing prompt 1 of 2 · enter starts a branch · ctrl+c cancels" in screen.text
         await screen.type(" edited")
@@ -207,9 +238,9 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         assert composer.text == ""
         await screen.press("alt+left")
         await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
-        await screen.press("alt+m", "ctrl+c")
+        await screen.press("alt+C", "ctrl+c")
         assert (composer.text, composer.edited) == ("", None), "an edit is given up"
-        await screen.press("alt+m", "ctrl+n")
+        await screen.press("alt+C", "ctrl+n")
         assert (composer.text, composer.edited) == ("second", None), (
             "it is a new prompt of the new conversation"
         )
@@ -226,11 +257,11 @@ async def test_an_edit_that_no_engine_can_answer_is_kept(start):
         await screen.answered()
         await screen.lanes[0].close()
         composer = screen.app.lanes.composer
-        await screen.press("alt+m")
-        composer.attach((image,))
+        await screen.press("alt+C")
+        composer.attachments.images = (image,)
         prompt = composer.edited
         await screen.type(" edited")
         await screen.press("enter")
         await screen.until(lambda: "No engine is running" in screen.told)
         assert prompt is not None
-        assert (composer.text, composer.images, composer.edited) == ("hello edited", (image,), prompt)
+        assert (composer.text, composer.draft.images, composer.edited) == ("hello edited", (image,), prompt)

@@ -159,9 +159,27 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
         for run in runs:
             assert len(run.result.tokens[at].top) == 5
-            assert f"→ “{run.result.tokens[at].text}”" in screen.text
+            assert f"“{run.result.tokens[at].text}”" in screen.text
         assert screen.text.count("It was ") == 2
-        await screen.press("escape", "p")
+        assert screen.text.count("% ◂") == 2, "the tokens that the engines chose"
+        sheet = screen.app.screen
+        colors = {span.style for span in sheet.content.content.spans}
+        screen.app.theme = "textual-light"
+        await screen.until(lambda: colors != {span.style for span in sheet.content.content.spans})
+        choice = sheet._side.choices[sheet._cursor.row]
+        assert not sheet._side.is_own(choice), "another token than the engine's own is selected"
+        await screen.press("b")
+        await screen.until(lambda: [len(lane.record.runs) for lane in screen.lanes] == [2, 2])
+        await screen.answered()
+        for lane, run in zip(screen.lanes, runs, strict=True):
+            again = lane.path[-1]
+            assert again.text.startswith(before + choice.text)
+            assert len(again.text) > len(before) + 20
+            assert again.result.tokens[:at] == run.result.tokens[:at]
+            assert again.result.prefilled.chosen == choice.text
+            assert lane.variants(again) == (run, again), "the earlier answer is kept"
+        assert screen.text.count(f"Goes on from the chosen token “{choice.text}”.") == 2
+        await screen.press("p")
         current = reference
         await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, current)))
         await screen.press("p")

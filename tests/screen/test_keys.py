@@ -13,7 +13,6 @@ from paragone_tui.widgets.palette import entries
 OPENED_BY = {
     "EnginePicker": "f3",
     "ConversationPicker": "ctrl+o",
-    "ImagePicker": "alt+I",
     "AboutLane": "ctrl+l",
     "HelpScreen": "f1",
     "SettingsForm": "alt+o",
@@ -74,9 +73,7 @@ async def test_lane_mode_scrolls(start):
             "j": 1,
             "k": -1,
             "down": 1,
-            "J": half,
             "ctrl+d": half,
-            "K": -half,
             "ctrl+u": -half,
             "space": transcript.size.height - 2,
         }
@@ -261,7 +258,7 @@ async def test_help_and_palette_are_shown_once(start):
         assert shown(screen) == "LanesScreen"
 
 
-@pytest.mark.parametrize("name", ["EnginePicker", "ImagePicker", "SettingsForm", "AboutLane"])
+@pytest.mark.parametrize("name", ["EnginePicker", "SettingsForm", "AboutLane"])
 async def test_a_dialog_that_another_one_covers_can_be_closed_later(start, name):
     async with start(rogue("steady")) as screen:
         await screen.press(OPENED_BY[name])

@@ -1,5 +1,7 @@
 """Adding, closing and moving lanes, and changing their engines."""
 
+import re
+
 import pytest
 from rogue_backend.definitions import rogue
 from tests.workbench.report_subjects import add_experiment
@@ -7,7 +9,7 @@ from tests.workbench.report_subjects import add_experiment
 from paragone_tui.commands import COMMANDS
 from paragone_tui.widgets.palette import entries
 from paragone_workbench.config.state import State
-from paragone_workbench.paths import state_file
+from paragone_workbench.paths import copied_file, state_file
 
 
 async def test_without_lanes_the_picker_opens(start):
@@ -75,8 +77,12 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         await screen.answered()
         text = screen.columns[0].transcript.text
         assert "word2" in text
-        assert "From here on: wide (rogue)." in text
+        assert text.count("From here on: wide (rogue).") == 1
         assert "語19" in text
+        assert text.count("by steady (rogue)") == 1, "the earlier answer says who wrote it"
+        screen.columns[0].show_history()  # as when the conversation is reopened
+        text = screen.columns[0].transcript.text
+        assert (text.count("From here on: wide"), text.count("by steady (rogue)")) == (1, 1)
 
 
 async def test_closing_a_lane_frees_its_engine(start):
@@ -180,9 +186,13 @@ async def test_an_engine_with_a_changed_option_keeps_its_name_for_the_next_start
 
 
 async def test_thinking_is_folded_for_all_lanes(start):
-    async with start(rogue("steady")) as screen:
+    async with start(rogue("thinking", at=3, max_tokens=5)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: re.search(r"▸ thinking · 3 tokens · \d\.\d s\n\n  word3", screen.text))
+        assert "word2" not in screen.text
         await screen.press("f6")
-        assert screen.columns[0].transcript.fold_thinking is True
+        await screen.until(lambda: re.search(r"┊ word0 word1 word2\n· 3 tokens · \d\.\d s\n", screen.text))
 
 
 async def test_copying_takes_the_raw_answer(start):
@@ -191,6 +201,17 @@ async def test_copying_takes_the_raw_answer(start):
         await screen.answered()
         await screen.press("alt+y")
         assert screen.app.clipboard == "word0 word1 "
+        screen.lanes[0].path[0].add("answer", "\n```sh\nls -l\n```\n")
+        await screen.press("Y", "enter")
+        assert screen.app.clipboard == "ls -l", "a block of code is the first that is offered"
+        await screen.press("Y")
+        await screen.type("conv")
+        await screen.press("ctrl+s")
+        assert copied_file().read_text().startswith("> go\n\nword0 word1")
+        assert f"are written to {copied_file()}" in screen.told
+        screen.lanes[0].path[0].add("answer", "x" * 100_000)
+        await screen.press("y")
+        assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
 
 
 async def test_scrolling_reaches_both_ends(start):
@@ -206,7 +227,7 @@ async def test_scrolling_reaches_both_ends(start):
 
 
 async def test_help_lists_the_keys_in_force(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 110)) as screen:
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 140)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
         for command in COMMANDS:
@@ -327,7 +348,7 @@ async def test_no_terminal_is_too_narrow(start):
         await screen.answered()
         for width in (5, 4, 3, 2, 1):
             await screen.pilot.resize_terminal(width, 10)
-            await screen.press("alt+I", "a", "escape", "escape")
+            await screen.press("f3", "a", "escape")
         await screen.pilot.resize_terminal(100, 30)
         await screen.until(lambda: "word0 word1" in screen.text)
 

@@ -28,11 +28,21 @@ async def test_a_sampling_option_is_levelled(start):
         await screen.ask("again")
         await screen.answered()
         await sheet(screen)
-        assert "second continues other" in screen.text
+        assert "≠" not in screen.text.partition("Was it fair?")[2], "what differs was to be expected"
+        assert "own answers, so the prompts differ." in " ".join(screen.text.replace("│", "").split())
         await screen.press("escape", "ctrl+n")
         await screen.ask("again")
         await screen.answered()
         await screen.until(lambda: "≠" not in screen.text, "the marks are gone")
+        session = screen.app.lanes.session
+        await session.configure(screen.lanes[1], rogue("steady", "second", max_tokens=1))
+        await screen.ask("brief")
+        await screen.answered()
+        assert "≠" not in screen.text, "what is set for one lane on the screen was chosen"
+        await session.configure(screen.lanes[1], rogue("steady", "second", max_tokens=2))
+        await screen.press("ctrl+n")
+        await screen.ask("again")
+        await screen.answered()
         assert [lane.last_answer for lane in screen.lanes] == ["word0 word1 ", "word0 word1 "]
         await sheet(screen)
         assert "The comparison was fair as far as the engines tell" in screen.text

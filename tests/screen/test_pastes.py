@@ -42,7 +42,7 @@ async def test_a_prompt_that_is_too_long_to_edit_is_recalled_and_edited_as_a_mar
         composer = screen.app.lanes.composer
         await screen.press("up")
         assert (len(composer.text) < 100, composer.prompt) == (True, LARGE)
-        await screen.press("down", "alt+m")
+        await screen.press("down", "alt+C")
         assert composer.prompt == LARGE
         await screen.ask("more")
         await screen.answered()

@@ -8,7 +8,7 @@ from rogue_backend.definitions import rogue
 DIALOGS = [
     "app.palette",
     "app.help",
-    "screen.command('attach-image')",
+    "screen.command('attach-file')",
     "screen.command('about-lane')",
     "screen.command('settings')",
 ]

@@ -3,6 +3,8 @@
 from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.settings.settings_form import SettingsForm
+from paragone_tui.screens.templates.variables_form import VariablesForm
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import state_file
@@ -52,17 +54,22 @@ async def test_a_wrong_value_is_explained_and_nothing_changes(start):
 
 
 async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
-    async with start(rogue("steady", "first"), rogue("wide", "second")) as screen:
+    served = EngineDefinition(
+        name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"}
+    )
+    async with start(rogue("steady", "first"), rogue("wide", "second"), served) as screen:
         await form(screen)
         await screen.press("ctrl+t")
         assert "Settings of all lanes" in screen.text
         await fill(screen, "context", "512")
         assert "reload the model" in screen.text
         await screen.press("enter")
+        first, second, _ = screen.lanes
         await screen.until(
-            lambda: all(it.engine.definition.options.get("context") == 512 for it in screen.lanes)
+            lambda: all(it.engine.definition.options.get("context") == 512 for it in (first, second))
         )
-        await screen.until(lambda: all(it.engine.is_open for it in screen.lanes), "engines are open again")
+        await screen.until(lambda: first.engine.is_open and second.engine.is_open, "engines are open again")
+        assert "served has no option context." in screen.told
 
 
 async def test_where_each_value_comes_from(start):
@@ -141,6 +148,7 @@ async def test_a_change_is_noted_in_the_transcript(start):
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
         screen.columns[0].show_history()
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
+        assert screen.columns[0].transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
 
 
 async def test_an_engine_is_saved_with_its_options(start):
@@ -155,6 +163,45 @@ async def test_an_engine_is_saved_with_its_options(start):
         assert State(state_file()).saved.lanes == ("brief",)
         await form(screen)
         assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
+
+
+async def test_a_preset_is_applied_and_saved(start):
+    settings = "[presets.brief]\nsystem = 'Be brief.'\nmax_tokens = 2\n[presets.odd]\ntop_q = 1\nrate = 300\n"
+    async with start(rogue("steady", "first"), settings=settings) as screen:
+        shown = await form(screen)
+        await screen.press("up", "up")
+        await screen.type("brieff")
+        await screen.press("enter")
+        assert "There is no preset 'brieff'. Did you mean 'brief'?" in screen.text
+        await screen.press("backspace", "down")
+        await screen.until(lambda: shown.system.text == "Be brief.")
+        shown.save_preset.focus()
+        await screen.type("mine")
+        await screen.press("enter")
+        await screen.ask("go")
+        await screen.answered()
+        assert screen.lanes[0].last_answer == "word0 word1 "
+        assert screen.app.lanes.session.prompts[0].system == "Be brief."
+        saved = Preset(name="mine", system="Be brief.", sampling={"max_tokens": 2})
+        assert State(state_file()).saved.presets == {"mine": saved}
+        shown = await form(screen)
+        shown.preset.focus()
+        await screen.type("odd")
+        await screen.press("enter")
+        assert "This engine has no sampling option top_q." in screen.text
+        await screen.press("enter")  # the other options are applied
+        await screen.until(lambda: screen.lanes[0].engine.definition.options.get("rate") == 300)
+        shown = await form(screen)
+        shown.preset.focus()
+        await screen.type("brief")
+        await screen.press("ctrl+x")
+        assert "No preset 'brief' was saved here." in screen.text
+        await screen.press("ctrl+u")
+        await screen.type("mine")
+        await screen.press("ctrl+x")
+        assert "The preset mine is removed." in screen.text
+        assert list(screen.app.engines.config.presets) == ["brief", "odd"]
+        assert State(state_file()).saved.presets == {}
 
 
 async def test_a_value_of_the_last_run_is_not_shown_as_the_default(start):
@@ -224,3 +271,35 @@ async def test_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(sta
             await screen.type(text)
             assert f"{text} " in screen.text
             await screen.press("down")
+
+
+async def test_a_prompt_is_written_from_a_template(start):
+    settings = "[templates]\nplain = 'Be {{ prompt }}.'\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
+    async with start(rogue("steady", max_tokens=1), settings=settings, size=(80, 24)) as screen:
+        await screen.type("hello")
+        await screen.press("alt+M")
+        await screen.until(lambda: "translate  Say in {{ language }}" in screen.text)
+        await screen.type("trans")
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, VariablesForm))
+        await screen.press("enter")
+        assert "The template 'translate' needs a value for: language." in screen.text
+        await screen.type("German")
+        await screen.press("enter")
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: composer.text == "Say in German: hello")
+        composer.undo()
+        assert composer.text == "hello"
+        await screen.press("alt+M", "enter")  # nothing is asked: the prompt is its only variable
+        await screen.until(lambda: composer.text == "Be hello.")
+        await screen.press("alt+M")
+        await screen.type("mine")
+        assert "Save what is written as mine" in screen.text
+        await screen.press("enter")
+        assert screen.app.engines.config.templates["mine"] == "Be hello."
+        assert State(state_file()).saved.templates == {"mine": "Be hello."}
+        await screen.press("alt+M", "up")
+        await screen.until(lambda: "^x removes mine." in screen.text)
+        await screen.press("ctrl+x", "ctrl+x")  # those of config.toml stay
+        assert list(screen.app.engines.config.templates) == ["plain", "translate"]
+        assert State(state_file()).saved.templates == {}

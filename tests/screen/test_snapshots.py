@@ -21,16 +21,18 @@ from textual.pilot import Pilot
 
 from paragone import Alternative, ModelInfo, Probe, Token
 from paragone_tui.app import ParagoneApp
-from paragone_tui.screens.divergence_sheet import DivergenceSheet, Side
+from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_tui.transcript.marks import Mark
 from paragone_workbench.compare.diff import differing
 from paragone_workbench.compare.divergence import Divergence
+from paragone_workbench.compare.fork import fork_of
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
@@ -147,7 +149,7 @@ def test_words_that_differ(photograph):
 def test_where_answers_part(photograph):
     async def step(app, pilot):
         await ask(app, pilot)
-        sides: list[Side] = []
+        answers: list[tuple[str, RunResult, Divergence | None]] = []
         for name, chosen in (("left", " blue"), ("right", " dark")):
             run = Run.of(rogue("steady", name))
             run.result = dataclasses.replace(run.result, manifest={"request": {"logprobs": 3}})
@@ -160,8 +162,8 @@ def test_where_answers_part(photograph):
             for text in ("The sky looks", chosen):
                 run.keep(Token(text=text, logprob=log(shares.get(text, 1.0)), top=top, time=0.0))
                 run.add("answer", text)
-            sides.append(Side(name=name, run=run, parting=Divergence(token=1, char=14) if sides else None))
-        app.push_screen(DivergenceSheet(sides[0], sides[1], []))
+            answers.append((name, run.result, Divergence(token=1, char=14) if answers else None))
+        app.push_screen(DivergenceSheet("What is it like?", fork_of(answers), lambda chosen: None))
         await pilot.pause()
 
     assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step)

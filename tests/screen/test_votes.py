@@ -264,7 +264,7 @@ async def test_an_edited_prompt_can_be_blind(start):
     async with start(*PAIR) as screen:
         await screen.ask("first")
         await screen.answered()
-        await screen.press("alt+u", "alt+m")
+        await screen.press("alt+u", "alt+C")
         await screen.type(" edited")
         await screen.press("enter")
         await complete(screen)

@@ -11,12 +11,15 @@ from textual.app import App, ComposeResult
 from paragone_tui.program import Program
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.session import Session
 
 LONG = "\n".join(f"line {number}" for number in range(30))
 
 
 class Prompting(App[None]):
-    """A test double of the application: it has the composer only, and keeps what it says."""
+    """A test double of the application and of a session without lanes: it has the composer, and keeps what it says."""
+
+    lanes = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,10 +27,14 @@ class Prompting(App[None]):
         self.prompts = ["first", "second\nof two lines", "third"]
         recall = {"up": "app.recall(-1)", "down": "app.recall(1)", "ctrl+up": "app.recall(-1)"}
         program = cast("Program", self)  # the composer uses `say` only
-        self.composer = Composer(recall, when_empty={"/": "app.list"}, program=program)
+        session = cast("Session", self)
+        self.composer = Composer(recall, when_empty={"/": "app.list"}, program=program, session=session)
 
     def compose(self) -> ComposeResult:
         yield self.composer
+
+    async def answered(self) -> None:
+        """Return at once: no lane answers."""
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         self.said.append(sentence)
@@ -86,16 +93,16 @@ async def test_undo_brings_back_each_text_that_was_there():
         await pilot.press("ctrl+underscore")
         assert field.text == "a draft"
         field.edit_prompt(Prompt(text="an earlier prompt"), "Editing prompt 1 of 1")
-        assert (field.text, str(field.border_title)) == ("an earlier prompt", "Editing prompt 1 of 1")
+        assert (field.text, str(field.border_title)) == ("an earlier prompt", " Editing prompt 1 of 1 ")
         await pilot.press("ctrl+underscore")
         assert (field.text, field.edited, field.border_title) == ("a draft", None, None)
         field.edit_prompt(Prompt(text="an earlier prompt"), "")
-        assert field.take()[0] == "an earlier prompt"
+        assert field.take().text == "an earlier prompt"
         assert field.text == "a draft", "it comes back once the edit is sent"
         field.edit_prompt(Prompt(text="an earlier prompt"), "")
         field.end_edit()
         assert (field.text, field.edited) == ("a draft", None)
-        assert field.take()[0] == "a draft"
+        assert field.take().text == "a draft"
         assert field.text == ""
         await pilot.press("ctrl+underscore")
         assert field.text == "a draft", "also after it was sent"
@@ -141,7 +148,7 @@ async def test_a_long_paste_is_folded_with_its_size_and_sent_in_full():
         assert field.text == "Explain  please.", "the mark is deleted as a whole"
         await pilot.press("ctrl+underscore")
         assert field.prompt.startswith(f"Explain {LONG}")
-        sent, _ = field.take()
+        sent = field.take().text
         await pilot.press("ctrl+underscore")
         assert field.prompt == sent, "undo brings the pasted text back, too"
         await paste(pilot, mark)

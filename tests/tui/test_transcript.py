@@ -121,6 +121,12 @@ async def test_thinking_folded_and_shown(pilot):
     lane.fold_thinking = True
     await settle(pilot)
     assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
+    lane.set_hint(lane.blocks[0], "5 tokens · 0.2 s")
+    await settle(pilot)
+    assert shown(pilot.app) == "▸ thinking · 5 tokens · 0.2 s\n\n  So."
+    lane.fold_thinking = False
+    await settle(pilot)
+    assert shown(pilot.app) == "┊ One two three\n┊ four\n· 5 tokens · 0.2 s\n\n  So."
 
 
 async def test_empty_thinking_takes_no_space(pilot):
@@ -229,3 +235,25 @@ async def test_removed_while_it_is_written(pilot):
     lane.add("note", "Stopped.")
     await pilot.pause()
     assert shown(pilot.app) == ""
+
+
+async def test_a_remark_ends_its_turn(pilot):
+    lane = await transcript(pilot)
+    turns = object(), object()
+    for turn, text in zip(turns, ("first", "second"), strict=True):
+        lane.add("prompt", text, turn=turn)
+        lane.add("answer", f"the {text} answer")
+    for remark in ("One.", "Another.", "Another."):
+        lane.set_remark(turns[0], remark)
+    await settle(pilot)
+    assert [block.text for block in lane.blocks] == [
+        "first",
+        "the first answer",
+        "Another.",
+        "second",
+        "the second answer",
+    ]
+    assert "· Another.\n\n▎ second" in shown(pilot.app)
+    lane.set_remark(turns[0], "")
+    await settle(pilot)
+    assert "Another" not in shown(pilot.app)

@@ -47,10 +47,18 @@ async def test_the_keys_are_exactly_these(rogue):
         "warnings": [{"code": "test", "sentence": "This engine fails on cue."}],
         "seed": None,
         "sampling": {"max_tokens": 20, "rate": 200.0, "prefill_s": 0.0, "at": 5},
-        "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20, "pieces": 20, **NO_DRAFTS},
+        "usage": {
+            "prompt_tokens": 4,
+            "cached_tokens": 0,
+            "completion_tokens": 20,
+            "thinking_tokens": 0,
+            "pieces": 20,
+            **NO_DRAFTS,
+        },
     }
     itl = timings.pop("itl_ms")
     assert timings.pop("shared") is False
+    assert timings.pop("thinking_s") is None
     assert set(timings) == {"load_s", "ttft_s", "ttfo_s", "tpot_ms", "prefill_tps", "decode_tps"}
     assert all(positive(value) for value in timings.values()), timings
     assert set(itl) == {"p50", "p95", "p99"}
@@ -70,6 +78,7 @@ async def test_failed_lanes_have_an_error(rogue):
         "prompt_tokens": 4,
         "cached_tokens": 0,
         "completion_tokens": 5,
+        "thinking_tokens": 0,
         "pieces": 5,
         **NO_DRAFTS,
     }
@@ -78,6 +87,7 @@ async def test_failed_lanes_have_an_error(rogue):
         "prompt_tokens": None,
         "cached_tokens": None,
         "completion_tokens": None,
+        "thinking_tokens": None,
         "pieces": None,
         **NO_DRAFTS,
     }
@@ -88,6 +98,7 @@ async def test_failed_lanes_have_an_error(rogue):
         "load_s": None,
         "ttft_s": None,
         "ttfo_s": None,
+        "thinking_s": None,
         "tpot_ms": None,
         "prefill_tps": None,
         "decode_tps": None,
@@ -99,6 +110,7 @@ async def test_failed_lanes_have_an_error(rogue):
         "prompt_tokens": 4,
         "cached_tokens": 0,
         "completion_tokens": 0,
+        "thinking_tokens": 0,
         "pieces": 0,
         **NO_DRAFTS,
     }

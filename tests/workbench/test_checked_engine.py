@@ -105,7 +105,7 @@ async def test_what_follows_the_end_is_left_out():
 @pytest.mark.parametrize(
     ("engine", "mistake"),
     [
-        (None, "an OpenEngine was expected, not a value of the type NoneType"),
+        (None, "an OpenEngine was expected, not None"),
         (Liar(None, ()), "a LoadedModel was expected, not None"),
         (Liar(LoadedModel(name="m", context=-1), ()), "LoadedModel.context is negative: -1"),
         (Liar(LoadedModel(name=wrong(7)), ()), "a LoadedModel is wrong: name: expected str, not int"),

@@ -106,6 +106,7 @@ def test_what_a_config_file_names_is_collected(document):
         "[engines.local]\nbackend = 'llama_cpp'\nmodel = 'm'\npython = '/tmp/evil'\n"
         "[engines.gone]\nbackend = 'gone'\nmodel = 'm'\n"
         "[models]\nfolders = ['/', 'beside']\n"
+        "[presets.p]\njson_schema = '@/etc/passwd'\nstop = ['@']\n"
         "[lanes]\nstart = ['ollama:x@http://evil.example:1', 'box']\n"
     )
     assert config_actions(load(document), REGISTRY) == (
@@ -115,6 +116,7 @@ def test_what_a_config_file_names_is_collected(document):
         "the engine box runs the command touch owned",
         "the engine local starts the interpreter /tmp/evil",
         "the engine x contacts http://evil.example:1",
+        "the preset p reads /etc/passwd",
     )
 
 

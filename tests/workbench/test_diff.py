@@ -144,3 +144,25 @@ def test_only_the_beginning_of_a_very_long_text_is_compared(monkeypatch):
     assert compared.update("one two three four five six", "one 222 three four 555 six") == ((4, 7),)
     assert len(compared._text) < 6
     assert compared.update("one two three four five six seven", "one 222 three four 555 six 777") is None
+
+
+def compared(reference, text):
+    diff = GrowingDiff()
+    diff.update(reference, text)
+    return diff
+
+
+def test_how_alike_two_texts_are():
+    assert compared("The sky is blue.", "The sky looks blue!").share == 0.75
+    assert compared("", "").share == 1.0
+    assert compared("...", "!").share == 1.0, "signs are no words"
+
+
+def test_what_texts_that_differ_share():
+    first = "Blue light is scattered more by small molecules, so from the ground " + "one " * 40
+    second = "We say that air has small molecules, so from the top " + "two " * 40
+    diff = compared(first, second)
+    assert diff.shares_little
+    assert [second[start:end] for start, end in diff.shared] == ["small molecules, so from the"]
+    assert not compared("one " * 39, "two " * 80).shares_little, "too short to say so"
+    assert not compared("one " * 60, "one " * 45 + "two " * 15).shares_little

@@ -60,7 +60,7 @@ RAISED = [
 ]
 NO_MODELS = [
     *RAISED,
-    (None, "a list of models was expected, not a value of the type NoneType"),
+    (None, "a list of models was expected, not None"),
     (7, "a list of models was expected, not a value of the type int"),
     ("words", "a list of models was expected, not a value of the type str"),
     ({"model": "m"}, "a list of models was expected, not a value of the type dict"),

@@ -207,40 +207,6 @@ async def test_stop_while_waiting_for_a_turn(make_lane, until):
     await until(lambda: again.text)
 
 
-async def test_stop_also_ends_waiting_prompts_in_order(make_lane, until, record_events):
-    lane = make_lane(**LONG)
-    events = record_events(lane)
-    lane.open()
-    runs = [ask(lane, text) for text in ("one", "two", "three")]
-    await until(lambda: runs[0].text)
-    assert lane.queued == 2
-    await lane.stop()
-    await lane.answered()
-    assert [run.state for run in runs] == ["stopped"] * 3
-    assert events.others == [
-        *("prompted one", "started one", "ended stopped"),
-        *("prompted two", "ended stopped"),
-        *("prompted three", "ended stopped"),
-    ]
-    again = ask(lane, "four")
-    await until(lambda: again.text)
-    assert [message.text for message in again.spec.messages] == ["one", runs[0].text, "four"]
-
-
-async def test_prompts_are_answered_one_after_the_other(make_lane, record_events):
-    lane = make_lane(max_tokens=2)
-    events = record_events(lane)
-    lane.open()
-    first, second = ask(lane, "one"), ask(lane, "two")
-    await lane.answered()
-    assert events.others == [
-        *("prompted one", "started one", "ended done"),
-        *("prompted two", "started two", "ended done"),
-    ]
-    assert lane.path == (first, second)
-    assert [message.text for message in second.spec.messages] == ["one", words(2), "two"]
-
-
 async def test_stop_during_prefill(make_lane):
     lane = make_lane(prefill_s=60)
     lane.open()

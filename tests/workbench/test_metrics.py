@@ -19,7 +19,7 @@ def meter(times, *, sent=0.0, text="x"):
 
 
 def test_no_tokens():
-    assert meter([]).metrics() == RunMetrics(load_s=2.5, pieces=0)
+    assert meter([]).metrics() == RunMetrics(load_s=2.5, thinking_tokens=0, pieces=0)
 
 
 def test_one_token():
@@ -63,6 +63,18 @@ def test_ttfo_is_the_time_of_the_first_text_of_the_answer():
     meter.feed(Token(text="yes", time=4.0))
     meter.feed(Token(text="no", time=5.0))
     assert (meter.metrics().ttft_s, meter.metrics().ttfo_s) == (2.0, 3.0)
+
+
+def test_the_thinking_has_tokens_and_a_time():
+    meter = Meter(sent=1.0)
+    assert (meter.metrics().thinking_tokens, meter.metrics().thinking_s) == (0, None)
+    meter.feed(Token(text="hm", channel="thinking", time=3.0))
+    meter.feed(Token(text=", so", channel="thinking", time=3.5))
+    meter.feed(Token(text="", channel="thinking", time=3.75))  # a tag
+    assert (meter.metrics().thinking_tokens, meter.metrics().thinking_s) == (2, 0.5)
+    meter.feed(Token(text="yes", time=4.0))
+    meter.feed(Token(text="no", time=5.0))
+    assert (meter.metrics().thinking_tokens, meter.metrics().thinking_s) == (2, 1.0)
 
 
 def test_tpot_ends_with_the_run_and_the_decode_rate_with_the_last_token():

@@ -195,6 +195,54 @@ def test_an_option_that_another_engine_lacks_counts_once_it_is_set():
     assert finding.advice == ""
 
 
+def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
+    drawn = [
+        side(name, sampling={**SAMPLING, "temperature": 1.0, "seed": seed})
+        for name, seed in (("a", 5), ("b", 7))
+    ]
+    parity = check_parity(drawn)
+    (finding,) = parity.findings
+    assert (finding.sentence, finding.sign) == ("seed is 5 in a and 7 in b. Each engine drew its own.", "·")
+    assert parity.alarms == 0
+    assert parity.verdict == "The comparison was fair. What differs was to be expected:"
+    assert [(it.engine, it.value) for it in finding.levelling.changes] == [("a", 5), ("b", 5)]
+    chosen = side("b", sampling={**SAMPLING, "temperature": 1.0, "seed": 7}, options={"seed": 7})
+    parity = check_parity([drawn[0], chosen])
+    assert parity.alarms == 1, "one seed was set, the other drawn"
+    assert [(it.engine, it.value) for it in parity.findings[0].levelling.changes] == [("a", 7)]
+
+
+def test_what_the_user_compares_is_no_alarm_and_comes_last():
+    small = side("b", quantization="Q8_0", cached=9, facts={**FACTS, "threads": "2"})
+    parity = check_parity([side("a"), small])
+    assert [(it.what, it.sign) for it in parity.findings] == [
+        ("threads", "≠"),
+        ("quantization", "·"),
+        ("cached tokens", "·"),
+    ]
+    assert parity.verdict == "1 condition was not the same:"
+
+
+def test_what_the_user_sets_while_comparing_is_no_alarm():
+    warm = replace(
+        side("b", sampling={**SAMPLING, "repeat_penalty": 1.3}), chosen=frozenset({"repeat_penalty"})
+    )
+    long = replace(side("c", context=1024), chosen=frozenset({"n_ctx"}))
+    parity = check_parity([side("a"), warm, long])
+    assert [(it.what, it.sign) for it in parity.findings] == [("repeat_penalty", "·"), ("n_ctx", "·")]
+    assert parity.findings[0].levelling, "it can be levelled all the same"
+
+
+def test_the_own_answers_of_each_lane_are_no_alarm():
+    earlier = (Message(role="user", text="Hi"), Message(role="assistant", text="Ho"))
+    other = replace(side("b", prompt="other", tokens=9), messages=(*earlier, Message(role="user", text="Hi")))
+    parity = check_parity([side("a", tokens=8), other])
+    assert parity.alarms == 0
+    assert parity.findings[0].sentence.endswith(
+        "Each lane's history contains its own answers, so the prompts differ."
+    )
+
+
 def test_stop_sequences_of_one_engine_are_set_in_the_others():
     told = [SAMPLING, {**SAMPLING, "stop": ["<a>", "b"]}, {**SAMPLING, "stop": []}]
     finding = only([side(name, sampling=sampling) for name, sampling in zip("abc", told, strict=True)])

@@ -8,9 +8,9 @@ import pytest
 from rogue_backend.options import RogueLoad
 from rogue_backend.plugin import RogueBackend
 from tests.workbench.history_file import rows
-from tests.workbench.lane_helpers import answers, opened, words
+from tests.workbench.lane_helpers import LONG, answers, opened, words
 
-from paragone import InputError, option
+from paragone import Image, InputError, option
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
@@ -117,6 +117,37 @@ async def test_a_selected_path_is_restored(session, rogue, history):
     assert [run.prompt.text for run in path_of(kept)] == ["hello", "go on"]
     assert path_of(kept)[0].id == first.id
     assert len(kept.runs) == 3
+
+
+async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until):
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    await answers(session, "one")
+    forked = session.fork(lane, lane.path[0])
+    session.open_engines()
+    await forked.engine.opened()
+    await session.configure(lane, rogue(**LONG))
+    image = Image(name="sea.png", media_type="image/png", data="c2Vh")
+    session.send("two")
+    session.send("three", [image], lanes=[forked])
+    session.send("four", [image])
+    await until(lambda: not forked.is_busy and lane.path[-1].text)
+    assert [queued.text for queued in session.queue.prompts] == ["four"]
+    session.regenerate(forked, session.prompts[0])
+    await session.stop()
+    await session.answered()
+    await session.saved()
+    number = session.conversation.number
+    session.new_conversation()
+    assert session.queue.prompts == []
+    await session.reopen(number)
+    (queued,) = session.queue.prompts
+    assert (queued.text, queued.images, queued.is_kept) == ("four", (image,), True)
+    assert (queued.prompt, [other.record.position for other in queued.lanes]) == (session.prompts[-1], [0])
+    again = session.lanes[1]
+    assert session.step(again, 1, again.path[0]), "the answer before the fork is a variant"
+    assert again.path[0] is session.lanes[0].path[0]
+    session.queue.withdraw(queued)
+    assert (await saved(session, history)).queue == ()
 
 
 async def test_a_prompt_for_one_lane_is_only_on_its_path(session, rogue, history):

@@ -35,6 +35,8 @@ SLOT = Engine(is_local=True, sharing=4, definition="a")
         (HERE, LOOPBACK, True),
         (LOOPBACK, Engine(("http://localhost:9000",)), True),
         (LOOPBACK, Engine(("http://[::1]:9000",)), True),
+        (LOOPBACK, Engine(("http://0.0.0.0:9000",)), True),
+        (LOOPBACK, Engine(("http://[::ffff:127.0.0.1]:9000",)), True),
         (BOX, Engine(("https://gpu-box:8443",)), True),
         (BOX, Engine(("https://gpu-box:8444",)), False),
         (BOX, HERE, False),

@@ -53,22 +53,22 @@ def test_numbers_have_no_gaps():
 
 
 def test_a_new_file_gets_all_migrations(tmp_path, schema):
-    (schema / "0008_more.sql").write_text("CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end")
+    (schema / "0010_more.sql").write_text("CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end")
     Database(tmp_path / "history.db", schema).close()
-    assert version(tmp_path / "history.db") == 8
+    assert version(tmp_path / "history.db") == 10
     assert not list(tmp_path.glob("*.bak"))
 
 
 def test_an_older_file_is_copied_and_migrated(old, schema):
-    (schema / "0008_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
-    (schema / "0009_trigger.sql").write_text(
+    (schema / "0010_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / "0011_trigger.sql").write_text(
         "CREATE TRIGGER t AFTER INSERT ON lane BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\n"
     )
     database = Database(old, schema)
     assert database.rows("SELECT title, more FROM conversation") == [("old", None)]
     database.close()
-    backup = old.with_name("history.db.v7.bak")
-    assert (version(old), version(backup)) == (9, 7)
+    backup = old.with_name("history.db.v9.bak")
+    assert (version(old), version(backup)) == (11, 9)
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     raw = sqlite3.connect(backup)
     assert raw.execute("SELECT title FROM conversation").fetchall() == [("old",)]
@@ -76,11 +76,11 @@ def test_an_older_file_is_copied_and_migrated(old, schema):
 
 
 def test_a_migration_that_fails_changes_nothing(old, schema):
-    (schema / "0008_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
-    (schema / "0009_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
+    (schema / "0010_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / "0011_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
     with pytest.raises(StoreError, match="nowhere"):
         Database(old, schema)
-    assert version(old) == 7
+    assert version(old) == 9
     database = Database(old)
     assert database.rows("SELECT * FROM conversation") == [(1, "x", "old", 1.0, 1.0)]
     database.close()

@@ -114,3 +114,7 @@ def test_earlier_prompts_are_found_by_their_words_each_once_newest_first(store):
     for words, found in (("RUST checker", 0), ("öS", 5), ("园", 1), ('"NOT (this', 6)):
         assert store.prompts(words, 9) == (TEXTS[found],), words
     assert store.prompts("rust nowhere", 9) == ()
+    section = len("ありますか") - len("\n\n")
+    attach = "INSERT INTO attached_file SELECT id, 0, 'notes', 1, ? FROM prompt WHERE text = ?"
+    store._database.run(attach, section, TEXTS[2])
+    assert store.prompts("東京", 9) == ("東京タワーはどこに",), "what was written, without the attached file"

@@ -301,10 +301,10 @@ def test_braces_that_are_never_closed_are_read_once(read):
 
 
 def test_variables_without_jinja(refused, monkeypatch):
-    from paragone_workbench.experiments.suites import variables
+    from paragone_workbench.conversation import variables
 
     variables._environment.cache_clear()
-    variables._template.cache_clear()
+    variables._parsed.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     said = refused("s.jsonl", json.dumps({"prompt": "{{ x }}", "variables": {"x": 1}}))
     assert "need the package jinja2, which is not installed. Install it with: " in said

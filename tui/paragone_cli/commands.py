@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from paragone_cli.command_line.arguments import Arguments, Command, CommandParser
-from paragone_cli.command_line.output import put, warn
+from paragone_cli.command_line.output import note, put, warn
 
 
 class CommandEntry(NamedTuple):
@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "compare": CommandEntry("asking.compare", "Send a prompt to several engines and print their answers and metrics."),
     "fidelity": CommandEntry("measuring.fidelity", "Measure how far engines' distributions are from those of a reference."),
     "fit": CommandEntry("measuring.fit", "Show what memory an engine would take, whether it fits, and the largest context."),
+    "choose": CommandEntry("measuring.choose", "Measure engines, and say which one to deploy, and what is lost."),
     "suite": CommandEntry("experiments.suite", "Run prompts from a file on several engines, and show what came of it."),
     "vote": CommandEntry("interactive.vote", "Vote blind on the answers of an experiment."),
     "ratings": CommandEntry("experiments.ratings", "Rate engines by the votes on their answers."),
@@ -60,6 +61,8 @@ def run(argv: Sequence[str]) -> int:
     not_held = watch(name, offline=args.offline, config=args.config)
     if not_held:
         warn(not_held)
+    if not _entry(name).module.startswith("interactive."):  # the screen shows them in its own way
+        _show_refusals()
     return load(name).run(args)
 
 
@@ -71,17 +74,32 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
 
 def help_of(name: str) -> str:
     """Return the help text of a command; for an empty name that of the screen, with the list of commands."""
-    entry = COMMANDS[name] if name else SCREEN
+    entry = _entry(name)
     return CommandParser(name, load(name).arguments).help(entry.summary, "" if name else _list())
 
 
 def load(name: str) -> Command[Arguments]:
     """Import a command, or for an empty name the screen."""
-    entry = COMMANDS[name] if name else SCREEN
+    entry = _entry(name)
     module = importlib.import_module(f"paragone_cli.{entry.module}")
     command: object = getattr(module, entry.module.rpartition(".")[2])
     assert isinstance(command, Command)
     return command
+
+
+def _entry(name: str) -> CommandEntry:
+    return COMMANDS[name] if name else SCREEN
+
+
+def _show_refusals() -> None:
+    """Print from now on which addresses the guard refuses to contact."""
+    from paragone.network.guard import GUARD, Contact  # the help needs no guard
+
+    def show(contact: Contact) -> None:
+        if contact.refused:
+            note(f"{contact.address} is not contacted: {contact.refused}.")
+
+    GUARD.on_contact.append(show)
 
 
 def _list() -> str:

@@ -7,20 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from paragone import ParagoneError
-from paragone_workbench.config.state import State, add_engine, remove_engine
+from paragone import InputError, ParagoneError
+from paragone_workbench.config.state import State, add_engine, add_preset, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 
 if TYPE_CHECKING:
     from paragone import Backend, LoadedModel
+    from paragone_workbench.config.presets import Preset
     from paragone_workbench.config.settings import Config
     from paragone_workbench.lanes.session import Session
 
 
 @dataclass(eq=False)
 class EngineList:
-    """Saves engines, and which of them are in the lanes."""
+    """Saves engines and which of them are in the lanes, and the presets and templates that the user makes."""
 
     config: Config
     """The settings, with the engines that were added."""
@@ -62,6 +63,34 @@ class EngineList:
         before = self.config.added
         self.config = add_engine(self.config, self.state, definition, backend)
         return next(iter(self.config.added - before), definition.name)
+
+    def save_preset(self, preset: Preset) -> str:
+        """Save a preset, and return its name; see `add_preset`. Raises ParagoneError."""
+        kept = add_preset(self.config, self.state, preset)
+        self.config = replace(self.config, presets={**self.config.presets, kept.name: kept})
+        return kept.name
+
+    def remove_preset(self, name: str) -> None:
+        """Remove a preset that was saved on the screen. Raises ParagoneError, and InputError for another one."""
+        preset = self.config.presets.get(name)
+        if preset is None or self.state.saved.presets.get(name) != preset:
+            raise InputError(
+                f"No preset {name!r} was saved here.", hint="Those of config.toml are removed there."
+            )
+        self.state.remove_preset(name)
+        kept = {key: preset for key, preset in self.config.presets.items() if key != name}
+        self.config = replace(self.config, presets=kept)
+
+    def save_template(self, name: str, text: str) -> None:
+        """Save a template. Raises ParagoneError."""
+        self.state.save_template(name, text)
+        self.config = replace(self.config, templates={**self.config.templates, name: text})
+
+    def remove_template(self, name: str) -> None:
+        """Remove a template that was saved on the screen. Raises ParagoneError."""
+        self.state.remove_template(name)
+        kept = {key: text for key, text in self.config.templates.items() if key != name}
+        self.config = replace(self.config, templates=kept)
 
     def remove(self, name: str) -> bool:
         """Remove an engine that was added, and return whether it is removed; show the error if it is not."""

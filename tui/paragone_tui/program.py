@@ -33,8 +33,11 @@ class Program(Protocol):
     async def edit_text(self, text: str) -> str | None:
         """Return a text as the user's editor has saved it; None if it is the same. Raises ParagoneError."""
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy text to the clipboard."""
+    def copy(self, text: str) -> None:
+        """Copy text to the clipboard and say so. A text that is too long for terminals goes to a file."""
+
+    def copy_to_file(self, text: str) -> None:
+        """Write text to the file that stands in for the clipboard, and say which one that is."""
 
     def clear_notifications(self) -> None:
         """Remove all messages."""

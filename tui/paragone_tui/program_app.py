@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import traceback
 from abc import abstractmethod
@@ -248,12 +249,44 @@ class ProgramApp(OwnErrorsApp):
             text, driver.lent if isinstance(driver, TerminalDriver) else contextlib.nullcontext
         )
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""
-        from paragone_tui.terminal.clipboard import give_to_tmux
+    def copy(self, text: str) -> None:
+        """Copy text to the clipboard and say so; see `copy_to_clipboard`."""
+        from paragone_tui.terminal.clipboard import fits
 
-        super().copy_to_clipboard(text)
-        self.run_worker(give_to_tmux(text), group="clipboard")
+        self.copy_to_clipboard(text)
+        if fits(text):
+            self.say(f"Copied {len(text):,} characters.")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy text to the clipboard. A text that is too long for terminals goes to a file."""
+        from paragone_tui.terminal.clipboard import fits
+
+        self.remember_copied(text)
+        if fits(text):
+            self.run_worker(self._copy(text), group="clipboard")
+        else:
+            self.copy_to_file(text)
+
+    async def _copy(self, text: str) -> None:
+        from paragone_tui.terminal.clipboard import give_to_tmux, sequence
+
+        if not await give_to_tmux(text) and self.driver is not None:
+            self.driver.write(sequence(text, os.environ))
+
+    def copy_to_file(self, text: str) -> None:
+        """Write text to the file that stands in for the clipboard, and say which one that is."""
+        from paragone_workbench.experiments.output_file import replacing
+        from paragone_workbench.paths import copied_file, private_folder
+
+        path = copied_file()
+        try:
+            private_folder(path.parent)
+            with replacing(path) as file:
+                file.write(text)
+        except ParagoneError as error:
+            self.complain(error)
+        else:
+            self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine that saves something, in the background. The program does not end before it has."""

@@ -57,6 +57,10 @@ class OwnErrorsApp(App[None]):
         """What reads and writes the terminal, while the application runs."""
         return self._driver
 
+    def remember_copied(self, text: str) -> None:
+        """Let fields paste a text that was copied."""
+        self._clipboard = text
+
     @abstractmethod
     def goes_on_after(self, error: Exception) -> bool:
         """Handle an exception, and return whether the application goes on; otherwise, it ends."""

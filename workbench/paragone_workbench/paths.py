@@ -28,6 +28,11 @@ def state_file() -> Path:
     return _folders().user_state_path / "state.toml"
 
 
+def copied_file() -> Path:
+    """Return the path of the file for texts that are too long for the clipboard, under `XDG_STATE_HOME`."""
+    return _folders().user_state_path / "copied.md"
+
+
 def data_folder() -> Path:
     """Return the folder of the user's data, under `XDG_DATA_HOME`."""
     return _folders().user_data_path

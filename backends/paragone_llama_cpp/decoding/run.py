@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 
 from paragone import (
@@ -31,26 +32,31 @@ def run(
     cancelled: Cancelled,
     *,
     max_tokens: int | None,
+    budget: int | None,
     logprobs: int | None,
     cold: bool,
     ignore_eos: bool,
 ) -> Iterator[Event]:
     """Answer a prompt, yielding events; the last is a Finish.
 
-    With `ignore_eos`, a token that ends the text does not end the answer.
+    `budget` is the largest number of tokens of the thinking. With `ignore_eos`, a token that ends the text does not
+    end the answer.
     """
     room = context.size - len(prompt)
     limit = min(max_tokens or room, room)
     count = 0
     reason: FinishReason = "cancelled"
     first = last = None
+    thought = 0
+    ending = deque[int]()
+    """Tokens that end the thinking, whatever the model would go on with."""
 
     started = time.monotonic()
     with context.aborted_by(cancelled):
         cached = context.keep(prompt, cold=cold)
         going = yield from _prefill(context, prompt, cached, cancelled)
         while going:
-            token = sampler.pick(context)
+            token = ending.popleft() if ending else sampler.pick(context)
             now = time.monotonic()
             if vocab.ends(token) and not ignore_eos:
                 reason = "stop"
@@ -60,7 +66,10 @@ def run(
             top: tuple[Alternative, ...] = ()
             if logprobs is not None:
                 logprob, top = vocab.log_probability(context.logits(), token, logprobs)
+            thought += text.thinking
             yield from text.push(vocab.piece(token), token, now, logprob, top)
+            if text.thinking and thought == budget:
+                ending.extend(vocab.tokenize(f"\n{text.end_tag}"))
             if text.stopped:
                 reason = "stop"
                 break

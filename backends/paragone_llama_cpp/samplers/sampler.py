@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from paragone import EngineError, InputError
 from paragone.chat.text import AnswerText
+from paragone.json_schema import read_schema
 from paragone.regular_file import option_text
 from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
@@ -97,7 +98,7 @@ def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     if options.json_schema is not None:
-        return schemas.compile(option_text(options.json_schema, "json_schema"))
+        return schemas.compile(read_schema(options.json_schema))
     if options.grammar is not None:
         return Grammar(option_text(options.grammar, "grammar"), vocab)
     return None

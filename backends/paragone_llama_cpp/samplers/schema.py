@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from paragone import EngineError, InputError
+from paragone import EngineError, InputError, Json
 from paragone.installation import install_command
 from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.model.vocab import Vocab
@@ -16,9 +17,6 @@ from paragone_llama_cpp.samplers.candidates import Candidates
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-
-_LONGEST = 1 << 20
-"""Largest number of characters of a schema. llguidance limits what it makes of a schema, but reads all of it."""
 
 _LARGEST = 60_000
 """Largest number of symbols of a compiled schema. llguidance counts symbols in 16 bits, and panics beyond that."""
@@ -36,7 +34,7 @@ class JsonSchemas:
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
 
-    def compile(self, schema: str) -> JsonSchema:
+    def compile(self, schema: Mapping[str, Json]) -> JsonSchema:
         """Return the constraint that an answer follows the schema. Raises InputError.
 
         The first call takes some tenths of a second, for the tokens of the vocabulary.
@@ -112,20 +110,10 @@ class _Tokens:
         return []
 
 
-def _lark(schema: str) -> str:
-    """Return the schema as a grammar in the language of llguidance. Raises InputError."""
-    if len(schema) > _LONGEST:
-        raise InputError(
-            f"The JSON schema is {len(schema):,} characters long.", hint="It may be at most a million."
-        )
-    try:
-        parsed = json.loads(schema)
-        if not isinstance(parsed, dict):
-            raise InputError("The option 'json_schema' is not a JSON object.")
-        # The last key overrides such options in the schema itself.
-        text = json.dumps({**parsed, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"The option 'json_schema' is not JSON: {error}.") from error
+def _lark(schema: Mapping[str, Json]) -> str:
+    """Return the schema as a grammar in the language of llguidance."""
+    # The last key overrides such options in the schema itself.
+    text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
     # Without `no_forcing`, llguidance would allow only one spelling in tokens of a text without alternatives.
     return f'%llguidance {{"no_forcing": true}}\nstart: %json {text}'
 

@@ -23,7 +23,9 @@ from paragone_remote.http.http_library import find_http_library, import_http_lib
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
-CAPABILITIES = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, local=True)
+CAPABILITIES = Capabilities(
+    logprobs=True, tokenize=True, top_tokens=True, seed=True, continues=True, local=True
+)
 """What every llama-server can do."""
 
 

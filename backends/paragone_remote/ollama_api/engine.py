@@ -20,6 +20,11 @@ from paragone import (
 )
 from paragone.chat.sampling import draw_seed
 from paragone.options import as_values
+from paragone_remote.answers.continued import (
+    MAY_NOT_CONTINUE,
+    continues_answer,
+    refuse_unfinished_thinking,
+)
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.engine import OpenModel, RemoteEngine
 from paragone_remote.http.faults import FAULTS
@@ -28,6 +33,7 @@ from paragone_remote.json_fields import Data, count, counted, duration
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
 from paragone_remote.ollama_api.protocol.client import OllamaClient
+from paragone_remote.ollama_api.protocol.continued_answers import leaves_open, raw_body, raw_prompt
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
 from paragone_remote.server_changes import Identity
 
@@ -67,14 +73,30 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         self._unload = unload
         self._parameters = parameters
         self._renders = renders
+        self._raw_prompt: str | None = None
+        """The prompt of the run, if it is sent as text."""
 
     async def _answer(self, request: RunRequest, sampling: OllamaSampling) -> AsyncGenerator[Event, None]:
+        refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
             sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
             yield Caution(code="not-cold", sentence=sentence)
         body = make_body(self._base, request, sampling)
+        self._raw_prompt = None
+        if continues_answer(request):
+            answer = request.messages[-1]
+            is_open = self._renders and await leaves_open(self._client, body, answer)
+            if not is_open and self._renders and not any(message.images for message in request.messages):
+                self._raw_prompt = await raw_prompt(self._client, body, answer)
+            if not is_open and self._raw_prompt is None:
+                yield MAY_NOT_CONTINUE
+        parts = (
+            self._client.chat_parts(body)
+            if self._raw_prompt is None
+            else self._client.raw_parts(raw_body(body, self._raw_prompt))
+        )
         scored = False
-        async with contextlib.aclosing(self._client.chat_parts(body)) as chunks:
+        async with contextlib.aclosing(parts) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
                 for token in read_tokens(chunk, request.logprobs, now):
@@ -90,16 +112,14 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 yield read_finish(chunk, now)
                 return
 
-    def _settled(self, sampling: OllamaSampling) -> OllamaSampling:
+    def _settled(self, sampling: OllamaSampling, drawn_seed: int | None) -> OllamaSampling:
         if sampling.seed is not None or "seed" in self._parameters:
             return sampling
-        return dataclasses.replace(sampling, seed=draw_seed())
+        return dataclasses.replace(sampling, seed=draw_seed() if drawn_seed is None else drawn_seed)
 
     def _settings(self, request: RunRequest, sampling: OllamaSampling) -> RunSettings:
         values = as_values(sampling)
         sent = {name: value for name, value in values.items() if value is not None and value != []}
-        if sampling.thinking is False:
-            sent.pop("effort", None)  # not sent, then
         in_force = {**self._parameters, **sent}
         return RunSettings(seed=counted(in_force.get("seed")), sampling=in_force)
 
@@ -108,6 +128,8 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             return None
 
         async def ask() -> RenderedPrompt:
+            if self._raw_prompt is not None:
+                return RenderedPrompt(self._raw_prompt)
             text = await self._client.rendered(make_body(self._base, request, sampling))
             self._renders = text is not None
             return RenderedPrompt(text)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from paragone import Options, option
 from paragone import shared_options as shared
+from paragone.json_schema import check_inline_schema
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 
 DEFAULT_URL = "http://127.0.0.1:11434"
@@ -75,5 +76,11 @@ class OllamaSampling(Options):
     frequency_penalty: float | None = shared.FREQUENCY_PENALTY(None)
     seed: int | None = shared.SEED(None)
     stop: tuple[str, ...] = shared.STOP(())
-    thinking: bool | None = shared.THINKING(None, "By default the server decides.")
-    effort: Literal["low", "medium", "high", "max"] | None = shared.EFFORT(None)
+    thinking: bool | Literal["low", "medium", "high", "max"] | None = shared.THINKING(
+        None, "By default the server decides."
+    )
+    json_schema: str | None = shared.JSON_SCHEMA(None)
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a schema that is none. One in a file is read when a run begins."""
+        check_inline_schema(self.json_schema)

@@ -25,7 +25,7 @@ class OpenAIBackend(EndpointBackend):
     path = "/v1"
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
-    capabilities = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True)
+    capabilities = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, continues=True)
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """Return an empty list: these servers have no default address."""

@@ -25,6 +25,11 @@ from paragone import (
     Vocabulary,
 )
 from paragone.options import build
+from paragone_remote.answers.continued import (
+    MAY_NOT_CONTINUE,
+    continues_answer,
+    refuse_unfinished_thinking,
+)
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.answers.token_events import tokens_of
 from paragone_remote.engine import OpenModel, RemoteEngine
@@ -38,6 +43,7 @@ from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import (
     chat_body,
     completion_body,
+    continues,
     raw_prompt,
 )
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
@@ -80,6 +86,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._is_ollama = False
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
+        if self._server.kind != "llama-server":
+            refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
         for caution in self._before(request):
             yield caution
         wanted = self._body(request, sampling)
@@ -110,8 +118,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Return the body of a request without the fields that the server has refused."""
         return self._refused_fields.without_refused(self._body(request, sampling))
 
-    def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
-        return with_seed(sampling, self._server, self._refused_fields)
+    def _settled(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
+        return with_seed(sampling, drawn_seed, self._server, self._refused_fields)
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
         settings = settings_of(sampling, self._server, self._refused_fields, raw=self._raw)
@@ -225,10 +233,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 "This server may reuse its KV cache: the prompt may not have been processed completely."
             )
             yield Caution(code="not-cold", sentence=sentence)
-        continued = bool(request.messages) and request.messages[-1].role == "assistant"
-        if continued and not self._raw and kind in ("llama-cpp-python", "LM Studio", "unknown"):
-            sentence = "This server may start a new answer instead of continuing the last one."
-            yield Caution(code="may-not-continue", sentence=sentence)
+        if continues_answer(request) and not continues(kind, raw=self._raw):
+            yield MAY_NOT_CONTINUE
 
     def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._refused_fields.left_out(wanted):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from paragone import Options, option
 from paragone import shared_options as shared
+from paragone.json_schema import check_inline_schema
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 
 _EXTRA = "Not every server supports it."
@@ -37,6 +38,12 @@ class OpenAISampling(Options):
     top_k: int | None = shared.TOP_K(None, _EXTRA)
     min_p: float | None = shared.MIN_P(None, _EXTRA)
     repeat_penalty: float | None = shared.REPEAT_PENALTY(None, _EXTRA)
-    thinking: bool | None = shared.THINKING(None, _EXTRA)
     ignore_eos: bool | None = shared.IGNORE_EOS(None, _EXTRA)
-    effort: Literal["minimal", "low", "medium", "high"] | None = shared.EFFORT(None, _EXTRA)
+    thinking: bool | Literal["minimal", "low", "medium", "high"] | int | None = shared.THINKING_BUDGET(
+        None, _EXTRA
+    )
+    json_schema: str | None = shared.JSON_SCHEMA(None, "A server that cannot rejects the prompt.")
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a schema that is none. One in a file is read when a run begins."""
+        check_inline_schema(self.json_schema)

@@ -29,6 +29,7 @@ from paragone_remote.http.transport import connected
 from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
+from paragone_remote.openai_api.completions.requests import continues
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.identity import identity_of
@@ -89,6 +90,8 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -
         logprobs=not refused_fields.has_refused("logprobs"),
         tokenize=tokenizes(server, raw=raw),
         top_tokens=reports_top_tokens(server),
+        continues=continues(server.kind, raw=raw)
+        and not refused_fields.has_refused("continue_final_message"),
         seed=server.kind in HONOUR_SEEDS and not refused_fields.has_refused("seed"),
     )
 

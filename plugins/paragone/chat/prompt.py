@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from paragone import Caution, ContextOverflow, InputError, Message, TokenizedText, TokenizeRequest
+from paragone import ContextOverflow, InputError, Message, TokenizedText, TokenizeRequest
 from paragone.chat.sampling import SamplingOptions
 from paragone.chat.text import THINKING_TAGS, Tags
+from paragone.thinking import Thinking
 
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate  # only for the type: it imports jinja2
@@ -25,7 +25,6 @@ class Prompt(NamedTuple):
     """The text that the chat template rendered."""
     inside: Tags | None = None
     """The tags of the thinking block that the prompt leaves open."""
-    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,10 @@ class PromptMaker:
     owner: str
 
     def make(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Return the prompt for these messages. Raises InputError and ContextOverflow."""
-        if sampling.overflow == "error":
-            return self.check(self.whole(messages, sampling.thinking))
-        return self._fit(messages, sampling)
+        """Return the prompt for these messages, which leaves room for an answer. Raises InputError and ContextOverflow."""
+        return self.check(self.whole(messages, sampling.thinking))
 
-    def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
+    def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> Prompt:
         """Return the whole prompt, whatever its length. Raises InputError."""
         if not messages:
             raise InputError("There are no messages to answer.")
@@ -62,10 +59,14 @@ class PromptMaker:
 
     def tokenized(self, request: TokenizeRequest, sampling: SamplingOptions) -> TokenizedText:
         """Return the tokens of a conversation's whole prompt, or of a text. Raises InputError."""
-        if not request.messages:
-            return TokenizedText(text=request.text, ids=tuple(self.tokenize(request.text)))
-        prompt = self.whole(request.messages, sampling.thinking)
-        return TokenizedText(text=prompt.text, ids=tuple(prompt.tokens))
+        if request.messages:
+            prompt = self.whole(request.messages, sampling.thinking)
+            text, tokens = prompt.text, prompt.tokens
+        else:
+            text, tokens = request.text, self.tokenize(request.text)
+        if request.count_only:
+            return TokenizedText(text=None, ids=(), count=len(tokens))
+        return TokenizedText(text=text, ids=tuple(tokens))
 
     def to_score(self, messages: Sequence[Message], text: str) -> tuple[list[int], int]:
         """Return the tokens of a prompt and a text, and the index at which the text starts.
@@ -91,7 +92,7 @@ class PromptMaker:
             )
         return tokens, max(start, 1)
 
-    def _rendered(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
+    def _rendered(self, messages: Sequence[Message], thinking: Thinking) -> tuple[str, Tags | None]:
         """Return the text of the prompt, and the tags of the thinking block that it leaves open."""
         text = self._text(messages, thinking)
         begun = text.rstrip()
@@ -126,38 +127,7 @@ class PromptMaker:
             )
         return prompt
 
-    def _fit(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Drop the oldest turns, but no system message, until a quarter of the context is free."""
-        quarter = self.context // 4
-        limit = self.context - min(sampling.max_tokens or quarter, quarter)
-        prompt = self.whole(messages, sampling.thinking)
-        if len(prompt.tokens) <= limit:
-            return prompt
-
-        # A turn is a question and everything before the next one, so the answer is dropped with its question.
-        turns = [at for at, message in enumerate(messages) if message.role == "user"][1:]
-
-        def without(start: int) -> list[Message]:
-            """Return the system messages, and all messages from `start` on."""
-            return [message for message in messages[:start] if message.role == "system"] + [*messages[start:]]
-
-        def fits(start: int) -> bool:
-            return len(self.whole(without(start), sampling.thinking).tokens) <= limit
-
-        # A long conversation has hundreds of turns, and each check renders and tokenizes all of them.
-        first = bisect_left(turns, True, key=fits)
-        kept = without(turns[min(first, len(turns) - 1)]) if turns else messages
-        prompt = self.check(self.whole(kept, sampling.thinking))
-        dropped = len(messages) - len(kept)
-        if not dropped:
-            return prompt
-        sentence = (
-            f"The oldest {dropped} messages were left out of the prompt, because the conversation is longer "
-            f"than the context of {self.context:,} tokens."
-        )
-        return prompt._replace(cautions=(Caution(code="turns-dropped", sentence=sentence),))
-
-    def _text(self, messages: Sequence[Message], thinking: bool | None) -> str:
+    def _text(self, messages: Sequence[Message], thinking: Thinking) -> str:
         if self._template is None:
             return "\n\n".join(message.text for message in messages)
         last = messages[-1]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from paragone import shared_options as shared
-from paragone.options import Options, option
+from paragone.options import Options
 from paragone.wire import Json
 
-__all__ = ["SamplingOptions", "draw_seed", "with_seed", "without_effect"]
+__all__ = ["SEEDS", "SamplingOptions", "draw_seed", "with_seed", "without_effect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,26 +32,26 @@ class SamplingOptions(Options):
     frequency_penalty: float = shared.FREQUENCY_PENALTY(0.0)
     seed: int | None = shared.SEED(None, "The same seed gives the same answer.")
     stop: tuple[str, ...] = shared.STOP(())
-    thinking: bool | None = shared.THINKING(None, "By default its chat template decides.")
-    overflow: Literal["error", "drop_oldest"] = option(
-        "error",
-        "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",
+    thinking: bool | Literal["low", "medium", "high"] | None = shared.THINKING(
+        None, "By default its chat template decides."
     )
 
 
+SEEDS = 2**32 - 1
+"""Seeds are the integers from 0 up to this number, without it."""
 SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
 
 
-def with_seed(sampling: SamplingT) -> SamplingT:
-    """Return the options with a seed: their own, or a random one."""
+def with_seed(sampling: SamplingT, drawn: int | None = None) -> SamplingT:
+    """Return the options with a seed: their own, else the one that was drawn for several engines, else a random one."""
     if sampling.seed is not None:
         return sampling
-    return dataclasses.replace(sampling, seed=draw_seed())
+    return dataclasses.replace(sampling, seed=draw_seed() if drawn is None else drawn)
 
 
 def draw_seed() -> int:
     """Return a random seed."""
-    return secrets.randbelow(2**32 - 1)
+    return secrets.randbelow(SEEDS)
 
 
 _RANDOM = frozenset({"top_k", "top_p", "min_p", "seed"})

@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from paragone import InputError, Message
 from paragone.chat.guard import GuardError, bounded
+from paragone.thinking import Thinking, thinking_choice
 
 __all__ = ["ChatTemplate"]
 
@@ -85,12 +86,19 @@ class ChatTemplate:
         except Exception as error:  # an untrusted template can fail in any way
             raise self._failure(f"cannot be parsed: {_message(error)}") from error
 
-    def render(self, messages: Sequence[Message], *, generate: bool, thinking: bool | None) -> str:
+    def render(self, messages: Sequence[Message], *, generate: bool, thinking: Thinking) -> str:
         """Return the prompt; with `generate` it ends where the assistant's answer begins.
 
-        Raises InputError.
+        `thinking` is the value of the option. Raises InputError.
         """
-        variables: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
+        chosen = thinking_choice(thinking)
+        named = {
+            "enable_thinking": chosen.enabled,  # Qwen, SmolLM3 and most others
+            "thinking": chosen.enabled,  # DeepSeek, Granite
+            "reasoning_effort": chosen.effort,  # gpt-oss
+            "thinking_budget": chosen.budget,  # Seed-OSS
+        }
+        variables: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         variables |= {
             "messages": [_variables(message) for message in messages],
             "add_generation_prompt": generate,

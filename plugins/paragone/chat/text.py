@@ -87,6 +87,11 @@ class AnswerText:
         return self._tags is not None
 
     @property
+    def end_tag(self) -> str:
+        """The tag that ends the thinking block to which the next token belongs; empty outside of one."""
+        return self._tags.close if self._tags else ""
+
+    @property
     def _channel(self) -> Channel:
         return "thinking" if self._tags else "answer"
 

@@ -92,6 +92,8 @@ class RunRequest:
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
         prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine
             can.
+        drawn_seed: The seed to use where the engine would draw one, so that several engines draw alike. A seed
+            that the user or the server has set takes precedence. None: the engine draws one.
     """
 
     messages: tuple[Message, ...]
@@ -100,6 +102,7 @@ class RunRequest:
     threads: int | None = None
     cold: bool = False
     prompt_ids: bool = False
+    drawn_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +129,13 @@ class TokenizeRequest:
         messages: A conversation, rendered by the chat template. Nothing is dropped if it exceeds the context.
         text: A plain text, used if `messages` is empty. It begins with the BOS token if the model adds one.
         sampling: Sampling options of the run: some of them change the rendered prompt.
+        count_only: Only the number of tokens is wanted: a long list of them takes time to pass on.
     """
 
     messages: tuple[Message, ...] = ()
     text: str = ""
     sampling: Mapping[str, Json] = field(default_factory=dict)
+    count_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ class Capabilities:
         top_tokens: `top_tokens` yields the likeliest next tokens at each position of a sequence.
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
+        continues: If the last message of a run is the assistant's, the answer goes on from the end of its text.
         local: It computes on this machine, so engines that run at the same time share the cores.
     """
 
@@ -33,6 +34,7 @@ class Capabilities:
     top_tokens: bool = False
     estimate: bool = False
     seed: bool = False
+    continues: bool = False
     local: bool = False
 
 

@@ -10,15 +10,22 @@ __all__ = ["TokenizedText", "Vocabulary", "fingerprint"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedText:
-    """A prompt or a text as tokens. Its length in tokens is `len(ids)`.
+    """A prompt or a text as tokens.
 
     Attributes:
         text: The text after the chat template; None if a server returns only the ids.
-        ids: The token ids.
+        ids: The token ids; may be empty if `count` is set.
+        count: Number of tokens, in answer to `TokenizeRequest.count_only`; None if it is that of the ids.
     """
 
     text: str | None
     ids: tuple[int, ...]
+    count: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self.ids) if self.count is None else self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,7 +205,7 @@ def test_the_settings_in_force_are_reported(chat, make_stop):
     assert told.prompt_ids == chat.engine.tokenize(TokenizeRequest(messages=(user(CAPITAL),))).ids
 
 
-def test_the_reported_seed_reproduces_the_answer(chat):
+def test_the_reported_seed_reproduces_the_answer(chat, make_stop):
     request = {"temperature": 1.5, "max_tokens": 16, "cold": True}
     first = chat.events("Invent a name.", **request)
     assert isinstance(first[0], RunSettings)
@@ -213,6 +213,10 @@ def test_the_reported_seed_reproduces_the_answer(chat):
     assert [token.id for token in tokens_of(again)] == [token.id for token in tokens_of(first)]
     others = {chat.events("Invent a name.", **request)[0].seed for _ in range(4)}
     assert len(others) == 4
+    drawn = RunRequest(messages=(user("Invent a name."),), drawn_seed=7)
+    for own, used in ((None, 7), (5, 5)):
+        sampling = build(chat.engine.sampling, {"max_tokens": 1, "seed": own})
+        assert next(chat.engine.generate(drawn, sampling, make_stop())).seed == used
 
 
 def test_the_score_of_an_answer_is_what_was_reported_when_it_was_made(chat):
@@ -284,29 +288,6 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
     assert error.tokens > 1500
     assert f"{error.tokens - 1024 + 1:,} too many" in error.sentence
     assert "n_ctx" in error.hint
-
-
-def test_the_oldest_turns_are_dropped_if_the_option_says_so(small):
-    old = [turn for i in range(12) for turn in (user(f"{i} " + "word " * 20), assistant("Good."))]
-    system = Message(role="system", text="You are terse.")
-    events = small.events([system, *old, user("Say hi.")], overflow="drop_oldest", max_tokens=4)
-    (caution,) = (event for event in events if isinstance(event, Caution))
-    assert caution.code == "turns-dropped"
-    dropped = int(caution.sentence.split()[2])
-    assert dropped % 2 == 0
-    assert 4 <= dropped < 24
-
-    def length(dropped):
-        return small.count([system, *old[dropped:], user("Say hi.")])
-
-    assert events[-1].usage.prompt_tokens == length(dropped)
-    # No more turns than necessary are dropped: with one more turn, the prompt would leave no space for an answer.
-    assert length(dropped) <= small.loaded.context - 4 < length(dropped - 2)
-
-
-def test_a_single_message_that_is_too_long_is_refused_even_so(chat):
-    with pytest.raises(ContextOverflow):
-        chat.ask("word " * 1500, overflow="drop_oldest")
 
 
 def test_an_answer_that_fills_the_context_says_so(small):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from paragone import EngineError, InputError, Message, WeightsFile
+from paragone import EngineError, InputError, Message, Token, WeightsFile
 from paragone.cores import OPENMP
 from paragone.options import describe
 from paragone_llama_cpp.c_api.functions import lib
@@ -243,12 +243,25 @@ def test_without_a_template_the_text_is_completed_with_a_caution(open_chat, whol
     assert text.startswith(" Paris")
 
 
+THINKING_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
+)
+
+
+def test_a_budget_ends_the_thinking(open_chat):
+    chat = open_chat(chat_template=THINKING_TEMPLATE)
+    for budget in (1, 5):
+        events = chat.events("Go.", temperature=0, max_tokens=20, thinking=budget, json_schema='{"const": 7}')
+        tokens = [event for event in events if isinstance(event, Token) and event.text.strip()]
+        assert len([token for token in tokens if token.channel == "thinking"]) <= budget
+        assert "".join(token.text for token in tokens if token.channel == "answer") == "7"
+        assert events[-1].reason == "stop"
+
+
 def test_a_template_that_opens_a_thinking_block_has_its_text_on_that_channel(open_chat, tmp_path):
     path = tmp_path / "thinking.jinja"
-    path.write_text(
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-        "<|im_start|>assistant\n{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
-    )
+    path.write_text(THINKING_TEMPLATE)
     chat = open_chat(chat_template=f"@{path}")
     for constraint in ({"grammar": 'root ::= "7"'}, {"json_schema": '{"const": 7}'}):
         free = chat.events("Go.", temperature=0, max_tokens=6, **constraint)

@@ -124,7 +124,7 @@ async def test_thinking_has_its_own_channel(server, open_lane, text):
         await exchange.send(exchange.protocol.end())
 
     server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(thinking=True, effort="high")
+    events, error = await (await open_lane(server)).ask(thinking="high")
     assert error is None
     assert text(events, "thinking") == "Let me see."
     assert text(events) == "Four."

@@ -69,12 +69,10 @@ async def test_what_is_sent_when_all_is_set(server, open_lane):
         "min_p": 0.1,
         "repeat_penalty": 1.1,
         "thinking": False,
-        "effort": "low",
     }
     await (await open_lane(server)).ask(logprobs=2, **sampling)
     body = server.chats[0].body
     assert body["chat_template_kwargs"] == {"enable_thinking": sampling.pop("thinking")}
-    assert body["reasoning_effort"] == sampling.pop("effort")
     assert {name: body[name] for name in sampling} == sampling
     assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
 
@@ -367,6 +365,28 @@ async def test_going_on_with_an_answer(server, open_lane):
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
     assert body["repetition_penalty"] == 1.2
     assert cautions(events) == {}
+
+
+async def test_tabby_takes_the_text_to_go_on_from_in_a_field_of_its_own(server, open_lane):
+    server.replies["/v1/model"] = {"id": "m", "parameters": {"max_seq_len": 4096}}
+    lane = await open_lane(server)
+    turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,", thinking="Hm.")]
+    events, _ = await lane.ask(turns)
+    body = server.chats[0].body
+    assert body["messages"] == [{"role": "user", "content": "Count."}]
+    assert body["response_prefix"] == "<think>\nHm.\n</think>\n\nOne,"
+    assert cautions(events) == {}
+    assert lane.engine.loaded.capabilities.continues
+
+
+async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(server, open_lane):
+    lane = await open_lane(server)
+    assert not lane.engine.loaded.capabilities.continues
+    question = Message(role="user", text="Count.")
+    events, _ = await lane.ask([question, Message(role="assistant", text="One,")])
+    assert "may-not-continue" in cautions(events)
+    events, error = await lane.ask([question, Message(role="assistant", text="", thinking="Hm.")])
+    assert "cannot go on with thinking that has no answer yet" in error.sentence
 
 
 @pytest.mark.parametrize(

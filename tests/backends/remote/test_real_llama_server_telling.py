@@ -154,6 +154,9 @@ async def test_a_seed_that_it_was_started_with(run_llama_server, open_smollm2, t
         runs = [await run(lane, CONVERSATIONS["one turn"], max_tokens=12, temperature=2) for _ in range(2)]
         assert [settings.seed for _, settings in runs] == [42, 42]
         assert text(runs[0][0]) == text(runs[1][0])
+        drawn = RunRequest(messages=CONVERSATIONS["one turn"], sampling={"max_tokens": 1}, drawn_seed=7)
+        told = [event async for event in lane.engine.run(drawn) if isinstance(event, RunSettings)]
+        assert [settings.seed for settings in told] == [42], "its own seed takes precedence"
 
 
 async def test_tokens_have_their_ids(llama_server, open_smollm2):

@@ -4,7 +4,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from paragone import EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
+from paragone import Caution, EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
 
 pytestmark = pytest.mark.model
@@ -70,6 +70,31 @@ async def test_the_prompt_is_the_one_that_it_reads(opened, whole_vocab):
         assert settings.prompt.count("<|im_start|>") == len(messages) + 1
         assert settings.prompt_ids is None
         assert events[-1].usage.prompt_tokens == len(whole_vocab.tokenize(settings.prompt))
+
+
+LEFT_OPEN = {
+    "model": "left-open",
+    "from": "smollm2",
+    "template": "{{- range $i, $_ := .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}"
+    '{{ if lt (len (slice $.Messages $i)) 2 }}{{ if ne .Role "assistant" }}<|im_end|>\n<|im_start|>assistant\n{{ end }}'
+    "{{ else }}<|im_end|>\n{{ end }}{{ end }}",
+    "stream": False,
+}
+"""SmolLM2 with a template that leaves the assistant's last message open. The usual one closes the message."""
+
+
+@pytest.mark.parametrize("model", ["smollm2", "left-open"])
+async def test_an_answer_goes_on_whatever_the_template_does(opened, ollama_server, model, text):
+    if model != "smollm2":
+        with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as bare:
+            assert bare.post("/api/create", json=LEFT_OPEN).json() == {"status": "success"}
+    begun = "One, two, three,"
+    turns = Message(role="user", text="Count to ten in words."), Message(role="assistant", text=begun)
+    engine = await opened(model)
+    events, settings = await run(engine, turns, max_tokens=4, temperature=0)
+    assert text(events).startswith(" four")
+    assert settings.prompt.endswith(f"<|im_start|>assistant\n{begun}")
+    assert not [event for event in events if isinstance(event, Caution)]
 
 
 async def test_the_seed_told_gives_the_same_answer(opened, text):

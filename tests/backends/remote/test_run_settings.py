@@ -131,7 +131,7 @@ async def test_llama_cpp_pythons_defaults_are_those_of_its_schema(serve, open_la
     chat = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 2, "seed": 1, "stop": []}
     assert settings_of(events).sampling == chat
     lane = await open_lane(server, raw=True)
-    events, _ = await lane.ask(seed=1, thinking=True, effort="low")
+    events, _ = await lane.ask(seed=1, thinking="low")
     # no limit is sent in so many words, or it would be 16; thinking is of chats
     assert settings_of(events).sampling == {"temperature": 0.7, "max_tokens": None, "seed": 1, "stop": []}
 
@@ -150,7 +150,7 @@ async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_l
     )
     shown = {"template": "{{ .Messages }}", "parameters": parameters, "model_info": {}}
     lane = await open_lane(await serve(OLLAMA, {"/api/show": shown}))
-    events, _ = await lane.ask(seed=1, temperature=0, effort="low", thinking=False)
+    events, _ = await lane.ask(seed=1, temperature=0, thinking=False)
     assert settings_of(events).sampling == {
         "stop": ["<|im_start|>", '"\x00é\n'],
         "temperature": 0.0,

@@ -59,10 +59,10 @@ async def test_llama_server_renders_and_tokenizes(serve, open_lane):
     server = await serve(OPENAI, LLAMA_SERVER)
     lane = await open_lane(server)
     assert lane.engine.loaded.capabilities.tokenize
-    sampling: dict[str, Json] = {"thinking": False, "effort": "low", "temperature": 0.5}
+    sampling: dict[str, Json] = {"thinking": False, "temperature": 0.5}
     told = await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling=sampling))
     assert told == TokenizedText(text="<user>Hello?", ids=(1, 2, 3))
-    thinking = {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low"}
+    thinking = {"chat_template_kwargs": {"enable_thinking": False}}
     assert bodies(server, "/apply-template") == [{"model": "m", "messages": TURNS, **thinking}]
     whole = {"model": "m", "add_special": True, "parse_special": True}
     assert bodies(server, "/tokenize") == [{**whole, "content": "<user>Hello?"}]
@@ -102,9 +102,9 @@ async def test_vllm_is_asked_for_ids_only_when_they_are_wanted(serve, open_lane)
 async def test_vllm_does_not_take_the_effort_where_it_tokenizes(serve, open_lane):
     lane = await open_lane(await serve(OPENAI, VLLM))
     with pytest.raises(EngineError) as caught:
-        await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling={"effort": "low"}))
+        await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling={"thinking": "low"}))
     assert "effort" in caught.value.sentence
-    assert prompt_ids(await run(lane, effort="low")) is None
+    assert prompt_ids(await run(lane, thinking="low")) is None
 
 
 async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_lane):

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from polite_backend import PoliteEngine, PoliteSampling
+from polite_backend import PoliteBackend, PoliteEngine, PoliteSampling
 
 from flawed_backends.found import found_by
 from paragone import (
@@ -15,6 +15,8 @@ from paragone import (
     Token,
     TokenizedText,
 )
+from paragone.json_schema import check_inline_schema
+from paragone.shared_options import JSON_SCHEMA
 
 ORDER = "events come in order"
 USAGE = "usage agrees with the events"
@@ -22,6 +24,17 @@ REPORT = "a run reports its settings"
 SEED = "the reported seed reproduces the answer"
 LIMIT = "an answer can be limited"
 TOKENS = "tokens agree with the run"
+SCHEMA = "a json schema is followed"
+
+
+@found_by(SCHEMA)
+class IgnoresTheSchema(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class sampling(PoliteSampling):
+        json_schema: str | None = JSON_SCHEMA(None)
+
+        def __post_init__(self) -> None:
+            check_inline_schema(self.json_schema)
 
 
 @found_by(ORDER, elsewhere=True)
@@ -204,6 +217,13 @@ class NoContinuing(PoliteEngine):
     def words(self, messages):
         assert messages[-1].role == "user"
         return super().words(messages)
+
+
+@found_by("an answer is continued")
+class BeginsANewAnswer(PoliteEngine):
+    def words(self, messages):
+        closed = messages[-1].role == "assistant"
+        return [*super().words(messages), "assistant"] if closed else super().words(messages)
 
 
 @found_by("any text is accepted")

@@ -47,7 +47,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead",
+    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead", "thinking",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -107,7 +107,9 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         first = time.monotonic()
         done = 0
         reason: FinishReason = "stop"
-        for number in range(sampling.max_tokens):
+        last = request.messages[-1]
+        begun = len(last.text.split()) if last.role == "assistant" else 0
+        for number in range(begun, begun + sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
             if cancelled and self.model != "deaf":
@@ -134,6 +136,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         return Token(
             text="x" * 300_000_000 if fault == "bulky" else self.word(number),
             id=number,
+            channel="thinking" if self.model == "thinking" and not is_wrong else "answer",
             time=math.nan if fault == "nan" else time.monotonic(),
         )
 

@@ -18,7 +18,7 @@ class RogueBackend(NativeBackend):
     api_version = 2
     load_options = RogueLoad
     sampling = RogueSampling
-    capabilities = Capabilities(tokenize=True, estimate=True, local=True)
+    capabilities = Capabilities(tokenize=True, estimate=True, continues=True, local=True)
     engine: ClassVar[str] = "rogue_backend.engine:RogueEngine"
     crash_causes = (
         CrashCause(

@@ -42,6 +42,16 @@ def test_thinking_sets_the_variable_that_the_template_uses():
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "variables"),
+    [(False, "False False - -"), (True, "True True - -"), ("low", "True True low -"), (64, "True True - 64")],
+)
+def test_thinking_can_be_an_effort_or_a_budget(value, variables):
+    names = ("enable_thinking", "thinking", "reasoning_effort", "thinking_budget")
+    source = " ".join(f"{{{{ {name} if {name} is defined else '-' }}}}" for name in names)
+    assert render(source, thinking=value) == variables
+
+
 def test_the_template_gets_earlier_thinking():
     turn = Message(role="assistant", text="Yes", thinking="hm")
     assert render("{{ messages[0].reasoning_content }}{{ messages[0].thinking }}", [turn]) == "hmhm"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from paragone import Caution, Channel
+from paragone_cli.command_line.answer_printer import AnswerPrinter
 from paragone_cli.command_line.arguments import ENGINE, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.output import OutputError, flush, print_error, put_json, warn
+from paragone_cli.command_line.output import OutputError, flush, print_error, put_json
 from paragone_cli.command_line.progress import Progress
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
 from paragone_cli.command_line.stream import Stream
-from paragone_workbench.compare.answers import answer_json, warnings_of
+from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
@@ -32,46 +30,9 @@ class AskArguments(PromptArguments):
 def ask(args: AskArguments) -> int:
     """Print the answer of an engine."""
     context = CommandContext(args)
-    (definition,) = context.checked([args.engine], args.settings)
-    spec = prompt_spec(args, context.system(args.system))
+    (definition,) = context.checked([args.engine], args.settings, args.preset)
+    spec = prompt_spec(args, context)
     return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
-
-
-@dataclass(eq=False)
-class _Printer(RunObserver):
-    """Prints the answer as it arrives, without the thinking before it."""
-
-    stream: Stream | None
-    progress: Progress
-    begun: bool = False
-    deferred_warnings: list[str] = field(default_factory=list)
-    """Warnings that arrived during the answer, to be printed after it."""
-
-    def run_started(self, run: Run) -> None:
-        for caution in warnings_of(run.result):
-            self.cautioned(run, caution)
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        if self.stream is not None and channel == "answer":
-            if not self.begun:
-                self.begun = True
-                self.progress.end()
-            self.stream.write(text)
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        if self.begun:
-            self.deferred_warnings.append(caution.sentence)
-        else:
-            self.progress.clear()
-            warn(caution.sentence)
-
-    def run_ended(self, run: Run) -> None:
-        if run.result.finish == "length" and not any(
-            caution.code == "context-full" for caution in run.result.cautions
-        ):
-            self.deferred_warnings.append(
-                "The answer is cut: it reached max_tokens, or the end of the context."
-            )
 
 
 async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec, *, as_json: bool) -> int:
@@ -79,7 +40,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
     async with interruptible(workbench) as interrupts:
         stream = None if as_json else Stream(interrupts.stop)
         with Progress(workbench.engines) as progress:
-            printer = _Printer(stream, progress)
+            printer = AnswerPrinter(stream, progress)
             await workbench.open_all()
             execution = workbench.run(engine, spec, printer)
             progress.follow(0, execution.run)
@@ -90,9 +51,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
             flush()
         else:
             await stream.end()
-        if stream is None or stream.error is None:
-            for sentence in printer.deferred_warnings:
-                warn(sentence)
+        printer.warn_afterwards()
     if stream is not None and stream.error is not None:
         raise OutputError(stream.error)
     if answer.error is not None:

@@ -38,9 +38,12 @@ class CompareArguments(PromptArguments):
 def compare(args: CompareArguments) -> int:
     """Print the answers of the engines, and what was not the same for them."""
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings)
-    spec = prompt_spec(args, context.system(args.system))
-    spec = dataclasses.replace(spec, prompt_ids=True)  # prompts are compared by their tokens
+    definitions = context.checked(args.engines, args.settings, args.preset)
+    spec = prompt_spec(args, context)
+    from paragone.chat.sampling import draw_seed
+
+    # Prompts are compared by their tokens, and answers are drawn with one seed.
+    spec = dataclasses.replace(spec, prompt_ids=True, drawn_seed=draw_seed())
     workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
     return run(_compare(workbench, definitions, spec, as_json=args.json))
 
@@ -105,7 +108,7 @@ def _print_parity(parity: Parity) -> None:
     put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
     put(parity.verdict)
     for finding in parity.findings:
-        put_line(f"≠ {finding.sentence} {finding.advice}".rstrip())
+        put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
     for unknown in parity.unknown:
         put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
     if parity.remark:

@@ -10,6 +10,7 @@ from paragone import Json
 from paragone.options import OptionInfo, Options, describe
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_line, terminal_width
+from paragone_workbench.engines.context_options import ContextOptions
 from paragone_workbench.engines.registry import Registry
 
 _WIDEST = 100
@@ -27,13 +28,18 @@ def options(args: OptionsArguments) -> int:
     """Print the options."""
     backend = Registry(note).get(args.backend)
     if args.json:
-        found = {"load": _json(backend.load_options), "sampling": _json(backend.sampling)}
+        found = {
+            "load": _json(backend.load_options),
+            "sampling": _json(backend.sampling),
+            "context": _json(ContextOptions),
+        }
         put_json({"backend": backend.name, **found})
         return 0
     put_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE")
     for heading, kind in (
         ("Load options, which take effect when a model is opened", backend.load_options),
         ("Sampling options, which take effect with each prompt", backend.sampling),
+        ("Options of every engine, which take effect with each prompt", ContextOptions),
     ):
         if infos := describe(kind):
             put(f"\n{heading}")
@@ -43,11 +49,8 @@ def options(args: OptionsArguments) -> int:
 
 
 def _describe(info: OptionInfo) -> Iterator[str]:
-    bounds = [f"from {info.minimum:g}"] if info.minimum is not None else []
-    if info.maximum is not None:
-        bounds.append(f"to {info.maximum:.10g}")
     default = "" if info.default is None or info.default == [] else f", default {_toml_value(info.default)}"
-    yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{default}")
+    yield one_line(f"  {info.name}: {info.accepted}{default}")
     width = min(terminal_width(), _WIDEST)
     yield from textwrap.wrap(
         one_line(info.doc),

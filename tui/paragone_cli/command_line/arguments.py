@@ -92,6 +92,10 @@ class RunArguments(OpenArguments):
     """The arguments of a command that sends prompts to engines."""
 
     system: str | None = option("--system TEXT", "system prompt, instead of the one in config.toml")
+    preset: str | None = option(
+        "--preset NAME",
+        "system prompt and sampling options of this preset in config.toml; --system and --set override them",
+    )
 
 
 A = TypeVar("A", bound=Arguments)

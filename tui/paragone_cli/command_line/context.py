@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from paragone import InputError
-from paragone.network.guard import GUARD, Contact
-from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.arguments import Arguments, RunArguments
 from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
 from paragone_cli.command_line.output import note, standard_output, warn
 from paragone_workbench.config.permissions import permission_warning
+from paragone_workbench.config.presets import find_preset, with_preset
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
 from paragone_workbench.consent.consent import Consent
@@ -54,7 +54,6 @@ class CommandContext:
             require_consent_to_config(args, self.config, self.state, self.registry)
         if not warns:
             return
-        show_refusals()
         exposed = permission_warning(self.config.document, self.registry.find)
         for sentence in filter(None, (self.state.warning, exposed, *self.fatal_imports)):
             warn(sentence)
@@ -63,12 +62,22 @@ class CommandContext:
         """Return the consent to what a suite or a document names."""
         return terminal_consent(document, self.state, trusted=self._trusted)
 
-    def system(self, given: str | None) -> str:
-        """Return the system prompt in force: the given one, or that of the settings."""
-        return self.config.chat.system if given is None else given
+    def system(self, args: RunArguments) -> str:
+        """Return the system prompt in force: the given one, that of the preset, or that of the settings.
 
-    def engines(self, names: Iterable[str], settings: Sequence[str]) -> tuple[EngineDefinition, ...]:
-        """Return the named engines with their options overridden by `--set`. Raises InputError."""
+        Raises InputError if there is no such preset.
+        """
+        preset = None if args.preset is None else find_preset(args.preset, self.config.presets)
+        given = (args.system, None if preset is None else preset.system)
+        return next((text for text in given if text is not None), self.config.chat.system)
+
+    def engines(
+        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
+    ) -> tuple[EngineDefinition, ...]:
+        """Return the named engines with their options overridden by those of a preset, and by `--set`.
+
+        Raises InputError.
+        """
         try:
             definitions = resolve_all(names, self.config.engines)
         except UnknownEngine as error:
@@ -82,25 +91,32 @@ class CommandContext:
             raise
         known = [definition.name for definition in definitions]
         return tuple(
-            self.with_settings(definition, settings_of(definition.name, settings, known))
+            self.with_settings(definition, settings_of(definition.name, settings, known), preset)
             for definition in definitions
         )
 
-    def with_settings(self, definition: EngineDefinition, settings: Sequence[str]) -> EngineDefinition:
-        """Return the engine with its options overridden by `--set`. Raises InputError."""
-        if not settings:
+    def with_settings(
+        self, definition: EngineDefinition, settings: Sequence[str], preset: str | None = None
+    ) -> EngineDefinition:
+        """Return the engine with its options overridden by those of a preset, and by `--set`. Raises InputError."""
+        if not settings and preset is None:
             return definition  # the backend may be missing: the screen shows that
-        return apply_settings(definition, self.registry.get(definition.backend), settings)
+        backend = self.registry.get(definition.backend)
+        if preset is not None:
+            definition = with_preset(definition, backend, find_preset(preset, self.config.presets))
+        return apply_settings(definition, backend, settings)
 
-    def checked(self, names: Iterable[str], settings: Sequence[str]) -> tuple[EngineDefinition, ...]:
+    def checked(
+        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
+    ) -> tuple[EngineDefinition, ...]:
         """Return the named engines after checking their backends and options. Raises InputError."""
-        definitions = self.engines(names, settings)
+        definitions = self.engines(names, settings, preset)
         for definition in definitions:
             check_engine(definition, self.registry.get(definition.backend))
         return definitions
 
     def open_screen(
-        self, system: str | None, definitions: Sequence[EngineDefinition] | None, *, demo: bool = False
+        self, args: RunArguments, definitions: Sequence[EngineDefinition] | None, *, demo: bool = False
     ) -> int:
         """Open the screen with these engines, or those of the settings. Returns the exit code. Raises InputError."""
         require_terminal("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
@@ -112,20 +128,10 @@ class CommandContext:
             registry=self.registry,
             definitions=definitions,
             mode=self.config.lanes.mode,
-            system=self.system(system),
+            system=self.system(args),
             demo=demo,
         )
         return app.run_until_quit()
-
-
-def show_refusals() -> None:
-    """Print from now on which addresses the guard refuses to contact."""
-
-    def show(contact: Contact) -> None:
-        if contact.refused:
-            note(f"{contact.address} is not contacted: {contact.refused}.")
-
-    GUARD.on_contact.append(show)
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:

@@ -97,6 +97,8 @@ def metrics_text(metrics: RunMetrics) -> str:
         )
     if metrics.ttft_s is not None:
         parts.append(f"first after {metrics.ttft_s:.2f} s")
+    if metrics.thinking_tokens and metrics.thinking_s is not None:
+        parts.append(f"thinking {metrics.thinking_tokens} tokens in {metrics.thinking_s:.1f} s")
     if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:
         parts.append(
             f"between tokens {metrics.itl_ms.p50:.1f} ms (median), {metrics.itl_ms.p99:.1f} ms (p99)"

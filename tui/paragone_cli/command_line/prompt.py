@@ -1,16 +1,19 @@
-"""The prompt: from the command line, from standard input, or from both; with images, and log-probabilities asked for."""
+"""The prompt: from the command line, from standard input, or from both; with files, and log-probabilities asked for."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from paragone import InputError
+from paragone import InputError, Message
+from paragone.wording import quoted
 from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import warn
 from paragone_cli.command_line.question import at_terminal
-from paragone_workbench.conversation.images import read_image
+from paragone_workbench.conversation.attachments.attached_file import with_sections
+from paragone_workbench.conversation.attachments.reading import read_files
 from paragone_workbench.runs.spec import RunSpec
 
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
@@ -31,17 +34,65 @@ class PromptArguments(RunArguments, PrintArguments):
         "with --json: each token with its log-probability and those of the N most likely tokens",
         type=whole_number(0, 1000),
     )
-    images: Sequence[Path] = repeated(
-        "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
+    begin: str = option(
+        "--begin TEXT", "the start of the answer, from whose end the answer goes on", default=""
+    )
+    attached: Sequence[str] = repeated(
+        "--attach FILE",
+        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
+        "as '*.py', stands for several; may be repeated",
+    )
+    template: str | None = option(
+        "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
+    )
+    variables: Sequence[str] = repeated(
+        "--var NAME=VALUE", "with --template: the value of a variable; may be repeated"
     )
 
 
-def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
+def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
     """Return the request that the arguments describe. Raises InputError."""
+    if args.variables and args.template is None:
+        raise InputError("--var needs --template.", hint="Only templates have variables.")
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
-    images = [read_image(path) for path in args.images]
-    return RunSpec.of_prompt(_read_prompt(args.prompt), images=images, system=system, logprobs=args.logprobs)
+    attached = [read_files(path) for path in args.attached]
+    for sentence in (sentence for found in attached for sentence in found.left_out):
+        warn(f"Not attached: {sentence}")
+    text = _read_prompt(args.prompt) if args.template is None else _filled_template(args, context)
+    spec = RunSpec.of_prompt(
+        with_sections(text, [file for found in attached for file in found.files]),
+        images=[image for found in attached for image in found.images],
+        system=context.system(args),
+        logprobs=args.logprobs,
+    )
+    if not args.begin:
+        return spec
+    return replace(spec, messages=(*spec.messages, Message(role="assistant", text=args.begin)))
+
+
+def _filled_template(args: PromptArguments, context: CommandContext) -> str:
+    """Return the text of the template; its variable `prompt` is the prompt, which is read if the template has it."""
+    from paragone_workbench.config.templates import PROMPT as PROMPT_VARIABLE
+    from paragone_workbench.config.templates import fill_template, find_template
+    from paragone_workbench.conversation.variables import names_in
+
+    assert args.template is not None
+    template = find_template(args.template, context.config.templates)
+    values: dict[str, str] = {}
+    for given in args.variables:
+        name, equals, value = given.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"{quoted(given)} is no variable.", hint="Write --var NAME=VALUE.")
+        values[name.strip()] = value
+    if PROMPT_VARIABLE in names_in(template) and PROMPT_VARIABLE not in values:
+        values[PROMPT_VARIABLE] = _read_prompt(args.prompt)
+    elif args.prompt is not None:
+        raise InputError(
+            f"The prompt has no place in the template {args.template!r}.",
+            hint="It stands where a template has {{ prompt }}, unless --var sets that.",
+        )
+    return fill_template(args.template, template, values)
 
 
 def _read_prompt(given: str | None) -> str:

@@ -12,9 +12,9 @@ def demo(args: RunArguments) -> int:
     """Open the screen with the demo models."""
     context = CommandContext(args, warns=False)
     definitions = None  # the screen creates them and shows the progress
-    if args.settings:
+    if args.settings or args.preset is not None:
         from paragone_workbench.inventory.models import demo_engines
 
         models = run(demo_engines(context.registry))
-        definitions = [context.with_settings(model, args.settings) for model in models]
-    return context.open_screen(args.system, definitions, demo=True)
+        definitions = [context.with_settings(model, args.settings, args.preset) for model in models]
+    return context.open_screen(args, definitions, demo=True)

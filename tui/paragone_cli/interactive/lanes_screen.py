@@ -32,15 +32,16 @@ def lanes_screen(args: ScreenArguments) -> int:
 
     context = CommandContext(args, warns=False)
     names = args.engines
-    if not names and args.settings:
+    if not names and (args.settings or args.preset is not None):
         names = context.config.lanes.start
         if not names:
-            raise InputError("--set needs an engine.", hint="Name one: paragone ENGINE --set KEY=VALUE")
+            option = "--set" if args.settings else "--preset"
+            raise InputError(f"{option} needs an engine.", hint=f"Name one: paragone ENGINE {option} …")
     try:
-        definitions = context.engines(names, args.settings) if names else None
+        definitions = context.engines(names, args.settings, args.preset) if names else None
     except InputError as error:
         near = difflib.get_close_matches(args.engines[0], COMMANDS, n=1) if args.engines else []
         if near:
             error.hint = f"Did you mean `paragone {near[0]}`? {error.hint}".rstrip()
         raise
-    return context.open_screen(args.system, definitions)
+    return context.open_screen(args, definitions)

@@ -18,7 +18,7 @@ Row: TypeAlias = tuple[str, str, str]
 
 _KEYS_CELLS = 16
 
-_ELSEWHERE: Mapping[str, Sequence[Row]] = {
+ELSEWHERE: Mapping[str, Sequence[Row]] = {
     "Editing": [
         ("^a ^e ^left ^right", "", "Go to the start or the end of the line, or to the next word."),
         ("^k ^u ^w", "", "Delete to the end or the start of the line, or the word before."),
@@ -31,10 +31,17 @@ _ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("enter", "", "Pick the highlighted line."),
         ("^j ^k down up", "", "Move the highlight."),
         ("esc ^c", "", "Close the dialog."),
+        ("^x", "", "Remove the highlighted engine or conversation."),
+        ("1 … 9", "", "In the list of conditions: level the difference with this number."),
+        (
+            "^underscore super+z",
+            "",
+            "Undo the last change of a text. Most terminals send ctrl+/ as the first key.",
+        ),
         ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
     ],
     "Votes": [
-        ("a b c … 1 2 3 …", "", "Vote for this answer."),
+        ("a … f 1 … 6", "", "Vote for this answer."),
         ("t x", "", "Vote that the answers are equally good, or all bad."),
         ("s u", "", "Skip without a vote; take the last vote back."),
         ("j k h l g G J K", "", "Scroll the answers; show more of them; scroll the prompt."),
@@ -85,7 +92,7 @@ class HelpScreen(Sheet):
             ]
             for group in GROUPS
         }
-        sections |= _ELSEWHERE
+        sections |= ELSEWHERE
         for title in sorted(sections, key=lambda title: title != self._first):  # the others keep their order
             table.add_row(Text(title, style="bold italic"))
             for row in sections[title]:

@@ -1,20 +1,49 @@
-"""Copies text to the clipboard through tmux, where OSC 52 alone does not work."""
+"""Copies text to the clipboard of the terminal that the user sits at, also over SSH, in tmux and in GNU screen."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+from base64 import b64encode
+from collections.abc import Mapping
+
+MOST = 74_994
+"""Bytes of text that are copied. Terminals drop a longer sequence: many accept 100,000 bytes, which Base64 fills so."""
+_SCREEN_PIECE = 256
+"""Characters that each string for GNU screen passes on. Screen prints what is beyond its limit of 768 as text."""
 
 
-async def give_to_tmux(text: str) -> None:
-    """Put text into tmux's buffer and the clipboard of the outer terminal. Does nothing outside tmux.
+def fits(text: str) -> bool:
+    """Return whether a text is short enough for the clipboards of terminals."""
+    return len(text) <= MOST and len(_encoded(text)) <= MOST
 
-    tmux drops a program's own OSC 52 unless `set-clipboard on` is set. With `load-buffer -w`
-    (tmux 3.2 and newer, see its manual), tmux itself sends the text to the outer terminal.
+
+def sequence(text: str, environment: Mapping[str, str]) -> str:
+    """Return the control sequence that has the terminal put a text into its clipboard (OSC 52 of xterm).
+
+    tmux and GNU screen pass a sequence on to their own terminal if it is wrapped in a device control string. Inside
+    tmux on another machine, only `TERM` tells of tmux, which is then also given the plain sequence.
+    """
+    copy = f"\x1b]52;c;{b64encode(_encoded(text)).decode('ascii')}\x07"
+    terminal = environment.get("TERM", "")
+    if environment.get("TMUX") or terminal.startswith("tmux"):
+        escaped = copy.replace("\x1b", "\x1b\x1b")
+        return f"{copy}\x1bPtmux;{escaped}\x1b\\"
+    if environment.get("STY") or terminal.startswith("screen"):
+        pieces = (copy[at : at + _SCREEN_PIECE] for at in range(0, len(copy), _SCREEN_PIECE))
+        return "".join(f"\x1bP{piece}\x1b\\" for piece in pieces)
+    return copy
+
+
+async def give_to_tmux(text: str) -> bool:
+    """Have tmux put text into its buffer and into the clipboard of its own terminal. Return whether it has.
+
+    tmux passes on what a program sends only as its options `set-clipboard` and `allow-passthrough` say, by default not
+    at all. With `load-buffer -w` (tmux 3.2 and newer, see its manual), tmux itself sends the text.
     """
     if not os.environ.get("TMUX"):
-        return
+        return False
     with contextlib.suppress(OSError):
         process = await asyncio.create_subprocess_exec(
             *("tmux", "load-buffer", "-w", "-"),
@@ -22,4 +51,10 @@ async def give_to_tmux(text: str) -> None:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await process.communicate(text.encode("utf-8", "replace"))
+        await process.communicate(_encoded(text))
+        return process.returncode == 0
+    return False
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

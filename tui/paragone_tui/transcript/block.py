@@ -38,14 +38,17 @@ class Block:
         log: Sequence[str] = (),
         log_title: str = "",
         turn: object = None,
+        is_remark: bool = False,
     ) -> None:
         self.kind: Kind = kind
+        self.is_remark = is_remark
+        """Whether it says something about the whole turn, and ends the turn."""
         self.turn = turn
         """What identifies the turn that begins here, in all lanes; None if none begins."""
         self.finished = False
         """Whether the text is complete."""
         self.folded = False
-        """Whether only one line with the number of words is shown."""
+        """Whether only one line with the figures, or the number of words, is shown."""
         self.start = 0
         """Index of the block's first row in the transcript."""
         self.lead = 0
@@ -67,11 +70,12 @@ class Block:
         self._in_word = False
         self._width = 0
         self._head: tuple[str, Strip] | None = None
+        self._figures = ""
         self._body = Part(kind)
         self.log_folded = False
         """Whether the log's title is shown instead of the log; without a title, the log is shown in any case."""
         self._note = Part("note")
-        """Why the text stays plain; mostly empty."""
+        """Why the text stays plain, or its figures; mostly empty."""
         self._hint = Part("hint", visible(hint))
         is_prompt = kind == "prompt"
         lines = "\n".join(visible(line).rstrip("\n") for line in log)
@@ -107,8 +111,19 @@ class Block:
         self._take(shown)
 
     def set_hint(self, hint: str) -> None:
-        """Show a hint below the text, instead of the one before; none if it is empty."""
-        self._hint.set_text(visible(hint))
+        """Show a hint below the text, instead of the one before; none if it is empty.
+
+        Of thinking, the hint is its figures, which are shown while it is folded, too.
+        """
+        if self.kind == "thinking":
+            self._figures = hint
+            self._note.set_text(hint)
+        else:
+            self._hint.set_text(visible(hint))
+
+    def select(self, selected: bool) -> None:
+        """Show that the turn which begins with this prompt is selected, or is not."""
+        self._body.set_tone("turn" if selected else self.kind)
 
     def finish(self) -> None:
         """Mark the text as complete."""
@@ -247,7 +262,7 @@ class Block:
         raise IndexError(row)
 
     def _folded_strip(self, palette: Palette) -> Strip:
-        text = f"{self.kind} · {counted(self._words, 'word')}"
+        text = f"{self.kind} · {self._figures or counted(self._words, 'word')}"
         if self._head is None or self._head[0] != text:
             self._head = text, styled_row("▸ ", text, self.kind, palette)
         return self._head[1]

@@ -168,6 +168,26 @@ class Page:
         following = (at for at in range(start + 1, len(self.blocks)) if self.blocks[at].turn is not None)
         return self.blocks[start : next(following, len(self.blocks))]
 
+    def remark(self, turn: object) -> str:
+        """Return the remark below a turn; empty if there is none."""
+        return next((block.text for block in self.blocks_of(turn) if block.is_remark), "")
+
+    def set_remark(self, turn: object, text: str) -> None:
+        """Put a remark below a turn, in place of the one before, or none if the text is empty."""
+        self.blocks = [
+            block for block in self.blocks if not (block.is_remark and block in self.blocks_of(turn))
+        ]
+        blocks = self.blocks_of(turn)
+        if text and blocks:
+            remark = Block("note", is_remark=True)
+            remark.append(text)
+            remark.finish()
+            if self.width:
+                remark.lay_out(self.width)
+                remark.wrap(SLICE)
+            self.blocks.insert(self.blocks.index(blocks[-1]) + 1, remark)
+        self.arrange()
+
     @property
     def last_prompt(self) -> Block | None:
         """The last prompt; None if there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import exp
 from typing import Literal, TypeAlias
 
 from rich.style import Style
@@ -10,10 +11,11 @@ from textual.widget import Widget
 
 from paragone_tui.painting.looks import Look, styles_of
 
-Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
+Tone: TypeAlias = Literal["prompt", "turn", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
-"""Styles by name: each tone, the sign beside it (`prompt-mark`), `accent`, `code` and `more`. The styles `differs`,
-`diverges` and those of the bands of probability (`heat-likely` …) are added to that of the text."""
+"""Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside it (`prompt-mark`), `accent`, `code` and
+`more`. The styles `differs`, `shares`, `diverges` and those of the bands of probability (`heat-likely` …) are added to that of the
+text."""
 
 _ACCENT = Look("primary", "blue")
 _QUIET = Look("text-muted", "bright_black")
@@ -23,6 +25,8 @@ _LOOKS: Mapping[str, Look] = {
     "answer": Look(),
     "prompt": Look(attributes="bold"),
     "prompt-mark": _ACCENT,
+    "turn": Look("primary", "blue", "bold"),
+    "turn-mark": _ACCENT,
     "thinking": _QUIET,
     "thinking-mark": _QUIET,
     "note": _QUIET,
@@ -39,11 +43,20 @@ _LOOKS: Mapping[str, Look] = {
     "accent": _ACCENT,
     "more": _ACCENT,
     "differs": Look("text-warning", "yellow", "underline", adds=True),
+    "shares": Look(attributes="underline", adds=True),
     "diverges": Look(attributes="reverse bold", adds=True),
     "heat-likely": Look("text-success", "green", "italic", adds=True),
     "heat-unsure": Look("text-warning", "yellow", "bold", adds=True),
     "heat-unlikely": Look("text-error", "red", "reverse", adds=True),
 }
+
+_BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
+"""The lowest probability of each band of the heat, and its look."""
+
+
+def heat_look(logprob: float) -> str:
+    """Return the look of a token with this log-probability; empty for a token that was almost certain."""
+    return next(look for least, look in _BANDS if exp(logprob) >= least)
 
 
 def palette_of(transcript: Widget) -> Palette:

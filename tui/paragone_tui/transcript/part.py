@@ -27,6 +27,7 @@ _STRIPS = 400
 
 _SIGNS: Mapping[Tone, str] = {
     "prompt": "▎ ",
+    "turn": "▶ ",
     "thinking": "┊ ",
     "note": "· ",
     "caution": "! ",
@@ -34,7 +35,7 @@ _SIGNS: Mapping[Tone, str] = {
     "log": "│ ",
     "hint": "→ ",
 }
-_SIGNED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "thinking", "log"})
+_SIGNED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "turn", "thinking", "log"})
 
 
 class Part:
@@ -116,6 +117,11 @@ class Part:
         self._wrapped = Wrapped(self._width)
         self._strips.clear()
         self._starts = [0]
+
+    def set_tone(self, tone: Tone) -> None:
+        """Show the text in another tone."""
+        self._tone = tone
+        self._strips.clear()
 
     def repaint(self) -> None:
         """Discard the styled rows."""

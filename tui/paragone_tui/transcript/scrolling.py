@@ -33,6 +33,8 @@ class ScrolledText(Widget):
         """The size to which the text is wrapped; `NOWHERE` if it is not."""
         self._sought: tuple[Block, str] | None = None
         """What to scroll to at the first layout."""
+        self.selected: object = None
+        """What identifies the selected turn; None if none is."""
 
     @abstractmethod
     def _flush(self) -> None:
@@ -42,6 +44,10 @@ class ScrolledText(Widget):
     @abstractmethod
     def is_settled(self) -> bool:
         """Whether nothing streams, and nothing is about to be typeset."""
+
+    @abstractmethod
+    def _touch(self, block: Block) -> None:
+        """Have a block that has changed painted with the next frame."""
 
     @abstractmethod
     def _repaint(self) -> None:
@@ -86,6 +92,17 @@ class ScrolledText(Widget):
             self._seek()
         else:
             self._following = False
+
+    def select(self, turn: object) -> None:
+        """Mark the prompt of a turn as selected and have it in view; with None, select none."""
+        before, self.selected = self.selected, turn
+        for block in self._page.blocks:
+            if block.turn is not None and block.turn in (before, turn):
+                block.select(block.turn is turn)
+                self._touch(block)
+                in_view = self._laid_out and self._top <= block.start < self._top + self.size.height
+                if block.turn is turn and not in_view:
+                    self.reveal(block, "")
 
     @property
     def is_seeking(self) -> bool:

@@ -45,12 +45,7 @@ class Transcript(ScrolledText):
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
-    Transcript {
-        width: 1fr;
-        height: 1fr;
-        background: $background;
-        color: $foreground;
-    }
+    Transcript { width: 1fr; height: 1fr; background: $background; color: $foreground; }
     """
 
     def __init__(self, *, markdown: bool = True, fold_thinking: bool = False, fold_logs: bool = True) -> None:
@@ -161,6 +156,11 @@ class Transcript(ScrolledText):
                 if block.mark(clipped(layers, start, end)):
                     self._touch(block)
                 start = end
+
+    def set_remark(self, turn: object, text: str) -> None:
+        """Show a remark below a turn, instead of the one before; none if the text is empty."""
+        if self._page.remark(turn) != text:
+            self._rearrange(lambda: self._page.set_remark(turn, text))
 
     @property
     def text(self) -> str:

@@ -32,6 +32,7 @@ def comparison_json(
                 "what": finding.what,
                 "lanes": dict(finding.values),
                 "sentence": f"{finding.sentence} {finding.advice}".rstrip(),
+                "expected": finding.is_expected,
             }
             for finding in parity.findings
         ],
@@ -58,6 +59,8 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
         "sampling": None if settings.sampling is None else dict(settings.sampling),
         **figures_json(run.metrics),
     }
+    if run.prefilled is not None:
+        answer["prefilled"] = asdict(run.prefilled)
     if with_tokens and run.keeps_tokens:
         answer["tokens"] = [
             {

@@ -27,7 +27,8 @@ def confidence(token: Token) -> str:
         return f"It chose {chosen}."
     next_best = f"{quoted(others[0].text)} had {_percent(others[0].logprob)}"
     if others[0].logprob > token.logprob:
-        return f"It drew {chosen} by chance: {next_best}."
+        other = f"{quoted(others[0].text)} ({_percent(others[0].logprob)})"
+        return f"Sampling picked {quoted(token.text)} ({_percent(token.logprob)}) over the likelier {other}."
     probability = exp(token.logprob)
     if probability >= _SURE:
         return f"It was sure: it chose {chosen}, and {next_best}."

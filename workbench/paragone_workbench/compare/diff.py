@@ -15,6 +15,13 @@ _SHARE = 50
 """Growing texts are compared again when they have grown by one part in `_SHARE`, so that each word costs
 the same, however long the texts are."""
 
+_IN_A_ROW = 4
+"""Fewest words and signs in a row that are worth being shown as what two texts share."""
+_SHORT = 40
+"""Number of words below which a text is too short to say that it shares little."""
+_LITTLE = 0.5
+"""Share of equal words below which two texts share little."""
+
 # Scripts without blanks between words: each character is compared alone.
 _ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _MARKS = "\u0300-\u036f\u200c\u200d\ufe0f"
@@ -37,6 +44,11 @@ class Word:
     text: str
     start: int
     """Its first character's index in the text."""
+
+    @property
+    def is_sign(self) -> bool:
+        """Whether it has neither letters nor digits."""
+        return not any(map(str.isalnum, self.text))
 
     @property
     def end(self) -> int:
@@ -66,6 +78,8 @@ class GrowingDiff:
         self._text: list[Word] = []
         self._seen = (0, 0, False, False)
         self._compared = 0
+        self._common: list[tuple[int, int]] = []
+        """The index pairs of the equal words."""
 
     def update(
         self, reference: str, text: str, *, reference_grows: bool = False, text_grows: bool = False
@@ -89,9 +103,37 @@ class GrowingDiff:
         self._seen, self._compared = seen, count
         return self._spans(reference_grows, text_grows)
 
+    @property
+    def share(self) -> float:
+        """The share of equal words, from 0 to 1: twice their number, divided by the number of words of both texts."""
+        both = [not word.is_sign for text in (self._reference, self._text) for word in text]
+        equal = sum(not self._text[at].is_sign for _, at in self._common)
+        return 2 * equal / sum(both) if any(both) else 1.0
+
+    @property
+    def shares_little(self) -> bool:
+        """Whether both texts are long enough to compare, and have so little in common that nearly all of it differs."""
+        long = all(sum(not word.is_sign for word in text) >= _SHORT for text in (self._reference, self._text))
+        return long and self.share < _LITTLE
+
+    @property
+    def shared(self) -> tuple[Span, ...]:
+        """The spans of the text in which several words in a row are those of the reference."""
+        spans: list[Span] = []
+        first = 0
+        pairs = self._common
+        for at in range(1, len(pairs) + 1):
+            follows = at < len(pairs) and pairs[at] == (pairs[at - 1][0] + 1, pairs[at - 1][1] + 1)
+            if not follows:
+                if at - first >= _IN_A_ROW:
+                    spans.append(Span(self._text[pairs[first][1]].start, self._text[pairs[at - 1][1]].end))
+                first = at
+        return tuple(spans)
+
     def _spans(self, reference_grows: bool, text_grows: bool) -> tuple[Span, ...]:
         reference_words, text_words = self._reference, self._text
         common = common_words([word.text for word in reference_words], [word.text for word in text_words])
+        self._common = common
         same = {at for _, at in common}
         beginning = next((at for at, pair in enumerate(common) if pair != (at, at)), len(common))
         end = min(len(text_words) - text_grows, beginning + LIMIT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.settings import (
     ChatSettings,
     Config,
@@ -45,7 +46,9 @@ BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _EngineTable(Options):
+class EngineTable(Options):
+    """The keys of a table `[engines.NAME]` that are no options of the backend."""
+
     backend: str = option("", "The backend that runs the engine.")
     model: str = option("", "A path, or the model's name at an endpoint.")
     python: str | None = option(None, "Python interpreter for the engine's worker process.")
@@ -56,14 +59,14 @@ _HINTS = {
     "model": "Set `model` to a path, or to the model's name at an endpoint.",
 }
 
-_SECTIONS: Mapping[str, type[Options]] = {
+SECTIONS: Mapping[str, type[Options]] = {
     "models": ModelSettings,
     "lanes": LaneSettings,
     "chat": ChatSettings,
     "network": NetworkSettings,
     "ui": UiSettings,
 }
-_TABLES = ("engines", *_SECTIONS, "keys")
+TABLES = ("engines", *SECTIONS, "presets", "templates", "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> Config:
@@ -150,8 +153,8 @@ class _Reader:
 
     def config(self, state: State) -> Config:
         for name in self._document.data:
-            if name not in _TABLES:
-                self._note((name,), f"There is no section [{name}].", suggest(name, _TABLES))
+            if name not in TABLES:
+                self._note((name,), f"There is no section [{name}].", suggest(name, TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
         added = {name: engine for name, engine in state.saved.engines.items() if name not in self._own}
@@ -167,6 +170,8 @@ class _Reader:
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
+            presets={**state.saved.presets, **self._presets()},
+            templates={**state.saved.templates, **self._templates()},
             network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             keys=self._keys(),
@@ -202,7 +207,7 @@ class _Reader:
         if not isinstance(table, dict):
             self._note(key, f"The engine {name!r} is not a table.", f"Write it as a table: [engines.{name}].")
             return
-        own = {field.name for field in dataclasses.fields(_EngineTable)}
+        own = {field.name for field in dataclasses.fields(EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
         for wanted, hint in _HINTS.items():
             if table.get(wanted, "") == "":
@@ -210,7 +215,7 @@ class _Reader:
                 hint = f"Did you mean {wanted!r} by {near[0]!r}?" if near else hint
                 self._note(key, f"The engine {name!r} has no {wanted}.", hint)
         fixed = {name: value for name, value in table.items() if name in own}
-        checked = build(_EngineTable, self._valid(_EngineTable, key, fixed, f"the engine {name!r}"))
+        checked = build(EngineTable, self._valid(EngineTable, key, fixed, f"the engine {name!r}"))
         self._own[name] = EngineDefinition(
             name=name,
             backend=checked.backend,
@@ -229,6 +234,33 @@ class _Reader:
                     (*key, name), f"The option {name!r} is a date or a time; no option takes those.", ""
                 )
         return options
+
+    def _presets(self) -> dict[str, Preset]:
+        presets: dict[str, Preset] = {}
+        for name, table in self._table("presets").items():
+            key = ("presets", name)
+            if not isinstance(table, dict):
+                self._note(
+                    key, f"The preset {name!r} is not a table.", f"Write it as a table: [presets.{name}]."
+                )
+                continue
+            values = dict(table)
+            system = values.pop("system", None)
+            if not (system is None or isinstance(system, str)):
+                self._note((*key, "system"), f"The system prompt of the preset {name!r} is not text.", "")
+                system = None
+            presets[name] = Preset(name=name, system=system, sampling=self._options(key, values))
+        return presets
+
+    def _templates(self) -> dict[str, str]:
+        templates: dict[str, str] = {}
+        for name, text in self._table("templates").items():
+            if isinstance(text, str):
+                templates[name] = text
+            else:
+                hint = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
+                self._note(("templates", name), f"The template {name!r} is not text.", hint)
+        return templates
 
     def _keys(self) -> dict[str, str]:
         keys: dict[str, str] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from paragone import InputError, Options, option
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 
@@ -74,6 +75,10 @@ class Config:
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """By name: those of config.toml, then those saved on the screen whose names config.toml does not have."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of templates by name, with `{{ name }}` for each variable; from the same places as the presets."""
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     keys: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The program's saved state: engines added on the screen, the lanes of the last session, the theme, and consents."""
+"""The program's saved state: engines, presets and templates saved on the screen, the lanes of the last session, the theme, and consents."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from paragone import InputError, Json, ParagoneError
 from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
+from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.definitions import (
@@ -25,6 +26,8 @@ from paragone_workbench.paths import accessible, exists, private_folder
 if TYPE_CHECKING:
     from paragone import Backend
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
@@ -36,6 +39,10 @@ class Saved:
     """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
     """The theme that was chosen last; None if none was."""
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """The presets saved on the screen, by name."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the templates saved on the screen, by name."""
     consents: tuple[str, ...] = ()
     """Digests of what the user has consented to; see `Consent`."""
 
@@ -68,6 +75,22 @@ class State:
         """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
         lanes = tuple(without_keys(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
+
+    def save_preset(self, preset: Preset) -> None:
+        """Save a preset, replacing one of the same name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, presets={**saved.presets, preset.name: preset}))
+
+    def remove_preset(self, name: str) -> None:
+        """Remove a saved preset, if there is one of this name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, presets=_without(saved.presets, name)))
+
+    def save_template(self, name: str, text: str) -> None:
+        """Save a template, replacing one of the same name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, templates={**saved.templates, name: text}))
+
+    def remove_template(self, name: str) -> None:
+        """Remove a saved template, if there is one of this name. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, templates=_without(saved.templates, name)))
 
     def set_theme(self, theme: str) -> None:
         """Save the theme. Raises ParagoneError."""
@@ -147,26 +170,45 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
     )
 
 
+def add_preset(config: Config, state: State, preset: Preset) -> Preset:
+    """Save a preset, replacing a saved one of the same name, and return it. Raises ParagoneError.
+
+    If config.toml has the name, the preset gets a number: a preset of config.toml is never replaced.
+    """
+    own = {name for name, known in config.presets.items() if state.saved.presets.get(name) != known}
+    kept = dataclasses.replace(preset, name=next(name for name in numbered(preset.name) if name not in own))
+    state.save_preset(kept)
+    return kept
+
+
 def remove_engine(config: Config, state: State, name: str) -> Config:
     """Remove an engine that was added on the screen, and return the settings without it. Raises ParagoneError."""
     state.remove_engine(name)
     return dataclasses.replace(config, engines=_without(config.engines, name), added=config.added - {name})
 
 
-def _without(engines: Mapping[str, EngineDefinition], name: str) -> dict[str, EngineDefinition]:
-    return {key: engine for key, engine in engines.items() if key != name}
+def _without(saved: Mapping[str, T], name: str) -> dict[str, T]:
+    return {key: value for key, value in saved.items() if key != name}
 
 
 def _load(data: Mapping[str, object]) -> Saved:
     engines: dict[str, EngineDefinition] = {}
     for name, table in _table(data.get("engines", {})).items():
         engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
+    presets: dict[str, Preset] = {}
+    for name, table in _table(data.get("presets", {})).items():
+        presets[name] = from_json(Preset, {**_table(table), "name": name})
     lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
     saved = from_json(
         Saved,
-        {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])},
+        {
+            "lanes": lanes.get("start", []),
+            "theme": ui.get("theme"),
+            "consents": consents.get("given", []),
+            "templates": _table(data.get("templates", {})),
+        },
     )
-    return dataclasses.replace(saved, engines=engines)
+    return dataclasses.replace(saved, engines=engines, presets=presets)
 
 
 def _table(value: object) -> dict[str, Json]:
@@ -179,6 +221,10 @@ def _dump(saved: Saved) -> dict[str, object]:
     out: dict[str, object] = {}
     if saved.engines:
         out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
+    if saved.presets:
+        out["presets"] = {name: _preset(preset) for name, preset in saved.presets.items()}
+    if saved.templates:
+        out["templates"] = dict(saved.templates)
     if saved.lanes:
         out["lanes"] = {"start": list(saved.lanes)}
     if saved.theme is not None:
@@ -193,3 +239,7 @@ def _engine(definition: EngineDefinition) -> dict[str, object]:
     options = {key: value for key, value in definition.options.items() if value is not None}
     table = to_json(dataclasses.replace(definition, options=options))
     return {key: value for key, value in table.items() if key != "name" and value != {}}
+
+
+def _preset(preset: Preset) -> dict[str, object]:
+    return {key: value for key, value in to_json(preset).items() if key != "name" and value not in (None, {})}

@@ -69,7 +69,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
 
 
 def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
-    """Return what a config file names outside of its folder: its engines, its lanes, and its folders of models.
+    """Return what a config file names outside of its folder: its engines, lanes, presets and folders of models.
 
     Raises EngineError if a backend fails.
     """
@@ -85,6 +85,11 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
         if not _is_beside(folder, document)
     ]
     actions += named_actions(engines, registry, document)
+    named = config.document.data.get("presets")
+    for preset in (config.presets[name] for name in named) if isinstance(named, dict) else ():
+        for value in preset.sampling.values():  # whatever the backend, a text after @ can only be a file
+            if isinstance(value, str) and value.startswith("@"):
+                actions += (f"the preset {preset.name} {action}" for action in _reading(value[1:], document))
     return tuple(dict.fromkeys(actions))
 
 

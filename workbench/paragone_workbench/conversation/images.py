@@ -35,7 +35,7 @@ def read_image(path: Path) -> Image:
     ) as error:  # no home folder: RuntimeError; null byte: ValueError
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"The image {path} cannot be read: {reason}.") from error
-    media_type = _media_type(content)
+    media_type = image_type(content)
     if media_type is None:
         raise InputError(
             f"{path} is not an image in a supported format.", hint="Use a PNG, JPEG, WebP or GIF file."
@@ -85,7 +85,7 @@ def _read_prefix(path: Path, count: int) -> bytes:
         return b""
 
 
-def _media_type(content: bytes) -> str | None:
+def image_type(content: bytes) -> str | None:
     """Return the media type by the first bytes of a file: https://mimesniff.spec.whatwg.org, section 6.1."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import Json
+from paragone_workbench.conversation.attachments.attached_file import without_sections
 from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:
     from paragone import Image
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -19,6 +21,9 @@ class Prompt:
     """A prompt for one lane or for several. It never changes: editing creates another prompt."""
 
     text: str
+    """What the engines get: what the user wrote, and the sections of the attached files below it."""
+    files: tuple[AttachedFile, ...] = ()
+    """The attached files whose sections `text` has."""
     images: tuple[Image, ...] = ()
     parent: Prompt | None = None
     """The previous prompt; None for a first one."""
@@ -41,9 +46,15 @@ class Prompt:
             prompt = prompt.parent
 
     @property
-    def text_with_images(self) -> str:
-        """The text, and below it the names of the images, each in brackets on a line."""
-        return "\n".join((self.text, *(f"[{image.name}]" for image in self.images)))
+    def written(self) -> str:
+        """What the user wrote: the text without the attached files."""
+        return without_sections(self.text, self.files)
+
+    @property
+    def written_with_names(self) -> str:
+        """What the user wrote, and below it what is attached, each name in brackets on a line."""
+        names = (*(file.label for file in self.files), *(image.name for image in self.images))
+        return "\n".join((self.written, *(f"[{name}]" for name in names)))
 
     @property
     def system_in_force(self) -> str:

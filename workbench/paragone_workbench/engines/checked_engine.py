@@ -46,8 +46,7 @@ class CheckedEngine(OpenEngine):
     async def of(cls, opened: object, backend: str) -> CheckedEngine:
         """Return the engine that a backend opened; close it if it describes its model wrongly. Raises EngineError."""
         if not isinstance(opened, OpenEngine):
-            violation = f"an OpenEngine was expected, not a value of the type {type(opened).__name__}"
-            raise as_paragone_error(InterfaceViolation(violation), backend)
+            raise as_paragone_error(InterfaceViolation.expected("an OpenEngine", opened), backend)
         try:
             return cls(opened, backend)
         except EngineError:

@@ -20,6 +20,7 @@ from paragone import InputError, Json, Options
 from paragone.hub import repository_of
 from paragone.key_text import HIDDEN, is_key, without_keys
 from paragone.options import OptionInfo, address_option, build, describe, parse
+from paragone_workbench.engines.context_options import ContextOptions
 from paragone_workbench.visible_text import visible
 
 if TYPE_CHECKING:
@@ -153,8 +154,11 @@ def secret_options(backend: Backend) -> frozenset[str]:
 
 
 def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionInfo]]:
-    """Return the backend's load options, then its sampling options, by name, each with the class that declares it."""
-    kinds = (backend.load_options, backend.sampling)
+    """Return the options of an engine by name, each with the class that declares it.
+
+    The backend's load options come first, then its sampling options, then those of every engine.
+    """
+    kinds = (backend.load_options, backend.sampling, ContextOptions)
     return {info.name: (kind, info) for kind in kinds for info in describe(kind)}
 
 
@@ -266,13 +270,16 @@ def with_options(
 
 
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Return the load options and the sampling options of an engine. Raises InputError if one is invalid."""
+    """Return the load options of an engine, and those that take effect with each run.
+
+    Raises InputError if one is invalid.
+    """
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}
     for key, value in definition.options.items():
         kind = _declaring_class(definition, backend, key)
         build(kind, {key: value}, owner=f"the engine {definition.name!r}")
-        (sampling if kind is backend.sampling else load)[key] = value
+        (load if kind is backend.load_options else sampling)[key] = value
     if definition.address is not None:
         option = address_option(backend.load_options)
         if option is None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from paragone import EngineCrashed, EngineError, ParagoneError
+from paragone_workbench.engines.context_options import ContextOptions, split_context_options
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import (
     PLUGIN_ERRORS,
@@ -89,6 +90,8 @@ class EngineHandle:
         self._slot = Slot(self._opened, self._open_failed)
         self.sampling: Mapping[str, Json] = {}
         """The sampling options of the definition."""
+        self.context_options = ContextOptions()
+        """What happens to a conversation that is longer than the context."""
         self._began = 0.0
         self._use: EngineUse | None = None
         self._unkept: tuple[Caution, ...] = ()
@@ -210,7 +213,8 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        self.definition, self.sampling = definition, sampling
+        self.definition = definition
+        self.context_options, self.sampling = split_context_options(sampling)
         self._changed()
         return True
 
@@ -292,7 +296,8 @@ class EngineHandle:
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
-        load, self.sampling = split_options(definition, backend)
+        load, sampling = split_options(definition, backend)
+        self.context_options, self.sampling = split_context_options(sampling)
         name_reached(backend, definition.name, definition.model, load)
         request = OpenRequest(
             model=definition.model,

@@ -95,9 +95,7 @@ async def endpoint(
 
 def _checked_models(found: object) -> Sequence[ModelInfo]:
     if not isinstance(found, Sequence) or isinstance(found, str):
-        raise InterfaceViolation(
-            f"a list of models was expected, not a value of the type {type(found).__name__}"
-        )
+        raise InterfaceViolation.expected("a list of models", found)
     _check_count(found)
     return [_with_problem(check_value(ModelInfo, model)) for model in itertools.islice(found, MAX_MODELS)]
 

@@ -35,12 +35,8 @@ def name_reached(backend: Backend, engine: str, model: str, options: Mapping[str
 
 def _checked(addresses: object) -> tuple[str, ...]:
     if not isinstance(addresses, tuple | list):
-        raise InterfaceViolation(
-            f"a tuple of addresses was expected, not a value of the type {type(addresses).__name__}"
-        )
+        raise InterfaceViolation.expected("a tuple of addresses", addresses)
     for address in addresses:
         if not isinstance(address, str):
-            raise InterfaceViolation(
-                f"an address was expected, not a value of the type {type(address).__name__}"
-            )
+            raise InterfaceViolation.expected("an address", address)
     return tuple(addresses)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.engines.handle import EngineObserver
+from paragone_workbench.lanes.seeds import shared_seed
 from paragone_workbench.runs.context import messages_for, path_to
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.runs.execute import Execution
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.scheduling.pool import EnginePool
@@ -72,7 +74,7 @@ class LaneObserver:
 
 
 class Lane(EngineObserver, RunObserver):
-    """An engine that answers the prompts of a conversation in order; each run continues the previous one.
+    """An engine that answers the prompts of a conversation, one at a time; each run continues the previous one.
 
     Call its methods on the event loop. They do not raise the errors of the engine.
     """
@@ -98,16 +100,17 @@ class Lane(EngineObserver, RunObserver):
         """The lane's path and runs, as they are saved."""
         self.observers: list[LaneObserver] = []
         self.present: Run | None = None
-        """The current run, from when it is first in the queue to its end."""
+        """The current run, until its end."""
         self._asked = False
         """Whether the last run of the path was executed by the engine as it is open now."""
         self._was_open = False
         self._pool = pool
         self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
-        self._executions: list[Execution] = []
-        self._cancelled: list[Run] = []
-        """Runs that were cancelled while waiting; observers are notified once the current run has ended."""
+        self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
+        """Called when a run has ended and all observers know: the lane may be given the next prompt."""
+        self._execution: Execution | None = None
+        """The execution of the current run."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -115,18 +118,13 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def path(self) -> tuple[Run, ...]:
-        """The runs that the lane shows. Each continues the previous one; the last ones may not have ended."""
+        """The runs that the lane shows. Each continues the previous one; the last one may not have ended."""
         return path_to(self.record.head)
-
-    @property
-    def queued(self) -> int:
-        """Number of prompts that wait for the current run to end."""
-        return max(0, len(self._executions) - 1)
 
     @property
     def is_busy(self) -> bool:
         """Whether a run is in progress or waiting."""
-        return bool(self._executions)
+        return self._execution is not None
 
     @property
     def last(self) -> Run | None:
@@ -170,26 +168,35 @@ class Lane(EngineObserver, RunObserver):
     # Runs
 
     def ask(self, prompt: Prompt) -> Run:
-        """Queue a run of a prompt at the end of the path, and return it."""
+        """Begin a run of a prompt at the end of the path, and return it. Must not be called while the lane is busy."""
         return self._begin(prompt, self.record.head)
 
     def answer_again(self, prompt: Prompt) -> Run:
-        """Queue another run of a prompt, as a variant of its earlier answer if there is one, and return it."""
+        """Begin another run of a prompt, as a variant of its earlier answer if there is one, and return it.
+
+        Must not be called while the lane is busy.
+        """
         before = self.answer(prompt)
         return self._begin(prompt, self.record.head if before is None else before.continues)
 
     def ask_instead(self, prompt: Prompt, before: Prompt) -> Run:
-        """Queue a run of a prompt in place of the run of `before`, which must be on the path.
+        """Begin a run of a prompt in place of the run of `before`, which must be on the path.
 
-        The old path is kept as a variant.
+        The old path is kept as a variant. Must not be called while the lane is busy.
         """
         replaced = self.answer(before)
         assert replaced is not None
         return self._begin(prompt, replaced.continues)
 
+    def go_on(self, run: Run, prefix: Prefix) -> Run:
+        """Queue a run that goes on from a prefix of an answer, as a variant of this run of the lane, and return it."""
+        assert run.prompt is not None
+        return self._begin(run.prompt, run.continues, prefix)
+
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
-        return tuple(other for other in self.record.runs if other.continues is run.continues)
+        found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
+        return found if run in found else (run, *found)  # a damaged history may not know of a fork
 
     def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""
@@ -206,45 +213,42 @@ class Lane(EngineObserver, RunObserver):
         self.changed()
 
     async def stop(self) -> None:
-        """Stop the current run and cancel those that wait."""
-        active = [execution for execution in self._executions if not execution.cancel_if_waiting()]
-        await asyncio.gather(*(execution.stop() for execution in active))
+        """Stop the current run, or cancel it if it still waits."""
+        if self._execution is not None:
+            await self._execution.stop()
 
     async def answered(self) -> None:
-        """Wait until no run is in progress or waiting."""
+        """Wait until no run is in progress or waiting, and no further prompt follows."""
         await self._idle.wait()
 
-    def _begin(self, prompt: Prompt, continues: Run | None) -> Run:
+    def _begin(self, prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> Run:
         # The start of the program needs no runs.
         from paragone_workbench.runs.run import Run
         from paragone_workbench.runs.spec import RunSpec
 
+        assert not self.is_busy
         self._asked = True
         self._describe()
-        run = Run.of(self.record.definition, prompt=prompt, continues=continues)
+        seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.all_runs))
+        run = Run.of(self.record.definition, prompt=prompt, continues=continues, prefix=prefix)
         self.record.head = run
         self.record.runs.append(run)
 
         def spec() -> RunSpec:
             return RunSpec(
-                messages=messages_for(prompt, continues),
+                messages=messages_for(prompt, continues, prefix),
                 sampling=prompt.sampling_in_force,
                 logprobs=self.logprobs(self.engine),
+                drawn_seed=seed,
             )
 
         run.subscribe(self)
         self._idle.clear()
-        self._executions.append(self._pool.execute(run, self.engine, spec))
-        if len(self._executions) == 1:
-            self._present(run)
-        else:
-            self.changed()
-        return run
-
-    def _present(self, run: Run) -> None:
+        self._execution = self._pool.execute(run, self.engine, spec)
         self.present = run
         self.changed()
         self.notify(lambda observer: observer.prompted(self, run))
+        return run
 
     # The engine
 
@@ -253,7 +257,7 @@ class Lane(EngineObserver, RunObserver):
         self._pool.start(self.engine)
 
     async def swap(self, definition: EngineDefinition, *, name: str = "") -> None:
-        """Replace the engine and keep the path. All runs of the lane are stopped.
+        """Replace the engine and keep the path. The current run is stopped.
 
         Returns once the previous engine is closed.
         """
@@ -266,7 +270,7 @@ class Lane(EngineObserver, RunObserver):
         await self.swap(self.engine.definition, name=self.name)
 
     async def close(self) -> None:
-        """Close the engine for good. All runs of the lane are stopped."""
+        """Close the engine for good. The current run is stopped."""
         self._cancel_waiting()
         await self._pool.remove(self.engine)
 
@@ -275,8 +279,8 @@ class Lane(EngineObserver, RunObserver):
         self.record.definition = without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:
-        for execution in self._executions:
-            execution.cancel_if_waiting()
+        if self._execution is not None:
+            self._execution.cancel_if_waiting()
 
     # Events of the lane's runs and engine
 
@@ -298,26 +302,13 @@ class Lane(EngineObserver, RunObserver):
         self._caution(caution)
 
     def run_ended(self, run: Run) -> None:
-        """Notify the observers and continue with the next waiting run."""
-        self._executions = [execution for execution in self._executions if execution.run is not run]
-        if run is not self.present:
-            self._cancelled.append(run)
-            self.changed()
-            return
-        self.present = None
+        """Notify the observers, then let the next prompt follow."""
+        self._execution = self.present = None
         self.changed()
         self.notify(lambda observer: observer.run_ended(self, run))
-        cancelled_runs, self._cancelled = self._cancelled, []
-        for cancelled in cancelled_runs:
-            self._notify_cancelled(cancelled)
-        if self._executions:
-            self._present(self._executions[0].run)
-        else:
+        self.when_free(self, run)
+        if not self.is_busy:
             self._idle.set()
-
-    def _notify_cancelled(self, run: Run) -> None:
-        self.notify(lambda observer: observer.prompted(self, run))
-        self.notify(lambda observer: observer.run_ended(self, run))
 
     def engine_changed(self, engine: EngineHandle) -> None:
         """Forward the event to the lane's observers. A newly opened engine has executed no run."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
-from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.lanes.continuing import require_continuing, unfinished_answer
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
+from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
+from paragone_workbench.lanes.reopening import lanes_of
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.recording.recorder import Recorder
-from paragone_workbench.store.records import LaneRecord
+from paragone_workbench.store.records import LaneRecord, QueuedRecord
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.config.settings import Mode
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
 
 
@@ -60,10 +65,15 @@ class Session:
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers, beside the text; if not, only those that `_logprobs` names."""
+        self._saved_queue: tuple[QueuedRecord, ...] = ()
+        self.on_queue: Callable[[], None] = lambda: None
+        """Called after each change of the queue."""
         self.recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
         """Saves the conversation in a history, from `Recorder.open` on."""
+        self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
+        """The prompts that wait for busy lanes, and those that a stop has kept."""
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
@@ -75,6 +85,19 @@ class Session:
         self.lanes.append(lane)
         self.recorder.lane_changed(self.conversation, lane.record)
         return lane
+
+    def fork(self, lane: Lane, run: Run) -> Lane:
+        """Add a lane at the right with the engine of another one, and with its path up to a run. Return it.
+
+        The engine is not opened yet.
+        """
+        definition = lane.engine.definition
+        record = LaneRecord(definition=lane.record.definition, position=self._positions, head=run, fork=run)
+        self._positions += 1
+        forked = self._lane(definition, self.lanes, record)
+        self.lanes.append(forked)
+        self.recorder.lane_changed(self.conversation, record)
+        return forked
 
     def open_engines(self) -> None:
         """Start to open all closed engines. Engines that failed or crashed are reopened by `Lane.restart` only.
@@ -128,6 +151,7 @@ class Session:
             self.lanes.remove(lane)
         lane.record.closed = True
         self.recorder.lane_changed(self.conversation, lane.record)
+        self.queue.lane_is_closed(lane)
         await lane.close()
 
     async def close(self) -> None:
@@ -146,6 +170,7 @@ class Session:
         name = unique_name(definition, others, self.registry)
         lane = Lane(definition, self.pool, name=name, record=record)
         lane.logprobs = self._logprobs
+        lane.when_free = self.queue.lane_is_free
         return lane
 
     def _logprobs(self, engine: EngineHandle) -> int | None:
@@ -156,15 +181,6 @@ class Session:
         """
         kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
         return ALTERNATIVES if kept and engine.capabilities.logprobs else None
-
-    def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
-        """Return the definition without its secrets, as it may be saved."""
-        return without_secrets(definition, self.registry.find(definition.backend))
-
-    def _with_secrets(self, kept: EngineDefinition) -> EngineDefinition:
-        """Return a saved definition, with its secrets if config.toml defines the same engine."""
-        configured = self._engines.get(kept.name)
-        return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
     @property
     def backends(self) -> Sequence[str]:
@@ -190,34 +206,95 @@ class Session:
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
-    def send(self, text: str, images: Sequence[Image] = (), *, lanes: Sequence[Lane] | None = None) -> Prompt:
-        """Send a prompt to these lanes, by default to all, and return it.
+    def send(
+        self,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        files: Sequence[AttachedFile] = (),
+        lanes: Sequence[Lane] | None = None,
+    ) -> Prompt | None:
+        """Send a prompt to these lanes, by default to all, and return it; None if no lane has begun it yet.
 
-        A busy lane answers it after its earlier prompts. Lanes that cannot answer (see `can_answer`) are
-        skipped.
+        The files are added to the text.
+
+        It waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
-        parent = self._parent(asked)
-        system = self.system_prompt.of_new_prompt(parent)
-        prompt = Prompt(text=text, images=tuple(images), parent=parent, system=system, for_all=lanes is None)
-        self.recorder.prompt_added(self.conversation, self.conversation.add(prompt))
-        for lane in asked:
-            self._follow(lane, lane.ask(prompt))
-        return prompt
+        queued = QueuedPrompt(
+            text=text, files=tuple(files), images=tuple(images), for_all=lanes is None, lanes=asked
+        )
+        self.queue.add(queued)
+        return queued.prompt
 
-    def regenerate(self, lane: Lane) -> Run | None:
-        """Have a lane answer its last prompt again. An earlier answer is kept as a variant.
+    def send_again(self, prompts: Iterable[QueuedPrompt]) -> None:
+        """Send prompts again that a stop has kept in the queue; see `PromptQueue.send_again`."""
+        self.queue.send_again(prompts, self.lanes)
 
-        Must not be called while the lane is busy. Returns None if the lane has no prompt or cannot answer.
+    def _begin(self, queued: QueuedPrompt, lane: Lane) -> None:
+        if queued.prompt is None:
+            parent = self._parent(queued.lanes)
+            queued.prompt = Prompt(
+                text=with_sections(queued.text, queued.files),
+                files=queued.files,
+                images=queued.images,
+                parent=parent,
+                system=self.system_prompt.of_new_prompt(parent),
+                for_all=queued.for_all,
+            )
+            self.recorder.prompt_added(self.conversation, self.conversation.add(queued.prompt))
+        self._follow(lane, lane.ask(queued.prompt))
+
+    def _queue_changed(self) -> None:
+        queue = self.queue.records
+        if queue != self._saved_queue:
+            self._saved_queue = queue
+            self.recorder.queue_changed(self.conversation, queue)
+        self._show_lanes()
+        self.on_queue()
+
+    def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
+        """Have a lane answer a prompt of its path again, by default the last one. An earlier answer is kept as a variant.
+
+        What followed the earlier answer stays with it. Must not be called while the lane is busy. Returns None if the
+        lane has no prompt or cannot answer.
         """
-        prompt = prompt_to_answer_again(lane, self.prompts)
+        if prompt is None:
+            prompt = prompt_to_answer_again(lane, self.prompts)
         if prompt is None or not self.can_answer(lane):
             return None
         run = lane.answer_again(prompt)
         self._follow(lane, run)
         return run
 
-    def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
+    def go_on(self, lane: Lane, run: Run | None = None) -> Run:
+        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last.
+
+        Raises InputError if the answer is complete or has no text, and as `go_on_from`.
+        """
+        return self.go_on_from(lane, *unfinished_answer(lane, run or lane.record.head))
+
+    def go_on_from(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
+        """Have a lane go on from a prefix of one of its answers, and return the new run.
+
+        The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
+        InputError if the engine is not running or cannot go on with an answer.
+        """
+        if not self.can_answer(lane):
+            raise InputError(f"The engine of {lane.name} is not running.")
+        require_continuing(lane)
+        again = lane.go_on(run, prefix)
+        self._follow(lane, again)
+        return again
+
+    def edit(
+        self,
+        prompt: Prompt,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        files: Sequence[AttachedFile] = (),
+    ) -> Prompt | None:
         """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.
 
         The old prompt and what follows it are kept as a variant; `step` returns to it. Must not be called
@@ -227,7 +304,8 @@ class Session:
         if not lanes:
             return None
         edited = Prompt(
-            text=text,
+            text=with_sections(text, files),
+            files=tuple(files),
             images=tuple(images),
             parent=prompt.parent,
             system=self.system_prompt.of_edited_prompt(prompt),
@@ -239,12 +317,12 @@ class Session:
             self._follow(lane, lane.ask_instead(edited, prompt))
         return edited
 
-    def step(self, lane: Lane, by: int) -> bool:
+    def step(self, lane: Lane, by: int, at: Run | None = None) -> bool:
         """Show the next (1) or previous (-1) variant in a lane; see `variants.neighbour`.
 
         Must not be called while the lane is busy. Returns False if the path has no variants.
         """
-        tip = neighbour(lane, by)
+        tip = neighbour(lane, by, at)
         if tip is None:
             return False
         self.select(lane, tip)
@@ -256,7 +334,7 @@ class Session:
         self.recorder.lane_changed(self.conversation, lane.record)
 
     async def stop(self) -> None:
-        """Stop all current runs and cancel those that wait."""
+        """Stop all current runs. Prompts that wait for the lanes are kept in the queue."""
         await asyncio.gather(*(lane.stop() for lane in self.lanes))
 
     @property
@@ -299,6 +377,11 @@ class Session:
         for position, lane in enumerate(self.lanes):
             lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
             self.recorder.lane_changed(self.conversation, lane.record)
+        self._restore_queue(())
+
+    def _restore_queue(self, records: tuple[QueuedRecord, ...]) -> None:
+        self._saved_queue = records
+        self.queue.restore(records, self.lanes, self.prompts)
 
     async def reopen(self, number: int) -> int:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
@@ -317,29 +400,14 @@ class Session:
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",
                 )
-        spare = list(self.lanes)
-        lanes: list[Lane] = []
-        for record in saved.lanes:
-            if record.closed:
-                continue
-            alike = (
-                other
-                for other in spare
-                if self._without_secrets(other.engine.definition) == record.definition
-            )
-            lane = next(alike, None)
-            if lane is None:
-                lane = self._lane(self._with_secrets(record.definition), [*lanes, *spare], record)
-            else:
-                spare.remove(lane)
-                lane.resume(record)
-            lanes.append(lane)
+        lanes, spare = lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
         self.recorder.loaded(saved.conversation, saved.lanes)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
+        self._restore_queue(saved.queue)
         await asyncio.gather(*(lane.close() for lane in spare))
         return len(saved.lanes) - len(lanes)
 

@@ -1,9 +1,11 @@
-"""Variants of a lane's path: other answers to a prompt, and edited prompts."""
+"""Variants of a lane's path: other answers to a prompt, and edited prompts; and which engine wrote them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from paragone_workbench.lanes.settings import changes
 
 if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
@@ -11,17 +13,34 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
-def neighbour(lane: Lane, by: int) -> Run | None:
-    """Return the end of the path with the next (1) or previous (-1) variant; None if the path has no variants.
+def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
+    """Return the end of the path with the next (1) or previous (-1) variant of a run of the path; None if it has none.
 
-    The variant is at the last place of the path that has several. The path then follows the newest runs
+    Without `at`, the variant is at the last place of the path that has several. The path then follows the newest runs
     that continue this variant. After the last variant comes the first.
     """
-    place = next((run for run in reversed(lane.path) if len(lane.variants(run)) > 1), None)
+    places = reversed(lane.path) if at is None else (at,)
+    place = next((run for run in places if len(lane.variants(run)) > 1), None)
     if place is None:
         return None
     variants = lane.variants(place)
     return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
+
+
+def other_author(lane: Lane, run: Run) -> str:
+    """Return what wrote an answer, if that is not the lane's engine as it is set now; else an empty text.
+
+    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings.
+    """
+    author, present = run.result.definition, lane.engine.definition
+    if author == present:
+        return ""
+    if not author.is_called_like(present):
+        return f"by {author.name} ({author.backend})"
+    if not author.has_model_of(present):
+        return f"by {author.name} with {author.model}"
+    settings = changes(present, author, lane.engine.backend)
+    return f"with {settings}" if settings else ""
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:
@@ -31,7 +50,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
     If no prompt is like that, the result is the last prompt on the path. `prompts` are those of the conversation, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
-    asked = {run.prompt for run in lane.record.runs}
+    asked = {run.prompt for run in lane.record.all_runs}
     later = [
         prompt
         for prompt in prompts
@@ -42,7 +61,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
 
 def newest_after(lane: Lane, run: Run) -> Run:
     """Return the end of the path that leads through a run and the newest runs that continue it."""
-    while later := [other for other in lane.record.runs if other.continues is run]:
+    while later := [other for other in lane.record.all_runs if other.continues is run]:
         run = later[-1]
     return run
 
@@ -58,6 +77,6 @@ def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -
         return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 
     found = [
-        (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.runs)) if wanted(run)
+        (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.all_runs)) if wanted(run)
     ]
     return next((place for place in found if place[1] in place[0].path), found[0] if found else None)

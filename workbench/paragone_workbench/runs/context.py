@@ -8,6 +8,7 @@ from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Message
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
 
 
@@ -20,8 +21,8 @@ def path_to(run: Run | None) -> tuple[Run, ...]:
     return tuple(reversed(path))
 
 
-def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
-    """Return the messages of the conversation up to and including a prompt.
+def messages_for(prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> tuple[Message, ...]:
+    """Return the messages of the conversation up to and including a prompt, and the start of its answer if it is given.
 
     Prompts without an answer are left out: their run failed, or was stopped before any text arrived.
     """
@@ -33,4 +34,18 @@ def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
         if run.prompt is not None and run.text:
             messages.append(Message(role="user", text=run.prompt.text, images=run.prompt.images))
             messages.append(Message(role="assistant", text=run.text, thinking=run.thinking))
-    return (*messages, Message(role="user", text=prompt.text, images=prompt.images))
+    messages.append(Message(role="user", text=prompt.text, images=prompt.images))
+    return (*messages, prefix.message) if prefix is not None else tuple(messages)
+
+
+def request_of(run: Run) -> tuple[Message, ...]:
+    """Return the messages that were sent for a run of a conversation; empty for a run without a prompt."""
+    if run.prompt is None:
+        return ()
+    messages, given = messages_for(run.prompt, run.continues), run.result.prefilled
+    if given is None:
+        return messages
+    from paragone import Message
+
+    text, thinking = run.text[: given.text], run.thinking[: given.thinking]
+    return (*messages, Message(role="assistant", text=text, thinking=thinking))

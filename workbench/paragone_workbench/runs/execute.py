@@ -25,6 +25,7 @@ from paragone_workbench.conversation.images import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.slot import wait_for_end
+from paragone_workbench.runs.fitting import Fitted, fitted_to, without_oldest
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
@@ -153,13 +154,22 @@ class Execution:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
+        options, sampling = handle.context_options, {**handle.sampling, **spec.sampling}
+        if spec.left_out is not None:
+            fitted = without_oldest(messages, spec.left_out)
+        elif options.overflow != "error":
+            fitted = await fitted_to(engine, messages, options, sampling)
+        else:
+            fitted = Fitted(messages=messages)
+        cautions = (*cautions, *fitted.cautions(engine.loaded.context))
         request = RunRequest(
-            messages=messages,
-            sampling={**handle.sampling, **spec.sampling},
+            messages=fitted.messages,
+            sampling=sampling,
             logprobs=spec.logprobs,
             threads=turn.threads if spec.threads is None else spec.threads,
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
+            drawn_seed=spec.drawn_seed,
         )
         from paragone_workbench.machine.description import describe_machine  # not needed at start
 
@@ -171,6 +181,7 @@ class Execution:
             request,
             schedule=turn.schedule,
             machine=await describe_machine(),
+            left_out=fitted.left_out,
         )
         has_images = any(message.images for message in messages)  # their digests take time
         known = await asyncio.to_thread(describe) if has_images else describe()

@@ -22,9 +22,11 @@ def manifest(
     *,
     schedule: str = "",
     machine: Mapping[str, Json] | None = None,
+    left_out: int = 0,
 ) -> dict[str, Json]:
     """Return the engine's definition, the model as it was loaded, its weights, the machine, and the request.
 
+    `left_out` is the number of the oldest messages of the conversation that the request does not have.
     Options that the backend declares secret are left out. Of the messages, which the history has, the
     manifest contains the number and a digest.
     """
@@ -42,6 +44,7 @@ def manifest(
         "request": {
             **to_json(dataclasses.replace(request, messages=(), sampling=sampling)),
             "messages": len(request.messages),
+            "left_out": left_out,
             "messages_sha256": _digest(request.messages),
         },
     }

@@ -54,6 +54,11 @@ class RunMetrics:
     """Generated tokens as the engine counts them, else the number of token events."""
     estimated: bool = False
     """Whether `completion_tokens` is the number of token events: the engine did not count the tokens."""
+    thinking_tokens: int | None = None
+    """Number of token events with text of the thinking, so without its tags; None in results of earlier versions."""
+    thinking_s: float | None = None
+    """Seconds from the first text of the thinking to the first of the answer, or to the end of the thinking; None
+    without thinking."""
     pieces: int | None = None
     """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
     drafted_tokens: int | None = None
@@ -124,6 +129,10 @@ class Meter:
         self._chance = random.Random(0)  # noqa: S311 (it selects a sample)
         self._first_text: float | None = None
         self._first_answer: float | None = None
+        self.thinking_tokens = 0
+        """Number of token events with text of the thinking so far."""
+        self._thought: tuple[float, float] | None = None
+        """When the thinking began, and when its last token came."""
         self._ended: float | None = None
         self._progress: PromptProgress | None = None
         self._queued = False
@@ -137,6 +146,9 @@ class Meter:
                 self._count(event.time)
                 if self._first_text is None and event.text:
                     self._first_text = event.time
+                if event.channel == "thinking" and event.text:
+                    self.thinking_tokens += 1
+                    self._thought = (self._thought or (event.time,))[0], event.time
                 if self._first_answer is None and event.text and event.channel == "answer":
                     self._first_answer = event.time
             case PromptProgress():
@@ -172,6 +184,14 @@ class Meter:
         """Seconds from sending the prompt to the first text; None before that."""
         return self._since_sent(self._first_text)
 
+    @property
+    def thinking_s(self) -> float | None:
+        """Seconds that the thinking has taken so far, until the answer began; None without thinking."""
+        if self._thought is None:
+            return None
+        began, last = self._thought
+        return (last if self._first_answer is None else self._first_answer) - began
+
     def rate(self, now: float, window: float = 1.0) -> float | None:
         """Return the tokens per second in the `window` seconds before `now`; None before the second token.
 
@@ -205,6 +225,8 @@ class Meter:
             cached_tokens=cached,
             completion_tokens=self.tokens,
             estimated=self._usage.completion_tokens is None and bool(self._pieces),
+            thinking_tokens=self.thinking_tokens,
+            thinking_s=self.thinking_s,
             pieces=self._pieces,
             drafted_tokens=self._usage.drafted_tokens,
             accepted_tokens=self._usage.accepted_tokens,
@@ -260,6 +282,7 @@ def figures_json(known: RunMetrics | None) -> dict[str, Json]:
             "prompt_tokens": metrics.prompt_tokens,
             "cached_tokens": metrics.cached_tokens,
             "completion_tokens": metrics.completion_tokens if known is not None else None,
+            "thinking_tokens": metrics.thinking_tokens,
             "pieces": metrics.pieces,
             "drafted_tokens": metrics.drafted_tokens,
             "accepted_tokens": metrics.accepted_tokens,
@@ -268,6 +291,7 @@ def figures_json(known: RunMetrics | None) -> dict[str, Json]:
             "load_s": metrics.load_s,
             "ttft_s": metrics.ttft_s,
             "ttfo_s": metrics.ttfo_s,
+            "thinking_s": metrics.thinking_s,
             "tpot_ms": metrics.tpot_ms,
             "prefill_tps": metrics.prefill_tps,
             "decode_tps": metrics.decode_tps,

@@ -11,6 +11,7 @@ from paragone import Caution, FinishReason, Json, LoadedModel, ParagoneError, Ru
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.prefix import Prefilled
 
 RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
 """`interrupted`: the program ended during the run; what had been saved by then is kept."""
@@ -42,7 +43,11 @@ class RunResult:
     hint: str = ""
     """What to do about the error; may be empty."""
     text: str = ""
+    """The whole answer, with what the run was given of it."""
     thinking: str = ""
+    prefilled: Prefilled | None = None
+    """How much of the answer the run was given; None if the engine generated all of it. The metrics count what the
+    engine generated."""
     cautions: tuple[Caution, ...] = ()
     """Warnings for the user."""
     settings: RunSettings | None = None
@@ -73,7 +78,8 @@ class RunResult:
     @property
     def keeps_tokens(self) -> bool:
         """Whether the request asks for log-probabilities, so that `tokens` are those of the whole answer."""
-        return self.request.get("logprobs") is not None
+        is_whole = self.prefilled is None or self.prefilled.tokens is not None
+        return is_whole and self.request.get("logprobs") is not None
 
     @property
     def loaded(self) -> LoadedModel | None:

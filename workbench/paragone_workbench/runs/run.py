@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.metrics import Meter
     from paragone_workbench.runs.observer import RunObserver
+    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.result import EndState, RunState
     from paragone_workbench.runs.spec import RunSpec
 
@@ -64,10 +65,26 @@ class Run:
 
     @classmethod
     def of(
-        cls, definition: EngineDefinition, *, prompt: Prompt | None = None, continues: Run | None = None
+        cls,
+        definition: EngineDefinition,
+        *,
+        prompt: Prompt | None = None,
+        continues: Run | None = None,
+        prefix: Prefix | None = None,
     ) -> Run:
-        """Return a new run that waits for its engine. The definition must be without secrets."""
+        """Return a new run that waits for its engine. The definition must be without secrets.
+
+        `prefix` is the start of the answer, which the request ends with.
+        """
         result = RunResult(id=new_id(), definition=definition, started=time.time())
+        if prefix is not None:
+            result = dataclasses.replace(
+                result,
+                text=prefix.text,
+                thinking=prefix.thinking,
+                tokens=prefix.result_tokens,
+                prefilled=prefix.prefilled,
+            )
         run = cls(result, prompt=prompt, continues=continues)
         run.phase = "waiting"
         return run

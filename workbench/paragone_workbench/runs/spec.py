@@ -17,7 +17,7 @@ class RunSpec:
     """One request to an engine, independent of lanes and conversations."""
 
     messages: tuple[Message, ...]
-    """The conversation so far, oldest first."""
+    """The conversation so far, oldest first. If the last message is the assistant's, the answer goes on from its end."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
     """Sampling options, which override those of the engine's definition."""
     logprobs: int | None = None
@@ -32,6 +32,10 @@ class RunSpec:
     """CPU threads; None for the number that the run's turn gives."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
+    drawn_seed: int | None = None
+    """The seed to use where the engine would draw one, so that several engines draw alike; None to let each draw its own."""
+    left_out: int | None = None
+    """Number of the oldest messages to leave out, as a recorded run did; None to do as the engine's options say."""
 
     @classmethod
     def of_prompt(

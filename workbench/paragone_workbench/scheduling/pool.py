@@ -88,9 +88,11 @@ class EnginePool:
 
     def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
         """Start to execute a new run. An engine executes one run at a time; further ones wait."""
+        from paragone_workbench.runs.prefix import Prefix
         from paragone_workbench.runs.run import Run
 
-        run = Run.of(without_secrets(engine.definition, engine.backend))
+        definition = without_secrets(engine.definition, engine.backend)
+        run = Run.of(definition, prefix=Prefix.of_request(spec.messages))
         for observer in observers:
             run.subscribe(observer)
         return self.execute(run, engine, spec)

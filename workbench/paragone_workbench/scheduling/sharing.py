@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
+
+from paragone.network.addresses import host_and_port, is_loopback
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.handle import EngineHandle
@@ -67,7 +68,7 @@ def _canonical(address: str) -> str:
 
 def _is_loopback(address: str) -> bool:
     try:
-        host = urlsplit(address).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a host name, or not a URL
+        host, _ = host_and_port(address)
+    except ValueError:
         return False
+    return is_loopback(host)

@@ -9,6 +9,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
+    from paragone import Image
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.runs.run import Run
 
@@ -25,12 +27,39 @@ class LaneRecord:
     head: Run | None = None
     """The last run of the lane's path; its `continues` leads to the earlier runs."""
     runs: list[Run] = field(default_factory=list)
-    """All runs of the lane, oldest first, including those that are not on its path.
+    """All runs that the lane's engine executed, oldest first, including those that are not on its path.
 
     `Store.load` fills it; code that adds a run to the lane must append it here.
     """
+    fork: Run | None = None
+    """The run of another lane after which this lane was forked from it; None for a lane that was not."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
+
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        """The runs of another lane up to the one after which this lane was forked, and its own; oldest first."""
+        before: list[Run] = []
+        run = self.fork
+        while run is not None:
+            before.append(run)
+            run = run.continues
+        return (*reversed(before), *self.runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRecord:
+    """A prompt that waits for lanes, as it is saved."""
+
+    text: str
+    """What the user wrote."""
+    files: tuple[AttachedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+    for_all: bool = True
+    lanes: tuple[str, ...]
+    """The ids of the lanes that have not begun it."""
+    prompt_id: str | None = None
+    """The prompt in the conversation, once a lane has begun it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +76,8 @@ class SavedConversation:
     """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
     running: frozenset[str] = frozenset()
     """Ids of the runs that had not ended: another instance of the program is writing them."""
+    queue: tuple[QueuedRecord, ...] = ()
+    """The prompts that wait for lanes, in the order in which they were sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from paragone import Alternative, Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
+from paragone.json_schema import read_schema
 from paragone.options import as_values, describe
 from paragone_remote.answers.token_events import Scored, tokens_of
 from paragone_remote.json_fields import Data, count, duration, items, number, part, text
@@ -60,7 +61,7 @@ def read_finish(chunk: Data, now: float) -> Finish:
 
 
 def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
-    """Return the body. `base` has the fields that all requests of an engine share."""
+    """Return the body. `base` has the fields that all requests of an engine share. Raises InputError."""
     messages: list[Json] = []
     for message in request.messages:
         turn: dict[str, Json] = {"role": message.role, "content": message.text}
@@ -73,17 +74,17 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
     options = base["options"]
     assert isinstance(options, Mapping)
     body["options"] = {**options, **_sent_parameters(sampling)}
-    if sampling.effort is not None and sampling.thinking is not False:
-        body["think"] = sampling.effort
-    elif sampling.thinking is not None:
+    if sampling.thinking is not None:
         body["think"] = sampling.thinking
+    if sampling.json_schema is not None:
+        body["format"] = read_schema(sampling.json_schema)
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = min(request.logprobs, 20)
     return body
 
 
-_NO_PARAMETERS = {"thinking", "effort"}
+_NO_PARAMETERS = {"thinking", "json_schema"}
 """Options that are fields of the request itself."""
 
 _NAMES = {"max_tokens": "num_predict"}

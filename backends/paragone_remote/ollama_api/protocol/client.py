@@ -30,6 +30,14 @@ class OllamaClient:
                     raise InvalidReply(_NOT_OLLAMA)
                 yield piece
 
+    async def raw_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the parts of a streamed answer to a text that is sent as it is, in the form of a chat's parts."""
+        async with contextlib.aclosing(self._parts("/api/generate", body)) as parts:
+            async for piece in parts:
+                if not isinstance(piece.get("response"), str):
+                    raise InvalidReply(_NOT_OLLAMA)
+                yield {**piece, "message": {"content": piece["response"]}}
+
     async def load(self, body: Mapping[str, Json]) -> None:
         """Send a chat request without messages, which loads or unloads the model."""
         await self._post("/api/chat", {**body, "messages": [], "stream": False})
@@ -107,7 +115,11 @@ RENDERS = (0, 12, 11)
 def capabilities_of(version: str) -> Capabilities:
     """Return the capabilities of engines on a server of this version."""
     number = read_version(version)
-    return Capabilities(logprobs=number >= _HAS_LOGPROBS or number == (0,), seed=True)
+    return Capabilities(
+        logprobs=number >= _HAS_LOGPROBS or number == (0,),
+        seed=True,
+        continues=number >= RENDERS or number == (0,),
+    )
 
 
 def read_version(version: str) -> tuple[int, ...]:

@@ -15,11 +15,14 @@ HONOUR_SEEDS: frozenset[Kind] = frozenset({"llama-server", "llama-cpp-python", "
 """Servers that are known to use the seed of a request."""
 
 
-def with_seed(sampling: OpenAISampling, server: Server, refused_fields: RefusedFields) -> OpenAISampling:
-    """Return the options with a seed if the server honours it: their own, the server's, or a random one."""
+def with_seed(
+    sampling: OpenAISampling, drawn: int | None, server: Server, refused_fields: RefusedFields
+) -> OpenAISampling:
+    """Return the options with a seed if the server honours it: their own, the server's, `drawn`, or a random one."""
     if sampling.seed is not None or server.kind not in HONOUR_SEEDS or refused_fields.has_refused("seed"):
         return sampling
-    return dataclasses.replace(sampling, seed=server.seed if server.seed is not None else draw_seed())
+    drawn = draw_seed() if drawn is None else drawn
+    return dataclasses.replace(sampling, seed=drawn if server.seed is None else server.seed)
 
 
 def settings_of(
@@ -36,7 +39,6 @@ def settings_of(
     always: dict[str, Json] = {}
     if raw:
         always["max_tokens"] = None  # sent as null: as many as fit
-        for name in ("thinking", "effort"):  # for chats only
-            sent.pop(name, None)
+        sent.pop("thinking", None)  # for chats only
     seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
     return RunSettings(seed=seed, sampling={**defaults, **always, **sent} or None)

@@ -9,24 +9,27 @@ from dataclasses import dataclass, field
 from paragone import Json
 from paragone.options import describe
 from paragone_remote.http.transport import Refusal
+from paragone_remote.openai_api.completions.requests import BUDGETS
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
-_ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos"}
+_ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos", "json_schema"}
 """Options that change the answer too much to be left out: if a server refuses one of them, the run fails."""
 
 EXTRAS = {
     **{info.name: info.name for info in describe(OpenAISampling) if info.name not in _ALWAYS_SENT},
     "repetition_penalty": "repeat_penalty",
     "chat_template_kwargs": "thinking",
-    "reasoning_effort": "effort",
+    "reasoning_effort": "thinking",
+    **dict.fromkeys(BUDGETS.values(), "thinking"),
     "logprobs": "log-probabilities",
     "top_logprobs": "log-probabilities",
     "stream_options": "",
     "return_progress": "",
     "timings_per_token": "",
     "cache_prompt": "",
-    "continue_final_message": "",
+    "continue_final_message": "going on with an answer",
     "add_generation_prompt": "",
+    "response_prefix": "going on with an answer",
 }
 """Fields that a server may refuse, with their option names; empty for fields that this program adds."""
 

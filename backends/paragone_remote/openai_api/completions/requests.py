@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from paragone import Json, Message, RunRequest
+from paragone import InputError, Json, Message, RunRequest
+from paragone.json_schema import read_schema
 from paragone.options import as_values
+from paragone.thinking import thinking_choice
+from paragone_remote.answers.continued import continues_answer, unfinished_text
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import Kind
 
 _MOST_ALTERNATIVES = 20
 
-_DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "effort")
+_CONTINUE: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
+"""Servers that go on with the last message if it is the assistant's. Others may begin a new answer."""
+
+_DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""
+
+BUDGETS: Mapping[Kind, str] = {
+    "llama-server": "thinking_budget_tokens",
+    "vLLM": "thinking_token_budget",
+}
+"""The field for the largest number of tokens of the thinking, by server."""
 
 
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
-    """Return the body of a chat request, with the server's extra fields."""
+    """Return the body of a chat request, with the server's extra fields. Raises InputError."""
+    given = request.messages[-1] if continues_answer(request) else None
+    if given is not None and kind == "TabbyAPI":  # its field takes the answer's text
+        request = replace(request, messages=request.messages[:-1])
     messages: list[Json] = []
     for message in request.messages:
         turn: dict[str, Json] = {"role": message.role, "content": _content(message)}
@@ -26,18 +43,45 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
     body: dict[str, Json] = {"model": model, "messages": messages, **_sampling(sampling, request, kind)}
     if sampling.max_tokens is not None:
         body["max_tokens"] = sampling.max_tokens
-    if sampling.thinking is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": sampling.thinking}
-    if sampling.effort is not None:
-        body["reasoning_effort"] = sampling.effort
+    body |= _thinking(sampling, kind)
+    if sampling.json_schema is not None:
+        body |= _format_of_chat(read_schema(sampling.json_schema), kind)
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = _alternatives(request.logprobs, kind)
-    continued = bool(request.messages) and request.messages[-1].role == "assistant"
-    if continued and kind in ("llama-server", "vLLM", "SGLang"):
+    if given is not None and kind == "TabbyAPI":
+        body["response_prefix"] = unfinished_text(given)
+    elif given is not None and kind in _CONTINUE:
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return body
+
+
+def _thinking(sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+    """Return the fields of a chat request that say how the model is to think.
+
+    Raises InputError if the server takes no budget.
+    """
+    chosen = thinking_choice(sampling.thinking)
+    if chosen.effort is not None:
+        return {"reasoning_effort": chosen.effort}
+    if chosen.enabled is None:
+        return {}
+    fields: dict[str, Json] = {"chat_template_kwargs": {"enable_thinking": chosen.enabled}}
+    if chosen.budget is None:
+        return fields
+    if kind not in BUDGETS:
+        server = "This server" if kind == "unknown" else kind
+        raise InputError(
+            f"{server} takes no budget for thinking.",
+            hint="The option thinking can be true, false, minimal, low, medium or high.",
+        )
+    return {**fields, BUDGETS[kind]: chosen.budget}
+
+
+def continues(kind: Kind, *, raw: bool) -> bool:
+    """Whether a server goes on with an answer. `raw` says whether it uses the completions endpoint, which always does."""
+    return raw or kind in _CONTINUE
 
 
 def _content(message: Message) -> Json:
@@ -55,14 +99,51 @@ def _content(message: Message) -> Json:
 
 
 def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
-    """Return the body of a completion request for the plain text of the messages, with extra fields."""
+    """Return the body of a completion request for the plain text of the messages, with extra fields.
+
+    Raises InputError.
+    """
     prompt = raw_prompt(request.messages)
     # The default of max_tokens is 16 on many servers; null means as many as fit.
     body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)
+    if sampling.json_schema is not None:
+        body |= _format_of_completion(read_schema(sampling.json_schema), kind)
     if request.logprobs is not None:
         body["logprobs"] = _alternatives(request.logprobs, kind)
     return body
+
+
+def _format_of_chat(schema: dict[str, Json], kind: Kind) -> dict[str, Json]:
+    """Return the field of a chat request that makes the answer follow a JSON schema."""
+    match kind:
+        case "llama-cpp-python":
+            return {"response_format": {"type": "json_object", "schema": schema}}
+        case "TabbyAPI":
+            return {"json_schema": schema}
+        case _:
+            named: dict[str, Json] = {"name": "answer", "schema": schema, "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _format_of_completion(schema: dict[str, Json], kind: Kind) -> dict[str, Json]:
+    """Return the field of a completion request that makes the answer follow a JSON schema.
+
+    OpenAI's protocol has none. Raises InputError if the server has none either.
+    """
+    match kind:
+        case "llama-server" | "TabbyAPI":
+            return {"json_schema": schema}
+        case "SGLang":
+            return {"json_schema": json.dumps(schema)}
+        case "vLLM":
+            return _format_of_chat(schema, kind)
+        case _:
+            server = "This server" if kind == "unknown" else kind
+            raise InputError(
+                f"{server} takes no JSON schema for plain text.",
+                hint="Leave out the option json_schema, or raw.",
+            )
 
 
 def raw_prompt(messages: Sequence[Message]) -> str:

@@ -61,12 +61,12 @@ class Prompts:
         if not self.tokenizes:
             raise EngineError(self._unknown())
         if not request.messages:
-            return TokenizedText(text=request.text, ids=await self.ids_of_text(request.text))
+            return _answer(request, request.text, await self.ids_of_text(request.text))
         if has_images(request.messages):
             raise EngineError(f"The server at {self.endpoint.origin} does not report the tokens of images.")
         prompt = await self.of_request(body, ids=True)
         assert prompt.ids is not None
-        return TokenizedText(text=prompt.text, ids=prompt.ids)
+        return _answer(request, prompt.text, prompt.ids)
 
     def _unknown(self) -> str:
         """Return the reason why the tokens of a prompt are unknown."""
@@ -104,7 +104,7 @@ class Prompts:
         if self.server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise EngineError(
-                    f"vLLM's /tokenize at {self.endpoint.origin} does not support effort, which affects the prompt."
+                    f"vLLM's /tokenize at {self.endpoint.origin} does not take the effort of thinking, which affects the prompt."
                 )
             return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
         return RenderedPrompt()
@@ -133,6 +133,12 @@ class Prompts:
 def tokenizes(server: Server, *, raw: bool) -> bool:
     """Whether a server reports the tokens of prompts. `raw` says whether they are plain text."""
     return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
+
+
+def _answer(request: TokenizeRequest, text: str | None, ids: tuple[int, ...]) -> TokenizedText:
+    if request.count_only:
+        return TokenizedText(text=None, ids=(), count=len(ids))
+    return TokenizedText(text=text, ids=ids)
 
 
 def has_images(messages: Sequence[Message]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -18,6 +19,17 @@ __all__ = ["AnswerChecks"]
 
 LIMITS = (1, 2, 3, 4)
 """Values of max_tokens to test."""
+
+NAMES, AGES = ["Ada", "Grace"], [36, 85]
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"name": {"enum": NAMES}, "age": {"enum": AGES}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+)
+"""A schema whose answers are short."""
 
 
 class AnswerChecks(ConformanceFixtures):
@@ -87,6 +99,24 @@ class AnswerChecks(ConformanceFixtures):
         assert full < len(LIMITS), "answers that reach max_tokens end with 'stop' instead of 'length'"
         needs(cut, "the model ends its answers before max_tokens is reached")
 
+    async def test_a_json_schema_is_followed(self, subject: Subject) -> None:
+        """The option `json_schema`, if any, makes answers follow it; it raises InputError for what is no schema."""
+        needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
+        for wrong in ("{", "[]", '{"type": "text"}'):
+            with pytest.raises(InputError) as refused:
+                await subject.run(subject.asked(also={"json_schema": wrong}))
+            check_error(refused.value)
+        events = await subject.answer(
+            subject.asked("Describe a woman.", {"json_schema": SCHEMA, "max_tokens": 100})
+        )
+        answer = text_of(events)
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        fits = isinstance(found, dict) and found.get("name") in NAMES and found.get("age") in AGES
+        assert fits, f"the answer does not follow the JSON schema: {answer!r}"
+
     async def test_every_kind_of_message_is_taken(self, subject: Subject) -> None:
         """A conversation can have a system message and earlier turns with thinking."""
         messages = (
@@ -98,15 +128,29 @@ class AnswerChecks(ConformanceFixtures):
         await subject.answer(RunRequest(messages=messages, sampling=subject.sampling))
 
     async def test_an_answer_is_continued(self, subject: Subject) -> None:
-        """The engine continues a final assistant message, or raises an InputError."""
+        """With the capability `continues`, a run goes on from the end of a final assistant message.
+
+        Without it, the run raises an InputError, or begins a new answer.
+        """
+        begun = "One, two, three,"
         messages = (
             Message(role="user", text="Count from one to ten, in words."),
-            Message(role="assistant", text="One, two, three,"),
+            Message(role="assistant", text=begun),
         )
-        try:
-            await subject.complete(RunRequest(messages=messages, sampling=subject.sampling))
-        except InputError as error:
-            check_error(error)
+        run = subject.complete(RunRequest(messages=messages, sampling=subject.sampling))
+        if not subject.able.continues:
+            try:
+                await run
+            except InputError as error:
+                check_error(error)
+            return
+        events = await run
+        codes = [event.code for event in events if isinstance(event, Caution)]
+        assert "may-not-continue" not in codes, "the backend declares `continues`, and warns"
+        prompts = [event.prompt for event in events if isinstance(event, RunSettings) and event.prompt]
+        assert all(prompt.endswith(begun) for prompt in prompts), (
+            f"the prompt ends with {prompts[0][-40:]!r}, and not with the text to go on from"
+        )
 
     @pytest.mark.parametrize(
         "text",

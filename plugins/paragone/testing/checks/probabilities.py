@@ -29,7 +29,7 @@ class ProbabilityChecks(ConformanceFixtures):
     """`tokenize` and log-probabilities."""
 
     async def test_tokens_agree_with_the_run(self, subject: Subject) -> None:
-        """A tokenized prompt is as long as the prompt of the run. Other backends raise an error."""
+        """A tokenized prompt is as long as the prompt of the run, also if it is only counted. Other backends raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
             await refused(subject.prompt_of(request), kind=ParagoneError)
@@ -37,6 +37,10 @@ class ProbabilityChecks(ConformanceFixtures):
         tokenized = await subject.prompt_of(request)
         check_plain(tokenized)
         assert tokenized.ids, "the prompt has no tokens"
+        counted = await subject.tokenize(TokenizeRequest(messages=request.messages, count_only=True))
+        assert counted.length == len(tokenized.ids), (
+            f"{len(tokenized.ids)} tokens when tokenized, {counted.length} when counted"
+        )
         turns = (*request.messages, Message(role="assistant", text="Long."), *request.messages)
         longer = await subject.tokenize(TokenizeRequest(messages=turns))
         assert len(longer.ids) > len(tokenized.ids), "a longer conversation does not have more tokens"

@@ -23,7 +23,7 @@ from paragone_cli.command_line.arguments import (
 from paragone_workbench.config.settings import Mode
 
 _RUN_OPTIONS = (
-    "engines", "settings", "repetitions", "schedule", "system", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
+    "engines", "settings", "repetitions", "schedule", "system", "preset", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
 )  # fmt: skip
 """The fields that only `run` has."""
 

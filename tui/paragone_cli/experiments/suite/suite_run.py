@@ -9,14 +9,14 @@ from paragone.wording import counted
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.judges import consented_judges
 from paragone_cli.command_line.output import note, print_error, put, warn
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
-from paragone_cli.experiments.suite.suite_table import SuiteTable
+from paragone_cli.measurement_progress.suite_table import SuiteTable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
-from paragone_workbench.experiments.running.foreign_judges import foreign_judges, judge_actions
 from paragone_workbench.experiments.running.junit import write_junit
 from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
@@ -38,10 +38,10 @@ def suite_run(args: SuiteArguments) -> int:
     if not args.engines:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
     context = CommandContext(args)
-    engines = context.checked(args.engines, args.settings)
+    engines = context.checked(args.engines, args.settings, args.preset)
     catalog = load_assertions(note)
     path = Path(args.names[0])
-    suite = read_suite(path, catalog, system=context.system(args.system))
+    suite = read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:
@@ -50,13 +50,7 @@ def suite_run(args: SuiteArguments) -> int:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
     if args.junit is not None:
         check_target(args.junit, path, *([] if args.config is None else [args.config]))
-    known = {engine.name: engine for engine in engines}
-    judges = {
-        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
-    }
-    foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
-    folders = context.config.models.folders
-    context.consent(path).require(judge_actions(judges, foreign, context.registry, path, folders))
+    judges, foreign = consented_judges(context, path, suite, engines, catalog)
     request = SuiteRequest(
         suite=suite,
         engines=engines,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,13 +18,12 @@ from paragone_cli.command_line.arguments import (
 )
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.output import note, print_error, put_json, warn
 from paragone_cli.command_line.saved import save_measurement
-from paragone_cli.command_line.status_line import StatusLine
+from paragone_cli.measurement_progress.bench_progress import BenchProgress
 from paragone_cli.measuring.bench.bench_text import put_bench
 from paragone_workbench.measure.bench.measurement import Bench
-from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, bench_tests
+from paragone_workbench.measure.bench.plan import bench_tests
 from paragone_workbench.measure.bench.report import bench_json
 from paragone_workbench.scheduling.pool import EnginePool
 
@@ -72,53 +69,9 @@ def bench(args: BenchArguments) -> int:
     return status
 
 
-class _Progress(StatusLine):
-    """A bar on a status line, with the time left."""
-
-    def __init__(self, bench: Bench) -> None:
-        super().__init__()
-        self._bench = bench
-        self._total = 0
-        self._current: tuple[BenchStep, float] | None = None
-        self._took: defaultdict[tuple[int, BenchTest | None], list[float]] = defaultdict(list)
-        self.show("loading")
-
-    def begin(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        """Show a step that begins."""
-        now = time.monotonic()
-        if self._current is not None:
-            last, began = self._current
-            self._took[last.engine, last.test].append(now - began)
-        self._current = step, now
-        self._total = max(self._total, len(left))
-        text = f"{bar(self._total - len(left), self._total)} "
-        if self._took:
-            text += f"{duration(sum(map(self._estimate, left)))} left · "
-        test = step.test
-        if test is None:
-            text += "warm-up"
-        else:
-            text += f"prompt {test.prompt_tokens:,}, depth {test.depth:,}, run {step.repetition + 1}"
-        self.show(f"{text} · {self._bench.engines[step.engine].name}")
-
-    def _estimate(self, step: BenchStep) -> float:
-        """Return the seconds that a step will take, by those that are done.
-
-        A step like none before takes as long for each token as the others on average.
-        """
-        if known := self._took.get((step.engine, step.test)):
-            return sum(known) / len(known)
-        seconds = sum(map(sum, self._took.values()))
-        tokens = sum(self._tokens(test) * len(took) for (_, test), took in self._took.items())
-        return seconds / tokens * self._tokens(step.test)
-
-    def _tokens(self, test: BenchTest | None) -> int:
-        return (test or self._bench.tests[0]).total
-
-
 async def _measure(bench: Bench, *, as_json: bool) -> int:
     async with interruptible(bench) as interrupts:
-        with _Progress(bench) as progress:
+        with BenchProgress([benched.name for benched in bench.engines], bench.tests) as progress:
             await bench.measure(progress.begin)
     if bench.reason:
         note(f"One engine at a time was in memory. {bench.reason}")

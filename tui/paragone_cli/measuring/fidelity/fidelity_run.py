@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from paragone import Json, ParagoneError
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.output import note, print_error, put_json
 from paragone_cli.command_line.saved import save_measurement
-from paragone_cli.command_line.status_line import StatusLine
+from paragone_cli.measurement_progress.fidelity_progress import FidelityProgress
 from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity.measurement import Fidelity, FidelityStep
+from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.report import above_limit, fidelity_json
 from paragone_workbench.scheduling.pool import EnginePool
 
@@ -45,28 +43,9 @@ def measure_fidelity(
     return status or int(bool(exceeded))
 
 
-class _Progress(StatusLine):
-    """A bar on a status line, with the time left."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began: float | None = None
-        self.show("loading")
-
-    def begin(self, step: FidelityStep) -> None:
-        """Show a step that begins."""
-        now = time.monotonic()
-        began = self._began = now if self._began is None else self._began
-        text = f"{bar(step.done, step.total)} window {step.window} of {step.windows}"
-        if step.done:
-            left = (now - began) / step.done * (step.total - step.done)
-            text += f" · {duration(left)} left"
-        self.show(text)
-
-
 async def _measure(measurement: Fidelity, text: str | None, *, as_json: bool) -> int:
     async with interruptible(measurement) as interrupts:
-        with _Progress() as progress:
+        with FidelityProgress() as progress:
             try:
                 await measurement.measure(progress.begin)
             except ParagoneError:

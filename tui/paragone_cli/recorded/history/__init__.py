@@ -9,7 +9,7 @@ from pathlib import Path
 from paragone import InputError
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, whole_number, word
 
-_ACTIONS = ("list", "show", "search", "rename", "delete", "export", "import")
+_ACTIONS = ("list", "show", "search", "rename", "continue", "delete", "export", "import")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class HistoryArguments(PrintArguments):
     words: Sequence[str] = word(
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and what it needs: list; show ID; search TEXT; rename ID TITLE; "
+        "continue RUN; "
         "delete ID…; export ID… --to FILE; import FILE. Without any, the newest conversations are listed",
         nargs="*",
     )
@@ -84,6 +85,10 @@ def history(args: HistoryArguments) -> int:
             from paragone_cli.recorded.history.history_rename import history_rename
 
             return history_rename(args)
+        case "continue":
+            from paragone_cli.recorded.history.history_continue import history_continue
+
+            return history_continue(args)
         case "delete":
             from paragone_cli.recorded.history.history_delete import history_delete
 

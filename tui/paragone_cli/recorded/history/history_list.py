@@ -82,17 +82,24 @@ def _summary(summary: Summary) -> dict[str, Json]:
 
 def _show(saved: SavedConversation, *, as_json: bool) -> None:
     prompts = [
-        (prompt.text, [answer for answer in saved.runs if answer.prompt is prompt])
+        (prompt, [answer for answer in saved.runs if answer.prompt is prompt])
         for prompt in saved.conversation.prompts
     ]
     if as_json:
         listed: list[Json] = [
-            {"text": text, "runs": [_run(saved, answer) for answer in runs]} for text, runs in prompts
+            {
+                "text": prompt.text,
+                "files": [{"name": file.name, "size": file.size} for file in prompt.files],
+                "runs": [_run(saved, answer) for answer in runs],
+            }
+            for prompt, runs in prompts
         ]
         put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
         return
-    for text, runs in prompts:
-        put_line(f"> {_first(text)}")
+    for prompt, runs in prompts:
+        put_line(f"> {_first(prompt.written)}")
+        for name in (*(file.label for file in prompt.files), *(image.name for image in prompt.images)):
+            put_line(f"  [{name}]")
         for answer in runs:
             result = answer.result
             words = result.message if result.error else _first(result.text)

@@ -14,14 +14,16 @@ from paragone import EngineCrashed
 from paragone.wording import counted
 from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.screens.lanes.pasted_texts import size_shown, split_long
+from paragone_tui.screens.lanes.pasted_texts import folded_prompt
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
+from paragone_workbench.lanes.continuing import is_unfinished
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.settings import changes
+from paragone_workbench.lanes.variants import other_author
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
@@ -36,12 +38,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
-_END_SHOWN = 60
-"""Largest number of characters of the end of a long prompt that is shown while the prompt is folded."""
 _LOG_SHOWN = 160
 """Largest number of characters of a log of one line that is never folded."""
-_PROMPT_SHOWN = 20_000
-"""Largest number of characters that the transcript shows of the rest of a long prompt."""
 _LONG = 100_000
 """Number of characters of an answer from which on it is worth returning the memory that saving took."""
 _SAVED = 2.0
@@ -70,17 +68,20 @@ class LaneColumn(Column, LaneObserver):
         fold_logs: bool,
         keys: Mapping[str, Keys],
         is_unsaved: Callable[[], bool],
+        waiting: Callable[[], int],
         on_history: Callable[[], None],
     ) -> None:
         """Create the column of a lane.
 
         `is_first` is whether it is the left one; a class that is set later makes Textual compute all styles again.
-        `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
+        `is_unsaved` returns whether the history cannot be written now, `waiting` the number of prompts that wait for
+        the lane. `on_history` is called when all
         answers are shown anew.
         """
         super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
         self._is_unsaved = is_unsaved
+        self._waiting = waiting
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
@@ -91,9 +92,13 @@ class LaneColumn(Column, LaneObserver):
         self._differences = 0
         self._keys = keys
         self._last: Prompt | None = None
+        self._thinks = False
+        """Whether the last text that came was thinking."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block that advises to start the engine again, and its hint without that."""
+        self._offered: Block | None = None
+        """The note below the last answer that says how the answer goes on."""
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
         lane.observers.append(self)
@@ -134,19 +139,18 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.clear()
         self._last = None
         for run in self.lane.path:
-            if run.phase == "waiting" and run is not self.lane.present:
-                break  # a waiting prompt is shown when its run is the current one
             if run.continues is not None and not _is_same_engine(run, run.continues):
                 self.show_swap(run.result.definition.name, run.result.definition.backend)
             self._show_changes(run)
             if run.prompt is not None:
                 self._show_prompt(run.prompt)
-            if run.thinking:
-                self.transcript.write(run.thinking, "thinking")
-            if run.text:
-                self.transcript.write(run.text)
+            self._show_text(run)
             if run.phase == "ended":
                 self._show_end(run)
+        definition = self.lane.engine.definition
+        if self.lane.path and not self.lane.path[-1].result.definition.is_called_like(definition):
+            self.show_swap(definition.name, definition.backend)
+        self.transcript.select(self.transcript.selected)
         self._show_status()
         self._on_history()
 
@@ -181,16 +185,21 @@ class LaneColumn(Column, LaneObserver):
         """Show the prompt. If it is the last one again, remove its earlier answer."""
         if run.prompt is None:
             return
+        self._withdraw_offer()
         if run.prompt is self._last:
             self.transcript.rewind()
             self._show_changes(run)
         else:
             self._show_changes(run)
             self._show_prompt(run.prompt)
+        self._show_text(run)
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Append the text to the transcript."""
+        """Append the text to the transcript. Once the answer begins, show how long the thinking took."""
         self.transcript.write(text, channel)
+        if self._thinks and channel == "answer":
+            self._show_thinking(run)
+        self._thinks = channel == "thinking"
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
         """Add the warning to the transcript."""
@@ -225,21 +234,32 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        text, rest = split_long(prompt.text_with_images)
-        title = ""
-        if rest:
-            end = one_line(rest.rstrip()[-_END_SHOWN:].split("\n")[-1].strip())
-            title = f"{size_shown(rest)} more; {self._keys['toggle-logs'].first} shows them. The end: {end}"
-        if len(rest) > _PROMPT_SHOWN:
-            missing = counted(len(rest) - _PROMPT_SHOWN, "more character")
-            rest = f"{rest[:_PROMPT_SHOWN]} … ({missing})"
-        self.transcript.add("prompt", text, log=rest.splitlines(), log_title=title, turn=prompt)
+        text, log, title = folded_prompt(prompt, self._keys["toggle-logs"].first)
+        self.transcript.add("prompt", text, log=log, log_title=title, turn=prompt)
+
+    def _show_thinking(self, run: Run) -> None:
+        figures = run.meter or run.result.metrics
+        blocks = reversed(self.transcript.blocks)
+        block = next((block for block in blocks if block.kind in ("thinking", "prompt")), None)
+        if figures is None or figures.thinking_s is None or block is None or block.kind != "thinking":
+            return
+        tokens = counted(figures.thinking_tokens or 0, "token")
+        self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
+
+    def _show_text(self, run: Run) -> None:
+        """Show what a run has of its answer, such as the text that it goes on from."""
+        self.transcript.write(run.thinking, "thinking")
+        self.transcript.write(run.text)
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()
+        self._show_thinking(run)
+        if run.result.prefilled is not None:
+            self.transcript.add("note", run.result.prefilled.sentence)
         variants = self.lane.variants(run)
-        if len(variants) > 1:
-            self.transcript.add("note", f"{variants.index(run) + 1}/{len(variants)}")
+        place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
+        if note := " · ".join(filter(None, (place, other_author(self.lane, run)))):
+            self.transcript.add("note", note)
         match run.state:
             case "stopped":
                 self.transcript.add("note", "Stopped.")
@@ -249,6 +269,21 @@ class LaneColumn(Column, LaneObserver):
                 self._show_error(run.error)
             case "done" if run.result.finish == "length":
                 self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
+        if run is self.lane.record.head and is_unfinished(run.result):
+            self._offer_to_go_on()
+
+    def _offer_to_go_on(self) -> None:
+        """Add to the note that an answer is not complete how the answer goes on, if the engine can do that."""
+        block = self.transcript.blocks[-1]
+        if self.lane.engine.capabilities.continues and block.kind == "note":
+            self._offered = block
+            self.transcript.set_hint(block, f"{self._keys['continue-answer'].first} goes on from here.")
+
+    def _withdraw_offer(self) -> None:
+        """Remove the hint how the last answer goes on: another answer follows."""
+        if self._offered is not None:
+            self.transcript.set_hint(self._offered, "")
+            self._offered = None
 
     def _show_error(self, error: ParagoneError) -> None:
         if error is self._shown_error:
@@ -302,7 +337,7 @@ class LaneColumn(Column, LaneObserver):
                 silent_s=silent_s,
                 is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._keys["stop"].first,
-                queued=lane.queued,
+                queued=self._waiting(),
                 unsaved=self._is_unsaved(),
                 differences=self._differences,
                 loaded=lane.engine.load_fraction,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import events
 from textual.binding import BindingType
@@ -11,22 +11,39 @@ from textual.content import Content
 from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding
+from paragone_tui.screens.lanes.attachments import Draft
+from paragone_tui.screens.lanes.context_gauge import ContextGauge
+from paragone_tui.screens.lanes.mention_field import MentionField
 from paragone_tui.screens.lanes.pasted_texts import PastedTexts, is_long
 from paragone_tui.terminal.short_names import shortened
 from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.text_field import TextField, is_editable
+from paragone_tui.widgets.text_field import is_editable
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.lanes.queue import QueuedPrompt
+    from paragone_workbench.lanes.session import Session
 
 
 _USUAL_WIDTH = 80
 """Width in cells that is assumed until the real one is known."""
 
 
-class Composer(TextField):
+class _Before(NamedTuple):
+    """What was written before an earlier prompt was edited, and the files that go with it without being mentioned."""
+
+    text: str = ""
+    files: tuple[AttachedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+
+
+_NOTHING = _Before()
+
+
+class Composer(MentionField):
     """A text field that grows with its text, has attachments, and recalls earlier prompts.
 
     Undo brings back each text that was in it.
@@ -49,13 +66,19 @@ class Composer(TextField):
     }
     """
 
-    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str], program: Program) -> None:
-        """Create an empty composer.
+    def __init__(
+        self,
+        actions: Mapping[str, str],
+        when_empty: Mapping[str, str],
+        program: Program,
+        session: Session,
+    ) -> None:
+        """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
         long as there is no text.
         """
-        super().__init__(compact=False, highlight_cursor_line=False)
+        super().__init__(program)
         self._actions = actions
         self._when_empty = when_empty
         self._program = program
@@ -67,12 +90,16 @@ class Composer(TextField):
         self._draft = ""
         """What was written before an earlier prompt was recalled."""
         self._pasted = PastedTexts()
-        self._images: tuple[Image, ...] = ()
+        self.gauge = ContextGauge(session, self._show_title)
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
+        self.queued: QueuedPrompt | None = None
+        """The prompt of the queue that is being edited; None for a new prompt."""
         self._edit_title = ""
-        self._before_edit: tuple[str, tuple[Image, ...]] = ("", ())
-        """What was written and attached before an earlier prompt was edited."""
+        self._before_edit = _NOTHING
+        """What was written before an earlier prompt or one of the queue was edited."""
+        self._sent = ""
+        """The text that was sent last, as it stood here, if files went with it."""
 
     def address(self, lanes: Sequence[str]) -> None:
         """Say whom the prompt goes to: the lanes with these names."""
@@ -97,38 +124,53 @@ class Composer(TextField):
         self.placeholder = f"Ask {whom}…"
 
     def edit_prompt(self, prompt: Prompt, title: str) -> None:
-        """Edit an earlier prompt: load its text and its images. `title` says which one it is, and how to end."""
-        if self.edited is None:
-            self._before_edit = (self.text, self._images)
-        self.edited = prompt
+        """Edit an earlier prompt, with its files and images. `title` says which one it is, and how to end."""
+        self._begin_edit(title, prompt.written, prompt)
+        self.edited, self.queued = prompt, None
+        self._show_title()
+
+    def edit_queued(self, queued: QueuedPrompt, title: str) -> None:
+        """Edit a prompt of the queue, with its files and images. `title` says that it is one, and how to end."""
+        self._begin_edit(title, queued.text, queued)
+        self.edited, self.queued = None, queued
+        self._show_title()
+
+    def _begin_edit(self, title: str, text: str, prompt: Prompt | QueuedPrompt) -> None:
+        if self.edited is None and self.queued is None:
+            attached = self.attachments
+            self._before_edit = _Before(self.text, attached.files, attached.images)
         self._edit_title = title
-        self.load(prompt.text)
-        self.attach(prompt.images)
+        self.load(text)
+        self.attachments.take_over(prompt)
 
     def end_edit(self) -> None:
         """Edit the earlier prompt no more: show what was written before."""
-        text, images = self._before_edit
-        self.edited = None
-        self.put(text)
-        self.attach(images)
+        before = self._before_edit
+        self.edited = self.queued = None
+        self.attachments.keep(before.text)
+        self.put(before.text)
+        self.attachments.take_over(before)
 
     def leave_conversation(self) -> None:
         """Keep what is written as a new prompt: an earlier one that was edited belongs to the conversation before."""
-        self.edited = None
-        self._before_edit = ("", ())
+        self.edited = self.queued = None
+        self._before_edit = _NOTHING
         self._recalled = None
         self._show_title()
 
     def action_undo(self) -> None:
         """Undo the last change. If that brings back what was written before an edit, the edit has ended."""
         super().action_undo()
-        if self.edited is not None and self.text == self._before_edit[0] != self.edited.text:
+        if self.text and self.text == self._sent:
+            self.name_mentions()
+        edited = self.edited.written if self.edited is not None else self.queued and self.queued.text
+        if edited is not None and self.text == self._before_edit.text != edited:
             self.end_edit()
 
     @property
     def prompt(self) -> str:
         """The text of the prompt, with the texts that were pasted."""
-        return self._pasted.unfold(self.text)
+        return self.draft.text
 
     def load(self, text: str) -> None:
         """Show a text, so that undo brings back what was there; as a mark, if it is too long to edit."""
@@ -140,28 +182,36 @@ class Composer(TextField):
             self.put(self.prompt)
 
     @property
-    def images(self) -> tuple[Image, ...]:
-        """The images attached to the prompt."""
-        return self._images
-
-    def attach(self, images: tuple[Image, ...]) -> None:
-        """Set the attached images."""
-        self._images = images
-        self._show_title()
+    def draft(self) -> Draft:
+        """The prompt as it would be sent now."""
+        files, images = self.attachments.of(self.text)
+        return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
     def _show_title(self) -> None:
-        names = ", ".join(visible(image.name) for image in self._images)
-        edits = self._edit_title if self.edited is not None else ""
-        title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
-        self.border_title = Content(title) if title else None
+        names = visible(self.attachments.described(self.text))
+        edits = self._edit_title if self.edited is not None or self.queued is not None else ""
+        self.gauge.follow(self.draft, self.edited)
+        parts = (Content(edits), Content(f"with {names}" if names else ""), self.gauge.content)
+        title = Content(" · ").join(filter(None, parts))
+        self.border_title = Content.assemble(" ", title, " ") if title else None
+
+    def on_unmount(self) -> None:
+        """Ask the engines nothing more."""
+        self.gauge.stop()
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
 
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
+        if await self.completion.takes(event):
+            event.stop()
+            event.prevent_default()
+            return
         action = self._action(event)
-        if action is not None:
+        if action is None and event.key == "backspace" and not self.text:
+            self.attachments.drop_last()
+        elif action is not None:
             event.stop()
             event.prevent_default()
             await self.run_action(action)
@@ -214,14 +264,20 @@ class Composer(TextField):
         """Whether an earlier prompt is shown as it was recalled."""
         return self._recalled is not None and self.text == self._recalled_text
 
-    def take(self) -> tuple[str, tuple[Image, ...]]:
-        """Return the text and the images. What was written before an edit comes back; otherwise, nothing stays."""
-        taken = self.prompt, self.images
-        if self.edited is None:
-            self._before_edit = ("", ())
+    def on_text_area_changed(self) -> None:
+        """Show what is attached now: a mention may have gone, or have come back by undo."""
+        self._show_title()
+
+    def take(self) -> Draft:
+        """Return what is to be sent. What was written before an edit comes back; otherwise, nothing stays."""
+        taken = self.draft
+        self._sent = self.text if taken.files or taken.images else ""
+        if self.edited is None and self.queued is None:
+            self._before_edit = _NOTHING
         self.end_edit()
-        self._before_edit = ("", ())
+        self._before_edit = _NOTHING
         self._recalled = None
+        self._show_title()
         return taken
 
     def recall(self, prompts: Sequence[str], step: int) -> None:

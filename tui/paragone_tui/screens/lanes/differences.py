@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from math import exp
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript.palette import heat_look
 from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _AT_ONCE = 0.01
 """Seconds of work at a beat. A conversation that is reopened may have many answers."""
 _HEATED = 20_000
 """Number of tokens of an answer that show how likely they were: 20 ms of work."""
-_BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
-"""The lowest probability of each band of the heat, and its look."""
 
 
 class Differences(LaneObserver):
@@ -143,8 +141,12 @@ class Differences(LaneObserver):
             heated = column.lane in self._heated
             parting = self._parting_mark(prompt, column, run)
             differs: _Marks = ()
+            remark = ""
             if self.shown and reference is not None and run is not reference:
-                differs = self._comparison(reference, run).marks(run)
+                compared = self._comparison(reference, run)
+                differs = compared.marks(run)
+                remark = compared.remark(run)
+            column.transcript.set_remark(prompt, remark)
             for channel in ("answer", "thinking"):
                 heat = _heat(run.result.tokens[:_HEATED], channel) if heated else ()
                 ours = differs if channel == "answer" else ()
@@ -190,6 +192,8 @@ class _Compared:
         self.reference = reference
         self._comparison = GrowingDiff()
         self._marks: _Marks = ()
+        self._shares_little = False
+        """Whether what both share is marked. While the answers grow, that does not change back."""
         self._partings: dict[bool, Divergence] = {}
 
     def parting(self, run: Run, same_vocabulary: bool) -> Divergence:
@@ -209,9 +213,23 @@ class _Compared:
             reference_grows=self.reference.result.finish != "stop",  # or was cut: its rest is unknown
             text_grows=run.phase != "ended",
         )
-        if spans is not None:
-            self._marks = tuple(Mark(start, end, "differs") for start, end in spans)
+        if spans is None:
+            return self._marks
+        self._shares_little = self._comparison.shares_little or (self._shares_little and self._grows(run))
+        look = "shares" if self._shares_little else "differs"
+        shown = self._comparison.shared if self._shares_little else spans
+        self._marks = tuple(Mark(start, end, look) for start, end in shown)
         return self._marks
+
+    def remark(self, run: Run) -> str:
+        """Return how alike the answers are, as a sentence, if they share little; empty while they grow."""
+        if not self._shares_little or self._grows(run):
+            return ""
+        legend = "; what both say is underlined" if self._marks else ""
+        return f"{self._comparison.share:.0%} of the words are the same{legend}."
+
+    def _grows(self, run: Run) -> bool:
+        return run.phase != "ended" or self.reference.phase != "ended"
 
 
 def _vocabulary(lane: Lane, run: Run) -> str | None:
@@ -227,7 +245,7 @@ def _heat(tokens: Sequence[Token], channel: str) -> _Marks:
         if token.channel == channel and token.text:
             start, end = end, end + len(token.text)
             if token.logprob is not None:
-                look = next(look for least, look in _BANDS if exp(token.logprob) >= least)
+                look = heat_look(token.logprob)
                 if look:
                     marks.append(Mark(start, end, look))
     return tuple(marks)

@@ -23,6 +23,8 @@ from paragone_workbench.lanes.settings import summary
 
 if TYPE_CHECKING:
     from paragone_tui.program import Do
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.runs.run import Run
 
 
 _SYSTEM_SHOWN = 60
@@ -57,12 +59,14 @@ class Lanes(Horizontal, can_focus=True):
         self._remember = remember
         self._on_layout = on_layout
         self._link = Link()
-        self._fold_thinking = False
+        self._fold_thinking = True
         self._fold_logs = True
         self.position = 0
         """The index of the current lane."""
         self.zoomed = False
         """Whether only the current lane is shown."""
+        self.turn: Prompt | None = None
+        """The prompt of the turn that commands are for; None for the last turn."""
         self.linked = True
         """Whether the lanes' turns are aligned, and the lanes scroll together."""
         self.differences = Differences(do)
@@ -122,6 +126,21 @@ class Lanes(Horizontal, can_focus=True):
                 f"{self.key_of('reopen')} opens an earlier conversation, "
                 f"{self.key_of('palette')} finds a command, {self.key_of('help')} shows all keys, {self.key_of('quit')} quits."
             )
+
+    @property
+    def selected_run(self) -> Run | None:
+        """The current lane's answer in the selected turn; None if no turn is selected, or the lane does not have it."""
+        if self.turn is None or self.current is None:
+            return None
+        return self.current.lane.answer(self.turn)
+
+    def select_turn(self, prompt: Prompt | None) -> None:
+        """Select a turn in all lanes that have it; with None, select none and return to the end."""
+        before, self.turn = self.turn, prompt
+        for column in self.columns:
+            column.transcript.select(prompt)
+        if prompt is None and before is not None and self.current is not None:
+            self.current.transcript.to_end()
 
     def move(self, step: int) -> None:
         """Make the lane that many columns to the right current; after the last comes the first."""
@@ -195,6 +214,7 @@ class Lanes(Horizontal, can_focus=True):
             fold_logs=self._fold_logs,
             keys=self._keys,
             is_unsaved=lambda: self._session.recorder.problem is not None,
+            waiting=lambda: self._session.queue.waiting(lane),
             on_history=self.differences.mark_all,
         )
         lane.observers.append(self.marks)

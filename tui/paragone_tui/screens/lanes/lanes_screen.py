@@ -23,6 +23,8 @@ from paragone_tui.screens.lanes.commands import (
     layout,
     prompts,
     settings,
+    templates,
+    turns,
     votes,
 )
 from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -30,6 +32,7 @@ from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.screens.lanes.lanes import Lanes
+from paragone_tui.screens.lanes.queue_rows import QueueRows
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from paragone_tui.program import Program
 
 
-_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, votes)
+_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
 """The modules with the functions that execute commands."""
 _OF_PROMPT = ("word-back", "word-forward", "delete-word")
 """Commands whose characters with Alt do not begin lane mode: they lead back from it."""
@@ -79,7 +82,10 @@ class LanesScreen(ChangedRowsScreen[None]):
             | {f"alt+{key}": actions[command] for command in _OF_PROMPT for key in keys[command].lane},
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
+            session=session,
         )
+        self._queue_rows = QueueRows()
+        session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
         self.context = LanesContext(
             session=session,
@@ -124,6 +130,8 @@ class LanesScreen(ChangedRowsScreen[None]):
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
+        yield self._queue_rows
+        yield self.composer.completion
         yield self.composer
         yield self._foot
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from paragone.wording import counted
+from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.text_field import is_editable, size_of
+
+if TYPE_CHECKING:
+    from paragone_workbench.conversation.tree import Prompt
 
 _MOST_LINES = 10
 _MOST_CHARACTERS = 2_000
 _BEGINNING_LINES = 4
 _BEGINNING = 400
 """Number of characters of the beginning of a long text."""
+_END = 60
+"""Largest number of characters of the end of a long text that is shown while the text is folded."""
+_SHOWN = 20_000
+"""Largest number of characters that the transcript shows of the rest of a long prompt and of its files."""
 _KEPT = 50_000_000
 """Number of characters of pasted texts that are kept, so that undo brings their marks back."""
 _NEW_LINE = "\n"
@@ -34,6 +43,27 @@ def split_long(text: str) -> tuple[str, str]:
         return text, ""
     beginning = _NEW_LINE.join(text.split(_NEW_LINE, _BEGINNING_LINES)[:_BEGINNING_LINES])[:_BEGINNING]
     return beginning, text[len(beginning) :].removeprefix(_NEW_LINE)
+
+
+def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
+    """Return what the transcript shows of a prompt, the lines that are folded, and what stands for them.
+
+    The lines are the rest of a long prompt and the texts of its files. `key` shows them.
+    """
+    text, rest = split_long(prompt.written)
+    text = _NEW_LINE.join((text, *(f"[{image.name}]" for image in prompt.images)))
+    names = ", ".join(file.label for file in prompt.files)
+    more = " and ".join(filter(None, (f"{size_shown(rest)} more" if rest else "", one_line(names))))
+    if not more:
+        return text, [], ""
+    title = f"{more}; {key} shows them." if rest else f"{more}; {key} shows the text."
+    if rest:
+        end = one_line(rest.rstrip()[-_END:].split(_NEW_LINE)[-1].strip())
+        title = f"{title} The end: {end}"
+    folded = "\n\n".join(filter(None, (rest, *(file.section for file in prompt.files))))
+    if len(folded) > _SHOWN:
+        folded = f"{folded[:_SHOWN]} … ({counted(len(folded) - _SHOWN, 'more character')})"
+    return text, folded.split(_NEW_LINE), title
 
 
 class PastedTexts:

@@ -33,7 +33,7 @@ class ParityMarks(LaneObserver):
         from paragone_workbench.compare.parity.check import check_parity
 
         sides = answered_sides(self.session)
-        self.show({side.name for side in sides}, len(check_parity(sides).findings))
+        self.show({side.name for side in sides}, check_parity(sides).alarms)
 
     def prompted(self, lane: Lane, run: Run) -> None:
         """Remove the marks: they belong to earlier answers."""

@@ -133,7 +133,9 @@ def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
     """Yield what differs and what is unknown: a sentence, its style, and what can be set."""
     for finding in parity.findings:
         remedy = _Remedy(levelling=finding.levelling, system=finding.system)
-        yield f"≠ {visible(finding.sentence)}", "", remedy if finding.levelling or finding.system else None
+        style = "dim" if finding.is_expected else ""
+        offered = remedy if finding.levelling or finding.system else None
+        yield f"{finding.sign} {visible(finding.sentence)}", style, offered
     for unknown in parity.unknown:
         remedy = _Remedy(levelling=unknown.levelling)
         yield f"? {visible(unknown.sentence)}", "dim", remedy if unknown.levelling else None

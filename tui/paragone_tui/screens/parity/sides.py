@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
@@ -33,11 +34,20 @@ def _is_comparable(lane: Lane, run: Run) -> bool:
 
 def _side(lane: Lane, run: Run | None = None) -> Side:
     loaded = run.result.loaded if run is not None else lane.engine.loaded
+    definition = run.result.definition if run is not None else lane.engine.definition
     return Side(
         name=lane.name,
-        definition=run.result.definition if run is not None else lane.engine.definition,
+        definition=definition,
+        chosen=_chosen(lane.first_definition, definition),
         backend=lane.engine.backend,
         loaded=loaded,
         run=None if run is None else run.result,
         messages=None if run is None or run.spec is None else run.spec.messages,
     )
+
+
+def _chosen(first: EngineDefinition, definition: EngineDefinition) -> frozenset[str]:
+    """Return the options that were set on the screen since the lane was created; none of another engine."""
+    if not first.is_called_like(definition):
+        return frozenset()
+    return frozenset(name for name, value in definition.options.items() if value != first.options.get(name))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Static
@@ -140,16 +142,27 @@ class SystemField(TextField):
 
 
 class NameField(LineField):
-    """The field for a name under which the engine is saved."""
+    """A field for a name: of a preset to apply, or to save something under."""
 
     DEFAULT_CSS = """
     NameField { border: none; height: 1; padding: 0 1; background: $surface; }
     NameField:focus { background: $surface-lighten-1; }
     """
-    description: ClassVar[str] = (
-        "A name, to find the engine in the engine picker and to use it on the command line.\n"
-        "config.toml does not change."
-    )
 
-    def __init__(self) -> None:
-        super().__init__(placeholder="name", compact=True)
+    def __init__(self, description: str, *, id: str, names: Sequence[str] = ()) -> None:  # noqa: A002 (Textual's)
+        """Create an empty field. `names` are those that can be chosen; none if it takes a new name."""
+        super().__init__(
+            placeholder=", ".join(names) or "name",
+            suggester=SuggestFromList(names) if names else None,
+            compact=True,
+            id=id,
+        )
+        self.description = description
+
+
+class PresetField(NameField):
+    """The field for the name of a preset to apply."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "screen.remove_preset", "Remove the preset", show=False)
+    ]

@@ -11,15 +11,30 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.events import DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus
 from textual.getters import query_one
 from textual.widgets import Input, Static
 
-from paragone import InputError
-from paragone_tui.screens.settings.fields import NameField, SettingField, SystemField
+from paragone import InputError, ParagoneError
+from paragone.options import value_text
+from paragone_tui.screens.settings.fields import NameField, PresetField, SettingField, SystemField
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.modal import Modal
+from paragone_workbench.config.presets import Preset, find_preset
 from paragone_workbench.lanes.settings import Setting
+
+_PRESET = (
+    "Name of a preset. Once you leave this field, its values are in the fields below.\n"
+    "^x removes a preset that was saved here."
+)
+_SAVE_PRESET = (
+    "A name, to choose the preset here and to use it with --preset on the command line.\n"
+    "config.toml does not change."
+)
+_SAVE_ENGINE = (
+    "A name, to find the engine in the engine picker and to use it on the command line.\n"
+    "config.toml does not change."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +47,15 @@ class SettingsChange:
     """The new system prompt; None if it was not edited."""
     save_as: str
     """The name under which to save the engine of the current lane; empty to save nothing."""
+    save_preset: str
+    """The name under which to save the system prompt and the sampling options; empty to save nothing."""
     all_lanes: bool
     """Whether the options change in all lanes, and not only in the current one."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was changed."""
-        return not self.edits and self.system is None and not self.save_as
+        return not self.edits and self.system is None and not self.save_as and not self.save_preset
 
 
 _LOW = 12
@@ -83,7 +100,10 @@ class SettingsForm(Modal[SettingsChange | None]):
     description = query_one("#description", Static)
     hints = query_one("#hints", Static)
     system = query_one(SystemField)
-    save_as = query_one(NameField)
+    preset = query_one("#preset", PresetField)
+    """There is none if there are no presets."""
+    save_preset = query_one("#save-preset", NameField)
+    save_as = query_one("#save-as", NameField)
 
     def __init__(
         self,
@@ -91,18 +111,24 @@ class SettingsForm(Modal[SettingsChange | None]):
         settings: Sequence[Setting],
         system: str,
         *,
+        presets: Mapping[str, Preset],
+        remove_preset: Callable[[str], None],
         several_lanes: bool,
         check: Callable[[Mapping[str, str], bool], None],
     ) -> None:
         """Create the form for a lane with this name and these settings.
 
         `check` is called with the edits, and with whether they are for all lanes. It raises InputError if
-        a value is invalid.
+        a value is invalid. `remove_preset` removes a preset, and raises ParagoneError if it cannot.
         """
         super().__init__()
         self._lane = lane
         self._settings = settings
         self._system = system
+        self._presets = dict(presets)
+        self._remove_preset = remove_preset
+        self._applied = ""
+        """The name of the preset that the fields were filled in from."""
         self._several_lanes = several_lanes
         self._check = check
         self._all_lanes = False
@@ -113,6 +139,9 @@ class SettingsForm(Modal[SettingsChange | None]):
         """Create the fields, the description of the focused one, and a line of key hints."""
         with Vertical(id="form"):
             with FieldList(id="fields", can_focus=False):
+                if self._presets:
+                    yield Static("Preset · fills in the fields below", classes="group")
+                    yield PresetField(_PRESET, id="preset", names=[*self._presets])
                 yield Static("System prompt · all lanes, from the next prompt on", classes="group")
                 yield SystemField(self._system)
                 for reloads, settings in groupby(self._settings, key=lambda setting: setting.reloads):
@@ -120,8 +149,10 @@ class SettingsForm(Modal[SettingsChange | None]):
                     yield Static(when, classes="group")
                     for setting in settings:
                         yield SettingField(setting)
+                yield Static("Save the system prompt and the sampling options as a preset", classes="group")
+                yield NameField(_SAVE_PRESET, id="save-preset")
                 yield Static("Save this lane's engine with its options", classes="group")
-                yield NameField()
+                yield NameField(_SAVE_ENGINE, id="save-as")
             yield Static(id="description", markup=False)
             yield Static(id="hints", markup=False)
 
@@ -138,7 +169,8 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(DescendantFocus)
     def _show_description(self) -> None:
-        fields: list[SystemField | SettingField | NameField] = [self.system, *self._fields(), self.save_as]
+        names = self.query(NameField)
+        fields: list[SystemField | SettingField | NameField] = [self.system, *self._fields(), *names]
         for field in fields:
             if field.has_focus_within:
                 self._describe(field.description)
@@ -154,6 +186,8 @@ class SettingsForm(Modal[SettingsChange | None]):
     @on(Input.Submitted)
     def action_apply(self) -> None:
         """Close the form with the changes, if they are valid."""
+        if not self._fill_in():
+            return
         change = self._change()
         try:
             self._check(change.edits, change.all_lanes)
@@ -167,6 +201,7 @@ class SettingsForm(Modal[SettingsChange | None]):
             edits={field.setting.info.name: edit for field, edit in self._edited()},
             system=self.system.new_text,
             save_as=self.save_as.value.strip(),
+            save_preset=self.save_preset.value.strip(),
             all_lanes=self._all_lanes,
         )
 
@@ -180,13 +215,56 @@ class SettingsForm(Modal[SettingsChange | None]):
     def action_cancel(self) -> None:
         """Close the form. If something was edited, say so first; another press of the key drops it."""
         change = self._change()
-        if change.is_empty or change == self._to_drop:
+        if (change.is_empty and not self._preset_to_apply) or change == self._to_drop:
             super().action_cancel()
         else:
             self._to_drop = change
             self._describe(
                 "What you edited is not applied: enter applies it, esc again drops it.", is_error=True
             )
+
+    @on(DescendantBlur, "#preset")
+    def _leave_preset(self) -> None:
+        self.call_after_refresh(self._fill_in)  # the description of the next field would hide what is wrong
+
+    @property
+    def _preset_to_apply(self) -> str:
+        """The name of the chosen preset, until the fields are filled in from it; empty without one."""
+        name = self.preset.value.strip() if self._presets else ""
+        return "" if name == self._applied else name
+
+    def _fill_in(self) -> bool:
+        """Fill in the fields from the chosen preset, once. Returns False after showing what is wrong with the name."""
+        name = self._preset_to_apply
+        if not name:
+            return True
+        try:
+            preset = find_preset(name, self._presets)
+        except InputError as error:
+            self._describe(str(error), is_error=True)
+            return False
+        self._applied = name
+        if preset.system is not None:
+            self.system.text = preset.system
+        sampling = {field.setting.info.name: field for field in self._fields() if not field.setting.reloads}
+        for option, value in preset.sampling.items():
+            if option in sampling:
+                sampling[option].input.value = value_text(value)
+        if missing := [option for option in preset.sampling if option not in sampling]:
+            self._describe(f"This engine has no sampling option {', '.join(missing)}.", is_error=True)
+        return not missing
+
+    def action_remove_preset(self) -> None:
+        """Remove the preset of this name, if it was saved on the screen."""
+        name = self.preset.value.strip()
+        try:
+            self._remove_preset(name)
+        except ParagoneError as error:
+            self._describe(str(error), is_error=True)
+            return
+        del self._presets[name]
+        self.preset.value = ""
+        self._describe(f"The preset {name} is removed.")
 
     def action_toggle_target(self) -> None:
         """Switch between changes in the current lane and in all lanes."""

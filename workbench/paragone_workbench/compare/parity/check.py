@@ -27,6 +27,7 @@ _CHANGED = {
     "images-left-out": "did not see all images",
     "option-refused": "refused an option",
     "may-not-continue": "may have begun a new answer instead of continuing the last one",
+    "schema-ignored": "ignored the JSON schema",
     "filtered": "filtered its answer",
 }
 """Warnings of a run whose answer is less than what was asked for, by their codes in docs/plugins.md."""
@@ -79,7 +80,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
         if side.run is not None and side.cached_tokens is None:
             unknown[side.name].append("cached tokens")
     return Parity(
-        findings=tuple(findings),
+        findings=tuple(sorted(findings, key=lambda finding: finding.is_expected)),
         unknown=tuple(
             Unknown(engine=name, names=tuple(untold), levelling=_known_by(undeclared, name))
             for name, untold in unknown.items()
@@ -127,4 +128,4 @@ def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
             f"Prompt tokens taken from the KV cache: {enumeration(values, silent=silent)}. "
             "Times to first token are not comparable, and rounding can differ."
         )
-        yield Finding(what="cached tokens", values=values, sentence=sentence)
+        yield Finding(what="cached tokens", values=values, sentence=sentence, is_expected=True)

@@ -11,6 +11,8 @@ from paragone_workbench.compare.parity.side import Side
 
 _TEMPLATE = "chat template"
 _THREADS = "threads"
+_OF_THE_MODEL = frozenset({"architecture", "parameters", "quantization"})
+"""Facts in which models differ that are compared on purpose."""
 
 
 def compare_facts(
@@ -58,4 +60,5 @@ def _finding(
         values=values,
         sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
         levelling=levelling,
+        is_expected=fact.name in _OF_THE_MODEL or any(side.has_chosen(options[side.name]) for side in sides),
     )

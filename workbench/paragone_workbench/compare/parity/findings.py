@@ -72,6 +72,14 @@ class Finding:
     levelling: Levelling = Levelling()
     system: str = ""
     """The system prompt that a chat template added in one engine: given to all engines, it makes their prompts equal."""
+    is_expected: bool = False
+    """Whether the difference is no alarm: the user has chosen it while comparing, or it comes with the models that are
+    compared, with the earlier answers of each engine, from a cache, or from a drawn seed."""
+
+    @property
+    def sign(self) -> str:
+        """What stands before the sentence: `≠`, or `·` for a difference that was to be expected."""
+        return "·" if self.is_expected else "≠"
 
     @property
     def advice(self) -> str:
@@ -110,7 +118,13 @@ class Parity:
     """Whether the engines answered under the same conditions, as far as they tell."""
 
     findings: tuple[Finding, ...] = ()
+    """What differs; what was to be expected is last."""
     unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def alarms(self) -> int:
+        """Number of conditions that differ and that nobody would expect to."""
+        return sum(not finding.is_expected for finding in self.findings)
 
     @property
     def remark(self) -> str:
@@ -128,8 +142,11 @@ class Parity:
     @property
     def verdict(self) -> str:
         """The result in one sentence."""
+        if self.alarms:
+            return f"{counted(self.alarms, 'condition was', 'conditions were')} not the same:"
         if self.findings:
-            return f"{counted(len(self.findings), 'condition was', 'conditions were')} not the same:"
+            known = " as far as the engines tell" if self.unknown else ""
+            return f"The comparison was fair{known}. What differs was to be expected:"
         if self.unknown:
             return "The comparison was fair as far as the engines tell: nothing that they report differs."
         return "The comparison was fair: the conditions were the same."

@@ -31,15 +31,25 @@ def level(
     """Return the options that give all sides one value.
 
     `values` and `options` have the value and the option of each side by its name, None if it has none or
-    does not tell. The value is the one of a side that cannot change it, else the most frequent one.
+    does not tell. The value is the one of a side that cannot change it, else the most frequent one. What a side has
+    drawn is for one run only: the option is set there, too.
     """
-    target = _target(values, options)
+    able = [side for side in sides if options.get(side.name) is not None]
+    drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()
+    chosen = {name: value for name, value in values.items() if name not in drawn}
+    target = _target(chosen, options)
+    if target is None:
+        target = _target(values, options)
     if target is None:
         return Levelling()
     changes: list[OptionChange] = []
     for side in sides:
         info, value = options.get(side.name), values.get(side.name)
-        if info is None or side.backend is None or (value is not None and same(value, target)):
+        if (
+            info is None
+            or side.backend is None
+            or (value is not None and same(value, target) and side.name not in drawn)
+        ):
             continue
         kind = side.backend.load_options if reloads else side.backend.sampling
         wanted = _accepted(kind, info, target)

@@ -69,10 +69,10 @@ def _finding(
         parts = [f"The prompt in {others} is not the one in {reference.name}."]
         what, values = "prompt", {side.name: side.prompt for side in sides}
     system = ""
-    for side in different[:3]:
-        if not _same_messages(reference, side):
-            parts.append(f"{side.name} continues other messages: its earlier answers are its own.")
-            continue
+    own = [side for side in different if not _same_messages(reference, side)]
+    if own:
+        parts.append("Each lane's history contains its own answers, so the prompts differ.")
+    for side in [side for side in different if side not in own][:3]:
         if reference.prompt is None or side.prompt is None:
             continue
         only_reference, only_side = _difference(reference.prompt, side.prompt)
@@ -83,7 +83,13 @@ def _finding(
                 f"It is the default system prompt of the chat template in "
                 f"{reference.name if only_reference else side.name}."
             )
-    return Finding(what=what, values=values, sentence=" ".join(parts), system=system)
+    return Finding(
+        what=what,
+        values=values,
+        sentence=" ".join(parts),
+        system=system,
+        is_expected=len(own) == len(different),
+    )
 
 
 def _same_messages(one: Side, other: Side) -> bool:

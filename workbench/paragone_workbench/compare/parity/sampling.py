@@ -46,7 +46,13 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
         silent = [name for name, value in values.items() if value is None]
         levelling = _level(sides, values, options)
         if differs or any(options[name] is None for name in silent):
-            findings.append(_finding(_name(option, options), values, silent, options, levelling))
+            drawn = all(
+                side.has_drawn(options[side.name]) for side in sides if values.get(side.name) is not None
+            )
+            chosen = any(side.has_chosen(options[side.name]) for side in sides)
+            findings.append(
+                _finding(_name(option, options), values, silent, options, levelling, drawn, chosen)
+            )
         else:
             for name in silent:
                 own = tuple(change for change in levelling.changes if change.engine == name)
@@ -85,9 +91,15 @@ def _finding(
     silent: Sequence[str],
     options: Mapping[str, OptionInfo | None],
     levelling: Levelling,
+    drawn: bool,
+    chosen: bool,
 ) -> Finding:
     without = [side for side in silent if options[side] is None]
     sentence = f"{name} is {enumeration(values, silent=[side for side in silent if side not in without])}."
     if without:
         sentence += f" There is no such option in {' and '.join(without)}."
-    return Finding(what=name, values=values, sentence=sentence, levelling=levelling)
+    if drawn and len(values) - len(silent) > 1:
+        sentence += " Each engine drew its own."
+    return Finding(
+        what=name, values=values, sentence=sentence, levelling=levelling, is_expected=drawn or chosen
+    )

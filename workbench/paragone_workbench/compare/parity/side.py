@@ -12,6 +12,9 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
+_SEED = "seed"
+"""The standard name of the one option whose value engines draw for each run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
@@ -26,6 +29,8 @@ class Side:
     """Its answer to the prompt that is compared; None if there is none."""
     messages: tuple[Message, ...] | None = None
     """The messages of the request; None if unknown."""
+    chosen: frozenset[str] = frozenset()
+    """Options that the user has set for this engine alone while comparing."""
 
     @classmethod
     def of_run(
@@ -108,6 +113,19 @@ class Side:
             values = {**defaults, **own}
         standard = {info.name: name for name, info in self.sampling_options().items()}
         return {standard.get(name, name): value for name, value in values.items()}
+
+    def has_chosen(self, option: OptionInfo | None) -> bool:
+        """Whether the user has set an option for this engine alone while comparing."""
+        return option is not None and option.name in self.chosen
+
+    def has_drawn(self, option: OptionInfo | None) -> bool:
+        """Whether the engine chose an option's value for this run alone, as engines do with seeds that nobody sets."""
+        if option is None or self.run is None or (option.fact or option.name) != _SEED:
+            return False
+        asked = self.run.request.get("sampling")
+        return option.name not in self.definition.options and not (
+            isinstance(asked, Mapping) and option.name in asked
+        )
 
     def sampling_options(self) -> Mapping[str, OptionInfo]:
         """Return the declared sampling options by their standard names."""

@@ -211,6 +211,9 @@ def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
         "uuid": prompt.id,
         "parent": None if prompt.parent is None else indices[prompt.parent],
         "text": prompt.text,
+        "files": [
+            {"name": file.name, "size": file.size, "length": len(file.section)} for file in prompt.files
+        ],
         "images": [to_json(image) for image in prompt.images],
         "system": prompt.system,
         "sampling": prompt.sampling,

@@ -12,13 +12,14 @@ from typing import Literal, NoReturn, TypeVar
 from paragone import Image, InputError, Json, Message
 from paragone.regular_file import read_regular_file
 from paragone.wire import Value, from_json, parse_json, to_json
+from paragone_workbench.conversation.attachments.attached_file import files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.dates import is_date
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.identity import derived_id
-from paragone_workbench.runs.context import messages_for
+from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation
@@ -58,12 +59,22 @@ class _ListedPrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _ListedFile:
+    """An attached file, whose section stands at the end of the prompt's text."""
+
+    name: str
+    size: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _TreePrompt:
     """A prompt of a conversation."""
 
     text: str
     parent: int | None = None
     uuid: str = ""
+    files: tuple[_ListedFile, ...] = ()
     images: tuple[Image, ...] = ()
     system: str | None = None
     sampling: Mapping[str, Json] | None = None
@@ -143,9 +154,7 @@ class _DocumentReader:
         """Yield the runs. Raises InputError that names the part that is wrong."""
         if self._head.kind == "conversation":
             for place, run in self._turns(self._tree()):
-                assert run.prompt is not None  # `_turns` gives each its prompt
-                messages = messages_for(run.prompt, run.continues)
-                yield RecordedRun(id=place.id, result=run.result, messages=messages)
+                yield RecordedRun(id=place.id, result=run.result, messages=request_of(run))
             return
         prompts = self._prompts()
         for what, place, result in self._results():
@@ -267,10 +276,15 @@ class _DocumentReader:
                     base64.b64decode(image.data, validate=True)
                 except ValueError as error:
                     self._wrong(f"Prompt {number} has an image that is not base64: {error}")
+            try:
+                files = files_in(prompt.text, ((file.name, file.size, file.length) for file in prompt.files))
+            except ValueError:
+                self._wrong(f"Prompt {number} names files that its text does not have")
             tree.append(
                 Prompt(
                     id=prompt.uuid or self._derived_id("prompt", number),
                     text=prompt.text,
+                    files=files,
                     images=prompt.images,
                     parent=parent,
                     system=prompt.system,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from paragone import InputError, Message
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt, saved_prompts
-from paragone_workbench.runs.context import messages_for
+from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
 
@@ -42,7 +42,7 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
         RecordedRun(
             id=f"r{run.number}",
             result=run.result,
-            messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
+            messages=request_of(run),
         )
         for run in saved.runs
         if found.kind == "c" or run.number == found.number

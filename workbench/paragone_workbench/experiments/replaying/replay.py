@@ -184,6 +184,7 @@ class Replay:
             logprobs=logprobs if type(logprobs) is int else None,
             cold=True,
             threads=_threads(recorded.result),
+            left_out=engine.left_out_of(recorded),
         )
         execution = self._pool.run(handle, spec)
         await execution.ended()

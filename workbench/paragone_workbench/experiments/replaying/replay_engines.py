@@ -15,6 +15,7 @@ from paragone.threads import in_daemon_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent.actions import engine_actions, option_actions
 from paragone_workbench.consent.consent import Consent
+from paragone_workbench.engines.context_options import ContextOptions
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     address_of,
@@ -67,6 +68,12 @@ class ReplayEngine:
             wanted["seed"] = settings.seed
         left_out = self.overridden | secret_options(self.backend)
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
+
+    def left_out_of(self, run: RecordedRun) -> int | None:
+        """Return how many of the oldest messages a run did not send; None if the user, or no record, decides on that."""
+        left_out = run.result.request.get("left_out")
+        is_chosen = any(info.name in self.overridden for info in describe(ContextOptions))
+        return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None
 
 
 async def engines_to_replay(

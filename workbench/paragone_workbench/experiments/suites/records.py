@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from paragone import InputError, Json, Message, ParagoneError, Role, wire
+from paragone_workbench.conversation.variables import fill
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem, SuitePrompt
-from paragone_workbench.experiments.suites.variables import fill
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.store.records import LaneRecord
+    from paragone_workbench.store.records import LaneRecord, QueuedRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,11 @@ class LaneRow:
     closed: bool
     head_id: str | None
     """A run that is already saved, or is saved with these changes; None to keep the saved head."""
+    fork_id: str | None = None
+    """The same of the run after which the lane was forked."""
 
     @classmethod
-    def of(cls, lane: LaneRecord, head_id: str | None) -> LaneRow:
+    def of(cls, lane: LaneRecord, head_id: str | None, fork_id: str | None = None) -> LaneRow:
         """Return the row of a lane in its present state."""
         return cls(
             id=lane.id,
@@ -35,6 +37,7 @@ class LaneRow:
             position=lane.position,
             closed=lane.closed,
             head_id=head_id,
+            fork_id=fork_id,
         )
 
 
@@ -74,3 +77,5 @@ class Changes:
     lanes: tuple[LaneRow, ...] = ()
     turns: tuple[TurnRow, ...] = ()
     texts: tuple[NewText, ...] = ()
+    queue: tuple[QueuedRecord, ...] | None = None
+    """All prompts that wait now; None if that has not changed."""

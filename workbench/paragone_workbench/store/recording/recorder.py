@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.recording.unsaved import Unsaved
-    from paragone_workbench.store.records import LaneRecord, SavedConversation
+    from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
 
 
 class Recorder(SaveQueue, RunObserver):
@@ -54,6 +54,12 @@ class Recorder(SaveQueue, RunObserver):
         """Save a new prompt. The first prompt also creates the conversation in the history."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.add_prompt(prompt)
+            self.changed(unsaved, urgent=True)
+
+    def queue_changed(self, conversation: Conversation, queue: tuple[QueuedRecord, ...]) -> None:
+        """Save which prompts wait now."""
+        if (unsaved := self.of(conversation)) is not None:
+            unsaved.change_queue(queue)
             self.changed(unsaved, urgent=True)
 
     def lane_changed(self, conversation: Conversation, lane: LaneRecord) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.errors import StoreError
-    from paragone_workbench.store.records import LaneRecord
+    from paragone_workbench.store.records import LaneRecord, QueuedRecord
 
 
 @dataclass(slots=True)
@@ -51,6 +51,8 @@ class Unsaved:
         self.is_being_saved = False
         self._prompts: dict[Prompt, None] = {}
         self._lanes: dict[LaneRecord, None] = {}
+        self._queue: tuple[QueuedRecord, ...] | None = None
+        """The prompts that wait; None if that is saved."""
         self._heads: dict[str, str] = {}
         """For each lane, its latest head that is saved or that the next save writes."""
         self._turns: dict[Run, _Turn] = {}
@@ -65,7 +67,7 @@ class Unsaved:
         """Whether there are changes to save. A conversation without prompts is not saved."""
         if self.conversation.number is None and not self._prompts:
             return False
-        return bool(self._prompts or self._lanes) or any(
+        return bool(self._prompts or self._lanes or self._queue is not None) or any(
             turn.is_changed or _new_text(run, turn) for run, turn in self._turns.items()
         )
 
@@ -94,6 +96,10 @@ class Unsaved:
     def add_prompt(self, prompt: Prompt) -> None:
         """Add a new prompt."""
         self._prompts[prompt] = None
+
+    def change_queue(self, queue: tuple[QueuedRecord, ...]) -> None:
+        """Note which prompts wait now."""
+        self._queue = queue
 
     def add_lane(self, lane: LaneRecord) -> None:
         """Add a lane that is new or has changed. Its head is noted unless it is a run that has not started."""
@@ -138,6 +144,7 @@ class Unsaved:
     def clear(self) -> None:
         """Drop all unsaved changes, and all runs."""
         self._prompts.clear()
+        self._queue = None
         self._lanes.clear()
         self._turns.clear()
 
@@ -168,7 +175,10 @@ class Unsaved:
             created=self.conversation.created,
             is_saved=self.conversation.number is not None,
             prompts=tuple(self._prompts),
-            lanes=tuple(LaneRow.of(lane, self._heads.get(lane.id)) for lane in self._taken),
+            lanes=tuple(
+                LaneRow.of(lane, self._heads.get(lane.id), self._nearest_saved(lane.fork, turns))
+                for lane in self._taken
+            ),
             turns=tuple(turns.values()),
             texts=tuple(
                 NewText(
@@ -180,6 +190,7 @@ class Unsaved:
                 for run, turn in self._turns.items()
                 if run.state == "running" and _new_text(run, turn)
             ),
+            queue=self._queue,
         )
 
     def was_saved(self, changes: Changes, numbers: Mapping[str, int]) -> None:
@@ -189,6 +200,8 @@ class Unsaved:
         self._known.update(turn.result.id for turn in changes.turns)
         for prompt in changes.prompts:
             self._prompts.pop(prompt, None)
+        if self._queue is changes.queue:
+            self._queue = None
         runs = {run.id: run for run in self._turns}
         for new in changes.texts:
             if new.run_id in runs:

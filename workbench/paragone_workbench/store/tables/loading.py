@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from paragone import Image, InputError
 from paragone.wire import from_json
+from paragone_workbench.conversation.attachments.attached_file import AttachedFile, files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import decoding
 from paragone_workbench.store.file.owners import saved_text
-from paragone_workbench.store.records import LaneRecord, SavedConversation
-from paragone_workbench.store.tables.json_columns import object_in, text_in
+from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
+from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 
 if TYPE_CHECKING:
@@ -30,8 +31,15 @@ _IMAGES = """
     SELECT prompt_id, name, media_type, data FROM image JOIN prompt ON prompt.id = prompt_id
     WHERE conversation_id = ? ORDER BY prompt_id, position
 """
+_QUEUED = """
+    SELECT text, files, images, lanes, for_all, prompt_id FROM queued WHERE conversation_id = ? ORDER BY position
+"""
+_FILES = """
+    SELECT prompt_id, name, size, length FROM attached_file JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY prompt_id, position
+"""
 _LANES = """
-    SELECT id, position, definition, closed, head_id FROM lane WHERE conversation_id = ? ORDER BY position, number
+    SELECT id, position, definition, closed, head_id, fork_id FROM lane WHERE conversation_id = ? ORDER BY position, number
 """
 _RUNS = f"""
     SELECT run.number, prompt_id, lane_id, continues_id, {COLUMNS}
@@ -56,18 +64,19 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
     conversation_id, title, created, updated = row
     prompts = _prompts(database, conversation_id)
     lanes: dict[str, LaneRecord] = {}
-    heads: dict[str, str | None] = {}
-    for lane_id, position, definition, closed, head_id in database.rows(_LANES, conversation_id):
+    ends: dict[str, tuple[str | None, str | None]] = {}
+    for lane_id, position, definition, closed, head_id, fork_id in database.rows(_LANES, conversation_id):
         lanes[lane_id] = LaneRecord(
             id=lane_id,
             position=position,
             definition=from_json(EngineDefinition, object_in(definition)),
             closed=bool(closed),
         )
-        heads[lane_id] = head_id
+        ends[lane_id] = head_id, fork_id
     runs, running = _runs(database, conversation_id, prompts, lanes)
-    for lane_id, head_id in heads.items():
+    for lane_id, (head_id, fork_id) in ends.items():
         lanes[lane_id].head = None if head_id is None else runs.get(head_id)
+        lanes[lane_id].fork = None if fork_id is None else runs.get(fork_id)
     return SavedConversation(
         conversation=Conversation(
             prompts=list(prompts.values()), created=created, id=conversation_id, number=number
@@ -77,12 +86,27 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
         lanes=tuple(lanes.values()),
         runs=tuple(runs.values()),
         running=running,
+        queue=tuple(_queue(database, conversation_id)),
     )
+
+
+def _queue(database: Database, conversation_id: str) -> Iterator[QueuedRecord]:
+    """Yield the prompts that wait for lanes."""
+    for text, files, images, lanes, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
+        yield QueuedRecord(
+            text=text_in(text),
+            files=tuple(from_json(AttachedFile, file) for file in list_in(files)),
+            images=tuple(from_json(Image, image) for image in list_in(images)),
+            lanes=tuple(lane for lane in list_in(lanes) if isinstance(lane, str)),
+            for_all=bool(for_all),
+            prompt_id=prompt_id,
+        )
 
 
 def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
     """Return the prompts by id; each comes after its parent."""
     images = _images(database, conversation_id)
+    described = _files(database, conversation_id)
     prompts: dict[str, Prompt] = {}
     for prompt_id, parent_id, text, system, sampling, for_all, created in database.rows(
         _PROMPTS, conversation_id
@@ -91,6 +115,7 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
             id=prompt_id,
             parent=None if parent_id is None else prompts[parent_id],
             text=text_in(text),
+            files=files_in(text_in(text), described.get(prompt_id, ())),
             images=images.get(prompt_id, ()),
             system=None if system is None else text_in(system),
             sampling=None if sampling is None else object_in(sampling),
@@ -107,6 +132,14 @@ def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, 
         image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
         images[prompt_id] = (*images.get(prompt_id, ()), image)
     return images
+
+
+def _files(database: Database, conversation_id: str) -> dict[str, list[tuple[str, int, int]]]:
+    """Return the name, the size and the length of the section of the attached files, by the id of their prompt."""
+    files: dict[str, list[tuple[str, int, int]]] = {}
+    for prompt_id, name, size, length in database.rows(_FILES, conversation_id):
+        files.setdefault(prompt_id, []).append((name, size, length))
+    return files
 
 
 def _runs(

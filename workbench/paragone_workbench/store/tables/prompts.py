@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 _GRAM = 3  # characters; the trigram index cannot find shorter words
 _READ = 5_000
 """Number of prompts that are read at most, where many of them are the same."""
-_ALL = "SELECT text FROM prompt ORDER BY number DESC"
-_WITH_WORD = """
-    SELECT text FROM prompt WHERE number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)
-    ORDER BY number DESC
+_WRITTEN = """
+    substr(text, 1, length(text)
+        - (SELECT coalesce(sum(length + 2), 0) FROM attached_file WHERE prompt_id = prompt.id))
 """
+"""What the user wrote: the text without the sections of the attached files, and without the empty line before each."""
+_ALL = f"SELECT {_WRITTEN} FROM prompt ORDER BY number DESC"  # noqa: S608 (constants)
+_WITH_WORD = f"""
+    SELECT {_WRITTEN} FROM prompt WHERE number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)
+    ORDER BY number DESC
+"""  # noqa: S608 (constants)
 
 
 def prompts(database: Database, words: str, limit: int) -> tuple[str, ...]:
-    """Return the texts of prompts that contain all words, each once, newest first."""
+    """Return what users wrote in prompts that contain all words, each once, newest first."""
     terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
     return tuple(islice(_distinct(database, terms), limit))
 
@@ -37,6 +42,8 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
     seen: set[str] = set()
     for (text,) in islice(rows, _READ):
         # A damaged record may have something else than a text.
-        if isinstance(text, str) and text not in seen and all(term in text.casefold() for term in terms):
+        if not isinstance(text, str) or not text or text in seen:
+            continue
+        if all(term in text.casefold() for term in terms):
             seen.add(text)
             yield text

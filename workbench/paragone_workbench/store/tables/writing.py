@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.recording.changes import Changes, LaneRow
+    from paragone_workbench.store.records import QueuedRecord
 
 
 _TITLE = 80  # characters
@@ -56,6 +57,10 @@ def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]
     for lane in changes.lanes:  # last, because a head may be a new run
         if lane.head_id is not None:
             database.run("UPDATE lane SET head_id = ? WHERE id = ?", lane.head_id, lane.id)
+        if lane.fork_id is not None:
+            database.run("UPDATE lane SET fork_id = ? WHERE id = ?", lane.fork_id, lane.id)
+    if changes.queue is not None:
+        _queue(database, changes.queue, conversation_id)
     _used(database, changes)
     return numbers
 
@@ -97,6 +102,15 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
             image.media_type,
             base64.b64decode(image.data),
         )
+    for position, file in enumerate(prompt.files):
+        database.run(
+            "INSERT OR IGNORE INTO attached_file (prompt_id, position, name, size, length) VALUES (?, ?, ?, ?, ?)",
+            prompt.id,
+            position,
+            clean(file.name),
+            file.size,
+            len(file.section),
+        )
     database.run(
         "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
     )
@@ -105,6 +119,23 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
 def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
     definition = json.dumps(to_json(without_literal_keys(lane.definition)))
     database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
+
+
+def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id: str) -> None:
+    database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
+    for position, queued in enumerate(queue):
+        database.run(
+            "INSERT INTO queued (conversation_id, position, text, files, images, lanes, for_all, prompt_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            conversation_id,
+            position,
+            clean(queued.text),
+            json.dumps([to_json(file) for file in queued.files]),
+            json.dumps([to_json(image) for image in queued.images]),
+            json.dumps(queued.lanes),
+            int(queued.for_all),
+            queued.prompt_id,
+        )
 
 
 def _used(database: Database, changes: Changes) -> None:

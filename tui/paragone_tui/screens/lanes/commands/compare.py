@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from paragone import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paragone_tui.screens.divergence_sheet import Side
+    from paragone_tui.screens.divergence.divergence_sheet import Chosen
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.compare.divergence import Divergence
+    from paragone_workbench.compare.fork import Fork
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.run import Run
 
 
 def toggle_differences(context: LanesContext) -> None:
@@ -72,43 +77,70 @@ def divergence(context: LanesContext) -> None:
 
 
 async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
-    from paragone_tui.screens.divergence_sheet import DivergenceSheet
+    from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
     from paragone_workbench.compare.divergence import Divergence
+    from paragone_workbench.compare.fork import fork_of
 
     await asyncio.gather(*(shown.lane.engine.vocabulary() for shown in context.lanes.columns))
-    sides = _sides(context, column.lane)
-    if sides is None:
+    answers = _answers(context, column.lane)
+    if answers is None:
         context.say("The lanes have not answered the same prompt yet.")
         return
-    reference, *candidates = sides
-    parted = [side for side in candidates if side.parting != Divergence()]
+    reference, *candidates = answers
+    parted = [answer for answer in candidates if answer.parting != Divergence()]
     if not parted:
-        context.say(_no_parting(sides))
+        context.say(_no_parting(answers))
         return
-    if any(side.run.spec is None or side.run.spec.logprobs is None for side in sides):
+    if any(answer.run.spec is None or answer.run.spec.logprobs is None for answer in answers):
         context.session.wants_tokens = True  # so that the view has more to show for the next answers
-    current = next((side for side in parted if side.run in column.lane.path), None)
-    first = current or min(parted, key=lambda side: (side.parting and side.parting.char) or 0)
-    others = [side for side in candidates if side is not first]
-    context.show(DivergenceSheet(reference, first, others))
+    current = next((answer for answer in parted if answer.lane is column.lane), None)
+    first = current or min(parted, key=lambda answer: (answer.parting and answer.parting.char) or 0)
+    shown = [reference, first, *(answer for answer in candidates if answer is not first)]
+    fork = fork_of([(answer.lane.name, answer.run.result, answer.parting) for answer in shown])
+    prompt = reference.run.prompt.text if reference.run.prompt is not None else ""
+    context.show(DivergenceSheet(prompt, fork, lambda chosen: _go_on_from(context, fork, chosen, shown)))
 
 
-def _no_parting(sides: Sequence[Side]) -> str:
+def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
+    """Let lanes go on from the token that the user chose."""
+    from paragone_workbench.compare.fork import prefix_with
+
+    if context.is_answering(context.session.lanes):
+        return
+    for answer, side in zip(answers, fork.sides, strict=True):
+        prefix = prefix_with(fork, side, chosen.token) if side in chosen.sides else None
+        if prefix is None:
+            continue
+        try:
+            context.session.go_on_from(answer.lane, answer.run, prefix)
+        except InputError as error:
+            context.say(str(error))
+    context.lanes.show_history()
+
+
+def _no_parting(answers: Sequence[_Answer]) -> str:
     """Return why there is no place where answers part, as a sentence."""
-    incomplete = [side.name for side in sides if side.run.state != "done"]
+    incomplete = [answer.lane.name for answer in answers if answer.run.state != "done"]
     if not incomplete:
         return "The answers to the last prompt do not differ."
     names = " and ".join(incomplete)
     return f"The last prompt has no complete answer of {names}; what came of the answers does not differ."
 
 
-def _sides(context: LanesContext, current: Lane) -> list[Side] | None:
+class _Answer(NamedTuple):
+    """A lane's answer beside the others."""
+
+    lane: Lane
+    run: Run
+    parting: Divergence | None
+    """Where it parts from the reference; None for the reference itself."""
+
+
+def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:
     """Return the answers to the last prompt that the current lane and the reference have answered.
 
     The reference's answer is the first. Returns None if there is none to compare it with.
     """
-    from paragone_tui.screens.divergence_sheet import Side
-
     differences = context.lanes.differences
     reference = differences.reference
     if reference is None:
@@ -121,8 +153,8 @@ def _sides(context: LanesContext, current: Lane) -> list[Side] | None:
         compared = [lane for lane in lanes if differences.parting(prompt, lane) is not None]
         if current in compared or (current is reference and compared):
             answers = [(lane, lane.answer(prompt)) for lane in compared]
-            return [Side(name=reference.name, run=run, parting=None)] + [
-                Side(name=lane.name, run=answer, parting=differences.parting(prompt, lane))
+            return [_Answer(reference, run, None)] + [
+                _Answer(lane, answer, differences.parting(prompt, lane))
                 for lane, answer in answers
                 if answer is not None
             ]

@@ -30,9 +30,10 @@ async def _stop_and_begin(context: LanesContext) -> None:
 
 
 def _begin(context: LanesContext) -> None:
-    context.earlier_prompts += [prompt.text for prompt in context.session.prompts]
+    context.earlier_prompts += [prompt.written for prompt in context.session.prompts]
     context.session.new_conversation()
     context.composer.leave_conversation()
+    context.lanes.select_turn(None)
     context.lanes.show_history()
     context.lanes.marks.check()
     return_memory()
@@ -59,6 +60,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     await session.stop()
     closed = await session.reopen(number)
     context.composer.leave_conversation()
+    shown.select_turn(None)
     await shown.rebuild()
     if closed:
         lanes = counted(closed, "closed lane")

@@ -21,9 +21,7 @@ MOST_LANES = 6
 
 def add_lane(context: LanesContext) -> None:
     """Let the user pick an engine, and add a lane with it at the right."""
-    key_of = context.key_of
-    if len(context.session.lanes) >= MOST_LANES:
-        context.say(f"There are {MOST_LANES} lanes already; {key_of('close-lane')} closes one.")
+    if not has_room(context):
         return
 
     def chosen(picked: Picked) -> None:
@@ -35,9 +33,17 @@ def add_lane(context: LanesContext) -> None:
 
     advice = (
         "Pick an engine to chat with: enter opens it. "
-        f"{key_of('add-lane')} adds others beside it later, to compare their answers."
+        f"{context.key_of('add-lane')} adds others beside it later, to compare their answers."
     )
     _pick(context, chosen, advice="" if context.session.lanes else advice)
+
+
+def has_room(context: LanesContext) -> bool:
+    """Return whether there is room for another lane; show a message if not."""
+    if len(context.session.lanes) < MOST_LANES:
+        return True
+    context.say(f"There are {MOST_LANES} lanes already; {context.key_of('close-lane')} closes one.")
+    return False
 
 
 def _pick(
@@ -59,7 +65,7 @@ async def _add(context: LanesContext, definition: EngineDefinition, is_written: 
     if is_written:
         context.engines.keep_once_open(lane.engine, definition)
     context.lanes.position = len(context.session.lanes) - 1
-    await _show_added(context)
+    await show_added(context)
 
 
 def add_demo(context: LanesContext) -> None:
@@ -79,12 +85,13 @@ async def _add_demo(context: LanesContext) -> None:
     finally:
         sends, context.sends_after_demo = context.sends_after_demo, False
         context.demo_is_coming = False
-        await _show_added(context)
+        await show_added(context)
     if sends:
         send(context)
 
 
-async def _show_added(context: LanesContext) -> None:
+async def show_added(context: LanesContext) -> None:
+    """Show lanes that were added, and open their engines."""
     await context.lanes.rebuild()
     context.session.open_engines()
 
@@ -119,6 +126,7 @@ def swap_engine(context: LanesContext) -> None:
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
     column.show_swap(definition.name, definition.backend)
     await context.session.swap(column.lane, definition)
+    column.show_history()  # earlier answers say from now on that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.lanes.copies import Copy
     from paragone_workbench.runs.costs import Costs
 
 
@@ -28,7 +29,11 @@ def regenerate(context: LanesContext) -> None:
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
-    if context.session.regenerate(column.lane) is None:
+    selected = context.lanes.selected_run
+    run = context.session.regenerate(column.lane, None if selected is None else selected.prompt)
+    if run is not None and selected is not None:
+        column.show_history()  # what followed the turn stays with the earlier answer
+    if run is None:
         context.say(
             "There is no prompt yet."
             if not context.session.prompts
@@ -36,13 +41,48 @@ def regenerate(context: LanesContext) -> None:
         )
 
 
+def continue_answer(context: LanesContext) -> None:
+    """Have the current lane go on with its last answer, which is not complete."""
+    column = context.current_or_say()
+    if column is None or context.lane_is_answering(column.lane):
+        return
+    try:
+        context.session.go_on(column.lane)
+    except InputError as error:
+        context.say(str(error))
+
+
 def copy_answer(context: LanesContext) -> None:
-    """Copy the last answer of the current lane to the clipboard."""
+    """Copy the selected or the last answer of the current lane to the clipboard."""
     if column := context.current_or_say():
-        text = column.lane.last_answer
+        selected = context.lanes.selected_run
+        text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
         if text:
-            context.program.copy_to_clipboard(text)
-        context.say(f"Copied {len(text):,} characters." if text else "There is no answer to copy yet.")
+            context.program.copy(text)
+        else:
+            context.say("There is no answer to copy yet.")
+
+
+def copy(context: LanesContext) -> None:
+    """Let the user pick what to copy: a block of code or the answer, the turn of all lanes, or the conversation."""
+    column = context.current_or_say()
+    if column is None:
+        return
+    run = context.lanes.selected_run or column.lane.record.head
+    if run is None:
+        context.say("There is nothing to copy yet.")
+        return
+    from paragone_tui.screens.turns.copy_picker import CopyPicker
+    from paragone_workbench.lanes.copies import copies
+
+    def picked(result: tuple[Copy, bool]) -> None:
+        chosen, to_file = result
+        if to_file:
+            context.program.copy_to_file(chosen.text)
+        else:
+            context.program.copy(chosen.text)
+
+    context.show(CopyPicker(list(copies(context.session.lanes, run))), picked)
 
 
 def about_lane(context: LanesContext) -> None:

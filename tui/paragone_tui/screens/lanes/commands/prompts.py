@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.votes import can_vote, open_ballot
+from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.queue import QueuedPrompt
 
 
 _RECALLED = 100
@@ -19,17 +21,32 @@ _RECALLED = 100
 
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
-    _send(context, context.session.lanes, to_all=True)
+    _send_with_files(context, context.session.lanes, to_all=True)
 
 
 def send_to_lane(context: LanesContext) -> None:
     """Send the prompt only to the current lane, unless it is an edit of an earlier prompt."""
     if column := context.current_or_say():
-        _send(context, [column.lane], to_all=False)
+        _send_with_files(context, [column.lane], to_all=False)
+
+
+def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
+    """Send the prompt, once the files that it mentions are read. If one cannot be, the prompt stays."""
+    if context.composer.is_settled:
+        _send(context, lanes, to_all=to_all)
+        return
+
+    async def settle_and_send() -> None:
+        if await context.composer.settle():
+            _send(context, lanes, to_all=to_all)
+
+    context.do(settle_and_send)
 
 
 def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    if not context.composer.prompt.strip():
+    session, composer = context.session, context.composer
+    if not composer.prompt.strip():
+        _send_again(context, session.queue.kept)
         return
     if context.demo_is_coming and not lanes:
         context.sends_after_demo = True
@@ -41,32 +58,82 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
             f"{context.key_of('add-lane')} adds another."
         )
         return
-    edited = context.composer.edited
+    if refusal := _refusal(context, lanes):
+        context.say(refusal, warning=True)
+        return
+    if composer.queued is not None and composer.queued in session.queue.prompts:
+        queued = composer.queued
+        draft = composer.take()
+        session.queue.edit(queued, draft.text, draft.images, draft.files)
+        _send_again(context, [queued])
+        return
+    edited = composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
     elif can_vote(context, edited):
         open_ballot(context, lambda: _ask(context, lanes, to_all=to_all))
 
 
+def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
+    """Return why none of these lanes would take the prompt, and what to do; empty if one may."""
+    draft = context.composer.draft
+    if refusal := context.composer.gauge.refusal(draft, lanes):
+        return f"{refusal} Shorten the prompt, raise the engine's context, or set overflow in the settings."
+    loaded = [lane.engine.loaded for lane in lanes]
+    if draft.images and all(model is not None and model.vision is False for model in loaded):
+        return f"No engine here accepts images. Remove {one_line(draft.images[0].name)}, or add a model with vision."
+    return ""
+
+
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
     """Send what the composer has, and return the prompt; None if it was not sent."""
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
-    text, images = context.composer.take()
-    return context.session.send(text, images, lanes=None if to_all else lanes)
+    draft = context.composer.take()
+    context.lanes.select_turn(None)
+    return context.session.send(draft.text, draft.images, files=draft.files, lanes=None if to_all else lanes)
 
 
 def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
     session, composer = context.session, context.composer
     if context.is_answering(lane for lane in session.lanes if lane.answer(prompt) is not None):
         return None
-    edited = session.edit(prompt, composer.prompt, composer.images)
+    draft = composer.draft
+    edited = session.edit(prompt, draft.text, draft.images, files=draft.files)
     if edited is None:
         context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
         return None
     composer.take()
     context.lanes.show_history()
+    context.lanes.select_turn(None)
     return edited
+
+
+def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
+    context.session.send_again(prompts)
+    if any(queued.is_kept for queued in prompts):
+        context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
+
+
+def queue(context: LanesContext) -> None:
+    """Let the user edit, withdraw or send again a prompt of the queue."""
+    if not context.session.queue.prompts:
+        context.say("No prompt waits. A prompt that is sent to a busy lane does.")
+        return
+    from paragone_tui.screens.turns.queue_picker import QueuePicker
+
+    def edit(queued: QueuedPrompt) -> None:
+        if context.composer.prompt.strip():
+            context.say(
+                "The field has a prompt that is not sent. Send or clear it first; then edit one that waits."
+            )
+            return
+        context.session.queue.keep(queued)  # no lane begins it meanwhile
+        write(context)
+        title = f"Editing a prompt that waits · {_shown_key(context, 'stop')} keeps it as it was"
+        context.composer.edit_queued(queued, title)
+
+    context.show(QueuePicker(context.session), edit)
 
 
 def edit_prompt(context: LanesContext) -> None:
@@ -79,11 +146,16 @@ def edit_prompt(context: LanesContext) -> None:
         context.say("There is no prompt yet.")
         return
     write(context)
-    edited = context.composer.edited
-    at = max(prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1, 0)
-    send, cancel = (context.key_of(command).replace("^", "ctrl+") for command in ("send", "stop"))
-    title = f"Editing prompt {at + 1} of {len(prompts)} · {send} starts a branch · {cancel} cancels"
+    edited, selected = context.composer.edited, context.lanes.turn
+    first = prompts.index(selected) if selected in prompts else len(prompts) - 1
+    at = max(prompts.index(edited) - 1 if edited in prompts else first, 0)
+    enter, stop = _shown_key(context, "send"), _shown_key(context, "stop")
+    title = f"Editing prompt {at + 1} of {len(prompts)} · {enter} starts a branch · {stop} cancels"
     context.composer.edit_prompt(prompts[at], title)
+
+
+def _shown_key(context: LanesContext, command: str) -> str:
+    return context.key_of(command).replace("^", "ctrl+")
 
 
 def step(context: LanesContext, by: int) -> None:
@@ -91,11 +163,17 @@ def step(context: LanesContext, by: int) -> None:
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
-    if context.session.step(column.lane, by):
+    lane, selected = column.lane, context.lanes.selected_run
+    place = None if selected is None else lane.path.index(selected)
+    if context.session.step(lane, by, selected):
         column.show_history()
+        context.lanes.marks.check()
+        if place is not None:
+            context.lanes.select_turn(lane.path[place].prompt)
     else:
+        where = "this lane" if selected is None else "this turn"
         context.say(
-            f"There are no variants in this lane; {context.key_of('regenerate')} answers again, "
+            f"There are no variants in {where}; {context.key_of('regenerate')} answers again, "
             f"{context.key_of('edit-prompt')} edits a prompt."
         )
 
@@ -111,12 +189,15 @@ def newline(context: LanesContext) -> None:
     context.composer.insert("\n")
 
 
-def attach_image(context: LanesContext) -> None:
-    """Let the user attach an image to the prompt, or remove one."""
-    from paragone_tui.screens.image_picker import ImagePicker
-
+def attach_file(context: LanesContext) -> None:
+    """Begin the mention of a file in the prompt."""
     write(context)
-    context.show(ImagePicker(context.composer.images), context.composer.attach)
+    composer = context.composer
+    row, column = composer.cursor_location
+    before = composer.document.get_line(row)[:column]
+    if before and not before[-1].isspace():
+        composer.insert(" ")
+    composer.insert("@")
 
 
 def word_back(context: LanesContext) -> None:
@@ -142,8 +223,8 @@ def search_prompts(context: LanesContext) -> None:
     from paragone_tui.screens.prompt_picker import PromptPicker
 
     write(context)
-    here = [prompt.text for prompt in reversed(context.session.prompts)]
-    context.show(PromptPicker(context.history.history, here), context.composer.load)
+    here = [prompt.written for prompt in reversed(context.session.prompts)]
+    context.show(PromptPicker(context.history.history, here), lambda text: _write_again(context, text))
 
 
 def editor(context: LanesContext) -> None:
@@ -177,5 +258,19 @@ async def _recall_first(context: LanesContext, by: int) -> None:
 
 
 def _recall(context: LanesContext, by: int) -> None:
-    here = (prompt.text for prompt in context.session.prompts)
+    here = (prompt.written for prompt in context.session.prompts)
     context.composer.recall([*context.earlier_prompts, *here], by)
+    _attach_again(context)
+
+
+def _write_again(context: LanesContext, text: str) -> None:
+    context.composer.load(text)
+    _attach_again(context)
+
+
+def _attach_again(context: LanesContext) -> None:
+    """Attach what the text mentions, if it is that of a prompt which had attachments."""
+    text = context.composer.prompt
+    prompts = context.session.prompts
+    if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):
+        context.composer.name_mentions()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.config.presets import preset_of
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.settings import edited, lane_settings
 
@@ -51,11 +52,12 @@ def settings(context: LanesContext) -> None:
                     hint=f"Close this form and stop the answer with {context.key_of('stop-lane')} first.",
                 )
 
-    head = lane.record.head
     form = SettingsForm(
         lane.name,
         found,
-        context.session.system_prompt.after(head.prompt if head is not None else None),
+        _system(context, lane),
+        presets=config.presets,
+        remove_preset=context.engines.remove_preset,
         several_lanes=len(context.session.lanes) > 1,
         check=check,
     )
@@ -68,17 +70,32 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
         session.system_prompt.change(change.system)
     if change.edits:
         for target in _targets(context, lane, change.all_lanes):
+            if missing := _missing(target, change.edits):
+                context.say(f"{target.name} has no option {', '.join(missing)}.")
             definition = _edited(target, change.edits)
             if definition != target.engine.definition:
                 await session.configure(target, definition)
+    backend = lane.engine.backend
+    if change.save_preset and backend is not None:
+        system = _system(context, lane)
+        preset = preset_of(change.save_preset, lane.engine.definition, backend, system=system)
+        context.say(f"Saved as the preset {context.engines.save_preset(preset)}.")
     if change.save_as:
         saved = dataclasses.replace(lane.engine.definition, name=change.save_as)
         saved = dataclasses.replace(saved, name=context.engines.save(saved, lane.engine.backend))
         await session.configure(lane, saved)
         context.engines.remember_lanes()
         context.say(f"Saved as {saved.name}.")
+    if change.edits or change.save_as:
+        context.lanes.show_history()  # earlier answers say from now on which settings they had
     context.lanes.lay_out()
     context.lanes.screen.set_focus(context.composer)  # the next thing is a prompt
+
+
+def _system(context: LanesContext, lane: Lane) -> str:
+    """Return the system prompt of a lane's next prompt."""
+    head = lane.record.head
+    return context.session.system_prompt.after(head.prompt if head is not None else None)
 
 
 def _targets(context: LanesContext, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
@@ -94,6 +111,12 @@ def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
     definition = edited(lane.engine.definition, backend, edits)
     split_options(definition, backend)
     return definition
+
+
+def _missing(lane: Lane, edits: Mapping[str, str]) -> Sequence[str]:
+    """Return the names of edited options that a lane's backend does not have."""
+    backend = lane.engine.backend
+    return [name for name in edits if backend is not None and name not in declared_options(backend)]
 
 
 def _reloads(lane: Lane, edits: Mapping[str, str]) -> bool:

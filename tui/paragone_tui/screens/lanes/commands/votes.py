@@ -69,7 +69,7 @@ def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None
         if prompt is None:
             return None
         return Ballot(
-            prompt=prompt.text_with_images, answers=shuffled(_answers(session.lanes, prompt)), asked=prompt
+            prompt=prompt.written_with_names, answers=shuffled(_answers(session.lanes, prompt)), asked=prompt
         )
 
     program.clear_notifications()  # they may name a lane
@@ -100,7 +100,7 @@ async def _prefer(
 ) -> None:
     from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
 
-    ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)
+    ballot = Ballot(prompt=prompt.written_with_names, answers=tuple(_answers(lanes, prompt)), asked=prompt)
     await save_vote(history, context.session, ballot, lanes.index(lane), blind=False)
     context.say(
         f"Saved: the answer of {lane.name} is better. The vote counts as not blind; "

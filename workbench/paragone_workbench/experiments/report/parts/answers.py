@@ -114,6 +114,8 @@ def _remarks(run: RunResult) -> Iterator[Remark]:
         yield Remark(text=f"The answer was {run.state}.", stands_out=True)
     elif run.finish == "length":
         yield Remark(text="Cut at the length limit.")
+    if run.prefilled is not None:
+        yield Remark(text=public(run.prefilled.sentence))
     for caution in warnings_of(run):
         yield Remark(text=public(caution.sentence))
 

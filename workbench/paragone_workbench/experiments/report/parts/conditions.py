@@ -26,9 +26,13 @@ def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | N
         return None
     parity = check_parity(sides)
     remarks = [
-        Remark(text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=stands_out)
-        for findings, stands_out in ((parity.findings, True), (parity.unknown, False))
-        for finding in findings
+        Remark(
+            text=public(f"{finding.sentence} {finding.advice}".rstrip()), stands_out=not finding.is_expected
+        )
+        for finding in parity.findings
+    ]
+    remarks += [
+        Remark(text=public(f"{unknown.sentence} {unknown.advice}".rstrip())) for unknown in parity.unknown
     ]
     if parity.remark:
         remarks.append(Remark(text=parity.remark))

@@ -93,7 +93,7 @@ def _lanes(saved: SavedConversation) -> list[_Lane]:
 
 def _last_begun(lane: _Lane) -> RunResult | None:
     """Return the newest run of the lane's present engine that began."""
-    for run in reversed(lane.record.runs):
+    for run in reversed(lane.record.all_runs):
         result = run.result
         if result.loaded is not None and result.definition.has_model_of(lane.record.definition):
             return result
@@ -149,6 +149,8 @@ def _prompts(
 
 
 def _facts(prompt: Prompt) -> Iterator[Fact]:
+    if prompt.files:
+        yield Fact(name="Files", value=", ".join(public(file.label) for file in prompt.files))
     if prompt.images:
         yield Fact(name="Images", value=", ".join(public(image.name) for image in prompt.images))
     if prompt.sampling:
@@ -170,7 +172,9 @@ def _variant(lane: _Lane, run: Run) -> tuple[Remark, ...]:
     """Say which variant an answer is, and which engine gave it if the lane has another one now."""
     remarks = []
     variants = [
-        other for other in lane.record.runs if other.continues is run.continues and other.prompt is run.prompt
+        other
+        for other in lane.record.all_runs
+        if other.continues is run.continues and other.prompt is run.prompt
     ]
     if len(variants) > 1:
         remarks.append(

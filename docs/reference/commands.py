@@ -1,14 +1,11 @@
-"""Writes docs/commands.md from the declarations of the commands. Run it with `make reference`."""
+"""The page of all commands and options, from the declarations of the commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from paragone_cli.command_line.arguments import declared
 from paragone_cli.commands import COMMANDS, SCREEN, load
-
-PAGE = Path(__file__).parent / "commands.md"
 
 HEAD = """# All commands and options
 
@@ -27,7 +24,8 @@ def page() -> str:
 def section(name: str) -> Iterator[str]:
     """Yield the lines of a command; of the screen for an empty name."""
     entry = COMMANDS[name] if name else SCREEN
-    words, options, rows = [], [], {False: [], True: []}
+    words, options = [], []
+    rows: dict[bool, list[str]] = {False: [], True: []}
     for _, flags, settings in declared(load(name).arguments):
         metavar = settings.get("metavar", "")
         shown = " ".join(filter(None, (*flags, metavar)))
@@ -44,7 +42,3 @@ def section(name: str) -> Iterator[str]:
     yield "| argument | meaning |"
     yield "| --- | --- |"
     yield from (*rows[False], *rows[True])
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

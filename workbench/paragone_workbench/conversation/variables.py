@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paragone import InputError, Json
 from paragone.installation import install_command
@@ -67,6 +67,14 @@ def fill(text: str, variables: Mapping[str, Json]) -> str:
     return "".join(pieces)
 
 
+def names_in(text: str) -> list[str]:
+    """Return the names of the variables in a text, in the order in which they come. Raises InputError for bad syntax."""
+    names: dict[str, None] = {}
+    for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
+        names |= dict.fromkeys(_parsed(found[0]).names)
+    return list(names)
+
+
 def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
     """Yield the parts of the text between the expressions, and the values of these."""
     at = 0
@@ -80,10 +88,8 @@ def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
 
 def _value(expression: str, variables: Mapping[str, Json]) -> str:
     shown = shortened(expression, 100)
-    if len(expression) > LONGEST_EXPRESSION:
-        raise InputError(f"{shown} is longer than {LONGEST_EXPRESSION:,} characters.")
-    template = _template(expression)
-    from jinja2 import UndefinedError  # after `_template`, which says so if jinja2 is missing
+    template = _parsed(expression).template
+    from jinja2 import UndefinedError  # after `_parsed`, which says so if jinja2 is missing
 
     try:
         return template.render(variables)
@@ -95,11 +101,20 @@ def _value(expression: str, variables: Mapping[str, Json]) -> str:
         raise InputError(f"{shown} has no value: {type(error).__name__}: {error}.") from error
 
 
+class _Expression(NamedTuple):
+    template: Template
+    names: tuple[str, ...]
+    """The names of the variables in it."""
+
+
 @functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
-def _template(expression: str) -> Template:
+def _parsed(expression: str) -> _Expression:
+    """Return a parsed expression. Raises InputError if it is too long, or if its syntax is wrong or not allowed."""
+    if len(expression) > LONGEST_EXPRESSION:
+        raise InputError(f"{shortened(expression, 100)} is longer than {LONGEST_EXPRESSION:,} characters.")
     environment = _environment()
-    from jinja2 import TemplateError
-    from jinja2.nodes import Node
+    from jinja2 import TemplateError  # after `_environment`, which says so if jinja2 is missing
+    from jinja2.nodes import Name, Node
 
     try:
         tree = environment.parse(expression)
@@ -108,7 +123,8 @@ def _template(expression: str) -> Template:
                 raise TemplateError(
                     f"Jinja's {getattr(node, 'operator', type(node).__name__)} is not allowed"
                 )
-        return environment.from_string(tree)
+        names = tuple(node.name for node in tree.find_all(Name))
+        return _Expression(environment.from_string(tree), names)
     except (TemplateError, RecursionError) as error:
         raise InputError(
             f"{shortened(expression, 100)} cannot be read: {error}.",

@@ -1,0 +1,1 @@
+"""Makes the pages in docs/ that follow from declarations in the program."""

@@ -1,0 +1,17 @@
+"""Writes the generated pages in docs/. Run it with `make reference`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docs.reference import commands, keys, settings
+
+DOCS = Path(__file__).parents[1]
+
+PAGES = {"commands.md": commands.page, "keys.md": keys.page, "settings.md": settings.page}
+"""The functions that make the pages, by the names of the files."""
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,88 @@
+"""`paragone choose`: the whole command with test doubles, whose engines answer in upper case."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from paragone_workbench.store import Store
+
+from .conftest import data, paragone, said
+
+ENGINES = ("scripted:a", "scripted:b")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> str:
+    """The path of a suite that half of the answers pass."""
+    path = tmp_path / "prompts.jsonl"
+    checked = [{"type": "contains", "value": "X"}]
+    prompts = [{"prompt": text, "assertions": checked, "tags": [text]} for text in ("x1", "x2", "y1", "y2")]
+    path.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+    return str(path)
+
+
+def measured() -> list[str]:
+    """The ids of the measurements in the history."""
+    with closing(Store.open()) as store:
+        return [it.id for kind in ("bench", "fidelity") for it in store.measurements.all(kind)]
+
+
+def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
+    done = paragone("choose", *ENGINES, "--suite", suite, "--json")
+    assert done.returncode == 0, said(done)
+    found = data("choose", done)
+    assert (found["reference"], found["experiment"]) == ("a", "e1")
+    assert found["chosen"] in ("a", "b")
+    assert [(it["engine"], it["pass_rate"], it["prompts"]) for it in found["engines"]] == [
+        ("a", 0.5, 4), ("b", 0.5, 4),
+    ]  # fmt: skip
+    assert all(it["ttft_s"] > 0 for it in found["engines"])
+    assert any(sentence.startswith("The fidelity") for sentence in found["not_measured"])
+    before = measured()
+    again = data("choose", paragone("choose", *ENGINES, "--suite", suite, "--json"))
+    assert (again["chosen"], again["experiment"], measured()) == (found["chosen"], "e1", before)
+    fresh = data("choose", paragone("choose", *ENGINES, "--suite", suite, "--json", "--fresh"))
+    assert fresh["experiment"] == "e2"
+    assert len(measured()) > len(before)
+
+
+def test_the_text_begins_with_the_answer(suite):
+    done = paragone("choose", *ENGINES, "--suite", suite, "--reference", "scripted:b", "--margin", "50")
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] in ("Deploy a.", "Deploy b.")
+    (header,) = (line for line in lines if "pass %" in line)
+    assert "KLD from b" in header
+    assert any(line.startswith("▸") for line in lines)
+    assert lines[-1].endswith("paragone report e1 --to report.html")
+
+
+def test_after_the_time_it_says_what_was_not_measured(suite):
+    slow = ("--set", "delay_s=30")
+    done = paragone("choose", *ENGINES, *slow, "--suite", suite, "--time", "2s", "--json")
+    found = data("choose", done)
+    assert any(
+        "runs of the suite. The same command goes on." in sentence for sentence in found["not_measured"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["scripted:a"], "One engine leaves nothing to choose."),
+        (["scripted:a", "scripted:a"], "One engine leaves nothing to choose."),
+        ([*ENGINES, "--reference", "c"], "The reference 'c' is none of the engines."),
+        ([*ENGINES, "--time", "soon"], "it is no duration, such as 90s, 30m or 2h"),
+        ([*ENGINES, "--time", "0s"], "it is no duration, such as 90s, 30m or 2h"),
+        ([*ENGINES, "--suite", "{folder}/none.jsonl"], "none.jsonl"),
+        ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
+    ],
+)
+def test_what_decides_nothing_is_refused(argv, sentence, tmp_path):
+    (tmp_path / "plain.jsonl").write_text('{"prompt": "Hi"}\n')
+    done = paragone("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in said(done)

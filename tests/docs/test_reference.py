@@ -1,0 +1,44 @@
+"""The pages that `make reference` writes are up to date, and complete."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+
+import pytest
+from docs.reference.__main__ import DOCS, PAGES
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+import paragone_tui
+from paragone_tui.keys import readable
+from paragone_workbench.config.read import TABLES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_up_to_date(name):
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run `make reference`"
+
+
+def test_every_table_is_on_the_page_of_settings():
+    page = PAGES["settings.md"]()
+    assert all(re.search(rf"^## `\[{table}\b", page, re.MULTILINE) for table in TABLES)
+
+
+def bound_keys() -> Iterator[tuple[str, str]]:
+    """Yield each key that a class of the screen binds, with the name of the class."""
+    for module in pkgutil.walk_packages(paragone_tui.__path__, "paragone_tui."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and issubclass(kind, DOMNode) and kind.__module__ == module.name:
+                for binding in vars(kind).get("BINDINGS", ()):
+                    keys = binding.key if isinstance(binding, Binding) else binding[0]
+                    yield from ((kind.__name__, readable([key.strip()])) for key in keys.split(","))
+
+
+def test_every_key_is_on_the_page_of_keys():
+    shown = " ".join(re.findall(r"`+ ?(.+?) ?`+", PAGES["keys.md"]())).replace("\\|", "|")
+    ranges = (range(ord(first), ord(last) + 1) for first, last in re.findall(r"(\w) … (\w)", shown))
+    named = {*shown.split(), *(chr(code) for codes in ranges for code in codes)}
+    assert not [(kind, key) for kind, key in bound_keys() if key not in named]

@@ -1,0 +1,227 @@
+"""Files with a prompt: mentions, completion, reading, saving with the conversation."""
+
+import errno
+import io
+import json
+import os
+import sys
+
+import pypdf
+import pytest
+from rogue_backend.definitions import rogue
+from tests.pictures import picture
+from tests.workbench.lane_helpers import opened
+
+from paragone import Image, InputError
+from paragone_workbench.conversation.attachments.attached_file import (
+    AttachedFile,
+    files_in,
+    with_sections,
+    without_sections,
+)
+from paragone_workbench.conversation.attachments.completion import candidates
+from paragone_workbench.conversation.attachments.mentions import files_of, mention_at, mentions, written
+from paragone_workbench.conversation.attachments.reading import LARGEST, read_file
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.replaying.document import document_of_conversation
+from paragone_workbench.experiments.replaying.document_reader import read_conversation
+from paragone_workbench.experiments.report.subjects.conversation import conversation_report
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.history import History
+
+
+def text_file(path) -> AttachedFile:
+    file = read_file(str(path))
+    assert isinstance(file, AttachedFile)
+    return file
+
+
+def pdf(text: str) -> bytes:
+    """Return a PDF of one page; without text, the page is empty."""
+    drawn = f"BT /F1 12 Tf 9 9 Td ({text}) Tj ET".encode() if text else b""
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn),
+    ]
+    content, starts = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        starts.append(len(content))
+        content += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % start for start in starts)
+    end = b"xref\n0 5\n0000000000 65535 f \n%strailer << /Root 1 0 R /Size 5 >>\nstartxref\n%d\n%%%%EOF"
+    return content + end % (table, len(content))
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("Compare @notes.md, @~/a.txt and @src/*.py.", ["notes.md", "~/a.txt", "src/*.py"]),
+        ('"@no" a@b.c @"my notes.md"? (@no)', ["my notes.md"]),
+        ('@ alone, @"unclosed one', ["unclosed one"]),
+    ],
+)
+def test_mentions_in_a_text(text, paths):
+    assert [mention.path for mention in mentions(text)] == paths
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("see @", ""),
+        ("see @no", "no"),
+        ('see @"my no', "my no"),
+        ('see @"my notes.md"', None),
+        ("see @notes.md ", None),
+        ("me@home", None),
+        ("", None),
+    ],
+)
+def test_the_mention_that_is_being_written(text, path):
+    found = mention_at(text, len(text))
+    assert (found and found.path) == path
+
+
+@pytest.mark.parametrize("path", ["notes.md", "my notes.md", "~/a b/c.", "ünï.txt"])
+def test_a_mention_is_read_as_it_is_written(path):
+    assert [mention.path for mention in mentions(f"Read {written(path)}, please")] == [path]
+
+
+def test_candidates_are_those_that_begin_so(home, monkeypatch):
+    monkeypatch.chdir(home)
+    for name in ("notes.md", "Notes 2.md", ".notes", "other.txt"):
+        (home / name).write_text("some text")
+    (home / "notebooks").mkdir()
+    assert [(one.path, one.size) for one in candidates("no")] == [
+        ("Notes 2.md", 9),
+        ("notes.md", 9),
+        ("notebooks/", None),
+    ]
+    assert [one.path for one in candidates("~/.n")] == ["~/.notes"]
+    with pytest.raises(InputError, match=r"nowhere/ cannot be listed: No such file or directory\."):
+        candidates("nowhere/x")
+
+
+def test_a_pattern_stands_for_files(home, monkeypatch):
+    monkeypatch.chdir(home)
+    (home / "sub").mkdir()
+    for name in ("b.py", "a.py", "sub/c.py", "d.txt"):
+        (home / name).write_text("x")
+    assert files_of("*.py") == ["a.py", "b.py"]
+    assert files_of("**/*.py") == ["a.py", "b.py", "sub/c.py"]
+    with pytest.raises(InputError, match=r"No file fits \*\.c\."):
+        files_of("*.c")
+
+
+def test_a_text_becomes_a_section(home):
+    (home / "notes.md").write_bytes("\ufeffé ```` inside\n".encode())
+    file = text_file("~/notes.md")
+    assert (file.name, file.size) == ("notes.md", 18)
+    assert file.section == "notes.md:\n`````\né ```` inside\n`````"
+    assert isinstance(read_file(str(picture(home / "cat.dat"))), Image)
+
+
+def encrypt(path, content: bytes) -> None:
+    writer = pypdf.PdfWriter(io.BytesIO(content))
+    writer.encrypt("password", algorithm="RC4-128")
+    writer.write(path)
+
+
+REFUSED = [
+    ("folder", "is a folder.", lambda path: path.mkdir()),
+    ("pipe", "is a device or a pipe.", os.mkfifo),
+    ("missing", "There is no file", lambda path: None),
+    ("binary", "is not UTF-8 text.", lambda path: path.write_bytes(bytes(range(256)))),
+    ("nulls", "is not UTF-8 text.", lambda path: path.write_bytes(b"a\0b")),
+    ("empty", "is empty.", lambda path: path.touch()),
+    (
+        "large",
+        "is too large: 10 MB. The limit is 8 MB.",
+        lambda path: path.write_bytes(b" " * 10**7),
+    ),
+    ("damaged.pdf", "cannot be read", lambda path: path.write_bytes(b"%PDF-1.4\n1 0 obj <<")),
+    ("locked.pdf", "is encrypted.", lambda path: encrypt(path, pdf("secret"))),
+    ("scan.pdf", "has no text: its pages are pictures.", lambda path: path.write_bytes(pdf(""))),
+]
+
+
+@pytest.mark.parametrize(("name", "said", "make"), REFUSED, ids=[name for name, *_ in REFUSED])
+def test_what_cannot_be_attached_is_said(tmp_path, name, said, make):
+    make(tmp_path / name)
+    with pytest.raises(InputError) as caught:
+        read_file(str(tmp_path / name))
+    assert said in caught.value.sentence
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_permission_is_said(tmp_path, monkeypatch):
+    """Root may read everything, so the system's refusal is a double's."""
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("paragone_workbench.conversation.attachments.reading.open_regular_file", refuse)
+    with pytest.raises(InputError, match=r"secret cannot be read: Permission denied\."):
+        read_file("secret")
+
+
+def test_a_device_is_not_read():
+    with pytest.raises(InputError, match="is a device or a pipe"):
+        read_file("/dev/zero")
+
+
+def test_a_megabyte_is_attached(tmp_path):
+    (tmp_path / "large.txt").write_bytes(b"word " * (10**6 // 5))
+    assert text_file(tmp_path / "large.txt").size == 10**6 <= LARGEST
+
+
+def test_the_text_of_a_pdf(tmp_path, monkeypatch):
+    (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
+    assert text_file(tmp_path / "paper.pdf").section == "paper.pdf:\n```\nHello paper\n```"
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(InputError) as caught:
+        read_file(str(tmp_path / "paper.pdf"))
+    assert caught.value.sentence == "The text of PDFs needs the package pypdf, which is not installed."
+    assert "pypdf" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["Sum up", "", "ends\n\n"])
+def test_sections_are_found_in_the_text_again(text):
+    files = (AttachedFile.of("a", 3, "one"), AttachedFile.of("b", 4, "```"))
+    whole = with_sections(text, files)
+    assert without_sections(whole, files) == text
+    assert files_in(whole, [(file.name, file.size, len(file.section)) for file in files]) == files
+    with pytest.raises(ValueError):
+        files_in("short", [("a", 3, 10)])
+
+
+async def test_files_are_kept_with_the_conversation(home, tmp_path):
+    history = await History.open()
+    session = Session(Registry())
+    session.recorder.open(history)
+    await opened(session, rogue("steady", max_tokens=1))
+    file = AttachedFile.of("notes.md", 3, "one")
+    prompt = session.send("Sum up @notes.md", files=[file])
+    assert prompt.text == "Sum up @notes.md\n\nnotes.md:\n```\none\n```"
+    await session.answered()
+    await session.saved()
+    saved = await history.load(session.conversation.number)
+    (again,) = saved.conversation.prompts
+    assert (again.text, again.files, again.written) == (prompt.text, (file,), "Sum up @notes.md")
+    assert again.written_with_names == "Sum up @notes.md\n[notes.md (3 B)]"
+    document = "".join(
+        [piece async for piece in document_of_conversation(history, saved.conversation.number)]
+    )
+    (read,) = read_conversation(tmp_path, json.loads(document)).conversation.prompts
+    assert read.files == (file,)
+    data = json.loads(document)
+    data["prompts"][0]["files"][0]["length"] = 2000
+    with pytest.raises(InputError, match="names files that its text does not have"):
+        read_conversation(tmp_path, data)
+    (shown,) = conversation_report(saved, lambda name: None).prompts()
+    assert [(fact.name, fact.value) for fact in shown.facts] == [("Files", "notes.md (3 B)")]
+    assert shown.messages[0].text == prompt.text
+    await session.close()
+    await history.close()

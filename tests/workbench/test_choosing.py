@@ -1,0 +1,114 @@
+"""Which engine is chosen, and what is said about the decision."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from paragone_workbench.choosing.decision import TagLoss, decide, tag_losses
+from paragone_workbench.choosing.figures import EngineFigures, engine_figures
+from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
+from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.statistics.intervals import Interval
+
+BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
+MIDDLE = EngineFigures(engine="middle", size=120, decode_tps=75.0, kld=Estimate(0.02, 0.001))
+SMALL = EngineFigures(engine="small", size=100, decode_tps=80.0)
+
+
+def verdict(engine, low, high, prompts=60):
+    return NonInferiority(
+        a="big",
+        b=engine,
+        margin=0.03,
+        difference=(low + high) / 2,
+        interval=Interval(low=low, high=high),
+        prompts=prompts,
+    )
+
+
+NOT_WORSE, OPEN, WORSE = (-0.018, 0.01), (-0.06, 0.05), (-0.2, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("middle", "small", "chosen"),
+    [
+        (NOT_WORSE, NOT_WORSE, "small"),
+        (NOT_WORSE, WORSE, "middle"),
+        (NOT_WORSE, OPEN, "middle"),
+        (OPEN, OPEN, "big"),
+        (WORSE, WORSE, "big"),
+    ],
+)
+def test_the_smallest_engine_that_is_not_worse_is_chosen(middle, small, chosen):
+    verdicts = [verdict("middle", *middle), verdict("small", *small)]
+    assert decide([BIG, MIDDLE, SMALL], "big", verdicts, {}).chosen == chosen
+
+
+def test_of_equally_small_engines_the_fastest_is_chosen():
+    faster = dataclasses.replace(SMALL, engine="middle", decode_tps=81.0)
+    verdicts = [verdict("middle", *NOT_WORSE), verdict("small", *NOT_WORSE)]
+    assert decide([BIG, SMALL, faster], "big", verdicts, {}).chosen == "middle"
+
+
+def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
+    verdicts = [verdict("middle", *NOT_WORSE), verdict("small", *OPEN)]
+    losses = {
+        "middle": {
+            tag: TagLoss(tag=tag, loss=loss, prompts=8) for tag, loss in (("json", 0.09), ("sums", 0.02))
+        }
+    }
+    decision = decide([BIG, MIDDLE, SMALL], "big", verdicts, losses)
+    assert decision.reasons == (
+        "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
+        "Its mean KLD from big is 0.0200 ± 0.0010.",
+        "middle is not worse than big by more than 3.0 points: at worst, middle passes 1.8 points less often. "
+        "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
+        "middle loses most on `json`: 9.0 points over 8 prompts, which may be chance.",
+    )
+    (other,) = decision.others
+    assert "Whether small is worse than big by more than 3.0 points is open." in other
+    assert "more prompts would settle this" in other
+
+
+def test_without_common_prompts_the_reference_is_chosen_and_that_is_said():
+    decision = decide([BIG, SMALL], "big", [], {})
+    assert (decision.chosen, decision.reasons) == ("big", ())
+    assert decision.others == ("small and big have no prompts in common whose assertions were checked.",)
+
+
+def test_a_tag_of_few_prompts_says_nothing():
+    losses = {"small": {"json": TagLoss(tag="json", loss=0.5, prompts=4)}}
+    assert "json" not in str(decide([BIG, SMALL], "big", [verdict("small", *NOT_WORSE)], losses).reasons)
+
+
+def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
+    rows = [
+        SuiteRow(engine=engine, prompt_index=prompt, repetition=0, passed=passed)
+        for engine, values in {"big": (True, True, False), "small": (False, True)}.items()
+        for prompt, passed in enumerate(values)
+    ]
+    losses = tag_losses(
+        collect(rows, ["big", "small"]), "big", {0: ["json"], 1: ["json"], 2: ["json", "sums"]}
+    )
+    assert losses["small"] == {"json": TagLoss(tag="json", loss=0.5, prompts=2)}
+
+
+def test_figures_come_from_what_was_measured():
+    bench: dict[str, Any] = {
+        "engines": [{"engine": "small", "tests": [{"decode_tps": {"mean": 80.0}, "ttft_s": None}]}]
+    }
+    fidelity: dict[str, Any] = {
+        "reference": {"engine": "big", "size": 200},
+        "candidates": [{"engine": "small", "size": 100, "mean_kld": 0.1, "mean_kld_se": None}],
+    }
+    big, small = engine_figures(["big", "small"], bench, fidelity, {"small": (0.5, 10)}, {"big": 1})
+    assert big == EngineFigures(engine="big", size=200)
+    assert small == EngineFigures(
+        engine="small", size=100, decode_tps=80.0, kld=Estimate(0.1, None), pass_rate=0.5, prompts=10
+    )
+
+
+def test_without_measurements_the_size_is_that_of_the_file():
+    assert engine_figures(["big"], None, None, {}, {"big": 7}) == (EngineFigures(engine="big", size=7),)

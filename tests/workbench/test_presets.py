@@ -1,0 +1,140 @@
+"""Presets and templates: read, applied, saved on the screen, and refused with what to do."""
+
+import pytest
+
+from paragone import InputError
+from paragone_workbench.config.presets import Preset, find_preset, preset_of, with_preset
+from paragone_workbench.config.read import load, load_with_problems
+from paragone_workbench.config.state import State, add_preset
+from paragone_workbench.config.templates import fill_template, find_template
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import state_file
+
+LLAMA_CPP = Registry().get("llama_cpp")
+SMALL = EngineDefinition(
+    name="small", backend="llama_cpp", model="m.gguf", options={"n_ctx": 512, "top_k": 5}
+)
+CONFIG = """\
+[presets.brief]
+system = "Be brief."
+temperature = 0.2
+stop = ["."]
+
+[presets."no system"]
+max_tokens = 9
+
+[templates]
+translate = "Translate into {{ language }}: {{ prompt }}"
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG)
+    return load(path)
+
+
+def test_they_are_read_from_the_config(config):
+    brief = Preset(name="brief", system="Be brief.", sampling={"temperature": 0.2, "stop": ["."]})
+    assert config.presets == {
+        "brief": brief,
+        "no system": Preset(name="no system", sampling={"max_tokens": 9}),
+    }
+    assert config.templates == {"translate": "Translate into {{ language }}: {{ prompt }}"}
+
+
+def test_what_is_wrong_in_the_config_has_its_line(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[presets]\nbrief = 'Be brief.'\n[presets.odd]\nsystem = 3\n[templates]\nlist = ['a']\n")
+    assert [(problem.line, problem.key) for problem in load_with_problems(path)[1]] == [
+        (2, "presets.brief"),
+        (4, "presets.odd.system"),
+        (6, "templates.list"),
+    ]
+
+
+def test_a_preset_takes_precedence_over_the_engines_options(config):
+    preset = find_preset("brief", config.presets)
+    assert with_preset(SMALL, LLAMA_CPP, preset).options == {
+        "n_ctx": 512,
+        "top_k": 5,
+        "temperature": 0.2,
+        "stop": ["."],
+    }
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sentence", "hint"),
+    [
+        ({"temprature": 0.2}, "sets 'temprature', which is no sampling option of the backend llama_cpp", "'temperature'"),
+        ({"n_ctx": 512}, "sets 'n_ctx', which is no sampling option", ""),
+        ({"temperature": "hot"}, "The option 'temperature' of the preset 'p' cannot be 'hot'.", "a number"),
+    ],
+)  # fmt: skip
+def test_a_preset_that_does_not_fit_the_engine_is_refused(sampling, sentence, hint):
+    with pytest.raises(InputError) as refused:
+        with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
+    assert sentence in refused.value.sentence
+    assert hint in refused.value.hint
+
+
+def test_an_engine_that_cannot_says_so_by_name():
+    exllama = Registry().get("exllamav3")
+    engine = EngineDefinition(name="big", backend="exllamav3", model="m")
+    with pytest.raises(
+        InputError, match="'json_schema', which is no sampling option of the backend exllamav3"
+    ):
+        with_preset(engine, exllama, Preset(name="p", sampling={"json_schema": "{}"}))
+    with pytest.raises(InputError, match="'thinking' of the preset 'p' cannot be 64") as refused:
+        with_preset(engine, exllama, Preset(name="p", sampling={"thinking": 64}))
+    assert "low or medium or high" in refused.value.hint
+
+
+def test_an_unknown_name_names_the_nearest(config):
+    for find, known in ((find_preset, config.presets), (find_template, config.templates)):
+        with pytest.raises(InputError, match=r"There is no .* 'brieff'") as refused:
+            find("brieff", known)
+        assert next(iter(known)) in refused.value.hint
+        with pytest.raises(InputError) as refused:
+            find("brief", {})
+        assert "config.toml has no section" in refused.value.hint
+
+
+def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_path):
+    state = State(state_file())
+    saved = preset_of("mine", SMALL, LLAMA_CPP, system="Be kind.")
+    assert saved == Preset(name="mine", system="Be kind.", sampling={"top_k": 5})
+    assert add_preset(config, state, saved) == saved
+    assert add_preset(config, state, preset_of("mine", SMALL, LLAMA_CPP, system="")).system is None
+    assert add_preset(config, state, Preset(name="brief")).name == "brief-2", (
+        "config.toml's is never replaced"
+    )
+    later = load(tmp_path / "config.toml").presets
+    assert later == {
+        **config.presets,
+        "mine": Preset(name="mine", sampling={"top_k": 5}),
+        "brief-2": Preset(name="brief-2"),
+    }
+
+
+def test_a_template_has_its_variables_filled_in(config):
+    text = config.templates["translate"]
+    filled = fill_template("translate", text, {"language": "German", "prompt": "a {{ b }}"})
+    assert filled == "Translate into German: a {{ b }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "sentence"),
+    [
+        ("{{ a }} {{ b | upper }} {{ c }}", {"a": ""}, "The template 't' needs a value for: b, c."),
+        ("{{ language }}", {"langage": "x"}, "The template 't' has no variable 'langage'."),
+        ("{{ a b }}", {"a": "x"}, "{{ a b }} cannot be read"),
+        ("{{ range(9) }}", {}, "Jinja's Call is not allowed"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_says_why(text, values, sentence):
+    with pytest.raises(InputError) as refused:
+        fill_template("t", text, values)
+    assert sentence in refused.value.sentence

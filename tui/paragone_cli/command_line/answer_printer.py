@@ -1,0 +1,61 @@
+"""Prints the answer of one engine as it arrives, with the warnings about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from paragone import Caution, Channel
+from paragone_cli.command_line.output import warn
+from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.stream import Stream
+from paragone_workbench.compare.answers import warnings_of
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.run import Run
+
+
+@dataclass(eq=False)
+class AnswerPrinter(RunObserver):
+    """Prints the answer as it arrives, without the thinking before it."""
+
+    stream: Stream | None
+    progress: Progress
+    begun: bool = False
+    deferred_warnings: list[str] = field(default_factory=list)
+    """Warnings that arrived during the answer, to be printed after it."""
+
+    def run_started(self, run: Run) -> None:
+        """Print the warnings, and the start of the answer if it was given."""
+        for caution in warnings_of(run.result):
+            self.cautioned(run, caution)
+        self.text_came(run, "answer", run.text)
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        """Print the text of the answer."""
+        if self.stream is not None and channel == "answer" and text:
+            if not self.begun:
+                self.begun = True
+                self.progress.end()
+            self.stream.write(text)
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        """Print the warning, after the answer if that has begun."""
+        if self.begun:
+            self.deferred_warnings.append(caution.sentence)
+        else:
+            self.progress.clear()
+            warn(caution.sentence)
+
+    def run_ended(self, run: Run) -> None:
+        """Note that the answer is cut."""
+        if run.result.finish == "length" and not any(
+            caution.code == "context-full" for caution in run.result.cautions
+        ):
+            self.deferred_warnings.append(
+                "The answer is cut: it reached max_tokens, or the end of the context."
+            )
+
+    def warn_afterwards(self) -> None:
+        """Print the warnings that arrived during the answer, unless the answer could not be printed."""
+        if self.stream is None or self.stream.error is None:
+            for sentence in self.deferred_warnings:
+                warn(sentence)

@@ -1,0 +1,33 @@
+"""The judges that a suite names, after the consent to what they contact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from paragone_cli.command_line.context import CommandContext
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.running.foreign_judges import foreign_judges, judge_actions
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.experiments.suites.suite import Suite
+
+
+def consented_judges(
+    context: CommandContext,
+    path: Path,
+    suite: Suite,
+    engines: Sequence[EngineDefinition],
+    catalog: AssertionCatalog,
+) -> tuple[Mapping[str, EngineDefinition], frozenset[str]]:
+    """Return the definitions of the judges of a suite by name, and the names of those that only the suite names.
+
+    `path` is the suite's file, `engines` are those that the suite runs on. Raises InputError, also without consent.
+    """
+    known = {engine.name: engine for engine in engines}
+    judges = {
+        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+    }
+    foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
+    folders = context.config.models.folders
+    context.consent(path).require(judge_actions(judges, foreign, context.registry, path, folders))
+    return judges, foreign

@@ -1,0 +1,1 @@
+"""The progress of long measurements, on standard error."""

@@ -1,0 +1,1 @@
+"""The view of the place where answers part."""

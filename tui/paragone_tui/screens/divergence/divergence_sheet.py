@@ -1,0 +1,162 @@
+"""The view of the place where answers part: the engines side by side, and a token of theirs to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.events import Resize
+from textual.getters import query_one
+from textual.widgets import Static
+
+from paragone import Alternative
+from paragone.wording import shortened
+from paragone_tui.keys import closing_binding
+from paragone_tui.screens.divergence.columns import Cursor, fork_rows, heat_legend
+from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.transcript.palette import palette_of
+from paragone_tui.widgets.hints import hints
+from paragone_tui.widgets.sheet import Sheet
+from paragone_workbench.compare.confidence import quoted
+from paragone_workbench.compare.fork import Fork, ForkSide, can_begin_with
+
+_WIDTH = 120
+"""Largest number of cells of the sheet, with its frame."""
+_FRAME = 5
+"""Cells of the frame, of the space inside it, and of the scroll bar."""
+_OTHER_ROWS = 21
+"""Rows that the sheet usually has beside the text after the fork."""
+_MOST_ROWS = 8
+"""Largest number of rows of the text after the fork."""
+_INEXACT = (
+    "The tokens cannot be compared: they were not kept, or the vocabularies are not known to be the same. "
+    "This is the first character that differs."
+)
+_BEFORE = 160
+"""Characters of the text before the fork that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A token that the user chose for lanes to go on from."""
+
+    token: Alternative
+    sides: tuple[ForkSide, ...]
+    """The answers that go on from there."""
+
+
+class DivergenceSheet(Sheet):
+    """Shows a fork. The engines go on from the token that the user chooses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        closing_binding("divergence"),
+        Binding("left,h", "move(-1, 0)", "The engine to the left", show=False),
+        Binding("right,l", "move(1, 0)", "The engine to the right", show=False),
+        Binding("up,k", "move(0, -1)", "The token above", show=False),
+        Binding("down,j", "move(0, 1)", "The token below", show=False),
+        Binding("enter", "choose(False)", "Go on from this token"),
+        Binding("b", "choose(True)", "Let all engines go on from this token"),
+    ]
+
+    content = query_one("#sheet Static", Static)
+
+    def __init__(self, prompt: str, fork: Fork, go_on: Callable[[Chosen], None]) -> None:
+        """Create the view of a fork of the answers to a prompt. `go_on` is called with what the user chooses."""
+        super().__init__()
+        self._prompt = prompt
+        self._fork = fork
+        self._go_on = go_on
+        reference, candidate, *_ = fork.sides
+        place = "Where" if fork.place.token is None else f"Token {fork.place.token + 1:,}: where"
+        self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}")
+        self._known = [number for number, side in enumerate(fork.sides) if side.choices]
+        """The engines whose tokens are known."""
+        column = 1 if 1 in self._known or not self._known else self._known[0]
+        self._cursor = Cursor(column, 0)
+        others = [at for at, choice in enumerate(self._side.choices) if not self._side.is_own(choice)]
+        self._cursor = Cursor(column, others[0] if others else 0)
+        self._told = ""
+
+    def parts(self) -> Iterator[Text]:
+        """Yield the text, which is laid out once the width is known."""
+        yield Text()
+
+    def on_resize(self, event: Resize) -> None:
+        """Lay out the columns for the new width."""
+        self.call_after_refresh(self._show)  # the new height is computed after that of the screen
+
+    def notify_style_update(self) -> None:
+        """Apply the colours of the theme."""
+        super().notify_style_update()
+        self.call_after_refresh(self._show)
+
+    @property
+    def _side(self) -> ForkSide:
+        return self._fork.sides[self._cursor.column]
+
+    def action_move(self, columns: int, rows: int) -> None:
+        """Move to another engine or to another token."""
+        if not self._known:
+            return
+        at = self._known.index(self._cursor.column) + columns
+        column = self._known[max(0, min(at, len(self._known) - 1))]
+        last = len(self._fork.sides[column].choices) - 1
+        self._cursor = Cursor(column, max(0, min(self._cursor.row + rows, last)))
+        self._tell("")
+
+    def action_choose(self, everyone: bool) -> None:
+        """Choose the token under the cursor, for its engine or for all."""
+        if not self._known:
+            self._tell("The tokens were not kept. Answer again, then they are.")
+            return
+        token = self._side.choices[self._cursor.row]
+        if not can_begin_with(token):
+            self._tell(f"{quoted(token.text)} cannot be written into an answer. Choose another token.")
+            return
+        sides = self._fork.sides if everyone else (self._side,)
+        self.dismiss()
+        self._go_on(Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
+
+    def _tell(self, sentence: str) -> None:
+        self._told = sentence
+        self._show()
+
+    def _show(self) -> None:
+        if not self.is_attached:
+            return
+        keys = [("esc", "back")]
+        if self._known:
+            keys = [
+                ("← →", "engine"),
+                ("↑ ↓", "token"),
+                ("enter", "go on from it"),
+                ("b", "let all go on"),
+                *keys,
+            ]
+        self.scroll.border_subtitle = hints(keys)
+        self.scroll.styles.width = _WIDTH
+        width = min(_WIDTH, self.app.size.width) - _FRAME
+        self.content.update(Text("\n").join(self._rows(width)))
+
+    def _rows(self, width: int) -> Iterator[Text]:
+        fork = self._fork
+        before = fork.before[-_BEFORE:]
+        cut = "…" if len(before) < len(fork.before) else ""
+        palette = palette_of(self.scroll)
+        prompt = Text(shortened(one_line(self._prompt), 2 * width), style="bold")
+        yield Text.assemble(("▎ ", palette["accent"])) + prompt
+        yield Text(f"  {cut}{visible(before)} …" if before else "  From the start …")
+        yield Text()
+        following = max(3, min(self.app.size.height - _OTHER_ROWS, _MOST_ROWS))
+        yield from fork_rows(fork, self._cursor, width, following, palette)
+        if self._told:
+            yield Text(visible(self._told), style="bold")
+        elif fork.greedy_sentence:
+            yield Text(visible(fork.greedy_sentence))
+        if not fork.is_exact:
+            yield Text(_INEXACT)
+        if any(side.choices for side in fork.sides):
+            yield heat_legend(palette)

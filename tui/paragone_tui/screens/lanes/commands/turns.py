@@ -1,0 +1,83 @@
+"""Commands on turns: select one, fork a lane after it, and see the tree of all turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paragone_tui.screens.lanes.commands.engines import has_room, show_added
+from paragone_workbench.lanes.variants import newest_after
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.runs.run import Run
+
+
+def previous_turn(context: LanesContext) -> None:
+    """Select the turn before the selected one; if none is selected, the last one."""
+    _select(context, -1)
+
+
+def next_turn(context: LanesContext) -> None:
+    """Select the turn after the selected one; after the last one, none."""
+    _select(context, 1)
+
+
+def _select(context: LanesContext, step: int) -> None:
+    column = context.current_or_say()
+    if column is None:
+        return
+    turns = [run.prompt for run in column.lane.path if run.prompt is not None]
+    if not turns:
+        context.say("There is no turn yet.")
+        return
+    selected = context.lanes.turn
+    place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
+    context.lanes.select_turn(turns[place] if place < len(turns) else None)
+    if selected is None and place < len(turns):
+        context.say(
+            "A turn is selected (▶): variants, regenerating, copying, editing and forking are for it."
+        )
+
+
+def fork_lane(context: LanesContext) -> None:
+    """Add a lane with the engine of the current one, and with its path up to the selected turn."""
+    column = context.current_or_say()
+    if column is None or not has_room(context):
+        return
+    run = context.lanes.selected_run or column.lane.record.head
+    if run is None:
+        context.say("There is no turn yet after which a lane could be forked.")
+    elif run.phase != "ended":
+        context.lane_is_answering(column.lane)
+    else:
+        context.session.fork(column.lane, run)
+        context.lanes.select_turn(None)
+        context.lanes.position = len(context.session.lanes) - 1
+        context.do(lambda: show_added(context))
+
+
+def tree(context: LanesContext) -> None:
+    """Show all turns of the current lane, and go to the one that the user picks."""
+    column = context.current_or_say()
+    if column is None:
+        return
+    if not column.lane.path:
+        context.say("There is no turn yet.")
+        return
+    from paragone_tui.screens.turns.turn_tree import TurnTree
+
+    context.show(TurnTree(column.lane), lambda run: _go_to(context, column, run))
+
+
+def _go_to(context: LanesContext, column: LaneColumn, run: Run) -> None:
+    lane = column.lane
+    if lane not in context.session.lanes:
+        return
+    if run not in lane.path:
+        if context.lane_is_answering(lane):
+            return
+        context.session.select(lane, newest_after(lane, run))
+        column.show_history()
+        context.lanes.marks.check()
+    context.lanes.select_turn(run.prompt)

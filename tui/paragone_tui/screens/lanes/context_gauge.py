@@ -1,0 +1,108 @@
+"""The gauge above the prompt: how much of the contexts the prompt would fill, and what would be left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from paragone_tui.terminal.text import bar, one_line
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.lanes.attachments import Draft
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.forecast import Forecast
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
+
+_PAUSE = 0.4
+"""Seconds without a key after which the engines are asked."""
+_CELLS = 6
+
+
+class ContextGauge:
+    """Asks the engines how many tokens the prompt would have, once the user pauses and no answer is written."""
+
+    def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
+        """Create an empty gauge. `on_change` is called when it shows something else."""
+        self.content = Content()
+        """What it shows; empty while nothing is known."""
+        self._session = session
+        self._on_change = on_change
+        self._found: Sequence[Forecast] = ()
+        self._asking: asyncio.Task[None] | None = None
+        self._counting = asyncio.Lock()
+        self._asked: tuple[Draft, Prompt | None] | None = None
+
+    def follow(self, draft: Draft, edited: Prompt | None) -> None:
+        """Show what would come of this prompt, if it is another one; `edited` is the earlier prompt that it replaces."""
+        if (draft, edited) == self._asked:
+            return
+        self.stop()
+        self._found = ()
+        self._asked = draft, edited
+        if not (draft.typed.strip() or draft.files):
+            self._show(())
+            return
+        self._asking = asyncio.create_task(self._ask(draft, edited))
+
+    def refusal(self, draft: Draft, lanes: Sequence[Lane]) -> str:
+        """Return why all of these lanes would refuse this prompt; empty if one may not, or that is not known yet."""
+        if self._asked is None or self._asked[0] != draft or not lanes:
+            return ""
+        refusing = {one.lane: one_line(one.warning) for one in self._found if one.is_refused}
+        if not all(lane.name in refusing for lane in lanes):
+            return ""
+        return ". ".join(refusing[lane.name] for lane in lanes) + "."
+
+    def stop(self) -> None:
+        """Ask no more, and show no answer that comes later."""
+        self._asked = None
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _ask(self, draft: Draft, edited: Prompt | None) -> None:
+        await asyncio.sleep(_PAUSE)
+        await asyncio.gather(*(lane.engine.opened() for lane in self._session.lanes))
+        await self._session.answered()
+        # Counts that have begun go on, one after the other: an engine cannot drop them.
+        await asyncio.shield(asyncio.create_task(self._count(draft, edited)))
+
+    async def _count(self, draft: Draft, edited: Prompt | None) -> None:
+        from paragone_workbench.lanes.forecast import forecasts
+
+        async with self._counting:
+            if (draft, edited) != self._asked:
+                return
+            found = await forecasts(
+                self._session, draft.text, files=draft.files, images=draft.images, instead_of=edited
+            )
+        if (draft, edited) == self._asked:
+            self._show(found)
+
+    def _show(self, found: Sequence[Forecast]) -> None:
+        self._found = found
+        content = _content(found)
+        if content != self.content:
+            self.content = content
+            self._on_change()
+
+
+def _content(found: Sequence[Forecast]) -> Content:
+    """Return the warnings, the counts of the other lanes (one if they are equal), and a bar of the fullest context."""
+    if not found:
+        return Content()
+    warnings = [Content.styled(one_line(one.warning), "$text-warning") for one in found if one.warning]
+    fitting = [one for one in found if not one.is_refused]
+    counts = {one.lane: f"{one.tokens:,} of {one.context:,}" for one in fitting}
+    told = [f"{one_line(lane)} {count}" for lane, count in counts.items()]
+    if len(found) == len(counts) and len({*counts.values()}) == 1:
+        told = [*counts.values()][:1]
+    added = {one.added for one in fitting}
+    more = next(iter(added)) if len(added) == 1 else None
+    gauge = f"{'' if more is None else f'{more:,} more, '}{', '.join(told)} tokens " if told else ""
+    fullest = max(min(1, one.tokens / one.context) for one in found)
+    filled = bar(fullest, _CELLS)
+    return Content(" · ").join([*warnings, Content(f"{gauge}{filled}{'░' * (_CELLS - len(filled))}")])

@@ -1,0 +1,1 @@
+"""Prompts from templates: picking one, and the values of its variables."""

@@ -1,0 +1,52 @@
+"""The picker of what to copy: a block of code, an answer, a turn of all lanes, or the conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets.option_list import Option
+
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.picker import Picker
+from paragone_workbench.lanes.copies import Copy
+
+
+class CopyPicker(Picker[tuple[Copy, bool] | None]):
+    """Its result is what to copy, and whether it goes to a file instead of the clipboard."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "to_file", "Write it to a file", priority=True)
+    ]
+    DEFAULT_CSS = "CopyPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
+    heading = "Copy"
+    placeholder = "Find what to copy"
+    key_hints = (("enter", "copy"), ("^s", "to a file"), ("^j ^k", "move"), ("esc", "close"))
+
+    def __init__(self, copies: Sequence[Copy]) -> None:
+        super().__init__()
+        self._copies = copies
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return what has this text in its name or its first line."""
+        wanted = text.casefold()
+        return [
+            Option(
+                Content.assemble((one_line(copy.name), "bold"), (f"  {one_line(copy.detail)}", "dim")),
+                id=str(at),
+            )
+            for at, copy in enumerate(self._copies)
+            if wanted in f"{copy.name} {copy.detail}".casefold()
+        ]
+
+    def pick(self, option_id: str) -> None:
+        """Close the picker; what was picked goes to the clipboard."""
+        self.dismiss((self._copies[int(option_id)], False))
+
+    def action_to_file(self) -> None:
+        """Close the picker; what is highlighted goes to a file."""
+        option = self.options.highlighted_option
+        if option is not None and option.id is not None:
+            self.dismiss((self._copies[int(option.id)], True))

@@ -1,0 +1,89 @@
+"""The picker of the prompts in the queue: edits, withdraws or sends one again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets.option_list import Option
+
+from paragone_tui.keys import closing_binding
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.picker import Picker
+from paragone_workbench.lanes.queue import QueuedPrompt
+from paragone_workbench.lanes.session import Session
+
+
+class QueuePicker(Picker[QueuedPrompt | None]):
+    """Shows the queue. Its result is the prompt to edit."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "send_again", "Send it again", priority=True),
+        Binding("ctrl+x", "withdraw", "Withdraw it", priority=True),
+        closing_binding("queue"),
+    ]
+    heading = "Prompts that wait"
+    placeholder = "Find a prompt"
+    key_hints = (
+        ("enter", "edit"),
+        ("^s", "send again"),
+        ("^x", "withdraw"),
+        ("^j ^k", "move"),
+        ("esc", "close"),
+    )
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._shown: dict[str, QueuedPrompt] = {}
+        """The prompts by the ids of their options."""
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the prompts with this text."""
+        prompts = [
+            queued for queued in self._session.queue.prompts if text.casefold() in queued.text.casefold()
+        ]
+        self._shown = {str(id(queued)): queued for queued in prompts}
+        self.say("" if prompts else "Nothing found.")
+        return [Option(_line(queued), id=key) for key, queued in self._shown.items()]
+
+    def pick(self, option_id: str) -> None:
+        """Close the picker with the prompt, unless a lane has begun it."""
+        queued = self._shown[option_id]
+        if queued.prompt is not None:
+            self.say(
+                "A lane has begun this prompt: it can be withdrawn from the other lanes, but not be edited."
+            )
+        else:
+            self.dismiss(queued)
+
+    def action_send_again(self) -> None:
+        """Let the highlighted prompt wait for its turn again."""
+        if (queued := self._highlighted) is not None:
+            self._session.send_again([queued])
+            self._show_or_close()
+
+    def action_withdraw(self) -> None:
+        """Remove the highlighted prompt from the queue."""
+        if (queued := self._highlighted) is not None:
+            self._session.queue.withdraw(queued)
+            self._show_or_close()
+
+    @property
+    def _highlighted(self) -> QueuedPrompt | None:
+        option = self.options.highlighted_option
+        return self._shown.get(option.id) if option is not None and option.id is not None else None
+
+    def _show_or_close(self) -> None:
+        if self._session.queue.prompts:
+            self.show()
+        else:
+            self.dismiss()
+
+
+def _line(queued: QueuedPrompt) -> Content:
+    state = "kept" if queued.is_kept else "waits"
+    lanes = "" if queued.for_all and queued.prompt is None else ", ".join(lane.name for lane in queued.lanes)
+    return Content.assemble((one_line(queued.text), "bold"), (f"  {state}  {one_line(lanes)}", "dim"))

@@ -1,0 +1,1 @@
+"""Choosing an engine: the measurements that decide, and what follows from them."""

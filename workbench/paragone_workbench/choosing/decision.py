@@ -1,0 +1,157 @@
+"""Decides which engine to deploy, and says why, at what price, and how sure that is.
+
+The reference is the engine whose quality is wanted. Of the engines that are shown to pass the assertions not less often than
+the reference by more than a margin, and the reference itself, the smallest is chosen; of equally small ones, the fastest.
+An engine for which that is open is not chosen: the number of prompts that would settle the question is said instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone.wording import counted
+from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
+from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.statistics.estimate import number
+
+FEWEST_OF_TAG = 5
+"""Smallest number of prompts with a tag whose pass rates are told apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Which engine to deploy.
+
+    Attributes:
+        chosen: The engine's name.
+        reference: The engine whose quality is wanted.
+        reasons: Why this one, and at what price, in sentences.
+        others: Why no smaller one, in sentences.
+    """
+
+    chosen: str
+    reference: str
+    reasons: tuple[str, ...]
+    others: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "chosen": self.chosen,
+            "reference": self.reference,
+            "reasons": list(self.reasons),
+            "others": list(self.others),
+        }
+
+
+def decide(
+    figures: Sequence[EngineFigures],
+    reference: str,
+    verdicts: Sequence[NonInferiority],
+    losses: Mapping[str, Mapping[str, TagLoss]],
+) -> Decision:
+    """Return the decision. `losses` has, for each engine, what it loses to the reference at each tag."""
+    by_name = {engine.engine: engine for engine in figures}
+    against = {verdict.b: verdict for verdict in verdicts if verdict.a == reference}
+    able = [by_name[reference]]
+    able += [by_name[name] for name, verdict in against.items() if verdict.verdict == "not worse"]
+    chosen = min(able, key=_order)
+    reasons: list[str] = []
+    if chosen.engine != reference:
+        reasons += _price(chosen, by_name[reference])
+        reasons.append(_shown(against[chosen.engine]))
+    reasons += _losses(chosen.engine, losses.get(chosen.engine, {}).values())
+    return Decision(
+        chosen=chosen.engine,
+        reference=reference,
+        reasons=tuple(reasons),
+        others=tuple(
+            _shown(against[engine.engine])
+            if engine.engine in against
+            else f"{engine.engine} and {reference} have no prompts in common whose assertions were checked."
+            for engine in figures
+            if engine.engine not in (reference, chosen.engine) and _order(engine) < _order(chosen)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagLoss:
+    """How much less often an engine passes than the reference at the prompts with a tag.
+
+    Attributes:
+        tag: The tag.
+        loss: The pass rate of the reference minus that of the engine, as a share.
+        prompts: Number of prompts with this tag that both answered.
+    """
+
+    tag: str
+    loss: float
+    prompts: int
+
+
+def tag_losses(
+    collected: Sequence[EngineValues], reference: str, tags: Mapping[int, Sequence[str]]
+) -> dict[str, dict[str, TagLoss]]:
+    """Return what each engine loses to the reference, by tag. `tags` has the tags of each prompt by its index."""
+    rates = {values.engine: values.values(PASS_RATE) for values in collected}
+    wanted = rates.get(reference, {})
+    found: dict[str, dict[str, TagLoss]] = {}
+    for engine, own in rates.items():
+        by_tag: dict[str, list[float]] = {}
+        for prompt in own.keys() & wanted.keys():
+            for tag in tags.get(prompt, ()):
+                by_tag.setdefault(tag, []).append(wanted[prompt] - own[prompt])
+        found[engine] = {
+            tag: TagLoss(tag=tag, loss=math.fsum(values) / len(values), prompts=len(values))
+            for tag, values in by_tag.items()
+        }
+    return found
+
+
+def _order(engine: EngineFigures) -> tuple[float, float]:
+    """Return what engines are ordered by: the size, then the speed. Unknown values come last."""
+    return (
+        math.inf if engine.size is None else engine.size,
+        math.inf if engine.decode_tps is None else -engine.decode_tps,
+    )
+
+
+def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
+    parts: list[str] = []
+    if chosen.size and reference.size:
+        parts.append(f"{chosen.size / reference.size:.2f} times the size")
+    if chosen.decode_tps and reference.decode_tps:
+        parts.append(f"{chosen.decode_tps / reference.decode_tps:.2f} times the decoding speed")
+    if parts:
+        yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
+    if chosen.kld is not None:
+        yield f"Its mean KLD from {reference.engine} is {number(chosen.kld)}."
+
+
+def _shown(verdict: NonInferiority) -> str:
+    low, high = verdict.interval.low, verdict.interval.high
+    return (
+        f"{verdict.sentence} (Difference {_points(verdict.difference)} points, 95% interval {_points(low)} to "
+        f"{_points(high)}, over {counted(verdict.prompts, 'prompt')}.)"
+    )
+
+
+def _points(share: float) -> str:
+    return f"{'+' if share > 0 else ''}{PASS_RATE.shown(share)}"
+
+
+def _losses(engine: str, losses: Iterable[TagLoss]) -> Iterator[str]:
+    """Yield a sentence on the tag at which an engine loses most, if it loses something there."""
+    lost = [loss for loss in losses if loss.prompts >= FEWEST_OF_TAG and loss.loss > 0]
+    if lost:
+        worst = max(lost, key=lambda loss: loss.loss)
+        yield (
+            f"{engine} loses most on `{worst.tag}`: {PASS_RATE.shown(worst.loss)} points over "
+            f"{counted(worst.prompts, 'prompt')}, which may be chance."
+        )

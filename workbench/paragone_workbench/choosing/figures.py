@@ -1,0 +1,104 @@
+"""The figures of the engines in question, from what `bench` and `fidelity` measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.statistics.estimate import Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFigures:
+    """The figures of an engine, each None if unknown.
+
+    Attributes:
+        engine: The engine's name.
+        size: Bytes of the model's weights.
+        decode_tps: Decode rate in tokens per second.
+        ttft_s: Time to first token in seconds.
+        kld: Mean KL divergence from the reference in nats; of the reference itself None.
+        pass_rate: Share of the prompts whose assertions passed.
+        prompts: Number of prompts of the pass rate.
+    """
+
+    engine: str
+    size: int | None = None
+    decode_tps: float | None = None
+    ttft_s: float | None = None
+    kld: Estimate | None = None
+    pass_rate: float | None = None
+    prompts: int = 0
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "engine": self.engine,
+            "size": self.size,
+            "decode_tps": self.decode_tps,
+            "ttft_s": self.ttft_s,
+            "mean_kld": None if self.kld is None else self.kld.value,
+            "mean_kld_se": None if self.kld is None else self.kld.error,
+            "pass_rate": self.pass_rate,
+            "prompts": self.prompts,
+        }
+
+
+def engine_figures(
+    engines: Sequence[str],
+    bench: Mapping[str, Json] | None,
+    fidelity: Mapping[str, Json] | None,
+    pass_rates: Mapping[str, tuple[float, int]],
+    sizes: Mapping[str, int],
+) -> tuple[EngineFigures, ...]:
+    """Return the figures of each engine, from the JSON of `bench` and `fidelity`.
+
+    `pass_rates` has the pass rate of an engine, and the number of its prompts; `sizes` the bytes of its model's file.
+    """
+    speeds = _by_engine(bench, "engines")
+    compared = _by_engine(fidelity, "candidates")
+    found = compared | _by_engine({"reference": [(fidelity or {}).get("reference")]}, "reference")
+    return tuple(
+        EngineFigures(
+            engine=engine,
+            size=_whole(found.get(engine, {}).get("size")) or sizes.get(engine),
+            decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
+            ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
+            kld=_kld(compared.get(engine, {})),
+            pass_rate=pass_rates.get(engine, (None, 0))[0],
+            prompts=pass_rates.get(engine, (None, 0))[1],
+        )
+        for engine in engines
+    )
+
+
+def _by_engine(data: Mapping[str, Json] | None, key: str) -> dict[str, Mapping[str, Json]]:
+    items = (data or {}).get(key)
+    return {
+        str(item["engine"]): item
+        for item in (items if isinstance(items, list | tuple) else ())
+        if isinstance(item, Mapping) and "engine" in item
+    }
+
+
+def _mean(speeds: Mapping[str, Json], figure: str) -> float | None:
+    """Return the mean of a figure in the first test that has it."""
+    tests = speeds.get("tests")
+    for test in tests if isinstance(tests, list | tuple) else ():
+        spread = test.get(figure) if isinstance(test, Mapping) else None
+        mean = spread.get("mean") if isinstance(spread, Mapping) else None
+        if isinstance(mean, int | float):
+            return float(mean)
+    return None
+
+
+def _kld(candidate: Mapping[str, Json]) -> Estimate | None:
+    value, error = candidate.get("mean_kld"), candidate.get("mean_kld_se")
+    if not isinstance(value, int | float):
+        return None
+    return Estimate(value, error if isinstance(error, int | float) else None)
+
+
+def _whole(value: Json) -> int | None:
+    return value if isinstance(value, int) else None

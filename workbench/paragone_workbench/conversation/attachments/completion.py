@@ -1,0 +1,61 @@
+"""The files whose paths begin with what is typed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone_workbench.visible_text import visible
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A file or a folder."""
+
+    path: str
+    """Begins with what was typed, but for the case of letters; ends with a slash if it is a folder."""
+    size: int | None
+    """Bytes; None for a folder."""
+
+
+def candidates(begun: str) -> tuple[Candidate, ...]:
+    """Return the files and folders whose paths begin with a text, folders last. Blocking.
+
+    The part after the last slash may be in other case; hidden files are left out unless this part begins with a dot.
+    Raises InputError if the folder cannot be listed.
+    """
+    slash = begun.rfind("/") + 1
+    folder, name = begun[:slash], begun[slash:].casefold()
+    if begun == "~":
+        return (Candidate(path="~/", size=None),)
+    found: list[Candidate] = []
+    try:
+        with os.scandir(Path(folder or ".").expanduser()) as entries:
+            for entry in entries:
+                known = entry.name.casefold()
+                if not known.startswith(name) or (known.startswith(".") and not name):
+                    continue
+                if _is_folder(entry):
+                    found.append(Candidate(path=f"{folder}{entry.name}/", size=None))
+                else:
+                    found.append(Candidate(path=folder + entry.name, size=_size(entry)))
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown home; ValueError: a null
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise InputError(f"{visible(folder) or 'This folder'} cannot be listed: {reason}.") from error
+    return tuple(sorted(found, key=lambda one: (one.size is None, one.path.casefold())))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder without permission
+        return False
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file() else 0
+    except OSError:
+        return 0

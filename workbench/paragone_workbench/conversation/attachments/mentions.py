@@ -1,0 +1,84 @@
+"""Mentions of files in a prompt: `@notes.md`, `@"my notes.md"`, `@~/src/*.py`."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from paragone import InputError
+from paragone_workbench.visible_text import visible
+
+MOST = 50
+"""Largest number of files that one pattern stands for."""
+
+_MENTION = re.compile(r"""(?<!\S)@(?:"(?P<quoted>[^"\n]*)(?P<end>"?)|(?P<bare>[^\s"]+))""")
+_AFTER = ",;:!?)."
+"""What ends a sentence, and not a path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """A path after an `@` in a text, from `start` to `end`."""
+
+    start: int
+    end: int
+    path: str
+    """Without the quotation marks, and without the punctuation after it."""
+
+
+def mentions(text: str) -> Iterator[Mention]:
+    """Yield the mentions in a text, in their order. Whether there are such files is unknown."""
+    for match in _MENTION.finditer(text):
+        quoted = match["quoted"]
+        path = match["bare"].rstrip(_AFTER) if quoted is None else quoted
+        if path:
+            yield Mention(start=match.start(), end=match.end(), path=path)
+
+
+def mention_at(text: str, at: int) -> Mention | None:
+    """Return the mention that is being written if the cursor is at this index: what stands before the cursor counts."""
+    start = text.rfind("@", 0, at)
+    while start >= 0:
+        match = _MENTION.match(text, start, at)
+        if match is not None and match.end() == at and not match["end"]:
+            return Mention(start=start, end=at, path=match["quoted"] or match["bare"] or "")
+        if match is None and start == at - 1 and (not start or text[start - 1].isspace()):
+            return Mention(start=start, end=at, path="")
+        start = text.rfind("@", 0, start)
+    return None
+
+
+def written(path: str) -> str:
+    """Return the mention of a path, as `mentions` reads it."""
+    is_plain = path and not re.search(r"\s", path) and path == path.rstrip(_AFTER)
+    return f"@{path}" if is_plain else f'@"{path}"'
+
+
+def looks_like_path(path: str) -> bool:
+    """Whether a mention must mean a file, and not a person or a decorator."""
+    return (
+        path.startswith(("~", "."))
+        or any(sign in path for sign in "/*?[")
+        or bool(re.search(r"\.\w{1,5}$", path))
+    )
+
+
+def files_of(path: str) -> list[str]:
+    """Return the paths that a mention stands for: its own, or those that fit its pattern. Blocking.
+
+    Raises InputError if no file fits a pattern, or more than `MOST` do.
+    """
+    if not glob.has_magic(path) or os.path.lexists(os.path.expanduser(path)):  # noqa: PTH111
+        return [path]
+    root = os.path.expanduser(path)  # noqa: PTH111
+    found = (name for name in glob.iglob(root, recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207
+    names = sorted(islice(found, MOST + 1))
+    if not names:
+        raise InputError(f"No file fits {visible(path)}.")
+    if len(names) > MOST:
+        raise InputError(f"More than {MOST} files fit {visible(path)}.", hint="Write a narrower pattern.")
+    return names

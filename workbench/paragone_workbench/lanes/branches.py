@@ -1,0 +1,46 @@
+"""The turns of a lane as a tree, with all branches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeTurn:
+    """A turn of a lane's tree: a prompt and its answer."""
+
+    run: Run
+    branches: int
+    """How often the way to this turn takes another variant than the first one."""
+    variant: int
+    """Which of the variants at its place the turn is, from 1."""
+    variants: int
+    """Number of variants at its place."""
+    is_shown: bool
+    """Whether the turn is on the lane's path."""
+
+
+def tree(lane: Lane) -> Iterator[TreeTurn]:
+    """Yield all turns of a lane: after each turn, what continues it. The branches of a place are in order of age."""
+    following: dict[Run | None, list[Run]] = {}
+    for run in lane.record.all_runs:
+        following.setdefault(run.continues, []).append(run)
+    known = set(lane.record.all_runs)
+    first = [run for run in lane.record.all_runs if run.continues not in known]
+    shown = set(lane.path)
+    waiting = [(run, 0) for run in reversed(first)]
+    while waiting:
+        run, branches = waiting.pop()
+        places = following[run.continues]
+        number = places.index(run)
+        branches += number > 0
+        yield TreeTurn(
+            run=run, branches=branches, variant=number + 1, variants=len(places), is_shown=run in shown
+        )
+        waiting += [(later, branches) for later in reversed(following.get(run, []))]

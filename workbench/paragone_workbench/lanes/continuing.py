@@ -1,0 +1,43 @@
+"""Which answers a lane can go on with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paragone import InputError
+
+if TYPE_CHECKING:
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.prefix import Prefix
+    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.runs.run import Run
+
+
+def is_unfinished(answer: RunResult) -> bool:
+    """Whether an answer has text, but was cut, stopped or interrupted, or failed."""
+    has_text = bool(answer.text or answer.thinking)
+    return has_text and answer.state != "running" and answer.finish != "stop"
+
+
+def unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
+    """Return a run of a lane, and its answer as the prefix of another one.
+
+    Raises InputError if there is no run, or the answer is complete or has no text.
+    """
+    from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
+
+    if run is None or not (run.text or run.thinking):
+        raise InputError(f"{lane.name} has no answer to go on with.")
+    if not is_unfinished(run.result):
+        raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
+    same_model = run.result.definition.has_model_of(lane.engine.definition)
+    return run, Prefix.of_answer(run.result, same_model=same_model)
+
+
+def require_continuing(lane: Lane) -> None:
+    """Raise InputError if a lane's engine cannot go on with an answer."""
+    if not lane.engine.capabilities.continues:
+        raise InputError(
+            f"The engine of {lane.name} cannot go on with an answer: it would begin a new one.",
+            hint="Change the engine, or have the prompt answered again.",
+        )

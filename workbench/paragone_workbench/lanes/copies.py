@@ -1,0 +1,78 @@
+"""What can be copied of a conversation: a block of code, an answer, a turn of all lanes, the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone.wording import counted
+
+if TYPE_CHECKING:
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A text to copy."""
+
+    name: str
+    """What the text is: `python code`, `the answer` …"""
+    text: str
+    detail: str
+    """Its first line, or its length."""
+
+
+def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
+    """Yield what can be copied of a turn of these lanes, and of all turns. `run` is the answer that is meant."""
+    for language, code in code_blocks(run.text):
+        first = next((line.strip() for line in code.splitlines() if line.strip()), "")
+        lines = counted(code.count("\n") + 1, "line")
+        yield Copy(name=f"{language} code".strip(), text=code, detail=f"{lines}: {first}")
+    answer = run.text.strip("\r\n")
+    if answer:
+        yield Copy(name="the answer", text=answer, detail=counted(len(answer), "character"))
+    if run.prompt is not None:
+        turn = turn_text(lanes, run.prompt)
+        yield Copy(
+            name="the turn",
+            text=turn,
+            detail=f"the prompt and {counted(_answers(lanes, run.prompt), 'answer')}",
+        )
+    whole = conversation_text(lanes)
+    yield Copy(name="the conversation", text=whole, detail=counted(len(whole), "character"))
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """Return the language and the code of each block of code in a Markdown text; the language may be empty."""
+    from markdown_it import MarkdownIt  # only needed to copy
+
+    blocks = [
+        token for token in MarkdownIt("commonmark").parse(text) if token.type in ("fence", "code_block")
+    ]
+    return [(" ".join(block.info.split()[:1]), block.content.removesuffix("\n")) for block in blocks]
+
+
+def turn_text(lanes: Sequence[Lane], prompt: Prompt) -> str:
+    """Return a prompt, quoted, and its answers as Markdown; each below the name of its lane, if there are several lanes."""
+    parts = ["\n".join(f"> {line}".rstrip() for line in prompt.written_with_names.splitlines())]
+    for lane in lanes:
+        run = lane.answer(prompt)
+        if run is not None and run.text.strip():
+            name = f"**{lane.name}**\n\n" if len(lanes) > 1 else ""
+            parts.append(name + run.text.strip("\r\n"))
+    return "\n\n".join(parts) + "\n"
+
+
+def conversation_text(lanes: Sequence[Lane]) -> str:
+    """Return the turns on the paths of the lanes as Markdown, in the order in which their prompts were sent."""
+    prompts = {run.prompt for lane in lanes for run in lane.path if run.prompt is not None}
+    return "\n".join(
+        turn_text(lanes, prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.created)
+    )
+
+
+def _answers(lanes: Sequence[Lane], prompt: Prompt) -> int:
+    return sum(lane.answer(prompt) is not None for lane in lanes)

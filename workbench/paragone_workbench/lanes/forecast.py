@@ -1,0 +1,100 @@
+"""What sending a prompt would do to the contexts of the lanes, by the engines' own counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone.wording import counted
+from paragone_workbench.conversation.attachments.attached_file import with_sections
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.runs.context import messages_for
+from paragone_workbench.runs.fitting import fitted_to, oldest
+
+if TYPE_CHECKING:
+    from paragone import Image
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """The prompt that a lane's engine would get."""
+
+    lane: str
+    """The name of the lane."""
+    tokens: int
+    """Number of tokens of the prompt, the conversation before it included."""
+    context: int
+    """Size of the context in tokens."""
+    left_out: int
+    """Number of the oldest messages that would be left out."""
+    added: int | None = None
+    """Tokens that come on top of those of the last run; None for a first prompt, if messages are left out, or if unknown."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the prompt leaves no room for an answer, so that the engine refuses it."""
+        return self.tokens >= self.context
+
+    @property
+    def warning(self) -> str:
+        """What the user should know before the prompt is sent; may be empty."""
+        if self.is_refused:
+            return f"{self.lane} will refuse: {counted(self.tokens, 'token')}, its context holds {self.context:,}"
+        return f"{self.lane} will leave out {oldest(self.left_out)}" if self.left_out else ""
+
+
+async def forecasts(
+    session: Session,
+    text: str,
+    *,
+    files: Sequence[AttachedFile] = (),
+    images: Sequence[Image] = (),
+    instead_of: Prompt | None = None,
+) -> tuple[Forecast, ...]:
+    """Return what would come of a prompt in each lane whose engine can tell. `instead_of` is the prompt that it edits.
+
+    Nothing is asked while an answer is written: that would make it slower.
+    """
+    whole = with_sections(text, files)
+    found = [_forecast(session, lane, whole, tuple(images), instead_of) for lane in session.lanes]
+    return tuple(forecast for forecast in await asyncio.gather(*found) if forecast is not None)
+
+
+async def _forecast(
+    session: Session, lane: Lane, text: str, images: tuple[Image, ...], instead_of: Prompt | None
+) -> Forecast | None:
+    handle, continues = lane.engine, lane.record.head
+    if instead_of is not None:
+        replaced = lane.answer(instead_of)
+        if replaced is None:
+            return None
+        continues = replaced.continues
+    if not handle.capabilities.tokenize or handle.turn.locked():
+        return None
+    async with handle.turn:
+        engine = handle.engine
+        if session.is_busy or engine is None or engine.loaded.context is None:
+            return None
+        parent = None if continues is None else continues.prompt
+        system = session.system_prompt.of_new_prompt(parent)
+        prompt = Prompt(text=text, images=images, parent=parent, system=system)
+        sampling = {**handle.sampling, **prompt.sampling_in_force}
+        fitted = await fitted_to(engine, messages_for(prompt, continues), handle.context_options, sampling)
+    if fitted.tokens is None:
+        return None
+    before = None if continues is None else continues.result.metrics
+    added = None
+    if before is not None and before.prompt_tokens is not None and not fitted.left_out:
+        added = fitted.tokens - before.prompt_tokens - before.completion_tokens
+    return Forecast(
+        lane=lane.name,
+        tokens=fitted.tokens,
+        context=engine.loaded.context,
+        left_out=fitted.left_out,
+        added=added if added is not None and added > 0 else None,
+    )

@@ -1,0 +1,169 @@
+"""The queue: prompts that wait until their lanes are free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone_workbench.store.records import QueuedRecord
+
+if TYPE_CHECKING:
+    from paragone import Image
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.run import Run
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class QueuedPrompt:
+    """A prompt that at least one lane has not begun yet."""
+
+    text: str
+    """What the user wrote."""
+    files: tuple[AttachedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+    for_all: bool = True
+    """Whether the prompt was sent to all lanes, and not only to some of them."""
+    lanes: list[Lane]
+    """The lanes that have not begun it."""
+    prompt: Prompt | None = None
+    """The prompt in the conversation, once a lane has begun it; the text stays as it is then."""
+    is_kept: bool = False
+    """Whether the prompt stays in the queue until it is sent again, as after a stop."""
+
+
+class PromptQueue:
+    """The prompts that wait, in the order in which they were sent. A free lane begins the first one that is for it."""
+
+    def __init__(
+        self,
+        begin: Callable[[QueuedPrompt, Lane], None],
+        can_answer: Callable[[Lane], bool],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Create an empty queue.
+
+        `begin` has a free lane answer a prompt, `can_answer` returns whether a lane's engine can, and `on_change` is
+        called after each change of the queue.
+        """
+        self.prompts: list[QueuedPrompt] = []
+        self._begin = begin
+        self._can_answer = can_answer
+        self._on_change = on_change
+
+    def waiting(self, lane: Lane) -> int:
+        """Return the number of prompts that wait for a lane."""
+        return sum(lane in queued.lanes for queued in self.prompts)
+
+    @property
+    def kept(self) -> Sequence[QueuedPrompt]:
+        """The prompts that wait until they are sent again."""
+        return [queued for queued in self.prompts if queued.is_kept]
+
+    def add(self, queued: QueuedPrompt) -> None:
+        """Have the free lanes begin a prompt; it waits for the busy ones. Without lanes, it is kept."""
+        queued.is_kept = not queued.lanes
+        self.prompts.append(queued)
+        self._go_on(queued.lanes)
+
+    def lane_is_free(self, lane: Lane, ended: Run) -> None:
+        """Have a lane begin its next prompt, after a run has ended.
+
+        If the run was stopped, or the lane cannot answer, the prompts for the lane are kept.
+        """
+        if ended.state in ("stopped", "interrupted") or not self._can_answer(lane):
+            for queued in self.prompts:
+                queued.is_kept = queued.is_kept or lane in queued.lanes
+            self._on_change()
+        else:
+            self._go_on([lane])
+
+    def lane_is_closed(self, lane: Lane) -> None:
+        """Have no prompt wait for a lane any more. Prompts that only this lane was to answer are kept."""
+        for queued in self.prompts:
+            if lane in queued.lanes:
+                queued.lanes.remove(lane)
+                queued.is_kept = queued.is_kept or not queued.lanes
+        self._on_change()
+
+    def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
+        """Let prompts that are kept wait for their turn again. One whose lanes are closed goes to these lanes.
+
+        Lanes that cannot answer are skipped. If none can, the prompt stays as it is.
+        """
+        for queued in list(prompts):
+            meant = [lane for lane in queued.lanes if lane in lanes] or lanes
+            if able := [lane for lane in meant if self._can_answer(lane)]:
+                queued.lanes, queued.is_kept = able, False
+        self._go_on(lanes)
+
+    def edit(
+        self, queued: QueuedPrompt, text: str, images: tuple[Image, ...], files: tuple[AttachedFile, ...]
+    ) -> None:
+        """Give a prompt that no lane has begun another text, other images and other files."""
+        assert queued.prompt is None
+        queued.text, queued.images, queued.files = text, images, files
+        self._on_change()
+
+    def keep(self, queued: QueuedPrompt) -> None:
+        """Keep a prompt until it is sent again."""
+        queued.is_kept = True
+        self._on_change()
+
+    def withdraw(self, queued: QueuedPrompt) -> None:
+        """Remove a prompt. Lanes that have begun it go on."""
+        if queued in self.prompts:
+            self.prompts.remove(queued)
+            self._on_change()
+
+    @property
+    def records(self) -> tuple[QueuedRecord, ...]:
+        """The prompts as they are saved."""
+        return tuple(
+            QueuedRecord(
+                text=queued.text,
+                files=queued.files,
+                images=queued.images,
+                for_all=queued.for_all,
+                lanes=tuple(lane.record.id for lane in queued.lanes),
+                prompt_id=None if queued.prompt is None else queued.prompt.id,
+            )
+            for queued in self.prompts
+        )
+
+    def restore(
+        self, records: Iterable[QueuedRecord], lanes: Sequence[Lane], prompts: Iterable[Prompt]
+    ) -> None:
+        """Take over the saved queue of a conversation that has these lanes and prompts. All are kept."""
+        known = {prompt.id: prompt for prompt in prompts}
+        self.prompts = [
+            QueuedPrompt(
+                text=record.text,
+                files=record.files,
+                images=record.images,
+                for_all=record.for_all,
+                lanes=[lane for lane in lanes if lane.record.id in record.lanes],
+                prompt=known.get(record.prompt_id or ""),
+                is_kept=True,
+            )
+            for record in records
+        ]
+        self._on_change()
+
+    def _go_on(self, lanes: Iterable[Lane]) -> None:
+        """Have free lanes begin their next prompts."""
+        for lane in list(lanes):
+            following = (queued for queued in self.prompts if lane in queued.lanes and not queued.is_kept)
+            queued = next(following, None)
+            if queued is None or lane.is_busy:
+                continue
+            if not self._can_answer(lane):
+                queued.is_kept = True
+                continue
+            self._begin(queued, lane)
+            queued.lanes.remove(lane)
+            if not queued.lanes:
+                self.prompts.remove(queued)
+        self._on_change()

@@ -1,0 +1,114 @@
+"""Fits a conversation into the context of an engine, as the engine's options say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from paragone import Caution, Json, Message, ParagoneError, TokenizeRequest
+from paragone.wording import counted
+from paragone_workbench.engines.error_boundary import report
+
+if TYPE_CHECKING:
+    from paragone import OpenEngine
+    from paragone_workbench.engines.context_options import ContextOptions
+
+Count: TypeAlias = Callable[[Sequence[Message]], Awaitable[int | None]]
+"""Returns the number of tokens of the prompt of messages; None if the engine cannot tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The messages of a prompt."""
+
+    messages: tuple[Message, ...]
+    left_out: int = 0
+    """Number of the oldest messages that were left out. System messages are kept and do not count."""
+    tokens: int | None = None
+    """Number of tokens of the prompt; None if it was not counted."""
+
+    def cautions(self, context: int | None) -> tuple[Caution, ...]:
+        """Return a warning if messages were left out. `context` is the size of the context in tokens."""
+        if not self.left_out:
+            return ()
+        size = "" if context is None else f" of {counted(context, 'token')}"
+        sentence = f"The prompt is without {oldest(self.left_out)}, because the conversation is longer than the context{size}."
+        return (Caution(code="turns-dropped", sentence=sentence),)
+
+
+def oldest(count: int) -> str:
+    """Return the name of that many messages, such as `the oldest 2 messages`."""
+    return "the oldest message" if count == 1 else f"the oldest {count:,} messages"
+
+
+async def fitted_to(
+    engine: OpenEngine, messages: Sequence[Message], options: ContextOptions, sampling: Mapping[str, Json]
+) -> Fitted:
+    """Fit messages into the context of an open engine; all of them if the engine cannot count or has no known context."""
+    context, wanted = engine.loaded.context, sampling.get("max_tokens")
+
+    async def count(some: Sequence[Message]) -> int | None:
+        # A worker is killed if its job is cancelled and goes on, as tokenizing a long text does.
+        return await asyncio.shield(asyncio.create_task(_count(engine, some, sampling)))
+
+    if context is None:
+        return Fitted(messages=tuple(messages))
+    return await fit(messages, options, context, wanted if isinstance(wanted, int) else None, count)
+
+
+async def _count(engine: OpenEngine, messages: Sequence[Message], sampling: Mapping[str, Json]) -> int | None:
+    request = TokenizeRequest(messages=tuple(messages), sampling=sampling, count_only=True)
+    try:
+        return (await engine.tokenize(request)).length
+    except Exception as error:  # noqa: BLE001 (a plugin's error; if the engine has ended, its run says so)
+        if not isinstance(error, ParagoneError):
+            report("A backend failed to count tokens.", error)
+        return None
+
+
+async def fit(
+    messages: Sequence[Message], options: ContextOptions, context: int, max_tokens: int | None, count: Count
+) -> Fitted:
+    """Leave out messages as the options say, if the prompt and an answer are longer than the context.
+
+    The room for the answer is `max_tokens`, but at most a quarter of the context. A turn is a question and its answer,
+    which are left out together. The last question is always kept; the engine refuses the prompt if that is too long.
+    """
+    tokens = await count(messages)
+    quarter = context // 4
+    limit = context - min(max_tokens or quarter, quarter)
+    whole = Fitted(messages=tuple(messages), tokens=tokens)
+    questions = [at for at, message in enumerate(messages) if message.role == "user"]
+    if options.overflow == "error" or tokens is None or tokens <= limit or len(questions) < 2:
+        return whole
+    if options.overflow == "keep_last":
+        start = questions[max(0, len(questions) - 1 - options.keep_turns)]
+        return await _counted(_without_before(messages, start), count)
+    # A long conversation has hundreds of turns, and for each count all of them are rendered and tokenized.
+    first, last = 1, len(questions) - 1
+    while first < last:
+        middle = (first + last) // 2
+        tokens = await count(_without_before(messages, questions[middle]).messages)
+        if tokens is None or tokens <= limit:
+            last = middle
+        else:
+            first = middle + 1
+    return await _counted(_without_before(messages, questions[first]), count)
+
+
+def without_oldest(messages: Sequence[Message], left_out: int) -> Fitted:
+    """Leave out the oldest messages, as a recorded run did: `left_out` of those that are no system messages."""
+    places = [at for at, message in enumerate(messages) if message.role != "system"]
+    return _without_before(messages, places[left_out] if left_out < len(places) else 0)
+
+
+def _without_before(messages: Sequence[Message], start: int) -> Fitted:
+    system = [message for message in messages[:start] if message.role == "system"]
+    return Fitted(messages=(*system, *messages[start:]), left_out=start - len(system))
+
+
+async def _counted(fitted: Fitted, count: Count) -> Fitted:
+    tokens = await count(fitted.messages)
+    return Fitted(messages=fitted.messages, left_out=fitted.left_out, tokens=tokens)
