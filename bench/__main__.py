@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import decode, fidelity, history, llama_bench, remote, screen, stop, suite, user_bench
+from bench import decode, fidelity, history, llama_bench, remote, screen, slow_line, stop, suite, user_bench
 from bench.row import Row, table
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -15,6 +15,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "idle": screen.idle,
     "streaming": screen.streaming,
     "differences": screen.differences,
+    "slow-line": slow_line.slow_line,
     "decode": decode.decode,
     "history": history.history,
     "llama-bench": llama_bench.llama_bench,

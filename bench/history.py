@@ -13,14 +13,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.long_history import ABSENT_LETTERS, COMMON_WORD, MESSAGES, RARE_WORD, write
+from bench.long_history import ABSENT_LETTERS, COMMON_WORD, CONVERSATIONS, MESSAGES, RARE_WORD, write
 from bench.row import Row
 from paragone_workbench.store import History
+from paragone_workbench.store.query import read_query
 
 __all__ = ["history"]
 
 RUNS = 15
-LIMIT = 50  # entries of a list, as the screen requests them
+LIMIT = 50  # entries of a list
+
+OPENING_S = 0.5
+"""Most seconds until the history is open and listed."""
+SEARCH_S = 0.2
+"""Most seconds of a search, which each key of the search field begins."""
 
 _LIST = """
     SELECT id, title, updated,
@@ -30,8 +36,12 @@ _LIST = """
 """
 _TABLES = ("prompt", "run")
 _PHRASE = """
-    SELECT id, text FROM {0} WHERE id IN (SELECT rowid FROM {0}_search WHERE {0}_search MATCH ?)
-    ORDER BY id DESC LIMIT ?
+    SELECT id, text FROM {0} WHERE number IN (SELECT rowid FROM {0}_search WHERE {0}_search MATCH ?)
+    ORDER BY number DESC LIMIT ?
+"""
+_BY_ENGINE = """
+    SELECT DISTINCT conversation_id FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id
+    WHERE engine LIKE ? LIMIT ?
 """
 _TEXTS = "SELECT text FROM {0}"
 
@@ -80,13 +90,19 @@ async def _measure(path: Path) -> list[Row]:
         common = await search(COMMON_WORD, LIMIT, indexed)
         rare = await search(RARE_WORD, 1, indexed)
         letters = await search(ABSENT_LETTERS, 0, read)
+        query = read_query("engine:smol")
+        by_engine = await _times(
+            lambda: saved.call(lambda store: store.conversations(LIMIT, query=query)),
+            lambda: bare.execute(_BY_ENGINE, ("%smol%", LIMIT)).fetchall(),
+        )
     await saved.close()
     return [
-        _row("open and close", opening, "connect and write one row", 5),
-        _row(f"list {LIMIT}", listing, "one query", 10),
-        _row("search for a word in most answers", common, "the same index", 2),
-        _row("search for a word in one answer", rare, "the same index", 5),
-        _row("search for two letters", letters, "`re` over all texts", 2),
+        _row("open and close", opening, "connect and write one row", OPENING_S),
+        _row(f"list {LIMIT}", listing, "one query", OPENING_S),
+        _row("list those of an engine", by_engine, "one query", SEARCH_S),
+        _row("search for a word in most answers", common, "the same index", SEARCH_S),
+        _row("search for a word in one answer", rare, "the same index", SEARCH_S),
+        _row("search for two letters", letters, "`re` over all texts", SEARCH_S),
     ]
 
 
@@ -112,12 +128,12 @@ def _open_bare(path: Path) -> None:
         connection.execute("DELETE FROM owner WHERE lock = 'bench'")
 
 
-def _row(what: str, times: _Times, baseline: str, most: float) -> Row:
+def _row(what: str, times: _Times, baseline: str, most_s: float) -> Row:
     ours, bare = statistics.median(times.ours), statistics.median(times.bare)
     return Row(
-        figure=f"history of {MESSAGES:,} messages: {what}",
-        measured=f"{ours / bare:.1f} × ({ours * 1000:.1f} ms)",
+        figure=f"history of {CONVERSATIONS:,} conversations, {MESSAGES:,} messages: {what}",
+        measured=f"{ours * 1000:.1f} ms",
         baseline=f"plain sqlite3, {baseline}: {bare * 1000:.1f} ms, median of {RUNS}",
-        budget=f"≤ {most:g} ×",
-        holds=ours <= most * bare,
+        budget=f"≤ {most_s:g} s",
+        holds=ours <= most_s,
     )

@@ -1,4 +1,4 @@
-"""Generates a history of thousands of messages with a fixed seed: it is the same on every machine."""
+"""Generates a history of a hundred thousand messages with a fixed seed: it is the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, Store
 from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
 
-__all__ = ["ABSENT_LETTERS", "COMMON_WORD", "MESSAGES", "RARE_WORD", "write"]
+__all__ = ["ABSENT_LETTERS", "COMMON_WORD", "CONVERSATIONS", "MESSAGES", "RARE_WORD", "write"]
 
-CONVERSATIONS = 1500
-PROMPTS = 10  # per conversation, with one answer each
+CONVERSATIONS = 10_000
+PROMPTS = 5  # per conversation, with one answer each
 MESSAGES = CONVERSATIONS * PROMPTS * 2
 
 COMMON_WORD = "lighthouse"

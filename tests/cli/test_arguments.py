@@ -25,7 +25,7 @@ def parse(argv):
     return SimpleNamespace(command=name, **dataclasses.asdict(args))
 
 
-SUITE = ("run", "list", "show", "compare")
+SUITE = ("run", "list", "show", "compare", "new")
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 
 

@@ -110,8 +110,8 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answ
         (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
         (("check", "tiny"), "Tiny has no environment on this machine"),
         (("remove", "tiny"), "There is no environment 'tiny'."),
-        (("remove", "tiny", "--yes"), "does not take the options of `create`."),
-        (("check", "tiny", "--json"), "Only `paragone env list` prints JSON."),
+        (("remove", "tiny", "--yes"), "`paragone env remove` does not take --yes; `env create` does."),
+        (("check", "tiny", "--json"), "`paragone env check` does not take --json; `env list` does."),
     ],
 )
 def test_what_cannot_be(wheels, argv, sentence):

@@ -272,11 +272,72 @@ def test_the_history_is_searched_and_conversations_are_renamed():
     (hit,) = data("history", paragone("history", "search", "a", "COLOUR", "--json"))["hits"]
     assert (hit["id"], hit["engine"], hit["text"]) == (f"c{number}", "", "Name a colour.")
     assert "word0" in paragone("history", "search", "word0").stdout.decode()
-    assert "No prompt and no answer" in said(paragone("history", "search", "nowhere"))
-    assert paragone("history", "rename", f"c{number}", "The", "colours").returncode == 0
+    assert "No prompt, no answer and no title" in said(paragone("history", "search", "nowhere"))
+    done = paragone("history", "rename", f"c{number}", "The", "colours", "--json")
+    assert data("history", done) == {"id": f"c{number}", "title": "The colours"}
+    done = paragone("history", "tag", f"c{number}", "Work", "later", "--json")
+    assert data("history", done) == {"id": f"c{number}", "tags": ["later", "work"]}
+    assert data("history", paragone("history", "pin", f"c{number}", "--json"))["pinned"]
+    (listed,) = data("history", paragone("history", "list", "tag:work", "--json"))["conversations"]
+    assert (listed["title"], listed["tags"], listed["pinned"]) == ("The colours", ["later", "work"], True)
     assert (
-        data("history", paragone("history", "list", "--json"))["conversations"][0]["title"] == "The colours"
+        "The colours #later #work (pinned)\n" in paragone("history", "list", "engine:steady").stdout.decode()
     )
+    assert (
+        said(paragone("history", "list", "model:nothing"))
+        == "paragone: No conversation fits these filters.\n"
+    )
+    assert said(paragone("history", "tag", f"c{number}")) == f"paragone: c{number} has no tags.\n"
+
+
+def test_a_copy_and_a_deletion_print_json(tmp_path):
+    number = written(chat, STEADY, ["Hi."])
+    assert data("history", paragone("history", "duplicate", f"c{number}", "--json")) == {
+        "id": f"c{number + 1}",
+        "title": "Hi. (copy)",
+    }
+    done = paragone("history", "export", f"c{number}", "--to", str(tmp_path / "x.md"), "--json")
+    exported = data("history", done)
+    assert exported == {
+        "file": str(tmp_path / "x.md"),
+        "exported": [f"c{number}"],
+        "bytes": (tmp_path / "x.md").stat().st_size,
+    }
+    done = paragone("history", "delete", f"c{number}", "--yes", "--json")
+    assert data("history", done) == {"deleted": [f"c{number}"]}
+
+
+def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    number = written(chat, STEADY, ["Hi.", "Again."])
+    done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}", "--json")
+    assert data("suite new", done) == {"file": "new.jsonl", "prompts": 2}
+    assert [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()] == [
+        {"system": "Be brief.", "prompt": "Hi."},
+        {
+            "system": "Be brief.",
+            "messages": [
+                {"role": "user", "content": "Hi."},
+                {"role": "assistant", "content": "word0 word1 word2 "},
+                {"role": "user", "content": "Again."},
+            ],
+        },
+    ]
+    done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}")
+    assert (done.returncode, "new.jsonl exists already" in said(done)) == (2, True)
+    assert "--from" in said(paragone("suite", "new", "other.jsonl"))
+    assert "does not take --from; `suite new` does." in said(paragone("suite", "list", "--from", "c1"))
+    experiment = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="two")], ["One.", "Two."])
+    done = paragone("history", "import", f"e{experiment}/2", "--json")
+    (opened,) = data("history", done)["imported"]
+    assert opened["title"] == f"e{experiment} #1: Two."
+    (prompt,) = data("history", paragone("history", opened["id"], "--json"))["prompts"]
+    assert [(run["engine"], run["text"]) for run in prompt["runs"]] == [
+        ("steady", "word0 word1 word2 "),
+        ("two", "word0 word1 word2 "),
+    ]
+    again = data("history", paragone("history", "import", f"e{experiment}/4", "--json"))
+    assert again["imported"] == [{**opened, "new": False}]
 
 
 @pytest.mark.parametrize(
@@ -295,13 +356,21 @@ def test_the_history_is_searched_and_conversations_are_renamed():
         (("rename", "c9", "x"), "There is no conversation c9"),
         (("delete",), "Name the conversations to delete"),
         (("delete", "c9", "--yes"), "Conversation c9 no longer exists"),
-        (("c1", "--yes"), "Only `paragone history delete`"),
-        (("list", "c9"), "`paragone history list` takes no arguments"),
+        (("c1", "--yes"), "`paragone history show` does not take --yes; `history delete` does."),
+        (("list", "c9"), "'c9' is not a filter."),
+        (("list", "since:soon"), "'soon' is not a date."),
+        (("tag",), "A conversation is needed, and its tags."),
+        (("tag", "c9", "work"), "There is no conversation c9"),
+        (("tag", "c9", "two words"), "'two words' is not a tag"),
+        (("pin", "c9"), "There is no conversation c9"),
+        (("duplicate", "c9"), "Conversation c9 no longer exists"),
+        (("import", "e9/1"), "There is no experiment e9"),
         (("show", "c1", "c2"), "`paragone history show` takes one thing"),
-        (("c1", "--all"), "Only `paragone history export` has"),
-        (("export", "c1", "--to", "x.json", "--json"), "`paragone history export` prints no JSON."),
-        (("rename", "c1", "x", "--json"), "`paragone history rename` prints no JSON."),
-        (("delete", "c1", "--yes", "--json"), "`paragone history delete` prints no JSON."),
+        (("c1", "--all"), "`paragone history show` does not take --all; `history export` does."),
+        *(
+            ((action, "c1", "--limit", "1"), f"`paragone history {action}` does not take --limit; ")
+            for action in ("show", "delete", "import")
+        ),
     ],
 )
 def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """The sheet with what a lane cost."""
 
 import sys
+import threading
 
 import pytest
 from rogue_backend.definitions import rogue
 
+from paragone import InputError
 from paragone_tui.screens.costs_sheet import CostsSheet
+from paragone_workbench.ledger import prices
 from paragone_workbench.machine import energy_shares
 from paragone_workbench.machine.energy import EnergyCounters
 
@@ -20,7 +23,26 @@ def no_counters(monkeypatch):
 async def sheet(screen) -> list[str]:
     await screen.press("escape", "dollar_sign")
     await screen.until(lambda: isinstance(screen.app.screen, CostsSheet), "the sheet opens")
+    await screen.until(lambda: "rices" in screen.text, "the prices come")
     return [line.strip("│ ") for line in screen.text.splitlines()]
+
+
+async def test_the_sheet_does_not_wait_for_the_prices(start, monkeypatch):
+    asked, found = threading.Event(), threading.Event()
+
+    def price_list():
+        asked.set()
+        found.wait(20)
+        raise InputError("There are no prices.")
+
+    monkeypatch.setattr(prices, "price_list", price_list)
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("alt+k")
+        await screen.until(lambda: "tokens out" in screen.text and asked.is_set(), "the sheet opens")
+        found.set()
+        await screen.until(lambda: "There are no prices." in screen.text)
 
 
 async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):

@@ -103,6 +103,7 @@ async def test_an_engine_that_cannot_be_opened_says_why(start):
         assert "There is no model 'nonsense'" in " ".join(screen.columns[0].transcript.text.split())
         assert screen.lanes[0].state == "failed"
         assert screen.lanes[1].state == "done"
+        assert "nonsense takes no prompt; f7 restarts" in screen.text.splitlines()[-3]
 
 
 async def test_a_prompt_without_any_engine_stays_in_the_composer(start):

@@ -12,7 +12,7 @@ from paragone_tui.widgets.palette import entries
 
 OPENED_BY = {
     "EnginePicker": "f3",
-    "ConversationPicker": "ctrl+o",
+    "HistoryScreen": "ctrl+o",
     "AboutLane": "ctrl+l",
     "HelpScreen": "f1",
     "SettingsForm": "alt+o",
@@ -163,7 +163,7 @@ async def test_a_click_on_a_lane_does_not_begin_lane_mode(start):
 async def test_a_dialog_gives_back_the_mode(start):
     async with start(rogue("steady")) as screen:
         await screen.press("escape", "slash")
-        await screen.until(lambda: shown(screen) == "ConversationPicker")
+        await screen.until(lambda: shown(screen) == "HistoryScreen")
         await screen.press("escape")
         await screen.until(lambda: shown(screen) == "LanesScreen")
         assert screen.app.lanes.lanes.in_lane_mode

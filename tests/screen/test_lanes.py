@@ -160,11 +160,14 @@ async def test_an_answer_of_a_suite_is_found_too(start):
         )
         await screen.press("ctrl+o")
         await screen.type("giraffe")
-        await screen.until(lambda: "e1/2 · colours.jsonl · large" in screen.text)
-        await screen.press("enter")
-        await screen.until(lambda: "`paragone suite show e1` shows it" in screen.text)
+        await screen.until(lambda: "answer e1/2 of a suite" in screen.text)
         await screen.press("ctrl+x")
-        await screen.until(lambda: "It is deleted with its experiment" in screen.text)
+        await screen.until(lambda: "enter opens its prompt as a conversation" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 2)
+        await screen.until(lambda: "A giraffe" in screen.columns[1].transcript.text)
+        assert "A zebra" in screen.columns[0].transcript.text
+        assert "Prompt at 0" in screen.columns[0].transcript.text
 
 
 async def test_the_lanes_of_last_time_are_there_again(start):
@@ -264,7 +267,7 @@ async def test_two_quick_enters_in_a_picker_are_one(start):
         await screen.ask("hi")
         await screen.answered()
         for opening, name in (
-            ("ctrl+o", "ConversationPicker"),
+            ("ctrl+o", "HistoryScreen"),
             ("f4", "EnginePicker"),
             ("ctrl+p", "Palette"),
         ):
@@ -294,10 +297,13 @@ async def test_keys_that_clash_are_told_of(start):
 async def test_ctrl_c_stops_the_answers(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.ask("go")
+        assert "next lane" not in screen.text, "there is one lane only"
         await screen.until(lambda: screen.lanes[0].state == "writing")
+        assert "^c stop" in screen.text.splitlines()[-1]
         await screen.press("ctrl+c")
         await screen.until(lambda: screen.lanes[0].state == "stopped")
         assert "^q quits" in screen.told
+        await screen.until(lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is left to stop")
 
 
 async def test_what_a_lane_s_engine_is_can_be_looked_up(start):

@@ -45,6 +45,9 @@ async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(
             screen.lanes[1].engine.error
         )
         assert screen.lanes[0].engine.is_open
+        await screen.press("O", "O")
+        await screen.until(lambda: GUARD.is_offline)
+        assert [block.kind for block in screen.columns[1].transcript.blocks] == ["error"], "told once"
         await screen.press("O", "f7")
         await screen.until(lambda: screen.lanes[1].engine.is_open)
 

@@ -215,7 +215,7 @@ def test_earlier_conversations(photograph):
     async def step(app, pilot):
         await ask(app, pilot, "What is a paragone?")
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: type(app.screen).__name__ == "ConversationPicker")
+        await until(pilot, lambda: type(app.screen).__name__ == "HistoryScreen")
         await pilot.press(*"nothing")
 
     assert photograph(rogue("steady", "only"), step=step)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from textual import events
 
 from paragone_tui.keys import keys_in_force, without_alt
-from paragone_tui.terminal.keys import KeyParser
+from paragone_tui.terminal.keys import Answered, KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
 SEQUENCES = st.one_of(
@@ -67,6 +67,23 @@ def test_a_sequence_without_a_meaning_costs_no_other_key(sequence):
 def test_a_report_right_after_an_alt_key_does_not_turn_it_into_characters(report):
     assert told(b"\x1bu" + report + b"b") == ["alt+u", "b"]
     assert told(b"\x1b", b"u", report) == ["alt+u"]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[b"a\x1b[0nb"], [b"a", b"\x1b", b"[", b"0", b"n", b"b"], [b"a\x1b[", b"0nb"]],
+)
+def test_an_answer_of_the_terminal_is_no_key(pieces):
+    parser = KeyParser()
+    told = [message for piece in pieces for message in parser.feed(piece)]
+    assert [getattr(message, "key", type(message)) for message in told] == ["a", Answered, "b"]
+
+
+def test_an_answer_within_a_paste_is_no_text():
+    (answered, paste) = KeyParser().feed(b"\x1b[200~one \x1b[0ntwo\x1b[201~")
+    assert isinstance(answered, Answered)
+    assert isinstance(paste, events.Paste)
+    assert paste.text == "one two"
 
 
 def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():

@@ -1,8 +1,11 @@
+from itertools import product
+
 import pytest
 from emulator import Watched, settle
 from rich.cells import cell_len
 
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+from paragone_workbench.lanes.lane import LaneState
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ async def show(line, **info):
                 "context_used": 90,
                 "context_size": 100,
             },
-            " s  done  241 tok/s  context 90/100  TTFT 2.2 s",
+            " s  done  241 tok/s  TTFT 2.2 s  context 90/100",
         ),
         (
             {"engine": "s", "state": "done", "tokens_per_s": 54, "acceptance": 0.45, "tokens_per_step": 2.5},
@@ -102,7 +105,8 @@ async def test_parts_that_do_not_fit_are_left_out(line, width):
     assert cell_len(widget.text) <= width
     assert shown == widget.text
     if width >= 18:
-        assert "writing" in shown
+        assert "writing" in shown or width < 26
+        assert "49.6 tok/s" in shown or "50/s" in shown, "the speed is the last to be left out"
     for figure, rest in [
         ("49.6", "tok/s"),
         ("context", "900/8,192"),
@@ -115,10 +119,36 @@ async def test_parts_that_do_not_fit_are_left_out(line, width):
         assert "1,400 tokens" in shown
 
 
+@pytest.mark.parametrize("width", [20, 26, 40])  # six lanes at 120 columns, three and two at 80
+async def test_the_speed_is_shown_however_narrow_a_lane_is(line, width):
+    pilot, widget = line
+    await pilot.resize_terminal(width, 3)
+    states: tuple[LaneState, ...] = ("writing", "done", "stopped")
+    for state, rate in product(states, (4.96, 49.6, 1234.5)):
+        widget.show(
+            LaneStatusInfo(
+                mark="▸ ◆ ",
+                engine="SmolLM2-135M-Q4_K_M",
+                others=("SmolLM2-135M-Q8_0", "SmolLM2-135M-Q2_K"),
+                state=state,
+                differences=2,
+                tokens=140,
+                tokens_per_s=rate,
+                ttft_s=0.12,
+                context_used=900,
+                context_size=8192,
+            )
+        )
+        assert f"{rate:.1f}/s" in widget.text or f"{rate:.0f}/s" in widget.text or "tok/s" in widget.text
+        assert "Q4" in widget.text
+        assert cell_len(widget.text) <= width
+
+
 async def test_a_narrow_lane_has_a_shorter_text(line):
     pilot, _ = line
     await pilot.resize_terminal(12, 3)
     assert await show(line, engine="smol", state="reading") == " reading"
+    assert await show(line, engine="smol", state="loading", tokens_per_s=5.0) == " loading"
 
 
 @pytest.mark.parametrize("state", ["queued", "writing"])

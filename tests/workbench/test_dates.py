@@ -6,14 +6,14 @@ import time
 import pytest
 
 from paragone_cli.command_line.formats import date
-from paragone_tui.screens.conversation_picker import _when
+from paragone_tui.screens.history.entries import when
 from paragone_workbench.experiments.report.public_text import date_text
 
 NONE = [1e20, -1e20, 1e300, -1e300, math.inf, math.nan, -1.0, 10**400, 253_402_300_800, "abc", b"x", None]
 
 
 @pytest.mark.parametrize("moment", NONE, ids=lambda moment: repr(moment)[:12])
-@pytest.mark.parametrize("shown", [date, _when, date_text])
+@pytest.mark.parametrize("shown", [date, when, date_text])
 def test_what_is_no_date_is_a_question_mark(shown, moment):
     assert shown(moment) == "?"
 

@@ -13,10 +13,10 @@ from tests.workbench.lane_helpers import LONG, answers, opened, words
 from paragone import Image, InputError, option
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.finding import find_in_lanes, find_run
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.lanes.variants import find_run
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History
+from paragone_workbench.store import History, StoreError
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_a_selected_path_is_restored(session, rogue, history):
 async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "one")
-    forked = session.fork(lane, lane.path[0])
+    forked = session.add_lane(lane.engine.definition, fork=lane.path[0])
     session.open_engines()
     await forked.engine.opened()
     await session.configure(lane, rogue(**LONG))
@@ -272,7 +272,7 @@ async def test_reopening_restores_everything_and_keeps_equal_engines(
     await answers(session, "meanwhile")
     pids = {worker.pid for worker in workers()}
 
-    assert await session.reopen(old) == 0
+    assert await session.reopen(old) == (0, None)
     first, second = session.lanes
     assert first is same
     assert second is not swapped
@@ -414,13 +414,23 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
     await saved(session, history)
     earlier = session.conversation.number
     with pytest.raises(InputError, match="is open"):
-        await session.delete_conversation(earlier)
+        await session.deletions.delete(earlier)
     await answers(session, "And this.")
     session.new_conversation()
-    await session.delete_conversation(earlier)
+    await session.deletions.delete(earlier)
     assert await history.conversations() == ()
     with pytest.raises(InputError, match="was deleted"):
         await session.reopen(earlier)
+    assert await session.deletions.restore_last() == earlier
+    assert await session.deletions.restore_last() is None
+    await session.deletions.delete(earlier)
+    await history.call(lambda store: store._database.run("PRAGMA query_only = 1"))
+    with pytest.raises(StoreError, match="may not be written to"):
+        await session.deletions.restore_last()
+    await history.call(lambda store: store._database.run("PRAGMA query_only = 0"))
+    assert await session.deletions.restore_last() == earlier, "it can be tried again"
+    await session.reopen(earlier)
+    assert [prompt.text for prompt in session.prompts] == ["Forget me.", "And this."]
 
 
 async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, history):
@@ -436,3 +446,52 @@ async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, hist
     assert find_run(session.lanes, prompt_id) == (first, newest), "one on a path is preferred"
     assert find_run(session.lanes, prompt_id, variant.id) == (first, variant)
     assert find_run(session.lanes, "of another conversation") is None
+
+
+async def test_a_closed_lane_with_what_was_found_is_shown_again(session, rogue, history):
+    await opened(session, rogue(max_tokens=1), rogue("wide", name="other", max_tokens=1))
+    await answers(session, "Go")
+    second = session.lanes[1]
+    answer = second.path[0]
+    await session.close_lane(second)
+    await saved(session, history)
+    number = session.conversation.number
+    (hit,) = await history.call(lambda store: store.search(answer.text.strip()))
+    assert hit.run_id == answer.id
+    session.new_conversation()
+    assert await session.reopen(number) == (1, None)
+    session.new_conversation()
+    reopened = await session.reopen(number, hit=hit)
+    assert reopened == (0, session.lanes[1])
+    assert find_run(session.lanes, hit.prompt_id, hit.run_id)[0] is session.lanes[1]
+    await saved(session, history)
+    assert not any(lane.closed for lane in (await history.load(number)).lanes)
+
+
+async def test_the_last_conversation_is_resumed_in_lanes_with_its_engines_alone(session, rogue, history):
+    await opened(session, rogue(max_tokens=1))
+    await answers(session, "Go on")
+    await saved(session, history)
+    number = session.conversation.number
+    assert await session.reopen(number, only_with_same_engines=True) is None, "a prompt was sent"
+    session.new_conversation()
+    await session.swap(session.lanes[0], rogue("wide", name="other"))
+    assert await session.reopen(number, only_with_same_engines=True) is None
+    await session.swap(session.lanes[0], rogue(max_tokens=1))
+    assert await session.reopen(number, only_with_same_engines=True) == (0, None)
+    assert [prompt.text for prompt in session.prompts] == ["Go on"]
+
+
+async def test_words_are_found_in_the_open_conversation(session, rogue):
+    await opened(session, rogue(max_tokens=2), rogue("wide", name="other", max_tokens=2))
+    await answers(session, "Name a zebra, or WORD0")
+    first, second = session.lanes
+    assert session.regenerate(first) is not None
+    await session.answered()
+    found = find_in_lanes(session.lanes, "word0")
+    assert [hit.engine for hit in found] == ["steady", "steady", ""], "variants, and the prompt once"
+    assert found[0].run_id == first.path[0].id
+    assert [found[0].snippet[start:end] for start, end in found[0].marks] == ["word0"]
+    assert [hit.run_id for hit in find_in_lanes(session.lanes, "zebra name")] == [None]
+    assert find_in_lanes(session.lanes, "zebra word1") == find_in_lanes(session.lanes, "  ") == []
+    assert second.path[0].text.split()[0] in find_in_lanes(session.lanes, "語")[0].snippet

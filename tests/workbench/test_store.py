@@ -409,14 +409,17 @@ def test_large_histories_are_read_by_index(store):
     for sql in (listing._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
         assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
     assert not [line for line in plan(loading._RUNS, 1) if line.startswith("SCAN")]
-    assert any("conversation_updated" in line for line in plan(listing._LIST, 1.0, 1, 50))
-    for select, indexed, order in (
-        (search._PROMPTS, search._IN_PROMPTS, "ORDER BY prompt.number DESC"),
-        (search._TURNS, search._IN_RUNS, "ORDER BY run.number DESC"),
-        (search._CELLS, search._IN_RUNS, "ORDER BY run.number DESC"),
-    ):
-        scans = [line for line in plan(select + indexed + order, '"word"') if line.startswith("SCAN")]
+    listed = listing._SELECT + listing._LIST.format("1")
+    lines = plan(listed, *listing._FIRST_PLACE, 50)
+    assert any("INDEX conversation_used ((pinned,used)" in line for line in lines), lines
+    assert not any("USE TEMP B-TREE" in line for line in lines), lines
+    for select, table in ((search._PROMPTS, "prompt"), (search._ANSWERS, "run")):
+        source, match = search._INDEXED.format(table), search._MATCH.format(table)
+        sql = f"{select.format(source)} WHERE {match} ORDER BY {table}_search.rowid DESC"
+        lines = plan(sql, '"word"')
+        scans = [line for line in lines if line.startswith("SCAN")]
         assert all("VIRTUAL TABLE INDEX" in line for line in scans)
+        assert not any("USE TEMP B-TREE" in line for line in lines), "a search can stop early"
     for table, column in (
         ("turn", "continues_id"),
         ("lane", "head_id"),

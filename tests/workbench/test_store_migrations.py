@@ -19,6 +19,7 @@ from paragone_workbench.store import RunKey, SavedConversation, SavedVote, Store
 from paragone_workbench.store.file.database import SCHEMA, Database
 from paragone_workbench.store.tables.tokens import pack
 
+NEWEST = max(int(path.name[:4]) for path in SCHEMA.glob("*.sql"))
 FIRST = Path(__file__).parent / "old_histories/0001_first.sql"
 
 
@@ -53,22 +54,24 @@ def test_numbers_have_no_gaps():
 
 
 def test_a_new_file_gets_all_migrations(tmp_path, schema):
-    (schema / "0010_more.sql").write_text("CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end")
+    (schema / f"{NEWEST + 1:04}_more.sql").write_text(
+        "CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end"
+    )
     Database(tmp_path / "history.db", schema).close()
-    assert version(tmp_path / "history.db") == 10
+    assert version(tmp_path / "history.db") == NEWEST + 1
     assert not list(tmp_path.glob("*.bak"))
 
 
 def test_an_older_file_is_copied_and_migrated(old, schema):
-    (schema / "0010_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
-    (schema / "0011_trigger.sql").write_text(
+    (schema / f"{NEWEST + 1:04}_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / f"{NEWEST + 2:04}_trigger.sql").write_text(
         "CREATE TRIGGER t AFTER INSERT ON lane BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\n"
     )
     database = Database(old, schema)
     assert database.rows("SELECT title, more FROM conversation") == [("old", None)]
     database.close()
-    backup = old.with_name("history.db.v9.bak")
-    assert (version(old), version(backup)) == (11, 9)
+    backup = old.with_name(f"history.db.v{NEWEST}.bak")
+    assert (version(old), version(backup)) == (NEWEST + 2, NEWEST)
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     raw = sqlite3.connect(backup)
     assert raw.execute("SELECT title FROM conversation").fetchall() == [("old",)]
@@ -76,13 +79,15 @@ def test_an_older_file_is_copied_and_migrated(old, schema):
 
 
 def test_a_migration_that_fails_changes_nothing(old, schema):
-    (schema / "0010_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
-    (schema / "0011_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
+    (schema / f"{NEWEST + 1:04}_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / f"{NEWEST + 2:04}_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
     with pytest.raises(StoreError, match="nowhere"):
         Database(old, schema)
-    assert version(old) == 9
+    assert version(old) == NEWEST
     database = Database(old)
-    assert database.rows("SELECT * FROM conversation") == [(1, "x", "old", 1.0, 1.0)]
+    assert database.rows("SELECT number, id, title, created, updated FROM conversation") == [
+        (1, "x", "old", 1.0, 1.0)
+    ]
     database.close()
 
 

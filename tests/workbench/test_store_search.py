@@ -46,6 +46,8 @@ def store():
         ("ช่องว่าง", 4),
         ("übermut", 5),
         ("öS", 5),
+        ("Ü", 5),
+        ("МО", 3),
         ('"NOT (this) OR', 6),
         ("that*", 6),
         ("left: -x ^y {z}", 6),
@@ -60,7 +62,21 @@ def test_any_script_and_any_symbol(store, query, found):
     assert [hit.title for hit in store.search(query)] == [TEXTS[found]]
 
 
-@pytest.mark.parametrize("query", ["", "   ", "\0", "borrow 公园", "nowhere", "axb", "_b_", "zz", '""""'])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "   ",
+        "\0",
+        "borrow 公园",
+        "nowhere",
+        "axb",
+        "_b_",
+        "zz",
+        '""""',
+        pytest.param("x" * 60_000, id="long"),
+    ],
+)
 def test_missing_text_is_not_found(store, query):
     assert store.search(query) == ()
 

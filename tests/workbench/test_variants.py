@@ -97,7 +97,7 @@ async def test_a_forked_lane_has_the_path_and_goes_its_own_way(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
     for text in ("first", "second", "third"):
         await answers(session, text)
-    forked = session.fork(lane, lane.path[1])
+    forked = session.add_lane(lane.engine.definition, fork=lane.path[1])
     session.open_engines()
     await forked.engine.opened()
     assert (forked.path, forked.name) == (lane.path[:2], "steady-2")

@@ -53,6 +53,7 @@ class ParagoneApp(ProgramApp):
         super().__init__(config=config, state=state)
         self.registry = registry
         self._demo = demo
+        self._may_resume = config.chat.resume and definitions is None and not demo
         self._session = Session(
             self.registry,
             system=system,
@@ -111,7 +112,7 @@ class ParagoneApp(ProgramApp):
         self.registry.tell = self.say_from_thread
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
             self.say(problem, warning=True)
-        self._history.begin()
+        self._history.begin(lambda: self.lanes.do(self._resume))
         if self._demo and not self._session.lanes:
             add_demo(self.lanes.context)
         elif self._session.lanes:
@@ -119,6 +120,13 @@ class ParagoneApp(ProgramApp):
         else:
             add_lane(self.lanes.context)
         self.lanes.do(self._use_backends)
+
+    async def _resume(self) -> None:
+        """Resume the last conversation if the engines are those of the last session, or offer it if it was interrupted."""
+        from paragone_tui.screens.lanes.commands.resuming import resume_last
+
+        await self.registry.load(self._session.backends)
+        await resume_last(self.lanes.context, may_resume=self._may_resume)
 
     async def _use_backends(self) -> None:
         """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,10 @@ class HistoryOpening:
     """The history, once it is open."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def begin(self) -> None:
-        """Start to open the history."""
+    def begin(self, then: Callable[[], None]) -> None:
+        """Start to open the history. `then` is called once it is open."""
         # Not a Textual worker: workers are cancelled before the application unmounts, which may still wait.
-        self._task = asyncio.create_task(self._open())
+        self._task = asyncio.create_task(self._open(then))
 
     @property
     def problem(self) -> str:
@@ -61,7 +62,7 @@ class HistoryOpening:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _open(self) -> None:
+    async def _open(self, then: Callable[[], None]) -> None:
         from paragone_workbench.store.history import History  # the first paint does not need it
 
         failed = False
@@ -81,3 +82,5 @@ class HistoryOpening:
         self.session.recorder.open(self.history)
         if failed:
             self.program.say("The history is open now; earlier prompts and answers are saved, too.")
+        if not self.program.is_leaving:
+            then()

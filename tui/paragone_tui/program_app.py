@@ -35,6 +35,7 @@ from paragone_workbench.config.state import State
 
 if TYPE_CHECKING:
     from rich.text import Text
+    from textual.notifications import Notification
 
     from paragone_tui.widgets.sheet import Sheet
 
@@ -54,7 +55,7 @@ class ProgramApp(OwnErrorsApp):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True)
     ]
-    # Messages are at the top, where they cover neither the composer nor the text that streams in.
+    # On a screen without a place for messages, they are at the top, where they do not cover the text that streams in.
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(self, *, config: Config, state: State) -> None:
@@ -314,6 +315,11 @@ class ProgramApp(OwnErrorsApp):
             timeout=10 if warning else 4,
             markup=False,
         )
+
+    def shows_message(self, message: Notification | None) -> bool:
+        """Have the screen show a message in a place that covers nothing, if it has one."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        return isinstance(screen, ChangedRowsScreen) and screen.shows_message(message)
 
     def say_from_thread(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message. May be called in any thread."""

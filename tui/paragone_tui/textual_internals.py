@@ -11,6 +11,7 @@ import os
 import signal
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO
 
 from rich.console import RenderableType
 from rich.style import Style
@@ -22,6 +23,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.notifications import Notification
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
@@ -73,6 +75,17 @@ class OwnErrorsApp(App[None]):
         """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has it."""
         self.screen._update_auto_focus()
 
+    @abstractmethod
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show the newest message, or that there is none, and return whether there is a place for it."""
+
+    def _refresh_notifications(self) -> None:
+        newest = next(reversed([*self._notifications]), None)
+        if not self.shows_message(newest):
+            super()._refresh_notifications()  # as toasts
+        elif newest is not None:
+            self.set_timer(max(0.0, newest.time_left), self._refresh_notifications)
+
     def _handle_exception(self, error: Exception) -> None:
         if not self.goes_on_after(error):
             super()._handle_exception(error)
@@ -106,6 +119,37 @@ class CompositorScreen(Screen[ScreenResultType]):
         """Have regions of a widget painted the next time, or all of it."""
         widget._set_dirty(*regions)
         self._dirty_widgets.add(widget)
+
+    @property
+    def driver(self) -> JobControlDriver | None:
+        """What writes to the terminal; None in a test without one."""
+        driver = self.app._driver
+        return driver if isinstance(driver, JobControlDriver) else None
+
+    @abstractmethod
+    def begin_frame(self, room: float) -> None:
+        """Prepare for a frame that has about `room` bytes."""
+
+    @abstractmethod
+    def left_out(self) -> Iterable[Region]:
+        """Return what of the last frame was not written, because there was no room for it."""
+
+    def _compositor_refresh(self) -> None:
+        driver = self.driver
+        if self is not self.app.screen or driver is None:
+            super()._compositor_refresh()
+            return
+        room = driver.room()
+        if room > 0:
+            self.begin_frame(room)
+            super()._compositor_refresh()
+            rest = [*self.left_out()]
+            if not rest:
+                return
+            self._compositor._dirty_regions.update(rest)
+        self._dirty_widgets.clear()
+        # The frame is dropped. What is dirty stays dirty, so that the next frame shows the newest state.
+        driver.call_when_room(self.paint_dirty)
 
     def paint_dirty(self) -> None:
         """Paint what was marked; if that is not possible now, Textual paints it when it is."""
@@ -164,6 +208,19 @@ class JobControlDriver(LinuxDriver):
 
         signal.signal(number, handle)
 
+    @abstractmethod
+    def room(self) -> int:
+        """Return the bytes that may be written now."""
+
+    @abstractmethod
+    def call_when_room(self, call: Callable[[], object]) -> None:
+        """Call a function once more may be written, and forget the function given before."""
+
+    def watch_output(self, taken: Callable[[int], object]) -> None:
+        """Have the writing thread call `taken` with the bytes that the system took so far, whenever none are left."""
+        if self._file is not None:
+            self._file = _WatchedOutput(self._file, taken)  # type: ignore[assignment]  # has what is used
+
     def stop_with_group(self) -> None:
         """Restore the terminal, and stop the processes of the program's group, as a terminal does on Ctrl+Z.
 
@@ -212,6 +269,24 @@ class JobControlDriver(LinuxDriver):
                 self.suspend_application_mode()  # otherwise two threads would read, and two would write
                 self._must_signal_resume = True
             self.resume_application_mode()
+
+
+class _WatchedOutput:
+    """What Textual's writing thread uses of a file."""
+
+    def __init__(self, file: TextIO, taken: Callable[[int], object]) -> None:
+        self._output = file
+        self._taken = taken
+        self._size = 0
+        self.fileno = file.fileno
+
+    def write(self, text: str) -> None:
+        self._size += len(text) if text.isascii() else len(text.encode(errors="replace"))
+        self._output.write(text)
+
+    def flush(self) -> None:
+        self._output.flush()
+        self._taken(self._size)
 
 
 class SequenceParser(XTermParser):

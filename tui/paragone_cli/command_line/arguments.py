@@ -152,6 +152,19 @@ def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], M
         yield field.name, field.metadata["flags"], field.metadata["settings"]
 
 
+def refuse_untaken(args: Arguments, command: str, action: str, taken_by: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError if an option was given that this action of a command does not take.
+
+    `taken_by` has the actions that take an option, by the option's field; the others are taken by all actions.
+    """
+    for name, flags, _ in declared(type(args)):
+        actions = taken_by.get(name, (action,))
+        if action not in actions and getattr(args, name) not in (None, False, ()):
+            takers = ", ".join(f"`{command} {other}`" for other in actions)
+            verb = "does" if len(actions) == 1 else "do"
+            raise InputError(f"`paragone {command} {action}` does not take {flags[0]}; {takers} {verb}.")
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that raises InputError instead of ending the program."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 from paragone import InputError, Json, ParagoneError
 from paragone_cli.command_line.output import warn
@@ -36,22 +35,6 @@ async def opened_history() -> AsyncIterator[History]:
         yield history
     finally:
         await history.close()
-
-
-def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:
-    """Yield the pieces of a document that `make` returns for the history, outside of an event loop. Raises ParagoneError."""
-    with asyncio.Runner() as runner:
-        history = runner.run(History.open())
-        try:
-            pieces = make(history)
-            while (piece := runner.run(_next(pieces))) is not None:
-                yield piece
-        finally:
-            runner.run(history.close())
-
-
-async def _next(pieces: AsyncIterator[str]) -> str | None:
-    return await anext(pieces, None)
 
 
 def save_measurement(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from paragone import InputError
 from paragone.network.guard import GUARD
 from paragone.wording import size_text
-from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
+from paragone_cli.command_line.arguments import PrintArguments, command, option, refuse_untaken, switch, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.command_line.question import confirmed, require_answer
@@ -28,6 +28,15 @@ from paragone_workbench.engines.environments import (
     remove,
 )
 from paragone_workbench.engines.registry import Registry
+
+_TAKEN_BY = {
+    "cuda": ("create",),
+    "python": ("create",),
+    "find_links": ("create",),
+    "yes": ("create",),
+    "json": ("list",),
+}
+"""The actions that take an option, by the option's field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +65,9 @@ class EnvArguments(PrintArguments):
 def env(args: EnvArguments) -> int:
     """Do it, after the user has confirmed what is created."""
     registry = Registry(note)
-    if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
-        raise InputError(f"`paragone env {args.action}` does not take the options of `create`.")
+    refuse_untaken(args, "env", args.action, _TAKEN_BY)
     if args.action == "list":
         return _list(registry, as_json=args.json)
-    if args.json:
-        raise InputError("Only `paragone env list` prints JSON.")
     if args.backend is None:
         raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
     if args.action == "remove":

@@ -12,7 +12,7 @@ from paragone import InputError
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import Arguments, command, option, word
 from paragone_cli.command_line.output import note
-from paragone_cli.command_line.saved import document_pieces, opened_store
+from paragone_cli.command_line.saved import opened_store
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.report.file import Format, format_of, write
@@ -95,6 +95,7 @@ def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
         document_of_conversation,
         document_of_experiment,
     )
+    from paragone_workbench.exporting.conversations import document_pieces
 
     if isinstance(subject, Experiment):
         return document_pieces(lambda history: document_of_experiment(history, subject.number))

@@ -8,13 +8,16 @@ most of the bytes. `tests/tui/test_painting.py` checks that the terminal shows t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby, pairwise
+from math import inf
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rich.console import Console, RenderableType
 from textual.geometry import Region, Size
+from textual.notifications import Notification
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
@@ -24,6 +27,9 @@ from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, Layout
 
 _MAX_GAP = 4
 """Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
+
+_OVERHEAD = 12
+"""About the bytes that a change takes beside its cells, to move the cursor and to set the colours."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
 _Stretch: TypeAlias = tuple[int, int, Strip]
@@ -44,8 +50,25 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         self._terminal.forget()
         self.refresh()
 
+    def begin_frame(self, room: float) -> None:
+        """Prepare for a frame that has about `room` bytes."""
+        self._terminal.begin_frame(room, self.text_rows)
+
+    @property
+    def text_rows(self) -> range:
+        """The rows of the text that moves as a whole: while it does not fit into a frame, the others come first."""
+        return range(self.size.height)
+
+    def left_out(self) -> Iterable[Region]:
+        """Return the rows of the last frame that were not written, because there was no room for them."""
+        return self._terminal.left_out
+
     def network_changed(self) -> None:
         """Show that the program went offline, or online again. Most screens do not."""
+
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show a message, or that there is none. Returns False if the screen has no place for messages, as most."""
+        return False
 
     @property
     def painted_size(self) -> Size:
@@ -172,31 +195,115 @@ class _Terminal:
     """Tracks what the terminal shows, and computes the output that changes it."""
 
     def __init__(self) -> None:
+        self.begin_frame(inf)
         self.forget()
+
+    def begin_frame(self, room: float, text_rows: Collection[int] = ()) -> None:
+        """Write about `room` bytes at most in the next frame, and without room for all, those of `text_rows` last."""
+        self._room = room
+        self._text_rows = text_rows
+        self.left_out: list[Region] = []
+        """What was not written, because there was no room."""
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""
         self.size = size
+        self._due: deque[_Change] = deque()
+        """The rest of the text that is being written, top to bottom, as it was when there was no room for all of it."""
+        self._held: Collection[int] = ()
+        """The rows of that text. What changes there meanwhile is written after it: otherwise two states would mix."""
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the output that shows the stretches. Those of one row must follow each other."""
+        """Return the output that shows the stretches. Those of one row must follow each other.
+
+        If there is no room for all, the text that moves is written over several frames, as it is now. The other rows,
+        such as the prompt's, come first in each frame.
+        """
         pen = Pen(console.color_system)
-        out: list[str] = []
-        cursor: tuple[int, int] | None = None
+        changes = [*self._changed(stretches, pen)]
+        if self._due or sum(map(_cost, changes)) > self._room:
+            changes = self._without_text(changes)
+        out = _Output(pen)
+        for change in changes:
+            if not self._write(change, out):
+                self.left_out.append(change.region)
+        while self._due and self._write(self._due[0], out):
+            self._due.popleft()
+        self.left_out += [change.region for change in self._due]
+        if not self._due:
+            self._held = ()
+        return "".join([*out.parts, pen.lift()])
+
+    def _changed(self, stretches: Iterable[_Stretch], pen: Pen) -> Iterator[_Change]:
         for y, in_row in groupby(stretches, itemgetter(0)):
+            if y in self._held:
+                self.left_out += [Region(x, y, strip.cell_length, 1) for _, x, strip in in_row]
+                continue
             before = self._rows[y]
             row = before.copy()
             for _, x, strip in in_row:
                 cells = cells_of(strip, pen.colors)
                 row[x : x + len(cells)] = cells
             del row[len(before) :]
-            self._rows[y] = row
             for start, stop in _changes(before, row):
-                out.append(_move(cursor, (start, y)))
-                cursor = _print(row[start:stop], start, y, pen, out), y
-        out.append(pen.lift())
-        return "".join(out)
+                yield _Change(y, start, row[start:stop])
+
+    def _without_text(self, changes: list[_Change]) -> list[_Change]:
+        """Return the changes to write in any case, short ones first. Those of the text are written while there is room."""
+        if not self._due:
+            self._held = self._text_rows
+            self._due.extend(change for change in changes if change.y in self._held)
+        return sorted((change for change in changes if change.y not in self._held), key=_cost)
+
+    def _write(self, change: _Change, out: _Output) -> bool:
+        """Write a change if there is room, or nothing has been written yet. Returns whether it was written."""
+        written = out.write(change, self._room)
+        if written:
+            self._rows[change.y][change.x : change.x + len(change.cells)] = change.cells
+        return written
+
+
+class _Output:
+    """The output of a frame."""
+
+    def __init__(self, pen: Pen) -> None:
+        self.parts: list[str] = []
+        self._pen = pen
+        self._cursor: tuple[int, int] | None = None
+        self._size = 0
+
+    def write(self, change: _Change, room: float) -> bool:
+        """Write a change, unless there is something already and the change makes it larger than `room`."""
+        look, length = self._pen.look, len(self.parts)
+        self.parts.append(_move(self._cursor, (change.x, change.y)))
+        end = _print(change.cells, change.x, change.y, self._pen, self.parts)
+        size = sum(map(len, self.parts[length:]))
+        if self._size and self._size + size > room:
+            del self.parts[length:]
+            self._pen.look = look
+            return False
+        self._size += size
+        self._cursor = end, change.y
+        return True
+
+
+class _Change(NamedTuple):
+    """Cells that are to be written, and where they begin."""
+
+    y: int
+    x: int
+    cells: list[Cell]
+
+    @property
+    def region(self) -> Region:
+        """Where they are."""
+        return Region(self.x, self.y, len(self.cells), 1)
+
+
+def _cost(change: _Change) -> int:
+    """Return about how many bytes a change takes."""
+    return len(change.cells) + _OVERHEAD
 
 
 def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]:

@@ -34,12 +34,18 @@ class CostsSheet(Sheet):
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("costs")]
 
-    def __init__(self, lane: str, ledger: Ledger, problem: str = "") -> None:
-        """Create the view. `problem` says why there are no prices."""
+    def __init__(self, lane: str, ledger: Ledger) -> None:
+        """Create the view. The prices may come later, by `show`."""
         super().__init__()
         self._ledger = ledger
-        self._problem = problem
+        self._problem = ""
         self.heading = one_line(f"What {lane} cost in this conversation")
+
+    async def show(self, ledger: Ledger, problem: str = "") -> None:
+        """Show the ledger with prices, or why there are none."""
+        self._ledger, self._problem = ledger, problem
+        await self.scroll.remove_children()
+        await self.scroll.mount_all(self.texts())
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the table and the sentences below it."""

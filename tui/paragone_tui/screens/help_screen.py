@@ -31,7 +31,7 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("enter", "", "Pick the highlighted line."),
         ("^j ^k down up", "", "Move the highlight."),
         ("esc ^c", "", "Close the dialog."),
-        ("^x", "", "Remove the highlighted engine or conversation."),
+        ("^x", "", "Remove the highlighted engine, or delete the conversation."),
         ("1 … 9", "", "In the list of conditions: level the difference with this number."),
         (
             "^underscore super+z",
@@ -39,6 +39,16 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
             "Undo the last change of a text. Most terminals send ctrl+/ as the first key.",
         ),
         ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
+    ],
+    "Conversations": [
+        (
+            "tab shift+tab slash",
+            "",
+            "Lead from the search to the list, and back. In the list, letters are commands.",
+        ),
+        ("p r t d", "", "Pin, rename, tag or duplicate the conversation."),
+        ("x u", "", "Delete the conversation; bring back the one that was deleted last."),
+        ("e E i", "", "Export the conversation, or all; import conversations."),
     ],
     "Votes": [
         ("a … f 1 … 6", "", "Vote for this answer."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import fcntl
 import os
 import select
@@ -9,17 +11,23 @@ import signal
 import struct
 import termios
 import threading
+from collections.abc import Callable
 from functools import partial
+from queue import Empty, SimpleQueue
 
 from textual.app import App
 
-from paragone_tui.terminal.keys import KeyParser
+from paragone_tui.terminal.flow import Flow
+from paragone_tui.terminal.keys import Answered, KeyParser
 from paragone_tui.textual_internals import JobControlDriver
 
 PIECE = 4096
 """Bytes to read at a time."""
 TICK_S = 0.1
 """Seconds of silence after which an escape that began no sequence is the key."""
+
+LAST_ANSWER_S = 1.0
+"""Seconds to wait for an answer of the terminal when the program ends."""
 
 ENDED_BY_SIGNAL = 128
 """The exit code of a program that a signal has ended, less the signal's number."""
@@ -29,6 +37,8 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 class TerminalDriver(JobControlDriver):
     """Textual's driver, with a reader and with handlers of signals of the program's own.
 
+    It tells how much to write, so that nothing waits for a slow line.
+
     A signal that asks the program to end has it leave as the key does, with the terminal restored and everything
     saved. The exit code is 128 and the signal's number. Signals that were ignored at the start stay ignored.
     """
@@ -37,6 +47,11 @@ class TerminalDriver(JobControlDriver):
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._screen_loop = asyncio.get_running_loop()
+        self._flow = Flow(self.write)
+        self._answered_at: SimpleQueue[float] = SimpleQueue()
+        """When the terminal answered questions, on the clock of the flow."""
+        self.watch_output(self._flow.taken)
         for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self.on_signal(
@@ -58,6 +73,42 @@ class TerminalDriver(JobControlDriver):
         self.stop_with_group()
         return True
 
+    def room(self) -> int:
+        """Return the bytes that may be written now."""
+        return self._flow.room()
+
+    def call_when_room(self, call: Callable[[], object]) -> None:
+        """Call a function once more may be written, and forget the function given before."""
+        self._flow.call_when_room(call)
+
+    def write(self, data: str) -> None:
+        """Write text to the terminal."""
+        self._flow.wrote(len(data) if data.isascii() else len(data.encode(errors="replace")))
+        super().write(data)
+
+    def flush(self) -> None:
+        """End a frame."""
+        self._flow.end_frame()
+
+    def start_application_mode(self) -> None:
+        """Take the terminal."""
+        self._flow.asks = True
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def disable_input(self) -> None:
+        """Read the terminal no more, once its answers are there: the shell would take them for keys."""
+        self._flow.asks = False
+        self._take_answers()
+        with contextlib.suppress(Empty):
+            while self._flow.is_asking:
+                self._flow.answered(self._answered_at.get(timeout=LAST_ANSWER_S))
+        super().disable_input()
+
+    def _take_answers(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._flow.answered(self._answered_at.get_nowait())
+
     def run_input_thread(self) -> None:
         """Read the terminal until `exit_event` is set or the terminal is gone."""
         parser = KeyParser()
@@ -75,7 +126,11 @@ class TerminalDriver(JobControlDriver):
                 data = data[:early].replace(b"\n", b"\r") + data[early:]
                 early = max(0, early - len(data))
                 for message in parser.feed(data):
-                    self.process_message(message)
+                    if isinstance(message, Answered):
+                        self._answered_at.put(self._flow.clock())
+                        self._screen_loop.call_soon_threadsafe(self._take_answers)
+                    else:
+                        self.process_message(message)
             for message in parser.tick():
                 self.process_message(message)
 

@@ -14,6 +14,8 @@ from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_
 # A report of the mouse in the X10 protocol: a button, a column and a row as one byte each. paragone asks for the
 # SGR protocol, and nothing uses these; as text they could be the beginning of a character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
+ANSWER = "\x1b[0n"
+"""What the terminal answers when it is asked for its status."""
 _LEADS = "[OP]X^_"
 """Characters that lead a longer sequence after an escape."""
 _END = "\\"
@@ -23,6 +25,10 @@ _ALT_KEY = re.compile(rf"\x1b[^\x1b{re.escape(_LEADS)}]\Z")
 """An escape and a character that leads no longer sequence: the character's key, with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
 """The first character after the control characters."""
+
+
+class Answered(Message):
+    """The terminal answered: it has shown what was written before the question."""
 
 
 class KeyParser:
@@ -79,6 +85,9 @@ class KeyParser:
                 # If another sequence came while the parser waits for more, as the terminal's answer to a question,
                 # it would take the key for the characters `^` and `u`.
                 yield from self._parser.complete()
+            if self._last.endswith(ANSWER):
+                self._restart()
+                yield Answered()
             if self._last == BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
@@ -93,7 +102,10 @@ class KeyParser:
         pasted[-1:] = [before[:-part], before[-part:]]
         if not end:
             return ""
-        yield Paste("".join(pasted).replace("\0", ""))
+        whole = "".join(pasted)
+        if ANSWER in whole:
+            yield Answered()
+        yield Paste(whole.replace(ANSWER, "").replace("\0", ""))
         self._pasted = None
         return rest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from rich.console import RenderableType
@@ -49,8 +49,12 @@ class Sheet(Modal[None]):
         """Create the text."""
         with VerticalScroll(id="sheet") as box:
             box.border_title = self.heading
-            for part in self.parts():
-                yield Static(part, markup=False)
+            yield from self.texts()
+
+    def texts(self) -> Iterator[Static]:
+        """Yield a widget for each part."""
+        for part in self.parts():
+            yield Static(part, markup=False)
 
     def on_mount(self) -> None:
         """Show the keys at the lower edge."""

@@ -42,6 +42,9 @@ class ChatSettings(Options):
     """The section `[chat]`."""
 
     system: str = option("", "System prompt of new conversations.")
+    resume: bool = option(
+        True, "Whether the last conversation is resumed at the start, if the lanes have its engines."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,8 @@ class Conversation:
 
     def add(self, prompt: Prompt) -> Prompt:
         """Add a prompt and return it. Its parent must be in the conversation."""
-        assert prompt.parent is None or prompt.parent in self.prompts
+        # mostly it is the last one: a long conversation is added to in linear time
+        assert prompt.parent in (None, *self.prompts[-1:]) or prompt.parent in self.prompts
         self.prompts.append(prompt)
         return prompt
 

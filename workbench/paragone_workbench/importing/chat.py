@@ -66,6 +66,8 @@ class _Lanes:
     chat: Chat
     all: list[LaneRecord] = field(default_factory=list)
     of_run: dict[str, LaneRecord] = field(default_factory=dict)
+    beside: dict[tuple[str, str], list[EngineDefinition]] = field(default_factory=dict)
+    """The engines of the answers in a lane to a prompt, by the ids of both."""
 
     def add(self, run: Run) -> None:
         """Put a run into the lane of the run that it continues, or beside an answer of another model."""
@@ -81,16 +83,21 @@ class _Lanes:
         lane.head = run
         lane.runs.append(run)
         self.of_run[run.id] = lane
+        self._beside(lane, run).append(run.result.definition)
 
     def _free(self, run: Run) -> LaneRecord | None:
         own = self.of_run[run.continues.id] if run.continues is not None else None
         candidates = [own] if own is not None else []
         candidates += [lane for lane in self.all if lane is not own]
         for lane in candidates:
-            beside = [other for other in lane.runs if other.prompt is run.prompt]
-            if all(other.result.definition == run.result.definition for other in beside):
+            if all(engine == run.result.definition for engine in self._beside(lane, run)):
                 return lane
         return None
+
+    def _beside(self, lane: LaneRecord, run: Run) -> list[EngineDefinition]:
+        """Return the engines of the lane's answers to the prompt of a run."""
+        assert run.prompt is not None  # all runs of a chat have one
+        return self.beside.setdefault((lane.id, run.prompt.id), [])
 
 
 def conversation_of(chat: Chat) -> SavedConversation:

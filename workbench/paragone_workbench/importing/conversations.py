@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,9 @@ from paragone_workbench.importing.databases import database_chats
 from paragone_workbench.importing.foreign_json import items
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
-from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
+from paragone_workbench.store.recording.changes import Changes
+from paragone_workbench.store.recording.whole import save_whole
+from paragone_workbench.store.retry import retrying_now
 
 _READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
     chatgpt.chats,
@@ -71,13 +74,15 @@ class Added(NamedTuple):
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """Add a conversation to the history, or what the history lacks of it. What the history has already stays.
 
-    An answer that was interrupted here is replaced by a longer or ended one. Raises InputError if a part of the conversation
-    has the id of a part of another one, which would be overwritten, and StoreError.
+    An answer that was interrupted here is replaced by a longer or ended one. A conversation that was deleted, and can be
+    brought back, is. Raises InputError if a part of the conversation has the id of a part of another one, which would be
+    overwritten, and StoreError.
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
     theirs = _ids(saved)
     if number is not None:
+        retrying_now(partial(store.restore_conversation, number))
         here = store.load(number)
         theirs -= _ids(here)
         imported = {run.id: run for run in saved.runs}
@@ -89,31 +94,8 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
             f"A part of the conversation {quoted(saved.title)} has the id of a part of another one in the history.",
             hint="Export the conversation again, where it was written.",
         )
-    lane_of = {run.id: lane.id for lane in saved.lanes for run in lane.runs}
-    changes = Changes(
-        conversation_id=saved.conversation.id,
-        created=saved.conversation.created,
-        is_saved=False,
-        prompts=tuple(prompt for prompt in saved.conversation.prompts if prompt.id not in known),
-        lanes=tuple(
-            LaneRow.of(lane, None if lane.head is None else lane.head.id)
-            for lane in saved.lanes
-            if lane.id not in known
-        ),
-        turns=tuple(
-            TurnRow(
-                lane_id=lane_of[run.id],
-                prompt_id=run.prompt.id,
-                continues_id=None if run.continues is None else run.continues.id,
-                result=run.result,
-            )
-            for run in saved.runs
-            if run.prompt is not None and run.id not in known
-        ),
-    )
-    saved_as = store.save(changes)[saved.conversation.id]
-    if number is None and saved.title:
-        store.rename_conversation(saved_as, saved.title)
+    changes = Changes.of(saved, known)
+    saved_as = save_whole(store, changes, saved.title if number is None else "")
     is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
     return Added(saved_as, is_new=number is None, is_completed=is_completed)
 

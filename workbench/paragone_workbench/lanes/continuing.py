@@ -1,4 +1,4 @@
-"""Which answers a lane can go on with."""
+"""Lets answers go on that were cut, stopped or interrupted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,32 @@ from paragone import InputError
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
     from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import Run
+
+
+def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
+    """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last.
+
+    Raises InputError if the answer is complete or has no text, and as `go_on_from`.
+    """
+    return go_on_from(session, lane, *_unfinished_answer(lane, run or lane.record.head))
+
+
+def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
+    """Have a lane go on from a prefix of one of its answers, and return the new run.
+
+    The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
+    InputError if the engine is not running or cannot go on with an answer.
+    """
+    if not session.can_answer(lane):
+        raise InputError(f"The engine of {lane.name} is not running.")
+    _require_continuing(lane)
+    again = lane.go_on(run, prefix)
+    session.follow(lane, again)
+    return again
 
 
 def is_unfinished(answer: RunResult) -> bool:
@@ -19,7 +42,7 @@ def is_unfinished(answer: RunResult) -> bool:
     return has_text and answer.state != "running" and answer.finish != "stop"
 
 
-def unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
+def _unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
     """Return a run of a lane, and its answer as the prefix of another one.
 
     Raises InputError if there is no run, or the answer is complete or has no text.
@@ -34,7 +57,7 @@ def unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
     return run, Prefix.of_answer(run.result, same_model=same_model)
 
 
-def require_continuing(lane: Lane) -> None:
+def _require_continuing(lane: Lane) -> None:
     """Raise InputError if a lane's engine cannot go on with an answer."""
     if not lane.engine.capabilities.continues:
         raise InputError(

@@ -62,11 +62,15 @@ class PromptQueue:
         """The prompts that wait until they are sent again."""
         return [queued for queued in self.prompts if queued.is_kept]
 
-    def add(self, queued: QueuedPrompt) -> None:
-        """Have the free lanes begin a prompt; it waits for the busy ones. Without lanes, it is kept."""
+    def add(self, queued: QueuedPrompt) -> Prompt | None:
+        """Have the free lanes begin a prompt, and return it in the conversation; None if no lane has begun it yet.
+
+        The prompt waits for the busy lanes. Without lanes, it is kept.
+        """
         queued.is_kept = not queued.lanes
         self.prompts.append(queued)
         self._go_on(queued.lanes)
+        return queued.prompt
 
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
         """Have a lane begin its next prompt, after a run has ended.

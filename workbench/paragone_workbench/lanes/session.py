@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
-from paragone_workbench.lanes.continuing import require_continuing, unfinished_answer
+from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
-from paragone_workbench.lanes.reopening import lanes_of
+from paragone_workbench.lanes.reopening import Reopened, closed_lane_with, has_same_engines, lanes_of
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.records import Hit
 
 
 ALTERNATIVES = 5
@@ -74,30 +74,19 @@ class Session:
         """Saves the conversation in a history, from `Recorder.open` on."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
         """The prompts that wait for busy lanes, and those that a stop has kept."""
+        self.deletions = Deletions(self.recorder, lambda: self.conversation.number)
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
-    # Lanes
+    def add_lane(self, definition: EngineDefinition, *, fork: Run | None = None) -> Lane:
+        """Add a lane at the right and return it. Its engine is not opened yet.
 
-    def add_lane(self, definition: EngineDefinition) -> Lane:
-        """Add a lane at the right and return it. Its engine is not opened yet."""
-        lane = self._lane(definition, self.lanes)
+        With `fork`, a run of another lane, it has the path of that lane up to this run.
+        """
+        lane = self._lane(definition, self.lanes, fork=fork)
         self.lanes.append(lane)
         self.recorder.lane_changed(self.conversation, lane.record)
         return lane
-
-    def fork(self, lane: Lane, run: Run) -> Lane:
-        """Add a lane at the right with the engine of another one, and with its path up to a run. Return it.
-
-        The engine is not opened yet.
-        """
-        definition = lane.engine.definition
-        record = LaneRecord(definition=lane.record.definition, position=self._positions, head=run, fork=run)
-        self._positions += 1
-        forked = self._lane(definition, self.lanes, record)
-        self.lanes.append(forked)
-        self.recorder.lane_changed(self.conversation, record)
-        return forked
 
     def open_engines(self) -> None:
         """Start to open all closed engines. Engines that failed or crashed are reopened by `Lane.restart` only.
@@ -162,10 +151,14 @@ class Session:
         await self.recorder.close()
 
     def _lane(
-        self, definition: EngineDefinition, others: Sequence[Lane], record: LaneRecord | None = None
+        self,
+        definition: EngineDefinition,
+        others: Sequence[Lane],
+        record: LaneRecord | None = None,
+        fork: Run | None = None,
     ) -> Lane:
         if record is None:
-            record = LaneRecord(definition=definition, position=self._positions)
+            record = LaneRecord(definition=definition, position=self._positions, head=fork, fork=fork)
             self._positions += 1
         name = unique_name(definition, others, self.registry)
         lane = Lane(definition, self.pool, name=name, record=record)
@@ -186,8 +179,6 @@ class Session:
     def backends(self) -> Sequence[str]:
         """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
-
-    # Prompts
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -216,16 +207,14 @@ class Session:
     ) -> Prompt | None:
         """Send a prompt to these lanes, by default to all, and return it; None if no lane has begun it yet.
 
-        The files are added to the text.
-
-        It waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
+        The files are added to the text. The prompt waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
-        queued = QueuedPrompt(
-            text=text, files=tuple(files), images=tuple(images), for_all=lanes is None, lanes=asked
+        return self.queue.add(
+            QueuedPrompt(
+                text=text, files=tuple(files), images=tuple(images), for_all=lanes is None, lanes=asked
+            )
         )
-        self.queue.add(queued)
-        return queued.prompt
 
     def send_again(self, prompts: Iterable[QueuedPrompt]) -> None:
         """Send prompts again that a stop has kept in the queue; see `PromptQueue.send_again`."""
@@ -243,7 +232,7 @@ class Session:
                 for_all=queued.for_all,
             )
             self.recorder.prompt_added(self.conversation, self.conversation.add(queued.prompt))
-        self._follow(lane, lane.ask(queued.prompt))
+        self.follow(lane, lane.ask(queued.prompt))
 
     def _queue_changed(self) -> None:
         queue = self.queue.records
@@ -264,28 +253,8 @@ class Session:
         if prompt is None or not self.can_answer(lane):
             return None
         run = lane.answer_again(prompt)
-        self._follow(lane, run)
+        self.follow(lane, run)
         return run
-
-    def go_on(self, lane: Lane, run: Run | None = None) -> Run:
-        """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last.
-
-        Raises InputError if the answer is complete or has no text, and as `go_on_from`.
-        """
-        return self.go_on_from(lane, *unfinished_answer(lane, run or lane.record.head))
-
-    def go_on_from(self, lane: Lane, run: Run, prefix: Prefix) -> Run:
-        """Have a lane go on from a prefix of one of its answers, and return the new run.
-
-        The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
-        InputError if the engine is not running or cannot go on with an answer.
-        """
-        if not self.can_answer(lane):
-            raise InputError(f"The engine of {lane.name} is not running.")
-        require_continuing(lane)
-        again = lane.go_on(run, prefix)
-        self._follow(lane, again)
-        return again
 
     def edit(
         self,
@@ -314,7 +283,7 @@ class Session:
         )
         self.recorder.prompt_added(self.conversation, self.conversation.add(edited))
         for lane in lanes:
-            self._follow(lane, lane.ask_instead(edited, prompt))
+            self.follow(lane, lane.ask_instead(edited, prompt))
         return edited
 
     def step(self, lane: Lane, by: int, at: Run | None = None) -> bool:
@@ -356,8 +325,6 @@ class Session:
         heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
-    # The conversation
-
     async def saved(self) -> None:
         """Wait until the conversation so far is saved. Raises StoreError if it cannot be at present."""
         problem = await self.recorder.saved(self.conversation)
@@ -383,41 +350,47 @@ class Session:
         self._saved_queue = records
         self.queue.restore(records, self.lanes, self.prompts)
 
-    async def reopen(self, number: int) -> int:
+    async def reopen(
+        self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
+    ) -> Reopened | None:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
-        Current lanes whose engine the conversation also has are reused. The other lanes are removed and
-        their engines closed. New lanes are added; their engines are not opened yet. Returns the number of
-        the conversation's lanes that the user closed earlier: these are not shown, but their answers stay
-        in the history. Raises InputError if the conversation was deleted or a lane is busy, and StoreError
-        if it cannot be read or its last changes cannot be saved; the session is unchanged then.
+        Current lanes with an engine of the conversation are reused; the others are removed and their engines closed. New
+        lanes are not opened yet. A closed lane that has `hit` is opened again. Returns None if nothing was done:
+        `only_with_same_engines`, and a prompt was sent meanwhile, or the current lanes have other engines. Raises
+        InputError if the conversation was deleted or a lane is busy, and StoreError; the session is unchanged then.
         """
         saved = None
         while saved is None:
             saved = await self.recorder.load(number)
+            if only_with_same_engines and saved is not None:
+                same = has_same_engines(self.lanes, saved.lanes, self.registry)
+                if self.prompts or not same:
+                    return None
             if self.is_busy:  # a prompt was sent during the load
                 raise InputError(
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",
                 )
+        with_hit = None if hit is None else closed_lane_with(saved.lanes, hit)
+        if with_hit is not None:
+            with_hit.closed = False
         lanes, spare = lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
         self.recorder.loaded(saved.conversation, saved.lanes)
+        if with_hit is not None:
+            self.recorder.lane_changed(saved.conversation, with_hit)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self._restore_queue(saved.queue)
         await asyncio.gather(*(lane.close() for lane in spare))
-        return len(saved.lanes) - len(lanes)
+        shown_again = next((lane for lane in lanes if lane.record is with_hit), None)
+        return Reopened(len(saved.lanes) - len(lanes), shown_again)
 
-    async def delete_conversation(self, number: int) -> None:
-        """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
-        if number == self.conversation.number:
-            raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
-        await self.recorder.delete(number)
-
-    def _follow(self, lane: Lane, run: Run) -> None:
+    def follow(self, lane: Lane, run: Run) -> None:
+        """Have a run of a lane saved."""
         self.recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from paragone_workbench.lanes.settings import changes
@@ -64,19 +64,3 @@ def newest_after(lane: Lane, run: Run) -> Run:
     while later := [other for other in lane.record.all_runs if other.continues is run]:
         run = later[-1]
     return run
-
-
-def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -> tuple[Lane, Run] | None:
-    """Return a lane with a saved run, or with a run of a saved prompt, and the run.
-
-    A run on the path of a lane is preferred, then the newest one.
-    """
-
-    def wanted(run: Run) -> bool:
-        prompt = run.prompt
-        return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
-
-    found = [
-        (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.all_runs)) if wanted(run)
-    ]
-    return next((place for place in found if place[1] in place[0].path), found[0] if found else None)

@@ -91,11 +91,17 @@ class Summary:
     """Names of the engines of all lanes that are not closed, in the order of the lanes."""
     prompts: int
     updated: float
+    """When the conversation was last used, in seconds since 1970; 0 if that record is damaged."""
+    tags: tuple[str, ...] = ()
+    """In alphabetical order."""
+    is_pinned: bool = False
+    is_interrupted: bool = False
+    """Whether the last answer of a lane that is not closed was interrupted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A prompt or an answer that a search found."""
+    """A prompt, an answer or a title that a search found."""
 
     place: str
     """Where it was found, as commands accept it: `c7`, or `e3/17` for an answer in an experiment."""
@@ -104,14 +110,14 @@ class Hit:
     title: str
     """Of the conversation or the experiment."""
     prompt_id: str | None
-    """The prompt in the conversation; None for an answer in an experiment."""
+    """The prompt in the conversation; None for a title, and for an answer in an experiment."""
     run_id: str | None
-    """The run whose answer was found; None if the prompt was found, and for an answer in an experiment."""
+    """The run whose answer was found; None if a prompt or a title was found, and for an answer in an experiment."""
     engine: str
-    """Name of the engine that gave the answer; empty for a prompt."""
+    """Name of the engine that gave the answer; empty for a prompt and a title."""
     snippet: str
     """The text around the first match of a term, on one line."""
     marks: tuple[tuple[int, int], ...] = field(default=())
     """Start and end index of each match in the snippet."""
     time: float
-    """When the prompt was created or the run started, in seconds since 1970."""
+    """When the prompt was created, the run started, or the conversation of the title was used, in seconds since 1970."""

@@ -21,6 +21,8 @@ FIRST_S = 0.2
 LONGEST_S = 5.0
 GIVE_UP_S = 10.0
 """Seconds after which `retrying` raises an error, even if it may pass."""
+GIVE_UP_BLOCKING_S = 60.0
+"""Seconds after which `retrying_now` does."""
 
 
 def pauses() -> Iterator[float]:
@@ -29,6 +31,22 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, LONGEST_S)
+
+
+def retrying_now(call: Callable[[], T]) -> T:
+    """Return the result of a call of the store; repeat it for a minute after an error that may pass.
+
+    Blocks. For imports and copies, which wait for each other. Raises StoreError.
+    """
+    deadline = time.monotonic() + GIVE_UP_BLOCKING_S
+    for pause in pauses():
+        try:
+            return call()
+        except StoreError as error:
+            if not error.can_pass or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause)
+    raise AssertionError("pauses never end")
 
 
 async def retrying(history: History, call: Callable[[Store], T]) -> T:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.file.owners import Owner
+    from paragone_workbench.store.query import Query
     from paragone_workbench.store.tables.experiments import Experiments
     from paragone_workbench.store.tables.measurements import Measurements
     from paragone_workbench.store.tables.runs import Purpose
@@ -139,26 +140,44 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with its lanes, prompts and runs."""
+        """Delete a conversation with its lanes, prompts and runs, for good."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
+
+    def hide_conversation(self, number: int) -> None:
+        """Delete a conversation when this instance of the program ends. Until then `restore_conversation` brings it back."""
+        from paragone_workbench.store.tables.labels import hide
+
+        with self._database.transaction():
+            self._keep_owner()
+            hide(self._database, number, self._owner_id)
+
+    def restore_conversation(self, number: int) -> None:
+        """Bring back a hidden conversation. Raises InputError if it is gone."""
+        from paragone_workbench.store.tables.labels import restore
+
+        restore(self._database, number)
 
     def rename_conversation(self, number: int, title: str) -> None:
         """Give a conversation another title: the first line of a text. Raises InputError if it does not exist."""
-        from paragone_workbench.store.file.database import clean
-        from paragone_workbench.store.tables.writing import title_of
+        from paragone_workbench.store.tables.labels import rename
 
-        renamed = self._database.rows(
-            "UPDATE conversation SET title = ? WHERE number = ? RETURNING number",
-            title_of(clean(title)),
-            number,
-        )
-        if not renamed:
-            raise InputError(
-                f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
-            )
+        rename(self._database, number, title)
+
+    def pin_conversation(self, number: int, *, pinned: bool) -> None:
+        """List a conversation before all others, or no longer. Raises InputError if it does not exist."""
+        from paragone_workbench.store.tables.labels import pin
+
+        pin(self._database, number, pinned=pinned)
+
+    def tag_conversation(self, number: int, tags: Iterable[str]) -> None:
+        """Give a conversation these tags, and no others. Raises InputError if one is none, or for an unknown conversation."""
+        from paragone_workbench.store.query import tag_name
+        from paragone_workbench.store.tables.labels import tag
+
+        tag(self._database, number, [tag_name(name) for name in tags])
 
     def number_of(self, conversation_id: str) -> int | None:
-        """Return the number of the conversation with this UUID; None if the history does not have it."""
+        """Return the number of the conversation with this UUID, also of a hidden one; None if the history does not have it."""
         for (number,) in self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
             known: int = number
             return known
@@ -181,11 +200,35 @@ class Store:
 
         return prompts(self._database, words, limit)
 
-    def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
-        """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
+    def conversations(
+        self, limit: int = 50, before: Summary | None = None, query: Query | None = None
+    ) -> tuple[Summary, ...]:
+        """Return conversations with prompts: the pinned ones, then the others, both most recently used first.
+
+        Starts after `before`, and is restricted to those that fit the filters of `query`, if these are given.
+        """
+        from paragone_workbench.store.query import Query
         from paragone_workbench.store.tables.listing import conversations
 
-        return conversations(self._database, limit, before)
+        return conversations(self._database, limit, before, query or Query())
+
+    def summaries(self, numbers: Iterable[int]) -> Mapping[int, Summary]:
+        """Return what the list has of these conversations, by their numbers."""
+        from paragone_workbench.store.tables.listing import summaries
+
+        return summaries(self._database, numbers)
+
+    def last_used(self) -> Summary | None:
+        """Return the conversation that was used last; None if there is none."""
+        from paragone_workbench.store.tables.listing import last_used
+
+        return last_used(self._database)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another instance of the program has the history open."""
+        ((owners,),) = self._database.rows("SELECT count(*) FROM owner")
+        return bool(owners > 1)
 
     def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
@@ -198,7 +241,7 @@ class Store:
         """Return the number of the conversation that a run belongs to. Raises InputError if it does not exist."""
         for (number,) in self._database.rows(
             "SELECT conversation.number FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
-            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ?",
+            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ? AND deleted_by IS NULL",
             run,
         ):
             known: int = number
@@ -211,11 +254,15 @@ class Store:
 
         return costs(self._database, since)
 
-    def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers, also of experiments, that contain all words of `text`, newest first.
+    def search(self, text: str, limit: int = 50, *, one_each: bool = False) -> tuple[Hit, ...]:
+        """Return the prompts and finished answers, also of experiments, that have all words of `text`, newest first.
 
-        A word also matches inside longer words, in any script; case is ignored.
+        A word also matches inside longer words, in any script; case is ignored. Words may be filters: see `read_query`. A title
+        is found if nothing else of its conversation is. `one_each` is whether each conversation is found once. Raises InputError if
+        a date in the text is none.
         """
+        from paragone_workbench.store.query import Query, read_query
         from paragone_workbench.store.tables.search import search
 
-        return search(self._database, text, limit)
+        query = read_query(text)
+        return search(self._database, query, limit, one_each=one_each) if query != Query() else ()

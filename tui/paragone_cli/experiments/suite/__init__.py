@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import InputError
 from paragone_cli.command_line.arguments import (
     ENGINE,
     PrintArguments,
@@ -14,6 +13,7 @@ from paragone_cli.command_line.arguments import (
     command,
     number,
     option,
+    refuse_untaken,
     repeated,
     schedule_option,
     switch,
@@ -22,10 +22,17 @@ from paragone_cli.command_line.arguments import (
 )
 from paragone_workbench.config.settings import Mode
 
-_RUN_OPTIONS = (
-    "engines", "settings", "repetitions", "schedule", "system", "preset", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
-)  # fmt: skip
-"""The fields that only `run` has."""
+_TAKEN_BY = {
+    **dict.fromkeys(
+        ("engines", "settings", "repetitions", "schedule", "system", "preset", "fresh", "retry_failed", "filter", "junit",
+         "skip_invalid"),
+        ("run",),
+    ),
+    "source": ("new",),
+    "margin": ("compare",),
+    "failed": ("show",),
+}  # fmt: skip
+"""The actions that take an option, by the option's field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +42,14 @@ class SuiteArguments(RunArguments, PrintArguments):
     action: str = word(
         "ACTION",
         "run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
-        "the experiments; show: show the results of one; compare: compare the engines of one or more",
-        choices=("run", "list", "show", "compare"),
+        "the experiments; show: show the results of one; compare: compare the engines of one or more; new: write a file "
+        "with the prompts of a conversation",
+        choices=("run", "list", "show", "compare", "new"),
     )
-    names: Sequence[str] = word("FILE|EXPERIMENT", "run: the file; others: experiments such as e3", nargs="*")
+    names: Sequence[str] = word(
+        "FILE|EXPERIMENT", "run, new: the file; others: experiments such as e3", nargs="*"
+    )
+    source: str | None = option("--from ID", "new: the conversation, such as c7")
     engines: Sequence[str] = repeated("--engines ENGINE", f"run: {ENGINE}", nargs="+", action="extend")
     repetitions: int | None = option(
         "--repeat N",
@@ -64,12 +75,7 @@ class SuiteArguments(RunArguments, PrintArguments):
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
     """Run, list, show or compare. The modules of one action are imported for it only."""
-    if args.action != "run" and any(getattr(args, name) not in (None, False, ()) for name in _RUN_OPTIONS):
-        raise InputError(f"`paragone suite {args.action}` does not take the options of `run`.")
-    if args.margin is not None and args.action != "compare":
-        raise InputError("Only `paragone suite compare` has the option --margin.")
-    if args.failed and args.action != "show":
-        raise InputError("Only `paragone suite show` has the option --failed.")
+    refuse_untaken(args, "suite", args.action, _TAKEN_BY)
     match args.action:
         case "run":
             from paragone_cli.experiments.suite.suite_run import suite_run
@@ -83,6 +89,10 @@ def suite(args: SuiteArguments) -> int:
             from paragone_cli.experiments.suite.suite_show import suite_show
 
             return suite_show(args)
+        case "new":
+            from paragone_cli.experiments.suite.suite_new import suite_new
+
+            return suite_new(args)
         case _:
             from paragone_cli.experiments.suite.suite_compare import suite_compare
 

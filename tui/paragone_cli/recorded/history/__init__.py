@@ -7,9 +7,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, whole_number, word
+from paragone_cli.command_line.arguments import (
+    PrintArguments,
+    command,
+    option,
+    refuse_untaken,
+    switch,
+    whole_number,
+    word,
+)
 
-_ACTIONS = ("list", "show", "search", "rename", "continue", "delete", "export", "import")
+_ACTIONS = (
+    "list",
+    "show",
+    "search",
+    "rename",
+    "continue",
+    "tag",
+    "pin",
+    "unpin",
+    "duplicate",
+    "delete",
+    "export",
+    "import",
+)
+
+_TAKEN_BY = {
+    "limit": ("list", "search"),
+    "all": ("export",),
+    "to": ("export",),
+    "yes": ("delete",),
+}
+"""The actions that take an option, by the option's field."""
+
+_LIMIT = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +49,15 @@ class HistoryArguments(PrintArguments):
 
     words: Sequence[str] = word(
         "ACTION|ID",
-        "a conversation (c7), which is shown, or an action and what it needs: list; show ID; search TEXT; rename ID TITLE; "
-        "continue RUN; "
-        "delete ID…; export ID… --to FILE; import FILE. Without any, the newest conversations are listed",
+        "a conversation (c7), which is shown, or an action and what it needs: list [FILTER…]; show ID; search TEXT; "
+        "rename ID TITLE; continue RUN; tag ID [TAG…], which replaces its tags; pin ID; unpin ID; duplicate ID; delete ID…; export ID… --to FILE; import FILE, or e3/17 for "
+        "the prompt of that answer. Without any, the newest conversations are listed",
         nargs="*",
     )
-    limit: int = option(
+    limit: int | None = option(
         "--limit N",
-        "list, search: number of conversations or matches; by default 20",
+        f"list, search: number of conversations or matches; by default {_LIMIT}",
         type=whole_number(1, 1_000_000),
-        default=20,
     )
     all: bool = switch("--all", "export: all conversations")
     yes: bool = switch("--yes", "delete: without confirmation")
@@ -37,6 +67,11 @@ class HistoryArguments(PrintArguments):
         "An earlier file of this name is replaced",
         type=Path,
     )
+
+    @property
+    def most(self) -> int:
+        """Largest number of conversations or matches that are printed."""
+        return self.limit or _LIMIT
 
     @property
     def action(self) -> str:
@@ -60,18 +95,11 @@ class HistoryArguments(PrintArguments):
 @command(HistoryArguments)
 def history(args: HistoryArguments) -> int:
     """Do what the action says. The modules of other actions are not imported."""
-    if args.action != "export" and (args.all or args.to is not None):
-        raise InputError("Only `paragone history export` has the options --all and --to.")
-    if args.action != "delete" and args.yes:
-        raise InputError("Only `paragone history delete` has the option --yes.")
-    if args.json and args.action in ("rename", "delete", "export"):
-        raise InputError(f"`paragone history {args.action}` prints no JSON.")
+    refuse_untaken(args, "history", args.action, _TAKEN_BY)
     match args.action:
         case "list":
             from paragone_cli.recorded.history.history_list import history_list
 
-            if args.operands:
-                raise InputError("`paragone history list` takes no arguments.")
             return history_list(args)
         case "show":
             from paragone_cli.recorded.history.history_list import history_show
@@ -82,13 +110,25 @@ def history(args: HistoryArguments) -> int:
 
             return history_search(args)
         case "rename":
-            from paragone_cli.recorded.history.history_rename import history_rename
+            from paragone_cli.recorded.history.history_label import history_rename
 
             return history_rename(args)
         case "continue":
             from paragone_cli.recorded.history.history_continue import history_continue
 
             return history_continue(args)
+        case "tag":
+            from paragone_cli.recorded.history.history_label import history_tag
+
+            return history_tag(args)
+        case "pin" | "unpin":
+            from paragone_cli.recorded.history.history_label import history_pin
+
+            return history_pin(args)
+        case "duplicate":
+            from paragone_cli.recorded.history.history_label import history_duplicate
+
+            return history_duplicate(args)
         case "delete":
             from paragone_cli.recorded.history.history_delete import history_delete
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paragone import InputError
 from paragone.wording import counted
-from paragone_cli.command_line.output import note
+from paragone_cli.command_line.output import note, put_json
 from paragone_cli.command_line.question import confirmed, require_answer
 from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
@@ -27,5 +27,8 @@ def history_delete(args: HistoryArguments) -> int:
                 return 1
         for number in numbers:
             store.delete_conversation(number)
-    note(f"{counted(len(numbers), 'conversation')} deleted.")
+    if args.json:
+        put_json({"deleted": [f"c{number}" for number in numbers]})
+    else:
+        note(f"{counted(len(numbers), 'conversation')} deleted.")
     return 0

@@ -1,51 +1,56 @@
-"""`paragone history import`: adds the conversations of a file to the history."""
+"""`paragone history import`: adds the conversations of a file, or the prompt of an experiment, to the history."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from paragone import Json
-from paragone.wording import counted
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.output import note, put_json
+from paragone_cli.command_line.output import note, put_json, warn
 from paragone_cli.command_line.saved import opened_store
 from paragone_cli.recorded.history import HistoryArguments
-from paragone_workbench.importing.conversations import (
-    FORMATS,
-    add_conversation,
-    read_conversations,
-)
-from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
+from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.importing.conversations import FORMATS
+from paragone_workbench.importing.import_file import import_file, import_text
+from paragone_workbench.store import Store
 
 
 def history_import(args: HistoryArguments) -> int:
-    """Add the conversations. Nothing is added if one of them cannot be read. Returns the exit code.
-
-    Opening a conversation opens the engines of its lanes, and a replay those of its runs. What these do elsewhere needs consent
-    here, because the history is the user's own from then on. Keys in the file are not kept.
-    """
-    path = Path(args.only_word(f"a file, which is {FORMATS}"))
-    read = list(read_conversations(path))
+    """Add the conversations. Nothing is added if one of them cannot be read. Returns the exit code."""
+    word = args.only_word(f"a file, which is {FORMATS}; or an answer of an experiment, such as e3/17")
+    found = parse_id(word)
+    if found is not None and found.kind == "e" and found.run is not None:
+        return _import_prompt(args, found.number, found.run)
+    path = Path(word)
     context = CommandContext(args)
-    for saved in read:
-        remove_secrets(saved, context.registry)
-    actions = conversation_actions(read, path, context.registry, context.config.models.folders)
-    context.consent(path).require(actions)
-    with opened_store() as store:
-        added = [(saved, add_conversation(store, saved)) for saved in read]
-    new = [it.number for _, it in added if it.is_new]
+    imported = import_file(
+        path, _open, context.registry, context.config.models.folders, context.consent(path).require
+    )
     if args.json:
         listed: list[Json] = [
-            {"id": f"c{it.number}", "title": saved.title, "new": it.is_new} for saved, it in added
+            {"id": f"c{it.added.number}", "title": it.title, "new": it.added.is_new} for it in imported
         ]
         put_json({"imported": listed})
-        return 0
-    ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
-    completed = sum(it.is_completed for _, it in added)
-    known = len(added) - len(new) - completed
-    note(
-        f"{counted(len(new), 'conversation')} imported{ids}."
-        + (f" {counted(completed, 'conversation')} completed." if completed else "")
-        + (f" The history had {counted(known, 'conversation')} already." if known else "")
-    )
+    else:
+        note(import_text(imported))
     return 0
+
+
+def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
+    from paragone_workbench.importing.from_experiment import add_prompt
+
+    with opened_store() as store:
+        added = add_prompt(store, experiment, run)
+        title = store.summaries([added.number])[added.number].title
+    if args.json:
+        put_json({"imported": [{"id": f"c{added.number}", "title": title, "new": added.is_new}]})
+    else:
+        note(f"The prompt of e{experiment}/{run} is the conversation c{added.number}.")
+    return 0
+
+
+def _open() -> Store:
+    store = Store.open()
+    if store.warning:
+        warn(store.warning)
+    return store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paragone import Json
-from paragone.wording import counted
+from paragone import InputError, Json
+from paragone.wording import counted, quoted
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, metrics_text
 from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
@@ -14,6 +14,7 @@ from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, SavedConversation, Summary
+from paragone_workbench.store.query import FILTERS, Query, read_query
 
 _WORDS = 61
 """Cells of a text that are shown."""
@@ -26,11 +27,27 @@ def history_list(args: HistoryArguments) -> int:
 
 async def _history_list(args: HistoryArguments) -> int:
     async with opened_history() as opened:
-        found = await opened.conversations(args.limit)
+        query = _filters(args.operands)
+        found = await opened.call(lambda store: store.conversations(args.most, query=query))
         _list(found, as_json=args.json)
         if not found and not args.json:
-            await _note_empty(opened)
+            if args.operands:
+                note("No conversation fits these filters.")
+            else:
+                await _note_empty(opened)
     return 0
+
+
+def _filters(words: Sequence[str]) -> Query:
+    """Return the filters of `list`. Raises InputError if one of the words is no filter."""
+    query = read_query(" ".join(words))
+    if query.words:
+        raise InputError(
+            f"{quoted(query.words[0])} is not a filter.",
+            hint=f"`paragone history list` takes {', '.join(f'{name}:…' for name in FILTERS)}; "
+            "`paragone history search` finds words.",
+        )
+    return query
 
 
 def history_show(args: HistoryArguments) -> int:
@@ -63,11 +80,17 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
             date(summary.updated),
             str(summary.prompts),
             ", ".join(summary.engines),
-            _first(summary.title),
+            _first(" ".join((summary.title, *_labels(summary)))),
         )
         for summary in found
     ]
     put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
+
+
+def _labels(summary: Summary) -> list[str]:
+    """Return the tags, and what else tells a conversation from others."""
+    labels = [f"#{tag}" for tag in summary.tags]
+    return labels + ["(pinned)"] * summary.is_pinned + ["(interrupted)"] * summary.is_interrupted
 
 
 def _summary(summary: Summary) -> dict[str, Json]:
@@ -77,6 +100,9 @@ def _summary(summary: Summary) -> dict[str, Json]:
         "engines": list(summary.engines),
         "prompts": summary.prompts,
         "updated": summary.updated,
+        "tags": list(summary.tags),
+        "pinned": summary.is_pinned,
+        "interrupted": summary.is_interrupted,
     }
 
 

@@ -18,15 +18,22 @@ def history_search(args: HistoryArguments) -> int:
             "No words to search for were given.", hint="Write for example: paragone history search colour"
         )
     with opened_store() as store:
-        hits = store.search(text, args.limit)
+        hits = store.search(text, args.most)
     if args.json:
         put_json({"hits": [_json(hit) for hit in hits]})
     elif hits:
-        rows = [(hit.place, date(hit.time), hit.engine or "prompt", hit.snippet) for hit in hits]
+        rows = [(hit.place, date(hit.time), _by(hit), hit.snippet) for hit in hits]
         put_table([("ID", "TIME", "BY", "TEXT"), *rows])
     else:
-        note("No prompt and no answer has all of these words.")
+        note("No prompt, no answer and no title has all of these words.")
     return 0
+
+
+def _by(hit: Hit) -> str:
+    """Return what was found: the engine that gave the answer, or what else has the words."""
+    if hit.engine:
+        return hit.engine
+    return "title" if hit.prompt_id is None else "prompt"
 
 
 def _json(hit: Hit) -> dict[str, Json]:

@@ -91,6 +91,8 @@ class Composer(MentionField):
         """What was written before an earlier prompt was recalled."""
         self._pasted = PastedTexts()
         self.gauge = ContextGauge(session, self._show_title)
+        self._note = ""
+        self._message = Content()
         self.edited: Prompt | None = None
         """The earlier prompt that is being edited; None for a new prompt."""
         self.queued: QueuedPrompt | None = None
@@ -187,17 +189,36 @@ class Composer(MentionField):
         files, images = self.attachments.of(self.text)
         return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
-    def _show_title(self) -> None:
+    @property
+    def title(self) -> Content:
+        """What the rule above the prompt says about the prompt."""
         names = visible(self.attachments.described(self.text))
-        edits = self._edit_title if self.edited is not None or self.queued is not None else ""
-        self.gauge.follow(self.draft, self.edited)
-        parts = (Content(edits), Content(f"with {names}" if names else ""), self.gauge.content)
-        title = Content(" · ").join(filter(None, parts))
-        self.border_title = Content.assemble(" ", title, " ") if title else None
+        parts = (
+            Content(self._edit_title if self.edited is not None or self.queued is not None else ""),
+            Content(f"with {names}" if names else ""),
+            Content(self._note),
+            self.gauge.content,
+        )
+        return Content(" · ").join(filter(None, parts))
 
     def on_unmount(self) -> None:
         """Ask the engines nothing more."""
         self.gauge.stop()
+
+    def show_note(self, note: str) -> None:
+        """Show something to know while writing a prompt in the rule above; an empty one ends that."""
+        self._note = note
+        self._show_title()
+
+    def show_message(self, message: Content) -> None:
+        """Show a message in the rule above the prompt; an empty one ends that."""
+        self._message = message
+        self._show_title()
+
+    def _show_title(self) -> None:
+        self.gauge.follow(self.draft, self.edited)
+        shown = Content(" · ").join(filter(None, (self.title, self._message)))
+        self.border_title = Content.assemble(" ", shown, " ") if shown else None
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.

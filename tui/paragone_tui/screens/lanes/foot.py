@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from textwrap import wrap
 
 from textual.content import Content
 
@@ -44,6 +45,19 @@ _IN_LANE = (
 )
 
 
+_LEAST = 20
+"""Cells of the rule above the prompt for which a message is worth dividing."""
+
+
+def message_lines(message: str, room: int) -> tuple[str, str]:
+    """Divide a message into what fits into `room` cells of the rule above the prompt, and the rest, for the foot."""
+    message = " ".join(message.split())
+    if room < _LEAST:
+        return "", message
+    first, *rest = wrap(message, room) or [""]
+    return first, " ".join(rest)
+
+
 def foot_line(
     order: Mode,
     in_lane_mode: bool,
@@ -52,12 +66,13 @@ def foot_line(
     is_linked: bool,
     is_blind: bool,
     is_offline: bool,
+    without: Collection[str],
     width: int,
 ) -> Content:
     """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
 
     That the program is offline, that the next vote is blind, and that lanes are not linked, comes before the schedule.
-    `key_of` returns the key of a command in the present mode.
+    `key_of` returns the key of a command in the present mode. Hints for the commands `without` are left out.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
     states = Content(
@@ -69,6 +84,7 @@ def foot_line(
     pairs = (
         (" ".join(map(key_of, commands.split())), label)
         for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
+        if commands not in without
     )
     room = width - mode.cell_length - 2 - (states.cell_length + 2 if states else 0)
     return Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)

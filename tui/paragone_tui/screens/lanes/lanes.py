@@ -14,6 +14,7 @@ from textual.widgets import Static
 from paragone_tui.keys import Keys, lane_bindings, readable
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
+from paragone_tui.screens.lanes.readiness import Readiness
 from paragone_tui.screens.parity.marks import ParityMarks
 from paragone_tui.transcript.link import Link
 from paragone_tui.widgets.column import columns_that_fit, set_shown, show_columns
@@ -50,6 +51,7 @@ class Lanes(Horizontal, can_focus=True):
         markdown: bool,
         remember: Callable[[], None],
         on_layout: Callable[[], None],
+        readiness: Readiness,
     ) -> None:
         """Create the columns. `remember` is called when there are other lanes, `on_layout` if a lane may have another name."""
         super().__init__()
@@ -58,6 +60,7 @@ class Lanes(Horizontal, can_focus=True):
         self._markdown = markdown
         self._remember = remember
         self._on_layout = on_layout
+        self._readiness = readiness
         self._link = Link()
         self._fold_thinking = True
         self._fold_logs = True
@@ -165,6 +168,7 @@ class Lanes(Horizontal, can_focus=True):
         """Show the runs on the paths of all lanes anew."""
         for column in self.columns:
             column.show_history()
+        self._readiness.check()
 
     async def rebuild(self) -> None:
         """Update the columns to the session's lanes: remove, add and reorder them."""
@@ -179,6 +183,7 @@ class Lanes(Horizontal, can_focus=True):
             self.move_child(column, after=-1)
         self.lay_out()
         self.marks.check()
+        self._readiness.check()
         self._remember()
 
     def _show_settings(self) -> None:
@@ -217,5 +222,5 @@ class Lanes(Horizontal, can_focus=True):
             waiting=lambda: self._session.queue.waiting(lane),
             on_history=self.differences.mark_all,
         )
-        lane.observers.append(self.marks)
+        lane.observers += (self.marks, self._readiness)
         return column

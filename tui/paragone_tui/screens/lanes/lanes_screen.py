@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.widgets import Static
 
 from paragone.network.guard import GUARD
@@ -30,17 +31,23 @@ from paragone_tui.screens.lanes.commands import (
 from paragone_tui.screens.lanes.commands.context import LanesContext
 from paragone_tui.screens.lanes.commands.simple import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
-from paragone_tui.screens.lanes.foot import foot_line
+from paragone_tui.screens.lanes.foot import foot_line, message_lines
 from paragone_tui.screens.lanes.lanes import Lanes
 from paragone_tui.screens.lanes.queue_rows import QueueRows
+from paragone_tui.screens.lanes.readiness import Readiness
+from paragone_tui.terminal.text import one_line
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
+    from textual.notifications import Notification
+
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
     from paragone_tui.program import Program
 
 
+_MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
+"""Colours of messages."""
 _COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
 """The modules with the functions that execute commands."""
 _OF_PROMPT = ("word-back", "word-forward", "delete-word")
@@ -51,7 +58,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     """Shows the lanes of a session, and gives each command to the function that executes it."""
 
     AUTO_FOCUS = "Composer"
-    DEFAULT_CSS = "#keys { height: 1; padding: 0 1; color: $text-muted; }"
+    DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 4; padding: 0 1; color: $text-muted; }"
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.session = session
         self._program = program
         self._keys = keys
+        self._readiness = Readiness(session, self._show_readiness)
         self.lanes = Lanes(
             session,
             keys,
@@ -75,6 +83,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             markdown=markdown,
             remember=engine_list.remember_lanes,
             on_layout=lambda: self.composer.address([lane.name for lane in session.lanes]),
+            readiness=self._readiness,
         )
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
@@ -87,6 +96,8 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._queue_rows = QueueRows()
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
+        self._message_rest = Content()
+        """The part of the message for which the rule above the prompt has no room."""
         self.context = LanesContext(
             session=session,
             lanes=self.lanes,
@@ -127,6 +138,14 @@ class LanesScreen(ChangedRowsScreen[None]):
         """The columns of the lanes."""
         return self.lanes.columns
 
+    @property
+    def text_rows(self) -> range:
+        """The rows of the answers."""
+        if self.lanes.current is None:
+            return range(0)
+        region = self.lanes.current.transcript.region
+        return range(region.y, region.bottom)
+
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
@@ -138,6 +157,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def on_mount(self) -> None:
         """Lay out the lanes for the first time."""
         self.lanes.lay_out()
+        self._readiness.check()
 
     def on_resize(self, event: events.Resize) -> None:
         """Adapt the lanes and the key hints to the new width."""
@@ -149,8 +169,23 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.lanes.lay_out()
         self._show_keys()
 
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show a message in the rule above the prompt, and what does not fit there instead of the key hints."""
+        room = self.size.width - self.composer.title.cell_length - 8
+        first, rest = message_lines(message.message, room) if message else ("", "")
+        color = _MESSAGES[message.severity] if message else ""
+        self.composer.show_message(Content.styled(first, color))
+        changes = rest or self._message_rest
+        self._message_rest = Content.styled(rest, color)
+        if changes:
+            self._show_keys()
+        return True
+
     def _show_keys(self, width: int | None = None) -> None:
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen)."""
+        if self._message_rest:
+            self._foot.update(self._message_rest)
+            return
         self._foot.update(
             foot_line(
                 self.session.pool.scheduler.mode,
@@ -159,16 +194,29 @@ class LanesScreen(ChangedRowsScreen[None]):
                 is_linked=self.lanes.linked,
                 is_blind=self.context.is_blind,
                 is_offline=GUARD.is_offline,
+                without=self._readiness.idle,
                 width=(width or self.size.width) - 2,
             ),
-            layout=False,
+            layout=self._foot.size.height > 1,
         )
+
+    def _show_readiness(self) -> None:
+        """Show which keys do something now, and above the prompt, which lanes it does not reach."""
+        silent = self._readiness.silent
+        takes = "takes" if len(silent) == 1 else "take"
+        restart = self.lanes.key_of("restart-engine")
+        note = (
+            f"{' and '.join(map(one_line, silent))} {takes} no prompt; {restart} restarts" if silent else ""
+        )
+        self.composer.show_note(note)
+        self._show_keys()
 
     def network_changed(self) -> None:
         """Show whether the program is offline, and restart each engine that is cut off: it then says why it is closed."""
         self._show_keys()
         for column in self.columns:
-            if GUARD.cuts_off(column.lane.engine.definition.name):
+            engine = column.lane.engine
+            if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
                 self.do(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:

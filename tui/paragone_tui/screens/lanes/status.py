@@ -31,6 +31,12 @@ _WORDS: dict[LaneState, str] = {
 }
 _BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "queued", "reading", "writing"})
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
+_WITH_SPEED: frozenset[LaneState] = frozenset(
+    {"writing", "done", "stopped", "ready", "waiting", "failed", "crashed"}
+)
+"""States in which the figures of a run are shown."""
+_SAID_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
+"""States for which the speed stands where there is no room for both: in their colour while it changes."""
 _FIGURE = 10
 """Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
 _LOOKS: Mapping[str, Look] = {
@@ -142,17 +148,25 @@ class LaneStatus(Widget):
         state_style = self._styles[tone]
         # The parts, the most important first; those that do not fit are left out.
         word = next((words for words in _state_words(info, width) if len(words) <= width - 2), info.state)
-        state = [Segment(word, state_style)]
+        rest: list[Segment] = []
         if info.queued:
-            state.append(Segment(f" +{info.queued}", state_style))
+            rest.append(Segment(f" +{info.queued}", state_style))
         if info.unsaved:
-            state.append(Segment("  not saved", self._styles["bad"]))
+            rest.append(Segment("  not saved", self._styles["bad"]))
         if info.differences:
-            state.append(Segment(f"  ≠ {info.differences}", self._styles["figure"]))
+            rest.append(Segment(f"  ≠ {info.differences}", self._styles["figure"]))
+        state = [Segment(word, state_style), *rest]
         room = width - 2 - _cells(state)
-        long, short = (list(self._figures(info, style, state_style, short=short)) for short in (False, True))
+        long, short = (list(_figures(info, style, state_style, short=short)) for short in (False, True))
         fits = sum(_cells(part) + 2 for part in long[:3]) + cell_len(info.mark + info.engine) + 2 <= room
         name, figures = _fitting(info, long if fits else short, room)
+        has_speed = info.tokens_per_s and info.state in _WITH_SPEED and not info.silent_s
+        if has_speed and not fits and short[0] not in figures:
+            # The speed is what is compared: it loses its unit, and then takes the place of the state.
+            name, figures = _fitting(info, [[Segment(_brief(info), style)]], room)
+            if not figures and info.state in _SAID_BY_SPEED:
+                state = [Segment(_brief(info), state_style), *rest]
+                name, figures = _fitting(info, [], width - 2 - _cells(state))
         left = [Segment(" ", style)]
         if name:
             left += [Segment(name, self._styles["engine"]), Segment("  ", style)]
@@ -161,33 +175,33 @@ class LaneStatus(Widget):
         blank = max(0, width - 1 - _cells(left) - _cells(right))
         return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
 
-    def _figures(
-        self, info: LaneStatusInfo, style: Style, busy: Style, *, short: bool
-    ) -> Iterator[list[Segment]]:
-        if info.silent_s:
-            yield [Segment(f"{info.stop_key} stops", style)]
-        if info.state == "loading" and info.loaded is not None:
-            yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
-            yield _bar(info.loaded, busy)
-        elif info.state == "reading" and info.prompt_total:
-            yield [Segment(f"{info.prompt_done:,}/{info.prompt_total:,}", style)]
-            yield _bar(info.prompt_done / info.prompt_total, busy)
-        elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
-            if info.tokens_per_s:
-                rate = _rate(info.tokens_per_s)
-                shared = f"({rate})" if short else f"{rate} shared"
-                yield [Segment(shared if info.shared else rate, style)]
-            if info.acceptance is not None and info.tokens_per_step is not None:
-                drafts = f"{info.tokens_per_step:.1f} a step"
-                yield [Segment(drafts if short else f"{drafts}, {info.acceptance:.0%} of drafts", style)]
-            if info.context_size and info.context_used is not None:
-                used, size = info.context_used, info.context_size
-                context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
-                yield [Segment(context, style)]
-            if info.ttft_s is not None:
-                yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
-            if info.tokens:
-                yield [Segment(counted(info.tokens, "token"), style)]
+
+def _figures(info: LaneStatusInfo, style: Style, busy: Style, *, short: bool) -> Iterator[list[Segment]]:
+    """Yield the figures, the most important first. What is compared, the speed, is the last to be left out."""
+    if info.silent_s:
+        yield [Segment(f"{info.stop_key} stops", style)]
+    if info.state == "loading" and info.loaded is not None:
+        yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
+        yield _bar(info.loaded, busy)
+    elif info.state == "reading" and info.prompt_total:
+        yield [Segment(f"{info.prompt_done:,}/{info.prompt_total:,}", style)]
+        yield _bar(info.prompt_done / info.prompt_total, busy)
+    elif info.state in _WITH_SPEED:
+        if info.tokens_per_s:
+            rate = _rate(info.tokens_per_s)
+            shared = f"({rate})" if short else f"{rate} shared"
+            yield [Segment(shared if info.shared else rate, style)]
+        if info.ttft_s is not None:
+            yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
+        if info.acceptance is not None and info.tokens_per_step is not None:
+            drafts = f"{info.tokens_per_step:.1f} a step"
+            yield [Segment(drafts if short else f"{drafts}, {info.acceptance:.0%} of drafts", style)]
+        if info.context_size and info.context_used is not None:
+            used, size = info.context_used, info.context_size
+            context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
+            yield [Segment(context, style)]
+        if info.tokens:
+            yield [Segment(counted(info.tokens, "token"), style)]
 
 
 def _fitting(
@@ -232,6 +246,13 @@ def _cells(segments: list[Segment]) -> int:
 
 def _rate(rate: float) -> str:
     return f"{rate:.0f} tok/s" if rate >= 100 else f"{rate:.1f} tok/s"
+
+
+def _brief(info: LaneStatusInfo) -> str:
+    """Return the speed in few cells."""
+    rate = info.tokens_per_s or 0
+    brief = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+    return f"({brief})" if info.shared else brief
 
 
 def _short(tokens: int) -> str:

@@ -5,14 +5,19 @@ The store's thread reads the changes while the event loop goes on. Writing them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.store.records import LaneRecord, QueuedRecord
+    from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
+
+
+PART = 100
+"""Largest number of runs that `Changes.in_parts` puts into a part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +84,42 @@ class Changes:
     texts: tuple[NewText, ...] = ()
     queue: tuple[QueuedRecord, ...] | None = None
     """All prompts that wait now; None if that has not changed."""
+
+    @classmethod
+    def of(cls, saved: SavedConversation, known: Collection[str] = ()) -> Changes:
+        """Return what makes a whole conversation, without the prompts, lanes and runs with these ids."""
+        lane_of = {run.id: lane.id for lane in saved.lanes for run in lane.runs}
+        return cls(
+            conversation_id=saved.conversation.id,
+            created=saved.conversation.created,
+            is_saved=False,
+            prompts=tuple(prompt for prompt in saved.conversation.prompts if prompt.id not in known),
+            lanes=tuple(
+                LaneRow.of(
+                    lane,
+                    None if lane.head is None else lane.head.id,
+                    None if lane.fork is None else lane.fork.id,
+                )
+                for lane in saved.lanes
+                if lane.id not in known
+            ),
+            turns=tuple(
+                TurnRow(
+                    lane_id=lane_of[run.id],
+                    prompt_id=run.prompt.id,
+                    continues_id=None if run.continues is None else run.continues.id,
+                    result=run.result,
+                )
+                for run in saved.runs
+                if run.prompt is not None and run.id not in known
+            ),
+        )
+
+    def in_parts(self) -> Iterator[Changes]:
+        """Yield the same changes in parts that are each saved quickly, so that other programs can write in between."""
+        headless = tuple(replace(lane, head_id=None, fork_id=None) for lane in self.lanes)
+        yield replace(self, lanes=headless, turns=(), texts=(), queue=None)
+        rest = replace(self, is_saved=True, prompts=())
+        for start in range(0, len(self.turns), PART):
+            yield replace(rest, lanes=(), turns=self.turns[start : start + PART], texts=(), queue=None)
+        yield replace(rest, turns=())

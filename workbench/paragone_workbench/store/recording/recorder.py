@@ -104,11 +104,17 @@ class Recorder(SaveQueue, RunObserver):
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of it are saved.
 
-        Raises StoreError if that fails or its last changes cannot be saved at present.
+        It is hidden, and goes when the program ends. Raises StoreError if that fails or its last changes cannot be saved at
+        present.
         """
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
-        await self.history.call(lambda store: store.delete_conversation(number))
+        await self.history.call(lambda store: store.hide_conversation(number))
+
+    async def restore(self, number: int) -> None:
+        """Bring back a conversation that `delete` has hidden. Raises InputError if it is gone, and StoreError."""
+        assert self.history is not None  # without a history there is nothing to restore
+        await self.history.call(lambda store: store.restore_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for unsaved in self.find(number):

@@ -3,37 +3,81 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_workbench.store.errors import DAMAGED
+from paragone_workbench.store.query import Query
 from paragone_workbench.store.records import Summary
+from paragone_workbench.store.tables.filters import of_conversation
 from paragone_workbench.store.tables.json_columns import object_in
 
 if TYPE_CHECKING:
-    from paragone_workbench.store.file.database import Database
+    from paragone_workbench.store.file.database import Database, Row
 
-_LIST = """
-    SELECT number, id, title, updated, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id)
+_SELECT = """
+    SELECT number, id, title, used, pinned, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id),
+      (SELECT group_concat(name, ' ') FROM tag WHERE conversation_id = conversation.id),
+      EXISTS (
+        SELECT 1 FROM lane JOIN run ON run.id = lane.head_id
+        WHERE conversation_id = conversation.id AND NOT closed AND state = 'interrupted'
+      )
     FROM conversation
-    WHERE (updated, number) < (?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
-    ORDER BY updated DESC, number DESC LIMIT ?
 """
+_LIST = """
+    WHERE (pinned, used, number) < (?, ?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    AND {} ORDER BY pinned DESC, used DESC, number DESC LIMIT ?
+"""
+_THESE = "WHERE number IN (SELECT value FROM json_each(?))"
 _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
+_Place: TypeAlias = tuple[int, float, int]
+"""The place of a conversation in the list: whether it is pinned, when it was used, its number."""
+_FIRST_PLACE: _Place = (2, 0.0, 0)
+_AFTER_PINNED: _Place = (1, 0.0, 0)
 
-def conversations(database: Database, limit: int, before: Summary | None) -> tuple[Summary, ...]:
-    """Return conversations with prompts, most recently used first. If `before` is given, the first one
-    is the conversation after it in this order."""
-    last = (before.updated, before.number) if before else (1e300, 0)
-    return tuple(
-        Summary(
-            number=number,
-            title=title if isinstance(title, str) else "?",
-            engines=tuple(_name(definition) for (definition,) in database.rows(_OPEN_LANES, conversation_id)),
-            prompts=prompts,
-            updated=updated,
-        )
-        for number, conversation_id, title, updated, prompts in database.rows(_LIST, *last, limit)
+
+def conversations(
+    database: Database, limit: int, before: Summary | None, query: Query
+) -> tuple[Summary, ...]:
+    """Return the conversations with prompts that fit the filters: the pinned ones, then the others, both most recently
+    used first. If `before` is given, the first one is the conversation after it in this order."""
+    last = (int(before.is_pinned), before.updated, before.number) if before else _FIRST_PLACE
+    return _listed(database, limit, last, query)
+
+
+def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
+    """Return the entries of these conversations in the list, by their numbers."""
+    rows = database.rows(_SELECT + _THESE, json.dumps([*numbers]))
+    return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
+
+
+def last_used(database: Database) -> Summary | None:
+    """Return the conversation that was used last, pinned or not; None if there is none."""
+    found = [
+        summary for place in (_FIRST_PLACE, _AFTER_PINNED) for summary in _listed(database, 1, place, Query())
+    ]
+    return max(found, key=lambda summary: summary.updated, default=None)
+
+
+def _listed(database: Database, limit: int, after: _Place, query: Query) -> tuple[Summary, ...]:
+    fits = of_conversation(query)
+    rows = database.rows(_SELECT + _LIST.format(fits.sql), *after, *fits.values, limit)
+    return tuple(_summary(database, row) for row in rows)
+
+
+def _summary(database: Database, row: Row) -> Summary:
+    number, conversation_id, title, used, pinned, prompts, tags, is_interrupted = row
+    return Summary(
+        number=number,
+        title=title if isinstance(title, str) else "?",
+        engines=tuple(_name(definition) for (definition,) in database.rows(_OPEN_LANES, conversation_id)),
+        prompts=prompts,
+        updated=used,
+        tags=tuple(tags.split()) if isinstance(tags, str) else (),
+        is_pinned=bool(pinned),
+        is_interrupted=bool(is_interrupted),
     )
 
 

@@ -20,6 +20,7 @@ from paragone_workbench.store.tables.json_columns import list_in, object_in, tex
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 
 if TYPE_CHECKING:
+    from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store.file.database import Database, Row
 
 
@@ -50,7 +51,9 @@ _RUNS = f"""
 
 def load(database: Database, number: int) -> SavedConversation:
     """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
-    found = database.rows("SELECT id, title, created, updated FROM conversation WHERE number = ?", number)
+    found = database.rows(
+        "SELECT id, title, created, used FROM conversation WHERE number = ? AND deleted_by IS NULL", number
+    )
     if not found:
         raise InputError(
             f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",
@@ -152,7 +155,8 @@ def _runs(
 
     Adds each run to its lane.
     """
-    runs: dict[str, Run] = {}
+    results: dict[str, tuple[int, RunResult, Prompt, LaneRecord]] = {}
+    continued: dict[str, str | None] = {}
     running: set[str] = set()
     for number, prompt_id, lane_id, continues_id, *columns in database.rows(_RUNS, conversation_id):
         result = result_of(tuple(columns))
@@ -160,12 +164,29 @@ def _runs(
             running.add(result.id)
             text, thinking = saved_text(database, result.id)
             result = dataclasses.replace(result, state="interrupted", text=text, thinking=thinking)
-        run = Run(
-            result,
-            prompt=prompts[prompt_id],
-            continues=None if continues_id is None else runs.get(continues_id),
-        )
+        results[result.id] = number, result, prompts[prompt_id], lanes[lane_id]
+        continued[result.id] = continues_id
+    runs: dict[str, Run] = {}
+    for run_id in _in_order(continued):
+        number, result, prompt, lane = results[run_id]
+        run = Run(result, prompt=prompt, continues=runs.get(continued[run_id] or ""))
         run.number = number
-        runs[result.id] = run
-        lanes[lane_id].runs.append(run)
+        runs[run_id] = run
+        lane.runs.append(run)
     return runs, frozenset(running)
+
+
+def _in_order(continued: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield ids of runs, each after that of the run that it continues, as far as possible: a damaged record may form a circle.
+
+    A run can continue one with a later number: the answers of an experiment are older than the conversation made of them.
+    """
+    done: set[str] = set()
+    for run_id in continued:
+        before: dict[str, None] = {}
+        at: str | None = run_id
+        while at is not None and at in continued and at not in done and at not in before:
+            before[at] = None
+            at = continued[at]
+        done.update(before)
+        yield from reversed(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -9,55 +10,112 @@ from typing import TYPE_CHECKING
 
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.records import Hit
+from paragone_workbench.store.snippet import any_of, snippet_of
+from paragone_workbench.store.tables.filters import (
+    Condition,
+    all_of,
+    either,
+    of_any_conversation,
+    of_cell,
+    of_conversation,
+    of_run,
+    of_text,
+)
 
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database, Row
+    from paragone_workbench.store.query import Query
 
 
 _GRAM = 3  # characters; the trigram index cannot find shorter terms
-_BEFORE, _WIDTH = 30, 100  # characters of a snippet: before the first term, and in total
 
 _PROMPTS = """
     SELECT 'c', conversation.number, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
-    FROM prompt JOIN conversation ON conversation.id = prompt.conversation_id
+    FROM {} JOIN conversation ON conversation.id = prompt.conversation_id
 """
-_TURNS = """
-    SELECT 'c', conversation.number, conversation.title, prompt.id, run.id, run.engine, run.text, run.started
-    FROM run JOIN turn ON turn.run_id = run.id JOIN prompt ON prompt.id = turn.prompt_id
-    JOIN conversation ON conversation.id = prompt.conversation_id
+_ANSWERS = """
+    SELECT iif(conversation.id IS NULL, 'e', 'c'), coalesce(conversation.number, experiment.number),
+      coalesce(conversation.title, experiment.name), iif(conversation.id IS NULL, NULL, prompt.id),
+      iif(conversation.id IS NULL, cell.number, run.id), run.engine, run.text, run.started
+    FROM {} LEFT JOIN turn ON turn.run_id = run.id LEFT JOIN prompt ON prompt.id = turn.prompt_id
+    LEFT JOIN conversation ON conversation.id = prompt.conversation_id AND conversation.deleted_by IS NULL
+    LEFT JOIN cell ON cell.run_id = run.id LEFT JOIN experiment ON experiment.id = cell.experiment_id
 """
-_CELLS = """
-    SELECT 'e', experiment.number, experiment.name, NULL, cell.number, run.engine, run.text, run.started
-    FROM run JOIN cell ON cell.run_id = run.id JOIN experiment ON experiment.id = cell.experiment_id
+_OF_CONVERSATION = Condition("conversation.id IS NOT NULL", ())
+_OF_EXPERIMENT = Condition("experiment.id IS NOT NULL", ())
+_TITLES = """
+    SELECT 'c', conversation.number, conversation.title, NULL, NULL, '', conversation.title, conversation.used
+    FROM {}
 """
-_IN_PROMPTS = "WHERE prompt.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?) "
-_IN_RUNS = "WHERE run.number IN (SELECT rowid FROM run_search WHERE run_search MATCH ?) "
+_FITTING = "SELECT id FROM conversation WHERE {}"
+_THESE = "conversation.id IN (SELECT value FROM json_each(?))"
+# CROSS JOIN: the matches of the index come one at a time, newest first, so that a search that has enough can stop.
+_INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
+_MATCH = "{}_search MATCH ?"
 
 
-def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:
-    """Return the prompts and answers, also of experiments, that contain all words of `text`, newest first."""
-    terms = sorted(clean(text).replace("\0", " ").split(), key=len, reverse=True)
-    if not terms:
-        return ()
-    hits = [
-        *islice(_found(database, _PROMPTS, _IN_PROMPTS, "ORDER BY prompt.number DESC", terms), limit),
-        *islice(_found(database, _TURNS, _IN_RUNS, "ORDER BY run.number DESC", terms), limit),
-        *islice(_found(database, _CELLS, _IN_RUNS, "ORDER BY run.number DESC", terms), limit),
-    ]
-    return tuple(sorted(hits, key=lambda hit: hit.time, reverse=True)[:limit])
+def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
+    """Return the prompts and answers, also of experiments, that have all words of a query, newest first.
+
+    A conversation of which the title alone has all words is found by its title. `one_each` is whether each conversation is
+    found once: by its newest hit. Without words, the conversations that fit the filters are found by their titles.
+    """
+    terms = sorted(map(clean, query.words), key=len, reverse=True)
+    conversation = _looked_up(database, query)
+
+    def found(select: str, table: str, column: str, condition: Condition) -> list[Hit]:
+        hits = _found(database, select, table, column, condition, terms)
+        return list(islice(_first_of_each(hits) if one_each else hits, limit))
+
+    hits = found(_TITLES, "conversation", "title", conversation)
+    if terms:
+        turns = all_of(_OF_CONVERSATION, of_any_conversation(query))
+        cells = all_of(_OF_EXPERIMENT, of_cell(query))
+        texts = found(_PROMPTS, "prompt", "text", conversation)
+        texts += found(_ANSWERS, "run", "text", all_of(of_run(query), either(turns, cells)))
+        elsewhere = {hit.conversation for hit in texts}
+        hits = [hit for hit in hits if hit.conversation not in elsewhere]
+        hits += texts
+    hits.sort(key=lambda hit: hit.time, reverse=True)
+    return tuple(islice(_first_of_each(iter(hits)) if one_each else hits, limit))
 
 
-def _found(database: Database, select: str, indexed: str, order: str, terms: list[str]) -> Iterator[Hit]:
-    longest, *others = terms
-    if len(longest) >= _GRAM:
+def _looked_up(database: Database, query: Query) -> Condition:
+    """Return the condition of the conversations that fit. Those of engines, models and tags are looked up once."""
+    condition = of_conversation(query)
+    if not (query.engines or query.models or query.tags):
+        return condition
+    fitting = [fit for (fit,) in database.rows(_FITTING.format(condition.sql), *condition.values)]
+    return Condition(_THESE, (json.dumps(fitting),))
+
+
+def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
+    """Yield the first hit of each conversation, and all answers in experiments."""
+    seen: set[int] = set()
+    for hit in hits:
+        if hit.conversation is None:
+            yield hit
+        elif hit.conversation not in seen:
+            seen.add(hit.conversation)
+            yield hit
+
+
+def _found(
+    database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
+) -> Iterator[Hit]:
+    """Yield what has all terms in a column, newest first. All tables but the one of conversations have an index."""
+    if table != "conversation" and terms and len(terms[0]) >= _GRAM:
         # Quotes make the term a literal phrase in a query of the index. The other terms are checked below.
-        rows = database.stream(select + indexed + order, '"' + longest.replace('"', '""') + '"')
+        phrase = '"' + terms[0].replace('"', '""') + '"'
+        source, order, others = _INDEXED.format(table), f"{table}_search.rowid", terms[1:]
+        condition = all_of(Condition(_MATCH.format(table), (phrase,)), condition)
     else:
-        rows = database.stream(select + order)
-        others = terms
+        source, order, others = table, f"{table}.number", terms
+        condition = all_of(*(of_text(f"{table}.{column}", term) for term in terms), condition)
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
-    any_term = re.compile("|".join(map(re.escape, terms)), re.IGNORECASE)
-    for row in rows:
+    any_term = any_of(terms)
+    sql = f"{select.format(source)} WHERE {condition.sql} ORDER BY {order} DESC"
+    for row in database.stream(sql, *condition.values):
         if _is_whole(row) and all(term.search(row[6]) for term in wanted):
             yield _hit(row, any_term)
 
@@ -70,9 +128,7 @@ def _is_whole(row: Row) -> bool:
 
 def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
     kind, number, title, prompt_id, run_id, engine, text, time = row
-    found = any_term.search(text)
-    start = max(0, found.start() - _BEFORE) if found else 0
-    snippet = " ".join(text[start : start + _WIDTH].split())
+    snippet, marks = snippet_of(text, any_term)
     return Hit(
         place=f"{kind}{number}" if kind == "c" else f"{kind}{number}/{run_id}",
         conversation=number if kind == "c" else None,
@@ -81,6 +137,6 @@ def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
         run_id=run_id if kind == "c" else None,
         engine=engine,
         snippet=snippet,
-        marks=tuple(match.span() for match in any_term.finditer(snippet)),
+        marks=marks,
         time=time,
     )

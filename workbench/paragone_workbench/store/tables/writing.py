@@ -73,7 +73,9 @@ def _conversation(database: Database, changes: Changes) -> int:
             changes.created,
             changes.created,
         )
-    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
+    for (number,) in database.rows(
+        "SELECT number FROM conversation WHERE id = ? AND deleted_by IS NULL", changes.conversation_id
+    ):
         known: int = number
         return known
     raise ConversationDeleted
@@ -144,7 +146,7 @@ def _used(database: Database, changes: Changes) -> None:
     times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
     if times:
         database.run(
-            "UPDATE conversation SET updated = max(updated, ?) WHERE id = ?",
+            "UPDATE conversation SET updated = max(used, ?) WHERE id = ?",
             max(times),
             changes.conversation_id,
         )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from paragone.wording import counted
 from paragone_tui.garbage import return_memory
-from paragone_workbench.lanes.variants import find_run, newest_after
+from paragone_workbench.lanes.finding import find_run
+from paragone_workbench.lanes.variants import newest_after
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -47,10 +48,13 @@ def reopen(context: LanesContext) -> None:
     if context.history.history is None:
         context.say(context.history.problem, warning=True)
         return
-    from paragone_tui.screens.conversation_picker import ConversationPicker
+    from paragone_tui.screens.history.files import ConversationFiles
+    from paragone_tui.screens.history.history_screen import HistoryScreen
 
+    engines = context.engines
+    files = ConversationFiles(context.session.registry, engines.state, engines.config.models.folders)
     context.show(
-        ConversationPicker(context.history.history, context.session),
+        HistoryScreen(context.history.history, context.session, files),
         lambda found: context.do(lambda: _show(context, *found)),
     )
 
@@ -58,21 +62,48 @@ def reopen(context: LanesContext) -> None:
 async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     session, shown = context.session, context.lanes
     await session.stop()
-    closed = await session.reopen(number)
+    reopened = await session.reopen(number, hit=hit)
+    assert reopened is not None  # it is wanted in any case
     context.composer.leave_conversation()
     shown.select_turn(None)
     await shown.rebuild()
-    if closed:
-        lanes = counted(closed, "closed lane")
-        context.say(f"Not shown: {lanes} of this conversation. The answers there are kept.")
-    found = find_run(session.lanes, hit.prompt_id, hit.run_id) if hit is not None and hit.prompt_id else None
-    if found is not None and found[1] not in found[0].path:
-        session.select(found[0], newest_after(*found))
+    if reopened.shown_again is not None:
+        context.say(
+            f"The lane {reopened.shown_again.name} was closed. It is shown again: it has what was found. "
+            f"{context.key_of('close-lane')} closes it."
+        )
+    elif reopened.closed_lanes:
+        lanes = counted(reopened.closed_lanes, "closed lane")
+        context.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
     shown.show_history()
-    if hit is not None and found is not None:
-        lane, run = found
-        shown.position = session.lanes.index(lane)
-        shown.lay_out()
-        shown.columns[shown.position].reveal(run, hit)
+    if hit is not None:
+        _reveal(context, hit)
     session.open_engines()
     return_memory()
+
+
+def _reveal(context: LanesContext, hit: Hit) -> None:
+    """Make the lane with what a search found current, and scroll to it."""
+    session, shown = context.session, context.lanes
+    found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
+    if found is None:
+        return
+    lane, run = found
+    if run not in lane.path:
+        if context.lane_is_answering(lane):
+            return
+        session.select(lane, newest_after(lane, run))
+        shown.show_history()
+    shown.position = session.lanes.index(lane)
+    shown.lay_out()
+    shown.columns[shown.position].reveal(run, hit)
+
+
+def find(context: LanesContext) -> None:
+    """Let the user find words in the open conversation, unless its answers come without names."""
+    if context.is_blind:
+        context.say(f"What is found would have a name; {context.key_of('blind-vote')} ends blind voting.")
+        return
+    from paragone_tui.screens.find_screen import FindScreen
+
+    context.show(FindScreen(context.session.lanes), lambda hit: _reveal(context, hit))

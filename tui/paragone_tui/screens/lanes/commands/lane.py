@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_workbench.lanes.continuing import go_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def continue_answer(context: LanesContext) -> None:
     if column is None or context.lane_is_answering(column.lane):
         return
     try:
-        context.session.go_on(column.lane)
+        go_on(context.session, column.lane)
     except InputError as error:
         context.say(str(error))
 
@@ -113,10 +114,13 @@ async def _show_costs(context: LanesContext, lane: str, engines: Mapping[str, Co
     from paragone_workbench.ledger.prices import price_list
     from paragone_workbench.machine.energy_shares import energy_shares
 
+    missing = (await energy_shares()).missing
+    sheet = CostsSheet(lane, Ledger(engines=engines, prices=None, missing=missing))
+    context.show(sheet)
     prices, problem = None, ""
     try:
         prices = await asyncio.to_thread(price_list)  # loads a large module
     except InputError as error:
         problem = str(error)
-    ledger = Ledger(engines=engines, prices=prices, missing=(await energy_shares()).missing)
-    context.show(CostsSheet(lane, ledger, problem))
+    if sheet.is_attached:
+        await sheet.show(Ledger(engines=engines, prices=prices, missing=missing), problem)

@@ -51,7 +51,7 @@ def fork_lane(context: LanesContext) -> None:
     elif run.phase != "ended":
         context.lane_is_answering(column.lane)
     else:
-        context.session.fork(column.lane, run)
+        context.session.add_lane(column.lane.engine.definition, fork=run)
         context.lanes.select_turn(None)
         context.lanes.position = len(context.session.lanes) - 1
         context.do(lambda: show_added(context))

@@ -1,0 +1,171 @@
+"""Earlier conversations: what is done with them, going to what a search found, and resuming the last one."""
+
+import contextlib
+import sqlite3
+
+from rogue_backend.definitions import rogue
+
+from paragone_workbench.paths import history_file
+
+
+async def opened(screen, *, count: int):
+    await screen.press("ctrl+o")
+    await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+    await screen.until(lambda: screen.app.screen.options.option_count == count)
+
+
+async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with start(rogue("steady", max_tokens=1), size=(80, 24)) as screen:
+        for text in ("about whales", "about birds"):
+            await screen.ask(text)
+            await screen.answered()
+            await screen.press("ctrl+n")
+        await opened(screen, count=2)
+        assert "e export" not in screen.text
+        await screen.press("tab")
+        assert "p pin" in screen.text
+        assert "i import" in screen.text, "the keys fit 80 columns"
+
+        await screen.press("j", "p")
+        await screen.until(lambda: "pinned" in screen.text)
+        assert screen.text.index("about whales") < screen.text.index("about birds")
+        await screen.press("r")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await screen.press("ctrl+u")
+        await screen.type("The sea")
+        await screen.press("enter")
+        await screen.until(lambda: "The sea" in screen.text)
+        await screen.press("t")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await screen.type("Work later")
+        await screen.press("enter")
+        await screen.until(lambda: "#later · #work" in screen.text)
+        await screen.press("d")
+        await screen.until(lambda: "The sea (copy)" in screen.text)
+        await screen.press("x", "x")
+        await screen.until(lambda: screen.app.screen.options.option_count == 1)
+        assert "u brings it back" in screen.text
+        await screen.press("u", "u", "u")
+        await screen.until(lambda: screen.app.screen.options.option_count == 3)
+        await screen.until(lambda: "Nothing was deleted" in screen.text)
+
+        await screen.press("e")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await screen.press("ctrl+u")
+        await screen.type("all.html")
+        await screen.press("enter")
+        await screen.until(lambda: "exported as .json or .md" in screen.text)
+        await screen.press("E")
+        await screen.until(lambda: "Write all conversations to" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "has 3 conversations" in " ".join(screen.text.split()))
+        await screen.press("i")
+        await screen.until(lambda: "Import the file" in screen.text)
+        await screen.type("conversations.json")
+        await screen.press("enter")
+        await screen.until(lambda: "The history had 3 conversations already." in screen.text)
+
+        await screen.press("slash")
+        await screen.type("sea")
+        await screen.until(lambda: screen.app.screen.options.option_count == 2)
+        title = screen.app.screen.options.get_option_at_index(0).prompt
+        assert [title.plain[span.start : span.end] for span in title.spans if "underline" in str(span.style)]
+        await screen.press("ctrl+u")
+        await screen.type("tag:work since:20")
+        await screen.until(lambda: "'20' is not a date" in screen.text)
+        await screen.type("20")
+        await screen.until(lambda: screen.app.screen.options.option_count == 2)
+
+
+async def test_the_open_conversation_is_not_deleted(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("keep me")
+        await screen.answered()
+        await opened(screen, count=1)
+        await screen.press("ctrl+x")
+        await screen.until(lambda: "This conversation is open" in screen.text)
+        assert len(await screen.app.history.conversations()) == 1
+
+
+async def test_a_found_answer_is_scrolled_to_in_its_lane(start):
+    settings = {"max_tokens": 400, "rate": 100000}
+    async with start(
+        rogue("steady", "a", **settings), rogue("wide", "b", **settings), size=(80, 20)
+    ) as screen:
+        await screen.ask("first")
+        await screen.answered()
+        await screen.ask("second")
+        await screen.answered()
+        await screen.press("ctrl+n")
+        await opened(screen, count=1)
+        await screen.press(*"語123", "enter")  # in one burst: what the search finds is opened
+        await screen.until(lambda: "語123" in screen.columns[1].transcript.text)
+        assert screen.app.lanes.lanes.position == 1
+        assert not screen.columns[1].transcript.following
+        assert screen.columns[0].transcript._top == screen.columns[1].transcript._top, (
+            "linked lanes come along"
+        )
+
+
+async def test_a_found_variant_is_shown(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("old words")
+        await screen.answered()
+        await screen.press("alt+C")
+        screen.app.lanes.composer.put("new words")
+        await screen.press("enter")
+        await screen.answered()
+        await screen.press("ctrl+n")
+        await opened(screen, count=1)
+        await screen.type("old")
+        await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
+        await screen.press("enter")
+        await screen.until(lambda: "old words" in screen.columns[0].transcript.text)
+        assert "new words" not in screen.columns[0].transcript.text
+        await screen.press("escape", "S")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "FindScreen")
+        await screen.type("nothing")
+        assert "Nothing found." in screen.text
+        await screen.press("ctrl+u")
+        await screen.type("new wor")
+        assert "1 place" in screen.text
+        await screen.press("enter")
+        await screen.until(lambda: "new words" in screen.columns[0].transcript.text)
+
+
+async def test_a_reopened_lane_shows_the_tokens_of_its_last_run(start):
+    async with start(rogue("steady", max_tokens=3), size=(100, 24)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        (before,) = [part for part in screen.columns[0].status.text.split("  ") if "/4,096" in part]
+        assert before.strip() != "context 0/4,096"
+        await screen.press("ctrl+n")
+        await screen.until(lambda: "context 0/4,096" in screen.columns[0].status.text)
+        await opened(screen, count=1)
+        await screen.press("enter")
+        await screen.until(lambda: "word0" in screen.columns[0].transcript.text)
+        assert before.strip() in screen.columns[0].status.text
+
+
+ENGINE = (
+    '[engines.steady]\nbackend = "rogue"\nmodel = "steady"\nmax_tokens = 1\n[lanes]\nstart = ["steady"]\n'
+)
+
+
+async def test_the_last_conversation_is_resumed_and_an_interrupted_one_offered(start):
+    async with start(settings=ENGINE, remembered=True) as screen:
+        assert "Resumed" not in screen.told
+        await screen.ask("go on tomorrow")
+        await screen.answered()
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.until(lambda: "Resumed: 'go on tomorrow'. ^n starts a new conversation." in screen.told)
+        assert "go on tomorrow" in screen.columns[0].transcript.text
+        assert len(screen.app.lanes.session.prompts) == 1
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        database.execute("UPDATE run SET state = 'interrupted'")
+    async with start(rogue("wide"), settings=ENGINE) as screen:
+        await screen.until(
+            lambda: "'go on tomorrow' was interrupted. ^o lists the conversation." in screen.told
+        )
+        assert not screen.app.lanes.session.prompts

@@ -1,0 +1,274 @@
+"""What users do with conversations: filters, titles, pins, tags, copies, and deletions that can be undone."""
+
+import contextlib
+import sqlite3
+import time
+
+import pytest
+from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
+from tests.workbench.history_file import rows
+
+from paragone import InputError
+from paragone_workbench.importing.conversations import add_conversation
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store.file.database import SCHEMA
+from paragone_workbench.store.query import read_query
+from paragone_workbench.store.recording.whole import duplicate
+
+
+@pytest.fixture
+def store():
+    with contextlib.closing(Store.open()) as opened:
+        yield opened
+
+
+def written(store, text, definition=SMOL, answer="An answer.", state="done"):
+    """Write a conversation with one answer."""
+    writer = ConversationWriter(store, text)
+    lane = writer.lane(definition)
+    writer.answer(writer.conversation.prompts[0], lane, answer, state, ended=time.time())
+    return writer.number
+
+
+def titles(summaries):
+    return [summary.title for summary in summaries]
+
+
+def listed(store, text=""):
+    return titles(store.conversations(query=read_query(text)))
+
+
+def test_filters_by_engine_model_tag_and_date(store):
+    small, large = written(store, "about whales"), written(store, "about birds", LARGE)
+    store.tag_conversation(large, ["Work", "work", "#later"])
+    assert listed(store, "engine:SMO") == ["about whales"]
+    assert listed(store, "model:/m/l") == ["about birds"]
+    assert listed(store, "model:%") == []
+    assert listed(store, "tag:work tag:later") == ["about birds"]
+    assert listed(store, "tag:work engine:smol") == []
+    assert store.conversations()[0].tags == ("later", "work")
+    year = time.localtime().tm_year
+    assert listed(store, f"since:{year} until:{year}") == ["about birds", "about whales"]
+    assert listed(store, f"until:{year - 1}") == listed(store, f"since:{year + 1}-01-01") == []
+    assert [hit.conversation for hit in store.search("about engine:smol")] == [small]
+    assert [hit.conversation for hit in store.search("answer tag:work")] == [large]
+    assert [hit.title for hit in store.search("tag:work")] == ["about birds"], "without words: the titles"
+
+
+@pytest.mark.parametrize("text", ["since:soon", "until:2026-13", "since:2026-02-30", "tag:" + "x" * 41])
+def test_a_filter_that_is_wrong_is_an_input_error(text):
+    with pytest.raises(InputError, match="is not a"):
+        read_query(text)
+
+
+def test_the_ends_of_periods():
+    for text, first_of_next in (
+        ("2026", "2027-01-01"),
+        ("2026-12", "2027-01-01"),
+        ("2026-02-28", "2026-03-01"),
+    ):
+        assert read_query(f"until:{text}").until == read_query(f"since:{first_of_next}").since
+    assert read_query("foo:bar engine: a:b").words == ("foo:bar", "engine:", "a:b"), "other words are text"
+
+
+def test_an_earlier_engine_of_a_lane_is_found(store):
+    writer = ConversationWriter(store, "swapped")
+    lane = writer.lane()
+    writer.answer(writer.conversation.prompts[0], lane, "Yes.")
+    writer.change(lane, definition=LARGE)
+    assert listed(store, "engine:smol") == ["swapped"]
+
+
+def test_titles_are_searched(store):
+    number = written(store, "Name three colours.")
+    store.rename_conversation(number, "Painting the shed")
+    (hit,) = store.search("shed painting")
+    assert (hit.conversation, hit.prompt_id, hit.run_id, hit.engine) == (number, None, None, "")
+    assert [hit.snippet[start:end] for start, end in hit.marks] == ["Painting", "shed"]
+    store.rename_conversation(number, "Three colours")
+    (hit,) = store.search("colours")
+    assert hit.prompt_id is not None, "a text of the conversation is preferred to its title"
+
+
+def test_each_conversation_is_found_once_if_wanted(store):
+    first = ConversationWriter(store, "zebra")
+    for _ in range(5):
+        first.prompt("zebra again", first.conversation.prompts[-1])
+    second = ConversationWriter(store, "one zebra")
+    assert len(store.search("zebra")) == 7
+    hits = store.search("zebra", limit=2, one_each=True)
+    assert [hit.conversation for hit in hits] == [second.number, first.number]
+    assert hits[1].snippet == "zebra again"
+
+
+def test_pinned_conversations_come_first(store):
+    numbers = [written(store, text) for text in ("old", "middle", "new")]
+    store.pin_conversation(numbers[0], pinned=True)
+    assert listed(store) == ["old", "new", "middle"]
+    page = store.conversations(limit=1)
+    assert page[0].is_pinned
+    assert titles(store.conversations(before=page[0])) == ["new", "middle"]
+    last = store.last_used()
+    assert last is not None
+    assert last.title == "new"
+    store.pin_conversation(numbers[0], pinned=False)
+    assert listed(store) == ["new", "middle", "old"]
+
+
+def test_an_interrupted_conversation_says_so(store):
+    written(store, "whole")
+    written(store, "cut", state="interrupted")
+    assert [(it.title, it.is_interrupted) for it in store.conversations()] == [
+        ("cut", True),
+        ("whole", False),
+    ]
+
+
+def test_a_deletion_can_be_undone(store):
+    number = written(store, "keep me")
+    store.tag_conversation(number, ["work"])
+    before = store.load(number)
+    store.hide_conversation(number)
+    assert store.conversations() == ()
+    assert store.search("keep") == store.search("tag:work") == ()
+    with pytest.raises(InputError, match="no longer exists"):
+        store.load(number)
+    with pytest.raises(InputError, match="There is no run"):
+        store.conversation_of(1)
+    for change in (store.rename_conversation, store.tag_conversation):
+        with pytest.raises(InputError, match="There is no conversation"):
+            change(number, "x")
+    store.restore_conversation(number)
+    assert store.load(number).runs[0].result == before.runs[0].result
+    assert store.conversations()[0].tags == ("work",)
+
+
+def test_a_deleted_conversation_goes_with_the_program(store):
+    number = written(store, "gone")
+    with contextlib.closing(Store.open()) as other:
+        assert store.is_shared
+        other.hide_conversation(number)
+        with contextlib.closing(Store.open()):
+            pass  # a third instance that opens the file leaves it alone
+        assert rows("SELECT count(*) FROM run") == [(1,)]
+    assert not store.is_shared
+    for table in ("conversation", "prompt", "run", "lane"):
+        assert rows(f"SELECT count(*) FROM {table}") == [(0,)]
+    with pytest.raises(InputError, match="There is no conversation"):
+        store.restore_conversation(number)
+
+
+def test_an_import_brings_a_deleted_conversation_back(store):
+    number = written(store, "back again")
+    saved = store.load(number)
+    store.hide_conversation(number)
+    assert add_conversation(store, saved) == (number, False, False)
+    assert listed(store) == ["back again"]
+
+
+def test_a_copy_has_all_of_the_conversation_and_ids_of_its_own(store):
+    writer = ConversationWriter(store, "original")
+    first, lane = writer.conversation.prompts[0], writer.lane()
+    writer.answer(first, lane, "One.")
+    second = writer.prompt("second", first)
+    writer.answer(second, lane, "Two.")
+    store.tag_conversation(writer.number, ["work"])
+    number = duplicate(store, writer.number)
+    copied, original = store.load(number), writer.load()
+    assert copied.title == "original (copy)"
+    assert store.summaries([number])[number].tags == ("work",)
+    assert [run.text for run in copied.runs] == ["One.", "Two."]
+    assert copied.runs[1].continues is copied.runs[0] is not original.runs[0]
+    assert copied.lanes[0].head is copied.runs[1]
+    assert copied.conversation.prompts[1].parent is copied.conversation.prompts[0]
+    store.delete_conversation(writer.number)
+    assert len(store.load(number).runs) == 2
+
+
+def test_a_damaged_date_hides_no_conversation(store):
+    numbers = [written(store, "damaged"), written(store, "whole")]
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
+        database.execute("UPDATE conversation SET updated = 'soon' WHERE number = ?", (numbers[0],))
+    assert [(it.title, it.updated > 0) for it in store.conversations()] == [
+        ("whole", True),
+        ("damaged", False),
+    ]
+    assert store.load(numbers[0]).updated == 0.0
+    page = store.conversations(limit=1)
+    assert titles(store.conversations(before=page[0])) == ["damaged"]
+
+
+def test_a_history_of_the_version_before_gets_the_labels(tmp_path):
+    path = tmp_path / "history.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for script in sorted(SCHEMA.glob("*.sql"))[:2]:
+            database.executescript(script.read_text())
+        database.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
+        database.execute(
+            "INSERT INTO prompt (id, conversation_id, text, created) VALUES ('p', 'x', 'old', 1)"
+        )
+        database.execute("PRAGMA user_version = 7")
+        database.commit()
+    with contextlib.closing(Store.open(path)) as store:
+        store.pin_conversation(1, pinned=True)
+        store.tag_conversation(1, ["kept"])
+        assert [(it.title, it.is_pinned, it.tags) for it in store.conversations()] == [
+            ("old", True, ("kept",))
+        ]
+
+
+def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
+    monkeypatch.setattr("paragone_workbench.store.recording.changes.PART", 2)
+    writer = ConversationWriter(store, "long")
+    lane = writer.lane()
+    for number in range(5):
+        writer.answer(writer.conversation.prompts[0], lane, f"answer {number}")
+    saved = writer.load()
+    store.delete_conversation(writer.number)
+    parts = []
+    save = store.save
+
+    def note_and_save(changes):
+        parts.append(len(changes.turns))
+        return save(changes)
+
+    monkeypatch.setattr(store, "save", note_and_save)
+    number = add_conversation(store, saved).number
+    assert parts == [0, 2, 2, 1, 0]
+    after = store.load(number)
+    assert [run.result for run in after.runs] == [run.result for run in saved.runs]
+    assert after.lanes[0].head is after.runs[-1]
+
+
+def test_an_import_waits_for_another_one(store, monkeypatch):
+    number = written(store, "wait")
+    saved = store.load(number)
+    store.delete_conversation(number)
+    store._database.run("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(history_file(), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            other.close()
+
+    monkeypatch.setattr("paragone_workbench.store.retry.time.sleep", sleep)
+    assert add_conversation(store, saved).is_new
+    assert len(pauses) >= 2
+
+
+def test_a_file_that_may_not_be_written_to_is_reported_and_keeps_all(store):
+    number = written(store, "kept")
+    store._database.run("PRAGMA query_only = 1")
+    for change in (
+        lambda: store.hide_conversation(number),
+        lambda: store.pin_conversation(number, pinned=True),
+        lambda: store.tag_conversation(number, ["x"]),
+        lambda: store.rename_conversation(number, "x"),
+    ):
+        with pytest.raises(StoreError, match="it may not be written to"):
+            change()
+    assert listed(store) == ["kept"]

@@ -1,0 +1,71 @@
+"""`paragone history rename`, `tag`, `pin`, `unpin` and `duplicate`: change how conversations are listed, and copy one."""
+
+from __future__ import annotations
+
+from paragone import InputError
+from paragone_cli.command_line.output import note, put_json
+from paragone_cli.command_line.saved import conversation_id, opened_store
+from paragone_cli.recorded.history import HistoryArguments
+from paragone_workbench.store.recording.whole import duplicate
+
+
+def history_rename(args: HistoryArguments) -> int:
+    """Change the title. Returns the exit code."""
+    title = " ".join(args.operands[1:]).strip()
+    if not title:
+        raise InputError(
+            "A conversation and its new title are needed.",
+            hint="Write for example: paragone history rename c7 Colours",
+        )
+    number = conversation_id(args.operands[0])
+    with opened_store() as store:
+        store.rename_conversation(number, title)
+        saved_as = store.summaries([number])[number].title
+    if args.json:
+        put_json({"id": f"c{number}", "title": saved_as})
+    else:
+        note(f"c{number} has the new title.")
+    return 0
+
+
+def history_tag(args: HistoryArguments) -> int:
+    """Replace the tags; without any, remove them. Returns the exit code."""
+    if not args.operands:
+        raise InputError(
+            "A conversation is needed, and its tags.", hint="Write for example: paragone history tag c7 work"
+        )
+    number = conversation_id(args.operands[0])
+    with opened_store() as store:
+        store.tag_conversation(number, args.operands[1:])
+        tags = store.summaries([number])[number].tags
+    if args.json:
+        put_json({"id": f"c{number}", "tags": list(tags)})
+    else:
+        note(f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags.")
+    return 0
+
+
+def history_pin(args: HistoryArguments) -> int:
+    """List a conversation before all others, or no longer. Returns the exit code."""
+    number = conversation_id(args.only_word("a conversation, such as c7"))
+    is_pinned = args.action == "pin"
+    with opened_store() as store:
+        store.pin_conversation(number, pinned=is_pinned)
+    if args.json:
+        put_json({"id": f"c{number}", "pinned": is_pinned})
+    else:
+        note(f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}.")
+    return 0
+
+
+def history_duplicate(args: HistoryArguments) -> int:
+    """Save a copy of a conversation. Returns the exit code."""
+    number = conversation_id(args.only_word("a conversation, such as c7"))
+    with opened_store() as store:
+        copied = duplicate(store, number)
+        title = store.summaries([copied])[copied].title
+    if args.json:
+        put_json({"id": f"c{copied}", "title": title})
+    else:
+        note(f"c{copied} is a copy of c{number}.")
+    return 0

@@ -1,0 +1,48 @@
+"""Files of conversations: written and read in a thread, with a connection to the history of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.store.store import Store
+
+
+@dataclass(frozen=True)
+class ConversationFiles:
+    """Exports and imports conversations. The methods block; all may raise ParagoneError."""
+
+    registry: Registry
+    state: State
+    folders: Sequence[str]
+    """The user's folders of models."""
+
+    def export(self, file: str, numbers: Sequence[int] | None) -> str:
+        """Write conversations, or all of them for None, into a file, and return what was written."""
+        from paragone_workbench.exporting.conversations import export_conversations
+
+        with contextlib.closing(Store.open()) as store:
+            exported = export_conversations(
+                store, Path(file).expanduser().absolute(), numbers, self.registry.find
+            )
+        return " ".join((str(exported), *exported.left_out))
+
+    def add(self, file: str) -> str:
+        """Add the conversations of a file, and return how many there are.
+
+        What comes with them and reaches beyond the file's folder needs consent, for which the command line asks.
+        """
+        from paragone_workbench.consent.consent import Consent
+        from paragone_workbench.importing.import_file import import_file, import_text
+
+        path = Path(file).expanduser().absolute()
+
+        def require(actions: Sequence[str]) -> None:
+            consent = Consent(document=path, state=self.state)
+            consent.require(actions, hint=f"`paragone history import {path}` asks for your consent.")
+
+        return import_text(import_file(path, Store.open, self.registry, self.folders, require))

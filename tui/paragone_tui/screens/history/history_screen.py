@@ -1,0 +1,273 @@
+"""The screen of earlier conversations: search, open, and what can be done with one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar, TypeAlias, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets.option_list import Option
+
+from paragone import ParagoneError
+from paragone.wording import quoted
+from paragone_tui.screens.history.entries import Entry, find_entries, option_of
+from paragone_tui.screens.history.files import ConversationFiles
+from paragone_tui.widgets.hints import hints
+from paragone_tui.widgets.picker import Picker
+from paragone_tui.widgets.question import Question
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.history import History
+from paragone_workbench.store.query import Query, read_query
+from paragone_workbench.store.records import Hit, Summary
+from paragone_workbench.store.retry import retrying
+from paragone_workbench.store.store import Store
+
+Found: TypeAlias = tuple[int, Hit | None]
+"""The id of a conversation, and what a search found in it; None if it was picked from the list."""
+
+_SHOWN = 200
+_SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
+_ACTING = (
+    ("p", "pin"), ("r", "name"), ("t", "tag"), ("d", "copy"), ("x", "delete"), ("u", "undo"), ("e", "export"),
+    ("i", "import"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
+)  # fmt: skip
+"""What the keys do while the list has the focus."""
+
+
+T = TypeVar("T")
+
+
+class HistoryScreen(Picker[Found | None]):
+    """Its result is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
+        Binding("ctrl+x", "delete", "Delete the conversation", priority=True),
+        Binding("x", "delete", "Delete the conversation"),
+        Binding("u", "undo", "Bring back the conversation that was deleted last"),
+        Binding("p", "pin", "Pin the conversation, or no longer"),
+        Binding("r", "rename", "Rename the conversation"),
+        Binding("t", "tag", "Tag the conversation"),
+        Binding("d", "duplicate", "Duplicate the conversation"),
+        Binding("e", "export", "Export the conversation"),
+        Binding("E", "export_all", "Export all conversations"),
+        Binding("i", "import", "Import conversations"),
+        Binding("j", "move(1)", "Down", show=False),
+        Binding("k", "move(-1)", "Up", show=False),
+        Binding("slash", "switch", "Search", show=False),
+    ]
+    CSS = f"{Picker.CSS} HistoryScreen #picker {{ width: 120; height: 100%; max-height: 40; }}"
+    heading = "Earlier conversations"
+    placeholder = "Words, and filters: engine:… model:… tag:… since:2026-10 until:…"
+    key_hints = _SEARCHING
+
+    def __init__(self, history: History, session: Session, files: ConversationFiles) -> None:
+        super().__init__()
+        self._history = history
+        self._session = session
+        self._files = files
+        self._entries: dict[str, Entry] = {}
+        """What is listed, by the ids of the options."""
+        self._options: Sequence[Option] = ()
+        self._searched: str | None = None
+        """The search text of the current options, or of the search in progress."""
+        self._is_searching = False
+        self._picks_first = False
+        """Whether Enter was pressed during a search: the first option is picked once it is there."""
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the last search's results. For a new text, start a search that updates the list."""
+        if text != self._searched:
+            self._searched = text
+            self._is_searching = True
+            self.run_worker(self._search(text), group="search", exclusive=True)
+        return self._options
+
+    async def _search(self, text: str, remark: str = "") -> None:
+        """List what fits, with a remark below the list; without one, say what the list lacks."""
+        try:
+            query = read_query(text)
+            found = await self._history.call(lambda store: find_entries(store, query, text, _SHOWN))
+        except ParagoneError as error:
+            self._options = ()
+            self.say(str(error))
+        else:
+            self._list(found, query)
+            self.say(remark or self._lack(found, text))
+        self._is_searching = False
+        self.show()
+        if self._picks_first and (option := self.options.highlighted_option) is not None and option.id:
+            self.pick(option.id)
+        self._picks_first = False
+
+    def _list(self, found: Sequence[Entry], query: Query) -> None:
+        self._entries = {entry.id: entry for entry in found}
+        self._options = [option_of(entry, query) for entry in self._entries.values()]
+
+    def _lack(self, found: Sequence[Entry], text: str) -> str:
+        if len(found) == _SHOWN:
+            return f"The newest {_SHOWN} are listed; a search finds the others."
+        if found:
+            return ""
+        return "Nothing found." if text else "There are no earlier conversations."
+
+    @property
+    def _entry(self) -> Entry | None:
+        """The highlighted entry."""
+        option = self.options.highlighted_option
+        return None if option is None or option.id is None else self._entries.get(option.id)
+
+    def pick(self, option_id: str) -> None:
+        """Close the screen with the conversation. The prompt of an answer of a suite becomes a conversation first."""
+        if self._is_searching:  # the option is one of the search before
+            self._picks_first = True
+            return
+        entry = self._entries.get(option_id)
+        if entry is None:
+            return
+        if entry.summary is not None:
+            self.dismiss((entry.summary.number, entry.hit))
+        else:
+            self._do(lambda: self._open_prompt(entry.id))
+
+    async def _open_prompt(self, place: str) -> str:
+        from paragone_workbench.importing.from_experiment import add_prompt
+
+        experiment, _, run = place.removeprefix("e").partition("/")
+        added = await self._history.call(lambda store: add_prompt(store, int(experiment), int(run)))
+        self.dismiss((added.number, None))
+        return ""
+
+    # The keys of the list
+
+    def action_switch(self) -> None:
+        """Go from the search to the list, where letters are commands, or back."""
+        to_list = self.focused is not self.options
+        self.set_focus(self.options if to_list else self.words)
+
+    def on_descendant_focus(self) -> None:
+        """Show what the keys do."""
+        keys = _ACTING if self.focused is self.options else _SEARCHING
+        box = self.query_one("#picker")
+        box.border_subtitle = hints(keys, box.size.width - 2)
+
+    def action_delete(self) -> None:
+        """Delete the conversation; `u` brings it back."""
+        if (summary := self._conversation()) is not None:
+            self._do(lambda: self._delete(summary))
+
+    async def _delete(self, summary: Summary) -> str:
+        await self._session.deletions.delete(summary.number)
+        undo = "u" if self.focused is self.options else "tab, then u"
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
+
+    def action_undo(self) -> None:
+        """Bring back the conversation that was deleted last."""
+        self._do(self._restore)
+
+    async def _restore(self) -> str:
+        number = await self._session.deletions.restore_last()
+        return "Nothing was deleted since the start." if number is None else f"c{number} is back."
+
+    def action_pin(self) -> None:
+        """Pin the conversation, or no longer."""
+        if (summary := self._conversation()) is not None:
+            number, pinned = summary.number, not summary.is_pinned
+            self._change(lambda store: store.pin_conversation(number, pinned=pinned))
+
+    def action_rename(self) -> None:
+        """Ask for another title."""
+        if (summary := self._conversation()) is not None:
+            number = summary.number
+            self._ask(
+                "Title",
+                summary.title,
+                lambda title: self._change(lambda store: store.rename_conversation(number, title)),
+            )
+
+    def action_tag(self) -> None:
+        """Ask for the tags."""
+        if (summary := self._conversation()) is not None:
+            number = summary.number
+            self._ask(
+                "Tags, separated by spaces",
+                " ".join(summary.tags),
+                lambda tags: self._change(lambda store: store.tag_conversation(number, tags.split())),
+                takes_empty=True,
+            )
+
+    def action_duplicate(self) -> None:
+        """Save a copy of the conversation."""
+        if (summary := self._conversation()) is not None:
+            from paragone_workbench.store.recording.whole import duplicate
+
+            number = summary.number
+            self._change(lambda store: duplicate(store, number), lambda copied: f"c{copied} is the copy.")
+
+    def action_export(self) -> None:
+        """Ask for the file to write the conversation to."""
+        if (summary := self._conversation()) is not None:
+            self._ask_export(f"Write c{summary.number} to", f"c{summary.number}.md", [summary.number])
+
+    def action_export_all(self) -> None:
+        """Ask for the file to write all conversations to."""
+        self._ask_export("Write all conversations to", "conversations.json", None)
+
+    def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
+        self._ask(
+            f"{question} (.md to read, .json for everything)",
+            name,
+            lambda file: self._do(lambda: asyncio.to_thread(self._files.export, file, numbers), "Writing …"),
+        )
+
+    def action_import(self) -> None:
+        """Ask for the file to import."""
+        self._ask(
+            "Import the file",
+            "",
+            lambda file: self._do(lambda: asyncio.to_thread(self._files.add, file), "Reading …"),
+        )
+
+    def _conversation(self) -> Summary | None:
+        """Return the highlighted conversation; say why if there is none."""
+        entry = self._entry
+        if entry is not None and entry.summary is None:
+            self.say("This is an answer of a suite; enter opens its prompt as a conversation.")
+        return None if entry is None else entry.summary
+
+    def _ask(
+        self, question: str, value: str, then: Callable[[str], None], *, takes_empty: bool = False
+    ) -> None:
+        """Ask for a line of text; `then` gets it."""
+
+        def answered(answer: str | None) -> None:
+            if answer or (takes_empty and answer is not None):
+                then(answer)
+
+        self.app.push_screen(Question(question, value), answered)
+
+    def _change(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> None:
+        """Change the history, and list the conversations anew."""
+
+        async def work() -> str:
+            return told(await retrying(self._history, change))
+
+        self._do(work)
+
+    def _do(self, work: Callable[[], Awaitable[str]], meanwhile: str = "") -> None:
+        """Do something with the history, list the conversations anew, and show the sentence that it returns, or its error.
+
+        `meanwhile` is shown until then.
+        """
+        self.say(meanwhile)
+        self.run_worker(self._done(work), group="act")
+
+    async def _done(self, work: Callable[[], Awaitable[str]]) -> None:
+        try:
+            remark = await work()
+        except ParagoneError as error:
+            self.say(str(error))
+            return
+        if not self.leaving:
+            await self._search(self.words.value.strip(), remark)

@@ -1,0 +1,43 @@
+"""Going on with the last conversation at the start of the program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paragone.wording import quoted
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.store.records import Summary
+    from paragone_workbench.store.store import Store
+
+
+async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
+    """Show the conversation that was used last in the lanes that are there; if its engines are others, offer it if its
+    last answer was interrupted. Do nothing once a prompt was sent, and beside another instance of the program, which may
+    have the conversation open.
+    """
+    history, session = context.history.history, context.session
+    assert history is not None  # this is called once it is open
+    last = await history.call(_last_used)
+    if last is None or session.prompts:
+        return
+    resumed = None
+    if may_resume:
+        resumed = await session.reopen(last.number, only_with_same_engines=True)
+    if resumed is not None:
+        await context.lanes.rebuild()
+        context.lanes.show_history()
+        again = f" {context.key_of('regenerate')} writes the interrupted answer again."
+        context.say(
+            f"Resumed: {quoted(last.title)}. {context.key_of('new-conversation')} starts a new conversation."
+            f"{again if last.is_interrupted else ''}"
+        )
+    elif last.is_interrupted:
+        context.say(
+            f"An answer in {quoted(last.title)} was interrupted. {context.key_of('reopen')} lists the conversation."
+        )
+
+
+def _last_used(store: Store) -> Summary | None:
+    return None if store.is_shared else store.last_used()

@@ -1,0 +1,66 @@
+"""What can be done now: the commands that have something to act on, and the lanes that take no prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paragone_workbench.lanes.lane import LaneObserver
+
+if TYPE_CHECKING:
+    from paragone import ParagoneError
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
+    from paragone_workbench.runs.run import Run
+
+_STOPPING = frozenset({"stop", "stop-lane"})
+_AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
+_ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-variant"})
+
+
+class Readiness(LaneObserver):
+    """Observes all lanes of a session, and calls `show` when something can be done, or no longer."""
+
+    def __init__(self, session: Session, show: Callable[[], object]) -> None:
+        self._session = session
+        self._show = show
+        self.idle: frozenset[str] = _STOPPING
+        """The commands, as in the line of key hints, that would do nothing now."""
+        self.silent: tuple[str, ...] = ()
+        """The names of the lanes whose engines have failed or ended: a prompt does not reach them."""
+
+    def check(self) -> None:
+        """Find both again."""
+        session = self._session
+        idle: frozenset[str] = frozenset()
+        if not session.is_busy and not session.is_opening:
+            idle |= _STOPPING
+        if len(session.lanes) < 2:
+            idle |= _AMONG_LANES
+        if not session.prompts:
+            idle |= _ON_ANSWERS
+        silent = tuple(
+            lane.name
+            for lane in session.lanes
+            if lane.engine.state in ("failed", "crashed", "stopped") and not session.can_answer(lane)
+        )
+        if (idle, silent) != (self.idle, self.silent):
+            self.idle, self.silent = idle, silent
+            self._show()
+
+    def state_changed(self, lane: Lane) -> None:
+        """Check after a new state, and not for each token."""
+        if not lane.is_busy or lane.state not in ("writing", "reading"):
+            self.check()
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        """Check: the run can be stopped."""
+        self.check()
+
+    def run_ended(self, lane: Lane, run: Run) -> None:
+        """Check: nothing may be left to stop."""
+        self.check()
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        """Check: the lane takes no more prompts."""
+        self.check()

@@ -1,0 +1,1 @@
+"""Conversations into files: documents, texts to read, and suites."""

@@ -1,0 +1,110 @@
+"""Writes conversations into a file that people read, or that can be imported."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone import Backend, InputError
+from paragone.wording import counted, size_text
+from paragone_workbench.experiments.report.file import format_of, write
+from paragone_workbench.store import History, Store, StoreError
+
+_PAGE = 1000
+"""Conversations that are listed at once."""
+
+
+class Exported(NamedTuple):
+    """What an export has written."""
+
+    path: Path
+    numbers: tuple[int, ...]
+    """The conversations in the file."""
+    left_out: tuple[str, ...]
+    """Why others are not in the file: a sentence for each."""
+    size: int
+    """Of the file, in bytes."""
+
+    def __str__(self) -> str:
+        return f"{self.path} has {counted(len(self.numbers), 'conversation')} ({size_text(self.size)})."
+
+
+def export_conversations(
+    store: Store, path: Path, numbers: Sequence[int] | None, find: Callable[[str], Backend | None]
+) -> Exported:
+    """Write conversations into a file in place of an earlier one: all of them if `numbers` is None.
+
+    The file's ending says the form: `.json` (everything, can be imported) or `.md` (to read). `find` returns the backend of
+    a name. If all are written, those that are damaged are left out. Blocks. Raises ParagoneError.
+    """
+    if path.suffix.lower() not in (".json", ".md"):
+        raise InputError(
+            f"Conversations are exported as .json or .md, not as {path.suffix or 'a file without an ending'}.",
+            hint="`paragone report ID --to FILE.html` writes one conversation as a page.",
+        )
+    file_format = format_of(path)
+    left_out: list[str] = []
+    if numbers is None:
+        numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
+        if not numbers:
+            raise InputError("The history has no conversations yet.")
+    pieces = _documents(numbers) if file_format == "json" else _markdown(store, numbers, find)
+    return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
+
+
+def _is_whole(store: Store, number: int, left_out: list[str]) -> bool:
+    """Whether a conversation can be read; if not, add why to `left_out`."""
+    try:
+        store.load(number)
+    except StoreError as error:
+        left_out.append(f"c{number} is left out. {error}")
+        return False
+    return True
+
+
+def _all(store: Store) -> Iterator[int]:
+    last = None
+    while page := store.conversations(_PAGE, last):
+        yield from (summary.number for summary in page)
+        last = page[-1]
+
+
+def _markdown(store: Store, numbers: Sequence[int], find: Callable[[str], Backend | None]) -> Iterator[str]:
+    """Yield a report of each conversation."""
+    from paragone_workbench.experiments.report.markdown import markdown_pieces
+    from paragone_workbench.experiments.report.subjects.gathering import report_of
+
+    for position, number in enumerate(numbers):
+        yield "\n" if position else ""
+        yield from markdown_pieces(report_of(store, store.load(number), find), time.time())
+
+
+def _documents(numbers: Sequence[int]) -> Iterator[str]:
+    """Return the document of one conversation, or one document of several, in pieces."""
+    from paragone_workbench.experiments.replaying.document import (
+        document_of_conversation,
+        document_of_conversations,
+    )
+
+    if len(numbers) == 1:
+        return document_pieces(lambda history: document_of_conversation(history, numbers[0]))
+    return document_pieces(lambda history: document_of_conversations(history, numbers))
+
+
+def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:
+    """Yield the pieces of a document that `make` returns for the history, outside of an event loop. Raises ParagoneError."""
+    with asyncio.Runner() as runner:
+        history = runner.run(History.open())
+        try:
+            pieces = make(history)
+            while (piece := runner.run(_next(pieces))) is not None:
+                yield piece
+        finally:
+            runner.run(history.close())
+
+
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)

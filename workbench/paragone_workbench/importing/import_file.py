@@ -1,0 +1,58 @@
+"""Imports a file into the history: reads it, takes keys out, asks for consent, and adds what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone.wording import counted
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.importing.conversations import Added, add_conversation, read_conversations
+from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
+from paragone_workbench.store import Store
+
+
+class Imported(NamedTuple):
+    """A conversation that was imported."""
+
+    title: str
+    added: Added
+
+
+def import_file(
+    path: Path,
+    open_store: Callable[[], Store],
+    registry: Registry,
+    folders: Sequence[str],
+    require_consent: Callable[[Sequence[str]], None],
+) -> tuple[Imported, ...]:
+    """Add the conversations of a file to the history. Nothing is added if one of them cannot be read.
+
+    Opening a conversation opens the engines of its lanes, and a replay those of its runs. What these do elsewhere needs
+    consent here, because the history is the user's own from then on: `require_consent` gets it, and raises InputError without.
+    Keys in the file are not kept. `folders` are the user's folders of models. Blocks. Raises ParagoneError.
+    """
+    read = list(read_conversations(path))
+    for saved in read:
+        remove_secrets(saved, registry)
+    require_consent(conversation_actions(read, path, registry, folders))
+    store = open_store()
+    try:
+        return tuple(Imported(saved.title, add_conversation(store, saved)) for saved in read)
+    finally:
+        store.close()
+
+
+def import_text(imported: Iterable[Imported]) -> str:
+    """Return in sentences how many conversations are new, completed, and were in the history already."""
+    added = [it.added for it in imported]
+    new = [it.number for it in added if it.is_new]
+    ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
+    completed = sum(it.is_completed for it in added)
+    known = len(added) - len(new) - completed
+    return (
+        f"{counted(len(new), 'conversation')} imported{ids}."
+        + (f" {counted(completed, 'conversation')} completed." if completed else "")
+        + (f" The history had {counted(known, 'conversation')} already." if known else "")
+    )

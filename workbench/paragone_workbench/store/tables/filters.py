@@ -1,0 +1,105 @@
+"""The filters of a search as conditions of SQL."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.query import Query
+
+_ANSWERED = """
+    EXISTS (
+      SELECT 1 FROM lane JOIN turn ON turn.lane_id = lane.id JOIN run ON run.id = turn.run_id
+      WHERE lane.conversation_id = conversation.id AND {}
+    )
+"""
+_TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
+
+_MOST_PATTERNS = 8
+_LONGEST = 1000  # characters of a pattern; SQLite refuses very long ones
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition of SQL, and the values of its placeholders."""
+
+    sql: str
+    values: tuple[object, ...]
+
+
+def of_conversation(query: Query) -> Condition:
+    """Return the condition of the conversations that fit. It names the table `conversation`."""
+    parts = [of_any_conversation(query)]
+    if query.engines or query.models:
+        answered = of_run(query)
+        parts.append(Condition(_ANSWERED.format(answered.sql), answered.values))
+    return all_of(*parts)
+
+
+def of_any_conversation(query: Query) -> Condition:
+    """Return the condition of the conversations that fit, but for the engines and models."""
+    parts = [Condition("conversation.deleted_by IS NULL", ())]
+    parts += [Condition(_TAGGED, (name,)) for name in query.tags]
+    if query.since is not None:
+        parts.append(Condition("conversation.used >= ?", (query.since,)))
+    if query.until is not None:
+        parts.append(Condition("conversation.created < ?", (query.until,)))
+    return all_of(*parts)
+
+
+def of_run(query: Query) -> Condition:
+    """Return the condition of the runs that fit, by engine and model. It names the table `run`."""
+    columns = [("run.engine", part) for part in query.engines] + [
+        ("run.model", part) for part in query.models
+    ]
+    return all_of(*[Condition(_like(column), (_containing(part),)) for column, part in columns])
+
+
+def of_cell(query: Query) -> Condition:
+    """Return the condition of the answers of experiments that fit, but for the engines and models. They have no tags."""
+    parts: list[Condition] = []
+    if query.tags:
+        parts.append(Condition("0", ()))
+    if query.since is not None:
+        parts.append(Condition("run.started >= ?", (query.since,)))
+    if query.until is not None:
+        parts.append(Condition("run.started < ?", (query.until,)))
+    return all_of(*parts)
+
+
+def of_text(column: str, word: str) -> Condition:
+    """Return the condition of the texts that may contain a word in upper or lower case; of all texts, if that is not known.
+
+    LIKE ignores the case of ASCII letters alone: a word with others has a pattern for each way to write them.
+    """
+    ways = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
+    if len(word) > _LONGEST or math.prod(map(len, ways)) > _MOST_PATTERNS:
+        return all_of()
+    patterns = tuple(_containing("".join(letters)) for letters in itertools.product(*ways))
+    likes = [_like(column)] * len(patterns)
+    return Condition(f"({' OR '.join(likes)})", patterns)
+
+
+def all_of(*parts: Condition) -> Condition:
+    """Return the condition that all of these hold; without any, one that always holds."""
+    sql = " AND ".join(part.sql for part in parts) or "1"
+    return Condition(sql, tuple(value for part in parts for value in part.values))
+
+
+def either(one: Condition, other: Condition) -> Condition:
+    """Return the condition that one of two holds."""
+    return Condition(f"(({one.sql}) OR ({other.sql}))", one.values + other.values)
+
+
+def _like(column: str) -> str:
+    return f"{column} LIKE ? ESCAPE '\\'"
+
+
+def _containing(part: str) -> str:
+    """Return a pattern of LIKE for texts that contain a part."""
+    for sign in "\\%_":
+        part = part.replace(sign, f"\\{sign}")
+    return f"%{part}%"

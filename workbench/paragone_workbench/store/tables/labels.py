@@ -1,0 +1,63 @@
+"""Writes what users do with conversations: titles, pins, tags, and deletions that can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from paragone import InputError
+from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.tables.writing import title_of
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.file.database import Database
+
+_UPDATE = "UPDATE conversation SET {} WHERE number = ? AND deleted_by IS NULL RETURNING id"
+
+
+def rename(database: Database, number: int, title: str) -> None:
+    """Give a conversation another title: the first line of a text."""
+    _update(database, number, "title = ?", title_of(clean(title)))
+
+
+def pin(database: Database, number: int, *, pinned: bool) -> None:
+    """List a conversation before all others, or no longer."""
+    _update(database, number, "pinned = ?", int(pinned))
+
+
+def tag(database: Database, number: int, names: Sequence[str]) -> None:
+    """Give a conversation these tags, and no others."""
+    with database.transaction():
+        conversation_id = _update(database, number, "pinned = pinned")
+        database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
+        for name in names:
+            database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
+
+
+def hide(database: Database, number: int, owner_id: int) -> None:
+    """Delete a conversation so that `restore` brings it back, as long as the program's instance is there."""
+    database.run(
+        "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL", owner_id, number
+    )
+
+
+def restore(database: Database, number: int) -> None:
+    """Bring back a conversation that `hide` deleted. Raises InputError if it is gone."""
+    if not database.rows(
+        "UPDATE conversation SET deleted_by = NULL WHERE number = ? RETURNING number", number
+    ):
+        raise _unknown(number)
+
+
+def _update(database: Database, number: int, assignment: str, *values: object) -> str:
+    """Change a conversation, and return its UUID. Raises InputError if it does not exist."""
+    for (conversation_id,) in database.rows(_UPDATE.format(assignment), *values, number):
+        known: str = conversation_id
+        return known
+    raise _unknown(number)
+
+
+def _unknown(number: int) -> InputError:
+    return InputError(
+        f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+    )
