@@ -19,7 +19,7 @@ from paragone_workbench.paths import state_file
 
 SCREENS = Path(__file__).parent / "screens"
 WHY = "Explain in two sentences why the sky is blue."
-PROMPT = "Explain in three short points why the sky is blue, then give one example in a table."
+PROMPT = "Write a Python function that returns the mean of a list, and explain it in three short points."
 
 
 async def main() -> None:

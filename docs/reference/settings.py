@@ -11,12 +11,19 @@ from paragone.discovery import discover
 from paragone.hooks import ENTRY_POINTS
 from paragone.options import describe
 from paragone_workbench.config.read import SECTIONS, EngineTable
+from paragone_workbench.config.theme_settings import ThemeSettings
 
 HEAD = """# All settings
 
 `make reference` writes this page from the declarations of the settings. They stand in config.toml, whose place
 `paragone config path` prints; `paragone config init` creates [one with comments](../config.toml), and
 `paragone config check` lists the problems in it. All settings are optional."""
+
+THEME = """
+## `[themes.NAME]`
+
+One table for each theme of your own, under a name of your choice, which `theme` under `[ui]` and the command palette take.
+"""
 
 OTHERS = """
 ## `[presets.NAME]`
@@ -43,7 +50,21 @@ One table for each engine, under a name of your choice. All options of the engin
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_sections(), OTHERS, ENGINE, *_table(EngineTable), *_backends()]) + "\n"
+    return (
+        "\n".join(
+            [
+                HEAD,
+                *_sections(),
+                THEME,
+                *_table(ThemeSettings),
+                OTHERS,
+                ENGINE,
+                *_table(EngineTable),
+                *_backends(),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _sections() -> Iterator[str]:

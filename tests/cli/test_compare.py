@@ -40,7 +40,7 @@ def test_answers_stand_below_their_engines():
     assert first.startswith("── steady (rogue) ───")
     assert first.splitlines()[1] == "word0 word1 "
     assert "2 tokens · " in first
-    assert "cut at the length limit" in first
+    assert "Cut at max_tokens (2)." in first
     assert second.startswith("escapes (rogue) ───")
     assert "\x1b[31mred" in second  # to a pipe, exactly
 

@@ -12,13 +12,32 @@ from paragone_workbench.paths import history_file
 
 async def test_one_prompt_goes_to_both_lanes(start):
     async with start(rogue("steady", "left"), rogue("wide", "right")) as screen:
+        # An empty conversation teaches three keys, and what the signs mean.
+        assert "left and right answer side by side." in screen.text
+        for lesson in (
+            "alt+v where they part",
+            "alt+c is it fair?",
+            "alt+u vote blind",
+            "◆ reference",
+            "≠ cond",
+        ):
+            assert lesson in screen.text
+        await screen.press("escape")
+        assert "v where they part    c is it fair?    b vote blind" in screen.text
+        await screen.press("i")
         await screen.ask("hello there")
+        assert "where they part" not in screen.text
         await screen.answered()
         assert screen.text.count("hello there") == 2
         assert "word19" in screen.text
         assert "語19😀" in screen.text
         assert [lane.state for lane in screen.lanes] == ["done", "done"]
         assert screen.app.lanes.composer.text == ""
+        assert "Cut at max_tokens (20)." in screen.text
+        left, right = (column.transcript.region.y for column in screen.columns)
+        assert left == right == 2, "a blank row stands below the header"
+        await screen.press("ctrl+n")
+        assert "where they part" in screen.text
 
 
 async def test_a_prompt_may_have_several_lines(start):

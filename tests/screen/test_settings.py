@@ -34,6 +34,7 @@ async def test_a_sampling_option_changes_with_the_next_answer(start):
         await screen.answered()
         await form(screen)
         assert "Settings of first" in screen.text
+        assert "empty = default" in screen.text
         await fill(screen, "max_tokens", "2")
         await screen.press("enter")
         await screen.ask("again")

@@ -33,7 +33,7 @@ async def test_commands_are_for_the_selected_turn(start):
             lambda: len(screen.columns) == 2 and len(screen.lanes[1].path) == 2, "it is forked"
         )
         assert screen.lanes[1].path == lane.path[:2]
-        assert "▶" not in screen.text
+        assert "▶" not in screen.columns[0].transcript.text
         await screen.press("h", "T")
         await screen.until(lambda: type(screen.app.screen).__name__ == "TurnTree")
         assert "○ 2/2 first" in screen.text

@@ -245,6 +245,7 @@ async def test_a_blind_vote_needs_two_lanes(start):
         assert screen.app.lanes.composer.text == "hello"
         assert screen.app.lanes.session.prompts == []
         await screen.press("alt+u", "enter")
+        assert "Blind voting is off." in screen.told
         await screen.answered()
         assert "word19" in screen.text
 

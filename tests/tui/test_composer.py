@@ -9,7 +9,7 @@ from textual import events
 from textual.app import App, ComposeResult
 
 from paragone_tui.program import Program
-from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.prompt.composer import Composer
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.session import Session
 

@@ -6,18 +6,24 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
 
-from paragone_tui.transcript.markdown import typeset
+from paragone_tui.transcript.markdown.typeset_text import typeset
 
 PALETTE = {
     "answer": Style(color="white", bgcolor="black"),
     "accent": Style(color="blue"),
     "code": Style(color="green"),
     "note": Style(color="bright_black"),
+    "code-block": Style(color="white", bgcolor="grey11"),
+    "code-comment": Style(color="bright_black", bgcolor="grey11"),
+    "code-keyword": Style(color="blue", bgcolor="grey11"),
+    "code-name": Style(color="cyan", bgcolor="grey11"),
+    "code-number": Style(color="yellow", bgcolor="grey11"),
+    "code-string": Style(color="green", bgcolor="grey11"),
 }
 
 
 def rows(text, width=40):
-    return [strip.text for strip in typeset(text, width, PALETTE, dark=True)]
+    return [strip.text for strip in typeset(text, width, PALETTE).rows]
 
 
 def shown(text, width=40):
@@ -25,7 +31,7 @@ def shown(text, width=40):
 
 
 def style_of(text, word, width=40):
-    for strip in typeset(text, width, PALETTE, dark=True):
+    for strip in typeset(text, width, PALETTE).rows:
         for segment in strip:
             if word in segment.text:
                 return segment.style
@@ -60,7 +66,7 @@ def f():
 
    • one
    • two
-      1 inner
+      1. inner
 
   ▌ quoted
 
@@ -92,6 +98,7 @@ def test_wide_tables_lose_no_text():
   averyveryverylongname       9"""
     )
     narrow = shown(text, 20)
+    assert narrow.startswith("  name   smol\n  speed  240\n\n")
     assert "…" not in narrow
     assert "averyveryverylongname" in re.sub(r"\s|240|9", "", narrow)
 
@@ -115,7 +122,7 @@ def test_other_markup_is_text(text):
     "text", ["[a](http://b.c)", "<http://b.c>", "![a](http://b.c)", "[a]\n\n[a]: http://b.c"]
 )
 def test_there_are_no_terminal_hyperlinks(text):
-    for strip in typeset(text, 40, PALETTE, dark=True):
+    for strip in typeset(text, 40, PALETTE).rows:
         for segment in strip:
             assert segment.style.link is None
             assert not segment.style.meta

@@ -78,14 +78,18 @@ async def test_text_from_before_it_is_mounted(pilot):
     assert shown(pilot.app) == "▎ Early\n\n  An answer."
 
 
-async def test_an_answer_is_plain_until_it_is_finished(pilot):
+async def test_an_answer_is_typeset_while_it_grows(pilot):
     lane = await transcript(pilot)
-    lane.write(ANSWER)
-    await settle(pilot)
-    assert shown(pilot.app) == "  It **scatters**.\n\n  - blue\n  - not red"
+    seen = []
+    for at in range(len(ANSWER)):
+        lane.write(ANSWER[at])
+        lane._typesetter._rests_until = 0.0
+        lane._flush()
+        seen.append(lane.text)
+    assert not any(sign in text for text in seen for sign in "*-")
     lane.end()
     await settle(pilot)
-    assert shown(pilot.app) == "  It scatters.\n\n   • blue\n   • not red"
+    assert shown(pilot.app) == seen[-1].rstrip() == "  It scatters.\n\n   • blue\n   • not red"
 
 
 async def test_without_markdown_an_answer_stays_as_it_came(pilot):

@@ -11,7 +11,7 @@ from rich.style import Style
 from paragone_tui.transcript import Transcript, typesetter
 from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.effort import LONGEST, effort
-from paragone_tui.transcript.markdown import NotWanted, typeset
+from paragone_tui.transcript.markdown.typeset_text import NotWanted, typeset
 from paragone_tui.transcript.marks import Mark
 from paragone_tui.transcript.page import Page
 
@@ -169,4 +169,4 @@ async def test_the_end_of_the_program_waits_for_no_typesetting(lane, monkeypatch
 def test_typesetting_ends_when_it_is_no_longer_wanted():
     answers = iter([True, True, False])
     with pytest.raises(NotWanted):
-        typeset("one\n\ntwo\n\nthree\n\nfour", WIDTH, PALETTE, dark=True, is_wanted=lambda: next(answers))
+        typeset("one\n\ntwo\n\nthree\n\nfour", WIDTH, PALETTE, is_wanted=lambda: next(answers))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def _import_for_answers() -> None:
     """Import what the first answer needs, while the user still types the prompt."""
-    import paragone_tui.transcript.markdown  # noqa: F401 (so that they are loaded)
+    import paragone_tui.transcript.markdown.typeset_text  # noqa: F401 (so that they are loaded)
     import paragone_workbench.runs.execute  # noqa: F401
 
 

@@ -26,6 +26,7 @@ from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
+from paragone_tui.painting.themes import ANSI, DEFAULT, themes
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
 from paragone_tui.terminal.text import one_line
@@ -59,12 +60,14 @@ class ProgramApp(OwnErrorsApp):
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(self, *, config: Config, state: State) -> None:
-        super().__init__(driver_class=TerminalDriver)
+        # Without colours, Textual would write shades of grey.
+        super().__init__(driver_class=TerminalDriver, ansi_color="NO_COLOR" in os.environ or None)
         self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
         self.is_unmounted = False
         """Whether the widgets are gone."""
         self.ui = config.ui
+        self._set_theme(config)
         self._local_servers = config.network.local_servers
         self.state = state
         self.keys = keys_in_force(known_keys(config))
@@ -106,16 +109,24 @@ class ProgramApp(OwnErrorsApp):
         return status
 
     def on_mount(self) -> None:
-        """Install the handlers and the theme; start the rest once the screen is painted."""
+        """Install the handlers; start the rest once the screen is painted."""
         loop = self._main_loop = asyncio.get_running_loop()
         loop.set_exception_handler(self.report_internal_error)
-        theme = self.ui.theme
-        if theme is not None and theme in self.available_themes:
-            self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
         self.call_after_refresh(self._begin)
         GUARD.on_contact.append(self._show_refusal)
+
+    def _set_theme(self, config: Config) -> None:
+        """Offer the themes, and begin with the one that the user chose; by default, with one that the terminal can show."""
+        for theme in themes(config.themes):
+            self.register_theme(theme)
+        name = config.ui.theme
+        if self.no_color:
+            name = ANSI
+        elif name is None or name not in self.available_themes:
+            name = ANSI if self.console.color_system in (None, "standard") else DEFAULT
+        self.begin_with_theme(name)
 
     def _show_refusal(self, contact: Contact) -> None:
         if contact.refused and not self.is_leaving:
@@ -182,9 +193,9 @@ class ProgramApp(OwnErrorsApp):
 
     def action_change_theme(self) -> None:
         """Show the palette of themes."""
-        from paragone_tui.widgets.palette import show_palette, themes
+        from paragone_tui.widgets.palette import show_palette, theme_entries
 
-        show_palette(self, themes(self))
+        show_palette(self, theme_entries(self))
 
     def action_help(self) -> None:
         """Show the help, or close it; see `_show_or_close`."""

@@ -40,9 +40,12 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
     if config.ui.theme is not None:
         from textual.theme import BUILTIN_THEMES
 
-        if config.ui.theme not in BUILTIN_THEMES:
-            sentence = f"There is no theme {config.ui.theme!r}."
-            yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, BUILTIN_THEMES))
+        from paragone_tui.painting.themes import OWN
+
+        known = {*OWN, *config.themes, *BUILTIN_THEMES}
+        if config.ui.theme not in known:
+            sentence = f"'theme' of [ui] cannot be {config.ui.theme!r}: there is no such theme."
+            yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, known))
 
 
 def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> ConfigProblem:

@@ -63,6 +63,16 @@ class OwnErrorsApp(App[None]):
         """Let fields paste a text that was copied."""
         self._clipboard = text
 
+    def begin_with_theme(self, theme: str) -> None:
+        """Set the theme before the application runs; later, all styles would be computed a second time."""
+        self.set_reactive(App.theme, theme)
+        dark = self.current_theme.dark
+        self.set_class(dark, "-dark-mode", update=False)
+        self.set_class(not dark, "-light-mode", update=False)
+        self.set_class(True, f"-theme-{theme}", update=False)
+        self._refresh_truecolor_filter(self.ansi_theme)
+        self.stylesheet.set_variables(self.get_css_variables())
+
     @abstractmethod
     def goes_on_after(self, error: Exception) -> bool:
         """Handle an exception, and return whether the application goes on; otherwise, it ends."""

@@ -95,8 +95,8 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
         put(f"failed: {one_line(answer.message)}")
     elif answer.finish == "cancelled":
         put("stopped")
-    elif answer.finish == "length":
-        put("cut at the length limit")
+    elif answer.cut:
+        put(answer.cut)
     if answer.metrics is not None:
         put(metrics_text(answer.metrics))
     if reference is not None and reference.text and answer.text:

@@ -16,11 +16,13 @@ class Look(NamedTuple):
     color: str = ""
     """A variable of Textual's themes; empty for the widget's own colour."""
     ansi: str = ""
-    """The colour in themes that use the terminal's own colours: `blue`, `bright_black` …"""
+    """The look in themes that use the terminal's own colours, as in Rich's styles: `blue`, `dim` …"""
     attributes: str = ""
     """As in Rich's styles: `bold`, `underline` …"""
     adds: bool = False
     """Whether the style is to be added to others: it has no background, and no colour unless one is given."""
+    ground: str = ""
+    """The background, as a variable of the themes; empty for the widget's own, which the terminal's own colours keep."""
 
 
 def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
@@ -30,14 +32,19 @@ def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
     class of each widget against the whole style sheet, twice.
     """
     base = widget.rich_style
-    ground = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)
+    own = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)
     app = widget.app
     styles: dict[str, Style] = {}
     for name, look in looks.items():
         style = Style() if look.adds else base
-        if look.color:
-            color = f"ansi_{look.ansi}" if app.native_ansi_color else app.theme_variables[look.color]
-            style += Style.from_color(_on(ground, color).rich_color)
+        ground = own
+        if look.ground and not app.native_ansi_color:
+            ground = _on(own, app.theme_variables[look.ground])
+            style += Style(bgcolor=ground.rich_color)
+        if app.native_ansi_color:
+            style += Style.parse(look.ansi)
+        elif look.color:
+            style += Style.from_color(_on(ground, app.theme_variables[look.color]).rich_color)
         styles[name] = style + Style.parse(look.attributes)
     return styles
 

@@ -57,11 +57,17 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("j k h l g G J K", "", "Scroll the answers; show more of them; scroll the prompt."),
         ("r", "", "Over an experiment: show the names of the last vote."),
     ],
+    "Signs": [
+        ("▸ ◆", "", "The current lane; the reference, which the others are compared with."),
+        ("≠", "", "Number of conditions that differed between the lanes."),
+        ("▎ ┊", "", "A prompt; the model's thinking."),
+        ("· ! ✗ →", "", "A remark, a warning, an error, and what to do."),
+    ],
     "Mouse": [
         ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal.")
     ],
 }
-"""The sections with keys that cannot be changed."""
+"""The sections with keys that cannot be changed, and with the signs on the screen."""
 
 
 class HelpScreen(Sheet):

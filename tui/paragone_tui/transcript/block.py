@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from textual.strip import Strip
 
 from paragone.wording import counted
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.effort import CHARACTERS, LONGEST
-from paragone_tui.transcript.marks import Layers, carried, moved
+from paragone_tui.transcript.marks import Layers, moved
 from paragone_tui.transcript.palette import Palette
 from paragone_tui.transcript.part import GUTTER, Part, styled_row
 from paragone_workbench.growing_text import GrowingText
+
+if TYPE_CHECKING:
+    from paragone_tui.transcript.markdown.typeset_text import TypesetText
 
 Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 
@@ -53,9 +56,7 @@ class Block:
         """Index of the block's first row in the transcript."""
         self.lead = 0
         """Number of blank rows above that align the turn with those of other lanes."""
-        self._typeset: tuple[Strip, ...] | None = None
-        self._marked: tuple[Strip, ...] | None = None
-        """The typeset rows with the marks; None while they are not needed."""
+        self._typeset: TypesetText | None = None
         self._layers: Layers = ()
         self._untypesettable = False
         self._raw = GrowingText()
@@ -93,6 +94,11 @@ class Block:
     def text(self) -> str:
         """The original text, without what was cut off."""
         return str(self._raw)
+
+    @property
+    def shown_text(self) -> str:
+        """The text as it is shown: safe to print, and without empty lines at the beginning."""
+        return self._body.text
 
     @property
     def length(self) -> int:
@@ -139,7 +145,7 @@ class Block:
         self._raw.cut(characters)
         self.missing += characters
         self._dropped = 0
-        self._typeset = self._marked = None
+        self._typeset = None
         self._untypesettable = True
         self._layers = self._body.layers = ()
 
@@ -154,7 +160,11 @@ class Block:
             joined = self._in_word and not text[0].isspace()
             self._words += sum(1 for _ in _WORD.finditer(text)) - joined
             self._in_word = not text[-1].isspace()
-        self._body.append(text)
+        if self._typeset is not None:
+            self._typeset.append(text)
+            self._body.hold(text)
+        else:
+            self._body.append(text)
 
     def mark(self, layers: Layers) -> bool:
         """Mark parts of the original text, instead of those marked before. Returns whether that differs."""
@@ -162,7 +172,6 @@ class Block:
             return False
         self._layers = layers
         self._body.layers = moved(layers, self._shown) if any(layers) else ()
-        self._marked = None
         return True
 
     def _shown(self, positions: Sequence[int]) -> Mapping[int, int]:
@@ -180,7 +189,7 @@ class Block:
         """Prepare to wrap the text to `width` cells, gutter included; typeset rows of another width are discarded."""
         if width != self._width:
             self._width = width
-            self._typeset = self._marked = None
+            self._typeset = None
             for part in self._all_parts:
                 part.lay_out(max(width - GUTTER, 2))
 
@@ -198,28 +207,50 @@ class Block:
     def repaint(self) -> None:
         """Discard the styled rows, and the typeset ones."""
         self._head = None
-        self._typeset = self._marked = None
+        self._typeset = None
         for part in self._all_parts:
             part.repaint()
 
     @property
     def wants_typesetting(self) -> bool:
-        """Whether this is a complete answer that can be typeset as Markdown and is not yet."""
+        """Whether this is a complete answer that can be typeset as Markdown and is not yet, or only a part of it."""
         ready = self.kind == "answer" and self.finished and bool(self._body)
-        return ready and self._typeset is None and not self._untypesettable
+        is_typeset = self._typeset is not None and self._typeset.is_complete
+        return ready and not is_typeset and not self._untypesettable
+
+    @property
+    def can_grow_typeset(self) -> bool:
+        """Whether this is an answer that still grows and can be typeset meanwhile."""
+        return self.kind == "answer" and not self.finished and not self._untypesettable
+
+    @property
+    def growing(self) -> TypesetText | None:
+        """The typeset rows, if they belong to a text that still grows or has just ended."""
+        return self._typeset if self._typeset is not None and not self._typeset.is_complete else None
+
+    def begin_typeset(self, empty: TypesetText) -> None:
+        """Show the text typeset from now on; it grows together with the text."""
+        empty.append(self._body.text)
+        self._typeset = empty
+
+    def end_typeset(self) -> None:
+        """Show the text plain until it is complete."""
+        self._typeset = None
 
     @property
     def is_plain(self) -> bool:
         """Whether the block is never typeset."""
         return self.kind != "answer" or self._untypesettable or self.length // CHARACTERS > LONGEST
 
-    def set_type(self, rows: tuple[Strip, ...] | None, why: str = "") -> None:
+    def set_type(self, typeset: TypesetText | None, why: str = "") -> None:
         """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards them.
 
         With None, the block stays plain text, and says why.
         """
-        self._typeset, self._marked = rows, None
-        self._untypesettable = not rows
+        self._typeset = typeset
+        self._untypesettable = typeset is None or not typeset.rows
+        if self._untypesettable:
+            self._typeset = None
         if why:
             self._note.set_text(why)
 
@@ -229,14 +260,14 @@ class Block:
         if self.folded:
             return min(1, self._words)
         if self._typeset is not None:
-            return len(self._typeset)
+            return len(self._typeset.rows)
         return sum(part.height for part in self._parts)
 
     @property
     def texts(self) -> Iterator[str]:
         """The text of each row, as if the block was not folded."""
         if self._typeset is not None:
-            return (strip.text for strip in self._typeset)
+            return (strip.text for strip in self._typeset.rows)
         return chain.from_iterable(part.texts for part in self._parts)
 
     @property
@@ -249,12 +280,7 @@ class Block:
         if self.folded:
             return self._folded_strip(palette)
         if self._typeset is not None:
-            if not any(self._layers):
-                return self._typeset[row]
-            if self._marked is None:
-                layers, text = self._body.layers, self._body.text
-                self._marked = carried(layers, text, self._typeset, GUTTER, palette)
-            return self._marked[row]
+            return self._typeset.strip(row, self._body.layers)
         for part in self._parts:
             if row < part.height:
                 return part.strip(row, palette)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
 from paragone_tui.transcript.block import Block, Kind
+from paragone_tui.transcript.marks import Layers, clipped
 from paragone_tui.transcript.palette import Palette
 from paragone_tui.transcript.part import SLICE
+
+if TYPE_CHECKING:
+    from paragone import Channel
 
 _BLANK = Strip([], 0)
 _MOST = 1_000_000
@@ -187,6 +192,17 @@ class Page:
                 remark.wrap(SLICE)
             self.blocks.insert(self.blocks.index(blocks[-1]) + 1, remark)
         self.arrange()
+
+    def mark(self, turn: object, channel: Channel, layers: Layers) -> Iterator[Block]:
+        """Mark parts of the text that came in a channel in a turn, and yield the blocks whose marks differ now."""
+        start = 0
+        for block in self.blocks_of(turn):
+            if block.kind == channel:
+                start += block.missing
+                end = start + block.length
+                if block.mark(clipped(layers, start, end)):
+                    yield block
+                start = end
 
     @property
     def last_prompt(self) -> Block | None:

@@ -17,9 +17,9 @@ Palette: TypeAlias = Mapping[str, Style]
 `more`. The styles `differs`, `shares`, `diverges` and those of the bands of probability (`heat-likely` …) are added to that of the
 text."""
 
-_ACCENT = Look("primary", "blue")
-_QUIET = Look("text-muted", "bright_black")
-_WARNING = Look("text-warning", "yellow")
+_ACCENT = Look("primary", "bright_blue")
+_QUIET = Look("text-muted", "dim")
+_WARNING = Look("text-warning", "magenta")
 _ERROR = Look("text-error", "red")
 _LOOKS: Mapping[str, Look] = {
     "answer": Look(),
@@ -39,14 +39,20 @@ _LOOKS: Mapping[str, Look] = {
     "log-mark": _ERROR,
     "hint": Look(),
     "hint-mark": _ACCENT,
-    "code": Look("text-secondary", "cyan"),
+    "code": Look("text-secondary", "magenta"),
+    "code-block": Look(ground="surface"),
+    "code-comment": Look("text-muted", "dim", "italic", ground="surface"),
+    "code-keyword": Look("text-primary", "bright_blue", ground="surface"),
+    "code-name": Look("text-secondary", "magenta", ground="surface"),
+    "code-number": Look("text-warning", "magenta", ground="surface"),
+    "code-string": Look("text-success", "green", ground="surface"),
     "accent": _ACCENT,
     "more": _ACCENT,
-    "differs": Look("text-warning", "yellow", "underline", adds=True),
+    "differs": Look("text-warning", "", "underline", adds=True),
     "shares": Look(attributes="underline", adds=True),
     "diverges": Look(attributes="reverse bold", adds=True),
     "heat-likely": Look("text-success", "green", "italic", adds=True),
-    "heat-unsure": Look("text-warning", "yellow", "bold", adds=True),
+    "heat-unsure": Look("text-warning", "magenta", "bold", adds=True),
     "heat-unlikely": Look("text-error", "red", "reverse", adds=True),
 }
 

@@ -73,6 +73,10 @@ class Part:
         else:
             self._rest.append(text)
 
+    def hold(self, text: str) -> None:
+        """Append text that is not wrapped now."""
+        self._rest.append(text)
+
     def set_text(self, text: str) -> None:
         """Show another text, which is short, instead of the one before."""
         self._restart(text)

@@ -1,4 +1,4 @@
-"""Typesets complete answers as Markdown in a thread, so that the screen stays responsive."""
+"""Typesets answers as Markdown: while they grow, little by little; complete ones in a thread. The screen stays responsive."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import asyncio
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias
 
-from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone.threads import in_daemon_thread
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.effort import AT_ONCE, LONGEST, effort
+from paragone_tui.transcript.effort import AT_ONCE, CHARACTERS, LONGEST, effort
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import Palette
 
+if TYPE_CHECKING:
+    from paragone_tui.transcript.markdown.typeset_text import TypesetText
+
 _TOO_LONG = "Too long to typeset as Markdown; shown as it is."
-_MODULE = "paragone_tui.transcript.markdown"
+_MODULE = "paragone_tui.transcript.markdown.typeset_text"
+_REST = 0.004
+"""Seconds without typesetting for each unit of effort: a growing answer takes at most a fortieth of the time."""
 
 _Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
 
@@ -33,6 +38,9 @@ class Typesetter:
         self._page: Page | None = None
         self._palette: Palette = {}
         self._running = False
+        self._imports = False
+        self._rests_until = 0.0
+        """When the growing answer may be typeset again, in seconds of the event loop's clock."""
 
     def start(self, page: Page, palette: Palette, rearrange: _Rearrange) -> None:
         """Typeset the page's complete answers in the background; `rearrange` applies the changes."""
@@ -51,16 +59,61 @@ class Typesetter:
             return
         room = AT_ONCE
         for block in reversed(page.blocks):
-            if block.wants_typesetting:
+            if block.wants_typesetting or block.can_grow_typeset:
                 room -= effort(block.text)
                 if room < 0:
                     break
-                block.set_type(_typeset(block.text, page.width, palette, self._dark))
+                if block.wants_typesetting:
+                    block.set_type(_typeset(block.shown_text, page.width, palette))
+                else:
+                    self._begin(block, page.width, palette)
         page.arrange()
 
-    @property
-    def _dark(self) -> bool:
-        return self._widget.app.current_theme.dark
+    def keep_up(self, block: Block, width: int, palette: Palette) -> bool:
+        """Typeset what came since the last time. Returns False if it is too early for that."""
+        if not self.wanted or not block.can_grow_typeset or not self._is_imported():
+            return True
+        now = asyncio.get_running_loop().time()
+        if now < self._rests_until:
+            return False
+        if block.growing is not None:
+            self._go_on(block, ended=False)
+        elif block.length // CHARACTERS < AT_ONCE:
+            self._begin(block, width, palette)
+        if block.growing is not None:
+            self._rests_until = now + effort(block.growing.rest) * _REST
+        return True
+
+    def _is_imported(self) -> bool:
+        """Return whether the typesetting is imported; if not, import it in a thread."""
+        if _MODULE not in sys.modules and not self._imports:
+            self._imports = True
+            in_daemon_thread(partial(import_module, _MODULE))
+        return hasattr(sys.modules.get(_MODULE), "typeset")  # a thread may be in the middle of the import
+
+    def complete(self, block: Block) -> None:
+        """Typeset the end of an answer that grew and is complete now."""
+        if block.growing is not None:
+            self._go_on(block, ended=True)
+        self._rests_until = 0.0
+
+    def _begin(self, block: Block, width: int, palette: Palette) -> None:
+        from paragone_tui.transcript.markdown.typeset_text import TypesetText
+
+        block.begin_typeset(TypesetText(width, palette))
+        self._go_on(block, ended=False)
+
+    def _go_on(self, block: Block, *, ended: bool) -> None:
+        text = block.growing
+        assert text is not None
+        if effort(text.rest) > AT_ONCE or block.length // CHARACTERS > LONGEST:
+            if not ended:
+                block.end_typeset()
+            return  # a thread typesets the complete answer
+        try:
+            text.typeset(ended=ended)
+        except Exception:  # noqa: BLE001 - whatever text breaks the typesetting, show it plain
+            block.set_type(None)
 
     def _next(self) -> Block | None:
         if not self.wanted or self._page is None:
@@ -80,7 +133,7 @@ class Typesetter:
                 def is_wanted(page: Page = page, width: int = width, palette: Palette = palette) -> bool:
                     return self.wanted and (page, width, palette) == (self._page, page.width, self._palette)
 
-                work = partial(_typeset, block.text, width, palette, self._dark, is_wanted)
+                work = partial(_typeset, block.shown_text, width, palette, is_wanted)
                 # Not in a thread of the event loop, for which the end of the program would wait.
                 rows = await asyncio.wrap_future(in_daemon_thread(work))
                 if is_wanted():
@@ -90,11 +143,11 @@ class Typesetter:
 
 
 def _typeset(
-    text: str, width: int, palette: Palette, dark: bool, is_wanted: Callable[[], bool] = lambda: True
-) -> tuple[Strip, ...] | None:
-    from paragone_tui.transcript.markdown import typeset  # takes 0.2 s, so only when needed
+    text: str, width: int, palette: Palette, is_wanted: Callable[[], bool] = lambda: True
+) -> TypesetText | None:
+    from paragone_tui.transcript.markdown.typeset_text import typeset  # takes 0.2 s, so only when needed
 
     try:
-        return typeset(text, width, palette, dark=dark, is_wanted=is_wanted)
+        return typeset(text, width, palette, is_wanted)
     except Exception:  # noqa: BLE001 - whatever text breaks the typesetting, show it plain
         return None

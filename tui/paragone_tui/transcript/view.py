@@ -13,7 +13,6 @@ from textual.strip import Strip
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.marks import clipped
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import palette_of
 from paragone_tui.transcript.part import GUTTER
@@ -148,14 +147,8 @@ class Transcript(ScrolledText):
 
         Positions are counted in the turn's original text of that channel.
         """
-        start = 0
-        for block in self._page.blocks_of(turn):
-            if block.kind == channel:
-                start += block.missing
-                end = start + block.length
-                if block.mark(clipped(layers, start, end)):
-                    self._touch(block)
-                start = end
+        for block in self._page.mark(turn, channel, layers):
+            self._touch(block)
 
     def set_remark(self, turn: object, text: str) -> None:
         """Show a remark below a turn, instead of the one before; none if the text is empty."""
@@ -201,9 +194,12 @@ class Transcript(ScrolledText):
 
     def _finish(self, block: Block) -> None:
         block.finish()
+        self._typesetter.complete(block)
         self._touch(block)
         if block.wants_typesetting:
             self._typeset()
+        elif block.is_typeset:
+            self._flush_soon()
 
     def _typeset(self) -> None:
         if self._laid_out:
@@ -232,6 +228,8 @@ class Transcript(ScrolledText):
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
             return
+        if self._open and not self._typesetter.keep_up(self._open, self._page.width, self._palette):
+            self._touch(self._open)  # with one of the next frames
         self._page.arrange(changed)
         self._trim()
         if self.link is not None:
@@ -278,7 +276,7 @@ class Transcript(ScrolledText):
         rows = self._page.strips(top, height, self._palette)
         if self._page.height > top + height and not self._following and height > 1:
             start = max(0, self.size.width - len(_MORE))
-            last = rows[-1].extend_cell_length(start).crop(0, start)
+            last = rows[-1].adjust_cell_length(start, self._palette["answer"].background_style)
             rows[-1] = Strip([*last, Segment(_MORE, self._palette["more"])])
         return rows
 

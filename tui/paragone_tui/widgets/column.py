@@ -16,7 +16,7 @@ class Column(Vertical):
 
     DEFAULT_CSS = """
     Column {
-        border-left: vkey $surface-lighten-1;
+        border-left: vkey $surface-lighten-2;
         &.-first { border-left: none; }
     }
     """

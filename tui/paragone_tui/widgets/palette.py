@@ -11,16 +11,24 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.fuzzy import Matcher
 from textual.screen import Screen
+from textual.theme import BUILTIN_THEMES
 from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
+from paragone_tui.painting.themes import OWN
 from paragone_tui.widgets.picker import Picker
 
 _TITLE_CELLS = 26
 _KEYS_CELLS = 18
 _IN_HELP = 0.001
 """The score of a command whose help contains the query; lower than that of any title that matches."""
+_ABOUT = {
+    "dark": "The default.",
+    "light": "For rooms with much light.",
+    "contrast": "High contrast.",
+    "ansi": "The terminal's own colours.",
+}
 _LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-word")
 
 
@@ -59,10 +67,12 @@ def _own(screen: Screen[Any]) -> Iterator[Entry]:
         yield Entry(title, keys, "", partial(screen.run_action, bindings[0].action))
 
 
-def themes(app: App[None]) -> Iterator[Entry]:
-    """Yield the themes by name."""
-    for name in sorted(app.available_themes):
-        yield Entry(name, "", "", partial(setattr, app, "theme", name))
+def theme_entries(app: App[None]) -> Iterator[Entry]:
+    """Yield the themes: those of this program and the user's own, then those that come with Textual."""
+    others = BUILTIN_THEMES.keys()
+    names = sorted(app.available_themes, key=lambda name: (name in others, name not in OWN, name))
+    for name in names:
+        yield Entry(name, "", _ABOUT.get(name, ""), partial(setattr, app, "theme", name))
 
 
 class Palette(Picker[Callable[[], object] | None]):

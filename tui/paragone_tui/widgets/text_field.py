@@ -54,6 +54,7 @@ class TextField(TextArea):
     hide its scroll bar.
     """
 
+    DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+k", "delete_to_end", "Delete to the end of the line", show=False),
         Binding("ctrl+y", "yank", "Insert what was deleted", show=False),  # redo in Textual

@@ -23,6 +23,7 @@ from paragone_workbench.config.settings import (
     UiSettings,
 )
 from paragone_workbench.config.state import State
+from paragone_workbench.config.theme_settings import ThemeSettings, is_colour
 from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
@@ -66,7 +67,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "network": NetworkSettings,
     "ui": UiSettings,
 }
-TABLES = ("engines", *SECTIONS, "presets", "templates", "keys")
+TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> Config:
@@ -174,6 +175,7 @@ class _Reader:
             templates={**state.saved.templates, **self._templates()},
             network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
+            themes={name: self._theme(name, table) for name, table in self._table("themes").items()},
             keys=self._keys(),
             document=self._document,
             warnings=warnings,
@@ -271,6 +273,19 @@ class _Reader:
                 sentence = f"The keys for {name!r} cannot be {value!r}."
                 self._note(("keys", name), sentence, 'Keys are a string, for example "ctrl+x,f5".')
         return keys
+
+    def _theme(self, name: str, table: object) -> ThemeSettings:
+        key = ("themes", name)
+        if not isinstance(table, dict):
+            self._note(key, f"The theme {name!r} is not a table.", f"Write it as a table: [themes.{name}].")
+            return ThemeSettings()
+        values = self._valid(ThemeSettings, key, table, f"the theme {name!r}")
+        for part, value in [*values.items()]:
+            if part != "base" and not is_colour(str(value)):
+                sentence = f"{part!r} of the theme {name!r} cannot be {value!r}."
+                self._note((*key, part), sentence, 'A colour is written as "#1e90ff".')
+                del values[part]
+        return build(ThemeSettings, values)
 
     def _check_start(self, lanes: LaneSettings, engines: Mapping[str, EngineDefinition]) -> None:
         for index, text in enumerate(lanes.start):

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from paragone import InputError, Options, option
 from paragone_workbench.config.presets import Preset
+from paragone_workbench.config.theme_settings import ThemeSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 
@@ -63,8 +64,11 @@ class NetworkSettings(Options):
 class UiSettings(Options):
     """The section `[ui]`."""
 
-    theme: str | None = option(None, "Colour theme, until another one is chosen on the screen.")
-    markdown: bool = option(True, "Whether a finished answer is rendered as Markdown.")
+    theme: str | None = option(
+        None,
+        "Theme: dark, light, contrast, ansi (the terminal's own colours), or another; one that is chosen on the screen is used instead.",
+    )
+    markdown: bool = option(True, "Whether answers are rendered as Markdown.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ class Config:
     """The texts of templates by name, with `{{ name }}` for each variable; from the same places as the presets."""
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
+    themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
+    """The user's own themes, by name."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""
     document: TomlDocument

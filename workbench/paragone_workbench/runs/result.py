@@ -65,6 +65,27 @@ class RunResult:
         return str(ParagoneError(self.error, hint=self.hint)) if self.error else ""
 
     @property
+    def cut(self) -> str:
+        """A sentence that says at which limit the answer was cut; empty if it was not."""
+        if self.finish != "length":
+            return ""
+        limit = (self.settings.sampling or {}).get("max_tokens") if self.settings is not None else None
+        if limit is None and isinstance(asked := self.request.get("sampling"), Mapping):
+            limit = asked.get("max_tokens")
+        tokens = self.metrics.completion_tokens if self.metrics is not None else 0
+        is_full = any(caution.code == "context-full" for caution in self.cautions)
+        if isinstance(limit, int) and not is_full and tokens >= limit:
+            return f"Cut at max_tokens ({limit:,})."
+        context = self.loaded.context if self.loaded is not None else None
+        if is_full or limit is None:
+            return (
+                f"Cut at the end of the context ({context:,} tokens)."
+                if context
+                else "Cut at the end of the context."
+            )
+        return "Cut at the length limit."
+
+    @property
     def request(self) -> Mapping[str, Json]:
         """The request as the manifest has it, without its messages; empty if the run has not begun."""
         request = self.manifest.get("request")

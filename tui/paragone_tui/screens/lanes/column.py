@@ -8,13 +8,14 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
+from textual.geometry import Spacing
 from textual.widgets import Static
 
 from paragone import EngineCrashed
 from paragone.wording import counted
 from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.screens.lanes.pasted_texts import folded_prompt
+from paragone_tui.screens.lanes.prompt.pasted_texts import folded_prompt
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
@@ -120,6 +121,12 @@ class LaneColumn(Column, LaneObserver):
         """Set what the status line shows before the lane's name, and the names to distinguish it from."""
         self._mark, self._others = mark, others
         self._show_status()
+
+    def set_air(self, airy: bool) -> None:
+        """Set whether a blank row stands between the header and the conversation."""
+        margin = Spacing(top=int(airy))
+        if self.transcript.styles.margin != margin:
+            self.transcript.styles.margin = margin
 
     def show_settings(self, text: str) -> None:
         """Show which options are set, on the line below the status; hide the line if the text is empty."""
@@ -267,8 +274,8 @@ class LaneColumn(Column, LaneObserver):
                 self.transcript.add("note", "Interrupted: the program ended while this was being written.")
             case "failed" if run.error is not None:
                 self._show_error(run.error)
-            case "done" if run.result.finish == "length":
-                self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
+            case "done" if run.result.cut:
+                self.transcript.add("note", run.result.cut)
         if run is self.lane.record.head and is_unfinished(run.result):
             self._offer_to_go_on()
 

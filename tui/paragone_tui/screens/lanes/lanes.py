@@ -14,6 +14,7 @@ from textual.widgets import Static
 from paragone_tui.keys import Keys, lane_bindings, readable
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
+from paragone_tui.screens.lanes.guide import Guide
 from paragone_tui.screens.lanes.readiness import Readiness
 from paragone_tui.screens.parity.marks import ParityMarks
 from paragone_tui.transcript.link import Link
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 60
 """Largest number of characters of the system prompt that is shown beside the options."""
+_AIRY = 18
+"""Rows of the screen from which on a blank row stands below the headers."""
 
 
 class Lanes(Horizontal, can_focus=True):
@@ -38,7 +41,7 @@ class Lanes(Horizontal, can_focus=True):
     FOCUS_ON_CLICK = False  # a click must not turn the text that is typed next into commands
     BINDINGS: ClassVar[list[BindingType]] = [*lane_bindings()]
     DEFAULT_CSS = """
-    Lanes { height: 1fr; }
+    Lanes { height: 1fr; layers: guide; }
     #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
     """
 
@@ -75,12 +78,15 @@ class Lanes(Horizontal, can_focus=True):
         self.differences = Differences(do)
         self.marks = ParityMarks(session, self._show_differences)
         self.welcome = Static(id="welcome", markup=False)
-        self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
+        self.guide = Guide(self.key_of)
+        self.columns: list[LaneColumn] = []
+        self.columns += [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
 
     def compose(self) -> ComposeResult:
         """Add what is shown without lanes, and the columns."""
         yield self.welcome
         yield from self.columns
+        yield self.guide
 
     def on_unmount(self) -> None:
         """Stop observing the lanes."""
@@ -117,11 +123,13 @@ class Lanes(Horizontal, can_focus=True):
                 mark = f"▸ {mark}"
             others = tuple(other.lane.name for other in columns if other is not column)
             column.show_name(mark, others)
+            column.set_air(self.screen.size.height >= _AIRY)
         self._show_settings()
         self._on_layout()
         shown = [column.transcript for column in columns if column.display]
         self._link.join(shown if self.linked and count > 1 else [])
         set_shown(self.welcome, not columns)
+        self.guide.show_for(columns)
         if not columns:
             self.welcome.update(
                 "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
@@ -178,9 +186,11 @@ class Lanes(Horizontal, can_focus=True):
             if lane not in lanes:
                 await column.remove()
         self.columns = [shown.get(lane) or self._column(lane) for lane in lanes]
-        await self.mount_all(column for column in self.columns if column.lane not in shown)
+        await self.mount_all(
+            (column for column in self.columns if column.lane not in shown), before=self.guide
+        )
         for column in self.columns:
-            self.move_child(column, after=-1)
+            self.move_child(column, before=self.guide)
         self.lay_out()
         self.marks.check()
         self._readiness.check()
@@ -210,6 +220,10 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)
 
+    def _history_shown(self) -> None:
+        self.differences.mark_all()
+        self.guide.show_for(self.columns)
+
     def _column(self, lane: Lane, *, is_first: bool = False) -> LaneColumn:
         column = LaneColumn(
             lane,
@@ -220,7 +234,7 @@ class Lanes(Horizontal, can_focus=True):
             keys=self._keys,
             is_unsaved=lambda: self._session.recorder.problem is not None,
             waiting=lambda: self._session.queue.waiting(lane),
-            on_history=self.differences.mark_all,
+            on_history=self._history_shown,
         )
-        lane.observers += (self.marks, self._readiness)
+        lane.observers += (self.marks, self._readiness, self.guide)
         return column

@@ -30,9 +30,9 @@ from paragone_tui.screens.lanes.commands import (
 )
 from paragone_tui.screens.lanes.commands.context import LanesContext
 from paragone_tui.screens.lanes.commands.simple import simple_commands
-from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line, message_lines
 from paragone_tui.screens.lanes.lanes import Lanes
+from paragone_tui.screens.lanes.prompt.composer import Composer
 from paragone_tui.screens.lanes.queue_rows import QueueRows
 from paragone_tui.screens.lanes.readiness import Readiness
 from paragone_tui.terminal.text import one_line

@@ -41,10 +41,10 @@ _FIGURE = 10
 """Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
 _LOOKS: Mapping[str, Look] = {
     "": Look(),
-    "engine": Look("foreground", "default", "bold"),
-    "busy": Look("primary", "blue"),
-    "bad": Look("text-error", "red"),
-    "figure": Look("text-muted", "bright_black"),
+    "engine": Look("foreground", "not dim", "bold"),
+    "busy": Look("primary", "not dim bright_blue"),
+    "bad": Look("text-error", "not dim red"),
+    "figure": Look("text-muted", "dim"),
 }
 
 
@@ -101,7 +101,7 @@ class LaneStatus(Widget):
         height: 1;
         background: $background;
         color: $text-muted;
-        &:ansi { color: ansi_bright_black; }
+        &:ansi { text-style: dim; }
     }
     """
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from paragone_tui.history_opening import HistoryOpening
     from paragone_tui.program import Do, Program
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_tui.screens.lanes.composer import Composer
     from paragone_tui.screens.lanes.lanes import Lanes
+    from paragone_tui.screens.lanes.prompt.composer import Composer
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session

@@ -112,8 +112,8 @@ def _remarks(run: RunResult) -> Iterator[Remark]:
         yield Remark(text=public(f"Failed: {run.error}"), stands_out=True)
     elif run.state in ("stopped", "interrupted"):
         yield Remark(text=f"The answer was {run.state}.", stands_out=True)
-    elif run.finish == "length":
-        yield Remark(text="Cut at the length limit.")
+    elif run.cut:
+        yield Remark(text=run.cut)
     if run.prefilled is not None:
         yield Remark(text=public(run.prefilled.sentence))
     for caution in warnings_of(run):

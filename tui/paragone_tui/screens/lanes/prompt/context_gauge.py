@@ -11,7 +11,7 @@ from textual.content import Content
 from paragone_tui.terminal.text import bar, one_line
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.lanes.attachments import Draft
+    from paragone_tui.screens.lanes.prompt.attachments import Draft
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.forecast import Forecast
     from paragone_workbench.lanes.lane import Lane

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from textual.widgets.text_area import Edit, EditResult
 
-from paragone_tui.screens.lanes.attachments import Attachments
-from paragone_tui.screens.lanes.completion import Completion
+from paragone_tui.screens.lanes.prompt.attachments import Attachments
+from paragone_tui.screens.lanes.prompt.completion import Completion
 from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.conversation.attachments.mentions import mention_at, mentions, written
 

@@ -11,10 +11,10 @@ from textual.content import Content
 from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding
-from paragone_tui.screens.lanes.attachments import Draft
-from paragone_tui.screens.lanes.context_gauge import ContextGauge
-from paragone_tui.screens.lanes.mention_field import MentionField
-from paragone_tui.screens.lanes.pasted_texts import PastedTexts, is_long
+from paragone_tui.screens.lanes.prompt.attachments import Draft
+from paragone_tui.screens.lanes.prompt.context_gauge import ContextGauge
+from paragone_tui.screens.lanes.prompt.mention_field import MentionField
+from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts, is_long
 from paragone_tui.terminal.short_names import shortened
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import is_editable

@@ -16,7 +16,7 @@ from paragone_workbench.conversation.attachments.mentions import looks_like_path
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
-    from paragone_tui.screens.lanes.pasted_texts import PastedTexts
+    from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.attachments.reading import FileState
 

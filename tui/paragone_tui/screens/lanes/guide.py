@@ -1,0 +1,95 @@
+"""What an empty conversation shows: what to do, three keys, and what the signs on the screen mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+from textual.widgets import Static
+
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.column import set_shown
+from paragone_workbench.lanes.lane import LaneObserver
+
+if TYPE_CHECKING:
+    from paragone import ParagoneError
+    from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.run import Run
+
+_LOWEST = 9
+"""Rows of the lanes in which the guide has room."""
+_NAMED = 30
+"""Longest name, in characters, that is shown; for longer ones, the number of engines is."""
+_ONE = (("add-lane", "add a lane beside it"), ("reopen", "earlier conversations"), ("help", "all keys"))
+_SEVERAL = (("divergence", "where they part"), ("parity", "is it fair?"), ("blind-vote", "vote blind"))
+"""The commands that are taught with one lane and with several, and what they do."""
+_SIGNS = (
+    ("▸", "current lane"),
+    ("◆", "reference"),
+    ("≠", "conditions differ"),
+    ("·", "remark"),
+)
+
+
+class Guide(Static, LaneObserver):
+    """Covers the lanes below their headers until something stands in one of them."""
+
+    DEFAULT_CSS = """
+    Guide {
+        layer: guide; width: 100%; height: 1fr; margin: 3 0 0 0; padding: 0 2; background: $background;
+        content-align: center middle; text-align: center; display: none;
+    }
+    """
+
+    def __init__(self, key_of: Callable[[str], str]) -> None:
+        """Create the guide. `key_of` returns the key of a command in the present mode."""
+        super().__init__(id="guide", markup=False)
+        self._key_of = key_of
+        self._columns: Sequence[LaneColumn] = ()
+        self._told = Content()
+
+    def show_for(self, columns: Sequence[LaneColumn]) -> None:
+        """Show the guide for these lanes if the conversation is empty."""
+        self._columns = columns
+        self._check()
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        """Make room for the conversation."""
+        self._check()
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        """Make room for the error."""
+        self._check()
+
+    def _check(self) -> None:
+        is_empty = not any(column.transcript.blocks for column in self._columns)
+        has_room = self.parent is not None and self.screen.size.height - 3 >= _LOWEST
+        set_shown(self, bool(self._columns) and is_empty and has_room)
+        if self.display and (text := self._text()) != self._told:
+            self._told = text
+            self.update(text)
+
+    def _text(self) -> Content:
+        several = len(self._columns) > 1
+        keys = [(self._key_of(command), about) for command, about in (_SEVERAL if several else _ONE)]
+        lines = [
+            Content.assemble((self._names(), "bold"), " answer side by side." if several else " answers."),
+            Content("Type a prompt."),
+            Content(""),
+            _row(keys),
+        ]
+        if several:
+            lines += [Content(""), Content.styled(_row(_SIGNS).plain, "$text-muted")]
+        return Content("\n").join(lines)
+
+    def _names(self) -> str:
+        names = [one_line(column.lane.name) for column in self._columns]
+        if len(names) > 2 or max(map(len, names)) > _NAMED:
+            return f"{len(names)} engines" if len(names) > 1 else "The engine"
+        return " and ".join(names)
+
+
+def _row(pairs: Sequence[tuple[str, str]]) -> Content:
+    return Content("    ").join(Content.assemble((sign, "bold"), f" {about}") for sign, about in pairs)

@@ -1,0 +1,229 @@
+"""A Markdown text as rows. While it grows, a section that is complete is typeset once."""
+
+from __future__ import annotations
+
+import io
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from markdown_it.token import Token
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from paragone_tui.terminal.text import visible
+from paragone_tui.transcript.markdown.code_block import complete_part
+from paragone_tui.transcript.markdown.elements import Elements, theme
+from paragone_tui.transcript.markdown.sections import Section, sections_of
+from paragone_tui.transcript.markdown.unfinished import presentable
+from paragone_tui.transcript.marks import Layers, carried, clipped
+from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.part import GUTTER
+
+_NARROWEST = 8
+"""Cells of the narrowest rows, without the gutter."""
+_OPENING = re.compile(r"\s*^((?:```|~~~)[^\n]*\n)", re.MULTILINE)
+"""The line that opens a block of code, with blank lines above."""
+
+
+class NotWanted(Exception):
+    """The rows are no longer wanted."""
+
+
+@dataclass(slots=True)
+class _Typeset:
+    """A section, from character `start` of the text up to `end`."""
+
+    start: int
+    end: int
+    source: str
+    rows: Sequence[Strip]
+    layers: Layers = ()
+    marked: Sequence[Strip] = ()
+    """The rows with the marks `layers`."""
+
+    def strips(self, layers: Layers, palette: Palette) -> Sequence[Strip]:
+        """Return the rows with the marks of the whole text."""
+        ours = clipped(layers, self.start, self.end)
+        if not any(ours):
+            return self.rows
+        if ours != self.layers:
+            self.layers = ours
+            self.marked = carried(ours, self.source, self.rows, GUTTER, palette)
+        return self.marked
+
+
+class TypesetText:
+    """Markdown as rows of at most `width` cells, gutter included.
+
+    HTML and Rich's console markup remain plain text, and links do not become hyperlinks.
+    """
+
+    def __init__(self, width: int, palette: Palette) -> None:
+        self.width = width
+        self.palette = palette
+        self.is_complete = False
+        """Whether the text has ended, and all of it is typeset as it would be at once."""
+        self.rows: list[Strip] = []
+        """The rows, without marks."""
+        self.rest = ""
+        """The end of the text, whose look further text can change."""
+        self._console = _console(width, palette)
+        self._start = 0
+        """Where the rest begins in the text."""
+        self._fence = ""
+        """The first line of the block of code that goes on in the rest; empty if there is none."""
+        self._is_apart = False
+        """Whether a blank row stands above the rest."""
+        self._number: int | None = None
+        """The number of the rest's first item, if it begins with an item of a list."""
+        self._defines = False
+        """Whether the text may define targets of links that are above."""
+        self._sections: list[_Typeset] = []
+        self._kept = 0
+        """Number of sections above the rest."""
+        self._tops: list[int] = []
+        """Index of the first row of each section."""
+
+    def append(self, text: str) -> None:
+        """Append text that is safe to print, for `typeset`."""
+        self.rest += text
+        self._defines = self._defines or "]:" in text
+
+    def typeset(self, *, ended: bool, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Typeset what was appended. `ended` is whether no more text comes.
+
+        `is_wanted` is asked between sections; NotWanted is raised when it returns False.
+        """
+        self._drop_rest()
+        text = self._fence + self.rest
+        sections = sections_of(text if ended else presentable(text), self._number)
+        starts = self._starts(text, sections)
+        for number, section in enumerate(sections):
+            if not is_wanted():
+                raise NotWanted
+            gap = section.is_apart if number else self._is_apart
+            self._add(section.tokens, *starts[number : number + 2], gap=gap)
+        self.is_complete = ended and not (self._kept and self._defines)
+        if not ended:
+            self._keep(sections, starts)
+
+    def strip(self, row: int, layers: Layers) -> Strip:
+        """Return a row with its marks."""
+        if not any(layers):
+            return self.rows[row]
+        at = bisect_right(self._tops, row) - 1
+        return self._sections[at].strips(layers, self.palette)[row - self._tops[at]]
+
+    def _drop_rest(self) -> None:
+        if self._kept < len(self._sections):
+            del self.rows[self._tops[self._kept] :]
+            del self._sections[self._kept :], self._tops[self._kept :]
+
+    def _starts(self, text: str, sections: Sequence[Section]) -> list[int]:
+        """Return where each section begins in the rest; and where the rest ends."""
+        ends = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+        starts = [max(0, ends[section.line] - len(self._fence)) for section in sections]
+        return [0, *starts[1:], len(self.rest)] if starts else []
+
+    def _add(self, tokens: Sequence[Token], start: int, end: int, *, gap: bool) -> None:
+        rows = _rendered(tokens, self._console, self.palette)
+        if gap and rows:
+            rows.insert(0, Strip([]))
+        source = self.rest[start:end]
+        self._sections.append(_Typeset(self._start + start, self._start + end, source, rows))
+        self._tops.append(len(self.rows))
+        self.rows += rows
+
+    def _keep(self, sections: Sequence[Section], starts: Sequence[int]) -> None:
+        """Keep the sections whose look no further text changes."""
+        last = len(sections) - 1
+        if last > 0 and sections[last].line >= (self._fence + self.rest).count("\n"):
+            last -= 1  # a line that is not complete may turn out to belong to the section before
+        if last > 0:
+            self._kept += last
+            self._fence = ""
+            self._cut(starts[last])
+            self._is_apart, self._number = sections[last].is_apart, sections[last].number
+        elif last == 0 and sections[0].tokens[0].type == "fence":
+            self._keep_code(sections[0].tokens[0])
+
+    def _keep_code(self, fence: Token) -> None:
+        """Keep the part of a long block of code whose look no further text changes."""
+        opening = _OPENING.match(self.rest) if not self._fence else None
+        begin = opening.end() if opening else 0
+        if not self._fence and not begin:
+            return
+        end = complete_part(self.rest[begin:], fence.info.partition(" ")[0])
+        if not end:
+            return
+        self._drop_rest()
+        token = fence.copy(content=self.rest[begin : begin + end])
+        self._add([token], 0, begin + end, gap=self._is_apart)
+        self._kept += 1
+        self._fence = opening[1] if opening else self._fence
+        self._cut(begin + end)
+        self._is_apart = False
+        self.typeset(ended=False)
+
+    def _cut(self, end: int) -> None:
+        self._start += end
+        self.rest = self.rest[end:]
+
+
+def typeset(
+    text: str, width: int, palette: Palette, is_wanted: Callable[[], bool] = lambda: True
+) -> TypesetText:
+    """Typeset a complete text."""
+    whole = TypesetText(width, palette)
+    whole.append(visible(text))
+    whole.typeset(ended=True, is_wanted=is_wanted)
+    return whole
+
+
+def _console(width: int, palette: Palette) -> Console:
+    return Console(
+        file=io.StringIO(),
+        width=max(width - GUTTER, _NARROWEST),
+        color_system="truecolor",
+        force_terminal=True,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        theme=theme(palette),
+    )
+
+
+def _rendered(tokens: Sequence[Token], console: Console, palette: Palette) -> list[Strip]:
+    """Return the rows of a section, without blank rows above and below."""
+    base = palette["answer"]
+    gutter = Segment(" " * GUTTER, base)
+    lines = console.render_lines(Elements(tokens, palette), pad=False)
+    strips = [Strip(_trimmed([gutter, *_plain(line, base)], base)) for line in lines]
+    while strips and _is_blank(strips[-1], base):
+        strips.pop()
+    while strips and _is_blank(strips[0], base):
+        strips.pop(0)
+    return strips
+
+
+def _is_blank(strip: Strip, base: Style) -> bool:
+    return not _trimmed(list(strip), base)
+
+
+def _plain(line: Iterable[Segment], base: Style) -> Iterable[Segment]:
+    for text, style, control in line:
+        if not control and text:
+            yield Segment(text, base + style if style else base)
+
+
+def _trimmed(line: list[Segment], base: Style) -> list[Segment]:
+    """Return a line without the blanks at its end that show nothing."""
+    while line and not line[-1].text.strip(" ") and line[-1].style and line[-1].style.bgcolor == base.bgcolor:
+        line.pop()
+    return list(Segment.simplify(line))
