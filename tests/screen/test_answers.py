@@ -23,7 +23,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         ):
             assert lesson in screen.text
         await screen.press("escape")
-        assert "v where they part    c is it fair?    b vote blind" in screen.text
+        assert "v where they part    c is it fair?    u vote blind" in screen.text
         await screen.press("i")
         await screen.ask("hello there")
         assert "where they part" not in screen.text
