@@ -24,7 +24,7 @@ async def test_a_long_paste_is_folded_with_its_size(start, text):
         await screen.ask(" you")
         await screen.answered()
         assert screen.app.lanes.session.prompts[-1].text == f"hello {text} you"
-        assert "pasted text" not in "".join(screen.text.splitlines()[-5:])
+        assert "[pasted text" not in "".join(screen.text.splitlines()[-5:])
         await screen.until(lambda: "more; alt+E shows them." in screen.text)
         if "\n" in text:
             assert screen.text.count("▎ ") == 4
