@@ -29,7 +29,7 @@ def start(runs: int = 9) -> Row:
     bare: list[float] = []
     for _ in range(runs):
         bare.append(_time_to_type(BARE, "Type here"))
-        ours.append(_time_to_type(paragone("paced:one", "paced:two"), "Ask all lanes"))
+        ours.append(_time_to_type(paragone("paced:one", "paced:two"), "Ask both"))
     mine, base = statistics.median(ours), statistics.median(bare)
     return Row(
         figure="start to a usable screen, two lanes",

@@ -21,7 +21,7 @@ _STATES = re.compile(
 )
 _BUSY = frozenset({"loading", "waiting", "reading", "writing", "no data"})
 _GONE = frozenset({"failed", "crashed", "no engine"})
-_PLACEHOLDER = "Ask all lanes"
+_PLACEHOLDER = "Ask "
 STOP, RESTART, ZOOM, HELP, NEW, HISTORY = "\x03", "\x1b[18~", "\x1bOQ", "\x1bOP", "\x0e", "\x0f"
 _PATIENCE_S = 60.0
 """Seconds that a lane may be busy until the person stops all lanes."""

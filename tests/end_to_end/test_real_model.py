@@ -39,7 +39,7 @@ def test_it_works_in_tmux(tmux, smollm2):
     tmux("send-keys", "Enter")
     until(lambda: screen().count("done") == 2, "both lanes answer")
     assert screen().count("Say hello.") == 2
-    tmux("send-keys", "C-y")
+    tmux("send-keys", "M-y")
     until(lambda: "Copied" in screen(), "the answer is copied")
     until(lambda: tmux("show-buffer").strip(), "tmux has it in its buffer")
     tmux("send-keys", "C-q")

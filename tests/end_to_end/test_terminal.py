@@ -4,6 +4,7 @@ import fcntl
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_offline_from_the_start(start):
     program.sees("done")
     if sys.platform == "linux":
         assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
-    program.type("\x1bo")
+    program.type("\x1bO")
     program.sees("Offline until the program")
     assert program.leave() == 0
 
@@ -65,10 +66,10 @@ def test_going_offline_cuts_an_answer_of_a_server(start):
         program.sees("ready")
         program.type("go\r")
         program.sees("and so on")
-        program.type("\x1bo")
+        program.type("\x1bO")
         assert cut.wait(60)
-        program.sees("failed", "offline   enter send")
-        program.type("\x1bw")
+        program.sees("failed", "offline   i write")
+        program.type("w")
         program.sees(f"127.0.0.1:{server.port}", "audit hook refuses every connection")
         program.type("q")
         assert program.leave() == 0
@@ -173,7 +174,7 @@ def test_everything_goes_without_function_keys(start):
     program.sees("^q quits")
     program.type("ihello")
     program.until(lambda text: "hello" in text and "LANE" not in text, "back in the prompt")
-    program.type("\x1bp")
+    program.type("\x15\x1b[A")
     program.until(lambda text: text.splitlines()[-2].strip() == "why?", "the prompt is recalled")
     program.type("\x1b")
     program.sees("LANE")
@@ -196,9 +197,13 @@ def test_a_signal_restores_the_terminal(start, number):
     assert program.terminal.modes == cooked
 
 
-def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux):
+def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     """A session of a shell, whose job control gives the program a process group of its own."""
-    tmux("new-session", "-d", "-x", "80", "-y", "24", "env PS1='shell> ' bash --norc -i")
+    editor = home / "editor"
+    editor.write_text('#!/bin/sh\necho in the editor\nread more\nprintf ", $more" >> "$1"\n')
+    editor.chmod(0o700)
+    shell = f"env PS1='shell> ' VISUAL={editor} bash --norc -i"
+    tmux("new-session", "-d", "-x", "80", "-y", "24", shell)
 
     def sees(text: str) -> None:
         until(lambda: text in tmux("capture-pane", "-p"), text)
@@ -217,10 +222,46 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux):
         tmux("send-keys", "fg", "Enter")
         sees("half a prompt")
         sees("ready")
+    tmux("send-keys", "C-g")
+    sees("in the editor")
+    tmux("send-keys", "C-c")  # for the editor alone
+    sees("The prompt stays as it was")
+    sees("half a prompt")
+    tmux("send-keys", "C-g")
+    sees("in the editor")
+    tmux("send-keys", "C-z")
+    sees("Stopped")
+    tmux("send-keys", "fg", "Enter")
+    sees("editor")
+    tmux("send-keys", "and a half", "Enter")
+    sees("half a prompt, and a half")
     tmux("send-keys", "C-q")
     sees("shell>")
     tmux("send-keys", "echo status=$?", "Enter")
     sees("status=0")
+
+
+def test_a_letter_right_after_escape_passes_tmux_as_one_after_a_while(tmux, home):
+    """A tmux in a tmux, which waits for the letter as it does for a person: half a second."""
+    inner = ["tmux", "-S", str(home / "inner"), "-f", "/dev/null"]
+    session = ["env", "-u", "TMUX", *inner, "new-session", *PROGRAM, "rogue:steady"]
+    tmux("new-session", "-d", "-x", "80", "-y", "24", shlex.join(session))
+
+    def sees(text: str) -> None:
+        until(lambda: text in tmux("capture-pane", "-p"), text)
+
+    try:
+        sees("ready")
+        tmux("send-keys", "Escape")
+        tmux("send-keys", "p")
+        sees("LANE")
+        sees("does not report")
+        tmux("send-keys", "i")
+        tmux("send-keys", "Escape")
+        tmux("send-keys", "u")
+        sees("blind")
+    finally:
+        subprocess.run([*inner, "kill-server"], check=False)
 
 
 def test_ctrl_z_without_a_shell_says_so(start):

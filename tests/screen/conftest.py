@@ -53,6 +53,8 @@ class Screen:
 
     async def ask(self, text: str) -> None:
         """Send a prompt, once every engine is there."""
+        if self.app.lanes.lanes.in_lane_mode:
+            await self.press("i")
         await self.until(lambda: all(not lane.engine.is_opening for lane in self.lanes), "engines open")
         await self.type(text)
         await self.press("enter")

@@ -23,7 +23,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         ):
             assert lesson in screen.text
         await screen.press("escape")
-        assert "v where they part    c is it fair?    b vote blind" in screen.text
+        assert "v where they part    c is it fair?    u vote blind" in screen.text
         await screen.press("i")
         await screen.ask("hello there")
         assert "where they part" not in screen.text
@@ -108,7 +108,7 @@ async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
         await screen.until(lambda: "kept   second" in screen.text, "a stop keeps the queue")
         kinds = [block.kind for block in screen.columns[0].transcript.blocks]
         assert kinds.count("prompt") == 1, "no empty turns"
-        await screen.press("alt+q", "ctrl+x", "enter")
+        await screen.press("alt+Q", "ctrl+x", "enter")
         composer = screen.app.lanes.composer
         await screen.until(lambda: composer.text == "third", "the second is withdrawn, the third edited")
         await screen.type(" edited")
@@ -244,11 +244,11 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
             await screen.ask(text)
             await screen.answered()
         composer = screen.app.lanes.composer
-        await screen.press("ctrl+e")
+        await screen.press("alt+C")
         assert composer.text == "second"
-        await screen.press("ctrl+e")
+        await screen.press("alt+C")
         assert composer.text == "first"
-        assert "editing an earlier prompt" in screen.text
+        assert "Editing prompt 1 of 2 · enter starts a branch · ctrl+c cancels" in screen.text
         await screen.type(" edited")
         await screen.press("enter")
         await screen.answered()
@@ -257,8 +257,12 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         assert composer.text == ""
         await screen.press("alt+left")
         await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
-        await screen.press("ctrl+e", "ctrl+c")
+        await screen.press("alt+C", "ctrl+c")
         assert (composer.text, composer.edited) == ("", None), "an edit is given up"
+        await screen.press("alt+C", "ctrl+n")
+        assert (composer.text, composer.edited) == ("second", None), (
+            "it is a new prompt of the new conversation"
+        )
 
 
 async def test_an_edit_that_no_engine_can_answer_is_kept(start):
@@ -272,7 +276,7 @@ async def test_an_edit_that_no_engine_can_answer_is_kept(start):
         await screen.answered()
         await screen.lanes[0].close()
         composer = screen.app.lanes.composer
-        await screen.press("ctrl+e")
+        await screen.press("alt+C")
         composer.attachments.images = (image,)
         prompt = composer.edited
         await screen.type(" edited")

@@ -49,13 +49,13 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
             'what @pictures/cat.png @"my notes.md" @*.py \n\nmy notes.md:\n```\none'
         )
         assert [image.name for image in prompt.images] == ["cat.png"]
-        assert "▸ my notes.md (7 B), a.py (4 B), b.py (4 B);" in screen.text
+        assert "my notes.md (7 B), a.py (4 B), b.py (4 B);" in screen.text
         assert "[cat.png]" in screen.text
-        await screen.press("alt+e")
+        await screen.press("alt+E")
         await screen.until(lambda: "one two" in screen.text, "the text is unfolded")
         assert "steady does not accept images." in screen.text
         assert screen.lanes[0].path[0].text == "cat.png "
-        composer.edit_prompt(prompt)
+        composer.edit_prompt(prompt, "")
         assert (composer.draft.files, composer.draft.images) == (prompt.files, prompt.images)
         assert composer.text == prompt.written
         await screen.type("@my")
@@ -121,7 +121,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         await screen.ask("")
         await screen.answered()
         assert screen.app.lanes.session.prompts[-1].files[0].section == "notes.md:\n```\nothers\n```"
-        await screen.press("alt+p")
+        await screen.press("ctrl+up")
         await attached(screen, "notes.md (6 B)")
 
 

@@ -21,7 +21,7 @@ def no_counters(monkeypatch):
 
 
 async def sheet(screen) -> list[str]:
-    await screen.press("alt+k")
+    await screen.press("escape", "dollar_sign")
     await screen.until(lambda: isinstance(screen.app.screen, CostsSheet), "the sheet opens")
     await screen.until(lambda: "rices" in screen.text, "the prices come")
     return [line.strip("│ ") for line in screen.text.splitlines()]
@@ -47,7 +47,7 @@ async def test_the_sheet_does_not_wait_for_the_prices(start, monkeypatch):
 
 async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):
     async with start(rogue("steady", "first", max_tokens=3)) as screen:
-        await screen.press("alt+k")
+        await screen.press("escape", "dollar_sign")
         assert "This lane has no answer yet" in screen.told
         await screen.ask("go")
         await screen.answered()

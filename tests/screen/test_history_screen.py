@@ -112,8 +112,8 @@ async def test_a_found_variant_is_shown(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("old words")
         await screen.answered()
-        await screen.press("ctrl+e")
-        screen.app.lanes.composer.text = "new words"
+        await screen.press("alt+C")
+        screen.app.lanes.composer.put("new words")
         await screen.press("enter")
         await screen.answered()
         await screen.press("ctrl+n")

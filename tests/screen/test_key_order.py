@@ -8,6 +8,8 @@ from textual import events
 from textual.widgets import Input
 
 from paragone_tui import key_order
+from paragone_tui.screens.settings.settings_form import SettingsForm
+from paragone_tui.terminal.keys import KeyParser
 
 KEYS = (
     "h",
@@ -35,8 +37,8 @@ KEYS = (
     ("opening", "keys", "text"),
     [
         ((), KEYS, "hiy!"),
-        (("alt+s", "up"), KEYS, "hiy!"),
-        (("alt+s",), KEYS, "hiy!"),
+        (("alt+o", "up"), KEYS, "hiy!"),
+        (("alt+o",), KEYS, "hiy!"),
         (("f3",), [key for key in KEYS if key != "ctrl+k"], "hiyhello!"),  # there it moves the highlight
     ],
 )
@@ -58,7 +60,7 @@ def burst(screen, *keys):
 
 async def test_keys_that_move_the_focus_take_effect_before_the_next_ones(start):
     async with start(rogue("steady")) as screen:
-        await screen.press("alt+s")
+        await screen.press("alt+o")
         fields = list(screen.app.screen.query(Input))
         assert fields[0].has_focus
         burst(screen, *["down"] * 3, "5", *["down"] * 2, "7", "up", "6")
@@ -79,6 +81,23 @@ async def test_keys_after_one_that_opens_a_dialog_go_into_the_dialog(start):
         assert screen.app.lanes.composer.text == "ab"
 
 
+async def test_keys_wait_until_a_form_that_takes_long_is_there(start, monkeypatch):
+    compose = SettingsForm._compose
+
+    async def slowly(self):
+        await asyncio.sleep(key_order.LONGEST_S + 0.2)
+        await compose(self)
+
+    monkeypatch.setattr(SettingsForm, "_compose", slowly)
+    async with start(rogue("steady")) as screen:
+        burst(screen, "alt+o", "4", "0", "0", "down", "1", "5")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "SettingsForm")
+        fields = [field.input for field in screen.app.screen._fields()]
+        await screen.until(lambda: fields[1].value.endswith("15"))
+        assert fields[0].value == "400"
+        assert screen.app.lanes.composer.text == ""
+
+
 async def test_a_widget_that_hangs_does_not_hold_up_the_keys_for_long(start, monkeypatch):
     monkeypatch.setattr(key_order, "LONGEST_S", 0.2)
     async with start(rogue("steady")) as screen:
@@ -89,3 +108,63 @@ async def test_a_widget_that_hangs_does_not_hold_up_the_keys_for_long(start, mon
             while screen.app.lanes.composer.text != "abc":  # the pilot would wait for the widget
                 await asyncio.sleep(0.02)
         ended.set()
+
+
+async def typed(screen, *pieces: bytes) -> None:
+    """Send bytes in pieces, between which the time for a sequence passes."""
+    parser = KeyParser()
+    for piece in pieces:
+        messages = [*parser.feed(piece)]
+        if parser._parser.is_waiting:
+            parser._parser._timeout_time = 0.0
+        for message in [*messages, *parser.tick()]:
+            screen.app.post_message(message)
+    await screen.pilot.pause()
+    await screen.pilot.pause()
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_a_letter_right_after_escape_is_the_same_as_one_after_a_while(start, pieces):
+    """As tmux sends them, which waits half a second after an escape."""
+
+    async def escape(letter: str) -> None:
+        sent = b"\x1b", letter.encode()
+        await typed(screen, *([b"".join(sent)] if pieces == 1 else sent))
+
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        lanes, composer = screen.app.lanes.lanes, screen.app.lanes.composer
+        composer.put("one two three")
+        await escape("z")
+        assert (lanes.zoomed, lanes.in_lane_mode) == (True, True)
+        await escape("z")
+        assert (composer.text, lanes.in_lane_mode) == ("one two threez", False), "it leads back, and is text"
+        await escape("=")
+        assert (lanes.differences.reference is screen.lanes[0], lanes.in_lane_mode) == (True, True)
+        await screen.press("i")
+        burst(screen, "alt+plus")  # as Kitty's protocol has it, without the character
+        await screen.until(lambda: "There is no answer" in screen.told)
+        await screen.press("i")
+        await escape("b")
+        assert (composer.cursor_location, lanes.in_lane_mode) == ((0, 8), False)
+        await escape("d")
+        assert composer.text == "one two "
+        await escape("b")
+        await escape("f")
+        assert composer.cursor_location == (0, 7)
+        await escape("[")
+        assert lanes.in_lane_mode
+        await screen.press("i")
+        await escape("\t")
+        assert (lanes.in_lane_mode, lanes.position) == (True, 1)
+        await screen.press("i", "f3")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await escape("b")
+        assert screen.app.screen is screen.app.lanes
+        assert composer.text == "one twob "
+        await screen.press("f3")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await escape("\r")
+        assert screen.app.screen is screen.app.lanes
+        await screen.until(lambda: composer.text == "" and len(screen.app.lanes.session.prompts) == 1)
+        await escape("u")
+        assert (screen.app.lanes.context.is_blind, lanes.in_lane_mode) == (True, False)

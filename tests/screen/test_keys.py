@@ -15,7 +15,7 @@ OPENED_BY = {
     "HistoryScreen": "ctrl+o",
     "AboutLane": "ctrl+l",
     "HelpScreen": "f1",
-    "SettingsForm": "alt+s",
+    "SettingsForm": "alt+o",
 }
 
 
@@ -73,9 +73,7 @@ async def test_lane_mode_scrolls(start):
             "j": 1,
             "k": -1,
             "down": 1,
-            "d": half,
             "ctrl+d": half,
-            "u": -half,
             "ctrl+u": -half,
             "space": transcript.size.height - 2,
         }
@@ -91,10 +89,56 @@ async def test_escape_stops_nothing(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].state == "writing")
-        await screen.press("ctrl+o", "escape", "escape", "escape", "escape")
+        await screen.press("ctrl+o", "escape", "escape", "escape")
         assert screen.lanes[0].state == "writing"
         await screen.press("escape", "s")
         await screen.until(lambda: screen.lanes[0].state == "stopped")
+
+
+async def test_a_new_conversation_stops_the_answers_and_keeps_their_text(start):
+    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.press("ctrl+n")
+        await screen.until(lambda: screen.app.lanes.session.prompts == [])
+        assert "The answers were stopped" in screen.told
+        await screen.press("ctrl+o")
+        await screen.until(lambda: "1 prompt · steady" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "Stopped." in screen.text)
+        assert "word0" in screen.text
+
+
+async def test_earlier_prompts_are_found_and_what_is_no_command_is_text(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        composer = screen.app.lanes.composer
+        for text in ("first words", "second"):
+            await screen.ask(text)
+            await screen.answered()
+            await screen.press("ctrl+n")
+        await screen.press("up", "up")
+        assert composer.text == "first words"
+        screen.app.lanes.context.earlier_prompts.clear()  # as after a start
+        await screen.press("down", "down", "up")
+        await screen.until(lambda: composer.text == "second")
+        composer.put("a draft")
+        await screen.press("ctrl+r")
+        await screen.until(lambda: "second" in screen.text)
+        await screen.type("words")
+        await screen.press("enter")
+        await screen.until(lambda: composer.text == "first words")
+        await screen.press("ctrl+underscore", "slash")
+        assert composer.text == "a draft/"
+        await screen.press("ctrl+u", "slash")
+        await screen.until(lambda: shown(screen) == "Palette")
+        await screen.type("/hosts")
+        await screen.press("enter")
+        assert (shown(screen), composer.text) == ("LanesScreen", "//hosts")
+        await screen.press("ctrl+u", "slash")
+        await screen.type("zoom")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.lanes.lanes.zoomed)
+        assert composer.text == ""
 
 
 async def test_lane_mode_goes_on_without_lanes(start):
@@ -129,7 +173,7 @@ async def test_commands_of_the_prompt_lead_back_to_it(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("first")
         await screen.answered()
-        await screen.press("escape", "alt+p")
+        await screen.press("escape", "ctrl+up")
         assert screen.app.lanes.composer.text == "first"
         assert not screen.app.lanes.lanes.in_lane_mode
 

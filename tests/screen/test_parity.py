@@ -6,7 +6,7 @@ from paragone_tui.screens.parity.parity_sheet import ParitySheet
 
 
 async def sheet(screen) -> None:
-    await screen.press("alt+c")
+    await screen.app.run_action("screen.command('parity')")
     await screen.until(lambda: isinstance(screen.app.screen, ParitySheet), "the sheet opens")
 
 

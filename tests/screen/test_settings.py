@@ -11,7 +11,7 @@ from paragone_workbench.paths import state_file
 
 
 async def form(screen) -> SettingsForm:
-    await screen.press("alt+s")
+    await screen.press("alt+o")
     await screen.until(lambda: isinstance(screen.app.screen, SettingsForm), "the form opens")
     shown = screen.app.screen
     assert isinstance(shown, SettingsForm)
@@ -49,7 +49,7 @@ async def test_a_wrong_value_is_explained_and_nothing_changes(start):
         await screen.press("enter")
         assert screen.app.screen is shown
         assert "cannot be 0.2" in screen.text
-        await screen.press("escape")
+        await screen.press("escape", "escape")
         assert screen.app.screen is screen.app.lanes
         assert screen.lanes[0].engine.definition == rogue("steady", "first")
 
@@ -114,6 +114,7 @@ async def test_the_system_prompt_holds_from_the_next_prompt_on(start):
         one, two = screen.app.lanes.session.prompts
         assert (one.system, two.system) == (None, "Be brief.\nBe kind.")
         assert "System prompt from here on: Be brief." in screen.text
+        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "what is in force is in sight"
 
 
 async def test_a_reload_waits_until_the_lane_has_answered(start):
@@ -237,8 +238,17 @@ async def test_up_and_down_lead_out_of_the_system_prompt(start):
         assert shown.system.has_focus
         await screen.press("down")
         assert shown.focused is first
-        await screen.press("up", "up", "up")
-        assert shown.save_as.has_focus
+        await screen.press("up", "up", "up", "shift+tab")
+        assert shown.system.has_focus, "the first field is the end"
+        shown.save_as.focus()
+        await screen.press("down", "tab")
+        assert shown.save_as.has_focus, "and the last one is"
+        await screen.press("escape")
+        assert "What you edited is not applied" in screen.text
+        await screen.press("x", "escape")
+        assert screen.app.screen is shown
+        await screen.press("escape")
+        assert screen.app.screen is screen.app.lanes
 
 
 async def test_a_secret_is_not_shown(start):
@@ -254,11 +264,21 @@ async def test_a_secret_is_not_shown(start):
         assert screen.lanes[0].engine.definition == served
 
 
+async def test_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(start):
+    async with start(rogue("steady"), size=(20, 5)) as screen:
+        await form(screen)
+        for text in ("7", "8"):
+            await screen.until(lambda: screen.app.screen.focused.region.bottom < 5)
+            await screen.type(text)
+            assert f"{text} " in screen.text
+            await screen.press("down")
+
+
 async def test_a_prompt_is_written_from_a_template(start):
     settings = "[templates]\nplain = 'Be {{ prompt }}.'\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
     async with start(rogue("steady", max_tokens=1), settings=settings, size=(80, 24)) as screen:
         await screen.type("hello")
-        await screen.press("alt+t")
+        await screen.press("alt+M")
         await screen.until(lambda: "translate  Say in {{ language }}" in screen.text)
         await screen.type("trans")
         await screen.press("enter")
@@ -271,15 +291,15 @@ async def test_a_prompt_is_written_from_a_template(start):
         await screen.until(lambda: composer.text == "Say in German: hello")
         composer.undo()
         assert composer.text == "hello"
-        await screen.press("alt+t", "enter")  # nothing is asked: the prompt is its only variable
+        await screen.press("alt+M", "enter")  # nothing is asked: the prompt is its only variable
         await screen.until(lambda: composer.text == "Be hello.")
-        await screen.press("alt+t")
+        await screen.press("alt+M")
         await screen.type("mine")
         assert "Save what is written as mine" in screen.text
         await screen.press("enter")
         assert screen.app.engines.config.templates["mine"] == "Be hello."
         assert State(state_file()).saved.templates == {"mine": "Be hello."}
-        await screen.press("alt+t", "up")
+        await screen.press("alt+M", "up")
         await screen.until(lambda: "^x removes mine." in screen.text)
         await screen.press("ctrl+x", "ctrl+x")  # those of config.toml stay
         assert list(screen.app.engines.config.templates) == ["plain", "translate"]

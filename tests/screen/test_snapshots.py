@@ -206,7 +206,7 @@ def test_the_engine_picker(photograph, monkeypatch):
         app.registry.all = lambda: {"rogue": app.registry.get("rogue"), other.name: other}
         await pilot.press("f3")
         await until(pilot, lambda: type(app.screen).__name__ == "EnginePicker")
-        await until(pilot, lambda: not app.screen._is_looking and not app.screen._estimated)
+        await until(pilot, lambda: not app.screen.is_looking and not app.screen._estimated)
 
     assert photograph(rogue("steady", "only"), step=step, size=(80, 24))
 

@@ -26,14 +26,14 @@ async def test_commands_are_for_the_selected_turn(start):
             lambda: "third" in transcript.text, "the branch below the regenerated turn is back"
         )
         assert "▶ second" in transcript.text
-        await screen.press("ctrl+e")
+        await screen.press("alt+C")
         assert screen.app.lanes.composer.text == "second", "the selected prompt is edited"
-        await screen.press("ctrl+c", "escape", "f")
+        await screen.press("ctrl+c", "escape", "F")
         await screen.until(
             lambda: len(screen.columns) == 2 and len(screen.lanes[1].path) == 2, "it is forked"
         )
         assert screen.lanes[1].path == lane.path[:2]
-        assert "▶" not in screen.text
+        assert "▶" not in screen.columns[0].transcript.text
         await screen.press("h", "T")
         await screen.until(lambda: type(screen.app.screen).__name__ == "TurnTree")
         assert "○ 2/2 first" in screen.text

@@ -218,7 +218,7 @@ async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start):
         assert [vote.choice for vote in await votes(screen)] == ["1"]
 
 
-@pytest.mark.parametrize("keys", [("a",), ("q", "alt+a")])
+@pytest.mark.parametrize("keys", [("a",), ("q", "escape", "plus")])
 async def test_a_vote_is_saved_though_the_program_is_quit_meanwhile(start, monkeypatch, keys):
     leaves = asyncio.Event()
 
@@ -265,7 +265,7 @@ async def test_an_edited_prompt_can_be_blind(start):
     async with start(*PAIR) as screen:
         await screen.ask("first")
         await screen.answered()
-        await screen.press("alt+u", "ctrl+e")
+        await screen.press("alt+u", "alt+C")
         await screen.type(" edited")
         await screen.press("enter")
         await complete(screen)
@@ -276,15 +276,20 @@ async def test_an_edited_prompt_can_be_blind(start):
 
 async def test_the_current_lane_is_preferred_with_the_names_known(start):
     async with start(*PAIR) as screen:
-        await screen.press("alt+a")
+        await screen.press("escape", "plus")
         await screen.until(lambda: "There is no answer" in screen.told)
         await screen.ask("hello")
         await screen.answered()
-        await screen.press("tab", "alt+a")
+        await screen.press("tab", "escape", "plus")
         await screen.until(lambda: "okapi-2 is better" in screen.told)
         (vote,) = await votes(screen)
         assert [it["engine"] for it in vote.candidates] == ["zebra-1", "okapi-2"]
         assert (vote.choice, vote.blind) == ("1", False)
+        await screen.press("U")
+        await screen.until(lambda: "is taken back" in screen.told)
+        assert await votes(screen) == ()
+        await screen.press("U")
+        await screen.until(lambda: "There is no vote in this conversation" in screen.told)
 
 
 # Over an experiment

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone_tui.screens.lanes.context_gauge import _content
+from paragone_tui.screens.lanes.prompt.context_gauge import _content
 from paragone_workbench.lanes.forecast import Forecast
 
 

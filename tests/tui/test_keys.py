@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
+from paragone_tui.keys import keys_in_force, without_alt
 from paragone_tui.terminal.keys import Answered, KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -34,6 +35,20 @@ def test_bytes_that_are_no_text_become_the_replacement_character():
 
 def test_a_character_may_come_in_two_pieces():
     assert told(b"a\xc3", b"\xa9b") == ["a", "é", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["می\u200cخواهم", "क्\u200dष", "👨\u200d👩\u200d👧", "1\u202f000\u00a0€", "\u200fא", "\U0001fae8"],
+    ids=["persian", "hindi", "family", "spaces", "mark", "new emoji"],
+)
+def test_characters_that_python_does_not_call_printable_are_text(text):
+    typed = [
+        message.text if isinstance(message, events.Paste) else message.character
+        for message in KeyParser().feed(text.encode())
+        if isinstance(message, events.Paste) or (isinstance(message, events.Key) and message.is_printable)
+    ]
+    assert "".join(it or "" for it in typed) == text
 
 
 @pytest.mark.parametrize("report", [b"\x1b[M\x80\xff\xff", b"\x1b[M\x20\xe2\x90", b"\x1b[M#\xc3\xa9"])
@@ -75,6 +90,27 @@ def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():
     assert told(b"\x1bu\x1bv\x1b[A" + b"h" * 40 + b"\x1bU\x1b\xc3\xa9") == [
         *("alt+u", "alt+v", "up", *"h" * 40, "alt+shift+u", "alt+é")
     ]
+
+
+def test_signs_with_alt_are_keys_with_alt_too():
+    assert told(b"\x1b\\a") == ["backslash", "a"], "the end of an answer does not begin lane mode"
+    assert told(b"\x1b=\x1b+\x1b$\x1b ") == ["alt+equals_sign", "alt+plus", "alt+dollar_sign", "alt+space"]
+
+
+def test_a_character_with_alt_is_a_key_of_lane_mode():
+    for setting, key in (("alt+q", "q"), ("alt+shift+q", "Q"), ("alt+Q", "Q")):
+        zoom = keys_in_force({"zoom": setting})["zoom"]
+        assert (zoom.both, zoom.lane) == (("f2",), (key,))
+    assert keys_in_force({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
+    assert keys_in_force({})["settings"].first == "alt+o"
+
+
+def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():
+    for command, keys in keys_in_force({}).items():
+        for key in keys.both:
+            assert without_alt(key) == key, (
+                f"{command}: declare {without_alt(key)} as a key of lane mode instead"
+            )
 
 
 @pytest.mark.parametrize("at", range(len(PASTE) + 3))

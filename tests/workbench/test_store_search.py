@@ -121,3 +121,16 @@ def test_the_index_is_updated_with_the_texts(store):
         store.delete_conversation(summary.number)
     for table in ("prompt_search", "run_search"):
         store._database.run(f"INSERT INTO {table} ({table}) VALUES ('integrity-check')")
+
+
+def test_earlier_prompts_are_found_by_their_words_each_once_newest_first(store):
+    ConversationWriter(store, TEXTS[0])  # again
+    assert store.prompts("", 3) == (TEXTS[0], TEXTS[8], TEXTS[7])
+    assert len(store.prompts("", 100)) == len(TEXTS)
+    for words, found in (("RUST checker", 0), ("öS", 5), ("园", 1), ('"NOT (this', 6)):
+        assert store.prompts(words, 9) == (TEXTS[found],), words
+    assert store.prompts("rust nowhere", 9) == ()
+    section = len("ありますか") - len("\n\n")
+    attach = "INSERT INTO attached_file SELECT id, 0, 'notes', 1, ? FROM prompt WHERE text = ?"
+    store._database.run(attach, section, TEXTS[2])
+    assert store.prompts("東京", 9) == ("東京タワーはどこに",), "what was written, without the attached file"

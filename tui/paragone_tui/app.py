@@ -102,6 +102,11 @@ class ParagoneApp(ProgramApp):
         """Open the engines, which the prompt already waits for."""
         self._session.open_engines_soon()
 
+    @property
+    def begins_with_dialog(self) -> bool:
+        """Whether the engine picker opens by itself."""
+        return not (self._session.lanes or self._demo)
+
     def begin_work(self) -> None:
         """Open the history and the engines."""
         self.registry.tell = self.say_from_thread

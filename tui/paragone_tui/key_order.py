@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import unicodedata
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from textual import events
 from textual.app import App
+from textual.keys import REPLACED_KEYS
 from textual.message_pump import MessagePump
+
+from paragone_tui.keys import without_alt
 
 LONGEST_S = 1.0
 """Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
+OPENING_S = 10.0
+"""Seconds that a screen which a key has opened may take until it has its fields."""
+_CONTROLS = {"enter": "\r", "tab": "\t"}
+"""The keys of control characters that follow an escape as others do."""
 _PASSES = 5
 """Largest number of times that the effect of a key waits for the widgets, while their messages cause others."""
 
@@ -26,6 +34,9 @@ class Field(Protocol):
     def has_text(self) -> bool:
         """Whether something is written in the field. Characters are then text, not commands."""
 
+    def takes(self, key: str) -> bool:
+        """Return whether the field itself uses a key of a character with Alt."""
+
 
 class KeyOrder:
     """Hands each key to the application once the keys before it have taken effect.
@@ -33,6 +44,8 @@ class KeyOrder:
     Textual forwards a key to the widget that has the focus when the key arrives. The bindings of the widgets around it,
     which may move the focus or open a dialog, run once the key has come through their queues. Of several keys that
     arrive at once, all would go to the first widget.
+
+    A character with Alt is Escape and the character, unless the field takes that key.
     """
 
     def __init__(self, app: App[None], handle: Callable[[events.Event], Awaitable[None]]) -> None:
@@ -67,6 +80,9 @@ class KeyOrder:
         while self._waiting:
             event = self._waiting.popleft()
             target = self._app.focused or self._app.screen
+            if isinstance(event, events.Key) and not (isinstance(target, Field) and target.takes(event.key)):
+                event, *then = _without_alt(event)
+                self._waiting.extendleft(then)
             is_text = isinstance(target, Field) and target.has_text and _is_text(event)
             nodes = [node for node in target.ancestors_with_self if isinstance(node, MessagePump)]
             await self._handle(event)
@@ -78,12 +94,23 @@ class KeyOrder:
         """Wait for the effect of the last key, and handle those that came meanwhile."""
         try:
             while nodes:
-                async with asyncio.timeout(LONGEST_S):
-                    await self._effect(nodes)
+                try:
+                    async with asyncio.timeout(LONGEST_S):
+                        await self._effect(nodes)
+                except TimeoutError:
+                    await self._opened(nodes)
                 nodes = await self._in_turn()
         except TimeoutError:
             while self._waiting:
                 await self._in_turn()
+
+    async def _opened(self, nodes: Sequence[MessagePump]) -> None:
+        """Wait for the screen that a key has opened, if it has: raises TimeoutError if not, or if that takes too long."""
+        screen = self._app.screen
+        if screen in nodes:
+            raise TimeoutError
+        async with asyncio.timeout(OPENING_S):
+            await _handled(screen)
 
     async def _in_turn(self) -> Sequence[MessagePump]:
         """Handle the next key among the messages of the application, as all of its keys are."""
@@ -110,6 +137,30 @@ class KeyOrder:
                 await _handled(self._app.screen)
             if not any(node.message_queue_size for node in nodes):
                 return
+
+
+def _without_alt(key: events.Key) -> Sequence[events.Key]:
+    """Return the keys of Escape and of a character for a key of a character, Enter or Tab with Alt; for others, the key.
+
+    Terminals send the same bytes for both, and tmux waits half a second for the character.
+    """
+    name = without_alt(key.key)
+    if name == key.key:  # perhaps a sign, whose key has a name
+        name = key.key.removeprefix("alt+")
+    character = key.character or _character(name)
+    if name == key.key or not character:
+        return [key]
+    return [events.Key("escape", "\x1b"), events.Key(name, character)]
+
+
+def _character(name: str) -> str:
+    """Return the character of a key, which some terminals do not send with Alt; empty if the key has none."""
+    if len(name) == 1 or name in _CONTROLS:
+        return _CONTROLS.get(name, name)
+    with contextlib.suppress(KeyError):
+        found = unicodedata.lookup(REPLACED_KEYS.get(name, name).replace("_", " ").upper())
+        return found if found.isprintable() else ""
+    return ""
 
 
 def _is_text(event: events.Event) -> bool:

@@ -31,22 +31,22 @@ class Keys:
 
     @property
     def first(self) -> str:
-        """The first key in short notation: one that works in both modes, if there is one."""
-        return readable(self.all[:1])
+        """The first key that works while the user writes, in short notation: one of lane mode with Alt, if need be."""
+        return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
 
 def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
     """Return the keys of each command by its id.
 
     Keys in `settings` replace the defaults of their kind: characters, which are text while the user
-    writes, are keys in lane mode; other keys are keys in both modes, unless the command belongs to the
-    group `Lane mode`.
+    writes, are keys in lane mode, also with Alt; other keys are keys in both modes, unless the command
+    belongs to the group `Lane mode`.
     """
     return {command.id: _keys(command, settings.get(command.id, "")) for command in COMMANDS}
 
 
 def _keys(command: Command, setting: str) -> Keys:
-    keys = _split(setting)
+    keys = tuple(map(without_alt, _split(setting)))
     lane = tuple(key for key in keys if command.group == "Lane mode" or _is_character(key))
     both = tuple(key for key in keys if key not in lane)
     return Keys(both or _split(command.keys), lane or _split(command.lane_keys))
@@ -54,6 +54,17 @@ def _keys(command: Command, setting: str) -> Keys:
 
 def _split(keys: str) -> tuple[str, ...]:
     return tuple(key.strip() for key in keys.split(",") if key.strip())
+
+
+def without_alt(key: str) -> str:
+    """Return the letter, digit, sign or space of a key with Alt, such as `Q` of `alt+shift+q`; other keys as they are.
+
+    Such a key is Escape and the character: terminals send the same for both.
+    """
+    name = key.removeprefix("alt+")
+    shifted = name.removeprefix("shift+")
+    name = shifted.upper() if len(shifted) == 1 and shifted != name else name
+    return name if _is_character(name) else key
 
 
 def _is_character(key: str) -> bool:
@@ -91,7 +102,9 @@ def closing_binding(command_id: str) -> Binding:
     """Return the binding by which the keys of the command that shows a sheet also close the sheet."""
     from textual.binding import Binding
 
-    return Binding(_BY_ID[command_id].keys, "dismiss", "Close", id=command_id)
+    command = _BY_ID[command_id]
+    keys = ",".join(filter(None, (command.keys, command.lane_keys)))
+    return Binding(keys, "dismiss", "Close", id=command_id)
 
 
 def lane_bindings() -> list[Binding]:

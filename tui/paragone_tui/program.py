@@ -30,6 +30,9 @@ class Program(Protocol):
     def save(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine that saves something, in the background. The program does not end before it has."""
 
+    async def edit_text(self, text: str) -> str | None:
+        """Return a text as the user's editor has saved it; None if it is the same. Raises ParagoneError."""
+
     def copy(self, text: str) -> None:
         """Copy text to the clipboard and say so. A text that is too long for terminals goes to a file."""
 

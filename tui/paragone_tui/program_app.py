@@ -91,6 +91,11 @@ class ProgramApp(OwnErrorsApp):
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
 
+    @property
+    def begins_with_dialog(self) -> bool:
+        """Whether the work begins with a dialog over the first screen, which takes what is typed before."""
+        return False
+
     def run_until_quit(self) -> int:
         """Run until the user quits, and return the exit code. The last messages go to standard error."""
         end_with_terminal(0)
@@ -166,6 +171,10 @@ class ProgramApp(OwnErrorsApp):
             await self._key_order.take(event)
 
     async def _begin(self) -> None:
+        if self.begins_with_dialog:
+            self._begin_work()
+            self.screen.call_later(self.call_later, self._take_early)  # once the dialog has its field
+            return
         if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
             self.expect_prompt()
         await self._take_early()
@@ -242,6 +251,15 @@ class ProgramApp(OwnErrorsApp):
         """Return to the shell, which continues the program with `fg`."""
         if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
             self.say("There is no shell to return to: none with job control started the program.")
+
+    async def edit_text(self, text: str) -> str | None:
+        """Return a text as the user's editor has saved it; None if it is the same. Raises ParagoneError."""
+        from paragone_tui.terminal.editor import edited
+
+        driver = self.driver
+        return await edited(
+            text, driver.lent if isinstance(driver, TerminalDriver) else contextlib.nullcontext
+        )
 
     def copy(self, text: str) -> None:
         """Copy text to the clipboard and say so; see `copy_to_clipboard`."""

@@ -5,6 +5,7 @@ No other module uses such names. `tests/architecture/test_textual_internals.py` 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -196,6 +197,7 @@ class JobControlDriver(LinuxDriver):
         # `add_signal_handler` loses signals while many keys wait, for it shares its pipe with them.
         self.on_signal(signal.SIGTSTP, self._sigtstp_application)
         self.on_signal(signal.SIGCONT, self._sigcont_application)
+        self._is_lent = False
 
     def on_signal(
         self,
@@ -238,6 +240,38 @@ class JobControlDriver(LinuxDriver):
         self._must_signal_resume = True
         os.kill(0, signal.SIGSTOP)
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give the terminal to another program, and take it again; not if the program ends meanwhile.
+
+        What the screen writes meanwhile is dropped. Signals that the other program gets from the terminal are its own.
+        """
+        self.suspend_application_mode()
+        self._is_lent = True
+        # Not SIG_IGN, which the other program would inherit.
+        handlers = {
+            number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
+        }
+        program_ends = False
+        try:
+            with self.no_automatic_restart():
+                yield
+        except asyncio.CancelledError:
+            program_ends = True
+            raise
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if not program_ends:
+                self._is_lent = False
+                self._must_signal_resume = True
+                self.resume_application_mode()
+
+    def write(self, data: str) -> None:
+        """Write to the terminal, unless it is lent: nothing takes the data then."""
+        if not self._is_lent:
+            super().write(data)
+
     def _sigcont_application(self, *_: object) -> None:
         """Take the terminal again, also after a SIGSTOP, which comes without notice."""
         if self._auto_restart:
@@ -267,6 +301,11 @@ class _WatchedOutput:
 
 class SequenceParser(XTermParser):
     """Textual's parser of the sequences that a terminal sends."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last character began a sequence, and the time for the rest has not passed."""
+        return self._timeout_time is not None
 
     def complete(self) -> Iterator[Message]:
         """Yield the key that the parser has, without waiting for more of a sequence."""

@@ -57,7 +57,6 @@ class EnginePicker(Picker[Picked | None]):
 
     heading = "Engine"
     placeholder = "Type to filter, or write an engine: BACKEND:MODEL"
-    key_hints: ClassVar[Sequence[tuple[str, str]]] = [*Picker.key_hints, ("^s", "ask local servers")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+x", "remove", "Remove", priority=True),
         Binding("ctrl+s", "ask_servers", "Ask local servers", priority=True),
@@ -78,7 +77,6 @@ class EnginePicker(Picker[Picked | None]):
         self._entries: dict[str, CatalogEntry] = {}
         self._hidden = set() if offers_demo else {DEMO_KEY}
         """The keys of entries that are not shown."""
-        self._is_looking = True
         self._written: EngineDefinition | None = None
         self._problem = ""
         """What is wrong with the written engine."""
@@ -89,6 +87,8 @@ class EnginePicker(Picker[Picked | None]):
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
+        if not GUARD.is_offline:
+            self.offer([*self.key_hints, ("^s", "ask local servers")])
         self._begin_to_look()
 
     def on_resize(self) -> None:
@@ -97,7 +97,7 @@ class EnginePicker(Picker[Picked | None]):
 
     def _begin_to_look(self) -> None:
         """Search for engines and models, instead of a search that goes on."""
-        self._is_looking = True
+        self.is_looking = True
         self.run_worker(self._look(), group=_LOOKING, exclusive=True)
 
     async def _look(self) -> None:
@@ -108,7 +108,7 @@ class EnginePicker(Picker[Picked | None]):
             async for entries in all_entries:
                 self._entries = {entry.key: entry for entry in entries if entry.key not in self._hidden}
                 self.show()
-        self._is_looking = False
+        self.is_looking = False
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
@@ -209,7 +209,7 @@ class EnginePicker(Picker[Picked | None]):
         self._describe()
 
     def _progress(self) -> str:
-        if self._is_looking:
+        if self.is_looking:
             return "Looking for engines and models …"
         remarks = [
             f"The plugin {problem.plugin} cannot be used: {problem.reason}."

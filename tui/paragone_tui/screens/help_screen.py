@@ -16,7 +16,17 @@ from paragone_tui.widgets.sheet import Sheet
 Row: TypeAlias = tuple[str, str, str]
 """Keys, the command's id, and what it does."""
 
+_KEYS_CELLS = 16
+
 ELSEWHERE: Mapping[str, Sequence[Row]] = {
+    "Editing": [
+        ("^a ^e ^left ^right", "", "Go to the start or the end of the line, or to the next word."),
+        ("^k ^u ^w", "", "Delete to the end or the start of the line, or the word before."),
+        ("^y", "", "Insert what these keys and alt+d have deleted."),
+        ("^_ ^/", "", "Undo: each text that was in the prompt comes back."),
+        ("^x ^v", "", "Cut what is selected; insert it."),
+        ("/", "", "In an empty prompt: list the commands."),
+    ],
     "Dialogs": [
         ("enter", "", "Pick the highlighted line."),
         ("^j ^k down up", "", "Move the highlight."),
@@ -73,10 +83,11 @@ class HelpScreen(Sheet):
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the list, and notes on lane mode and on how to set keys."""
-        mode, write = (self._keys[command].first for command in ("lane-mode", "write"))
+        mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
-            "are commands; in the prompt, they are text. The last line of the screen shows the mode.\n"
+            "are commands; in the prompt, they are text. The last line of the screen shows the mode. A letter with alt is "
+            "esc and the letter, as terminals send it: alt+v in the prompt does what v does in lane mode.\n"
         )
         yield self._table()
         yield (
@@ -86,7 +97,7 @@ class HelpScreen(Sheet):
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="bold")
+        table.add_column(max_width=_KEYS_CELLS, style="bold")
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
         sections: dict[str, Sequence[Row]] = {

@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Generator, Iterator
 
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.message import Message
 
 from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_START, SequenceParser
@@ -16,8 +16,15 @@ from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
 ANSWER = "\x1b[0n"
 """What the terminal answers when it is asked for its status."""
-_ALT_KEY = re.compile(r"\x1b[^\x1b\[OP\]X^_]\Z")
-"""An escape and a character that begins no longer sequence: the character's key, with Alt."""
+_LEADS = "[OP]X^_"
+"""Characters that lead a longer sequence after an escape."""
+_END = "\\"
+"""After an escape, the end of an answer of the terminal, and no key with Alt."""
+_UNFINISHED = re.compile(rf"\x1b([{re.escape(_LEADS)}])\Z")
+_ALT_KEY = re.compile(rf"\x1b[^\x1b{re.escape(_LEADS)}]\Z")
+"""An escape and a character that leads no longer sequence: the character's key, with Alt."""
+_FIRST_PRINTABLE = "\u00a0"
+"""The first character after the control characters."""
 
 
 class Answered(Message):
@@ -27,7 +34,8 @@ class Answered(Message):
 class KeyParser:
     """Textual's parser of terminal input, which here also accepts invalid UTF-8 and unknown sequences.
 
-    It takes pastes from the text itself: Textual's parser needs more than a second for a megabyte.
+    It takes pastes from the text itself: Textual's parser needs more than a second for a megabyte. Characters that
+    Python does not call printable, such as joiners, no-break spaces and new emoji, come as pastes: fields drop such keys.
     """
 
     def __init__(self) -> None:
@@ -49,13 +57,27 @@ class KeyParser:
 
     def tick(self) -> Iterator[Message]:
         """Yield what follows from time alone: an escape that began no sequence is the key. Call it often."""
-        yield from self._parser.tick()
+        messages = list(self._parser.tick())
+        if messages:
+            unfinished, self._last = _UNFINISHED.search(self._last), ""
+            yield from [_alt_key(unfinished[1])] if unfinished else messages
 
     def _feed_keys(self, text: str) -> Generator[Message, None, str]:
         """Give text to Textual's parser until a paste starts; return the rest."""
         for at, character in enumerate(text, 1):
+            if (
+                self._last.endswith("\x1b")
+                and self._parser.is_waiting
+                and character not in _LEADS + _END
+                and (character.isprintable() or character in "\r\t")
+            ):
+                # Textual's parser would leave out the escape before a sign, and takes some for other characters.
+                self._restart()
+                self._last = ""
+                yield _alt_key(character)
+                continue
             try:
-                yield from self._parser.feed(character)
+                yield from map(_typed, self._parser.feed(character))
             except (ValueError, ArithmeticError):  # numbers in a sequence that mean nothing
                 self._restart()
             self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
@@ -96,3 +118,22 @@ class KeyParser:
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
         self._parser.terminal_pixel_size = ended.terminal_pixel_size
+
+
+def _alt_key(character: str) -> Key:
+    """Return the key of a character, with Alt."""
+    name = next(key.key for key in SequenceParser().feed(character) if isinstance(key, Key))
+    if len(name) == 1 and name.isupper():
+        name = f"shift+{name.lower()}"
+    return Key(f"alt+{name}", character if character.isprintable() else None)
+
+
+def _typed(message: Message) -> Message:
+    """Return a paste for the key of a character that fields would drop."""
+    if (
+        isinstance(message, Key)
+        and not message.is_printable
+        and (message.character or "") >= _FIRST_PRINTABLE
+    ):
+        return Paste(message.character or "")
+    return message

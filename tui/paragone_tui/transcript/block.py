@@ -29,7 +29,8 @@ class Block:
     """An entry of a transcript: a prompt, an answer, a note.
 
     `text` is the original text; what is painted has been made safe to print. The `hint` and the `log` lines are
-    shown below the text. A log with `log_title` can be folded: then the title is shown instead.
+    shown below the text. A log with `log_title` can be folded: then the title is shown instead. The log of a prompt is
+    the rest of a long one.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Block:
         self._note = Part("note")
         """Why the text stays plain, or its figures; mostly empty."""
         self._hint = Part("hint", visible(hint))
-        self._log = Part("log", "\n".join(visible(line).rstrip("\n") for line in log))
-        self._log_title = Part("log", log_title)
+        is_prompt = kind == "prompt"
+        lines = "\n".join(visible(line).rstrip("\n") for line in log)
+        self._log = Part("prompt" if is_prompt else "log", lines)
+        self._log_title = Part("note" if is_prompt else "log", log_title)
         self._all_parts = self._body, self._note, self._hint, self._log, self._log_title
 
     @property

@@ -81,7 +81,7 @@ class Transcript(ScrolledText):
         """Append a complete block and return it.
 
         The `hint`, which says what to do, and the `log` lines are shown below the text, such as for a crash. While
-        `fold_logs` is set, a log that has a title is folded to the title. If the block is a prompt, the view scrolls
+        `fold_logs` is set, a log that has a title is folded to the title. The log of a prompt is the rest of a long one. If the block is a prompt, the view scrolls
         to the end. `turn` identifies the turn that the block begins; linked transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)

@@ -19,6 +19,11 @@ class LineField(Input):
         """Whether something is written in the field."""
         return bool(self.value)
 
+    def takes(self, key: str) -> bool:
+        """Return whether the field itself uses a key of a character with Alt."""
+        del key
+        return False
+
     async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that would make the text too long to edit; otherwise, Textual inserts it."""
         if not is_editable(self.value + event.text):

@@ -29,7 +29,7 @@ _ABOUT = {
     "contrast": "High contrast.",
     "ansi": "The terminal's own colours.",
 }
-_LEFT_OUT = ("send", "newline", "palette")
+_LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-word")
 
 
 class Entry(NamedTuple):
@@ -83,9 +83,11 @@ class Palette(Picker[Callable[[], object] | None]):
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "run"), ("^j ^k", "move"), ("esc", "close")]
     DEFAULT_CSS = "Palette OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], otherwise: Callable[[str], object] | None = None) -> None:
+        """Create the palette. `otherwise` gets what was typed if no entry is picked."""
         super().__init__()
         self._entries = entries
+        self._otherwise = otherwise
 
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the entries whose titles match, the best first, then those whose help contains the text."""
@@ -115,13 +117,30 @@ class Palette(Picker[Callable[[], object] | None]):
         """Close the palette with what the entry runs."""
         self.dismiss(self._entries[int(option_id)].run)
 
+    def pick_nothing(self) -> None:
+        """Close the palette if what was typed is wanted elsewhere."""
+        if self._otherwise is not None:
+            self.action_cancel()
 
-def show_palette(app: App[None], entries: Iterable[Entry]) -> None:
-    """Show the palette with these entries, unless there is one already; run what is picked."""
+    def action_cancel(self) -> None:
+        """Close the palette, and hand over what was typed."""
+        typed = self.words.value
+        super().action_cancel()
+        if self.leaving and typed and self._otherwise is not None:
+            self._otherwise(typed)
+
+
+def show_palette(
+    app: App[None], entries: Iterable[Entry], *, otherwise: Callable[[str], object] | None = None
+) -> None:
+    """Show the palette with these entries, unless there is one already; run what is picked.
+
+    `otherwise` gets what was typed if nothing is picked.
+    """
 
     def picked(run: Callable[[], object] | None) -> None:
         if run is not None:
             app.call_later(run)
 
     if not any(isinstance(screen, Palette) for screen in app.screen_stack):
-        app.push_screen(Palette(list(entries)), picked)
+        app.push_screen(Palette(list(entries), otherwise), picked)

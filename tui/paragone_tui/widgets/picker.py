@@ -58,6 +58,11 @@ class Picker(Modal[ScreenResultType]):
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "pick"), ("^j ^k", "move"), ("esc", "close")]
     """The keys of the dialog, each with a word for what it does; shown at its lower edge."""
 
+    is_looking = False
+    """Whether more options may come."""
+    _picks = False
+    """Whether Enter was pressed before there was an option: the first one that fits is picked."""
+
     words = query_one(Input)
     options = query_one(OptionList)
     remark = query_one("#remark", Static)
@@ -69,6 +74,9 @@ class Picker(Modal[ScreenResultType]):
     @abstractmethod
     def pick(self, option_id: str) -> None:
         """Handle the picked option, usually by closing the picker with it."""
+
+    def pick_nothing(self) -> None:
+        """Handle Enter where no option can be picked."""
 
     def describe(self) -> None:
         """Say something about the highlighted option or the list. Called when either changes."""
@@ -91,6 +99,10 @@ class Picker(Modal[ScreenResultType]):
         """List the options for an empty field."""
         self.show()
 
+    def offer(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Show other keys than `key_hints` at the lower edge."""
+        self.query_one("#picker").border_subtitle = hints(keys)
+
     def say(self, remark: str) -> None:
         """Show a remark below the list; with an empty one, hide the line."""
         self.remark.update(visible(remark))
@@ -98,6 +110,7 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Changed)
     def _typed(self) -> None:
+        self._picks = False
         self.show()
 
     def show(self) -> None:
@@ -121,7 +134,11 @@ class Picker(Modal[ScreenResultType]):
         again = (number for number in offered if enabled[number] == kept)
         first = next(iter(offered or (enabled if text else ())), None)
         self.options.highlighted = next(again, first)
-        self.describe()
+        if self._picks and self.options.highlighted is not None:
+            self._submitted()
+        self._picks = self._picks and self.is_looking
+        if not self.leaving:
+            self.describe()
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""
@@ -136,6 +153,9 @@ class Picker(Modal[ScreenResultType]):
         option = self.options.highlighted_option
         if option is not None and option.id is not None and not option.disabled:
             self.pick(option.id)
+        else:
+            self._picks = self.is_looking
+            self.pick_nothing()
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:

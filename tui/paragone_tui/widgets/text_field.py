@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -10,6 +11,7 @@ from textual.geometry import Offset
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult, Location
 
 from paragone.wording import size_text
 
@@ -46,14 +48,94 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 
 
 class TextField(TextArea):
-    """Textual's text area, with a limit of what is pasted. Undo may show or hide its scroll bar."""
+    """Textual's text area, with a limit of what is pasted, and with readline's keys.
+
+    What `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` delete one after the other comes back with `ctrl+y`. Undo may show or
+    hide its scroll bar.
+    """
 
     DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+k", "delete_to_end", "Delete to the end of the line", show=False),
+        Binding("ctrl+y", "yank", "Insert what was deleted", show=False),  # redo in Textual
         Binding("ctrl+z", "app.suspend", id="suspend", show=False),  # undo in Textual
         Binding("ctrl+underscore,super+z", "undo", "Undo", show=False),  # also ctrl+/ in most terminals
     ]
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
+
+    _killed = ""
+    """What was deleted last, to be inserted again."""
+    _removed = ""
+    """What the last edit has removed."""
+    _edits = 0
+    """Number of edits."""
+    _after_kill: tuple[int, Location] | None = None
+    """The number of edits and the place of the cursor after the last deletion that `ctrl+y` brings back."""
+
+    def takes(self, key: str) -> bool:
+        """Return whether the field itself uses a key of a character with Alt."""
+        del key
+        return False
+
+    def put(self, text: str) -> None:
+        """Replace the text, so that undo brings back what was there."""
+        if text != self.text:
+            self.history.checkpoint()
+            self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
+            self.history.checkpoint()
+        self.move_cursor(self.document.end)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Perform an edit."""
+        result = super().edit(edit)
+        self._edits += 1
+        self._removed = result.replaced_text
+        return result
+
+    def _kill(self, delete: Callable[[], None], *, before: bool = False) -> None:
+        """Delete text and keep it for `ctrl+y`, together with what was deleted just before."""
+        edits, joins = self._edits, self._after_kill == (self._edits, self.cursor_location)
+        delete()
+        if self._edits != edits:
+            kept = self._killed if joins else ""
+            self._killed = self._removed + kept if before else kept + self._removed
+            self._after_kill = (self._edits, self.cursor_location)
+
+    def action_delete_to_end(self) -> None:
+        """Delete to the end of the line; at its end, the line break."""
+        at_end = self.cursor_location == self.get_cursor_line_end_location()
+        self._kill(self.action_delete_right if at_end else self.action_delete_to_end_of_line)
+
+    def action_delete_to_start_of_line(self) -> None:
+        """Delete to the start of the line; at its start, the line break."""
+        self._kill(super().action_delete_to_start_of_line, before=True)
+
+    def action_delete_word_left(self) -> None:
+        """Delete the word before the cursor."""
+        self._kill(super().action_delete_word_left, before=True)
+
+    def action_delete_word_right(self) -> None:
+        """Delete the word after the cursor."""
+        self._kill(super().action_delete_word_right)
+
+    def action_yank(self) -> None:
+        """Insert what was deleted last."""
+        self.replace(self._killed, *self.selection, maintain_selection_offset=False)
+
+    def action_cut(self) -> None:
+        """Cut what is selected. Without a selection, Textual would cut the line."""
+        if self.selected_text:
+            super().action_cut()
+
+    def get_cursor_line_start_location(self, smart_home: bool = False) -> Location:
+        """Return the start of the line, not that of the row into which it is wrapped."""
+        del smart_home
+        return (self.cursor_location[0], 0)
+
+    def get_cursor_line_end_location(self) -> Location:
+        """Return the end of the line, not that of the row into which it is wrapped."""
+        row = self.cursor_location[0]
+        return (row, len(self.document.get_line(row)))
 
     @property
     def has_text(self) -> bool:

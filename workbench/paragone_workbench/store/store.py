@@ -194,6 +194,12 @@ class Store:
         )
         return bool(rows)
 
+    def prompts(self, words: str, limit: int) -> tuple[str, ...]:
+        """Return the texts of earlier prompts that contain all words, each once, newest first."""
+        from paragone_workbench.store.tables.prompts import prompts
+
+        return prompts(self._database, words, limit)
+
     def conversations(
         self, limit: int = 50, before: Summary | None = None, query: Query | None = None
     ) -> tuple[Summary, ...]:

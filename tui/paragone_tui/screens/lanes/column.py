@@ -15,8 +15,9 @@ from paragone import EngineCrashed
 from paragone.wording import counted
 from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.screens.lanes.prompt.pasted_texts import folded_prompt
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
-from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.column import Column
 from paragone_workbench.engines.definitions import IMPORTED
@@ -40,8 +41,6 @@ _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _LOG_SHOWN = 160
 """Largest number of characters of a log of one line that is never folded."""
-_PROMPT_SHOWN = 20_000
-"""Largest number of characters of a prompt that the transcript shows."""
 _LONG = 100_000
 """Number of characters of an answer from which on it is worth returning the memory that saving took."""
 _SAVED = 2.0
@@ -242,17 +241,8 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        if not prompt.files:
-            self.transcript.add("prompt", _cut(prompt.written_with_names), turn=prompt)
-            return
-        names = ", ".join(file.label for file in prompt.files)
-        self.transcript.add(
-            "prompt",
-            _cut("\n".join((prompt.written, *(f"[{image.name}]" for image in prompt.images)))),
-            log=_cut("\n\n".join(file.section for file in prompt.files)).split("\n"),
-            log_title=f"▸ {visible(names)}; {self._keys['toggle-logs'].first} shows the text.",
-            turn=prompt,
-        )
+        text, log, title = folded_prompt(prompt, self._keys["toggle-logs"].first)
+        self.transcript.add("prompt", text, log=log, log_title=title, turn=prompt)
 
     def _show_thinking(self, run: Run) -> None:
         figures = run.meter or run.result.metrics
@@ -370,13 +360,6 @@ class LaneColumn(Column, LaneObserver):
                 context_size=(loaded.context or 0) if loaded else 0,
             )
         )
-
-
-def _cut(text: str) -> str:
-    """Return as much of a prompt as the transcript shows."""
-    if len(text) <= _PROMPT_SHOWN:
-        return text
-    return f"{text[:_PROMPT_SHOWN]} … ({counted(len(text) - _PROMPT_SHOWN, 'more character')})"
 
 
 def _is_same_engine(run: Run, other: Run) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
+_SYSTEM_SHOWN = 60
+"""Largest number of characters of the system prompt that is shown beside the options."""
 _AIRY = 18
 """Rows of the screen from which on a blank row stands below the headers."""
 
@@ -50,14 +53,16 @@ class Lanes(Horizontal, can_focus=True):
         *,
         markdown: bool,
         remember: Callable[[], None],
+        on_layout: Callable[[], None],
         readiness: Readiness,
     ) -> None:
-        """Create the columns. `remember` is called when there are other lanes."""
+        """Create the columns. `remember` is called when there are other lanes, `on_layout` if a lane may have another name."""
         super().__init__()
         self._session = session
         self._keys = keys
         self._markdown = markdown
         self._remember = remember
+        self._on_layout = on_layout
         self._readiness = readiness
         self._link = Link()
         self._fold_thinking = True
@@ -120,6 +125,7 @@ class Lanes(Horizontal, can_focus=True):
             column.show_name(mark, others)
             column.set_air(self.screen.size.height >= _AIRY)
         self._show_settings()
+        self._on_layout()
         shown = [column.transcript for column in columns if column.display]
         self._link.join(shown if self.linked and count > 1 else [])
         set_shown(self.welcome, not columns)
@@ -159,11 +165,12 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             column.transcript.fold_thinking = self._fold_thinking
 
-    def toggle_logs(self) -> None:
-        """Switch between the logs of engines that crashed as one line and in full."""
+    def toggle_logs(self) -> bool:
+        """Show long prompts and the logs of engines that crashed in full, or fold them. Returns whether they are folded."""
         self._fold_logs = not self._fold_logs
         for column in self.columns:
             column.transcript.fold_logs = self._fold_logs
+        return self._fold_logs
 
     def show_history(self) -> None:
         """Show the runs on the paths of all lanes anew."""
@@ -196,9 +203,18 @@ class Lanes(Horizontal, can_focus=True):
         """
         engines = [column.lane.engine for column in self.columns]
         known = all(self._session.registry.knows(engine.definition.backend) for engine in engines)
-        texts = [summary(engine.definition, engine.backend) if known else "" for engine in engines]
+        texts = [
+            " · ".join(filter(None, (summary(engine.definition, engine.backend) if known else "", system)))
+            for engine, system in zip(engines, map(self._system_shown, self.columns), strict=True)
+        ]
         for column, text in zip(self.columns, texts, strict=True):
             column.show_settings((text or "defaults") if any(texts) else "")
+
+    def _system_shown(self, column: LaneColumn) -> str:
+        """Return the beginning of the system prompt that is in force in a lane; nothing if there is none."""
+        head = column.lane.record.head
+        text = self._session.system_prompt.after(head.prompt if head is not None else None)
+        return f"system: {shorten(text, _SYSTEM_SHOWN, placeholder=' …')}" if text else ""
 
     def _show_differences(self, lanes: Collection[str], count: int) -> None:
         for column in self.columns:

@@ -30,9 +30,9 @@ from paragone_tui.screens.lanes.commands import (
 )
 from paragone_tui.screens.lanes.commands.context import LanesContext
 from paragone_tui.screens.lanes.commands.simple import simple_commands
-from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line, message_lines
 from paragone_tui.screens.lanes.lanes import Lanes
+from paragone_tui.screens.lanes.prompt.composer import Composer
 from paragone_tui.screens.lanes.queue_rows import QueueRows
 from paragone_tui.screens.lanes.readiness import Readiness
 from paragone_tui.terminal.text import one_line
@@ -50,6 +50,8 @@ _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": 
 """Colours of messages."""
 _COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
 """The modules with the functions that execute commands."""
+_OF_PROMPT = ("word-back", "word-forward", "delete-word")
+"""Commands whose characters with Alt do not begin lane mode: they lead back from it."""
 
 
 class LanesScreen(ChangedRowsScreen[None]):
@@ -72,6 +74,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         super().__init__()
         self.session = session
         self._program = program
+        self._keys = keys
         self._readiness = Readiness(session, self._show_readiness)
         self.lanes = Lanes(
             session,
@@ -79,12 +82,14 @@ class LanesScreen(ChangedRowsScreen[None]):
             self.do,
             markdown=markdown,
             remember=engine_list.remember_lanes,
+            on_layout=lambda: self.composer.address([lane.name for lane in session.lanes]),
             readiness=self._readiness,
         )
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
-            {key: action for command, action in actions.items() for key in keys[command].both},
-            when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
+            {key: action for command, action in actions.items() for key in keys[command].both}
+            | {f"alt+{key}": actions[command] for command in _OF_PROMPT for key in keys[command].lane},
+            when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
             session=session,
         )
@@ -113,6 +118,16 @@ class LanesScreen(ChangedRowsScreen[None]):
             if hasattr(module, command.method)
         } | simple_commands(self.context)
         """What executes each command, by its id."""
+
+    def action_list_commands(self) -> None:
+        """List the commands. What is typed there and is no command becomes the prompt."""
+        from paragone_tui.widgets.palette import entries, show_palette
+
+        show_palette(
+            self.app,
+            entries(self.app, self, self._keys),
+            otherwise=lambda text: self.composer.insert(f"/{text}"),
+        )
 
     def action_command(self, command: str) -> None:
         """Execute a command of `COMMANDS`."""

@@ -132,9 +132,9 @@ class SystemField(TextField):
             case "ctrl+j":
                 self.insert("\n")
             case "up" if place.is_first_document_line(cursor) and place.is_first_wrapped_line(cursor):
-                self.screen.focus_previous()
+                await self.run_action("screen.move(-1)")
             case "down" if place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor):
-                self.screen.focus_next()
+                await self.run_action("screen.move(1)")
             case _:
                 return
         event.stop()

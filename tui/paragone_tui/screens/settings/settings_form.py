@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -52,6 +52,17 @@ class SettingsChange:
     all_lanes: bool
     """Whether the options change in all lanes, and not only in the current one."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was changed."""
+        return not self.edits and self.system is None and not self.save_as and not self.save_preset
+
+
+_LOW = 12
+"""Number of rows of a terminal from which on there is room for the description of a field."""
+_NARROW = 50
+"""Width in cells from which on there is room for whole names, and for where values come from."""
+
 
 class FieldList(VerticalScroll, inherit_bindings=False):
     """The scrollable fields. Up and down move the focus; `VerticalScroll` would scroll instead."""
@@ -65,8 +76,8 @@ class SettingsForm(Modal[SettingsChange | None]):
         ("escape,ctrl+c", "cancel", "Cancel"),
         ("enter", "apply", "Apply"),
         ("ctrl+t", "toggle_target", "This lane or all lanes"),
-        Binding("up", "app.focus_previous", "Up", show=False),
-        Binding("down", "app.focus_next", "Down", show=False),
+        Binding("up,shift+tab", "move(-1)", "Up", show=False),
+        Binding("down,tab", "move(1)", "Down", show=False),
     ]
     DEFAULT_CSS = """
     SettingsForm {
@@ -80,6 +91,8 @@ class SettingsForm(Modal[SettingsChange | None]):
         #description { height: 3; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
         #description.-error { color: $text-error; }
         #hints { height: 1; padding: 0 1; color: $text-muted; }
+        &.-low { #description, #hints { display: none; } }
+        &.-narrow SettingField { .name { width: 10; } .origin { display: none; } }
     }
     """
 
@@ -119,6 +132,8 @@ class SettingsForm(Modal[SettingsChange | None]):
         self._several_lanes = several_lanes
         self._check = check
         self._all_lanes = False
+        self._to_drop: SettingsChange | None = None
+        """What was edited when a key to close the form was pressed."""
 
     def compose(self) -> ComposeResult:
         """Create the fields, the description of the focused one, and a line of key hints."""
@@ -145,6 +160,13 @@ class SettingsForm(Modal[SettingsChange | None]):
         """Show the target and the key hints."""
         self._show_target()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """In a small terminal, leave the room to the fields."""
+        self.set_class(event.size.height < _LOW, "-low")
+        self.set_class(event.size.width < _NARROW, "-narrow")
+        if self.focused is not None:
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
+
     @on(DescendantFocus)
     def _show_description(self) -> None:
         names = self.query(NameField)
@@ -166,30 +188,55 @@ class SettingsForm(Modal[SettingsChange | None]):
         """Close the form with the changes, if they are valid."""
         if not self._fill_in():
             return
-        edits = {field.setting.info.name: edit for field, edit in self._edited()}
+        change = self._change()
         try:
-            self._check(edits, self._all_lanes)
+            self._check(change.edits, change.all_lanes)
         except InputError as error:
             self._describe(str(error), is_error=True)
             return
-        self.dismiss(
-            SettingsChange(
-                edits=edits,
-                system=self.system.new_text,
-                save_as=self.save_as.value.strip(),
-                save_preset=self.save_preset.value.strip(),
-                all_lanes=self._all_lanes,
-            )
+        self.dismiss(change)
+
+    def _change(self) -> SettingsChange:
+        return SettingsChange(
+            edits={field.setting.info.name: edit for field, edit in self._edited()},
+            system=self.system.new_text,
+            save_as=self.save_as.value.strip(),
+            save_preset=self.save_preset.value.strip(),
+            all_lanes=self._all_lanes,
         )
+
+    def action_move(self, step: int) -> None:
+        """Move to the next field (1) or the previous one (-1); not past the first or the last."""
+        fields = self.focus_chain
+        at = fields.index(self.focused) + step if self.focused in fields else 0
+        if 0 <= at < len(fields):
+            fields[at].focus()
+
+    def action_cancel(self) -> None:
+        """Close the form. If something was edited, say so first; another press of the key drops it."""
+        change = self._change()
+        if (change.is_empty and not self._preset_to_apply) or change == self._to_drop:
+            super().action_cancel()
+        else:
+            self._to_drop = change
+            self._describe(
+                "What you edited is not applied: enter applies it, esc again drops it.", is_error=True
+            )
 
     @on(DescendantBlur, "#preset")
     def _leave_preset(self) -> None:
         self.call_after_refresh(self._fill_in)  # the description of the next field would hide what is wrong
 
+    @property
+    def _preset_to_apply(self) -> str:
+        """The name of the chosen preset, until the fields are filled in from it; empty without one."""
+        name = self.preset.value.strip() if self._presets else ""
+        return "" if name == self._applied else name
+
     def _fill_in(self) -> bool:
         """Fill in the fields from the chosen preset, once. Returns False after showing what is wrong with the name."""
-        name = self.preset.value.strip() if self._presets else ""
-        if name in ("", self._applied):
+        name = self._preset_to_apply
+        if not name:
             return True
         try:
             preset = find_preset(name, self._presets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 
 from paragone import Json
 from paragone_workbench.store.errors import DAMAGED
@@ -22,6 +23,11 @@ _ADD = """
 _BLIND = """
     SELECT candidates FROM vote JOIN experiment ON experiment.id = experiment_id
     WHERE blind AND experiment.number = ? AND prompt_index = ?
+"""
+_DELETE_LAST = """
+    DELETE FROM vote WHERE number = (
+      SELECT max(number) FROM vote WHERE prompt_id IN (SELECT value FROM json_each(?))
+    ) RETURNING number
 """
 
 
@@ -88,6 +94,10 @@ class Votes:
     def delete(self, vote_id: str) -> None:
         """Delete a vote, as when it is taken back."""
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
+
+    def delete_last(self, prompts: Iterable[str]) -> bool:
+        """Delete the last vote on an answer to one of these prompts, given by their ids. Returns whether there was one."""
+        return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
 
 
 def _candidates(text: str) -> tuple[Json, ...]:

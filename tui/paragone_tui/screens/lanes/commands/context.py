@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from paragone_tui.history_opening import HistoryOpening
     from paragone_tui.program import Do, Program
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_tui.screens.lanes.composer import Composer
     from paragone_tui.screens.lanes.lanes import Lanes
+    from paragone_tui.screens.lanes.prompt.composer import Composer
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
@@ -48,6 +48,9 @@ class LanesContext:
     """Whether the demo's lanes are about to be added."""
     sends_after_demo: bool = False
     """Whether the prompt is sent once the demo's lanes are added."""
+
+    earlier_prompts: list[str] = field(default_factory=list)
+    """The prompts of earlier conversations that can be recalled, oldest first."""
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message."""

@@ -15,19 +15,36 @@ if TYPE_CHECKING:
 
 
 def new_conversation(context: LanesContext) -> None:
-    """Start a new conversation in the same lanes."""
-    if not context.is_answering(context.session.lanes):
-        context.session.new_conversation()
-        context.lanes.select_turn(None)
-        context.lanes.show_history()
-        context.lanes.marks.check()
-        return_memory()
+    """Start a new conversation in the same lanes. Answers that are being written stop; their text is kept."""
+    if context.session.is_busy:
+        context.do(lambda: _stop_and_begin(context))
+    else:
+        _begin(context)
+
+
+async def _stop_and_begin(context: LanesContext) -> None:
+    await context.session.stop()
+    if context.is_answering(context.session.lanes):  # a prompt was sent meanwhile
+        return
+    _begin(context)
+    context.say(f"The answers were stopped. {context.key_of('reopen')} finds them, as far as they had come.")
+
+
+def _begin(context: LanesContext) -> None:
+    context.earlier_prompts += [prompt.written for prompt in context.session.prompts]
+    context.session.new_conversation()
+    context.composer.leave_conversation()
+    context.lanes.select_turn(None)
+    context.lanes.show_history()
+    context.lanes.marks.check()
+    return_memory()
 
 
 def reopen(context: LanesContext) -> None:
-    """Let the user pick an earlier conversation, and reopen it; show why if the history is not open."""
-    if context.is_answering(context.session.lanes):
-        return
+    """Let the user pick an earlier conversation, and reopen it; show why if the history is not open.
+
+    Answers that are being written stop once one is picked; their text is kept.
+    """
     if context.history.history is None:
         context.say(context.history.problem, warning=True)
         return
@@ -44,8 +61,10 @@ def reopen(context: LanesContext) -> None:
 
 async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     session, shown = context.session, context.lanes
+    await session.stop()
     reopened = await session.reopen(number, hit=hit)
     assert reopened is not None  # it is wanted in any case
+    context.composer.leave_conversation()
     shown.select_turn(None)
     await shown.rebuild()
     if reopened.shown_again is not None:

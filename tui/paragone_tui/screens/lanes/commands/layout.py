@@ -30,7 +30,7 @@ def stop(context: LanesContext) -> None:
         session.stop_opening()
         context.say(f"Loading stops. {quits}")
     elif context.composer.edited is not None or context.composer.queued is not None:
-        context.composer.take()
+        context.composer.end_edit()
     else:
         context.say(quits)
 

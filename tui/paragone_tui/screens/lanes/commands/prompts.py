@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.queue import QueuedPrompt
 
 
+_RECALLED = 100
+"""Number of prompts of earlier conversations that can be recalled one by one; all of them can be searched."""
+
+
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
     _send_with_files(context, context.session.lanes, to_all=True)
@@ -63,7 +67,6 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
         session.queue.edit(queued, draft.text, draft.images, draft.files)
         _send_again(context, [queued])
         return
-    edited = composer.edited
     edited = composer.edited
     if not context.is_blind or (edited is None and not to_all):
         _ask(context, lanes, to_all=to_all)
@@ -127,7 +130,8 @@ def queue(context: LanesContext) -> None:
             return
         context.session.queue.keep(queued)  # no lane begins it meanwhile
         write(context)
-        context.composer.edit_queued(queued)
+        title = f"Editing a prompt that waits · {_shown_key(context, 'stop')} keeps it as it was"
+        context.composer.edit_queued(queued, title)
 
     context.show(QueuePicker(context.session), edit)
 
@@ -144,8 +148,14 @@ def edit_prompt(context: LanesContext) -> None:
     write(context)
     edited, selected = context.composer.edited, context.lanes.turn
     first = prompts.index(selected) if selected in prompts else len(prompts) - 1
-    at = prompts.index(edited) - 1 if edited in prompts else first
-    context.composer.edit_prompt(prompts[max(at, 0)])
+    at = max(prompts.index(edited) - 1 if edited in prompts else first, 0)
+    enter, stop = _shown_key(context, "send"), _shown_key(context, "stop")
+    title = f"Editing prompt {at + 1} of {len(prompts)} · {enter} starts a branch · {stop} cancels"
+    context.composer.edit_prompt(prompts[at], title)
+
+
+def _shown_key(context: LanesContext, command: str) -> str:
+    return context.key_of(command).replace("^", "ctrl+")
 
 
 def step(context: LanesContext, by: int) -> None:
@@ -190,11 +200,77 @@ def attach_file(context: LanesContext) -> None:
     composer.insert("@")
 
 
-def recall(context: LanesContext, by: int) -> None:
-    """Recall an earlier (-1) or a later (1) prompt into the composer."""
+def word_back(context: LanesContext) -> None:
+    """Move a word back in the prompt."""
     write(context)
+    context.composer.action_cursor_word_left()
+
+
+def word_forward(context: LanesContext) -> None:
+    """Move a word forward in the prompt."""
+    write(context)
+    context.composer.action_cursor_word_right()
+
+
+def delete_word(context: LanesContext) -> None:
+    """Delete the next word of the prompt."""
+    write(context)
+    context.composer.action_delete_word_right()
+
+
+def search_prompts(context: LanesContext) -> None:
+    """Let the user find an earlier prompt, which takes the place of what is written; undo brings that back."""
+    from paragone_tui.screens.prompt_picker import PromptPicker
+
+    write(context)
+    here = [prompt.written for prompt in reversed(context.session.prompts)]
+    context.show(PromptPicker(context.history.history, here), lambda text: _write_again(context, text))
+
+
+def editor(context: LanesContext) -> None:
+    """Give the prompt to the user's editor, and take its text back."""
+    write(context)
+    context.do(lambda: _edit_outside(context))
+
+
+async def _edit_outside(context: LanesContext) -> None:
+    text = await context.program.edit_text(context.composer.prompt)
+    if text is None:
+        context.say("The editor changed nothing.")
+    else:
+        context.composer.load(text)
+
+
+def recall(context: LanesContext, by: int) -> None:
+    """Recall an earlier (-1) or a later (1) prompt into the composer, also one of an earlier conversation."""
+    write(context)
+    if not (context.earlier_prompts or context.session.prompts) and context.history.history is not None:
+        context.do(lambda: _recall_first(context, by))
+    else:
+        _recall(context, by)
+
+
+async def _recall_first(context: LanesContext, by: int) -> None:
+    if (history := context.history.history) is not None:
+        found = await history.call(lambda store: store.prompts("", _RECALLED))
+        context.earlier_prompts = [*reversed(found)]
+        _recall(context, by)
+
+
+def _recall(context: LanesContext, by: int) -> None:
+    here = (prompt.written for prompt in context.session.prompts)
+    context.composer.recall([*context.earlier_prompts, *here], by)
+    _attach_again(context)
+
+
+def _write_again(context: LanesContext, text: str) -> None:
+    context.composer.load(text)
+    _attach_again(context)
+
+
+def _attach_again(context: LanesContext) -> None:
+    """Attach what the text mentions, if it is that of a prompt which had attachments."""
+    text = context.composer.prompt
     prompts = context.session.prompts
-    context.composer.recall([prompt.written for prompt in prompts], by)
-    recalled = context.composer.text
-    if any(prompt.written == recalled and (prompt.files or prompt.images) for prompt in prompts):
+    if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):
         context.composer.name_mentions()

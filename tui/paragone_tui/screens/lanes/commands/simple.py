@@ -20,12 +20,16 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
         """Scroll the current lane, and those that are linked with it."""
         return lambda: by(lanes.current.transcript) if lanes.current is not None else None
 
+    def toggle_logs() -> None:
+        if not lanes.toggle_logs():
+            context.composer.unfold()
+
     return {
         "lane-mode": lambda: lanes.screen.set_focus(lanes),
         "next-lane": lambda: lanes.move(1),
         "previous-lane": lambda: lanes.move(-1),
         "toggle-thinking": lanes.toggle_thinking,
-        "toggle-logs": lanes.toggle_logs,
+        "toggle-logs": toggle_logs,
         "previous-variant": lambda: step(context, -1),
         "next-variant": lambda: step(context, 1),
         "recall-earlier": lambda: recall(context, -1),

@@ -21,7 +21,7 @@ def insert_template(context: LanesContext) -> None:
     from paragone_tui.screens.templates.template_picker import TemplatePicker
 
     write(context)
-    context.show(TemplatePicker(context.engines, context.composer.text), partial(_fill_in, context))
+    context.show(TemplatePicker(context.engines, context.composer.prompt), partial(_fill_in, context))
 
 
 def _fill_in(context: LanesContext, name: str) -> None:
@@ -43,6 +43,6 @@ def _fill_in(context: LanesContext, name: str) -> None:
 
     asked = [variable for variable in names if variable not in written]
     if asked:
-        context.show(VariablesForm(name, asked, fill), composer.rewrite)
+        context.show(VariablesForm(name, asked, fill), composer.load)
     else:
-        composer.rewrite(fill({}))
+        composer.load(fill({}))

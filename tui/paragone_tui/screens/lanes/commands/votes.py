@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def blind_vote(context: LanesContext) -> None:
     """Let the next answers come without names, or no longer."""
     _be_blind(context, not context.is_blind)
+    context.lanes.screen.set_focus(context.composer)  # the next thing is a prompt
     context.say(
         "The next answers come shuffled and without names, until you have voted."
         if context.is_blind
@@ -101,7 +102,27 @@ async def _prefer(
 
     ballot = Ballot(prompt=prompt.written_with_names, answers=tuple(_answers(lanes, prompt)), asked=prompt)
     await save_vote(history, context.session, ballot, lanes.index(lane), blind=False)
-    context.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
+    context.say(
+        f"Saved: the answer of {lane.name} is better. The vote counts as not blind; "
+        f"{context.key_of('undo-vote')} takes it back."
+    )
+
+
+def undo_vote(context: LanesContext) -> None:
+    """Take the last vote on an answer of this conversation back."""
+    if (history := _history_or_say(context)) is not None:
+        program = context.program
+        program.save(program.reported(lambda: _undo(context, history)))
+
+
+async def _undo(context: LanesContext, history: History) -> None:
+    prompts = [prompt.id for prompt in context.session.prompts]
+    taken_back = await history.call(lambda store: store.votes.delete_last(prompts))
+    context.say(
+        "The last vote of this conversation is taken back."
+        if taken_back
+        else "There is no vote in this conversation."
+    )
 
 
 def _answers(lanes: Iterable[Lane], prompt: Prompt) -> list[Run]:

@@ -11,7 +11,7 @@ from textual.content import Content
 from paragone_tui.terminal.text import bar, one_line
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.lanes.attachments import Draft
+    from paragone_tui.screens.lanes.prompt.attachments import Draft
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.forecast import Forecast
     from paragone_workbench.lanes.lane import Lane
@@ -43,7 +43,7 @@ class ContextGauge:
         self.stop()
         self._found = ()
         self._asked = draft, edited
-        if not (draft.text.strip() or draft.files):
+        if not (draft.typed.strip() or draft.files):
             self._show(())
             return
         self._asking = asyncio.create_task(self._ask(draft, edited))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
@@ -16,10 +16,21 @@ from paragone_workbench.conversation.attachments.mentions import looks_like_path
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
+    from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.attachments.reading import FileState
-    from paragone_workbench.conversation.tree import Prompt
-    from paragone_workbench.lanes.queue import QueuedPrompt
+
+
+class HasFiles(Protocol):
+    """An earlier prompt, or one of the queue."""
+
+    @property
+    def files(self) -> tuple[AttachedFile, ...]:
+        """The texts that go with the prompt."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images that go with the prompt."""
 
 
 _LISTED = 3
@@ -31,15 +42,15 @@ class Draft:
     """A prompt as it would be sent now."""
 
     typed: str
-    pasted: tuple[str, ...] = ()
-    """Texts that are too long to edit."""
+    """As the text stands in the field, with a mark for each text that was pasted and folded."""
+    pasted: PastedTexts
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
 
     @property
     def text(self) -> str:
-        """What is typed, and below it the texts that were pasted."""
-        return "\n\n".join(filter(None, (self.typed, *self.pasted)))
+        """What is typed, with the pasted texts in place of their marks."""
+        return self.pasted.unfold(self.typed)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,29 +85,27 @@ class Attachments:
     _is_awaited: bool = False
     """Whether the prompt is sent once the files are read."""
 
-    def take_over(self, prompt: Prompt | QueuedPrompt) -> None:
-        """Attach what an earlier prompt has, or one of the queue."""
+    def take_over(self, prompt: HasFiles) -> None:
+        """Attach what an earlier prompt has, or one of the queue, without a mention."""
         self.files, self.images = prompt.files, prompt.images
         self.on_change()
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def keep(self, text: str) -> None:
+        """Forget everything that this text does not mention."""
         self.files, self.images = (), ()
-        for named in self._named.values():
-            if named.reading is not None:
+        kept = self._paths(text)
+        for path, named in self._named.items():
+            if path not in kept and named.reading is not None:
                 named.reading.cancel()
-        self._named = {}
+        self._named = {path: self._named[path] for path in kept}
 
-    def drop_last(self) -> bool:
-        """Remove the last file, or else the last image, of the earlier prompt. Returns False if it has none."""
-        if not self.files and not self.images:
-            return False
+    def drop_last(self) -> None:
+        """Remove the last file, or else the last image, that is attached without a mention."""
         if self.files:
             self.files = self.files[:-1]
         else:
             self.images = self.images[:-1]
         self.on_change()
-        return True
 
     def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
         """Return the files and the images that go with this text. What is mentioned anew replaces what has its name."""

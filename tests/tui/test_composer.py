@@ -1,0 +1,178 @@
+"""The prompt's field: readline's keys, undo, earlier prompts, and pasted texts."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import cast
+
+from textual import events
+from textual.app import App, ComposeResult
+
+from paragone_tui.program import Program
+from paragone_tui.screens.lanes.prompt.composer import Composer
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.session import Session
+
+LONG = "\n".join(f"line {number}" for number in range(30))
+
+
+class Prompting(App[None]):
+    """A test double of the application and of a session without lanes: it has the composer, and keeps what it says."""
+
+    lanes = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.prompts = ["first", "second\nof two lines", "third"]
+        recall = {"up": "app.recall(-1)", "down": "app.recall(1)", "ctrl+up": "app.recall(-1)"}
+        program = cast("Program", self)  # the composer uses `say` only
+        session = cast("Session", self)
+        self.composer = Composer(recall, when_empty={"/": "app.list"}, program=program, session=session)
+
+    def compose(self) -> ComposeResult:
+        yield self.composer
+
+    async def answered(self) -> None:
+        """Return at once: no lane answers."""
+
+    def say(self, sentence: str, *, warning: bool = False) -> None:
+        self.said.append(sentence)
+
+    def action_recall(self, by: int) -> None:
+        self.composer.recall(self.prompts, by)
+
+    def action_list(self) -> None:
+        self.said.append("listed")
+
+
+@contextlib.asynccontextmanager
+async def prompting(text: str = ""):
+    app = Prompting()
+    async with app.run_test(size=(40, 12)) as pilot:
+        app.composer.put(text)
+        yield pilot, app.composer
+
+
+async def paste(pilot, text):
+    pilot.app.post_message(events.Paste(text))
+    await pilot.pause()
+
+
+async def test_the_keys_of_readline_edit_and_none_loses_text():
+    async with prompting("one two three") as (pilot, field):
+        await pilot.press("ctrl+a", "x", "ctrl+e", "y")
+        assert field.text == "xone two threey"
+        await pilot.press("ctrl+w", "ctrl+w")
+        assert field.text == "xone "
+        await pilot.press("ctrl+y")
+        assert field.text == "xone two threey", "what was deleted word by word comes back at once"
+        await pilot.press("ctrl+a", "ctrl+k")
+        assert field.text == ""
+        await pilot.press("ctrl+y", "ctrl+u")
+        assert field.text == ""
+        await pilot.press("ctrl+y", "ctrl+y")
+        assert field.text == "xone two threey" * 2
+        for key in ("ctrl+e", "ctrl+x", "ctrl+l", "ctrl+g", "ctrl+r", "ctrl+b", "ctrl+t", "alt+left"):
+            await pilot.press(key)
+            assert field.text == "xone two threey" * 2, key
+
+
+async def test_start_and_end_of_a_line_that_is_wrapped_are_those_of_the_line():
+    async with prompting("word " * 30) as (pilot, field):
+        await pilot.press("ctrl+a")
+        assert field.cursor_location == (0, 0)
+        await pilot.press("ctrl+e")
+        assert field.cursor_location == (0, 150)
+
+
+async def test_undo_brings_back_each_text_that_was_there():
+    async with prompting("a draft") as (pilot, field):
+        await pilot.press("ctrl+up")
+        assert field.text == "third"
+        await pilot.press("ctrl+underscore")
+        assert field.text == "a draft"
+        field.edit_prompt(Prompt(text="an earlier prompt"), "Editing prompt 1 of 1")
+        assert (field.text, str(field.border_title)) == ("an earlier prompt", " Editing prompt 1 of 1 ")
+        await pilot.press("ctrl+underscore")
+        assert (field.text, field.edited, field.border_title) == ("a draft", None, None)
+        field.edit_prompt(Prompt(text="an earlier prompt"), "")
+        assert field.take().text == "an earlier prompt"
+        assert field.text == "a draft", "it comes back once the edit is sent"
+        field.edit_prompt(Prompt(text="an earlier prompt"), "")
+        field.end_edit()
+        assert (field.text, field.edited) == ("a draft", None)
+        assert field.take().text == "a draft"
+        assert field.text == ""
+        await pilot.press("ctrl+underscore")
+        assert field.text == "a draft", "also after it was sent"
+
+
+async def test_up_in_an_empty_prompt_recalls_and_moves_the_cursor_in_any_other():
+    async with prompting() as (pilot, field):
+        await pilot.press("up")
+        assert field.text == "third"
+        await pilot.press("up")
+        assert field.text == "second\nof two lines"
+        await pilot.press("up")
+        assert field.cursor_location[0] == 0, "first to the first row"
+        await pilot.press("up")
+        assert field.text == "first"
+        await pilot.press("down")
+        assert field.text == "second\nof two lines"
+        await pilot.press("!", "up", "up")
+        assert field.text == "second\nof two lines!", "what is edited stays"
+        await pilot.press("ctrl+up", "down")
+        assert field.text == "second\nof two lines!", "and is a draft"
+        await pilot.press("ctrl+u", "ctrl+u", "ctrl+u", "up")
+        assert field.text == "third", "an empty prompt begins with the last"
+        field.put("a draft")
+        await pilot.press("up", "down")
+        assert field.text == "a draft"
+
+
+async def test_a_long_paste_is_folded_with_its_size_and_sent_in_full():
+    async with prompting("Explain  please.") as (pilot, field):
+        field.move_cursor((0, 8))
+        await paste(pilot, LONG.replace("\n", "\r"))
+        mark = "[pasted text 1: 30 lines, 229 characters]"
+        assert field.text == f"Explain {mark} please."
+        assert field.prompt == f"Explain {LONG} please."
+        field.unfold()
+        assert field.text == f"Explain {LONG} please."
+        await pilot.press("ctrl+underscore")
+        field.move_cursor((0, 8 + len(mark)))
+        await pilot.press("left", "left", "x")
+        assert field.text == f"Explain {mark}x please.", "nothing is inserted in the mark"
+        await pilot.press("backspace", "backspace")
+        assert field.text == "Explain  please.", "the mark is deleted as a whole"
+        await pilot.press("ctrl+underscore")
+        assert field.prompt.startswith(f"Explain {LONG}")
+        sent = field.take().text
+        await pilot.press("ctrl+underscore")
+        assert field.prompt == sent, "undo brings the pasted text back, too"
+        await paste(pilot, mark)
+        assert field.prompt.count(LONG) == 2
+
+
+async def test_a_short_paste_is_text():
+    async with prompting() as (pilot, field):
+        await paste(pilot, "one\r\ntwo")
+        assert field.text == "one\ntwo"
+
+
+async def test_a_slash_in_an_empty_prompt_lists_the_commands():
+    async with prompting() as (pilot, field):
+        await pilot.press("slash")
+        assert (field.text, pilot.app.said) == ("", ["listed"])
+        await pilot.press("a", "slash")
+        assert field.text == "a/"
+
+
+async def test_the_prompt_says_whom_it_asks():
+    async with prompting() as (_, field):
+        for lanes, said in (((), "Ask …"), (("small",), "Ask small …"), (("a", "b"), "Ask both …")):
+            field.address(lanes)
+            assert field.placeholder == said
+        field.address("abc")
+        assert field.placeholder == "Ask all 3 lanes …"

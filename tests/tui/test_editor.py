@@ -1,0 +1,94 @@
+"""A prompt is given to the user's editor and comes back, or stays as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from paragone import InputError, ParagoneError
+from paragone_tui.terminal.editor import edited
+
+
+class Terminal:
+    """A test double of the terminal, which keeps when it was given away and taken again."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    @contextlib.contextmanager
+    def __call__(self):
+        self.events.append("given")
+        yield
+        self.events.append("taken")
+
+
+@pytest.fixture
+def lent():
+    return Terminal()
+
+
+def edit(text, lent):
+    return asyncio.run(edited(text, lent))
+
+
+@pytest.fixture
+def editor(tmp_path, monkeypatch):
+    """Set the editor: a shell script whose first argument is the file."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.delenv("VISUAL", raising=False)
+
+    def be(script: str, variable: str = "EDITOR") -> None:
+        path = tmp_path / "an editor"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        monkeypatch.setenv(variable, f"'{path}' --wait")
+
+    return be
+
+
+def files(tmp_path):
+    return [path.name for path in tmp_path.glob("prompt-*")]
+
+
+def test_the_text_of_the_editor_comes_back_and_the_file_is_gone(editor, lent, tmp_path):
+    editor('[ "$(stat -c %a "$2")" = 600 ] && printf "%s, and more\\n" "$(cat "$2")" > "$2"')
+    assert edit("zwei\nZeilen", lent) == "zwei\nZeilen, and more"
+    assert (lent.events, files(tmp_path)) == (["given", "taken"], [])
+    editor("exit 9", "EDITOR")
+    editor(":", "VISUAL")
+    assert edit("text", lent) is None, "VISUAL comes first, and this one changes nothing"
+
+
+def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, tmp_path):
+    editor("exit 3")
+    with pytest.raises(ParagoneError, match=r"ended with the code 3\. The prompt stays as it was"):
+        edit("text", lent)
+    assert (lent.events, files(tmp_path)) == (["given", "taken"], [])
+    editor('echo saved > "$2"; exit 3')
+    with pytest.raises(ParagoneError, match=r"What the editor saved is in .*prompt-"):
+        edit("text", lent)
+    (kept,) = files(tmp_path)
+    assert (tmp_path / kept).read_text() == "saved\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "No editor is set. "),
+        ("no-such-editor -w", "The editor 'no-such-editor -w' cannot be started. "),
+        ("vi 'x", "cannot be started"),
+    ],
+)
+def test_without_an_editor_the_terminal_is_not_given_away(editor, lent, monkeypatch, value, said):
+    monkeypatch.setenv("EDITOR", value)
+    with pytest.raises(InputError) as error:
+        edit("text", lent)
+    assert said in str(error.value)
+    assert lent.events == []
+    editor('rm "$2"')
+    with pytest.raises(InputError, match="cannot be read"):
+        edit("text", lent)
+    assert lent.events == ["given", "taken"]

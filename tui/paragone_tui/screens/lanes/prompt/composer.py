@@ -1,0 +1,315 @@
+"""The composer: the text field for prompts, shared by all lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from textual import events
+from textual.binding import BindingType
+from textual.content import Content
+from textual.widgets.text_area import Edit, EditResult
+
+from paragone_tui.keys import composer_binding
+from paragone_tui.screens.lanes.prompt.attachments import Draft
+from paragone_tui.screens.lanes.prompt.context_gauge import ContextGauge
+from paragone_tui.screens.lanes.prompt.mention_field import MentionField
+from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts, is_long
+from paragone_tui.terminal.short_names import shortened
+from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.text_field import is_editable
+from paragone_workbench.conversation.tree import Prompt
+
+if TYPE_CHECKING:
+    from paragone import Image
+    from paragone_tui.program import Program
+    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.lanes.queue import QueuedPrompt
+    from paragone_workbench.lanes.session import Session
+
+
+_USUAL_WIDTH = 80
+"""Width in cells that is assumed until the real one is known."""
+
+
+class _Before(NamedTuple):
+    """What was written before an earlier prompt was edited, and the files that go with it without being mentioned."""
+
+    text: str = ""
+    files: tuple[AttachedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+
+
+_NOTHING = _Before()
+
+
+class Composer(MentionField):
+    """A text field that grows with its text, has attachments, and recalls earlier prompts.
+
+    Undo brings back each text that was in it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
+    DEFAULT_CSS = """
+    Composer {
+        height: auto;
+        min-height: 1;
+        min-width: 8;  /* in less, there is no room for its placeholder to wrap in */
+        max-height: 8;
+        border: none;
+        border-top: solid $surface-lighten-2;
+        padding: 0 1;
+        background: $background;
+        scrollbar-size-vertical: 1;
+        &:focus { border: none; border-top: solid $primary; }
+        & .text-area--cursor-line { background: $background; }
+    }
+    """
+
+    def __init__(
+        self,
+        actions: Mapping[str, str],
+        when_empty: Mapping[str, str],
+        program: Program,
+        session: Session,
+    ) -> None:
+        """Create an empty composer for the lanes of a session.
+
+        `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
+        long as there is no text.
+        """
+        super().__init__(program)
+        self._actions = actions
+        self._when_empty = when_empty
+        self._program = program
+        self._lanes: tuple[str, ...] = ()
+        """The names of the lanes that the prompt goes to."""
+        self._recalled: int | None = None
+        self._recalled_text = ""
+        """The prompt that was recalled, as it was shown."""
+        self._draft = ""
+        """What was written before an earlier prompt was recalled."""
+        self._pasted = PastedTexts()
+        self.gauge = ContextGauge(session, self._show_title)
+        self._note = ""
+        self._message = Content()
+        self.edited: Prompt | None = None
+        """The earlier prompt that is being edited; None for a new prompt."""
+        self.queued: QueuedPrompt | None = None
+        """The prompt of the queue that is being edited; None for a new prompt."""
+        self._edit_title = ""
+        self._before_edit = _NOTHING
+        """What was written before an earlier prompt or one of the queue was edited."""
+        self._sent = ""
+        """The text that was sent last, as it stood here, if files went with it."""
+
+    def address(self, lanes: Sequence[str]) -> None:
+        """Say whom the prompt goes to: the lanes with these names."""
+        self._lanes = tuple(lanes)
+        self._show_placeholder()
+
+    def on_resize(self) -> None:
+        """Fit the name of the lane to the new width."""
+        self._show_placeholder()
+
+    def _show_placeholder(self) -> None:
+        match self._lanes:
+            case ():
+                whom = ""
+            case (name,):
+                room = (self.content_size.width or _USUAL_WIDTH) - len("Ask  … ")
+                whom = f"{shortened(visible(name), (), max(room, 1))} "
+            case (_, _):
+                whom = "both "
+            case _:
+                whom = f"all {len(self._lanes)} lanes "
+        self.placeholder = f"Ask {whom}…"
+
+    def edit_prompt(self, prompt: Prompt, title: str) -> None:
+        """Edit an earlier prompt, with its files and images. `title` says which one it is, and how to end."""
+        self._begin_edit(title, prompt.written, prompt)
+        self.edited, self.queued = prompt, None
+        self._show_title()
+
+    def edit_queued(self, queued: QueuedPrompt, title: str) -> None:
+        """Edit a prompt of the queue, with its files and images. `title` says that it is one, and how to end."""
+        self._begin_edit(title, queued.text, queued)
+        self.edited, self.queued = None, queued
+        self._show_title()
+
+    def _begin_edit(self, title: str, text: str, prompt: Prompt | QueuedPrompt) -> None:
+        if self.edited is None and self.queued is None:
+            attached = self.attachments
+            self._before_edit = _Before(self.text, attached.files, attached.images)
+        self._edit_title = title
+        self.load(text)
+        self.attachments.take_over(prompt)
+
+    def end_edit(self) -> None:
+        """Edit the earlier prompt no more: show what was written before."""
+        before = self._before_edit
+        self.edited = self.queued = None
+        self.attachments.keep(before.text)
+        self.put(before.text)
+        self.attachments.take_over(before)
+
+    def leave_conversation(self) -> None:
+        """Keep what is written as a new prompt: an earlier one that was edited belongs to the conversation before."""
+        self.edited = self.queued = None
+        self._before_edit = _NOTHING
+        self._recalled = None
+        self._show_title()
+
+    def action_undo(self) -> None:
+        """Undo the last change. If that brings back what was written before an edit, the edit has ended."""
+        super().action_undo()
+        if self.text and self.text == self._sent:
+            self.name_mentions()
+        edited = self.edited.written if self.edited is not None else self.queued and self.queued.text
+        if edited is not None and self.text == self._before_edit.text != edited:
+            self.end_edit()
+
+    @property
+    def prompt(self) -> str:
+        """The text of the prompt, with the texts that were pasted."""
+        return self.draft.text
+
+    def load(self, text: str) -> None:
+        """Show a text, so that undo brings back what was there; as a mark, if it is too long to edit."""
+        self.put(text if is_editable(text) else self._pasted.fold(text))
+
+    def unfold(self) -> None:
+        """Show the pasted texts in full, to edit them, unless they are too long for that; undo folds them again."""
+        if is_editable(self.prompt):
+            self.put(self.prompt)
+
+    @property
+    def draft(self) -> Draft:
+        """The prompt as it would be sent now."""
+        files, images = self.attachments.of(self.text)
+        return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
+
+    @property
+    def title(self) -> Content:
+        """What the rule above the prompt says about the prompt."""
+        names = visible(self.attachments.described(self.text))
+        parts = (
+            Content(self._edit_title if self.edited is not None or self.queued is not None else ""),
+            Content(f"with {names}" if names else ""),
+            Content(self._note),
+            self.gauge.content,
+        )
+        return Content(" · ").join(filter(None, parts))
+
+    def on_unmount(self) -> None:
+        """Ask the engines nothing more."""
+        self.gauge.stop()
+
+    def show_note(self, note: str) -> None:
+        """Show something to know while writing a prompt in the rule above; an empty one ends that."""
+        self._note = note
+        self._show_title()
+
+    def show_message(self, message: Content) -> None:
+        """Show a message in the rule above the prompt; an empty one ends that."""
+        self._message = message
+        self._show_title()
+
+    def _show_title(self) -> None:
+        self.gauge.follow(self.draft, self.edited)
+        shown = Content(" · ").join(filter(None, (self.title, self._message)))
+        self.border_title = Content.assemble(" ", shown, " ") if shown else None
+
+    async def on_key(self, event: events.Key) -> None:
+        """Run the action of a key, in order with the typed characters.
+
+        A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
+        """
+        if await self.completion.takes(event):
+            event.stop()
+            event.prevent_default()
+            return
+        action = self._action(event)
+        if action is None and event.key == "backspace" and not self.text:
+            self.attachments.drop_last()
+        elif action is not None:
+            event.stop()
+            event.prevent_default()
+            await self.run_action(action)
+
+    async def on_paste(self, event: events.Paste) -> None:
+        """Fold a long paste into a mark; otherwise, Textual inserts it."""
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")  # terminals and tmux send CR
+        if is_long(text) or not is_editable(self.text + text):
+            event.stop()
+            event.prevent_default()
+            self.replace(self._pasted.fold(text), *self.selection, maintain_selection_offset=False)
+            self._program.say("The pasted text is folded, and sent in full. Backspace removes it.")
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Perform an edit. A mark of a pasted text is deleted as a whole, and nothing is inserted in it."""
+        (top, left), (bottom, right) = edit.top, edit.bottom
+        start, after_start = self._pasted.mark_around(self.document.get_line(top), left)
+        _, end = self._pasted.mark_around(self.document.get_line(bottom), right)
+        if edit.top == edit.bottom:
+            start = end = after_start
+        if (start, end) != (left, right):
+            edit = Edit(edit.text, (top, start), (bottom, end), edit.maintain_selection_offset)
+        return super().edit(edit)
+
+    def takes(self, key: str) -> bool:
+        """Return whether a key of a character with Alt is one of the prompt."""
+        return key in self._actions
+
+    def _action(self, event: events.Key) -> str | None:
+        if event.key == "ctrl+c" and self.selected_text:
+            return None  # it copies the selection
+        if not self.text and event.character and event.character in self._when_empty:
+            return self._when_empty[event.character]
+        if event.key in ("up", "down") and not self._leaves_at(event.key):
+            return None  # it moves the cursor
+        names = (event.key, *event.aliases)
+        return next((self._actions[name] for name in names if name in self._actions), None)
+
+    def _leaves_at(self, key: str) -> bool:
+        """Return whether up or down recalls another prompt: nothing is written, and there is no row to move to."""
+        if self.text and not self._shows_recalled:
+            return False
+        place, cursor = self.navigator, self.cursor_location
+        if key == "up":
+            return place.is_first_document_line(cursor) and place.is_first_wrapped_line(cursor)
+        return place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor)
+
+    @property
+    def _shows_recalled(self) -> bool:
+        """Whether an earlier prompt is shown as it was recalled."""
+        return self._recalled is not None and self.text == self._recalled_text
+
+    def on_text_area_changed(self) -> None:
+        """Show what is attached now: a mention may have gone, or have come back by undo."""
+        self._show_title()
+
+    def take(self) -> Draft:
+        """Return what is to be sent. What was written before an edit comes back; otherwise, nothing stays."""
+        taken = self.draft
+        self._sent = self.text if taken.files or taken.images else ""
+        if self.edited is None and self.queued is None:
+            self._before_edit = _NOTHING
+        self.end_edit()
+        self._before_edit = _NOTHING
+        self._recalled = None
+        self._show_title()
+        return taken
+
+    def recall(self, prompts: Sequence[str], step: int) -> None:
+        """Show an earlier (`step` -1) or later (1) prompt; after the last one comes the unsent draft."""
+        if not prompts:
+            return
+        if self._shows_recalled and self._recalled is not None:
+            place = self._recalled
+        else:
+            place, self._draft = len(prompts), self.text
+        place = max(0, min(place + step, len(prompts)))
+        self._recalled = None if place == len(prompts) else place
+        self.load(self._draft if self._recalled is None else prompts[place])
+        self._recalled_text = self.text

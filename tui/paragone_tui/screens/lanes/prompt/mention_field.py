@@ -1,0 +1,100 @@
+"""A text field in which `@path` attaches a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.widgets.text_area import Edit, EditResult
+
+from paragone_tui.screens.lanes.prompt.attachments import Attachments
+from paragone_tui.screens.lanes.prompt.completion import Completion
+from paragone_tui.widgets.text_field import TextField
+from paragone_workbench.conversation.attachments.mentions import mention_at, mentions, written
+
+if TYPE_CHECKING:
+    from paragone_tui.program import Program
+
+
+class MentionField(TextField):
+    """A field that completes the mention of a file that the user is typing, and attaches what is mentioned."""
+
+    def __init__(self, program: Program) -> None:
+        """Create an empty field."""
+        super().__init__(compact=False, highlight_cursor_line=False)
+        self.attachments = Attachments(program=program, on_change=self._show_title)
+        self.completion = Completion(self._complete)
+        """The list of files above the field, which the screen shows."""
+        self._mentions = False
+        """Whether the user is typing the mention of a file before the cursor."""
+
+    def _show_title(self) -> None:
+        """Show what is attached now."""
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Change the text, and complete the mention of a file that the user is typing."""
+        result = super().edit(edit)
+        self._follow_mention(typed=len(edit.text) <= 1)
+        return result
+
+    @property
+    def _before(self) -> str:
+        """The text before the cursor in its line."""
+        row, column = self.cursor_location
+        return self.document.get_line(row)[:column]
+
+    def _follow_mention(self, *, typed: bool) -> None:
+        """Follow what is typed before the cursor. A pasted mention is text: others may have written it."""
+        before = self._before
+        mention = mention_at(before, len(before)) if typed and "@" in before else None
+        if mention is not None:
+            self._mentions = True
+            self.completion.complete(mention.path)
+            return
+        self.completion.close()
+        if typed:
+            self._finish_mention()
+        self._mentions = False
+
+    def _finish_mention(self) -> None:
+        """Attach what the user has just mentioned, if anything."""
+        if self._mentions:
+            self._mentions = False
+            before = self._before
+            for mention in mentions(before):
+                if mention.end >= len(before) - 1:  # else it may have been pasted
+                    self.attachments.name(mention.path)
+
+    def on_blur(self) -> None:
+        """Complete nothing while the user does something else."""
+        self.completion.close()
+
+    def _complete(self, path: str) -> None:
+        """Replace the mention that is being typed by a path; a file is attached, in a folder typing goes on."""
+        row, column = self.cursor_location
+        mention = mention_at(self._before, column)
+        self.completion.close()
+        if mention is None:
+            return
+        is_folder = path.endswith("/")
+        text = written(path)
+        self.replace(text.removesuffix('"') if is_folder else f"{text} ", (row, mention.start), (row, column))
+        self._mentions = is_folder
+        if is_folder:
+            self.completion.complete(path)
+        else:
+            self.attachments.name(path)
+
+    def name_mentions(self) -> None:
+        """Attach what the text mentions, as the user has sent it before."""
+        for mention in mentions(self.text):
+            self.attachments.name(mention.path)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the prompt mentions no file that may still have to be read."""
+        return not self._mentions and self.attachments.is_settled(self.text)
+
+    async def settle(self) -> bool:
+        """Read the mentioned files as they are now. Returns whether all of them are attached."""
+        self._finish_mention()
+        return await self.attachments.settle(self.text)

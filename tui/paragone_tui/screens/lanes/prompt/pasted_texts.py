@@ -1,0 +1,98 @@
+"""Long texts in prompts: a pasted one stands in the prompt as a short mark; of a sent one, the beginning is shown."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from paragone.wording import counted
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.text_field import is_editable, size_of
+
+if TYPE_CHECKING:
+    from paragone_workbench.conversation.tree import Prompt
+
+_MOST_LINES = 10
+_MOST_CHARACTERS = 2_000
+_BEGINNING_LINES = 4
+_BEGINNING = 400
+"""Number of characters of the beginning of a long text."""
+_END = 60
+"""Largest number of characters of the end of a long text that is shown while the text is folded."""
+_SHOWN = 20_000
+"""Largest number of characters that the transcript shows of the rest of a long prompt and of its files."""
+_KEPT = 50_000_000
+"""Number of characters of pasted texts that are kept, so that undo brings their marks back."""
+_NEW_LINE = "\n"
+
+
+def is_long(text: str) -> bool:
+    """Return whether a pasted text hides what is written around it: the prompt shows 8 rows."""
+    return text.count(_NEW_LINE) >= _MOST_LINES or len(text) > _MOST_CHARACTERS or not is_editable(text)
+
+
+def size_shown(text: str) -> str:
+    """Return how much a text is: its lines, and its characters or, if it is large, its bytes."""
+    size = size_of(text) if len(text) > _MOST_CHARACTERS else counted(len(text), "character")
+    return f"{counted(text.count(_NEW_LINE) + 1, 'line')}, {size}"
+
+
+def split_long(text: str) -> tuple[str, str]:
+    """Return the beginning of a long text, and its rest; of a short one, the text and nothing."""
+    if not is_long(text):
+        return text, ""
+    beginning = _NEW_LINE.join(text.split(_NEW_LINE, _BEGINNING_LINES)[:_BEGINNING_LINES])[:_BEGINNING]
+    return beginning, text[len(beginning) :].removeprefix(_NEW_LINE)
+
+
+def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
+    """Return what the transcript shows of a prompt, the lines that are folded, and what stands for them.
+
+    The lines are the rest of a long prompt and the texts of its files. `key` shows them.
+    """
+    text, rest = split_long(prompt.written)
+    text = _NEW_LINE.join((text, *(f"[{image.name}]" for image in prompt.images)))
+    names = ", ".join(file.label for file in prompt.files)
+    more = " and ".join(filter(None, (f"{size_shown(rest)} more" if rest else "", one_line(names))))
+    if not more:
+        return text, [], ""
+    title = f"{more}; {key} shows them." if rest else f"{more}; {key} shows the text."
+    if rest:
+        end = one_line(rest.rstrip()[-_END:].split(_NEW_LINE)[-1].strip())
+        title = f"{title} The end: {end}"
+    folded = "\n\n".join(filter(None, (rest, *(file.section for file in prompt.files))))
+    if len(folded) > _SHOWN:
+        folded = f"{folded[:_SHOWN]} … ({counted(len(folded) - _SHOWN, 'more character')})"
+    return text, folded.split(_NEW_LINE), title
+
+
+class PastedTexts:
+    """The texts, and the marks that stand for them. A mark is in one line."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        """The texts by their marks."""
+        self._count = 0
+
+    def fold(self, text: str) -> str:
+        """Return a new mark for a text, with its number and its size."""
+        self._count += 1
+        while sum(map(len, self._texts.values())) > _KEPT:
+            del self._texts[next(iter(self._texts))]
+        mark = f"[pasted text {self._count}: {size_shown(text)}]"
+        self._texts[mark] = text
+        return mark
+
+    def unfold(self, text: str) -> str:
+        """Return a text with the pasted texts in place of their marks."""
+        return self._marks().sub(lambda mark: self._texts[mark[0]], text) if self._texts else text
+
+    def mark_around(self, line: str, column: int) -> tuple[int, int]:
+        """Return where the mark begins and ends that a column is in; the column, if it is in none."""
+        for mark in self._marks().finditer(line) if self._texts else ():
+            if mark.start() < column < mark.end():
+                return mark.span()
+        return column, column
+
+    def _marks(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, self._texts)))
