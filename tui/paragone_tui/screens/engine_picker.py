@@ -254,21 +254,19 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
-            remedies = (entry.remedy for entry in self._entries.values() if entry.has_demo)
-            remarks = [
-                _next_steps(next(filter(None, remedies), "")),
-                *remarks[: len(self._registry.problems)],
-            ]
+            demo = next((entry for entry in self._entries.values() if entry.has_demo and entry.remedy), None)
+            remarks = [_next_steps(demo), *remarks[: len(self._registry.problems)]]
         return "\n".join(remarks)
 
 
-def _next_steps(demo: str) -> str:
-    """Return what to do where nothing can be used yet, in five lines. `demo` is what brings the demo."""
+def _next_steps(demo: CatalogEntry | None) -> str:
+    """Return what to do where nothing can be used yet, in five lines. `demo` is the backend of the demo, if it is missing."""
+    begin = "paragone demo" if demo is None else f"{demo.name}. {demo.remedy}"
     asks = "paragone is offline" if GUARD.is_offline else "start it, then ^s asks it for its models"
     return "\n".join(
         [
             "Nothing can be used yet. One of these brings an engine:",
-            f"· two small models, to try it: {one_line(demo) or 'paragone demo'}",
+            f"· two small models, to try it: {one_line(begin)}",
             "· a GGUF file: put it into ~/models, or write llama_cpp:PATH above",
             f"· a server on this machine, such as Ollama: {asks}",
             "· another machine: write ollama:MODEL@http://HOST:PORT, or openai:… above",
