@@ -103,6 +103,28 @@ async def test_enter_before_an_engine_is_found_picks_the_first_one_that_fits(sta
         await screen.until(lambda: [lane.engine.definition.name for lane in screen.lanes] == ["wide"])
 
 
+async def test_ticked_models_are_opened_side_by_side_and_saved(start, offers):
+    offers("many", "steady", "wide")
+    async with start(remembered=True) as screen:
+        await looked(screen)
+        await screen.press("tab", "tab")
+        assert [row.split()[0] for row in rows(screen)[1:4]] == ["✓", "✓", "wide"]
+        assert "Enter opens 2 engines side by side, and saves those that are new." in screen.text
+        await screen.press(
+            "up", "up", "tab", "enter"
+        )  # the first one no longer; the highlighted one is not ticked
+        await screen.ask("hi")
+        await screen.answered()
+        assert [lane.engine.definition.name for lane in screen.lanes] == ["steady"]
+        await screen.press("f3")
+        await looked(screen)
+        assert [row.split()[0] for row in rows(screen)[:2]] == ["Added", "steady"]
+        await screen.press("down", "tab", "tab", "enter")
+        await screen.until(lambda: len(screen.lanes) == 3)
+        assert [lane.engine.definition.name for lane in screen.lanes] == ["steady", "many", "wide"]
+    assert "steady" in State(state_file()).saved.engines
+
+
 async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
     offers(demo=("steady", "wide"))
     async with start(remembered=True) as screen:

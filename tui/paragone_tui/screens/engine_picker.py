@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from paragone import Backend, InputError, ParagoneError
 from paragone.network.guard import GUARD
-from paragone.wording import size_text
+from paragone.wording import counted, size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
@@ -44,15 +44,15 @@ class Picked:
 
     definition: EngineDefinition | None
     """None for the demo."""
-    is_written: bool = False
-    """Whether the user wrote the engine instead of picking an entry."""
+    is_new: bool = False
+    """Whether the engine is to be saved once it is open: the user wrote it, or ticked a model that was found."""
 
 
-class EnginePicker(Picker[Picked | None]):
+class EnginePicker(Picker[Sequence[Picked] | None]):
     """Its result is what the user picked, or None.
 
-    `engines` are the defined engines. `offers_demo` is False where one engine is wanted. `advice` is shown while there
-    is nothing else to say.
+    `engines` are the defined engines. `single` is True where one engine is wanted: no entry can be ticked, and the demo, which
+    has two, is not offered. `advice` is shown while there is nothing else to say.
     """
 
     heading = "Engine"
@@ -60,6 +60,7 @@ class EnginePicker(Picker[Picked | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+x", "remove", "Remove", priority=True),
         Binding("ctrl+s", "ask_servers", "Ask local servers", priority=True),
+        Binding("tab", "tick", "Tick", priority=True),
     ]
     DEFAULT_CSS = "EnginePicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
@@ -67,7 +68,7 @@ class EnginePicker(Picker[Picked | None]):
         self,
         engines: EngineList,
         *,
-        offers_demo: bool = True,
+        single: bool = False,
         advice: str = "",
     ) -> None:
         super().__init__()
@@ -75,8 +76,11 @@ class EnginePicker(Picker[Picked | None]):
         self._registry = engines.session.registry
         self._advice = advice
         self._entries: dict[str, CatalogEntry] = {}
-        self._hidden = set() if offers_demo else {DEMO_KEY}
+        self._single = single
+        self._hidden = {DEMO_KEY} if single else set()
         """The keys of entries that are not shown."""
+        self._ticked: set[str] = set()
+        """The keys of the entries that are opened together."""
         self._written: EngineDefinition | None = None
         self._problem = ""
         """What is wrong with the written engine."""
@@ -87,8 +91,14 @@ class EnginePicker(Picker[Picked | None]):
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
-        if not GUARD.is_offline:
-            self.offer([*self.key_hints, ("^s", "ask local servers")])
+        self.offer(
+            [
+                *self.key_hints[:1],
+                *([] if self._single else [("tab", "tick")]),
+                *self.key_hints[1:],
+                *([] if GUARD.is_offline else [("^s", "ask local servers")]),
+            ]
+        )
         self._begin_to_look()
 
     def on_resize(self) -> None:
@@ -129,7 +139,9 @@ class EnginePicker(Picker[Picked | None]):
                 if entry.group is not group:
                     group = entry.group
                     options.append(Option(Content.assemble((group.value, "$primary")), disabled=True))
-                options.append(Option(_entry_row(entry, width), id=entry.key))
+                options.append(
+                    Option(_entry_row(entry, width, is_ticked=entry.key in self._ticked), id=entry.key)
+                )
         return options
 
     def is_offered(self, option_id: str) -> bool:
@@ -138,12 +150,27 @@ class EnginePicker(Picker[Picked | None]):
         return entry is None or entry.group is not Group.UNUSABLE
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with what was picked; an entry that cannot be used stays highlighted, with its reason."""
+        """Close the picker with what is ticked, else with this entry.
+
+        An entry that cannot be used stays highlighted, with its reason.
+        """
+        ticked = [entry for entry in self._entries.values() if entry.key in self._ticked]
         entry = self._entries.get(option_id)
         if option_id == _WRITTEN:
-            self.dismiss(Picked(self._written, is_written=True))
+            self.dismiss([Picked(self._written, is_new=True)])
+        elif ticked:
+            self.dismiss([Picked(it.definition, is_new=it.group is Group.FOUND) for it in ticked])
         elif entry is not None and self.is_offered(option_id):
-            self.dismiss(Picked(entry.definition))
+            self.dismiss([Picked(entry.definition)])
+
+    def action_tick(self) -> None:
+        """Tick the highlighted engine, or no longer, and move to the next one."""
+        entry = self._highlighted
+        if self._single or entry is None or entry.definition is None or not self.is_offered(entry.key):
+            return
+        self._ticked ^= {entry.key}
+        self.show()
+        self.action_move(1)
 
     def action_remove(self) -> None:
         """Remove the highlighted engine, if it was added on the screen."""
@@ -179,6 +206,10 @@ class EnginePicker(Picker[Picked | None]):
                 remarks.append(f"{named}{one_line(entry.problem)} {remedy}".rstrip())
             if entry.is_added:
                 remarks.append(f"^x removes {name} from this list.")
+        elif self._ticked:
+            remarks = [
+                f"Enter opens {counted(len(self._ticked), 'engine')} side by side, and saves those that are new."
+            ]
         else:
             remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
         if entry is not None and entry.can_estimate and self.is_offered(entry.key):
@@ -223,23 +254,37 @@ class EnginePicker(Picker[Picked | None]):
         if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
-            remedies = (entry.remedy for entry in self._entries.values() if entry.has_demo)
-            begin = next(filter(None, remedies), "")
-            remarks.insert(
-                0, f"Nothing can be used yet. Move down to read what each one needs.\n{begin}".strip()
-            )
+            demo = next((entry for entry in self._entries.values() if entry.has_demo and entry.remedy), None)
+            remarks = [_next_steps(demo), *remarks[: len(self._registry.problems)]]
         return "\n".join(remarks)
+
+
+def _next_steps(demo: CatalogEntry | None) -> str:
+    """Return what to do where nothing can be used yet, in five lines. `demo` is the backend of the demo, if it is missing."""
+    begin = "paragone demo" if demo is None else f"{demo.name}. {demo.remedy}"
+    asks = "paragone is offline" if GUARD.is_offline else "start it, then ^s asks it for its models"
+    return "\n".join(
+        [
+            "Nothing can be used yet. One of these brings an engine:",
+            f"· two small models, to try it: {one_line(begin)}",
+            "· a GGUF file: put it into ~/models, or write llama_cpp:PATH above",
+            f"· a server on this machine, such as Ollama: {asks}",
+            "· another machine: write ollama:MODEL@http://HOST:PORT, or openai:… above",
+        ]
+    )
 
 
 def _how_to_ask() -> str:
     return "paragone is offline." if GUARD.is_offline else "^s asks."
 
 
-def _entry_row(entry: CatalogEntry, width: int) -> Content:
+def _entry_row(entry: CatalogEntry, width: int, *, is_ticked: bool) -> Content:
     """Return the row of an entry, `width` cells wide: bold if it can be used, otherwise dim and with the reason."""
     name = one_line(entry.name)
     if entry.group is not Group.UNUSABLE:
-        return Content.assemble((f"  {name}", "bold"), (f"  {one_line(entry.detail)}", "dim"))
+        return Content.assemble(
+            (f"{'✓' if is_ticked else ' '} {name}", "bold"), (f"  {one_line(entry.detail)}", "dim")
+        )
     room = width - len(name) - 4
     return Content.assemble(
         (f"  {name}  {_reason(one_line(entry.problem), one_line(entry.remedy), room)}", "dim")

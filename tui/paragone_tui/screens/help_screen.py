@@ -31,6 +31,7 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("enter", "", "Pick the highlighted line."),
         ("^j ^k down up", "", "Move the highlight."),
         ("esc ^c", "", "Close the dialog."),
+        ("tab", "", "Tick the highlighted engine, to open several side by side."),
         ("^x", "", "Remove the highlighted engine, or delete the conversation."),
         ("1 … 9", "", "In the list of conditions: level the difference with this number."),
         (

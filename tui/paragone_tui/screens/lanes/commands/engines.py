@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.prompts import send
@@ -24,16 +24,19 @@ def add_lane(context: LanesContext) -> None:
     if not has_room(context):
         return
 
-    def chosen(picked: Picked) -> None:
-        definition = picked.definition
-        if definition is None:
-            add_demo(context)
+    def chosen(picked: Sequence[Picked]) -> None:
+        engines = [(it.definition, it.is_new) for it in picked if it.definition is not None]
+        room = MOST_LANES - len(context.session.lanes)
+        if len(engines) > room:
+            context.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
+        if engines:
+            context.do(lambda: _add(context, engines[:room]))
         else:
-            context.do(lambda: _add(context, definition, picked.is_written))
+            add_demo(context)
 
     advice = (
-        "Pick an engine to chat with: enter opens it. "
-        f"{context.key_of('add-lane')} adds others beside it later, to compare their answers."
+        "Pick an engine to chat with: enter opens it. tab ticks several, to compare their answers; "
+        f"{context.key_of('add-lane')} adds others later."
     )
     _pick(context, chosen, advice="" if context.session.lanes else advice)
 
@@ -47,23 +50,29 @@ def has_room(context: LanesContext) -> bool:
 
 
 def _pick(
-    context: LanesContext, then: Callable[[Picked], None], *, offers_demo: bool = True, advice: str = ""
+    context: LanesContext,
+    then: Callable[[Sequence[Picked]], None],
+    *,
+    single: bool = False,
+    advice: str = "",
 ) -> None:
     """Show the engine picker. `then` is called with what was picked, if anything was."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
     picker = EnginePicker(
         context.engines,
-        offers_demo=offers_demo,
+        single=single,
         advice=advice,
     )
     context.show(picker, then)
 
 
-async def _add(context: LanesContext, definition: EngineDefinition, is_written: bool) -> None:
-    lane = context.session.add_lane(definition)
-    if is_written:
-        context.engines.keep_once_open(lane.engine, definition)
+async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
+    """Add a lane for each engine; those that are new are saved once they are open."""
+    for definition, is_new in engines:
+        lane = context.session.add_lane(definition)
+        if is_new:
+            context.engines.keep_once_open(lane.engine, definition)
     context.lanes.position = len(context.session.lanes) - 1
     await show_added(context)
 
@@ -113,14 +122,14 @@ def swap_engine(context: LanesContext) -> None:
     if column is None:
         return
 
-    def chosen(picked: Picked) -> None:
-        definition = picked.definition
+    def chosen(picked: Sequence[Picked]) -> None:
+        definition = picked[0].definition
         if definition is not None and column.lane in context.session.lanes:
-            if picked.is_written:
+            if picked[0].is_new:
                 context.engines.keep_once_open(column.lane.engine, definition)
             context.do(lambda: _swap(context, column, definition))
 
-    _pick(context, chosen, offers_demo=False)
+    _pick(context, chosen, single=True)
 
 
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
