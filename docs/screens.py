@@ -18,12 +18,14 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
 SCREENS = Path(__file__).parent / "screens"
+OVER_LANES = {"start": "a", "settings": "o", "conditions": "c", "history": "/"}
+"""The names of pictures of what the lanes show, with the keys in lane mode."""
 WHY = "Explain in two sentences why the sky is blue."
 PROMPT = "Write a Python function that returns the mean of a list, and explain it in three short points."
 
 
 async def main() -> None:
-    """Send prompts to two lanes; save pictures of the lanes while they answer, the keys, and where the answers part."""
+    """Send prompts to two lanes, and save pictures of the screens on the way."""
     state = State(state_file())
     app = ParagoneApp(
         config=config.load(state=state),
@@ -70,6 +72,13 @@ async def main() -> None:
             await pilot.pause(0.05)
         await pilot.pause(0.5)
         _save(app, "divergence")
+        await pilot.press("escape")
+        for name, key in OVER_LANES.items():
+            await pilot.press(key)
+            await pilot.pause(2)  # the picker and the history search first
+            _save(app, name)
+            await pilot.press("escape")
+            await pilot.pause(0.5)
 
 
 def _save(app: ParagoneApp, name: str) -> None:

@@ -68,10 +68,8 @@ class SettingField(Horizontal):
     def description(self) -> str:
         """What the option does, and which values it takes."""
         info, setting = self.setting.info, self.setting
-        limits = [f"{info.minimum:g} or more"] if info.minimum is not None else []
-        limits += [f"{info.maximum:g} or less"] if info.maximum is not None else []
-        kind = "true or false" if isinstance(info.default, bool) else info.kind
-        parts = [f"Type: {', '.join((kind, *limits))}."]
+        kind = "true or false" if isinstance(info.default, bool) else info.accepted
+        parts = [f"Type: {kind}."]
         if default := value_text(info.default):
             parts.append(f"Default: {default}.")
         if setting.in_force is not None:
