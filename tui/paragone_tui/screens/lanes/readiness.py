@@ -33,7 +33,9 @@ class Readiness(LaneObserver):
         """Find both again."""
         session = self._session
         idle: frozenset[str] = frozenset()
-        if not session.is_busy and not session.is_opening:
+        # An engine that has just been opened says so before its opening has ended.
+        opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
+        if not session.is_busy and not opening:
             idle |= _STOPPING
         if len(session.lanes) < 2:
             idle |= _AMONG_LANES
