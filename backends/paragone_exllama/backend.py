@@ -23,7 +23,14 @@ class _ExLlamaBackend(NativeBackend):
     api_version = 2
     sampling = ExLlamaSampling
     capabilities = Capabilities(
-        logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+        logprobs=True,
+        plain_text=True,
+        tokenize=True,
+        score=True,
+        distributions=True,
+        estimate=True,
+        seed=True,
+        local=True,
     )
     formats: ClassVar[Collection[Format]]
 

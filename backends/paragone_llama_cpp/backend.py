@@ -29,7 +29,14 @@ class LlamaCppBackend(NativeBackend):
     load_options = LlamaCppLoadOptions
     sampling = LlamaCppSampling
     capabilities = Capabilities(
-        logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+        logprobs=True,
+        plain_text=True,
+        tokenize=True,
+        score=True,
+        distributions=True,
+        estimate=True,
+        seed=True,
+        local=True,
     )
     quantizations = QUANTIZATIONS
     engine: ClassVar[str] = "paragone_llama_cpp.engine:LlamaCppEngine"

@@ -48,8 +48,13 @@ class PromptMaker:
     option: str
     owner: str
 
-    def make(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Return the prompt for these messages. Raises InputError and ContextOverflow."""
+    def make(self, messages: Sequence[Message], sampling: SamplingOptions, *, text: str = "") -> Prompt:
+        """Return the prompt for these messages, or without messages for a plain text.
+
+        Raises InputError and ContextOverflow.
+        """
+        if not messages and text:
+            return self.check(Prompt(self.tokenize(text), text))
         if sampling.overflow == "error":
             return self.check(self.whole(messages, sampling.thinking))
         return self._fit(messages, sampling)

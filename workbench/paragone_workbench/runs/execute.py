@@ -15,6 +15,7 @@ from paragone import (
     EngineCrashed,
     EngineError,
     Finish,
+    InputError,
     PromptProgress,
     Queued,
     RunRequest,
@@ -152,9 +153,15 @@ class Execution:
     async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
+        if spec.text and not handle.capabilities.plain_text:
+            raise InputError(
+                f"{handle.definition.name} answers messages; it cannot continue a plain text.",
+                hint="Send the text as the message of a user.",
+            )
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
         request = RunRequest(
             messages=messages,
+            text=spec.text,
             sampling={**handle.sampling, **spec.sampling},
             logprobs=spec.logprobs,
             threads=turn.threads if spec.threads is None else spec.threads,
