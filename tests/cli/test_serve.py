@@ -42,6 +42,11 @@ async def test_the_real_model_is_served(smol, monkeypatch):
             text = "".join(delta.get("content", "") for delta in deltas)
             assert text == whole["choices"][0]["message"]["content"]
 
+            schema = {"name": "colour", "schema": {"enum": ["red", "blue"]}}
+            form = {"response_format": {"type": "json_schema", "json_schema": schema}, "max_tokens": 20}
+            (choice,) = (await client.post("/chat/completions", json={**asked, **form})).json()["choices"]
+            assert json.loads(choice["message"]["content"]) in ("red", "blue")
+
             echo = {"model": name, "prompt": TEXT, "max_tokens": 1, "echo": True, "logprobs": 1}
             (choice,) = (await client.post("/completions", json=echo)).json()["choices"]
             tokens = choice["logprobs"]["tokens"]

@@ -182,7 +182,8 @@ async def test_a_wrong_field_is_named(client, fields, param):
 
 
 async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
-    async def post(content: bytes, **headers: str) -> tuple[int, dict]:
+    async def post(content: bytes, authorization: str = KEY["authorization"]) -> tuple[int, dict]:
+        headers = {"authorization": authorization.encode("latin-1")}
         response = await client.post("/v1/completions", content=content, headers=headers)
         return response.status_code, response.json()["error"]
 
@@ -199,7 +200,7 @@ async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
         },
     )
     for header in ("", "Bearer wrong", "Bearer sesamé", "sesame"):
-        status, error = await post(b"{}", authorization=header.encode("latin-1"))
+        status, error = await post(b"{}", authorization=header)
         assert (status, error["code"]) == (401, "invalid_api_key")
     ids = await complete(client, prompt=[1, 2, 3])
     assert "token ids" in ids.json()["error"]["message"]

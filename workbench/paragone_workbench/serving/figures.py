@@ -25,7 +25,8 @@ class Figures:
     """Counts requests and tokens from the start of the server on."""
 
     def __init__(self, engines: ServedEngines) -> None:
-        disable_created_metrics()  # when each combination of labels was first seen
+        # No figures of when each combination of labels was first seen.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
