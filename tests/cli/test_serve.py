@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sys
 
 import httpx
+import pytest
 
-from paragone import ScoreRequest, Token
+from paragone import InputError, ScoreRequest, Token
+from paragone_cli.commands import load, parse
 from paragone_workbench.workbench import Workbench
 
 from .conftest import all_gone, engines_of, paragone, running, said
@@ -26,6 +29,7 @@ async def scores(model: str) -> list[float | None]:
 
 
 async def test_the_real_model_is_served(smol, monkeypatch):
+    monkeypatch.delenv("PARAGONE_SERVE_KEY", raising=False)
     engine = smol[0]
     with running("serve", *smol, "--port", "0") as process:
         assert process.stdout is not None
@@ -89,6 +93,16 @@ def test_an_address_that_cannot_be_used():
     offline = paragone("serve", "rogue:steady", "--offline")
     assert offline.returncode == 2
     assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)
+
+
+def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
+    monkeypatch.delitem(sys.modules, "paragone_workbench.serving.listening", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    _, args = parse(["serve", "rogue:steady"])
+    assert args is not None
+    with pytest.raises(InputError, match="needs the package uvicorn") as caught:
+        load("serve").run(args)
+    assert "'uvicorn<1,>=" in caught.value.hint
 
 
 def test_an_engine_that_cannot_be_opened_beyond_this_machine(monkeypatch):
