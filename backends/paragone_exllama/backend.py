@@ -24,6 +24,7 @@ class _ExLlamaBackend(NativeBackend):
     sampling = ExLlamaSampling
     capabilities = Capabilities(
         logprobs=True,
+        plain_text=True,
         tokenize=True,
         score=True,
         distributions=True,

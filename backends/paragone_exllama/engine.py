@@ -146,7 +146,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
     ) -> Iterator[Event]:
         """Answer a prompt. The first event has the settings in force."""
         sampling = with_seed(sampling, request.drawn_seed)
-        prompt = self._prompts.make(request.messages, sampling)
+        prompt = self._prompts.make(request.messages, sampling, text=request.text)
         yield RunSettings(
             seed=sampling.seed,
             sampling=as_values(sampling),

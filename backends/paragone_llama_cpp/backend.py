@@ -30,6 +30,7 @@ class LlamaCppBackend(NativeBackend):
     sampling = LlamaCppSampling
     capabilities = Capabilities(
         logprobs=True,
+        plain_text=True,
         tokenize=True,
         score=True,
         distributions=True,

@@ -132,7 +132,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     ) -> Iterator[Event]:
         """Answer a prompt."""
         self._distributions.close()  # frees memory for other engines
-        prompt = self._prompts.make(request.messages, sampling)
+        prompt = self._prompts.make(request.messages, sampling, text=request.text)
         text = AnswerText(sampling.stop, inside=prompt.inside)
         sampling = with_seed(sampling, request.drawn_seed)
         sampler = make_sampler(sampling, self._vocab, self._schemas, text)

@@ -23,8 +23,11 @@ ENGINES = {
     "jinja2",
     "genai_prices",
     "pypdf",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
 }
-"""Dependencies of the extras: only backends import them, and only when they use them."""
+"""Dependencies of the extras: they are imported only when they are used."""
 
 
 def modules_after(program: str, *options: str) -> set[str]:

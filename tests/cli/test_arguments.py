@@ -49,7 +49,14 @@ def test_engines_stand_between_options():
 
 
 OF_NUMBERS = ["ask --logprobs", "bench --depth", "bench --prompt-tokens", "bench --repeat", "bench --tokens"]
-OF_NUMBERS += ["compare --logprobs", "fidelity --window", "fit --ctx", "history --limit", "suite --repeat"]
+OF_NUMBERS += [
+    "compare --logprobs",
+    "fidelity --window",
+    "fit --ctx",
+    "history --limit",
+    "serve --port",
+    "suite --repeat",
+]
 
 WITH_DECIMALS = ["choose --margin", "fidelity --max-kld", "suite --margin"]
 OF_DURATIONS = ["choose --time"]

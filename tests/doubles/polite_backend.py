@@ -118,7 +118,7 @@ class PoliteEngine(OpenEngine):
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         self.check_open()
         sampling = build(self.backend.sampling, request.sampling, owner=self.backend.title)
-        words = self.words(request.messages)
+        words = self.words(request.messages) or request.text.split()
         self.check_fits(words)
         self.stopping = False
         seed = random.SystemRandom().randrange(2**32) if sampling.seed is None else sampling.seed
@@ -311,6 +311,7 @@ class PoliteBackend(Backend):
     sampling = PoliteSampling
     capabilities = Capabilities(
         logprobs=True,
+        plain_text=True,
         tokenize=True,
         score=True,
         distributions=True,

@@ -297,7 +297,9 @@ async def test_keys_that_clash_are_told_of(start):
 async def test_ctrl_c_stops_the_answers(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.until(lambda: screen.lanes[0].state == "ready")
-        await screen.until(lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is to be stopped yet")
+        await screen.until(
+            lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is to be stopped yet"
+        )
         await screen.ask("go")
         assert "next lane" not in screen.text, "there is one lane only"
         await screen.until(lambda: screen.lanes[0].state == "writing")

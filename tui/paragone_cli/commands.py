@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "fidelity": CommandEntry("measuring.fidelity", "Measure how far engines' distributions are from those of a reference."),
     "fit": CommandEntry("measuring.fit", "Show what memory an engine would take, whether it fits, and the largest context."),
     "choose": CommandEntry("measuring.choose", "Measure engines, and say which one to deploy, and what is lost."),
+    "serve": CommandEntry("serving.serve", "Serve engines to other programs, with the protocol of OpenAI."),
     "suite": CommandEntry("experiments.suite", "Run prompts from a file on several engines, and show what came of it."),
     "vote": CommandEntry("interactive.vote", "Vote blind on the answers of an experiment."),
     "ratings": CommandEntry("experiments.ratings", "Rate engines by the votes on their answers."),

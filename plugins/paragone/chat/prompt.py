@@ -46,8 +46,13 @@ class PromptMaker:
     option: str
     owner: str
 
-    def make(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Return the prompt for these messages, which leaves room for an answer. Raises InputError and ContextOverflow."""
+    def make(self, messages: Sequence[Message], sampling: SamplingOptions, *, text: str = "") -> Prompt:
+        """Return the prompt for these messages, or without messages for a plain text. It leaves room for an answer.
+
+        Raises InputError and ContextOverflow.
+        """
+        if not messages and text:
+            return self.check(Prompt(self.tokenize(text), text))
         return self.check(self.whole(messages, sampling.thinking))
 
     def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> Prompt:

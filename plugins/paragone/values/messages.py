@@ -84,6 +84,8 @@ class RunRequest:
     Attributes:
         messages: The conversation so far, oldest first. If the last message is the assistant's, the
             answer continues it.
+        text: A plain text that the answer continues, without a chat template; used if `messages` is empty, by engines
+            with the capability `plain_text`. It begins with the BOS token if the model adds one.
         sampling: Values for the backend's `sampling` options, by name. The backend checks them.
         logprobs: None for no log-probabilities; 0 for each token's own; N for each token's own and
             the N most likely tokens at its position.
@@ -97,6 +99,7 @@ class RunRequest:
     """
 
     messages: tuple[Message, ...]
+    text: str = ""
     sampling: Mapping[str, Json] = field(default_factory=dict)
     logprobs: int | None = None
     threads: int | None = None

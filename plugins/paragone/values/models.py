@@ -17,6 +17,7 @@ class Capabilities:
 
     Attributes:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.
+        plain_text: A run without messages continues `RunRequest.text`.
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
@@ -28,6 +29,7 @@ class Capabilities:
     """
 
     logprobs: bool = False
+    plain_text: bool = False
     tokenize: bool = False
     score: bool = False
     distributions: bool = False

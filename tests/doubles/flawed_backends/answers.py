@@ -11,6 +11,7 @@ from flawed_backends.found import found_by
 from paragone import (
     Event,
     Finish,
+    Message,
     RunRequest,
     Token,
     TokenizedText,
@@ -24,6 +25,7 @@ REPORT = "a run reports its settings"
 SEED = "the reported seed reproduces the answer"
 LIMIT = "an answer can be limited"
 TOKENS = "tokens agree with the run"
+PLAIN = "a plain text is continued"
 SCHEMA = "a json schema is followed"
 
 
@@ -35,6 +37,14 @@ class IgnoresTheSchema(PoliteBackend):
 
         def __post_init__(self) -> None:
             check_inline_schema(self.json_schema)
+
+
+@found_by(PLAIN)
+class AsksThePlainText(PoliteEngine):
+    def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        if not request.messages:
+            request = replace(request, messages=(Message(role="user", text=request.text),))
+        return super().run(request)
 
 
 @found_by(ORDER, elsewhere=True)

@@ -15,6 +15,7 @@ from paragone import (
     EngineCrashed,
     EngineError,
     Finish,
+    InputError,
     PromptProgress,
     Queued,
     RunRequest,
@@ -153,17 +154,23 @@ class Execution:
     async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
+        if spec.text and not handle.capabilities.plain_text:
+            raise InputError(
+                f"{handle.definition.name} answers messages; it cannot continue a plain text.",
+                hint="Send the text as the message of a user.",
+            )
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
         options, sampling = handle.context_options, {**handle.sampling, **spec.sampling}
         if spec.left_out is not None:
             fitted = without_oldest(messages, spec.left_out)
-        elif options.overflow != "error":
+        elif options.overflow != "error" and messages:
             fitted = await fitted_to(engine, messages, options, sampling)
         else:
             fitted = Fitted(messages=messages)
         cautions = (*cautions, *fitted.cautions(engine.loaded.context))
         request = RunRequest(
             messages=fitted.messages,
+            text=spec.text,
             sampling=sampling,
             logprobs=spec.logprobs,
             threads=turn.threads if spec.threads is None else spec.threads,

@@ -41,10 +41,10 @@ def manifest(
         "machine": machine or {},
         "schedule": schedule,
         "request": {
-            **to_json(dataclasses.replace(request, messages=(), sampling=sampling)),
+            **to_json(dataclasses.replace(request, messages=(), text="", sampling=sampling)),
             "messages": len(request.messages),
             "left_out": left_out,
-            "messages_sha256": _digest(request.messages),
+            "messages_sha256": _digest(request.messages, request.text),
         },
     }
 
@@ -57,14 +57,18 @@ def _version() -> str:
     return version("paragone")
 
 
-def _digest(messages: Sequence[Message]) -> str:
-    """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer."""
+def _digest(messages: Sequence[Message], text: str) -> str:
+    """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer.
+
+    A plain text that is continued without messages is one part.
+    """
     import hashlib  # not at start
 
-    digest = hashlib.sha256()
+    parts = [text] if text else []
     for message in messages:
-        parts = [message.role, message.text, message.thinking, *(image.data for image in message.images)]
-        for part in parts:
-            data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "big") + data)
+        parts += [message.role, message.text, message.thinking, *(image.data for image in message.images)]
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()

@@ -133,6 +133,10 @@ class Run:
         self._tokens.append(token)
         self._has_grown = True
 
+    def tokens_from(self, index: int) -> tuple[Token, ...]:
+        """Return the tokens that `keep` added, from this index on."""
+        return tuple(self._tokens[index:])
+
     def add(self, channel: Channel, text: str) -> None:
         """Append text and notify the observers."""
         self._texts[channel].append(text)

@@ -18,6 +18,8 @@ class RunSpec:
 
     messages: tuple[Message, ...]
     """The conversation so far, oldest first. If the last message is the assistant's, the answer goes on from its end."""
+    text: str = ""
+    """Without messages: a plain text that the answer continues."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
     """Sampling options, which override those of the engine's definition."""
     logprobs: int | None = None

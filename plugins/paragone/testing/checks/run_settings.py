@@ -10,6 +10,7 @@ from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import needs, text_of
 from paragone.testing.subject import Subject
 from paragone.values.events import Event, RunSettings
+from paragone.values.messages import RunRequest
 
 __all__ = ["ReportChecks"]
 
@@ -66,6 +67,19 @@ class ReportChecks(ConformanceFixtures):
             assert settings.prompt == tokenized.text
         if settings.prompt_ids is not None:
             assert settings.prompt_ids == tokenized.ids
+
+    async def test_a_plain_text_is_continued(self, subject: Subject) -> None:
+        """A run without messages continues the plain text, without a chat template."""
+        needs(subject.able.plain_text, "the backend does not declare `plain_text`")
+        request = RunRequest(
+            messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
+        )
+        settings = settings_of(await subject.answer(request))
+        if settings.prompt is not None:
+            assert settings.prompt == request.text, f"the prompt is {settings.prompt!r}"
+        if settings.prompt_ids is not None and subject.able.tokenize:
+            ids = await subject.ids_of(request.text)
+            assert settings.prompt_ids == ids, "the prompt is not the plain text"
 
 
 def settings_of(events: Sequence[Event]) -> RunSettings:

@@ -1,0 +1,119 @@
+"""`paragone serve` as a process, with the real model, asked over HTTP on loopback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+
+import httpx
+import pytest
+
+from paragone import InputError, ScoreRequest, Token
+from paragone_cli.commands import load, parse
+from paragone_workbench.workbench import Workbench
+
+from .conftest import all_gone, engines_of, paragone, running, said
+
+TEXT = "The capital of France is Paris."
+
+
+async def scores(model: str) -> list[float | None]:
+    """The log-probabilities of the text, computed in this process's own engine."""
+    async with Workbench() as workbench:
+        handle = await workbench.open(model, n_threads=1, n_ctx=1024)
+        assert handle.engine is not None
+        events = [event async for event in handle.engine.score(ScoreRequest(text=TEXT))]
+    return [event.logprob for event in events if isinstance(event, Token)]
+
+
+async def test_the_real_model_is_served(smol, monkeypatch):
+    monkeypatch.delenv("PARAGONE_SERVE_KEY", raising=False)
+    engine = smol[0]
+    with running("serve", *smol, "--port", "0") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().split()[-1]
+        key = process.stdout.readline().decode().split()[-1]
+        async with httpx.AsyncClient(base_url=address, headers={"authorization": f"Bearer {key}"}) as client:
+            name = (await client.get("/models")).json()["data"][0]["id"]
+            asked = {"model": name, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}
+            whole = (await client.post("/chat/completions", json=asked)).json()
+            async with client.stream("POST", "/chat/completions", json={**asked, "stream": True}) as reply:
+                lines = [line async for line in reply.aiter_lines() if line]
+            assert lines.pop() == "data: [DONE]"
+            deltas = [json.loads(line[len("data: ") :])["choices"][0]["delta"] for line in lines]
+            text = "".join(delta.get("content", "") for delta in deltas)
+            assert text == whole["choices"][0]["message"]["content"]
+
+            schema = {"name": "colour", "schema": {"enum": ["red", "blue"]}}
+            form = {"response_format": {"type": "json_schema", "json_schema": schema}, "max_tokens": 20}
+            (choice,) = (await client.post("/chat/completions", json={**asked, **form})).json()["choices"]
+            assert json.loads(choice["message"]["content"]) in ("red", "blue")
+
+            echo = {"model": name, "prompt": TEXT, "max_tokens": 1, "echo": True, "logprobs": 1}
+            (choice,) = (await client.post("/completions", json=echo)).json()["choices"]
+            tokens = choice["logprobs"]["tokens"]
+            assert "".join(tokens[:-1]) == TEXT
+            assert choice["text"] == "".join(tokens)
+            assert choice["logprobs"]["token_logprobs"][:-1] == [None, *await scores(engine)]
+
+            async with client.stream(
+                "POST", "/chat/completions", json={**asked, "max_tokens": 900, "stream": True}
+            ) as reply:
+                await anext(reply.aiter_lines())  # the client leaves in the middle of an answer
+            again = (await client.post("/chat/completions", json=asked)).json()
+            assert again["choices"] == whole["choices"]
+        engines = engines_of(process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+        assert engines
+        assert all_gone(engines)
+
+
+def test_an_address_that_cannot_be_used():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        taken = paragone("serve", "rogue:steady", "--port", port)
+        assert taken.returncode == 2
+        assert said(taken) == (
+            f"paragone: paragone cannot listen at 127.0.0.1:{port}: the port is in use.\n"
+            "Choose another one with --port; 0 takes a free one.\n"
+        )
+    foreign = paragone("serve", "rogue:steady", "--host", "192.0.2.1")
+    assert foreign.returncode == 2
+    assert "192.0.2.1:8321: the address does not belong to this machine.\n" in said(foreign)
+    named = paragone("serve", "rogue:steady", "--host", "example.test")
+    assert named.returncode == 2
+    assert "--host is not an IP address: example.test.\n" in said(named)
+    offline = paragone("serve", "rogue:steady", "--offline")
+    assert offline.returncode == 2
+    assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)
+
+
+def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
+    monkeypatch.delitem(sys.modules, "paragone_workbench.serving.listening", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    _, args = parse(["serve", "rogue:steady"])
+    assert args is not None
+    with pytest.raises(InputError, match="needs the package uvicorn") as caught:
+        load("serve").run(args)
+    assert "'uvicorn<1,>=" in caught.value.hint
+
+
+def test_an_engine_that_cannot_be_opened_beyond_this_machine(monkeypatch):
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    done = paragone("serve", "rogue:nothing", "--host", "0.0.0.0", "--port", "0")
+    assert (done.returncode, done.stdout) == (2, b"")
+    text = said(done)
+    assert "Whoever can reach this machine at 0.0.0.0:" in text
+    assert "There is no model 'nothing'." in text
+    assert "sesame" not in text
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sésame ")
+    refused = paragone("serve", "rogue:steady", "--port", "0")
+    assert refused.returncode == 2
+    assert "The key in PARAGONE_SERVE_KEY cannot be sent in a header of HTTP.\n" in said(refused)

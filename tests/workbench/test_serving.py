@@ -1,0 +1,303 @@
+"""The OpenAI-compatible server, asked in this process over test doubles of engines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from polite_backend import PoliteBackend, PoliteEngine
+from rogue_backend.plugin import RogueBackend
+
+from paragone import LoadedModel, ScoreRequest, Token
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.serving.application import application
+from paragone_workbench.serving.served_engine import ServedEngines
+
+from .conftest import Backends
+
+KEY = {"authorization": "Bearer sesame"}
+HI = [{"role": "user", "content": "Say hello."}]
+TEXT = "red green blue "
+
+
+@pytest.fixture
+async def engines(check_nothing_left, rogue):
+    polite = EngineDefinition(name="polite", backend="polite", model="words")
+    slow = rogue("steady", "slow", rate=20, max_tokens=1000)
+    definitions = (polite, rogue(), rogue("killed", at=2), rogue("thinking", at=2), slow)
+    made = ServedEngines(EnginePool(Backends(PoliteBackend(), RogueBackend())), definitions)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def client(engines):
+    transport = httpx.ASGITransport(application(engines, "sesame"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://serve.test", headers=KEY) as client:
+        yield client
+
+
+async def chat(client, model="polite", **fields) -> httpx.Response:
+    return await client.post("/v1/chat/completions", json={"model": model, "messages": HI, **fields})
+
+
+async def complete(client, model="polite", **fields) -> httpx.Response:
+    return await client.post("/v1/completions", json={"model": model, "prompt": TEXT, **fields})
+
+
+def events(response: httpx.Response) -> list[dict]:
+    """The events of a stream, which `[DONE]` ends."""
+    *lines, last, empty = response.text.split("\n\n")
+    assert (last, empty) == ("data: [DONE]", "")
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+async def test_a_chat_is_answered_whole_and_as_a_stream(client):
+    whole = (await chat(client, max_tokens=4, seed=7)).json()
+    (choice,) = whole["choices"]
+    assert (whole["object"], whole["model"], choice["finish_reason"]) == (
+        "chat.completion",
+        "polite",
+        "length",
+    )
+    assert whole["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    streamed = await chat(client, max_tokens=4, seed=7, stream=True, stream_options={"include_usage": True})
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    *parts, last = events(streamed)
+    deltas = [part["choices"][0]["delta"] for part in parts]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(delta.get("content", "") for delta in deltas) == choice["message"]["content"]
+    assert parts[-1]["choices"][0]["finish_reason"] == "length"
+    assert (last["choices"], last["usage"]) == ([], whole["usage"])
+
+
+async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(client):
+    both = (await chat(client, max_tokens=8, seed=7, n=2)).json()
+    second = (await chat(client, max_tokens=8, seed=8)).json()
+    texts = [choice["message"]["content"] for choice in both["choices"]]
+    assert texts[0] != texts[1] == second["choices"][0]["message"]["content"]
+    assert both["usage"]["prompt_tokens"] == 3
+
+
+async def test_thinking_is_apart_from_the_answer(client):
+    (choice,) = (await chat(client, "thinking", max_tokens=4)).json()["choices"]
+    assert choice["message"]["reasoning_content"] == "word0 word1 "
+    assert choice["message"]["content"] == "word2 word3 "
+
+
+async def test_log_probabilities_of_a_chat(client):
+    fields = {"max_tokens": 3, "seed": 7, "logprobs": True, "top_logprobs": 2}
+    (choice,) = (await chat(client, **fields)).json()["choices"]
+    tokens = choice["logprobs"]["content"]
+    assert "".join(token["token"] for token in tokens) == choice["message"]["content"]
+    assert all(token["logprob"] < 0 and len(token["top_logprobs"]) == 2 for token in tokens)
+    streamed = events(await chat(client, **fields, stream=True))
+    parts = [part["choices"][0]["logprobs"] for part in streamed]
+    assert [token for part in parts if part for token in part["content"]] == tokens
+
+
+async def scores(text: str) -> list[Token]:
+    """What the engine itself computes for a text."""
+    backend = PoliteBackend()
+    engine = PoliteEngine(backend, LoadedModel(name="Words", context=1024))
+    return [event async for event in engine.score(ScoreRequest(text=text, top=1)) if isinstance(event, Token)]
+
+
+async def test_a_given_text_is_scored_as_in_process(client):
+    reply = (await complete(client, echo=True, max_tokens=0, logprobs=1)).json()
+    (choice,) = reply["choices"]
+    found = choice["logprobs"]
+    assert choice["text"] == TEXT
+    assert "".join(found["tokens"]) == TEXT
+    assert found["token_logprobs"] == [None, *(token.logprob for token in await scores(TEXT))]
+    assert found["text_offset"] == [0, 4, 10]
+    assert found["top_logprobs"][0] is None
+    for token, table in zip(found["tokens"][1:], found["top_logprobs"][1:], strict=True):
+        assert token in table
+    assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+
+
+async def test_an_answer_follows_the_text_that_is_echoed(client):
+    prompts = [TEXT, "white black "]
+    reply = (await complete(client, prompt=prompts, echo=True, max_tokens=2, logprobs=1, seed=1)).json()
+    for prompt, choice in zip(prompts, reply["choices"], strict=True):
+        assert choice["text"].startswith(prompt)
+        count = len(prompt.split()) + 2
+        assert all(len(values) == count for values in choice["logprobs"].values())
+    assert reply["usage"] == {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
+
+
+async def test_what_an_engine_cannot_do_is_refused(client):
+    scored = await complete(client, "steady", echo=True, max_tokens=0, logprobs=1)
+    plain = await complete(client, "steady")
+    tokens = await chat(client, "steady", logprobs=True)
+    seed = await chat(client, "steady", seed=1)
+    streamed = await complete(client, "steady", stream=True)
+    for response in (scored, plain, tokens, seed, streamed):
+        assert response.status_code == 400
+        assert response.json()["error"]["type"] == "invalid_request_error"
+    assert "log-probabilities of a given text" in scored.json()["error"]["message"]
+    assert "cannot continue a plain text" in plain.json()["error"]["message"]
+    assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
+    # what changes nothing is not refused
+    neutral = await chat(client, "steady", max_tokens=1, top_p=1, presence_penalty=0.0, n=1, tools=[])
+    assert neutral.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": 3}, "model"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0].type"),
+        (
+            {"messages": [{"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": "http://192.0.2.1/cat.png"}}]}]},
+            "messages[0].content[0].image_url.url",
+        ),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"n": 10_000}, "n"),
+        ({"stop": [1]}, "stop"),
+        ({"stream": "yes"}, "stream"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_field_is_named(client, fields, param):
+    response = await client.post("/v1/chat/completions", json={"model": "polite", "messages": HI, **fields})
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+    assert error["message"].startswith(param) or "no option" in error["message"] or param == "max_tokens"
+
+
+async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
+    async def post(content: bytes, authorization: str = KEY["authorization"]) -> tuple[int, dict]:
+        headers = {"authorization": authorization.encode("latin-1")}
+        response = await client.post("/v1/completions", content=content, headers=headers)
+        return response.status_code, response.json()["error"]
+
+    for body in (b"", b"{", b"[1]", b"\xff", b"[" * 100_000, b'{"model": NaN}'):
+        status, error = await post(body)
+        assert (status, error["type"]) == (400, "invalid_request_error"), body[:10]
+    assert await post(b" " * 10_000_000) == (
+        413,
+        {
+            "message": "The request is larger than 8 MiB.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "request_too_large",
+        },
+    )
+    for header in ("", "Bearer wrong", "Bearer sesamé", "sesame"):
+        status, error = await post(b"{}", authorization=header)
+        assert (status, error["code"]) == (401, "invalid_api_key")
+    ids = await complete(client, prompt=[1, 2, 3])
+    assert "token ids" in ids.json()["error"]["message"]
+    unknown = await chat(client, "gpt-4o")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+    assert "polite, steady" in unknown.json()["error"]["message"]
+    assert (await client.get("/v1/chat/completions")).json()["error"]["code"] == "unknown_url"
+    embeddings = await client.post("/v1/embeddings", json={"model": "polite", "input": "x"})
+    assert (embeddings.status_code, embeddings.json()["error"]["code"]) == (404, "not_supported")
+    assert (await chat(client, max_tokens=1)).status_code == 200
+
+
+async def test_models_health_and_figures(client):
+    bare = {"authorization": ""}
+    assert (await client.get("/health", headers=bare)).status_code == 503, "no engine is open yet"
+    assert (await client.get("/metrics", headers=bare)).status_code == 401
+    await chat(client, max_tokens=2)
+    assert (await client.get("/health", headers=bare)).json() == {"status": "ok"}
+    models = (await client.get("/v1/models")).json()["data"]
+    assert [model["id"] for model in models] == ["polite", "steady", "killed", "thinking", "slow"]
+    assert (await client.get("/v1/models/polite")).json() == models[0]
+    figures = (await client.get("/metrics")).text
+    for line in (
+        'paragone_requests_total{path="/v1/chat/completions",status="200"} 1.0',
+        'paragone_requests_total{path="/metrics",status="401"} 1.0',
+        'paragone_prompt_tokens_total{model="polite"} 3.0',
+        'paragone_completion_tokens_total{model="polite"} 2.0',
+        'paragone_time_to_first_token_seconds_count{model="polite"} 1.0',
+        'paragone_engine_open{model="polite"} 1.0',
+        'paragone_engine_open{model="slow"} 0.0',
+        'paragone_answers_waiting{model="polite"} 0.0',
+    ):
+        assert line in figures.splitlines()
+
+
+async def test_an_engine_that_crashes_is_opened_again(client):
+    for _ in range(2):
+        whole = await chat(client, "killed")
+        assert (whole.status_code, whole.json()["error"]["code"]) == (500, "engine_crashed")
+    *parts, last = events(await chat(client, "killed", stream=True))
+    assert parts[0]["choices"][0]["delta"]["content"] == "word0 "
+    assert (last["error"]["type"], last["error"]["code"]) == ("server_error", "engine_crashed")
+
+
+class Leaving:
+    """A client that leaves once the function `leave` says so."""
+
+    def __init__(self, app, body: dict) -> None:
+        self._app = app
+        self._body = json.dumps(body).encode()
+        self._sent = False
+        self._gone = asyncio.Event()
+        self.received: list[dict] = []
+
+    async def ask(self) -> None:
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
+                 "headers": [(b"authorization", b"Bearer sesame")]}  # fmt: skip
+        await self._app(scope, self._receive, self._send)
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    async def _receive(self) -> dict:
+        if not self._sent:
+            self._sent = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict) -> None:
+        self.received.append(message)
+
+
+async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):
+    app = application(engines, "sesame")
+    slow = engines.find("slow")
+    for stream in (True, False):
+        first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
+        waiting = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
+        asking = [asyncio.create_task(first.ask())]
+        await until(lambda: slow.first.state == "open" and slow.computing == 1)
+        asking.append(asyncio.create_task(waiting.ask()))
+        await until(lambda: slow.waiting == 1)
+        waiting.leave()
+        await asking[1]
+        assert (slow.waiting, slow.computing) == (0, 1), "the answer that waited is cancelled"
+        assert waiting.received[0]["status"] == 499
+        first.leave()
+        await asking[0]
+        assert slow.computing == 0, "the answer in progress is stopped"
+    assert (await chat(client, "slow", max_tokens=1)).status_code == 200
+
+
+async def test_the_end_of_the_server_is_told(engines, client, until):
+    asking = asyncio.create_task(chat(client, "slow"))
+    slow = engines.find("slow")
+    await until(lambda: slow.first.state == "open" and slow.computing == 1)
+    await engines.stop()
+    response = await asking
+    assert (response.status_code, response.json()["error"]["message"]) == (503, "The server is ending.")

@@ -1,0 +1,1 @@
+"""Commands that serve engines to other programs."""

@@ -1,0 +1,174 @@
+"""The application of the server: its paths, and what each answers."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Collection
+from typing import TypeAlias
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from paragone import Json
+from paragone_workbench.engines.error_boundary import report
+from paragone_workbench.serving.answers import parts_of
+from paragone_workbench.serving.clients import (
+    ClientLeft,
+    EventStream,
+    JsonResponse,
+    read_body,
+    unless_left,
+)
+from paragone_workbench.serving.figures import CONTENT_TYPE, Figures
+from paragone_workbench.serving.gate import CountedRequests, RequiredKey
+from paragone_workbench.serving.protocol.api_error import ApiError
+from paragone_workbench.serving.protocol.fields import Fields
+from paragone_workbench.serving.protocol.parts import End, Part
+from paragone_workbench.serving.protocol.replies import Reply, reply_to
+from paragone_workbench.serving.protocol.requests import AnswerRequest, chat_request, completion_request
+from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
+
+ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], AnswerRequest]
+
+_INTERNAL = "An internal error occurred."
+_OPEN_PATHS = ("/health",)
+"""Paths that need no key."""
+
+
+def application(engines: ServedEngines, key: str) -> Starlette:
+    """Return the application that serves these engines to those who send the key."""
+    paths = _Paths(engines)
+    routes = [
+        Route("/health", paths.health),
+        Route("/metrics", paths.metrics),
+        Route("/v1/models", paths.models),
+        Route("/v1/models/{name:path}", paths.model),
+        Route("/v1/chat/completions", paths.chat, methods=["POST"]),
+        Route("/v1/completions", paths.completions, methods=["POST"]),
+        Route("/v1/embeddings", paths.embeddings, methods=["POST"]),
+    ]
+    known = [route.path for route in routes]
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(CountedRequests, figures=paths.figures, known=known),
+            Middleware(RequiredKey, key=key, open_paths=_OPEN_PATHS),
+        ],
+        exception_handlers={
+            ApiError: _refused,
+            ClientLeft: _left,
+            HTTPException: _no_such_path,
+            Exception: _failed,
+        },
+    )
+
+
+class _Paths:
+    """What each path answers."""
+
+    def __init__(self, engines: ServedEngines) -> None:
+        self.figures = Figures(engines)
+        self._engines = engines
+        self._started = int(time.time())
+
+    async def health(self, request: Request) -> Response:
+        """Answer whether an engine is open."""
+        is_open = any(engine.is_open for engine in self._engines.all)
+        return JsonResponse({"status": "ok" if is_open else "no engine is open"}, 200 if is_open else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer the figures."""
+        return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def models(self, request: Request) -> Response:
+        """Answer the list of engines."""
+        return JsonResponse({"object": "list", "data": list(map(self._described, self._engines.all))})
+
+    async def model(self, request: Request) -> Response:
+        """Answer the description of one engine."""
+        return JsonResponse(self._described(self._engines.find(request.path_params["name"])))
+
+    async def chat(self, request: Request) -> Response:
+        """Answer messages."""
+        return await self._answer(request, chat_request)
+
+    async def completions(self, request: Request) -> Response:
+        """Complete texts."""
+        return await self._answer(request, completion_request)
+
+    async def embeddings(self, request: Request) -> Response:
+        """Answer that there are none."""
+        raise ApiError(404, "The engines of paragone compute no embeddings.", code="not_supported")
+
+    def _described(self, engine: ServedEngine) -> Json:
+        return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
+
+    async def _answer(self, request: Request, read: ReadRequest) -> Response:
+        body = Fields.of_body(await read_body(request.receive))
+        engine = self._engines.find(body.required("model"))
+        asked = read(body, engine.options)
+        reply = reply_to(asked, engine.name)
+        parts = self._counted(engine, asked)
+        if not asked.stream:
+            return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
+        # Errors before the first part have a status of their own.
+        first = await unless_left(request.receive, _first(parts))
+        return EventStream(_events(first, parts, reply))
+
+    async def _counted(self, engine: ServedEngine, asked: AnswerRequest) -> AsyncGenerator[Part, None]:
+        async with contextlib.aclosing(parts_of(engine, asked.choices)) as parts:
+            async for part in parts:
+                if isinstance(part, End):
+                    self.figures.answered(engine.name, part)
+                yield part
+
+
+async def _all(parts: AsyncGenerator[Part, None]) -> list[Part]:
+    async with contextlib.aclosing(parts):
+        return [part async for part in parts]
+
+
+async def _first(parts: AsyncGenerator[Part, None]) -> Part:
+    return await anext(parts)
+
+
+async def _events(first: Part, parts: AsyncGenerator[Part, None], reply: Reply) -> AsyncGenerator[Json, None]:
+    """Yield the events of a stream. An error is the last one."""
+    async with contextlib.aclosing(parts):
+        try:
+            yield reply.event(first)
+            async for part in parts:
+                yield reply.event(part)
+            for event in reply.last_events():
+                yield event
+        except ApiError as error:
+            yield error.to_json()
+        except Exception as error:  # noqa: BLE001 (the response has begun: no handler can tell the client)
+            report("A request failed.", error)
+            yield ApiError(500, _INTERNAL).to_json()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return JsonResponse(error.to_json(), error.status)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; it is counted
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = f"{request.method} {request.url.path} is not part of this server."
+    refusal = ApiError(error.status_code, sentence, code="unknown_url")
+    return JsonResponse(refusal.to_json(), refusal.status)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    report("A request failed.", error)
+    return JsonResponse(ApiError(500, _INTERNAL).to_json(), 500)

@@ -1,0 +1,105 @@
+"""The connection to a client: its body, whether it has left, and the events that are streamed to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine
+from typing import TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from paragone import Json
+from paragone.wire import json_text
+from paragone_workbench.serving.protocol.api_error import ApiError
+
+T = TypeVar("T")
+
+MOST_BYTES = 8 << 20
+"""Largest body of a request, in bytes."""
+_MOST_DROPPED = 64 << 20
+"""Bytes of a refused body that are read, so that the client reads the refusal: many send everything first."""
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before it had its response."""
+
+
+class JsonResponse(Response):
+    """A response with JSON."""
+
+    media_type = "application/json"
+
+    def __init__(self, data: Json, status: int = 200) -> None:
+        super().__init__(_encoded(data), status)
+
+
+class EventStream(Response):
+    """A response with server-sent events. If the client leaves, the generator of the events is closed."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[Json, None]) -> None:
+        super().__init__(headers={"cache-control": "no-cache"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events, and `[DONE]` at their end."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with contextlib.aclosing(self._events):
+            with contextlib.suppress(ClientLeft):
+                await unless_left(receive, self._send(send))
+
+    async def _send(self, send: Send) -> None:
+        async for event in self._events:
+            data = b"data: " + _encoded(event) + b"\n\n"
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of a request. Raises ApiError if it is too large, and ClientLeft."""
+    parts: list[bytes] = []
+    size = 0
+    while size <= _MOST_DROPPED:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > MOST_BYTES:
+            parts.clear()
+        else:
+            parts.append(part)
+        if not message.get("more_body", False):
+            break
+    if size > MOST_BYTES:
+        sentence = f"The request is larger than {MOST_BYTES >> 20} MiB."
+        raise ApiError(413, sentence, code="request_too_large")
+    return b"".join(parts)
+
+
+async def unless_left(receive: Receive, work: Coroutine[None, None, T]) -> T:
+    """Return the result of some work. If the client leaves meanwhile, cancel the work and raise ClientLeft."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientLeft
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client has left. Its whole body has been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encoded(data: Json) -> bytes:
+    return json_text(data).encode("utf-8", "replace")

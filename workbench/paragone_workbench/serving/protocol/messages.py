@@ -1,0 +1,75 @@
+"""Reads the messages of a chat."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import get_args
+
+from paragone import Image, Message, Role
+from paragone_workbench.serving.protocol.api_error import ApiError
+from paragone_workbench.serving.protocol.fields import Fields
+
+_MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+
+
+def messages_of(body: Fields) -> tuple[Message, ...]:
+    """Return the messages of a request, of which there is at least one. Raises ApiError."""
+    messages = tuple(map(_message, body.objects("messages")))
+    if not messages:
+        raise body.wrong("messages", "a list with at least one message")
+    return messages
+
+
+def _message(fields: Fields) -> Message:
+    text, images = _content(fields)
+    thinking = fields.text("reasoning_content") or ""
+    return Message(role=_role(fields), text=text, images=images, thinking=thinking)
+
+
+def _role(fields: Fields) -> Role:
+    role = fields.required("role")
+    if role == "developer":  # what OpenAI calls the system's messages now
+        return "system"
+    for known in get_args(Role):
+        if role == known:
+            return known  # type: ignore[no-any-return]
+    raise fields.wrong("role", "system, developer, user or assistant: tools are not supported")
+
+
+def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
+    """Return the text and the images of a message. Texts of several parts are joined by newlines."""
+    content = fields.value("content")
+    if content is None or isinstance(content, str):
+        return content or "", ()
+    texts: list[str] = []
+    images: list[Image] = []
+    for part in fields.objects("content"):
+        match part.required("type"):
+            case "text":
+                texts.append(part.required("text"))
+            case "image_url":
+                images.append(_image(part))
+            case _:
+                raise part.wrong("type", "text or image_url")
+    return "\n".join(texts), tuple(images)
+
+
+def _image(part: Fields) -> Image:
+    place = part.object("image_url")
+    if place is None:
+        raise part.wrong("image_url", "an object with a url")
+    scheme, _, data = place.required("url").partition(",")
+    media_type = scheme.removeprefix("data:").removesuffix(";base64")
+    if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
+        raise ApiError(
+            400,
+            f"{place.path('url')} must be a data URL of an image in base64, such as data:image/png;base64,…: "
+            "the server fetches no images.",
+            param=place.path("url"),
+        )
+    try:
+        base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise place.wrong("url", f"base64: {error}") from error
+    return Image(data=data, media_type=media_type)

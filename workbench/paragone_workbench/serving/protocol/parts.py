@@ -1,0 +1,35 @@
+"""The parts of answers, in the order in which they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from paragone import Channel, Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A piece of an answer, or of the text before it that the client gave."""
+
+    index: int
+    """The number of the choice."""
+    text: str
+    channel: Channel = "answer"
+    tokens: tuple[Token, ...] = ()
+    """Its tokens, if the request asks for log-probabilities. Those without text belong to a later piece."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The end of an answer."""
+
+    index: int
+    reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int = 0
+    ttft_s: float | None = None
+    """Seconds to the first token; None if nothing was generated."""
+
+
+Part: TypeAlias = Piece | End

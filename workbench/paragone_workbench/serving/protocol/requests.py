@@ -1,0 +1,168 @@
+"""What requests for answers ask for, as typed values. Wrong fields raise ApiError."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.serving.protocol.api_error import ApiError
+from paragone_workbench.serving.protocol.fields import Fields
+from paragone_workbench.serving.protocol.messages import messages_of
+
+_MOST_CHOICES = 1024
+"""Largest number of answers that one request may ask for."""
+_MOST_TOKENS = 2**31 - 1
+_MOST_TOP = 20
+"""Largest number of alternatives to each token."""
+_USUAL_TOKENS = 16
+"""Tokens of a completion whose request sets no limit, as OpenAI defines it."""
+_SEEDS = 2**32 - 1
+"""Number of seeds that engines take."""
+
+_NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+_NEUTRAL: Mapping[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""The values that change nothing. Clients send them to engines that have no such option."""
+_NOT_SUPPORTED = ("tools", "functions", "logit_bias", "suffix", "best_of", "audio", "prediction")
+"""Fields that would change the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One answer that a request asks for."""
+
+    run: RunSpec | None
+    """The run that computes the answer; None if nothing is to be added to the given text."""
+    given: str = ""
+    """The text that the client wants back before the answer."""
+    logprobs: int | None = None
+    """Number of alternatives to report with each token; None for no log-probabilities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRequest:
+    """A request for answers of one engine."""
+
+    is_chat: bool
+    """Whether the client sent messages; otherwise, texts to complete."""
+    choices: tuple[Choice, ...]
+    per_prompt: int
+    """Number of choices for each prompt; they follow each other."""
+    stream: bool
+    stream_usage: bool
+    """Whether the last event of the stream has the token counts."""
+
+
+def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
+    """Return what a request for a chat asks for. `options` are the names of the engine's sampling options."""
+    messages = messages_of(body)
+    limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
+    sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
+    logprobs = (body.whole("top_logprobs", 0, _MOST_TOP) or 0) if body.flag("logprobs") else None
+    choices = [
+        Choice(run=RunSpec(messages=messages, sampling=own, logprobs=logprobs), logprobs=logprobs)
+        for own in _with_seeds(sampling, _count(body))
+    ]
+    return _request(body, choices, is_chat=True)
+
+
+def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
+    """Return what a request for completions asks for. `options` are the names of the engine's sampling options."""
+    prompts, echo = _prompts(body), body.flag("echo")
+    limit = body.whole("max_tokens", 0, _MOST_TOKENS)
+    if limit == 0 and not echo:
+        raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
+    if limit is None and "max_tokens" in options:
+        limit = _USUAL_TOKENS
+    sampling = _sampling(body, options, limit or None)
+    logprobs = body.whole("logprobs", 0, _MOST_TOP)
+    choices = [
+        Choice(
+            run=None if limit == 0 else RunSpec(messages=(), text=prompt, sampling=own, logprobs=logprobs),
+            given=prompt if echo else "",
+            logprobs=logprobs,
+        )
+        for prompt in prompts
+        for own in _with_seeds(sampling, _count(body))
+    ]
+    return _request(body, choices, is_chat=False)
+
+
+def _request(body: Fields, choices: Sequence[Choice], *, is_chat: bool) -> AnswerRequest:
+    if len(choices) > _MOST_CHOICES:
+        sentence = f"The request asks for {len(choices):,} answers. At most {_MOST_CHOICES:,} are possible."
+        raise ApiError(400, sentence, param="n")
+    for name in _NOT_SUPPORTED:
+        if body.value(name) not in (None, 1, "", [], {}):
+            raise ApiError(400, f"{name} is not supported.", param=name)
+    stream_options = body.object("stream_options")
+    return AnswerRequest(
+        is_chat=is_chat,
+        choices=tuple(choices),
+        per_prompt=_count(body),
+        stream=body.flag("stream"),
+        stream_usage=stream_options is not None and stream_options.flag("include_usage"),
+    )
+
+
+def _prompts(body: Fields) -> tuple[str, ...]:
+    value = body.value("prompt")
+    if isinstance(value, Sequence) and any(isinstance(item, int | list) for item in value):
+        sentence = "prompt must be a text or a list of texts: engines take no token ids."
+        raise ApiError(400, sentence, param="prompt")
+    prompts = body.texts("prompt")
+    if not prompts or not all(prompts):
+        raise body.wrong("prompt", "a text, or a list of texts, none of them empty")
+    return prompts
+
+
+def _count(body: Fields) -> int:
+    return body.whole("n", 1, _MOST_CHOICES) or 1
+
+
+def _sampling(body: Fields, options: Collection[str], limit: int | None) -> dict[str, Json]:
+    """Return the sampling options that a request sets."""
+    wanted: dict[str, Json] = {
+        "max_tokens": limit,
+        **{name: body.number(name) for name in _NUMBERS},
+        "seed": body.whole("seed", 0, _SEEDS - 1),
+        "stop": body.texts("stop"),
+        "json_schema": _schema(body),
+    }
+    sampling: dict[str, Json] = {}
+    for name, value in wanted.items():
+        if value is None or (name not in options and value == _NEUTRAL.get(name)):
+            continue
+        if name not in options:
+            param = "response_format" if name == "json_schema" else name
+            raise ApiError(400, f"The engine has no option {name}.", param=param)
+        sampling[name] = value
+    return sampling
+
+
+def _schema(body: Fields) -> str | None:
+    """Return the JSON schema that the answer must follow; None for any text."""
+    wanted = body.object("response_format")
+    if wanted is None:
+        return None
+    match wanted.required("type"):
+        case "text":
+            return None
+        case "json_object":
+            return '{"type": "object"}'
+        case "json_schema":
+            table = wanted.object("json_schema")
+            if table is None or not isinstance(schema := table.value("schema"), Mapping):
+                raise wanted.wrong("json_schema", "an object with a schema, which is an object")
+            return json.dumps(schema)
+        case _:
+            raise wanted.wrong("type", "text, json_object or json_schema")
+
+
+def _with_seeds(sampling: Mapping[str, Json], count: int) -> Iterator[Mapping[str, Json]]:
+    """Yield the options of each of several answers to one prompt. Their seeds follow each other, so that they differ."""
+    seed = sampling.get("seed")
+    for number in range(count):
+        yield {**sampling, "seed": (seed + number) % _SEEDS} if isinstance(seed, int) else sampling

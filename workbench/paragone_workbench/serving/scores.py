@@ -1,0 +1,80 @@
+"""The log-probabilities of a text that the client gave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+
+from paragone import EngineCrashed, EngineError, Finish, InputError, OpenEngine, ScoreRequest, Token
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.scheduling.pool import EnginePool
+
+
+async def scored(pool: EnginePool, handle: EngineHandle, text: str, top: int) -> tuple[Token, ...]:
+    """Return all tokens of a text, with their log-probabilities and `top` alternatives, once the engine is free.
+
+    The first token has none, unless the model puts a token before every text. Raises ParagoneError.
+    """
+    if not handle.capabilities.score:
+        raise InputError(
+            f"{handle.definition.name} cannot compute the log-probabilities of a given text.",
+            hint="Ask without echo or without logprobs, or an engine that computes on this machine.",
+        )
+    async with pool.scheduler.turn(handle):
+        engine = handle.engine
+        if engine is None:
+            raise handle.error or EngineError(f"The engine {handle.definition.name} was closed.")
+        use = _Score(engine)
+        handle.begin_use(use)
+        try:
+            tokens = await use.tokens(ScoreRequest(text=text, top=top))
+        except PLUGIN_ERRORS as failure:
+            error = as_paragone_error(failure, handle.definition.backend)
+            if isinstance(error, EngineCrashed):
+                handle.mark_crashed(error)
+            raise error from failure
+        finally:
+            handle.end_use(use)
+            use.end()
+    return _with_beginning(text, tokens)
+
+
+class _Score:
+    """The computation in progress, for those who close the engine."""
+
+    def __init__(self, engine: OpenEngine) -> None:
+        self._engine = engine
+        self._over = asyncio.Event()
+
+    async def tokens(self, request: ScoreRequest) -> list[Token]:
+        """Return the scored tokens: all but the first, unless a token is put before every text."""
+        found: list[Token] = []
+        async with contextlib.aclosing(self._engine.score(request)) as events:
+            async for event in events:
+                if isinstance(event, Token):
+                    found.append(event)
+                elif isinstance(event, Finish) and event.reason == "cancelled":
+                    raise EngineError("The computation was stopped.")
+        return found
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+    async def ended(self) -> None:
+        await self._over.wait()
+
+    def end(self) -> None:
+        self._over.set()
+
+
+def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:
+    """Return the tokens of the whole text: before those that were scored, what is missing of the text."""
+    data = text.encode("utf-8", "replace")
+    missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
+    if missing <= 0:  # the scored tokens are all of the text; some tokenizers add a space before it
+        return tuple(tokens)
+    first = Token(text=data[:missing].decode("utf-8", "ignore"), time=time.monotonic())
+    return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))

@@ -1,0 +1,132 @@
+"""The engines of a server: which there are, and which request may use one now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from paragone import EngineError
+from paragone.options import describe
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
+from paragone_workbench.serving.protocol.api_error import ApiError
+
+MOST_WAITING = 1024
+"""Number of answers that may wait for an engine. Further ones are refused, so that memory stays bounded."""
+
+
+class ServedEngine:
+    """An engine that requests name as their model. Answers that it has no room for wait, first come, first served.
+
+    A native engine computes one answer at a time. A server computes several, and so does a model that engines share: for
+    each it is opened once, since an open engine executes one run at a time.
+    """
+
+    def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:
+        self.pool = pool
+        self.name = definition.name
+        first = pool.add(definition)
+        many = REQUESTS_PER_SERVER if first.addresses and not first.is_local else first.sharing
+        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
+        self._free = list(self._handles)
+        self._available = asyncio.Semaphore(many)
+        self.waiting = 0
+        """Number of answers that wait."""
+
+    @property
+    def computing(self) -> int:
+        """Number of answers that are computed now."""
+        return len(self._handles) - len(self._free)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine can answer without being opened first."""
+        return any(handle.is_open for handle in self._handles)
+
+    @property
+    def first(self) -> EngineHandle:
+        """The engine, or the first of its connections to a server."""
+        return self._handles[0]
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The names of its sampling options."""
+        backend = self.first.backend
+        return frozenset() if backend is None else frozenset(info.name for info in describe(backend.sampling))
+
+    async def open(self) -> None:
+        """Open the engine. Raises ParagoneError."""
+        await self._opened(self.first)
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[EngineHandle]:
+        """Wait until an answer may use the engine, which is open then. One that has crashed is opened again.
+
+        Raises ParagoneError if it cannot be opened, and ApiError if too many answers wait.
+        """
+        if self.waiting >= MOST_WAITING:
+            raise ApiError(
+                429, f"{self.waiting:,} answers wait for {self.name}. Try again later.", code="queue_full"
+            )
+        self.waiting += 1
+        try:
+            await self._available.acquire()
+        finally:
+            self.waiting -= 1
+        handle = self._free.pop(0)
+        try:
+            await self._opened(handle)
+            yield handle
+        finally:
+            self._free.insert(0, handle)
+            self._available.release()
+
+    def stop_opening(self) -> None:
+        """Do not wait for the engine any longer, if it is being opened."""
+        for handle in self._handles:
+            handle.stop_opening()
+
+    async def _opened(self, handle: EngineHandle) -> None:
+        self.pool.start(handle)
+        if not await handle.opened():
+            raise handle.error or EngineError(f"The engine {self.name} was closed.")
+
+
+class ServedEngines:
+    """The engines of a server, by the names that requests use."""
+
+    def __init__(self, pool: EnginePool, definitions: Sequence[EngineDefinition]) -> None:
+        self._pool = pool
+        self._engines = {definition.name: ServedEngine(pool, definition) for definition in definitions}
+
+    @property
+    def all(self) -> Sequence[ServedEngine]:
+        """All engines, in their order."""
+        return tuple(self._engines.values())
+
+    def find(self, name: str) -> ServedEngine:
+        """Return the engine with this name. Raises ApiError."""
+        found = self._engines.get(name)
+        if found is None:
+            names = ", ".join(self._engines)
+            sentence = f"There is no model {name[:100]!r}. There are: {names}."
+            raise ApiError(404, sentence, param="model", code="model_not_found")
+        return found
+
+    async def open(self) -> None:
+        """Open all engines. Raises the error of the first that cannot be opened."""
+        await self._pool.registry.load([engine.first.definition.backend for engine in self.all])
+        await asyncio.gather(*(engine.open() for engine in self.all))
+
+    async def stop(self) -> None:
+        """Stop all answers, and the opening of engines."""
+        for engine in self.all:
+            engine.stop_opening()
+        await self._pool.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._pool.close()
