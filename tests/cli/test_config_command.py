@@ -75,7 +75,7 @@ def test_check_knows_the_screen_s_settings(settings):
     assert done.stdout.decode().splitlines() == [
         f"{path}:2: The key f1 is set for stop and help; one will not work. Give one of them another key.",
         f"{path}:3: No command is called 'sent'. Did you mean 'send'?",
-        f"{path}:6: There is no theme 'nord-'. Did you mean 'nord'?",
+        f"{path}:6: 'theme' of [ui] cannot be 'nord-': there is no such theme. Did you mean 'nord'?",
         f"{path}:9: The option 'mode' of [lanes] cannot be 'paralel'. It is one of: parallel, sequential, swap, auto.",
     ]
 
