@@ -171,7 +171,7 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
         (("run", "FILE", "--engines", "n" * 6000), "There is no engine 'nnn"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("run", "nowhere.jsonl", *ENGINES), "nowhere.jsonl"),
-        (("list", "--fresh"), "`paragone suite list` does not take --fresh; `suite run` does."),
+        (("list", "--fresh"), "`paragone suite list` does not take --fresh; `suite run`, `suite export` do."),
         (("show", "e9"), "There is no experiment e9."),
         (("show", "9"), "'9' is not the id of an experiment."),
         (("show",), "Name one experiment."),

@@ -39,7 +39,7 @@ async def test_the_sheet_does_not_wait_for_the_prices(start, monkeypatch):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("go")
         await screen.answered()
-        await screen.press("alt+k")
+        await screen.press("escape", "dollar_sign")
         await screen.until(lambda: "tokens out" in screen.text and asked.is_set(), "the sheet opens")
         found.set()
         await screen.until(lambda: "There are no prices." in screen.text)

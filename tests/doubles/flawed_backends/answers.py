@@ -183,7 +183,7 @@ class ReportsIdsUnasked(PoliteEngine):
         return super().settings(sampling, words, self.ids(words))
 
 
-@found_by("prompt ids come on request")
+@found_by("prompt ids come on request", "a plain text is continued")
 class ReportsAnotherPrompt(PoliteEngine):
     def settings(self, sampling, words, ids):
         return super().settings(sampling, words[1:], ids and ids[1:])
@@ -225,14 +225,14 @@ class OneTurnOnly(PoliteEngine):
 @found_by("an answer is continued")
 class NoContinuing(PoliteEngine):
     def words(self, messages):
-        assert messages[-1].role == "user"
+        assert not messages or messages[-1].role == "user"
         return super().words(messages)
 
 
 @found_by("an answer is continued")
 class BeginsANewAnswer(PoliteEngine):
     def words(self, messages):
-        closed = messages[-1].role == "assistant"
+        closed = bool(messages) and messages[-1].role == "assistant"
         return [*super().words(messages), "assistant"] if closed else super().words(messages)
 
 
