@@ -9,6 +9,7 @@ import signal
 import struct
 import sys
 import termios
+from contextvars import Context, ContextVar
 from itertools import count
 
 import pytest
@@ -279,3 +280,14 @@ async def test_little_is_queued_for_a_terminal_that_reads_slowly(screen):
             reader.read()
             await asyncio.sleep(0.01)
     assert reader.shown.count(f"{newest}") == 24
+
+
+async def test_what_waits_for_room_is_called_in_the_context_of_who_waits():
+    """The answers of the terminal come from a thread, in whose context Textual's widgets cannot be rendered."""
+    application: ContextVar[str] = ContextVar("application")
+    line, found = Line(1000), []
+    application.set("the application")
+    line.write("x" * 20_000)
+    line.flow.call_when_room(lambda: found.append(application.get()))
+    Context().run(line.go_on, 100)
+    assert found == ["the application"]

@@ -46,6 +46,10 @@ CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
 """The versions that this module was checked against."""
 
 
+_SOON_S = 0.01
+"""Seconds until a message that is over is removed. Textual divides by the time of a timer."""
+
+
 class OwnErrorsApp(App[None]):
     """An application that decides itself what an unhandled exception does."""
 
@@ -94,7 +98,7 @@ class OwnErrorsApp(App[None]):
         if not self.shows_message(newest):
             super()._refresh_notifications()  # as toasts
         elif newest is not None:
-            self.set_timer(max(0.0, newest.time_left), self._refresh_notifications)
+            self.set_timer(max(_SOON_S, newest.time_left), self._refresh_notifications)
 
     def _handle_exception(self, error: Exception) -> None:
         if not self.goes_on_after(error):

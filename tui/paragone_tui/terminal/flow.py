@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import NamedTuple
 
 QUESTION = "\x1b[5n"
@@ -67,7 +69,11 @@ class Flow:
         return room if room >= self._window // 4 else 0
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more may be written, and forget the function given before."""
+        """Call a function once more may be written, in the present context, and forget the function given before."""
+        # The terminal's answers come from a thread, which has none of the application's context variables.
+        self._wait(partial(copy_context().run, call))
+
+    def _wait(self, call: Callable[[], object]) -> None:
         self._waiting = call
         if self.room():
             self._loop.call_soon(self._go_on)
@@ -130,7 +136,7 @@ class Flow:
         if call is None:
             return
         if not self.room():
-            self.call_when_room(call)
+            self._wait(call)
             return
         if self._patience is not None:
             self._patience.cancel()
