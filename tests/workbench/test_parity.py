@@ -234,9 +234,14 @@ def test_what_the_user_sets_while_comparing_is_no_alarm():
 
 
 def test_the_own_answers_of_each_lane_are_no_alarm():
-    earlier = (Message(role="user", text="Hi"), Message(role="assistant", text="Ho"))
-    other = replace(side("b", prompt="other", tokens=9), messages=(*earlier, Message(role="user", text="Hi")))
-    parity = check_parity([side("a", tokens=8), other])
+    hi = Message(role="user", text="Hi")
+    one, other = (
+        replace(
+            side(name, prompt=text, tokens=tokens), messages=(hi, Message(role="assistant", text=text), hi)
+        )
+        for name, text, tokens in (("a", "Hey", 8), ("b", "Ho", 9))
+    )
+    parity = check_parity([one, other])
     assert parity.alarms == 0
     assert parity.findings[0].sentence.endswith(
         "Each lane's history contains its own answers, so the prompts differ."

@@ -69,10 +69,15 @@ def _finding(
         parts = [f"The prompt in {others} is not the one in {reference.name}."]
         what, values = "prompt", {side.name: side.prompt for side in sides}
     system = ""
-    own = [side for side in different if not _same_messages(reference, side)]
+    asked = [side for side in different if not _same_messages(reference, side, but="assistant")]
+    own = [side for side in different if side not in asked and not _same_messages(reference, side)]
+    if asked:
+        parts.append(
+            f"{reference.name} was asked other things before than {joined(side.name for side in asked)}."
+        )
     if own:
         parts.append("Each lane's history contains its own answers, so the prompts differ.")
-    for side in [side for side in different if side not in own][:3]:
+    for side in [side for side in different if side not in (*asked, *own)][:3]:
         if reference.prompt is None or side.prompt is None:
             continue
         only_reference, only_side = _difference(reference.prompt, side.prompt)
@@ -92,8 +97,12 @@ def _finding(
     )
 
 
-def _same_messages(one: Side, other: Side) -> bool:
-    return one.messages is None or other.messages is None or one.messages == other.messages
+def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
+    """Return whether the messages are the same, apart from those of the role `but`; True if they are unknown."""
+    if one.messages is None or other.messages is None:
+        return True
+    ours, theirs = ([it for it in side.messages or () if it.role != but] for side in (one, other))
+    return ours == theirs
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
