@@ -11,6 +11,7 @@ from tests.workbench.history_file import rows
 from tests.workbench.lane_helpers import LONG, answers, opened, words
 
 from paragone import Image, InputError, option
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.finding import find_in_lanes, find_run
@@ -495,3 +496,18 @@ async def test_words_are_found_in_the_open_conversation(session, rogue):
     assert [hit.run_id for hit in find_in_lanes(session.lanes, "zebra name")] == [None]
     assert find_in_lanes(session.lanes, "zebra word1") == find_in_lanes(session.lanes, "  ") == []
     assert second.path[0].text.split()[0] in find_in_lanes(session.lanes, "語")[0].snippet
+
+
+async def test_a_prompt_that_no_lane_has_begun_is_kept(session, rogue, history):
+    """The program was killed after it had taken the prompt from the queue, and before it had saved the run."""
+    await opened(session, rogue(max_tokens=1))
+    await answers(session, "one")
+    await session.saved()
+    lost = Prompt(text="two", parent=session.prompts[0])
+    session.recorder.prompt_added(session.conversation, session.conversation.add(lost))
+    await session.saved()
+    number = session.conversation.number
+    session.new_conversation()
+    await session.reopen(number)
+    (queued,) = session.queue.prompts
+    assert (queued.text, queued.is_kept, queued.lanes) == ("two", True, session.lanes)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.store.records import QueuedRecord
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.store.records import Hit, LaneRecord
+    from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation
 
 
 class Reopened(NamedTuple):
@@ -74,6 +75,29 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
     """Whether a run is the one with an id; without one, whether it is a run of the prompt."""
     prompt = run.prompt
     return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
+
+
+def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
+    """Return the queue of a saved conversation, with the prompts that no lane has begun.
+
+    A program that ends between the two saves leaves a prompt in the conversation that is in the queue no more.
+    """
+    answered = {run.prompt.id for run in saved.runs if run.prompt is not None}
+    continued = {prompt.parent.id for prompt in saved.conversation.prompts if prompt.parent is not None}
+    known = answered | continued | {record.prompt_id for record in saved.queue}
+    lost = (
+        QueuedRecord(
+            text=prompt.written,
+            files=prompt.files,
+            images=prompt.images,
+            for_all=prompt.for_all,
+            lanes=tuple(lane.id for lane in saved.lanes if not lane.closed),
+            prompt_id=prompt.id,
+        )
+        for prompt in saved.conversation.prompts
+        if prompt.id not in known
+    )
+    return (*lost, *saved.queue)
 
 
 def has_same_engines(lanes: Sequence[Lane], records: Iterable[LaneRecord], registry: Registry) -> bool:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
+from paragone_workbench.lanes import reopening
 from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
-from paragone_workbench.lanes.reopening import Reopened, closed_lane_with, has_same_engines, lanes_of
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
@@ -352,7 +352,7 @@ class Session:
 
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
-    ) -> Reopened | None:
+    ) -> reopening.Reopened | None:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
         Current lanes with an engine of the conversation are reused; the others are removed and their engines closed. New
@@ -364,7 +364,7 @@ class Session:
         while saved is None:
             saved = await self.recorder.load(number)
             if only_with_same_engines and saved is not None:
-                same = has_same_engines(self.lanes, saved.lanes, self.registry)
+                same = reopening.has_same_engines(self.lanes, saved.lanes, self.registry)
                 if self.prompts or not same:
                     return None
             if self.is_busy:  # a prompt was sent during the load
@@ -372,10 +372,10 @@ class Session:
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",
                 )
-        with_hit = None if hit is None else closed_lane_with(saved.lanes, hit)
+        with_hit = None if hit is None else reopening.closed_lane_with(saved.lanes, hit)
         if with_hit is not None:
             with_hit.closed = False
-        lanes, spare = lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
+        lanes, spare = reopening.lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
         self.recorder.loaded(saved.conversation, saved.lanes)
@@ -384,10 +384,10 @@ class Session:
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
-        self._restore_queue(saved.queue)
+        self._restore_queue(reopening.waiting_in(saved))
         await asyncio.gather(*(lane.close() for lane in spare))
         shown_again = next((lane for lane in lanes if lane.record is with_hit), None)
-        return Reopened(len(saved.lanes) - len(lanes), shown_again)
+        return reopening.Reopened(len(saved.lanes) - len(lanes), shown_again)
 
     def follow(self, lane: Lane, run: Run) -> None:
         """Have a run of a lane saved."""
