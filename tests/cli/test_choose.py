@@ -64,6 +64,7 @@ def test_after_the_time_it_says_what_was_not_measured(suite):
     slow = ("--set", "delay_s=30")
     done = paragone("choose", *ENGINES, *slow, "--suite", suite, "--time", "2s", "--json")
     found = data("choose", done)
+    assert (done.returncode, found["chosen"]) == (1, None)
     assert any(
         "runs of the suite. The same command goes on." in sentence for sentence in found["not_measured"]
     )

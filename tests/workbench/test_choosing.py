@@ -72,10 +72,17 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     assert "more prompts would settle this" in other
 
 
-def test_without_common_prompts_the_reference_is_chosen_and_that_is_said():
+def test_without_common_prompts_nothing_is_decided():
     decision = decide([BIG, SMALL], "big", [], {})
-    assert (decision.chosen, decision.reasons) == ("big", ())
-    assert decision.others == ("small and big have no prompts in common whose assertions were checked.",)
+    assert (decision.chosen, decision.others) == (None, ())
+    assert decision.reasons == ("No engine answered a prompt whose assertions were checked beside big.",)
+
+
+def test_with_too_few_prompts_for_an_interval_the_reference_is_kept():
+    asked = dataclasses.replace(SMALL, pass_rate=0.5, prompts=1)
+    decision = decide([BIG, asked], "big", [], {})
+    assert decision.chosen == "big"
+    assert decision.others == ("small and big have too few prompts in common for an interval.",)
 
 
 def test_a_tag_of_few_prompts_says_nothing():

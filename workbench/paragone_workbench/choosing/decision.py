@@ -28,13 +28,13 @@ class Decision:
     """Which engine to deploy.
 
     Attributes:
-        chosen: The engine's name.
+        chosen: The engine's name; None if no engine was compared with the reference.
         reference: The engine whose quality is wanted.
         reasons: Why this one, and at what price, in sentences.
         others: Why no smaller one, in sentences.
     """
 
-    chosen: str
+    chosen: str | None
     reference: str
     reasons: tuple[str, ...]
     others: tuple[str, ...]
@@ -58,6 +58,11 @@ def decide(
     """Return the decision. `losses` has, for each engine, what it loses to the reference at each tag."""
     by_name = {engine.engine: engine for engine in figures}
     against = {verdict.b: verdict for verdict in verdicts if verdict.a == reference}
+    if not against and not any(
+        engine.pass_rate is not None for engine in figures if engine.engine != reference
+    ):
+        missing = f"No engine answered a prompt whose assertions were checked beside {reference}."
+        return Decision(chosen=None, reference=reference, reasons=(missing,), others=())
     able = [by_name[reference]]
     able += [by_name[name] for name, verdict in against.items() if verdict.verdict == "not worse"]
     chosen = min(able, key=_order)
@@ -73,7 +78,7 @@ def decide(
         others=tuple(
             _shown(against[engine.engine])
             if engine.engine in against
-            else f"{engine.engine} and {reference} have no prompts in common whose assertions were checked."
+            else f"{engine.engine} and {reference} have too few prompts in common for an interval."
             for engine in figures
             if engine.engine not in (reference, chosen.engine) and _order(engine) < _order(chosen)
         ),

@@ -130,4 +130,4 @@ async def _run(
         )
     else:
         put_decision(decision, figures, choice)
-    return interrupts.exit_code([], nothing_done=False)
+    return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None)
