@@ -91,7 +91,7 @@ def test_a_mention_is_read_as_it_is_written(path):
 
 def test_candidates_are_those_that_begin_so(home, monkeypatch):
     monkeypatch.chdir(home)
-    for name in ("notes.md", "Notes 2.md", ".notes", "other.txt"):
+    for name in ("notes.md", "Notes 2.md", ".notes", "other.txt", 'no"quote.md', "no\nline.md"):
         (home / name).write_text("some text")
     (home / "notebooks").mkdir()
     assert [(one.path, one.size) for one in candidates("no")] == [

@@ -20,6 +20,10 @@ class Candidate:
     """Bytes; None for a folder."""
 
 
+_NOT_MENTIONED = frozenset('"\r\n')
+"""Characters that end a mention, also one in quotation marks."""
+
+
 def candidates(begun: str) -> tuple[Candidate, ...]:
     """Return the files and folders whose paths begin with a text, folders last. Blocking.
 
@@ -37,6 +41,8 @@ def candidates(begun: str) -> tuple[Candidate, ...]:
                 known = entry.name.casefold()
                 if not known.startswith(name) or (known.startswith(".") and not name):
                     continue
+                if set(entry.name) & _NOT_MENTIONED:
+                    continue  # a mention cannot have such a name
                 if _is_folder(entry):
                     found.append(Candidate(path=f"{folder}{entry.name}/", size=None))
                 else:
