@@ -151,7 +151,7 @@ async def test_answer_again_takes_the_place_of_the_answer(start):
             "answer",
         ]
         assert transcript.text.count("word1") == 1
-        assert "→ alt+m goes on from here." in transcript.text
+        assert "→ m in lane mode goes on from here." in transcript.text
         await screen.press("alt+m")
         await screen.until(lambda: "word5" in transcript.text and not screen.lanes[0].is_busy)
         assert "word0 word1 word2 word3 word4 word5" in transcript.text, "the answer goes on from its end"

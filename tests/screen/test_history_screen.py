@@ -59,7 +59,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("E")
         await screen.until(lambda: "Write all conversations to" in screen.text)
         await screen.press("enter")
-        await screen.until(lambda: "has 3 conversations" in " ".join(screen.text.split()))
+        await screen.until(lambda: "has 3 conversations" in " ".join(screen.text.replace("│", " ").split()))
         await screen.press("i")
         await screen.until(lambda: "Import the file" in screen.text)
         await screen.type("conversations.json")

@@ -34,6 +34,11 @@ class Keys:
         """The first key that works while the user writes, in short notation: one of lane mode with Alt, if need be."""
         return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
+    @property
+    def in_lane_mode(self) -> str:
+        """The first key of lane mode, with the name of the mode: for texts that stay while the mode changes."""
+        return f"{readable(self.lane[:1])} in lane mode" if self.lane else self.first
+
 
 def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
     """Return the keys of each command by its id.

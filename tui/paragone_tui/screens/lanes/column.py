@@ -284,7 +284,9 @@ class LaneColumn(Column, LaneObserver):
         block = self.transcript.blocks[-1]
         if self.lane.engine.capabilities.continues and block.kind == "note":
             self._offered = block
-            self.transcript.set_hint(block, f"{self._keys['continue-answer'].first} goes on from here.")
+            self.transcript.set_hint(
+                block, f"{self._keys['continue-answer'].in_lane_mode} goes on from here."
+            )
 
     def _withdraw_offer(self) -> None:
         """Remove the hint how the last answer goes on: another answer follows."""

@@ -100,7 +100,8 @@ class Lanes(Horizontal, can_focus=True):
     @property
     def current(self) -> LaneColumn | None:
         """The column of the current lane; None if there are no lanes."""
-        return self.columns[self.position] if self.columns else None
+        # While lanes are added, `position` may be that of a column that is still to come.
+        return self.columns[min(self.position, len(self.columns) - 1)] if self.columns else None
 
     def key_of(self, command: str) -> str:
         """Return the first key that a command has in the present mode, in short notation."""

@@ -24,8 +24,15 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
         if not lanes.toggle_logs():
             context.composer.unfold()
 
+    def lane_mode() -> None:
+        """Leave the prompt; while files are offered in it, close their list instead."""
+        if context.composer.completion.is_open:
+            context.composer.completion.close()
+        else:
+            lanes.screen.set_focus(lanes)
+
     return {
-        "lane-mode": lambda: lanes.screen.set_focus(lanes),
+        "lane-mode": lane_mode,
         "next-lane": lambda: lanes.move(1),
         "previous-lane": lambda: lanes.move(-1),
         "toggle-thinking": lanes.toggle_thinking,
