@@ -9,8 +9,9 @@ from paragone.options import describe
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("plugins", "workbench", "tui")
-SHARED = {"stop", "seed", "thinking", "lora", "url"}
-"""Option names that the program also uses in another meaning: `url` is a field of the JSON that `models` prints."""
+SHARED = {"stop", "seed", "thinking", "lora", "url", "headers"}
+"""Option names that the program also uses in another meaning: `url` is a field of the JSON that `models` prints, `headers`
+one of what the server of `serve` sends."""
 
 
 def strings(path: Path) -> set[str]:

@@ -217,7 +217,7 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
         tmux("send-keys", "C-z")
         sees("Stopped")
         assert "ready" not in tmux("capture-pane", "-p")
-        tmux("send-keys", "echo $((6 * 7))", "Enter")
+        tmux("send-keys", "clear; echo $((6 * 7))", "Enter")  # the next "Stopped" is a new one
         sees("42")
         tmux("send-keys", "fg", "Enter")
         sees("half a prompt")

@@ -116,7 +116,7 @@ async def answer(engine, *pictures):
 async def test_paragone_knows_which_model_sees(ollama_server, engine):
     report = await OllamaBackend().endpoint({"url": ollama_server})
     sees = {model.model: "vision" in model.capabilities for model in report.models}
-    assert sees == {NAME: True, "smollm2:latest": False}
+    assert (sees[NAME], sees["smollm2:latest"]) == (True, False)  # other tests add models
     assert engine.loaded.vision is True
 
 
