@@ -79,7 +79,12 @@ def test_other_branches_are_left_out_and_counted():
 def test_a_lane_that_changed_its_engine_names_the_earlier_one():
     saved = conversation("Why?", "Because.")
     saved.lanes[0].definition = LARGE
-    (prompt,) = report(saved).prompts()
+    found = report(saved)
+    assert (
+        found.left_out == "1 answer of engines that lanes had before is shown, and left out of the figures."
+    )
+    assert not found.sections, "the figures are those of the present engine"
+    (prompt,) = found.prompts()
     assert prompt.rounds[0][0].engine == "large"
     assert prompt.rounds[0][0].remarks[0].text == "From the engine smol (paper:/m/smol)."
 

@@ -44,7 +44,8 @@ class ChatSettings(Options):
 
     system: str = option("", "System prompt of new conversations.")
     resume: bool = option(
-        True, "Whether the last conversation is resumed at the start, if the lanes have its engines."
+        True,
+        "Whether `paragone` without arguments resumes the last conversation, if the lanes have its engines.",
     )
 
 

@@ -72,12 +72,7 @@ def conversation_report(
         sections=(Section(title="Results", charts=charts),) if charts else (),
         conditions=None,
         prompts=lambda: _prompts(saved, lanes, prompts, find),
-        left_out=(
-            f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
-            "The CSV and JSON files have all."
-            if others
-            else ""
-        ),
+        left_out=" ".join(_left_out(others, sum(_of_earlier_engines(lane) for lane in lanes))),
     )
 
 
@@ -89,6 +84,25 @@ def _lanes(saved: SavedConversation) -> list[_Lane]:
         _Lane(name, lane, {run.prompt: run for run in path_to(lane.head) if run.prompt is not None})
         for name, lane in zip(names, shown, strict=True)
     ]
+
+
+def _left_out(others: int, earlier: int) -> Iterator[str]:
+    """Yield what the report, or its figures, leave out: prompts on other branches, and answers of earlier engines."""
+    if others:
+        yield (
+            f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
+            "The CSV and JSON files have all."
+        )
+    if earlier:
+        yield (
+            f"{counted(earlier, 'answer')} of engines that lanes had before {'is' if earlier == 1 else 'are'} shown, "
+            "and left out of the figures."
+        )
+
+
+def _of_earlier_engines(lane: _Lane) -> int:
+    """Return the number of answers on the lane's path that another model gave than the lane has now."""
+    return sum(not run.result.definition.has_model_of(lane.record.definition) for run in lane.path.values())
 
 
 def _last_begun(lane: _Lane) -> RunResult | None:
@@ -113,6 +127,7 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
         for index, prompt in enumerate(prompts)
         for lane in lanes
         if (run := lane.path.get(prompt)) is not None
+        and run.result.definition.has_model_of(lane.record.definition)
     ]
     return collect(rows, [lane.name for lane in lanes])
 
