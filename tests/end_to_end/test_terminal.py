@@ -225,7 +225,7 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     tmux("send-keys", "C-g")
     sees("in the editor")
     tmux("send-keys", "C-c")  # for the editor alone
-    sees("The prompt stays as it was")
+    sees("The editor editor")
     sees("half a prompt")
     tmux("send-keys", "C-g")
     sees("in the editor")

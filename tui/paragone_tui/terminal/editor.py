@@ -39,7 +39,7 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
         if code:
             end = f"ended with the code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
             raise ParagoneError(
-                f"The editor {command[0]} {end}. The prompt stays as it was.",
+                f"The editor {Path(command[0]).name} {end}. The prompt stays as it was.",
                 hint=f"What the editor saved is in {path}." if keeps_file else "",
             )
         return now if now != text else None
