@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 from paragone import InputError, Json, ParagoneError
 from paragone_cli.command_line.output import warn
-from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
@@ -43,7 +43,7 @@ def save_measurement(
     """Save a measurement of engines. If the history cannot be used, print a warning; the command goes on."""
     measurement = Measurement(
         kind=kind,
-        engines=tuple(without_secrets(engine, registry.find(engine.backend)) for engine in engines),
+        engines=tuple(map(registry.public, engines)),
         data=data,
         created=time.time(),
     )

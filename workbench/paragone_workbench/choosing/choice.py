@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from paragone import Json, ParagoneError
+from paragone import Json, ParagoneError, WeightsFile
 from paragone_workbench.choosing.decision import Decision, decide, tag_losses
 from paragone_workbench.choosing.figures import EngineFigures, engine_figures
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
@@ -27,6 +27,7 @@ from paragone_workbench.measure.bench.measurement import Bench, OnStep
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.bench.report import bench_json
 from paragone_workbench.measure.sample import sample_text
+from paragone_workbench.paths import accessible
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
@@ -208,7 +209,7 @@ class Choice:
         """Return the newest whole measurement of just these engines that is newer than their files; None if there is none."""
         if self.request.fresh:
             return None
-        wanted = self._without_secrets(engines)
+        wanted = tuple(map(self.registry.public, engines))
         changed = max(map(_changed, engines))
         for measurement in await retrying(self.history, lambda store: store.measurements.all(kind)):
             if measurement.engines == wanted and measurement.created > changed:
@@ -219,12 +220,9 @@ class Choice:
         self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
     ) -> None:
         measurement = Measurement(
-            kind=kind, engines=self._without_secrets(engines), data=data, created=time.time()
+            kind=kind, engines=tuple(map(self.registry.public, engines)), data=data, created=time.time()
         )
         await retrying(self.history, lambda store: store.measurements.add(measurement))
-
-    def _without_secrets(self, engines: Sequence[EngineDefinition]) -> tuple[EngineDefinition, ...]:
-        return tuple(without_secrets(engine, self.registry.find(engine.backend)) for engine in engines)
 
 
 def largest(engines: Sequence[EngineDefinition]) -> str:
@@ -236,17 +234,15 @@ def largest(engines: Sequence[EngineDefinition]) -> str:
 
 
 def _size(engine: EngineDefinition) -> int:
-    try:
-        return Path(expand_home(engine.model)).stat().st_size
-    except (OSError, ValueError):
-        return 0
+    """Return the bytes of the model's file; 0 if the model is no file. The size of a folder says nothing of the model."""
+    path = Path(expand_home(engine.model))
+    return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0
 
 
 def _changed(engine: EngineDefinition) -> float:
-    try:
-        return Path(expand_home(engine.model)).stat().st_mtime
-    except (OSError, ValueError):
-        return 0.0
+    """Return when the model's file or folder was changed, in seconds since 1970; 0 for a model on a server."""
+    path = Path(expand_home(engine.model))
+    return (WeightsFile.of(path).modified_ns or 0) / 1e9 if accessible(path) else 0.0
 
 
 async def _stop_after(work: _Work, seconds: float) -> None:

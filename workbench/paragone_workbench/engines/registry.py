@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import IMPORTED, suggest
+from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition, suggest, without_secrets
 from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Registry:
         if name not in self._found:
             self.all()
         return self._found.get(name)
+
+    def public(self, definition: EngineDefinition) -> EngineDefinition:
+        """Return a definition without the options that its backend declares as secret."""
+        return without_secrets(definition, self.find(definition.backend))
 
     def knows(self, name: str) -> bool:
         """Whether `find` returns at once: it has looked for the backend before."""

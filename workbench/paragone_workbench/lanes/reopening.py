@@ -38,19 +38,16 @@ def lanes_of(
     whose names are taken, and the saved lane.
     """
 
-    def public(definition: EngineDefinition) -> EngineDefinition:
-        return without_secrets(definition, registry.find(definition.backend))
-
     def with_secrets(kept: EngineDefinition) -> EngineDefinition:
         known = configured.get(kept.name)
-        return known if known is not None and public(known) == kept else kept
+        return known if known is not None and registry.public(known) == kept else kept
 
     spare = list(current)
     lanes: list[Lane] = []
     for record in records:
         if record.closed:
             continue
-        alike = (lane for lane in spare if public(lane.engine.definition) == record.definition)
+        alike = (lane for lane in spare if registry.public(lane.engine.definition) == record.definition)
         lane = next(alike, None)
         if lane is None:
             lane = new_lane(with_secrets(record.definition), [*lanes, *spare], record)
