@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,7 @@ __all__ = [
     "open_regular_file",
     "option_text",
     "read_regular_file",
+    "reading",
 ]
 
 LARGEST = 2**28
@@ -55,26 +58,36 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes:
-    """Return the content of a file of at most `largest` bytes. `hint` says what to do about any other path.
+@contextlib.contextmanager
+def reading(path: Path, *, hint: str) -> Iterator[BinaryIO]:
+    """Open a file for reading, and close it at the end of the block. `hint` says what to do about any other path.
 
-    Raises InputError if it cannot be read, is no regular file, or is larger.
+    Raises InputError if the file cannot be opened or read, or is no regular file.
     """
     try:
         with open_regular_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= largest:
-                # files of /proc have the size 0, and some have no end
-                content = file.read(-1 if size else largest + 1)
-                if len(content) <= largest:
-                    return content
-            raise InputError(f"{path} is larger than {_size(largest)}.", hint=hint)
+            yield file
     except NotRegularFileError as error:
         raise InputError(f"{path} is not a regular file.", hint=hint) from error
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
         ) from error
+
+
+def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes:
+    """Return the content of a file of at most `largest` bytes. `hint` says what to do about any other path.
+
+    Raises InputError if it cannot be read, is no regular file, or is larger.
+    """
+    with reading(path, hint=hint) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= largest:
+            # files of /proc have the size 0, and some have no end
+            content = file.read(-1 if size else largest + 1)
+            if len(content) <= largest:
+                return content
+        raise InputError(f"{path} is larger than {_size(largest)}.", hint=hint)
 
 
 def _size(count: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paragone import InputError
-from paragone.regular_file import NotRegularFileError, open_regular_file
+from paragone.regular_file import reading
 from paragone.wording import quoted, size_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches.custom_ids import CustomId, parse_custom_id
@@ -156,15 +156,8 @@ def _known(
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file. Of a line that is too long, the rest is skipped. Raises InputError."""
-    try:
-        with open_regular_file(path) as file:
-            while line := file.readline(LONGEST_LINE + 1):
-                yield line
-                while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-                    line = file.readline(LONGEST_LINE + 1)
-    except NotRegularFileError as error:
-        raise InputError(f"{path} is not a regular file.", hint="Name the file of results.") from error
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
-        ) from error
+    with reading(path, hint="Name the file of results.") as file:
+        while line := file.readline(LONGEST_LINE + 1):
+            yield line
+            while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+                line = file.readline(LONGEST_LINE + 1)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.chat.sampling import SEEDS
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.fields import Fields
@@ -19,8 +20,6 @@ _MOST_TOP = 20
 """Largest number of alternatives to each token."""
 _USUAL_TOKENS = 16
 """Tokens of a completion whose request sets no limit, as OpenAI defines it."""
-_SEEDS = 2**32 - 1
-"""Number of seeds that engines take."""
 
 _NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _NEUTRAL: Mapping[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
@@ -127,7 +126,7 @@ def _sampling(body: Fields, options: Collection[str], limit: int | None) -> dict
     wanted: dict[str, Json] = {
         "max_tokens": limit,
         **{name: body.number(name) for name in _NUMBERS},
-        "seed": body.whole("seed", 0, _SEEDS - 1),
+        "seed": body.whole("seed", 0, SEEDS - 1),
         "stop": body.texts("stop"),
         "json_schema": _schema(body),
     }
@@ -165,4 +164,4 @@ def _with_seeds(sampling: Mapping[str, Json], count: int) -> Iterator[Mapping[st
     """Yield the options of each of several answers to one prompt. Their seeds follow each other, so that they differ."""
     seed = sampling.get("seed")
     for number in range(count):
-        yield {**sampling, "seed": (seed + number) % _SEEDS} if isinstance(seed, int) else sampling
+        yield {**sampling, "seed": (seed + number) % SEEDS} if isinstance(seed, int) else sampling
