@@ -60,8 +60,10 @@ class Picker(Modal[ScreenResultType]):
 
     is_looking = False
     """Whether more options may come."""
+    is_outdated = False
+    """Whether the options are those of an earlier text. None of them is picked."""
     _picks = False
-    """Whether Enter was pressed before there was an option: the first one that fits is picked."""
+    """Whether Enter was pressed before there was an option for the text: the first one that fits is picked."""
 
     words = query_one(Input)
     options = query_one(OptionList)
@@ -136,7 +138,7 @@ class Picker(Modal[ScreenResultType]):
         self.options.highlighted = next(again, first)
         if self._picks and self.options.highlighted is not None:
             self._submitted()
-        self._picks = self._picks and self.is_looking
+        self._picks = self._picks and (self.is_looking or self.is_outdated)
         if not self.leaving:
             self.describe()
 
@@ -152,10 +154,16 @@ class Picker(Modal[ScreenResultType]):
         # At once: typing may change the list before a message of the list arrives.
         option = self.options.highlighted_option
         if option is not None and option.id is not None and not option.disabled:
-            self.pick(option.id)
+            self._pick(option.id)
         else:
-            self._picks = self.is_looking
+            self._picks = self.is_looking or self.is_outdated
             self.pick_nothing()
+
+    def _pick(self, option_id: str) -> None:
+        if self.is_outdated:
+            self._picks = True
+        else:
+            self.pick(option_id)
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:
@@ -165,4 +173,4 @@ class Picker(Modal[ScreenResultType]):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         if event.option_id is not None and event.option in self.options.options:
-            self.pick(event.option_id)
+            self._pick(event.option_id)

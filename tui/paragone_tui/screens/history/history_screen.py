@@ -72,15 +72,12 @@ class HistoryScreen(Picker[Found | None]):
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
         """The search text of the current options, or of the search in progress."""
-        self._is_searching = False
-        self._picks_first = False
-        """Whether Enter was pressed during a search: the first option is picked once it is there."""
 
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the last search's results. For a new text, start a search that updates the list."""
         if text != self._searched:
             self._searched = text
-            self._is_searching = True
+            self.is_outdated = True
             self.run_worker(self._search(text), group="search", exclusive=True)
         return self._options
 
@@ -95,11 +92,8 @@ class HistoryScreen(Picker[Found | None]):
         else:
             self._list(found, query)
             self.say(remark or self._lack(found, text))
-        self._is_searching = False
+        self.is_outdated = False
         self.show()
-        if self._picks_first and (option := self.options.highlighted_option) is not None and option.id:
-            self.pick(option.id)
-        self._picks_first = False
 
     def _list(self, found: Sequence[Entry], query: Query) -> None:
         self._entries = {entry.id: entry for entry in found}
@@ -120,9 +114,6 @@ class HistoryScreen(Picker[Found | None]):
 
     def pick(self, option_id: str) -> None:
         """Close the screen with the conversation. The prompt of an answer of a suite becomes a conversation first."""
-        if self._is_searching:  # the option is one of the search before
-            self._picks_first = True
-            return
         entry = self._entries.get(option_id)
         if entry is None:
             return
