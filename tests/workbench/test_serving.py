@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from paragone import LoadedModel, ScoreRequest, Token
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.application import application
+from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
@@ -301,3 +303,20 @@ async def test_the_end_of_the_server_is_told(engines, client, until):
     await engines.stop()
     response = await asking
     assert (response.status_code, response.json()["error"]["message"]) == (503, "The server is ending.")
+
+
+async def test_each_token_is_sent_at_once(engines, until):
+    begun = asyncio.Event()
+    server = Server(application(engines, "sesame"), begun.set)
+    with listen("127.0.0.1", 0) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        await begun.wait()
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        await until(lambda: server.server_state.connections)
+        (connection,) = server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+        await writer.wait_closed()
+        server.should_exit = True
+        await serving

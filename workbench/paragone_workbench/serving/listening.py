@@ -40,7 +40,8 @@ def listen(host: str, port: int) -> socket.socket:
             hint="Go online. Or set `local_servers = true` under [network]: offline, it then listens at 127.0.0.1.",
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sets TCP_NODELAY on connections: each token is sent at once.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(address), port))
