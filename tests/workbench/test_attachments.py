@@ -25,8 +25,8 @@ from paragone_workbench.conversation.attachments.reading import LARGEST, read_fi
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversation
 from paragone_workbench.experiments.replaying.document_reader import read_conversation
-from paragone_workbench.experiments.report.subjects.conversation import conversation_report
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.reporting.subjects.conversation import conversation_report
 from paragone_workbench.store.history import History
 
 

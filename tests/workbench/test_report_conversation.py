@@ -5,8 +5,8 @@ from tests.workbench.report_subjects import conversation, ended
 
 from paragone import Image
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.experiments.report.subjects.conversation import conversation_report
-from paragone_workbench.experiments.report.subjects.subject import conversation_rows
+from paragone_workbench.reporting.subjects.conversation import conversation_report
+from paragone_workbench.reporting.subjects.subject import conversation_rows
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord

@@ -8,11 +8,11 @@ from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
-from paragone_workbench.experiments.report.markdown import markdown_pieces
-from paragone_workbench.experiments.report.page import html_pieces
-from paragone_workbench.experiments.report.subjects import selection as selections
-from paragone_workbench.experiments.report.subjects.gathering import report_of
-from paragone_workbench.experiments.report.subjects.subject import rows_of
+from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.page import html_pieces
+from paragone_workbench.reporting.subjects import selection as selections
+from paragone_workbench.reporting.subjects.gathering import report_of
+from paragone_workbench.reporting.subjects.subject import rows_of
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Measurement, RunKey, SavedVote, Store
 

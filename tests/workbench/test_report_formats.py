@@ -14,11 +14,11 @@ from markdown_it import MarkdownIt
 from tests.workbench.report_subjects import add_experiment, conversation
 
 from paragone import InputError, Json, ParagoneError
-from paragone_workbench.experiments.report.file import format_of, write
-from paragone_workbench.experiments.report.markdown import markdown_pieces
-from paragone_workbench.experiments.report.subjects.conversation import conversation_report
-from paragone_workbench.experiments.report.subjects.subject import conversation_rows, find_subject, rows_of
-from paragone_workbench.experiments.report.table import COLUMNS, csv_pieces
+from paragone_workbench.reporting.file import format_of, write
+from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.subjects.conversation import conversation_report
+from paragone_workbench.reporting.subjects.subject import conversation_rows, find_subject, rows_of
+from paragone_workbench.reporting.table import COLUMNS, csv_pieces
 from paragone_workbench.store import Store
 from paragone_workbench.visible_text import visible
 

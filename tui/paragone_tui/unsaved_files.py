@@ -60,7 +60,7 @@ def _write(conversation: SavedConversation, path: Path, find: Find) -> int:
     Raises ParagoneError, with InputError if the format is unknown.
     """
     from paragone_workbench.experiments.output_file import check_target
-    from paragone_workbench.experiments.report.file import write
+    from paragone_workbench.reporting.file import write
 
     suffix = path.suffix.lower()
     if suffix not in (".json", ".md"):
@@ -70,8 +70,8 @@ def _write(conversation: SavedConversation, path: Path, find: Find) -> int:
 
 
 def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
-    from paragone_workbench.experiments.report.markdown import markdown_pieces
-    from paragone_workbench.experiments.report.subjects.conversation import conversation_report
+    from paragone_workbench.reporting.markdown import markdown_pieces
+    from paragone_workbench.reporting.subjects.conversation import conversation_report
 
     return markdown_pieces(conversation_report(conversation, find), time.time())
 

@@ -15,7 +15,7 @@ from paragone_cli.command_line.output import note
 from paragone_cli.command_line.saved import opened_store
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.report.file import Format, format_of, write
+from paragone_workbench.reporting.file import Format, format_of, write
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
@@ -58,7 +58,7 @@ def report(args: ReportArguments) -> int:
 
 def _without_subject() -> InputError:
     """Return the error for a command without an id. Raises StoreError."""
-    from paragone_workbench.experiments.report.subjects.subject import newest
+    from paragone_workbench.reporting.subjects.subject import newest
 
     with closing(Store.open()) as store:
         return InputError(
@@ -69,23 +69,23 @@ def _without_subject() -> InputError:
 
 def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:
     """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
-    from paragone_workbench.experiments.report.subjects.subject import find_subject, rows_of
+    from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
 
     subject = find_subject(store, subject_id)
     match file_format:
         case "json":
             yield from _document(subject)
         case "csv":
-            from paragone_workbench.experiments.report.table import csv_pieces
+            from paragone_workbench.reporting.table import csv_pieces
 
             yield from csv_pieces(rows_of(store, subject))
         case "html" | "md":
-            from paragone_workbench.experiments.report.subjects.gathering import report_of
+            from paragone_workbench.reporting.subjects.gathering import report_of
 
             if file_format == "html":
-                from paragone_workbench.experiments.report.page import html_pieces as pieces
+                from paragone_workbench.reporting.page import html_pieces as pieces
             else:
-                from paragone_workbench.experiments.report.markdown import markdown_pieces as pieces
+                from paragone_workbench.reporting.markdown import markdown_pieces as pieces
             yield from pieces(report_of(store, subject, Registry(note).find), time.time())
 
 

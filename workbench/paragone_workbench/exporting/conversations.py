@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from paragone import Backend, InputError
 from paragone.wording import counted, size_text
-from paragone_workbench.experiments.report.file import format_of, write
+from paragone_workbench.reporting.file import format_of, write
 from paragone_workbench.store import History, Store, StoreError
 
 _PAGE = 1000
@@ -74,8 +74,8 @@ def _all(store: Store) -> Iterator[int]:
 
 def _markdown(store: Store, numbers: Sequence[int], find: Callable[[str], Backend | None]) -> Iterator[str]:
     """Yield a report of each conversation."""
-    from paragone_workbench.experiments.report.markdown import markdown_pieces
-    from paragone_workbench.experiments.report.subjects.gathering import report_of
+    from paragone_workbench.reporting.markdown import markdown_pieces
+    from paragone_workbench.reporting.subjects.gathering import report_of
 
     for position, number in enumerate(numbers):
         yield "\n" if position else ""

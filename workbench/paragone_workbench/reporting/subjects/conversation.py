@@ -10,18 +10,18 @@ from paragone.options import value_text
 from paragone.wording import counted
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
-from paragone_workbench.experiments.report.content import (
+from paragone_workbench.reporting.content import (
     Fact,
     PromptView,
     Remark,
     Report,
     Section,
 )
-from paragone_workbench.experiments.report.parts.answers import NamedRun, answers_side_by_side
-from paragone_workbench.experiments.report.parts.charts import charts_of
-from paragone_workbench.experiments.report.parts.conditions import conditions_of
-from paragone_workbench.experiments.report.parts.engines import distinct_names, engine_view
-from paragone_workbench.experiments.report.public_text import date_text, public
+from paragone_workbench.reporting.parts.answers import NamedRun, answers_side_by_side
+from paragone_workbench.reporting.parts.charts import charts_of
+from paragone_workbench.reporting.parts.conditions import conditions_of
+from paragone_workbench.reporting.parts.engines import distinct_names, engine_view
+from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paragone_workbench.dates import is_date
-from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 

@@ -10,8 +10,8 @@ from paragone.options import value_text
 from paragone.wording import counted
 from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
-from paragone_workbench.experiments.report.content import AnswerView, Fact, Remark, Segment
-from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.reporting.content import AnswerView, Fact, Remark, Segment
+from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import AssertionResult

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
-from paragone_workbench.experiments.report.content import (
+from paragone_workbench.reporting.content import (
     AnswerView,
     Chart,
     Fact,
@@ -14,7 +14,7 @@ from paragone_workbench.experiments.report.content import (
     Remark,
     Report,
 )
-from paragone_workbench.experiments.report.public_text import date_text
+from paragone_workbench.reporting.public_text import date_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 

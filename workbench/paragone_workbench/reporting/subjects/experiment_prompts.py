@@ -8,11 +8,11 @@ from itertools import groupby
 
 from paragone import Message
 from paragone_workbench.experiments.differences.comparable import scores_of
-from paragone_workbench.experiments.report.content import Fact, PromptView
-from paragone_workbench.experiments.report.parts.answers import answers_side_by_side
-from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.table import TableRow
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
+from paragone_workbench.reporting.content import Fact, PromptView
+from paragone_workbench.reporting.parts.answers import answers_side_by_side
+from paragone_workbench.reporting.public_text import public
+from paragone_workbench.reporting.table import TableRow
 from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible

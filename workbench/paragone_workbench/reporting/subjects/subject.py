@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from paragone import InputError
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.experiments.report.parts.engines import distinct_names
-from paragone_workbench.experiments.report.subjects.experiment_prompts import experiment_rows
-from paragone_workbench.experiments.report.table import TableRow
+from paragone_workbench.reporting.parts.engines import distinct_names
+from paragone_workbench.reporting.subjects.experiment_prompts import experiment_rows
+from paragone_workbench.reporting.table import TableRow
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation

@@ -10,21 +10,21 @@ from paragone.wording import counted, size_text
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
-from paragone_workbench.experiments.report.content import (
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.reporting.content import (
     Conditions,
     Fact,
     Remark,
     Report,
     Section,
 )
-from paragone_workbench.experiments.report.parts.charts import charts_of
-from paragone_workbench.experiments.report.parts.conditions import conditions_of
-from paragone_workbench.experiments.report.parts.engines import engine_view
-from paragone_workbench.experiments.report.parts.pass_rates import tag_charts
-from paragone_workbench.experiments.report.public_text import date_text, public
-from paragone_workbench.experiments.report.subjects.experiment_prompts import prompt_view
-from paragone_workbench.experiments.report.subjects.selection import Selection
-from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.reporting.parts.charts import charts_of
+from paragone_workbench.reporting.parts.conditions import conditions_of
+from paragone_workbench.reporting.parts.engines import engine_view
+from paragone_workbench.reporting.parts.pass_rates import tag_charts
+from paragone_workbench.reporting.public_text import date_text, public
+from paragone_workbench.reporting.subjects.experiment_prompts import prompt_view
+from paragone_workbench.reporting.subjects.selection import Selection
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 

@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 from paragone import InputError
 from paragone.installation import install_command
-from paragone_workbench.experiments.report.content import Report
-from paragone_workbench.experiments.report.public_text import date_text
+from paragone_workbench.reporting.content import Report
+from paragone_workbench.reporting.public_text import date_text
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -32,7 +32,7 @@ def html_pieces(report: Report, now: float) -> Iterator[str]:
 def _environment() -> Environment:
     """Return the environment of all pages; it keeps the compiled templates."""
     return Environment(
-        loader=PackageLoader("paragone_workbench.experiments.report"),
+        loader=PackageLoader("paragone_workbench.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

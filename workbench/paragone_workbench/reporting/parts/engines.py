@@ -8,9 +8,9 @@ from paragone import Backend, LoadedModel
 from paragone.options import value_text
 from paragone.wording import size_text
 from paragone_workbench.engines.definitions import EngineDefinition, address_of, numbered, without_secrets
-from paragone_workbench.experiments.report.content import EngineView, Fact
-from paragone_workbench.experiments.report.parts.answers import settings_in_force
-from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.reporting.content import EngineView, Fact
+from paragone_workbench.reporting.parts.answers import settings_in_force
+from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.result import RunResult
 
 

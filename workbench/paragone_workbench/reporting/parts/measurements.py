@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeAlias
 from paragone import Backend, InputError, Json
 from paragone.wording import counted
 from paragone_workbench.engines.definitions import EngineDefinition, split_options, without_secrets
-from paragone_workbench.experiments.report.content import Chart, Figure, Remark, Section
-from paragone_workbench.experiments.report.parts.charts import bar_chart
-from paragone_workbench.experiments.report.public_text import date_text, public
+from paragone_workbench.reporting.content import Chart, Figure, Remark, Section
+from paragone_workbench.reporting.parts.charts import bar_chart
+from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.statistics.intervals import t_interval
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from paragone import Backend
 from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.experiments.report.content import Conditions, Remark
-from paragone_workbench.experiments.report.parts.answers import NamedRun
-from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.reporting.content import Conditions, Remark
+from paragone_workbench.reporting.parts.answers import NamedRun
+from paragone_workbench.reporting.public_text import public
 
 
 def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | None]) -> Conditions | None:

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from paragone import Backend
-from paragone_workbench.experiments.report.content import Report
-from paragone_workbench.experiments.report.parts.measurements import measurements_of
-from paragone_workbench.experiments.report.parts.ratings import ratings_section
-from paragone_workbench.experiments.report.subjects.conversation import conversation_report
-from paragone_workbench.experiments.report.subjects.experiment import experiment_report
+from paragone_workbench.reporting.content import Report
+from paragone_workbench.reporting.parts.measurements import measurements_of
+from paragone_workbench.reporting.parts.ratings import ratings_section
+from paragone_workbench.reporting.subjects.conversation import conversation_report
+from paragone_workbench.reporting.subjects.experiment import experiment_report
 from paragone_workbench.store.experiment_records import Experiment, SavedVote
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store

@@ -9,9 +9,9 @@ from itertools import islice
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.experiments.report.content import Chart, Figure
-from paragone_workbench.experiments.report.parts.charts import figure_of
-from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.reporting.content import Chart, Figure
+from paragone_workbench.reporting.parts.charts import figure_of
+from paragone_workbench.reporting.public_text import public
 
 MOST = 12
 """Number of tags that are shown: those of the most prompts."""
