@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.reference import commands, keys, settings
+from docs.reference import commands, keys, manual, settings
 
 DOCS = Path(__file__).parents[1]
 
-PAGES = {"commands.md": commands.page, "keys.md": keys.page, "settings.md": settings.page}
+PAGES = {
+    "commands.md": commands.page,
+    "keys.md": keys.page,
+    "settings.md": settings.page,
+    "paragone.1": manual.page,
+}
 """The functions that make the pages, by the names of the files."""
 
 

@@ -15,5 +15,5 @@ def build(source: Path, kind: str, into: Path) -> Path:
 
 
 def content(wheel: zipfile.ZipFile) -> set[str]:
-    """The files of the packages in a wheel, without its metadata."""
-    return {name for name in wheel.namelist() if ".dist-info/" not in name}
+    """The files of the packages in a wheel, without its metadata and what stands beside the packages."""
+    return {name for name in wheel.namelist() if ".dist-info/" not in name and ".data/" not in name}

@@ -61,6 +61,11 @@ def test_the_sample_config_ships_as_a_file(wheel, checkout):
     assert wheel.read(sample) == (checkout / "config.toml").read_bytes()
 
 
+def test_the_wheel_has_the_manual_page(wheel, checkout):
+    (page,) = [name for name in wheel.namelist() if name.endswith(f".data/{MANUAL}")]
+    assert wheel.read(page) == (checkout / "docs" / "paragone.1").read_bytes()
+
+
 def test_every_package_has_a_py_typed_file(wheel, packages):
     assert {f"{package.name}/py.typed" for package in packages} <= content(wheel)
 
@@ -73,6 +78,8 @@ def test_the_wheel_has_the_license_and_the_readme(metadata, checkout):
     assert told["Description-Content-Type"] == "text/markdown"
     assert str(told.get_payload()).startswith("# paragone\n")  # hatch_build.py made it
 
+
+MANUAL = "data/share/man/man1/paragone.1"
 
 LOOK = """
 import importlib, importlib.metadata, importlib.resources, json, sys
@@ -88,7 +95,7 @@ print(json.dumps({
 def test_an_installed_wheel_runs_without_the_checkout(wheel, metadata, packages, tmp_path):
     # A pure Python wheel is installed by unpacking it, according to the wheel specification.
     assert "Root-Is-Purelib: true" in metadata("WHEEL")
-    assert not any(".data/" in name for name in wheel.namelist())
+    assert {name.partition(".data/")[2] for name in wheel.namelist() if ".data/" in name} == {MANUAL}
     wheel.extractall(tmp_path / "installed")
 
     # -S: the module `site` would read the .pth file that puts the checkout on the path.

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "options": CommandEntry("catalog.options", "List the options of a backend's engines."),
     "config": CommandEntry("machine.config", "Show the path of config.toml, check it, or create a sample."),
     "env": CommandEntry("machine.env", "Create, list, check or remove virtual environments of backends."),
+    "completion": CommandEntry("machine.completion", "Print what makes bash, zsh or fish complete the command line."),
     "audit": CommandEntry("machine.audit", "List the addresses that were contacted lately, and by which engine."),
     "doctor": CommandEntry("machine.doctor", "Show what this machine can run, and what is missing for the rest."),
 }  # fmt: skip
