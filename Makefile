@@ -44,7 +44,7 @@ NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench soak simulate screens reference changelog coverage lint formatted linted typed tested format lock upgrade clean
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench soak simulate screens reference site release changelog coverage lint formatted linted typed tested format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,13 @@ screens: .venv/dev ## make the screenshots in the README
 reference: .venv/dev ## write the pages of commands, keys and settings from their declarations
 	$(BIN)/python -m docs.reference
 
+site: .tools/site/bin/zensical ## build the website of the documentation, in dist/site
+	.tools/site/bin/python docs/site.py $(CURDIR)/.tools/site/bin/zensical
+
+release: .venv/dev ## build the packages in dist, if TAG is v and the version in pyproject.toml
+	@test "$(TAG)" = "v$$($(BIN)/hatchling version)" || { echo "TAG has to be v$$($(BIN)/hatchling version): v and the version in pyproject.toml." >&2; exit 1; }
+	$(BIN)/hatchling build
+
 changelog: .venv/dev ## show the section of the changelog that the files in changes make
 	@$(BIN)/towncrier build --draft --version next
 
@@ -131,6 +138,7 @@ lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that 
 	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --group model --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) --group native -c requirements/dev.txt -o requirements/native.txt
+	@$(COMPILE) --group site -c requirements/dev.txt -o requirements/site.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock ## pin the newest versions that pyproject.toml allows
@@ -166,6 +174,11 @@ clean: ## remove everything that make and the tests created in this folder
 	@$(UV) pip uninstall --quiet --python $(BIN)/python llama-cpp-python 2>/dev/null
 	@$(WITHOUT_BROKEN_AMX) $(UV_PIP) install $(IN_VENV) "$$@" --compile-bytecode --require-hashes -r requirements/native.txt
 	@$(BIN)/paragone doctor llama_cpp
+	@touch $@
+
+.tools/site/bin/zensical: requirements/site.txt | $(UV)
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/site
+	@$(UV_PIP) install --quiet --python .tools/site/bin/python --require-hashes -r requirements/site.txt
 	@touch $@
 
 HAS_COMPILER = command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null

@@ -45,7 +45,7 @@ def required(name: str) -> dict[str, Distribution]:
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve the files in a folder as a package index, and yield its address."""
-    index = folder / "simple"
+    index = folder / "index"
     for file in [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]:
         project = index / re.sub(r"[-_.]+", "-", file.name.split("-")[0]).lower()
         project.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def served(folder: Path) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/simple"
+            yield f"http://127.0.0.1:{server.server_port}/index"
         finally:
             server.shutdown()
 

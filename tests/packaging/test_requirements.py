@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("build", "demo", "dev", "native", "uv")
+LOCKS = ("build", "demo", "dev", "native", "site", "uv")
 
 
 def entries(lock: Path) -> list[str]:
@@ -58,6 +58,7 @@ def asked(project, lock: str) -> list[str]:
         "demo": demo,
         "dev": [*demo, *extra(project, "json-schema"), *groups["dev"]],
         "native": groups["native"],
+        "site": groups["site"],
         "uv": groups["uv"],
     }[lock]
 

@@ -1,7 +1,9 @@
-"""The workflow file: CI runs the same checks as a developer."""
+"""The workflow files and the file for containers: they run what a developer runs, and name what is there."""
 
 import re
+import subprocess
 import tomllib
+from importlib.metadata import version
 
 
 def test_ci_runs_the_make_targets(checkout):
@@ -21,3 +23,28 @@ def test_ci_runs_on_every_python_that_the_package_names(checkout):
     assert project["requires-python"] == f">={versions[0]}"
     named = [f"Programming Language :: Python :: {version}" for version in versions]
     assert named == [text for text in project["classifiers"] if re.search(r":: Python :: 3\.\d+$", text)]
+
+
+def test_a_release_is_built_by_the_make_targets(checkout):
+    workflow = (checkout / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    makefile = (checkout / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"- run: make ([a-z]+)", workflow)
+    assert targets == ["release", "site"]
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_a_release_has_the_version_of_the_project_as_its_tag(checkout):
+    for tag, status in (("v0.0.0", 2), ("", 2)):
+        command = ["make", "--no-print-directory", "release", f"TAG={tag}"]
+        refused = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+        assert refused.returncode == status
+        assert f"TAG has to be v{version('paragone')}" in refused.stderr
+
+
+def test_the_container_is_made_of_files_of_the_repository(checkout):
+    container = (checkout / "Containerfile").read_text(encoding="utf-8")
+    copied = re.findall(r"/opt/paragone/(\S+)", container)
+    assert copied == ["requirements/demo.txt"]
+    assert all((checkout / name).is_file() for name in copied)
+    scripts = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert re.findall(r'^ENTRYPOINT \["(.+)"\]$', container, re.MULTILINE) == list(scripts)

@@ -1,0 +1,32 @@
+"""The website has all pages, and all files to which they link. Zensical itself is not installed here: `make site` runs it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from docs.site import lay_out
+from tests.docs.markdown import prose
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    lay_out(folder)
+    return folder
+
+
+def test_every_page_of_the_menu_is_there(site):
+    settings = tomllib.loads((site / "zensical.toml").read_text())["project"]
+    assert settings["nav"][0] == "README.md"
+    assert len(settings["nav"]) > 20
+    assert all((site / "pages" / page).is_file() for page in settings["nav"])
+
+
+def test_every_link_leads_to_a_file_of_the_site(site):
+    for page in (site / "pages").rglob("*.md"):
+        for link in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", prose(page)):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            assert target.exists(), f"{page.name}: {link}"
+            assert target.is_relative_to(site), f"{page.name}: {link}"
