@@ -81,6 +81,19 @@ def test_a_finished_suite_prints_its_results_again(prompts):
     assert (fresh["id"], fresh["resumed"]) == ("e2", False)
 
 
+def test_after_adding_a_prompt_the_other_answers_are_known(prompts, tmp_path):
+    log = tmp_path / "asked.txt"
+    logged = (*ENGINES, "--set", f"log={log}")
+    paragone("suite", "run", prompts("x", "y"), *logged)
+    log.unlink()
+    done = paragone("suite", "run", prompts("new", "x", "y"), *logged)
+    assert asked(log) == {"a: new": 1, "b: new": 1}
+    assert "4 of 6 answers known: earlier experiments asked the same." in said(done)
+    assert "4 of 6 answers known" in done.stdout.decode()
+    found = data("suite run", paragone("suite", "run", prompts("x"), *logged, "--json"))
+    assert (found["resumed"], found["known"]) == (False, 2)
+
+
 def test_the_table_at_the_end(prompts):
     file = prompts("x", "y")
     done = paragone(

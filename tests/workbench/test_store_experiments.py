@@ -138,8 +138,8 @@ def test_an_unknown_experiment_is_answered_with_the_newest_ones(store):
 def test_runs_of_judges_and_repetitions_are_kept_with_the_run_that_they_are_about(store):
     new = create(store)
     run, judge, again = ended("Sky."), ended("Yes."), ended("Sea.")
-    store.experiments.save(new, key(0, 0), run)
-    store.experiments.save_judgement(run.id, [{"type": "judge", "passed": True}], [judge])
+    cell = store.experiments.save(new, key(0, 0), run)
+    store.experiments.save_judgement(cell, run.id, [{"type": "judge", "passed": True}], [judge])
     store.save_run(again, purpose="replay", about_id=run.id)
     store.save_run(ended("Of a document."), purpose="replay", about_id="of another machine")
     purposes = "SELECT purpose, about_id, text FROM run ORDER BY number"

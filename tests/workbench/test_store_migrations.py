@@ -16,6 +16,7 @@ from paragone import Caution, LoadedModel, ParagoneError, RunSettings, Token, We
 from paragone.wire import to_json
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import RunKey, SavedConversation, SavedVote, Store, StoreError
+from paragone_workbench.store.experiment_records import Digests, KnownRun
 from paragone_workbench.store.file.database import SCHEMA, Database
 from paragone_workbench.store.tables.tokens import pack
 
@@ -558,3 +559,47 @@ def merge(store: Store) -> None:
         ]
         names = ", ".join(columns)
         store._database.run(f"INSERT OR IGNORE INTO {table} ({names}) SELECT {names} FROM other.{table}")
+
+
+# ── Later versions ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_cells_of_version_10_keep_their_numbers_and_share_runs_from_then_on(tmp_path, schema):
+    for script in schema.glob("*.sql"):
+        if int(script.name[:4]) > 10:
+            script.unlink()
+    path = tmp_path / "history.db"
+    old = Database(path, schema)
+    old.run(
+        "INSERT INTO experiment (id, name, fingerprint, schedule, repetitions, engines, machine, prompts, created)"
+        " VALUES ('e', 'colours', 'f', 'swap', 1, '[]', '{}', 2, 1)"
+    )
+    for number in (3, 9):
+        old.run(
+            "INSERT INTO run (id, purpose, state, engine, started, result) VALUES (?, 'answer', 'done', 'a', 1, ?)",
+            f"r{number}",
+            json.dumps({"definition": to_json(SMOL)}),
+        )
+        old.run(
+            "INSERT INTO cell (number, experiment_id, prompt_index, engine_index, repetition, run_id, assertions)"
+            " VALUES (?, 'e', ?, 0, 0, ?, '[1]')",
+            number,
+            number,
+            f"r{number}",
+        )
+    old.run("DELETE FROM cell WHERE number = 9")
+    old.run("INSERT INTO measurement (id, kind, engines, data, created) VALUES ('m', 'bench', '[]', '{}', 1)")
+    old.close()
+    with contextlib.closing(Store.open(path)) as store:
+        (run,) = store.experiments.runs(1)
+        assert (run.number, run.key, run.result.id, run.assertions) == (3, RunKey(3, 0, 0), "r3", (1,))
+        assert store.experiments.save(1, RunKey(4, 0, 0), dataclasses.replace(run.result, id="new")) == 10
+        digests = Digests(asked="x", checked="y")
+        assert store.experiments.known(1, {RunKey(5, 0, 0): digests}, 0.0) == []
+        taken = KnownRun(RunKey(5, 0, 0), digests, None, "r3", ())
+        store.experiments.take(1, [taken])
+        store._database.run("DELETE FROM cell WHERE number = 3")
+        assert [run.result.id for run in store.experiments.runs(1)] == ["new", "r3"]
+        assert [measurement.id for measurement in store.measurements.all("bench")] == ["m"]
+        assert not store._database.rows("PRAGMA foreign_key_check")
+    assert path.with_name("history.db.v10.bak").exists()

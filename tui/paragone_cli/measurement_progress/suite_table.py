@@ -34,6 +34,12 @@ class SuiteTable(StatusLine, SuiteObserver):
             self.clear()
             note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
 
+    def counted(self, taken: int, total: int) -> None:
+        """Say how many answers are known."""
+        if taken:
+            self.clear()
+            note(known_text(taken, total))
+
     def judging(self, names: Sequence[str]) -> None:
         """Say that answers are judged."""
         self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
@@ -99,6 +105,11 @@ class SuiteTable(StatusLine, SuiteObserver):
             "–" if rate is None else f"{rate:.0f}",
             _state(progress),
         )
+
+
+def known_text(taken: int, total: int) -> str:
+    """Return how many answers were taken over from other experiments."""
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. --fresh asks again."
 
 
 def _passed(progress: EngineProgress) -> str:

@@ -59,6 +59,36 @@ class RunKey(NamedTuple):
     repetition: int
 
 
+class Digests(NamedTuple):
+    """What two runs have in common if one can stand for the other.
+
+    Attributes:
+        asked: A digest of the engine with its model's file, of the messages, and of the seed.
+        checked: A digest of the assertions, the expected answer and the judges.
+    """
+
+    asked: str
+    checked: str
+
+
+class KnownRun(NamedTuple):
+    """A finished run of another experiment that is the answer to what is asked here, too.
+
+    Attributes:
+        key: Its place in this experiment.
+        digests: What was asked here.
+        result: The run; None if its answer need not be checked again.
+        run_id: The id of the run.
+        assertions: The results of the assertions; of other assertions than those here if `result` is not None.
+    """
+
+    key: RunKey
+    digests: Digests
+    result: RunResult | None
+    run_id: str
+    assertions: tuple[Json, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionResult:
     """The result of one assertion of a prompt for an answer.

@@ -69,7 +69,7 @@ class SuiteArguments(RunArguments, PrintArguments):
     )
     filter: str | None = option("--filter TEXT", "run: only the prompts that contain this text, or tag:NAME")
     retry_failed: bool = switch("--retry-failed", "run: run failed runs again; old results stay until then")
-    fresh: bool = switch("--fresh", "run: begin anew, even if the same command was run before")
+    fresh: bool = switch("--fresh", "run: begin anew, even if the same was asked before")
     skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
     junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
     margin: float | None = option(

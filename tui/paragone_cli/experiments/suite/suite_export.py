@@ -13,6 +13,7 @@ from paragone_cli.command_line.output import note, put_json, warn
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_request import suite_path, suite_request
+from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.engines.definitions import EngineDefinition, suggest
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches.export import (
@@ -24,8 +25,9 @@ from paragone_workbench.experiments.batches.export import (
 from paragone_workbench.experiments.batches.requests import BatchEngine, batch_engine, runs_here
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
-from paragone_workbench.experiments.suites.assertions import load_assertions
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.store import Experiment
 
 _OF_FILES = ("settings", "repetitions", "system", "preset", "fresh", "filter", "skip_invalid")
@@ -51,13 +53,22 @@ def suite_export(args: SuiteArguments) -> int:
     context = CommandContext(args)
     catalog = load_assertions(note)
     try:
-        return run(_export(args, args.to, context.registry, suite_request(args, context, catalog)))
+        return run(_export(args, args.to, context.registry, suite_request(args, context, catalog), catalog))
     finally:
         catalog.close()
 
 
-async def _export(args: SuiteArguments, to: Path, registry: Registry, subject: SuiteRequest | int) -> int:
-    """Write the unfinished runs of an experiment, or of that of a request, which is begun if there is none yet."""
+async def _export(
+    args: SuiteArguments,
+    to: Path,
+    registry: Registry,
+    subject: SuiteRequest | int,
+    catalog: AssertionCatalog | None = None,
+) -> int:
+    """Write the unfinished runs of an experiment, or of that of a request, which is begun if there is none yet.
+
+    `catalog` has the assertions of a request.
+    """
     written: list[tuple[BatchEngine, Path, WrittenBatch]] = []
     async with opened_history() as history:
         if isinstance(subject, int):
@@ -72,6 +83,11 @@ async def _export(args: SuiteArguments, to: Path, registry: Registry, subject: S
             check_target(path, *inputs, *([] if args.config is None else [args.config]))
         if not isinstance(subject, int):
             experiment, _ = await find_or_create(history, subject, registry)
+            if catalog is not None:
+                digests = CellDigests(subject, registry)
+                taken = await take_known_runs(history, experiment, subject, digests, catalog)
+                if taken:
+                    note(known_text(taken, experiment.runs))
         index = {engine.name: index for index, engine in enumerate(experiment.engines)}
         for name, path in zip(names, paths, strict=True):
             engine = batch_engine(experiment, index[name], registry)

@@ -11,7 +11,7 @@ from paragone_cli.command_line.saved import opened_history
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_cli.experiments.suite.suite_request import suite_path, suite_request
-from paragone_cli.measurement_progress.suite_table import SuiteTable
+from paragone_cli.measurement_progress.suite_table import SuiteTable, known_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.running.junit import write_junit
@@ -94,10 +94,14 @@ async def _finish(
     if args.json:
         runs = saved_runs(history, experiment, request.chosen)
         await put_runs(
-            {"id": f"e{experiment.number}", "resumed": resumed}, (saved.to_json() async for saved in runs)
+            {"id": f"e{experiment.number}", "resumed": resumed, "known": runner.taken},
+            (saved.to_json() async for saved in runs),
         )
     else:
         put_totals(totals)
+        if runner.taken:
+            put()
+            put(known_text(runner.taken, sum(engine.total for engine in totals)))
         put(
             f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
         )

@@ -24,7 +24,7 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches.custom_ids import custom_id
 from paragone_workbench.experiments.running.cells import Cell, seed_option
-from paragone_workbench.store import Experiment, RunKey
+from paragone_workbench.store import Experiment
 
 URL = "/v1/chat/completions"
 
@@ -55,16 +55,16 @@ class BatchEngine:
         """The engine, without its secret options."""
         return self.experiment.engines[self.index]
 
-    def sampling_of(self, key: RunKey) -> dict[str, Json]:
+    def sampling_of(self, cell: Cell) -> dict[str, Json]:
         """Return the sampling options of a run, as far as the form has them."""
-        return {**self.sampling, **seed_option(key, self.definition, self.backend)}
+        return {**self.sampling, **seed_option(cell, self.definition, self.backend)}
 
     def line(self, cell: Cell) -> str:
         """Return the request for a run as a line of the file."""
         messages: list[Json] = [
             {"role": message.role, "content": _content(message)} for message in cell.prompt.messages
         ]
-        seed = seed_option(cell.key, self.definition, self.backend)
+        seed = seed_option(cell, self.definition, self.backend)
         body: Json = {"model": self.definition.model, "messages": messages, **self.fields, **seed}
         request: Json = {
             "custom_id": str(custom_id(self.experiment, cell.key)),

@@ -118,7 +118,7 @@ def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: 
 
     The run has no times: nobody measured them. When it began is unknown too; the time of the answer stands for that.
     """
-    request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell.key))
+    request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell))
     loaded = LoadedModel(name=result.model or engine.definition.model)
     # as ASCII: texts of JSON may have half a surrogate pair
     said = json.dumps([result.error, result.text, result.thinking])

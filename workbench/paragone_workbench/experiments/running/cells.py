@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Backend, Json
 from paragone.options import describe
+from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suites.saved_prompts import prompt_from
 from paragone_workbench.experiments.suites.suite import SuitePrompt
@@ -77,13 +79,17 @@ async def _pages(
         first = rows[-1][0] + 1
 
 
-def _seed_of(key: RunKey) -> int:
-    """Return the seed of a run, from 0 to 2³¹ − 1: it depends on its prompt's index and its repetition only."""
-    digest = hashlib.sha256(f"{key.prompt_index} {key.repetition}".encode()).digest()
+def _seed_of(cell: Cell) -> int:
+    """Return the seed of a run, from 0 to 2³¹ − 1: it depends on its messages and its repetition only.
+
+    So a prompt keeps its seeds when others are added before it.
+    """
+    content = [cell.key.repetition, *map(to_json, cell.prompt.messages)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:4], "big") & _LARGEST_SEED
 
 
-def seed_option(key: RunKey, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
+def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
     """Return the sampling option with the seed of a run.
 
     Empty if the user has set the engine's seed, or if its backend does not declare the standard option `seed`.
@@ -94,4 +100,4 @@ def seed_option(key: RunKey, engine: EngineDefinition, backend: Backend | None) 
         info.name == "seed" and (info.maximum is None or info.maximum >= _LARGEST_SEED)
         for info in describe(backend.sampling)
     )
-    return {"seed": _seed_of(key)} if declared else {}
+    return {"seed": _seed_of(cell)} if declared else {}

@@ -171,7 +171,7 @@ class Judging:
         saved = results_json(sorted((*others, *new), key=lambda result: result.index))
         await retrying(
             self.history,
-            lambda store: store.experiments.save_judgement(run.result.id, saved, judge.runs),
+            lambda store: store.experiments.save_judgement(run.number, run.result.id, saved, judge.runs),
         )
         self.progress[run.key.engine_index].count_results(new, instead_of=old)
         self.observer.progressed()

@@ -75,6 +75,9 @@ class SuiteObserver:
     def scheduled(self, scheduler: Scheduler) -> None:
         """The order of the runs is decided."""
 
+    def counted(self, taken: int, total: int) -> None:
+        """The finished runs are counted: so many of all were taken over from other experiments now."""
+
     def progressed(self) -> None:
         """An engine or one of its runs has progressed. Called often."""
 

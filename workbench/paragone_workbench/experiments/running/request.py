@@ -8,16 +8,15 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from paragone import Backend, Json, WeightsFile
+from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import engine_identity
 from paragone_workbench.experiments.suites.suite import Suite, SuitePrompt
 from paragone_workbench.machine.description import describe_machine
-from paragone_workbench.paths import accessible
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.retry import retrying
 
@@ -59,9 +58,9 @@ async def find_or_create(
     judges = map(without_secrets, request.judges.values(), judging)
     digest = _fingerprint(
         request.suite.prompts,
-        map(_identity, engines, backends),
+        map(engine_identity, engines, backends),
         request.repetitions,
-        map(_identity, judges, judging),
+        map(engine_identity, judges, judging),
     )
     if not request.fresh:
         found = await retrying(history, lambda store: store.experiments.find(digest))
@@ -107,15 +106,3 @@ def _fingerprint(
 
 def _line(data: Json) -> bytes:
     return json.dumps(data, sort_keys=True).encode() + b"\n"
-
-
-def _identity(engine: EngineDefinition, backend: Backend | None) -> Json:
-    """Return an engine's definition, with the absolute path, the size and the time of change of its model's file.
-
-    In another folder, the same relative path is another model, and a file that was replaced has other weights.
-    """
-    path = Path(expand_home(engine.model))
-    if backend is None or not backend.capabilities.local or not accessible(path):
-        return to_json(engine)
-    placed = dataclasses.replace(engine, model=str(path.absolute()))
-    return [to_json(placed), to_json(WeightsFile.of(str(path)))]

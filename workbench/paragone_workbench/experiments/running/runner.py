@@ -12,6 +12,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
 from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
 from paragone_workbench.experiments.running.judging import Judging
+from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
@@ -42,6 +43,8 @@ class SuiteRunner:
     observer: SuiteObserver = field(default_factory=SuiteObserver)
     failure: ParagoneError | None = None
     """Why it ended early: the history could not be read or written."""
+    taken: int = 0
+    """Number of runs that other experiments had finished, so that they were not executed again."""
 
     def __post_init__(self) -> None:
         self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
@@ -60,6 +63,7 @@ class SuiteRunner:
         """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights that answered, by path."""
+        self._digests = CellDigests(self.request, self.registry)
         self._stopped = asyncio.Event()
 
     @property
@@ -71,7 +75,11 @@ class SuiteRunner:
     async def run(self) -> None:
         """Execute the runs, and then ask the judges. Returns early after `stop`, and after a failure."""
         try:
+            self.taken = await take_known_runs(
+                self.history, self.experiment, self.request, self._digests, self.catalog
+            )
             await self._count_finished()
+            self.observer.counted(self.taken, sum(progress.total for progress in self.progress))
             if any(progress.left for progress in self.progress) and not self._stopped.is_set():
                 await self._execute()
                 await self._pool.close()
@@ -165,7 +173,7 @@ class SuiteRunner:
     async def _do(self, cell: Cell) -> None:
         engine, progress = self._engines[cell.key.engine_index], self.progress[cell.key.engine_index]
         progress.began = progress.began or time.monotonic()
-        sampling = seed_option(cell.key, engine.definition, engine.handle.backend)
+        sampling = seed_option(cell, engine.definition, engine.handle.backend)
         executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
         if executed is None:
             return
@@ -201,5 +209,7 @@ class SuiteRunner:
         return not found
 
     async def _save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
-        number, saved = self.experiment.number, results_json(results)
-        await retrying(self.history, lambda store: store.experiments.save(number, cell.key, result, saved))
+        number, saved, digests = self.experiment.number, results_json(results), self._digests.of(cell)
+        await retrying(
+            self.history, lambda store: store.experiments.save(number, cell.key, result, saved, digests)
+        )

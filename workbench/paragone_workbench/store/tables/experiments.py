@@ -11,7 +11,13 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.errors import StoreError, decoding
-from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
+from paragone_workbench.store.experiment_records import (
+    Digests,
+    Experiment,
+    ExperimentRun,
+    KnownRun,
+    RunKey,
+)
 from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.file.owners import Owner
 from paragone_workbench.store.tables.json_columns import list_in, object_in
@@ -35,6 +41,20 @@ _KEY = "prompt_index, engine_index, repetition"
 _ID = "(SELECT id FROM experiment WHERE number = ?)"
 _CELL = f"""
     SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
+"""  # noqa: S608 (the names of columns)
+
+# The newest comes first. A run that the experiment has already is the answer to another of its questions.
+_KNOWN = f"""
+    SELECT cell.asked, cell.checked, assertions, {COLUMNS}
+    FROM json_each(?) AS wanted JOIN cell ON cell.asked = wanted.value JOIN run ON run.id = run_id {MANIFEST}
+    WHERE state = 'done' AND started >= ? AND NOT EXISTS (
+      SELECT 1 FROM cell AS own WHERE own.run_id = run.id AND own.experiment_id = {_ID}
+    )
+    ORDER BY cell.number DESC
+"""  # noqa: S608 (the names of columns)
+_INSERT = f"""
+    INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions, asked, checked)
+    SELECT {_ID}, ?, ?, ?, id, ?, ?, ? FROM run WHERE id = ?
 """  # noqa: S608 (the names of columns)
 
 
@@ -138,10 +158,17 @@ class Experiments:
         )
         return tuple(judges for (judges,) in rows)
 
-    def save(self, number: int, key: RunKey, result: RunResult, assertions: Sequence[Json] = ()) -> int:
+    def save(
+        self,
+        number: int,
+        key: RunKey,
+        result: RunResult,
+        assertions: Sequence[Json] = (),
+        digests: Digests | None = None,
+    ) -> int:
         """Write an ended run in place of an earlier one with the same key, and return its number.
 
-        Writing the same run again changes nothing.
+        Writing the same run again changes nothing. With `digests`, other experiments find the run with `known`.
         """
         with self._database.transaction():
             for cell, run_id in self._database.rows(
@@ -152,23 +179,57 @@ class Experiments:
                 if run_id == result.id:
                     known: int = cell
                     return known
-                self._database.run("DELETE FROM cell WHERE number = ?", cell)
             save_run(self._database, result)
-            return self._database.run(
-                f"INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions) VALUES ({_ID}, ?, ?, ?, ?, ?)",  # noqa: S608 (the names of columns)
-                number,
-                *key,
-                result.id,
-                json.dumps(assertions),
-            )
+            return self._put(number, key, result.id, assertions, digests)
+
+    def known(self, number: int, wanted: Mapping[RunKey, Digests], since: float) -> list[KnownRun]:
+        """Return finished runs of other experiments that answer what is wanted, each for one key.
+
+        They were started at `since` (seconds since 1970) or later.
+        """
+        found: dict[str, list[tuple[Row, str, str]]] = {}
+        asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
+        for digest, checked, assertions, *columns in self._database.rows(_KNOWN, asked, since, number):
+            found.setdefault(digest, []).append((tuple(columns), checked, assertions))
+        taken: set[str] = set()
+        answers = []
+        for key, digests in wanted.items():
+            able = [row for row in found.get(digests.asked, ()) if row[0][0] not in taken]
+            if not able:
+                continue
+            row, checked, assertions = max(able, key=lambda row: row[1] == digests.checked)
+            taken.add(row[0])
+            with contextlib.suppress(StoreError), decoding("A run of an earlier experiment"):
+                result = None if checked == digests.checked else result_of(row)
+                answers.append(KnownRun(key, digests, result, row[0], tuple(list_in(assertions))))
+        return answers
+
+    def take(self, number: int, runs: Iterable[KnownRun]) -> None:
+        """Make runs of other experiments those of this one, with the results of the assertions that they have."""
+        with self._database.transaction():
+            for run in runs:
+                self._put(number, run.key, run.run_id, run.assertions, run.digests)
+
+    def _put(
+        self, number: int, key: RunKey, run_id: str, assertions: Sequence[Json], digests: Digests | None
+    ) -> int:
+        """Put a saved run in its place. Must be called in a transaction."""
+        self._database.run(
+            f"DELETE FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
+            number,
+            *key,
+        )
+        return self._database.run(
+            _INSERT, number, *key, json.dumps(assertions), *(digests or (None, None)), run_id
+        )
 
     def save_judgement(
-        self, run_id: str, assertions: Sequence[Json], judges: Iterable[RunResult] = ()
+        self, cell: int, run_id: str, assertions: Sequence[Json], judges: Iterable[RunResult] = ()
     ) -> None:
-        """Replace the results of the assertions of a saved run, and save the runs of the judges."""
+        """Replace the results of the assertions of a saved run, by its number, and save the runs of the judges."""
         with self._database.transaction():
             self._database.run(
-                "UPDATE cell SET assertions = ? WHERE run_id = ?", json.dumps(assertions), run_id
+                "UPDATE cell SET assertions = ? WHERE number = ?", json.dumps(assertions), cell
             )
             for judge in judges:
                 save_run(self._database, judge, purpose="judge", about_id=run_id)

@@ -39,7 +39,8 @@ _ANSWERS = """
       iif(conversation.id IS NULL, cell.number, run.id), run.engine, run.text, run.started
     FROM {} LEFT JOIN turn ON turn.run_id = run.id LEFT JOIN prompt ON prompt.id = turn.prompt_id
     LEFT JOIN conversation ON conversation.id = prompt.conversation_id AND conversation.deleted_by IS NULL
-    LEFT JOIN cell ON cell.run_id = run.id LEFT JOIN experiment ON experiment.id = cell.experiment_id
+    LEFT JOIN cell ON cell.number = (SELECT min(number) FROM cell WHERE run_id = run.id)
+    LEFT JOIN experiment ON experiment.id = cell.experiment_id
 """
 _OF_CONVERSATION = Condition("conversation.id IS NOT NULL", ())
 _OF_EXPERIMENT = Condition("experiment.id IS NOT NULL", ())

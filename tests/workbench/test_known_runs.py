@@ -1,0 +1,177 @@
+"""What was asked before is not asked again, with the scripted backend, which is a test double."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from tests.workbench.suites import Suites, asked, engine, suite
+
+from paragone_workbench.experiments.suites.suite import AssertionSpec
+from paragone_workbench.store import History, Store
+
+A, B = engine("a"), engine("b")
+
+
+@pytest.fixture
+async def suites():
+    history = await History.open()
+    yield Suites(history)
+    await history.close()
+
+
+def contains(value: str) -> AssertionSpec:
+    return AssertionSpec(type="contains", options={"value": value})
+
+
+def judged(judge: str = "judge") -> AssertionSpec:
+    return AssertionSpec(type="judge", options={"engine": judge, "criterion": "good"})
+
+
+async def test_only_what_is_new_is_asked(suites):
+    await suites.run(suite("x", "y"), A)
+    first = {run.result.id for run in await suites.saved()}
+    assert asked(await suites.run(suite("new", "x", "y"), A)) == ["a: new"]
+    assert suites.runner.taken == 2
+    assert asked(await suites.run(suite("x", "y"), A, B)) == ["b: x", "b: y"]
+    assert len(asked(await suites.run(suite("x", "y"), A, B, repetitions=2))) == 4
+    runs = await suites.saved()
+    assert len(runs) == 8
+    assert first <= {run.result.id for run in runs}
+    assert [progress.done for progress in suites.runner.progress] == [4, 4]
+
+
+async def test_when_all_is_known_no_engine_is_opened(suites):
+    await suites.run(suite("x", "y", "z"), A)
+    assert await suites.run(suite("z", "x"), A) == []
+    assert [run.result.text for run in await suites.saved()] == ["Z", "X"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [engine("a", "renamed"), engine("a", delay_s=0.001), engine("b", "a")],
+    ids=["another name", "another option", "another model"],
+)
+async def test_another_engine_is_asked(suites, other):
+    await suites.run(suite("x"), A)
+    assert len(asked(await suites.run(suite("x", "y"), other))) == 2
+
+
+async def test_a_model_file_that_was_replaced_is_asked(suites, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"old")
+    await suites.run(suite("x"), engine(str(path)))
+    path.write_bytes(b"newer")
+    assert len(asked(await suites.run(suite("x", "y"), engine(str(path))))) == 2
+
+
+async def test_a_failed_run_is_asked_again(suites):
+    await suites.run(suite("nonsense x", "y"), A)
+    failed = sum(run.result.state == "failed" for run in await suites.saved())
+    again = asked(await suites.run(suite("nonsense x", "y", "z"), A))
+    assert len(again) == 1 + failed
+
+
+async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
+    sampled = engine("a", seed=3)
+    await suites.run(suite("x"), sampled, repetitions=2)
+    assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
+    assert len({run.result.id for run in await suites.saved()}) == 3
+
+
+async def test_a_prompt_that_a_suite_has_twice_is_asked_twice(suites):
+    assert len(asked(await suites.run(suite("x", "x"), A))) == 2
+    assert len({run.result.id for run in await suites.saved()}) == 2
+
+
+async def test_other_assertions_check_the_known_answer(suites):
+    await suites.run(suite("x", assertions=[contains("X")]), A)
+    assert asked(await suites.run(suite("x", assertions=[contains("Z")]), A)) == []
+    assert [run.passed for run in await suites.saved()] == [False]
+    assert [progress.not_passed for progress in suites.runner.progress] == [1]
+
+
+async def test_verdicts_of_the_same_judge_are_taken_over_and_another_is_asked(suites):
+    made = suite("x", assertions=[judged()])
+    await suites.run(made, A, judges=[engine("judge")])
+    (before,) = await suites.saved()
+    longer = suite("x", "y", assertions=[judged()])
+    assert asked(await suites.run(longer, A, judges=[engine("judge")])) == ["a: y", "judge: y Y"]
+    assert (await suites.saved())[0].checks == before.checks
+    events = await suites.run(suite("x", assertions=[judged("other")]), A, judges=[engine("judge", "other")])
+    assert asked(events) == ["judge: x X"]
+    assert [check.judges for run in await suites.saved() for check in run.checks] == [
+        "other = scripted:judge"
+    ]
+
+
+async def test_a_judge_asked_in_one_experiment_changes_no_other(suites):
+    await suites.run(suite("x", assertions=[contains("X")]), A)
+    first = suites.experiment.number
+    await suites.run(suite("x", assertions=[contains("X"), judged()]), A, judges=[engine("judge")])
+    assert [len(run.checks) for run in await suites.saved()] == [2]
+    runs = await suites.history.call(lambda store: list(store.experiments.runs(first)))
+    assert [len(run.checks) for run in runs] == [1]
+
+
+async def test_fresh_asks_everything_and_goes_on_without_older_answers(suites):
+    await suites.run(suite("x", "y"), A)
+    assert len(asked(await suites.run(suite("x", "y"), A, fresh=True, chosen=frozenset({0})))) == 1
+    assert asked(await suites.run(suite("x", "y"), A)) == ["a: y"]
+    assert suites.resumed
+
+
+async def test_an_unfinished_experiment_takes_what_another_has_answered_since(suites):
+    await suites.run(suite("x", "y", "z"), A, chosen=frozenset({0}))
+    await suites.run(suite("y"), A)
+    assert asked(await suites.run(suite("x", "y", "z"), A)) == ["a: z"]
+    assert (suites.resumed, suites.runner.taken) == (True, 1)
+
+
+async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_the_second(suites):
+    await suites.run(suite("zebra"), A)
+    first = suites.experiment.number
+    await suites.run(suite("zebra", "y"), A)
+    second = suites.experiment.number
+
+    def of(store: Store) -> tuple[list[str], int]:
+        hits = [hit.place.partition("/")[0] for hit in store.search("zebra")]
+        ((runs,),) = store._database.rows("SELECT count(*) FROM run")
+        return hits, runs
+
+    call = suites.history.call
+    assert await call(of) == ([f"e{first}"], 2)
+    await call(lambda store: store.experiments.delete(first))
+    assert await call(of) == ([f"e{second}"], 2)
+    assert [run.result.text for run in await suites.saved()] == ["ZEBRA", "Y"]
+    await call(lambda store: store.experiments.delete(second))
+    assert await call(of) == ([], 0)
+
+
+async def test_a_damaged_run_is_asked_again(suites):
+    await suites.run(suite("x"), A)
+    await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))
+    made = suite("x", assertions=[contains("X")])
+    assert asked(await suites.run(made, A)) == ["a: x"]
+
+
+async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, monkeypatch):
+    await suites.run(suite("x"), A)
+    first = suites.experiment.number
+    runner = await suites.begin(suite("x", "y"), A)
+    call = suites.history.call
+
+    def deleting(wanted):
+        def answer(store: Store):
+            found = wanted(store)
+            with contextlib.closing(Store.open()) as other:
+                other.experiments.delete(first)
+            return found
+
+        return call(answer if "known" in wanted.__code__.co_names else wanted)
+
+    monkeypatch.setattr(suites.history, "call", deleting)
+    await runner.run()
+    await runner.close()
+    assert [run.result.text for run in await suites.saved()] == ["X", "Y"]
+    assert runner.progress[0].done == 2

@@ -1,0 +1,106 @@
+"""Runs that are known: what was asked before is not asked again.
+
+Two runs are the same if the engine (its definition, and the size and time of change of its model's file), the messages and
+the seed are. The results of assertions are taken over with the run if the assertions and their judges are the same too;
+otherwise the answer is checked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from paragone import Json
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import engine_identity, identity_digest
+from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
+from paragone_workbench.experiments.running.saved_runs import answer_of, results_json
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
+from paragone_workbench.store import Experiment, History, RunKey
+from paragone_workbench.store.experiment_records import Digests, KnownRun
+from paragone_workbench.store.retry import retrying
+
+if TYPE_CHECKING:
+    from paragone_workbench.experiments.running.request import SuiteRequest
+
+_AT_ONCE = 200
+"""Runs that are looked for at a time."""
+
+
+class CellDigests:
+    """The digests of the runs of a request, by which other experiments find them."""
+
+    def __init__(self, request: SuiteRequest, registry: Registry) -> None:
+        """Look at the files of the models."""
+        self._engines = [
+            (engine, registry.find(engine.backend), identity_digest(_identity(engine, registry)))
+            for engine in request.engines
+        ]
+        self._judges: list[Json] = [_identity(judge, registry) for judge in request.judges.values()]
+
+    def of(self, cell: Cell) -> Digests:
+        """Return the digests of a run."""
+        engine, backend, identity = self._engines[cell.key.engine_index]
+        prompt = cell.prompt
+        seed = seed_option(cell, engine, backend)
+        messages: list[Json] = [to_json(message) for message in prompt.messages]
+        assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
+        return Digests(
+            asked=identity_digest([identity, messages, dict(seed)]),
+            checked=identity_digest([assertions, prompt.expected, self._judges]),
+        )
+
+
+def _identity(engine: EngineDefinition, registry: Registry) -> Json:
+    return engine_identity(engine, registry.find(engine.backend))
+
+
+async def take_known_runs(
+    history: History,
+    experiment: Experiment,
+    request: SuiteRequest,
+    digests: CellDigests,
+    catalog: AssertionCatalog,
+) -> int:
+    """Give an experiment the finished runs of others that are the same as its own. Returns their number.
+
+    An experiment that was begun with `fresh`, or that has runs already, gets those only that are newer than itself.
+    Raises StoreError.
+    """
+    begun = request.fresh or experiment.done or experiment.failed
+    since = experiment.created if begun else 0.0
+    taken = 0
+    cells: dict[RunKey, Cell] = {}
+
+    async def take() -> int:
+        wanted = {key: digests.of(cell) for key, cell in cells.items()}
+        number = experiment.number
+        found = await retrying(history, lambda store: store.experiments.known(number, wanted, since))
+        checked = [await _checked(run, cells, catalog) for run in found]
+        if checked:
+            await retrying(history, lambda store: store.experiments.take(number, checked))
+        cells.clear()
+        return len(checked)
+
+    every = range(len(request.engines))
+    async for cell in unfinished_cells(
+        history, experiment, every, chosen=request.chosen, retry_failed=request.retry_failed
+    ):
+        cells[cell.key] = cell
+        if len(cells) == _AT_ONCE:
+            taken += await take()
+    return taken + await take()
+
+
+async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
+    """Return a known run with the results of the assertions of this experiment, but for those that ask engines."""
+    if run.result is None:
+        return run
+    result = run.result
+    sent = None if result.waited_s is None else result.started + result.waited_s
+    total_s = None if sent is None or result.ended is None else max(0.0, result.ended - sent)
+    prompt = cells[run.key].prompt
+    results = await evaluate(prompt, answer_of(result, total_s=total_s), catalog, leave_judges_out=True)
+    return run._replace(result=None, assertions=tuple(results_json(results)))
