@@ -44,7 +44,7 @@ NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench soak simulate screens reference site release changelog coverage lint formatted linted typed tested format lock upgrade clean
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench soak simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,8 +54,8 @@ demo: .venv/demo ## run paragone with two small models side by side
 
 native: .venv/native ## compile llama.cpp for this machine and use it, which is faster; needs a C++ compiler and some minutes
 
-test: .venv/dev ## run all checks
-	@$(MAKE) --no-print-directory --jobs 4 formatted linted typed tested
+test: .venv/compiled ## run all tests
+	$(PYTEST)
 
 test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
 	$(PYTEST) -m 'model or server' tests/backends/llama_cpp tests/backends/remote
@@ -117,9 +117,6 @@ linted: .venv/dev
 
 typed: .venv/dev
 	$(BIN)/mypy
-
-tested: .venv/compiled
-	$(PYTEST)
 
 quick: .venv/compiled
 	$(PYTEST) -q -m '$(FAST)'
