@@ -1,9 +1,11 @@
 """The terminal's view of engines that stream, crash, and write control codes."""
 
+import contextlib
 import fcntl
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -99,6 +101,25 @@ def test_text_from_before_a_kill_is_restored(start):
     again.type("go on\r")
     again.until(lambda text: text.count("go on") == 2, "the conversation goes on")
     assert again.leave() == 0
+
+
+def test_what_is_written_survives_a_kill(start):
+    program = start("rogue:steady")
+    program.sees("ready")
+    program.type("not sent yet")
+
+    def is_saved():
+        with contextlib.closing(sqlite3.connect(history_file())) as history:
+            return history.execute("SELECT text FROM draft").fetchall() == [("not sent yet",)]
+
+    until(is_saved, "the draft is saved")
+    program.process.kill()
+    again = start("rogue:steady")
+    again.sees("not sent yet")
+    again.type("\r")
+    again.sees("done")
+    assert again.leave() == 0
+    assert not is_saved()
 
 
 def test_engines_end_when_the_terminal_is_closed(start):

@@ -28,7 +28,9 @@ class Prompting(App[None]):
         recall = {"up": "app.recall(-1)", "down": "app.recall(1)", "ctrl+up": "app.recall(-1)"}
         program = cast("Program", self)  # the composer uses `say` only
         session = cast("Session", self)
-        self.composer = Composer(recall, when_empty={"/": "app.list"}, program=program, session=session)
+        self.composer = Composer(
+            recall, {"/": "app.list"}, program=program, session=session, on_change=lambda: None
+        )
 
     def compose(self) -> ComposeResult:
         yield self.composer

@@ -22,6 +22,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
 from paragone_workbench.engines.import_marks import fatal_imports
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
     from paragone_workbench.store.history import History
@@ -71,6 +72,8 @@ class ParagoneApp(ProgramApp):
             asks_servers=config.network.local_servers,
         )
         self._history = HistoryOpening(self._session, self)
+        self._knows_loss = False
+        """Whether the user was told that the prompt which is not sent cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(config, definitions):
             self._session.add_lane(definition)
@@ -122,9 +125,12 @@ class ParagoneApp(ProgramApp):
         self.lanes.do(self._use_backends)
 
     async def _resume(self) -> None:
-        """Resume the last conversation if the engines are those of the last session, or offer it if it was interrupted."""
-        from paragone_tui.screens.lanes.commands.resuming import resume_last
+        """Write the prompt again that was not sent, and resume the last conversation if the engines are those of the last
+        session, or offer it if it was interrupted.
+        """
+        from paragone_tui.screens.lanes.commands.resuming import restore_draft, resume_last
 
+        await restore_draft(self.lanes.context, self.lanes.drafts)
         await self.registry.load(self._session.backends)
         await resume_last(self.lanes.context, may_resume=self._may_resume)
 
@@ -141,6 +147,21 @@ class ParagoneApp(ProgramApp):
         await self._session.opened()
         await asyncio.to_thread(_import_for_answers)
 
+    async def may_leave(self) -> bool:
+        """Save what is written and not sent. If that fails, say so once instead of leaving."""
+        if self._knows_loss:
+            return True
+        await self._history.tried()
+        problem = await self.lanes.drafts.save_now(self.history)
+        if problem is not None:
+            self._knows_loss = True
+            self.say(
+                f"The prompt that is not sent cannot be saved; {self.keys['quit'].first} again quits without it. "
+                f"{self._history.problem or problem}",
+                warning=True,
+            )
+        return problem is None
+
     def after_screen(self) -> None:
         """Offer files for the conversations that could not be saved."""
         if losses := self._session.recorder.losses():
@@ -152,6 +173,8 @@ class ParagoneApp(ProgramApp):
         """Close the engines and the history."""
         self.engines.remember_lanes()
         await self._history.end()
+        if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._knows_loss:
+            self.complain(StoreError(f"The prompt that was not sent could not be saved. {problem}"))
         await self._session.close()
         if self.history is not None:
             await self.history.close()

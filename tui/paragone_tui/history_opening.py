@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ class HistoryOpening:
     history: History | None = field(default=None, init=False)
     """The history, once it is open."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _tried: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set once it is known whether the history can be opened at once."""
 
     def begin(self, then: Callable[[], None]) -> None:
         """Start to open the history. `then` is called once it is open."""
@@ -48,6 +51,13 @@ class HistoryOpening:
         if problem is None:
             return "The history is still being opened. Try again in a moment."
         return f"The history is not open yet; the program keeps trying. {problem}"
+
+    async def tried(self) -> None:
+        """Wait up to `LEAVING_S` until the history is open, or until the first attempt to open it has failed."""
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVING_S):
+                    await self._tried.wait()
 
     async def end(self) -> None:
         """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening."""
@@ -71,12 +81,14 @@ class HistoryOpening:
                 self.history = await History.open()
             except ParagoneError as error:
                 self.session.recorder.not_open(error)
+                self._tried.set()
                 if not failed:
                     self.program.complain(error)
                 failed = True
                 if not (isinstance(error, StoreError) and error.can_pass):
                     return
                 await asyncio.sleep(RETRY_S)
+        self._tried.set()
         if self.history.warning:
             self.program.say(self.history.warning, warning=True)
         self.session.recorder.open(self.history)

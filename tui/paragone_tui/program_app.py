@@ -85,6 +85,10 @@ class ProgramApp(OwnErrorsApp):
     async def close_all(self) -> None:
         """Close what was opened, for whatever reason the program ends. Everything is saved."""
 
+    async def may_leave(self) -> bool:
+        """Return whether the program may quit now. If not, the user is told why."""
+        return True
+
     def after_screen(self) -> None:
         """Do what is left to ask the user on the terminal, once the screen is closed."""
 
@@ -207,19 +211,9 @@ class ProgramApp(OwnErrorsApp):
 
     def action_offline(self) -> None:
         """Go offline at once, or online again, if the system does not hold the network closed."""
-        if GUARD.layer:
-            self.say(f"Offline until the program ends: {GUARD.layer} holds it, which cannot be undone.")
-            return
-        if GUARD.is_offline:
-            GUARD.is_offline = False
-            self.say("Online: the addresses that engines name are contacted.")
-        else:
-            from paragone.network.closing import go_offline
+        from paragone_workbench.network.switching import switch
 
-            go_offline(allows_loopback=self._local_servers)
-            self.say(
-                "Offline: nothing is contacted. paragone's guard holds it; with --offline the system does."
-            )
+        self.say(switch(allows_loopback=self._local_servers))
         for screen in self.screen_stack:
             if isinstance(screen, ChangedRowsScreen):
                 screen.network_changed()
@@ -239,9 +233,18 @@ class ProgramApp(OwnErrorsApp):
             self.push_screen(sheet)
 
     async def action_quit(self) -> None:
-        """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` in any case."""
-        self.screen.call_later(self.exit)
-        self.set_timer(HANG_S, self.exit)
+        """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` if it hangs."""
+        hangs = self.set_timer(HANG_S, self.exit)
+
+        def leave() -> None:
+            hangs.stop()
+            self.run_worker(self._leave(), group="leaving")
+
+        self.screen.call_later(leave)
+
+    async def _leave(self) -> None:
+        if await self.may_leave():
+            self.exit()
 
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
@@ -287,14 +290,10 @@ class ProgramApp(OwnErrorsApp):
 
     def copy_to_file(self, text: str) -> None:
         """Write text to the file that stands in for the clipboard, and say which one that is."""
-        from paragone_workbench.experiments.output_file import replacing
-        from paragone_workbench.paths import copied_file, private_folder
+        from paragone_tui.terminal.clipboard import write_file
 
-        path = copied_file()
         try:
-            private_folder(path.parent)
-            with replacing(path) as file:
-                file.write(text)
+            path = write_file(text)
         except ParagoneError as error:
             self.complain(error)
         else:

@@ -7,6 +7,7 @@ import contextlib
 import os
 from base64 import b64encode
 from collections.abc import Mapping
+from pathlib import Path
 
 MOST = 74_994
 """Bytes of text that are copied. Terminals drop a longer sequence: many accept 100,000 bytes, which Base64 fills so."""
@@ -34,6 +35,18 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
         pieces = (copy[at : at + _SCREEN_PIECE] for at in range(0, len(copy), _SCREEN_PIECE))
         return "".join(f"\x1bP{piece}\x1b\\" for piece in pieces)
     return copy
+
+
+def write_file(text: str) -> Path:
+    """Write a text to the file that stands in for the clipboard, and return the file's path. Raises ParagoneError."""
+    from paragone_workbench.experiments.output_file import replacing
+    from paragone_workbench.paths import copied_file, private_folder
+
+    path = copied_file()
+    private_folder(path.parent)
+    with replacing(path) as file:
+        file.write(text)
+    return path
 
 
 async def give_to_tmux(text: str) -> bool:

@@ -9,6 +9,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
+    from collections.abc import Mapping
+
     from paragone import Image
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.tree import Conversation
@@ -60,6 +62,18 @@ class QueuedRecord:
     """The ids of the lanes that have not begun it."""
     prompt_id: str | None = None
     """The prompt in the conversation, once a lane has begun it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftRecord:
+    """A prompt that was written and not sent, as it is saved."""
+
+    text: str
+    """What the user wrote, with a mark for each text that was pasted and folded."""
+    pasted: Mapping[str, str] = field(default_factory=dict)
+    """The pasted texts by their marks."""
+    named: tuple[str, ...] = ()
+    """The paths of the files that the user mentioned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from paragone import InputError
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store.errors import StoreError, store_error
 from paragone_workbench.store.recording.changes import Changes
-from paragone_workbench.store.records import Hit, SavedConversation, Summary
+from paragone_workbench.store.records import DraftRecord, Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -199,6 +199,23 @@ class Store:
         from paragone_workbench.store.tables.prompts import prompts
 
         return prompts(self._database, words, limit)
+
+    def keep_drafts(self, drafts: Iterable[DraftRecord]) -> None:
+        """Keep the prompts that are written and not sent here, the newest last, in place of those that were kept before."""
+        from paragone_workbench.store.tables.prompts import keep_drafts
+
+        with self._database.transaction():
+            self._keep_owner()
+            keep_drafts(self._database, drafts, self._owner_id)
+
+    def take_draft(self) -> DraftRecord | None:
+        """Return the newest prompt that an instance of the program left unsent, and have it be this one's; None without one."""
+        from paragone_workbench.store.tables.prompts import draft_of, take_draft
+
+        with self._database.transaction():
+            self._keep_owner()
+            row = take_draft(self._database, self._owner_id)
+        return None if row is None else draft_of(row)
 
     def conversations(
         self, limit: int = 50, before: Summary | None = None, query: Query | None = None

@@ -37,6 +37,7 @@ from paragone_tui.screens.lanes.queue_rows import QueueRows
 from paragone_tui.screens.lanes.readiness import Readiness
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.recording.drafts import DraftSaving
 
 if TYPE_CHECKING:
     from textual.notifications import Notification
@@ -92,7 +93,9 @@ class LanesScreen(ChangedRowsScreen[None]):
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
             session=session,
+            on_change=lambda: self.drafts.changed(),
         )
+        self.drafts = DraftSaving(lambda: self.composer.unsent)
         self._queue_rows = QueueRows()
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)

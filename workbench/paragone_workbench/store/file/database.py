@@ -117,6 +117,12 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
         version = _version(connection)
         scripts = _scripts(schema)
         newest = max(scripts)
+        if version < 0:
+            raise InputError(
+                f"The history in {path} has the version {version}, which no version of paragone writes: "
+                "it is damaged, or the file of another program. Nothing was changed.",
+                hint="Move the file away; then a new history is created.",
+            )
         if version > newest:
             raise InputError(
                 f"The history in {path} was written by a newer version of paragone (its schema is "

@@ -1,16 +1,20 @@
-"""Finds earlier prompts, to be sent again."""
+"""Finds earlier prompts, to be sent again, and keeps those that were not sent."""
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from paragone_workbench.store.errors import decoding
 from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.records import DraftRecord
+from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from paragone_workbench.store.file.database import Database
+    from paragone_workbench.store.file.database import Database, Row
 
 _GRAM = 3  # characters; the trigram index cannot find shorter words
 _READ = 5_000
@@ -47,3 +51,37 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
         if all(term in text.casefold() for term in terms):
             seen.add(text)
             yield text
+
+
+def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int) -> None:
+    """Write the drafts that an instance of the program has now, the newest last, in place of those it had."""
+    database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
+    for draft in drafts:
+        database.run(
+            "INSERT INTO draft (owner_id, text, pasted, named) VALUES (?, ?, ?, ?)",
+            owner_id,
+            clean(draft.text),
+            json.dumps(dict(draft.pasted)),
+            json.dumps(draft.named),
+        )
+
+
+def take_draft(database: Database, owner_id: int) -> Row | None:
+    """Give the newest draft that no running instance of the program has to one, and return its row; None if there is none."""
+    newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
+    rows = database.rows(
+        f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named",  # noqa: S608 (a constant)
+        owner_id,
+    )
+    return next(iter(rows), None)
+
+
+def draft_of(row: Row) -> DraftRecord:
+    """Return the draft that a row has. Raises StoreError if it is damaged."""
+    text, pasted, named = row
+    with decoding("The prompt that was not sent"):
+        return DraftRecord(
+            text=text_in(text),
+            pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
+            named=tuple(map(text_in, list_in(named))),
+        )

@@ -1,4 +1,4 @@
-"""Going on with the last conversation at the start of the program."""
+"""Going on at the start of the program: with the last conversation, and with the prompt that was not sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from paragone.wording import quoted
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.store.recording.drafts import DraftSaving
     from paragone_workbench.store.records import Summary
     from paragone_workbench.store.store import Store
 
@@ -37,6 +38,14 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
         context.say(
             f"An answer in {quoted(last.title)} was interrupted. {context.key_of('reopen')} lists the conversation."
         )
+
+
+async def restore_draft(context: LanesContext, drafts: DraftSaving) -> None:
+    """Write the prompt again that an earlier instance of the program left unsent, unless another one is written."""
+    history = context.history.history
+    assert history is not None  # this is called once it is open
+    if (draft := await drafts.open(history)) is not None:
+        context.composer.restore(draft)
 
 
 def _last_used(store: Store) -> Summary | None:

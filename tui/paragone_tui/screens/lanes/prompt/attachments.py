@@ -131,6 +131,10 @@ class Attachments:
             return f"{counted(len(sizes), 'file')} ({size_text(sum(size for _, size in sizes))})"
         return ", ".join(f"{name} ({size_text(size)})" for name, size in sizes)
 
+    def named(self, text: str) -> tuple[str, ...]:
+        """Return the paths of the files that the user mentioned in this text."""
+        return tuple(self._paths(text))
+
     def name(self, path: str) -> None:
         """Begin to read the file, or the files, that a mention with this path stands for."""
         known = self._named.get(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import events
@@ -19,6 +19,7 @@ from paragone_tui.terminal.short_names import shortened
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import is_editable
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.store.records import DraftRecord
 
 if TYPE_CHECKING:
     from paragone import Image
@@ -72,16 +73,18 @@ class Composer(MentionField):
         when_empty: Mapping[str, str],
         program: Program,
         session: Session,
+        on_change: Callable[[], None],
     ) -> None:
         """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
-        long as there is no text.
+        long as there is no text. `on_change` is called when `unsent` may have changed.
         """
         super().__init__(program)
         self._actions = actions
         self._when_empty = when_empty
         self._program = program
+        self._on_change = on_change
         self._lanes: tuple[str, ...] = ()
         """The names of the lanes that the prompt goes to."""
         self._recalled: int | None = None
@@ -100,6 +103,8 @@ class Composer(MentionField):
         self._edit_title = ""
         self._before_edit = _NOTHING
         """What was written before an earlier prompt or one of the queue was edited."""
+        self._unedited = ""
+        """The prompt that is edited, as it stood here at first."""
         self._sent = ""
         """The text that was sent last, as it stood here, if files went with it."""
 
@@ -143,6 +148,7 @@ class Composer(MentionField):
             self._before_edit = _Before(self.text, attached.files, attached.images)
         self._edit_title = title
         self.load(text)
+        self._unedited = self.text
         self.attachments.take_over(prompt)
 
     def end_edit(self) -> None:
@@ -188,6 +194,25 @@ class Composer(MentionField):
         """The prompt as it would be sent now."""
         files, images = self.attachments.of(self.text)
         return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
+
+    @property
+    def unsent(self) -> tuple[DraftRecord, ...]:
+        """What is written and not sent, as it is saved, the newest last. A prompt that is edited counts once it is changed."""
+        texts = [self.text]
+        if self.edited is not None or self.queued is not None:
+            texts = [self._before_edit.text, "" if self.text == self._unedited else self.text]
+        return tuple(
+            DraftRecord(text=text, pasted=self._pasted.marked(text), named=self.attachments.named(text))
+            for text in texts
+            if text.strip()
+        )
+
+    def restore(self, draft: DraftRecord) -> None:
+        """Write what an earlier instance of the program left unsent, and attach the files that its user mentioned."""
+        self._pasted.take_over(draft.pasted)
+        self.load(draft.text)
+        for path in draft.named:
+            self.attachments.name(path)
 
     @property
     def title(self) -> Content:
@@ -287,6 +312,7 @@ class Composer(MentionField):
 
     def on_text_area_changed(self) -> None:
         """Show what is attached now: a mention may have gone, or have come back by undo."""
+        self._on_change()
         self._show_title()
 
     def take(self) -> Draft:

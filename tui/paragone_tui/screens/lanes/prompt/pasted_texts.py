@@ -10,6 +10,8 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.text_field import is_editable, size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from paragone_workbench.conversation.tree import Prompt
 
 _MOST_LINES = 10
@@ -76,12 +78,22 @@ class PastedTexts:
 
     def fold(self, text: str) -> str:
         """Return a new mark for a text, with its number and its size."""
-        self._count += 1
         while sum(map(len, self._texts.values())) > _KEPT:
             del self._texts[next(iter(self._texts))]
-        mark = f"[pasted text {self._count}: {size_shown(text)}]"
+        mark = ""
+        while not mark or mark in self._texts:
+            self._count += 1
+            mark = f"[pasted text {self._count}: {size_shown(text)}]"
         self._texts[mark] = text
         return mark
+
+    def marked(self, text: str) -> Mapping[str, str]:
+        """Return the pasted texts whose marks stand in a text, by their marks."""
+        return {mark: whole for mark, whole in self._texts.items() if mark in text}
+
+    def take_over(self, texts: Mapping[str, str]) -> None:
+        """Have texts that were pasted earlier, by their marks."""
+        self._texts.update(texts)
 
     def unfold(self, text: str) -> str:
         """Return a text with the pasted texts in place of their marks."""

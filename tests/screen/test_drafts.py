@@ -1,0 +1,83 @@
+"""What is written and not sent: it is there again at the next start, or the user is told before it is lost."""
+
+import contextlib
+import sqlite3
+
+from rogue_backend.definitions import rogue
+from textual import events
+
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import Store
+
+LONG = "\n".join(f"line {number}" for number in range(30))
+
+
+async def test_a_draft_is_written_again_at_the_next_start(start, tmp_path):
+    attached = tmp_path / "notes.md"
+    attached.write_text("some notes")
+    async with start(rogue("steady")) as screen:
+        await screen.type("why ")
+        screen.app.post_message(events.Paste(LONG))
+        await screen.pilot.pause()
+        await screen.type(f" @{attached} ")
+        written = screen.app.lanes.composer.text
+        prompt = screen.app.lanes.composer.prompt
+        await screen.press("ctrl+q")
+        await screen.until(lambda: screen.app.is_leaving)
+    async with start(rogue("steady")) as screen:
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: composer.text == written, "the draft comes back")
+        assert composer.prompt == prompt
+        await screen.until(lambda: composer.attachments.of(composer.text)[0], "its file is attached again")
+        await screen.ask("")
+        await screen.answered()
+    with contextlib.closing(Store.open()) as store:
+        assert store.take_draft() is None
+
+
+async def test_a_draft_stays_for_the_next_start_if_another_prompt_is_written(start):
+    store = Store.open()
+    async with start(rogue("steady")) as screen:
+        await screen.type("left")
+        await screen.press("ctrl+q")
+    store.close()
+    async with start(rogue("steady"), with_history=False) as screen:
+        await screen.type("other")
+        await screen.until(lambda: screen.app.history is not None)
+        await screen.pilot.pause(0.1)
+        assert screen.app.lanes.composer.text == "other"
+        await screen.press("ctrl+u")
+    async with start(rogue("steady")) as screen:
+        await screen.until(lambda: screen.app.lanes.composer.text == "left")
+
+
+async def test_an_edit_and_what_was_written_before_are_both_kept(start):
+    async with start(rogue("steady")) as screen:
+        await screen.ask("first")
+        await screen.answered()
+        await screen.type("draft")
+        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.until(lambda: screen.app.lanes.composer.text == "first")
+        assert [it.text for it in screen.app.lanes.composer.unsent] == ["draft"]
+        await screen.type(" again")
+        assert [it.text for it in screen.app.lanes.composer.unsent] == ["draft", "first again"]
+
+
+async def test_quitting_tells_before_a_draft_is_lost(start):
+    async with start(rogue("steady")) as screen:
+        with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            await screen.type("lost")
+            await screen.press("ctrl+q")
+            await screen.until(lambda: "cannot be saved; ^q again quits without it" in screen.told)
+            assert not screen.app.is_leaving
+            await screen.press("ctrl+q")
+            await screen.until(lambda: screen.app.is_leaving)
+
+
+async def test_quitting_without_a_draft_needs_no_history(start):
+    async with start(rogue("steady")) as screen:
+        with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            await screen.press("ctrl+q")
+            await screen.until(lambda: screen.app.is_leaving)

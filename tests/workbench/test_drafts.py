@@ -1,0 +1,149 @@
+"""Prompts that were written and not sent: kept for the next start, each in one running instance of the program."""
+
+import asyncio
+import shutil
+import sqlite3
+
+import pytest
+from tests.workbench.conversation_writer import ConversationWriter
+
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import History, Store, StoreError
+from paragone_workbench.store.file.database import SCHEMA, Database
+from paragone_workbench.store.recording.drafts import DraftSaving
+from paragone_workbench.store.records import DraftRecord
+
+DRAFT = DraftRecord(text="Why? [pasted text 1]", pasted={"[pasted text 1]": "long\n\ud800"}, named=("a.py",))
+
+
+def draft(text):
+    return DraftRecord(text=text)
+
+
+@pytest.fixture
+def store(home):
+    with_close = Store.open()
+    yield with_close
+    with_close.close()
+
+
+def test_a_draft_is_there_at_the_next_start_once(home):
+    store = Store.open()
+    store.keep_drafts([DRAFT])
+    store.close()
+    store = Store.open()
+    assert store.take_draft() == DRAFT
+    assert store.take_draft() is None
+    store.close()
+    store = Store.open()
+    assert store.take_draft() == DRAFT, "it stays until it is sent"
+    store.keep_drafts([])
+    store.close()
+    store = Store.open()
+    assert store.take_draft() is None
+    store.close()
+
+
+def test_a_draft_of_a_running_instance_is_its_own(store):
+    other = Store.open()
+    other.keep_drafts([draft("theirs")])
+    assert store.take_draft() is None
+    other.close()
+    assert store.take_draft() == draft("theirs")
+
+
+def test_of_several_drafts_each_start_takes_the_newest(store):
+    for text in ("first", "second"):
+        ended = Store.open()
+        ended.keep_drafts([draft(f"{text}, before the edit"), draft(text)])
+        ended.close()
+    store.keep_drafts([])
+    taken = [store.take_draft() for _ in range(5)]
+    assert [it and it.text for it in taken] == [
+        *("second", "second, before the edit", "first", "first, before the edit", None)
+    ]
+
+
+def test_a_damaged_draft_is_an_error_and_not_met_again(store):
+    store._database.run("INSERT INTO draft (text, pasted, named) VALUES ('x', '[', '[]')")
+    with pytest.raises(StoreError, match="damaged"):
+        store.take_draft()
+    other = Store.open()
+    assert other.take_draft() is None
+    other.close()
+
+
+def test_a_file_without_drafts_is_migrated(home, tmp_path):
+    schema = shutil.copytree(SCHEMA, tmp_path / "schema")
+    (schema / "0011_drafts.sql").unlink()
+    path = history_file()
+    path.parent.mkdir(parents=True)
+    Database(path, schema).close()
+    raw = sqlite3.connect(path)
+    assert raw.execute("PRAGMA user_version").fetchone() == (10,)
+    raw.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
+    raw.execute(
+        "INSERT INTO prompt (id, conversation_id, text, for_all, created) VALUES ('p', 'x', 'old', 1, 1)"
+    )
+    raw.commit()
+    raw.close()
+    store = Store.open()
+    assert store.load(1).title == "old"
+    assert store.take_draft() is None
+    store.keep_drafts([DRAFT])
+    ConversationWriter(store, "new")
+    store.close()
+    assert path.with_name("history.db.v10.bak").exists()
+
+
+def test_a_file_of_a_negative_version_is_left_alone(home):
+    Store.open().close()
+    raw = sqlite3.connect(history_file())
+    raw.execute("PRAGMA user_version = -3")
+    raw.close()
+    with pytest.raises(Exception, match=r"has the version -3, which no version of paragone writes") as caught:
+        Store.open()
+    assert "Move the file away" in str(caught.value)
+    raw = sqlite3.connect(history_file())
+    assert raw.execute("PRAGMA user_version").fetchone() == (-3,)
+    raw.close()
+
+
+async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
+    history = await History.open()
+    written: list[DraftRecord] = []
+    saving = DraftSaving(lambda: tuple(written))
+    assert await saving.open(history) is None
+    written.append(draft("a"))
+    saving.changed()
+    written[0] = draft("ab")
+    saving.changed()
+
+    async def saved():
+        return await history.call(lambda store: store._database.rows("SELECT text FROM draft"))
+
+    async with asyncio.timeout(60):
+        while await saved() != [("ab",)]:
+            await asyncio.sleep(0.02)
+        written.clear()
+        saving.changed()
+        while await saved():
+            await asyncio.sleep(0.02)
+    await history.close()
+
+
+async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home):
+    history = await History.open()
+    saving = DraftSaving(lambda: (DRAFT,))
+    assert "not open" in str(await saving.save_now(None))
+    await saving.open(history)
+    blocker = sqlite3.connect(history_file(), isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    assert "locked" in str(await saving.save_now(history))
+    saving.changed()
+    blocker.execute("COMMIT")
+    blocker.close()
+    async with asyncio.timeout(60):
+        while not await history.call(lambda store: store._database.rows("SELECT 1 FROM draft")):
+            await asyncio.sleep(0.02)
+    await history.close()

@@ -1,0 +1,79 @@
+"""Saves what is written and not sent, as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.recording.queue import EVERY_S
+from paragone_workbench.store.retry import pauses
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.history import History
+    from paragone_workbench.store.records import DraftRecord
+
+
+class DraftSaving:
+    """Keeps the drafts of this instance of the program in the history. Call its methods on the event loop."""
+
+    def __init__(self, read: Callable[[], tuple[DraftRecord, ...]]) -> None:
+        """`read` returns the drafts as they are now, the newest last."""
+        self._read = read
+        self._saved: tuple[DraftRecord, ...] = ()
+        self._history: History | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, history: History) -> DraftRecord | None:
+        """Save the drafts in this history from now on. Returns the one that was left there; None without one.
+
+        If something is written already, what was left stays for the next start. Raises StoreError.
+        """
+        self._history = history
+        if self._read():
+            self.changed()
+            return None
+        left = await history.call(lambda store: store.take_draft())
+        if left is not None:
+            self._saved = (left,)
+        return left
+
+    def changed(self) -> None:
+        """Save the drafts soon: they have changed."""
+        if self._history is not None and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._save(self._history))
+
+    async def save_now(self, history: History | None) -> StoreError | None:
+        """Save the drafts in the history, if it is open, and return why that fails; None if they are saved."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if history is None:
+            return StoreError("The history is not open.") if self._read() else None
+        return await self._write(history)
+
+    async def _save(self, history: History) -> None:
+        """Save the drafts until they are as they were saved. What is sent goes at once."""
+        waits = pauses()
+        while (drafts := self._read()) != self._saved:
+            if drafts:
+                await asyncio.sleep(EVERY_S)
+            problem = await self._write(history)
+            if problem is None:
+                waits = pauses()
+            elif problem.can_pass:
+                await asyncio.sleep(next(waits))
+            else:
+                return
+
+    async def _write(self, history: History) -> StoreError | None:
+        drafts = self._read()
+        if drafts == self._saved:
+            return None
+        try:
+            await history.call(lambda store: store.keep_drafts(drafts))
+        except StoreError as error:
+            return error
+        self._saved = drafts
+        return None
