@@ -116,7 +116,7 @@ class Assertion(ABC, Generic[OptionsT]):
     async def check(self, answer: Answer, options: OptionsT, judge: Judge) -> Verdict:
         """Check an answer. Raises NoVerdict if no verdict can be given.
 
-        Runs on the event loop, so it must not block: use `asyncio.to_thread` for what takes long.
+        Runs on an event loop with other checks, so it must not block: use `asyncio.to_thread` for what takes long.
         """
 
     def close(self) -> None:

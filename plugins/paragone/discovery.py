@@ -72,6 +72,8 @@ class Discovery:
 
     backends: Mapping[str, Backend]
     problems: tuple[PluginProblem, ...]
+    own: frozenset[str] = frozenset()
+    """The names of paragone's own backends among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ class AssertionDiscovery:
 
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...]
+    own: frozenset[str] = frozenset()
+    """The names of paragone's own assertions among them."""
 
 
 class _Named(Protocol):
@@ -111,18 +115,18 @@ WATCH = Watch()
 
 def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
-    backends, problems = _discover(
+    backends, problems, own = _discover(
         ENTRY_POINTS, "backend", _checked_backend, only, watch, patient=only is not None
     )
-    return Discovery(backends=backends, problems=problems)
+    return Discovery(backends=backends, problems=problems, own=own)
 
 
 def discover_assertions(*, watch: Watch = WATCH) -> AssertionDiscovery:
     """Import plugins and return their assertions."""
-    assertions, problems = _discover(
+    assertions, problems, own = _discover(
         ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion, None, watch, patient=True
     )
-    return AssertionDiscovery(assertions=assertions, problems=problems)
+    return AssertionDiscovery(assertions=assertions, problems=problems, own=own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +149,8 @@ def _discover(
     watch: Watch,
     *,
     patient: bool,
-) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
-    """Return what the plugins of a group of entry points bring, by name, and the plugins that failed.
+) -> tuple[dict[str, T], tuple[PluginProblem, ...], frozenset[str]]:
+    """Return what the plugins of a group of entry points bring, by name, the plugins that failed, and our own names.
 
     paragone's own plugins come first, so that their names are taken. `check` returns its argument; it raises
     InterfaceViolation if that violates the interface.
@@ -156,6 +160,7 @@ def _discover(
     plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
     problems: list[PluginProblem] = []
+    ours: frozenset[str] = frozenset()
     for is_ours, some in itertools.groupby(plugins, key=lambda plugin: plugin.is_ours):
         if only is not None and only in found:
             break  # the name is taken
@@ -173,7 +178,9 @@ def _discover(
                 problems.append(
                     PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=reason)
                 )
-    return found, tuple(problems)
+        if is_ours:
+            ours = frozenset(found)
+    return found, tuple(problems), ours
 
 
 def _load_all(

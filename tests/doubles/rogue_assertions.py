@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from paragone import Options, option
 from paragone.assertions import Answer, AnyAssertion, Assertion, Judge, Verdict
 from paragone.hooks import hookimpl
+
+UNBLOCKED = threading.Event()
+"""Ends checks that block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,10 @@ class Rogue(Assertion[RogueOptions]):
                 raise TimeoutError
             case "hangs":
                 await asyncio.sleep(3600)
+            case "blocks":
+                UNBLOCKED.wait()
+            case "asks":
+                return Verdict(passed=True, reason=await judge.ask("critic", answer.messages))
             case "chatters":
                 return Verdict(passed=True, reason="word\n" * 10_000)
             case "score":

@@ -6,17 +6,19 @@ import asyncio
 
 import pytest
 from polite_assertions import Rhymes
-from rogue_assertions import Rogue
+from rogue_assertions import UNBLOCKED, Rogue
 
 from paragone import EngineError, InputError, Message
 from paragone.assertions import Answer
 from paragone.discovery import PluginProblem, discover_assertions
+from paragone_workbench.engines.foreign import event_loop
 from paragone_workbench.experiments.suites import assertions as module
 from paragone_workbench.experiments.suites.assertions import (
     AssertionCatalog,
     evaluate,
     load_assertions,
 )
+from paragone_workbench.experiments.suites.foreign_checks import MOST_BLOCKED
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
 
@@ -36,7 +38,7 @@ class Critic:
 @pytest.fixture
 def catalog():
     assertions = {**discover_assertions().assertions, "rhymes": Rhymes(), "rogue": Rogue()}
-    made = AssertionCatalog(assertions=assertions)
+    made = AssertionCatalog(assertions=assertions, own=discover_assertions().own)
     yield made
     made.close()
 
@@ -96,7 +98,7 @@ async def test_no_verdict_is_not_negated(catalog):
         ("raises", "It raised an unexpected error (ZeroDivisionError: on cue)."),
         ("interrupts", "It raised an unexpected error (KeyboardInterrupt)."),
         ("exits", "It raised an unexpected error (SystemExit: 3)."),
-        ("cancels", "It raised an unexpected error (CancelledError)."),
+        ("cancels", "It breaks the plugin interface: it cancels its own task."),
         ("times out", "It raised an unexpected error (TimeoutError)."),
         ("lies", "It breaks the plugin interface: a Verdict was expected, not a value of the type str."),
         ("none", "It breaks the plugin interface: a Verdict was expected, not None."),
@@ -114,6 +116,36 @@ async def test_an_assertion_that_hangs(catalog, monkeypatch):
     monkeypatch.setattr(module, "CHECK_S", 0.05)
     found = await result(catalog, spec("rogue", check="hangs"))
     assert (found.passed, found.reason) == (None, "It gave no verdict within 0.05 seconds.")
+
+
+async def test_an_assertion_that_blocks_stops_nothing_else(catalog, monkeypatch):
+    monkeypatch.setattr(event_loop, "BEAT_S", 0.02)
+    UNBLOCKED.clear()
+    try:
+        for _ in range(MOST_BLOCKED):
+            checking = asyncio.create_task(result(catalog, spec("rogue", check="blocks")))
+            assert (await result(catalog, spec("contains", value="cat"))).passed
+            found = await checking
+            assert found.passed is None
+            assert found.reason.startswith("It blocked its event loop for 4 seconds.")
+        found = await result(catalog, spec("rogue", check="chatters"))
+        assert found.reason == "It blocked its event loop 3 times, and is not asked any more."
+    finally:
+        UNBLOCKED.set()
+
+
+async def test_an_assertion_elsewhere_asks_a_judge_here(catalog):
+    class Here:
+        """A test double of a judge that belongs to an event loop."""
+
+        loop = asyncio.get_running_loop()
+
+        async def ask(self, engine, messages):
+            assert asyncio.get_running_loop() is self.loop
+            return f"{engine} says yes"
+
+    found = await result(catalog, spec("rogue", check="asks"), judge=Here())
+    assert (found.passed, found.reason) == (True, "critic says yes")
 
 
 async def test_a_check_that_is_cancelled_from_outside_stays_cancelled(catalog):

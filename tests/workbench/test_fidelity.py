@@ -19,6 +19,7 @@ from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
 from paragone.worker.native import WorkerEngine
 from paragone_workbench.engines.checked_engine import CheckedEngine
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.foreign.engine import ForeignEngine
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity.log_probabilities import Scores
@@ -82,7 +83,8 @@ async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_sec
     await fidelity.measure()
     checked = fidelity.reference.engine.engine
     assert isinstance(checked, CheckedEngine)
-    engine = checked.engine
+    assert isinstance(checked.engine, ForeignEngine)
+    engine = checked.engine.engine
     assert isinstance(engine, GradedEngine)
     requests = engine.requests
     await fidelity.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
@@ -67,6 +68,9 @@ class FaultyBackend(Backend):
 
     name = "faulty"
 
+    def __init__(self) -> None:
+        self.began = threading.Event()
+
     async def probe(self, python: str | None = None) -> Probe:
         raise NotImplementedError
 
@@ -74,6 +78,7 @@ class FaultyBackend(Backend):
         raise NotImplementedError
 
     async def open(self, request: OpenRequest, on_progress) -> OpenEngine:
+        self.began.set()
         if request.model == "open":
             raise KeyError("config.json")
         if request.model == "stubborn":
@@ -143,7 +148,8 @@ async def test_a_backend_that_ignores_cancelling_while_opening(faulty, record_ev
     lane = faulty(model)
     events = record_events(lane)
     lane.open()
-    await asyncio.sleep(0.01)
+    while not lane.engine.backend.began.is_set():
+        await asyncio.sleep(0.001)
     await lane.close()
     assert (lane.state, lane.engine.is_open, lane.error) == ("empty", False, None)
     assert events.states == ["loading", "empty"]

@@ -293,6 +293,7 @@ class EngineHandle:
         from paragone import OpenRequest  # none of these is needed at start
         from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
+        from paragone_workbench.engines.foreign.engine import computes_in_a_worker, open_apart
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
@@ -306,7 +307,11 @@ class EngineHandle:
             threads=threads,
             log=self._log(),
         )
-        return await CheckedEngine.of(await backend.open(request, self._on_progress), backend.name)
+        if self._registry.is_own(backend.name) or computes_in_a_worker(backend):
+            opened: object = await backend.open(request, self._on_progress)
+        else:
+            opened = await open_apart(backend, request, self._on_progress)
+        return await CheckedEngine.of(opened, backend.name)
 
     def _log(self) -> str | None:
         """Return the path of a new log file; None if none can be created, which keeps no engine from opening."""
@@ -348,10 +353,13 @@ class EngineHandle:
             self.mark_crashed(error)
             self._notify(lambda observer: observer.engine_failed(self, error))
 
-    def _stop_watching(self) -> None:
+    def _stop_watching(self) -> asyncio.Task[None] | None:
+        """Stop waiting for the end of the engine. Returns the task that did, unless this is the one that asks."""
         watch, self._watch = self._watch, None
-        if watch is not None and watch is not asyncio.current_task():
-            watch.cancel()
+        if watch is None or watch is asyncio.current_task():
+            return None
+        watch.cancel()
+        return watch
 
     def _open_failed(self, error: BaseException) -> None:
         self._report(as_paragone_error(error, self.definition.backend))
@@ -364,16 +372,17 @@ class EngineHandle:
 
     def _free(self) -> asyncio.Task[None]:
         """Start to close the engine, in whatever state it is, and return the task."""
-        self._stop_watching()
+        watch = self._stop_watching()
         use = self._use
-        if use is None:
-            return self._slot.free()
 
-        async def end_use() -> None:
-            await use.stop()
-            await use.ended()
+        async def end_work() -> None:
+            if watch is not None:
+                await asyncio.wait([watch])
+            if use is not None:
+                await use.stop()
+                await use.ended()
 
-        return self._slot.free(end_use)
+        return self._slot.free(end_work)
 
     def _closed(self) -> None:
         if not self.is_open and not self.is_opening:

@@ -17,7 +17,7 @@ from paragone.checks import check_value
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.definitions import RENAME, expand_home, is_utf8
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.own_event_loop import in_own_event_loop
+from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 NOTICE_S = 2.0

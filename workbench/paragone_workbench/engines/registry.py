@@ -25,6 +25,7 @@ class Registry:
     def __init__(self, tell: Tell = tell_nobody) -> None:
         self.tell = tell
         self._found: dict[str, Backend] = {}
+        self._own: frozenset[str] = frozenset()
         self._problems: tuple[PluginProblem, ...] = ()
         self._complete = False
         self._loading = asyncio.Lock()
@@ -51,10 +52,16 @@ class Registry:
         """Return the backend of this name, or None."""
         if name not in self._found and not self._complete:
             # by convention, a backend's plugin has the same name as the backend
-            self._found |= self._discover(name).backends
+            discovery = self._discover(name)
+            self._found |= discovery.backends
+            self._own |= discovery.own
         if name not in self._found:
             self.all()
         return self._found.get(name)
+
+    def is_own(self, name: str) -> bool:
+        """Whether the backend of this name comes with paragone."""
+        return self.find(name) is not None and name in self._own
 
     def public(self, definition: EngineDefinition) -> EngineDefinition:
         """Return a definition without the options that its backend declares as secret."""
@@ -77,6 +84,7 @@ class Registry:
         if not self._complete:
             discovery = self._discover()
             self._found = {**discovery.backends, **self._found}
+            self._own = discovery.own
             self._problems = discovery.problems
             self._complete = True
         return dict(sorted(self._found.items()))

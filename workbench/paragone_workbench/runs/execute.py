@@ -91,6 +91,8 @@ class Execution:
         assert self._asked is not None  # otherwise it was cancelled
         try:
             await self._asked.stop()
+        except EngineCrashed:
+            self._task.cancel()  # the engine's handle reports it
         except Exception as error:  # noqa: BLE001 (the task is cancelled instead)
             report("A backend failed to stop a run.", error)
             self._task.cancel()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Message, Options, ParagoneError
@@ -18,6 +18,7 @@ from paragone.wording import shortened
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, described
 from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
+from paragone_workbench.experiments.suites.foreign_checks import ForeignChecks
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
 
@@ -38,6 +39,9 @@ class AssertionCatalog:
 
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...] = ()
+    own: frozenset[str] = frozenset()
+    """The names of paragone's own assertions. The others are checked on event loops of their own."""
+    foreign: ForeignChecks = field(default_factory=ForeignChecks)
 
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
         """Check an assertion of a prompt with this expected answer. Raises InputError."""
@@ -72,9 +76,15 @@ class AssertionCatalog:
 
     def close(self) -> None:
         """Have all assertions release what they hold, such as processes. They can be used again."""
-        for assertion in self.assertions.values():
-            with suppress(*PLUGIN_ERRORS):  # nothing depends on it any more
-                assertion.close()
+        for name in self.own & self.assertions.keys():
+            self.assertions[name].close()
+        self.foreign.close([one for name, one in self.assertions.items() if name not in self.own])
+
+    async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
+        """Return what an assertion finds. Raises whatever it raises, and NoVerdict."""
+        if assertion.name in self.own:
+            return await assertion.check(answer, options, judge)
+        return await self.foreign.check(assertion, answer, options, judge)
 
 
 def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
@@ -82,7 +92,7 @@ def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
     found = discover_assertions(watch=import_watch(tell))
-    return AssertionCatalog(assertions=found.assertions, problems=found.problems)
+    return AssertionCatalog(assertions=found.assertions, problems=found.problems, own=found.own)
 
 
 async def evaluate(
@@ -122,18 +132,13 @@ async def _result(
     try:
         assertion, options = catalog.prepared(spec)
         async with limit:
-            verdict = check_value(Verdict, await assertion.check(answer, options, judge))
+            verdict = check_value(Verdict, await catalog.check(assertion, answer, options, judge))
         if verdict.score is not None and not 0 <= verdict.score <= 1:
             raise InterfaceViolation(f"its score {verdict.score} is not from 0 to 1")
     except ParagoneError as error:
         reason = str(error)
     except PLUGIN_ERRORS as error:
         reason = f"It gave no verdict within {CHECK_S:g} seconds." if limit.expired() else _unexpected(error)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        reason = _unexpected(error)  # nobody cancelled the check: the assertion raised it itself
     else:
         score = verdict.score
         return AssertionResult(

@@ -1,0 +1,204 @@
+"""Engines of other authors in this process: one that blocks counts as crashed, and everything else goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from tests.workbench.conftest import Backends, Paper
+
+from paragone import EngineCrashed, Finish, LoadedModel, LoadProgress, OpenEngine, Token, TokenizeRequest
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.foreign import event_loop
+from paragone_workbench.workbench import Workbench
+
+LAST = Finish(reason="stop", time=time.monotonic())
+
+
+def token(text: str) -> Token:
+    return Token(text=text, time=time.monotonic())
+
+
+@pytest.fixture
+def end():
+    """An event that blocks an engine, until the test is over."""
+    end = threading.Event()
+    yield end
+    end.set()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Engines that block are given up soon."""
+    monkeypatch.setattr(event_loop, "BEAT_S", 0.05)
+
+
+class Blocking(OpenEngine):
+    """A test double of an engine that blocks its event loop where its model says so."""
+
+    def __init__(self, model: str, end: threading.Event) -> None:
+        self.loaded = LoadedModel(name=model)
+        self.end = end
+        self.stopped = asyncio.Event()
+
+    def _block_at(self, place: str) -> None:
+        if self.loaded.name == place:
+            self.end.wait()
+
+    async def run(self, request):
+        self._block_at("prefill")
+        yield token("one ")
+        self._block_at("decode")
+        if self.loaded.name == "busy":
+            while not self.end.is_set():
+                pass
+        if self.loaded.name == "waits":
+            await self.stopped.wait()
+            yield Finish(reason="cancelled", time=time.monotonic())
+            return
+        if self.loaded.name == "endless":
+            while True:
+                yield token("more ")  # without ever waiting
+        if self.loaded.name == "stop":
+            await asyncio.sleep(3600)
+        if self.loaded.name == "fails":
+            raise ZeroDivisionError("on cue")
+        if self.loaded.name == "slow":
+            for _ in range(8):
+                time.sleep(0.02)
+                yield token("two ")
+        yield LAST
+
+    async def stop(self):
+        self._block_at("stop")
+        self.stopped.set()
+
+    async def tokenize(self, request):
+        self._block_at("tokenize")
+        raise NotImplementedError
+
+    async def close(self):
+        self._block_at("close")
+
+
+class BlockingBackend(Paper):
+    """A test double of a backend of another author, whose engines block."""
+
+    def __init__(self, end: threading.Event) -> None:
+        self.end = end
+        self.began = threading.Event()
+
+    async def open(self, request, on_progress):
+        self.began.set()
+        for step in range(10_000):
+            on_progress(LoadProgress(fraction=step / 10_000))
+        if request.model == "open":
+            self.end.wait()
+        return Blocking(request.model, self.end)
+
+
+@pytest.fixture
+async def workbench(end, check_nothing_left):
+    async with Workbench(Backends(BlockingBackend(end))) as workbench:
+        yield workbench
+
+
+def added(workbench: Workbench, model: str):
+    engine = workbench.add(EngineDefinition(name=model, backend="paper", model=model))
+    engine.open()
+    return engine
+
+
+@pytest.mark.parametrize("model", ["prefill", "decode", "busy"])
+async def test_an_engine_that_blocks_counts_as_crashed(workbench, quick, model):
+    blocking, other = added(workbench, model), added(workbench, "other")
+    execution = workbench.ask(blocking, "hello")
+    answer = await workbench.ask(other, "hello").result()
+    assert answer.text == "one ", "the other engine answers meanwhile"
+    with pytest.raises(EngineCrashed, match="An engine of the backend paper gave no sign of life"):
+        await execution.result()
+    assert execution.run.text == ("" if model == "prefill" else "one ")
+    assert blocking.state == "crashed"
+    blocking.open()
+    assert await blocking.opened(), "it can be opened again, in another thread"
+
+
+async def test_a_stop_that_blocks(workbench, quick):
+    engine = added(workbench, "stop")
+    execution = workbench.ask(engine, "hello")
+    while not execution.run.text:
+        await asyncio.sleep(0.001)
+    await execution.stop()
+    await execution.ended()
+    while engine.state != "crashed":
+        await asyncio.sleep(0.005)
+
+
+async def test_a_question_that_blocks(workbench, quick):
+    engine = added(workbench, "tokenize")
+    assert await engine.opened()
+    with pytest.raises(EngineCrashed):
+        await engine.engine.tokenize(TokenizeRequest(text="hello"))
+    while engine.state != "crashed":
+        await asyncio.sleep(0.005)
+
+
+async def test_a_close_that_blocks_is_given_up(workbench, quick):
+    engine = added(workbench, "close")
+    assert await engine.opened()
+    await engine.close()
+    assert engine.state == "closed"
+
+
+async def test_an_opening_that_blocks_can_be_stopped(workbench, end, monkeypatch):
+    monkeypatch.setattr(event_loop, "ENDING_S", 0.05)
+    engine = added(workbench, "open")
+    while not engine.load_fraction:
+        await asyncio.sleep(0.001)
+    engine.stop_opening()
+    await engine.opened()
+    assert engine.state == "stopped"
+
+
+async def test_a_stop_reaches_the_engine_on_its_own_loop(workbench):
+    execution = workbench.ask(added(workbench, "waits"), "hello")
+    while not execution.run.text:
+        await asyncio.sleep(0.001)
+    await execution.stop()
+    assert (await execution.result()).finish == "cancelled"
+
+
+async def test_an_engine_that_is_slow_is_no_crash(workbench, monkeypatch):
+    """Each token is a sign of life, however the engine computes it."""
+    monkeypatch.setattr(event_loop, "BEAT_S", 0.06)
+    monkeypatch.setattr(event_loop, "MOST_MISSED", 3)
+    assert (await workbench.ask(added(workbench, "slow"), "hello").result()).text == "one " + "two " * 8
+
+
+async def test_an_engine_that_never_waits_is_read_no_faster_than_its_tokens_are_used(workbench):
+    """The events that are ahead of the reader are bounded, and leaving it ends the engine's work."""
+    engine = added(workbench, "endless")
+    execution = workbench.ask(engine, "hello")
+    while len(execution.run.text) < 50_000:
+        await asyncio.sleep(0)
+    execution._task.cancel()
+    await execution.ended()
+    assert execution.run.state == "interrupted"
+    assert engine.is_open
+
+
+async def test_an_error_of_the_engine_is_its_error(workbench):
+    execution = workbench.ask(added(workbench, "fails"), "hello")
+    await execution.ended()
+    assert "raised an unexpected error (ZeroDivisionError: on cue)" in execution.run.result.error
+
+
+async def test_no_thread_is_left(workbench):
+    before = threading.active_count()
+    engine = added(workbench, "other")
+    await workbench.ask(engine, "hello").result()
+    await engine.close()
+    while threading.active_count() > before:
+        await asyncio.sleep(0.005)

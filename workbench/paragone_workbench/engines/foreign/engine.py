@@ -1,0 +1,180 @@
+"""An engine of another author, on an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import TypeVar
+
+from paragone import (
+    Alternative,
+    Backend,
+    DistributionsRequest,
+    EngineCrashed,
+    Event,
+    LoadProgress,
+    LogitsBlock,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
+    RunRequest,
+    ScoreRequest,
+    TokenizedText,
+    TokenizeRequest,
+    TopTokensRequest,
+    Vocabulary,
+)
+from paragone.checks import check_value
+from paragone.worker import NativeBackend
+from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, ForeignLoop
+
+_T = TypeVar("_T")
+
+CLOSING_S = 5.0
+"""Seconds that an engine has to close, before it is abandoned."""
+
+MOST_AHEAD = 256
+"""Events that an engine may be ahead of what is done with them."""
+
+
+def computes_in_a_worker(backend: Backend) -> bool:
+    """Whether the backend's engines are processes, so that in this process nothing of its author runs."""
+    return isinstance(backend, NativeBackend) and type(backend).open is NativeBackend.open
+
+
+async def open_apart(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
+    """Have a backend open an engine on a new event loop, which the engine then keeps. Raises what `Backend.open` raises.
+
+    An opening that blocks its loop is waited for: models take long to load. Cancelling abandons it. What is no
+    engine is returned as it is.
+    """
+    loop = ForeignLoop()
+    progress = _Progress(on_progress)
+    try:
+        opened = await loop.call(lambda: _open(backend, request, progress.report))
+    except BaseException:
+        loop.end()
+        raise
+    if not isinstance(opened, OpenEngine):
+        loop.end()
+        return opened
+    return ForeignEngine(opened, loop, backend.name)
+
+
+async def _open(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
+    """Have a backend open an engine; close it if nobody wants it any more. A backend may ignore that it is cancelled."""
+    opened: object = await backend.open(request, on_progress)
+    task = asyncio.current_task()
+    try:
+        await asyncio.sleep(0)  # a cancellation may have come while the opening blocked
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+    except asyncio.CancelledError:
+        if isinstance(opened, OpenEngine):
+            await opened.close()
+        raise
+    return opened
+
+
+class _Progress:
+    """Passes on the newest progress of an opening, one step of the application's loop after another."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._loop = asyncio.get_running_loop()
+        self._newest: LoadProgress | None = None
+
+    def report(self, progress: LoadProgress) -> None:
+        """Note the progress. Called in the backend's thread, as often as the backend likes."""
+        is_first = self._newest is None
+        self._newest = check_value(LoadProgress, progress)
+        if is_first:
+            self._loop.call_soon_threadsafe(self._pass_on)
+
+    def _pass_on(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self._on_progress(newest)
+
+
+class ForeignEngine(OpenEngine):
+    """Passes requests to an engine in a thread of its own. If the engine blocks it, each request raises EngineCrashed."""
+
+    def __init__(self, engine: OpenEngine, loop: ForeignLoop, backend: str) -> None:
+        self.loaded = engine.loaded
+        self.engine = engine
+        """The engine as the backend opened it."""
+        self._loop = loop
+        self._backend = backend
+
+    def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        """Answer a prompt."""
+        return self._iterate(lambda: self.engine.run(request))
+
+    def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+        """Compute the log-probabilities of a given text."""
+        return self._iterate(lambda: self.engine.score(request))
+
+    def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+        """Compute the logits over the whole vocabulary."""
+        # an engine may use the memory of a block for the next one
+        return self._iterate(lambda: self.engine.distributions(request), ahead=1)
+
+    def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+        """Report the likeliest next tokens after tokens of a sequence."""
+        return self._iterate(lambda: self.engine.top_tokens(request))
+
+    async def stop(self) -> None:
+        """Ask the current job to end early."""
+        await self._call(self.engine.stop)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of a conversation's prompt, or of a text."""
+        return await self._call(lambda: self.engine.tokenize(request))
+
+    async def vocabulary(self) -> Vocabulary:
+        """Return the size and the fingerprint of the vocabulary."""
+        return await self._call(self.engine.vocabulary)
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the engine ends by itself, and return why. That it blocks is noticed when it is asked something."""
+        try:
+            return await self._loop.call(self.engine.ended)
+        except Blocked:
+            return self._crash()
+
+    async def close(self) -> None:
+        """Close the engine, and end its thread. An engine that blocks or takes long is abandoned."""
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                await self._loop.call(self.engine.close, watched=True)
+        except (Blocked, TimeoutError):
+            return
+        finally:
+            self._loop.end()
+
+    async def _call(self, call: Callable[[], Coroutine[None, None, _T]]) -> _T:
+        try:
+            return await self._loop.call(call, watched=True)
+        except Blocked as error:
+            raise self._crash() from error
+
+    async def _iterate(
+        self, make: Callable[[], AsyncGenerator[_T, None]], *, ahead: int = MOST_AHEAD
+    ) -> AsyncGenerator[_T, None]:
+        items = self._loop.iterate(make, ahead=ahead)
+        try:
+            async for item in items:
+                yield item
+        except Blocked as error:
+            raise self._crash() from error
+        finally:
+            await items.aclose()
+
+    def _crash(self) -> EngineCrashed:
+        return EngineCrashed(
+            f"An engine of the backend {self._backend} gave no sign of life for {BLOCKED_S:g} seconds: "
+            "it blocks its event loop.",
+            hint="Open it again, and report this to the backend's author; other engines are not affected.",
+        )

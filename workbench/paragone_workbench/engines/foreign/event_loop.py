@@ -1,0 +1,200 @@
+"""Event loops in threads of their own, for coroutines of plugins: one that blocks stops nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from paragone.threads import in_daemon_thread
+from paragone.violation import InterfaceViolation
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
+from paragone_workbench.engines.foreign.passage import Passage
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_LAST_STEPS = 5
+"""Steps of an event loop after its last answer."""
+ENDING_S = 2.0
+"""Seconds that a cancelled coroutine has to end, before it is abandoned."""
+BEAT_S = 1.0
+"""Seconds between two looks at whether an event loop still takes steps."""
+MOST_MISSED = 4
+"""Looks in a row that find it without a step since the one before: then its plugin blocks. Looks are counted, not
+seconds, because a program that was stopped goes on after minutes."""
+BLOCKED_S = BEAT_S * MOST_MISSED
+"""Seconds without a step after which a plugin counts as one that blocks."""
+
+
+class Blocked(Exception):
+    """A coroutine has kept its event loop from all other work for seconds."""
+
+
+async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T:
+    """Await a coroutine on an event loop in a daemon thread of its own.
+
+    Cancelling cancels the coroutine; one that does not end within `ENDING_S` seconds is abandoned with its thread.
+    Raises what the coroutine raises.
+    """
+    loop = ForeignLoop()
+    try:
+        return await loop.call(call)
+    finally:
+        loop.end()
+
+
+class ForeignLoop:
+    """An event loop that runs in a daemon thread, from its creation until `end`. Use it on the application's event loop."""
+
+    def __init__(self) -> None:
+        self._blocked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once it was given up, because its plugin blocked it. Its thread may then run until the program ends."""
+        self._steps = 0
+        """Changes whenever the loop takes the step that it was asked for."""
+        self._running: Future[asyncio.AbstractEventLoop] = Future()
+        self._end: asyncio.Event
+        in_daemon_thread(lambda: asyncio.run(self._run())).add_done_callback(Future.exception)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(_DaemonThreads())
+        loop.set_exception_handler(lambda loop, context: None)  # only the answers count
+        self._end = asyncio.Event()
+        self._running.set_result(loop)
+        await self._end.wait()
+        # the pipes of ended processes are closed in the next steps of the loop
+        for _ in range(_LAST_STEPS):
+            await asyncio.sleep(0)
+
+    def end(self) -> None:
+        """End the loop and its thread; a thread that blocks ends once it does so no more."""
+
+        def end() -> None:
+            self._end.set()
+
+        self._running.add_done_callback(lambda running: _soon(running.result(), end))
+
+    async def call(self, call: Callable[[], Coroutine[None, None, _T]], *, watched: bool = False) -> _T:
+        """Await a coroutine on the loop. Raises what it raises, and Blocked once a call that is `watched` blocks the loop.
+
+        Cancelling cancels the coroutine; one that does not end within `ENDING_S` seconds is abandoned.
+        """
+        if self._blocked.done():
+            raise Blocked
+        answer: Future[_T] = Future()
+        asked: asyncio.Task[None] | None = None
+
+        async def ask() -> None:
+            task = asyncio.current_task()
+            try:
+                result = await call()
+            except asyncio.CancelledError as error:
+                # nobody but the coroutine itself cancels it, unless the task is cancelled
+                was_cancelled = task is not None and task.cancelling()
+                answer.set_exception(
+                    error if was_cancelled else InterfaceViolation("it cancels its own task")
+                )
+            except BaseException as error:  # noqa: BLE001 (whoever waits for the answer gets it)
+                answer.set_exception(error)
+            else:
+                answer.set_result(result)
+
+        def begin() -> None:
+            nonlocal asked
+            asked = loop.create_task(ask())
+
+        def cancel() -> None:
+            if asked is not None:
+                asked.cancel()
+
+        loop = await asyncio.shield(asyncio.wrap_future(self._running))
+        # in the context of the caller, which says for which engine addresses are contacted
+        loop.call_soon_threadsafe(begin)
+        waiting = asyncio.wrap_future(answer)
+        waiting.add_done_callback(_retrieve)
+        try:
+            if watched:
+                await self._watch(loop, waiting)
+            await self._wait(waiting)
+        except asyncio.CancelledError:
+            if not waiting.done() and not self._blocked.done():
+                _soon(loop, cancel)
+                await self._wait(waiting, ENDING_S)
+            raise
+        if not waiting.done():
+            raise Blocked
+        return waiting.result()
+
+    async def _watch(self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[_T]) -> None:
+        """Wait for an answer, or until the loop takes no more steps."""
+
+        def step() -> None:
+            self._steps += 1
+
+        missed = 0
+        while not waiting.done() and not self._blocked.done():
+            known = self._steps
+            _soon(loop, step)
+            await self._wait(waiting, BEAT_S)
+            missed = missed + 1 if self._steps == known else 0
+            if missed == MOST_MISSED and not self._blocked.done():
+                self._blocked.set_result(None)
+
+    async def _wait(self, waiting: asyncio.Future[_T], seconds: float | None = None) -> None:
+        """Wait for an answer, or until the loop is given up."""
+        both: list[asyncio.Future[Any]] = [waiting, self._blocked]
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+    async def iterate(
+        self, make: Callable[[], AsyncGenerator[_T, None]], *, ahead: int
+    ) -> AsyncGenerator[_T, None]:
+        """Iterate over an asynchronous generator on the loop.
+
+        It is at most `ahead` items ahead; with 1, it goes on once the next item is wanted. Raises what the
+        generator raises, and Blocked once the loop takes no more steps. Closing closes the generator.
+        """
+        passage = Passage[_T](ahead)
+
+        async def pump() -> BaseException | None:
+            try:
+                await self.call(lambda: passage.send_all(make()), watched=True)
+            except PLUGIN_ERRORS as error:
+                return error  # a task that raises SystemExit would end the program
+            finally:
+                passage.close()
+            return None
+
+        pumping = asyncio.create_task(pump())
+        try:
+            async for item in passage.received():
+                yield item
+            if (error := await pumping) is not None:
+                raise error
+        finally:
+            pumping.cancel()
+            await asyncio.wait([pumping])
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """Runs calls in threads that are not joined when the program ends, unlike those of `asyncio.to_thread`."""
+
+    def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Start the call in a thread of its own, which may contact what the question may."""
+        context = contextvars.copy_context()
+        return in_daemon_thread(lambda: context.run(call, *args, **kwargs))
+
+
+def _retrieve(ended: asyncio.Future[_T]) -> None:
+    """Have asyncio not report the exception of a coroutine whose answer nobody wants any more."""
+    if not ended.cancelled():
+        ended.exception()
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Have the loop of another thread make a call, unless the loop is closed."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)

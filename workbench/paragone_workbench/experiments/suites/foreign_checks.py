@@ -1,0 +1,64 @@
+"""Assertions of other authors, each on an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections import Counter
+
+from paragone import Message, Options
+from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict
+from paragone.threads import in_daemon_thread
+from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, ForeignLoop
+
+MOST_BLOCKED = 3
+"""Checks of one assertion that may block their event loop, before it is asked no more."""
+CLOSING_S = 2.0
+"""Seconds that assertions have to release what they hold."""
+
+
+class ForeignChecks:
+    """Checks answers with assertions of other authors. One that blocks stops neither the program nor the suite."""
+
+    def __init__(self) -> None:
+        self._loops: dict[str, ForeignLoop] = {}
+        self._blocked: Counter[str] = Counter()
+
+    async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
+        """Return what an assertion finds. Raises what it raises, and NoVerdict if it blocks its event loop."""
+        name = assertion.name
+        if self._blocked[name] >= MOST_BLOCKED:
+            raise NoVerdict(f"It blocked its event loop {MOST_BLOCKED} times, and is not asked any more.")
+        if name not in self._loops:
+            self._loops[name] = ForeignLoop()
+        loop = self._loops[name]
+        there = _JudgeElsewhere(judge)
+        try:
+            return await loop.call(lambda: assertion.check(answer, options, there), watched=True)
+        except Blocked as error:
+            if self._loops.get(name) is loop:
+                del self._loops[name]
+                self._blocked[name] += 1
+            raise NoVerdict(
+                f"It blocked its event loop for {BLOCKED_S:g} seconds. Report it to the author of the assertion."
+            ) from error
+
+    def close(self, assertions: list[AnyAssertion]) -> None:
+        """Have assertions release what they hold. They can be used again."""
+        loops, self._loops = self._loops, {}
+        for loop in loops.values():
+            loop.end()
+        concurrent.futures.wait([in_daemon_thread(assertion.close) for assertion in assertions], CLOSING_S)
+
+
+class _JudgeElsewhere:
+    """Asks a judge that belongs to the event loop of the application, from another one."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._home = asyncio.get_running_loop()
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        """Return the answer of an engine. Raises NoVerdict if it cannot answer."""
+        asked = asyncio.run_coroutine_threadsafe(self._judge.ask(engine, messages), self._home)
+        return await asyncio.wrap_future(asked)
