@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 
-from polite_backend import PoliteBackend, PoliteEngine
+from polite_backend import PoliteBackend, PoliteEngine, PoliteSampling
 
 from paragone import (
     Alternative,
@@ -18,12 +18,15 @@ from paragone import (
     DistributionsRequest,
     EngineCrashed,
     EngineError,
+    Event,
     InputError,
     LoadedModel,
     LogitsBlock,
     OnProgress,
     OpenEngine,
     OpenRequest,
+    RunRequest,
+    Token,
     TokenizedText,
     TokenizeRequest,
     TopTokensRequest,
@@ -41,10 +44,19 @@ MODELS = {
     "tops": "reports its likeliest tokens only",
     "faltering": "does so too, and fails in its second window",
     "mute": "reports nothing",
+    "collapsed": "differs in nothing, until it answers a prompt: then it repeats one word",
+    "silent": "answers without any text",
 }
-FULL = Capabilities(tokenize=True, distributions=True, local=True)
+FULL = Capabilities(tokenize=True, distributions=True, logprobs=True, local=True)
 TOPS = Capabilities(tokenize=True, top_tokens=True)
 BOS = 9
+
+
+class Stuck(random.Random):
+    """Chooses the first of all things."""
+
+    def choices(self, population, *args: object, **more: object):  # type: ignore[no-untyped-def]
+        return population[:1]
 
 
 class GradedEngine(PoliteEngine):
@@ -66,6 +78,14 @@ class GradedEngine(PoliteEngine):
 
     def text_of(self, token: int) -> str:
         return ("other" if self.model == "foreign" else "") + super().text_of(token)
+
+    def chooser(self, sampling: PoliteSampling) -> random.Random:
+        return Stuck() if self.model == "collapsed" else super().chooser(sampling)
+
+    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        async for event in super().run(request):
+            if self.model != "silent" or not isinstance(event, Token):
+                yield event
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         tokenized = await super().tokenize(request)

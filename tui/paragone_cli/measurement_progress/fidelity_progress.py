@@ -7,6 +7,7 @@ import time
 from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.measure.fidelity.measurement import FidelityStep
+from paragone_workbench.measure.free_running import FreeRunningStep
 
 
 class FidelityProgress(StatusLine):
@@ -18,11 +19,17 @@ class FidelityProgress(StatusLine):
         self.show("loading")
 
     def begin(self, step: FidelityStep) -> None:
-        """Show a step that begins."""
+        """Show a window that begins."""
+        self._show(step.done, step.total, f"window {step.window} of {step.windows}")
+
+    def answer(self, step: FreeRunningStep) -> None:
+        """Show an answer that begins."""
+        self._show(step.done, step.total, f"greedy answers, prompt {step.prompt} of {step.prompts}")
+
+    def _show(self, done: int, total: int, what: str) -> None:
         now = time.monotonic()
-        began = self._began = now if self._began is None else self._began
-        text = f"{bar(step.done, step.total)} window {step.window} of {step.windows}"
-        if step.done:
-            left = (now - began) / step.done * (step.total - step.done)
-            text += f" · {duration(left)} left"
+        began = self._began = now if self._began is None or not done else self._began
+        text = f"{bar(done, total)} {what}"
+        if done:
+            text += f" · {duration((now - began) / done * (total - done))} left"
         self.show(text)

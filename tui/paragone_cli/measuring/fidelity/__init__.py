@@ -16,6 +16,7 @@ from paragone_cli.command_line.arguments import (
     command,
     number,
     option,
+    switch,
     whole_number,
     word,
 )
@@ -49,6 +50,14 @@ class FidelityArguments(OpenArguments, PrintArguments):
         "exit with code 1 if the mean KLD of a candidate is above LIMIT (in nats), or unknown",
         type=number(0.0, 1000.0),
     )
+    free_running: bool = switch(
+        "--free-running", "have the engines also answer prompts greedily, and compare the answers"
+    )
+    prompts: Path | None = option(
+        "--prompts FILE",
+        "the prompts of --free-running, a suite file; by default those that come with paragone",
+        type=Path,
+    )
 
 
 @command(FidelityArguments)
@@ -61,11 +70,17 @@ def fidelity(args: FidelityArguments) -> int:
         note("The text is a short one that comes with paragone, so the uncertainties are wide. See --text.")
     else:
         text, name = _read(args.text), args.text.name
-    from paragone_cli.measuring.fidelity.fidelity_run import measure_fidelity  # loads NumPy
+    if args.prompts is not None and not args.free_running:
+        raise InputError("--prompts needs --free-running: only free-running engines answer prompts.")
+    from paragone_cli.measuring.fidelity.fidelity_run import FidelityRun  # loads NumPy
 
-    return measure_fidelity(
-        context.registry, engines, text, name, window=args.window, limit=args.max_kld, as_json=args.json
-    )
+    prompts = None
+    if args.free_running:
+        from paragone_cli.measuring.fidelity.prompts import read_prompts  # loads the suites
+
+        prompts = read_prompts(args.prompts)
+    measured = FidelityRun(context.registry, engines, text, name, window=args.window, prompts=prompts)
+    return measured.run(limit=args.max_kld, as_json=args.json)
 
 
 def _read(path: Path) -> str:

@@ -5,65 +5,133 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paragone import Json, ParagoneError
-from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.event_loop import Interrupts, interruptible, run
 from paragone_cli.command_line.output import note, print_error, put_json
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress.fidelity_progress import FidelityProgress
 from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
+from paragone_cli.measuring.fidelity.free_running_text import put_answers
+from paragone_cli.measuring.fidelity.prompts import PromptFile
+from paragone_workbench.compare.agreement.summary import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.report import above_limit, fidelity_json
+from paragone_workbench.measure.free_running import FreeRunning
 from paragone_workbench.scheduling.pool import EnginePool
 
 
-def measure_fidelity(
-    registry: Registry,
-    engines: Sequence[EngineDefinition],
-    text: str,
-    name: str | None,
-    *,
-    window: int,
-    limit: float | None,
-    as_json: bool,
-) -> int:
-    """Measure engines on a text, the first of them as the reference. Returns the exit code.
+class FidelityRun:
+    """The measurements of one command. The first engine is the reference."""
 
-    `name` is that of the text's file; None for the text that comes with paragone. `limit` is the largest mean KL
-    divergence, in nats, with which the exit code is 0.
-    """
-    reference, *candidates = map(EnginePool(registry, mode="sequential").add, engines)
-    measurement = Fidelity(reference, candidates, text, window=window)
-    status = run(_measure(measurement, name, as_json=as_json))
-    if measurement.reference.windows:
-        save_measurement("fidelity", engines, _to_json(measurement, name), registry)
-    exceeded = () if limit is None else above_limit(measurement, limit)
-    for sentence in exceeded:
-        note(sentence)
-    return status or int(bool(exceeded))
+    def __init__(
+        self,
+        registry: Registry,
+        engines: Sequence[EngineDefinition],
+        text: str,
+        name: str | None,
+        *,
+        window: int,
+        prompts: PromptFile | None,
+    ) -> None:
+        """Prepare to measure engines on a text. `name` is that of its file; None for the one that comes with paragone.
 
+        `prompts` are those that the engines answer greedily; None for no answers.
+        """
+        self._registry = registry
+        self._engines = engines
+        self._name = name
+        self._prompts = prompts
+        pool = EnginePool(registry, mode="sequential")
+        reference, *candidates = map(pool.add, engines)
+        self._fidelity = Fidelity(reference, candidates, text, window=window)
+        self._answers = None if prompts is None else FreeRunning(pool, prompts.prompts)
 
-async def _measure(measurement: Fidelity, text: str | None, *, as_json: bool) -> int:
-    async with interruptible(measurement) as interrupts:
-        with FidelityProgress() as progress:
-            try:
-                await measurement.measure(progress.begin)
-            except ParagoneError:
-                if not interrupts.interrupted:  # otherwise the engines were closed while they were opened
-                    raise
-    if as_json:
-        put_json(_to_json(measurement, text))
-    else:
-        put_fidelity(measurement)
-    errors = [
-        measured.error
-        for measured in (measurement.reference, *measurement.candidates)
-        if measured.error is not None
-    ]
-    for error in errors:
-        print_error(error)
-    return interrupts.exit_code(errors, nothing_done=bool(errors) and not measurement.reference.windows)
+    def run(self, *, limit: float | None, as_json: bool) -> int:
+        """Measure, print and save. Returns the exit code.
 
+        `limit` is the largest mean KL divergence, in nats, with which the exit code is 0.
+        """
+        status = run(self._run(as_json=as_json))
+        if self._is_measured:
+            save_measurement("fidelity", self._engines, self._to_json(), self._registry)
+        exceeded = () if limit is None else above_limit(self._fidelity, limit)
+        for sentence in exceeded:
+            note(sentence)
+        return status or int(bool(exceeded))
 
-def _to_json(measurement: Fidelity, text: str | None) -> dict[str, Json]:
-    return {"text": text, **fidelity_json(measurement)}
+    async def stop(self) -> None:
+        """End the measurement early."""
+        if self._answers is not None:
+            await self._answers.stop()
+        await self._fidelity.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._fidelity.close()
+
+    @property
+    def _is_measured(self) -> bool:
+        return bool(self._fidelity.reference.windows) or self._summary is not None
+
+    @property
+    def _summary(self) -> AnswerSummary | None:
+        """What the answers are like; None if there are none."""
+        answers = self._answers
+        if answers is None or not any(map(answers.answers, answers.engines)):
+            return None
+        return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
+
+    async def _run(self, *, as_json: bool) -> int:
+        async with interruptible(self) as interrupts:
+            with FidelityProgress() as progress:
+                await self._measure(progress, interrupts)
+        if as_json:
+            put_json(self._to_json())
+        else:
+            self._put()
+        errors = self._errors()
+        for error in errors:
+            print_error(error)
+        return interrupts.exit_code(errors, nothing_done=bool(errors) and not self._is_measured)
+
+    def _put(self) -> None:
+        summary, answers = self._summary, self._answers
+        if self._fidelity.reference.windows or summary is None:
+            put_fidelity(self._fidelity)
+        if summary is not None and answers is not None:
+            put_answers(summary, answers)
+
+    async def _measure(self, progress: FidelityProgress, interrupts: Interrupts) -> None:
+        refused = None
+        try:
+            await self._fidelity.measure(progress.begin)
+        except ParagoneError as error:
+            refused = error
+        if self._answers is not None and not interrupts.interrupted:
+            await self._answers.measure(progress.answer)
+        if (
+            refused is not None and not interrupts.interrupted
+        ):  # else the engines were closed while they were opened
+            if not self._is_measured:
+                raise refused
+            note(f"There is no comparison of distributions. {refused}")
+
+    def _errors(self) -> list[ParagoneError]:
+        fidelity, answers = self._fidelity, self._answers
+        found = [measured.error for measured in (fidelity.reference, *fidelity.candidates)]
+        found += [] if answers is None else list(answers.errors.values())
+        return list({id(error): error for error in found if error is not None}.values())
+
+    def _to_json(self) -> dict[str, Json]:
+        summary, answers, prompts = self._summary, self._answers, self._prompts
+        free_running: dict[str, Json] | None = None
+        if summary is not None and answers is not None and prompts is not None:
+            free_running = {
+                "prompts": prompts.name,
+                "asked": len(prompts.prompts),
+                "partial": answers.partial,
+                "notes": list(answers.cautions),
+                **summary.to_json(),
+            }
+        return {"text": self._name, **fidelity_json(self._fidelity), "free_running": free_running}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from paragone import EngineError, Json, Message, ParagoneError
+from paragone import EngineError, Message, ParagoneError
 from paragone.cores import physical_cores
-from paragone.options import describe
-from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
 from paragone_workbench.measure.bench.energy import EnergyWatch, idle_watts
 from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
 from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, steps_of
 from paragone_workbench.measure.bench.prompts import BenchPrompt, PromptFitter
+from paragone_workbench.measure.greedy import greedy
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
@@ -157,7 +156,9 @@ class Bench:
         watch: RunObserver | None = None,
     ) -> RunResult:
         """Execute a run and return its result. Raises the error that it failed with."""
-        spec = RunSpec(messages=messages, sampling=_sampling(benched.engine, tokens), cold=cold)
+        spec = RunSpec(
+            messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
+        )
         watches = () if watch is None else (watch,)
         execution = self._execution = self._pool.run(benched.engine, spec, *watches)
         try:
@@ -180,10 +181,3 @@ class Bench:
             prefill_net_j=None if idle is None else watch.prefill_j(idle),
             decode_net_j=None if idle is None else watch.decode_j(idle),
         )
-
-
-def _sampling(engine: EngineHandle, tokens: int) -> Mapping[str, Json]:
-    """Return the sampling options of a measured run: greedy, and as long as wanted, if the backend has such options."""
-    wanted: dict[str, Json] = {"max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-    known = {info.name for info in describe(engine.backend.sampling)} if engine.backend else set()
-    return {name: value for name, value in wanted.items() if name in known}

@@ -1,0 +1,135 @@
+"""How greedy answers agree with those of a reference."""
+
+from __future__ import annotations
+
+import pytest
+from tests.workbench.conversation_writer import result_of
+
+from paragone import Token
+from paragone_workbench.compare.agreement.agreement import agreement
+from paragone_workbench.compare.agreement.degenerate import is_degenerate, is_loop
+from paragone_workbench.compare.agreement.summary import summarize
+from paragone_workbench.compare.agreement.verdict import verdict
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.result import RunResult
+
+SENSE = tuple(f" word{number}" for number in range(100))
+LOOP = (" Well", ",", *(" so", " on") * 60)
+
+
+def answer(*texts: str, kept: bool = True, finish: str = "stop") -> RunResult:
+    """An answer of these tokens."""
+    return result_of(
+        EngineDefinition(name="a", backend="x", model="m"),
+        "".join(texts),
+        finish=finish,
+        manifest={"request": {"logprobs": 0}} if kept else {},
+        tokens=tuple(Token(text=text, time=0.0) for text in texts) if kept else (),
+    )
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (SENSE, False),
+        (LOOP, True),
+        (LOOP[:40], False),  # too short to tell
+        ((*LOOP, " at", " last"), False),
+        ((*SENSE, *[" ha"] * 99), True),
+        (tuple(f" n{number % 16:02}" for number in range(80)), True),
+        (tuple(f" n{number % 17:02}" for number in range(80)), False),
+        (("\n",) * 300, True),
+        (("The", " sea"), False),
+        ((), False),
+    ],
+)
+def test_a_loop_is_the_repetition_of_a_short_sequence_at_the_end(texts, expected, kept):
+    assert is_loop(answer(*texts, kept=kept)) is expected
+
+
+@pytest.mark.parametrize("texts", [(), (" ", "\n\n"), LOOP])
+def test_degenerate_answers(texts):
+    assert is_degenerate(answer(*texts))
+
+
+def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
+    pairs = [
+        (answer("The", " sea"), answer("The", " sea")),
+        (answer("The", " sea"), answer("The", " sky")),
+        (answer("A", " b", " c", " d"), answer("A", " b", " c")),
+        (answer("Yes"), answer("No")),
+    ]
+    found = agreement("big", "small", pairs)
+    assert (found.prompts, found.identical, found.forks, found.unit) == (4, 1, (0, 1, 3), "token")
+    assert found.fork_quartiles == (0.5, 1, 2)
+    assert found.length_ratio == pytest.approx(8 / 9)
+    assert verdict(found) == (
+        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the others part "
+        "within the first 2 tokens (quartiles of the tokens before: 0 and 2)."
+    )
+
+
+def test_without_tokens_the_forks_are_counted_in_characters():
+    pairs = [
+        (answer("The", " sea"), answer("The", " sky", kept=False)),
+        (answer("No"), answer("Yes")),
+    ]
+    found = agreement("big", "small", pairs)
+    assert (found.forks, found.unit) == ((0, 5), "character")
+    assert "6 characters" not in verdict(found)
+    assert "within the first 3 characters (quartiles of the characters before: 1 and 4)" in verdict(found)
+
+
+def test_where_a_cut_answer_would_have_parted_is_unknown():
+    cut = answer("The", " sea", finish="length")
+    found = agreement("big", "small", [(cut, answer("The", " sea", " is", finish="length"))])
+    assert (found.identical, found.forks, found.fork_quartiles) == (0, (), None)
+    assert found.to_json()["forks"] == {
+        "unit": "token",
+        "known": 0,
+        "p25": None,
+        "median": None,
+        "p75": None,
+    }
+    assert verdict(found).endswith("95% interval 0% to 79%).")
+
+
+@pytest.mark.parametrize(
+    ("lost", "sound", "collapsed"), [(2, 3, False), (3, 5, True), (3, 6, False), (6, 10, True)]
+)
+def test_an_engine_has_collapsed_if_most_answers_are_lost(lost, sound, collapsed):
+    pairs = [(answer(*SENSE), answer(*LOOP))] * lost + [(answer(*SENSE), answer(*SENSE))] * (sound - lost)
+    found = agreement("big", "small", pairs)
+    assert (found.lost, found.sound, found.is_collapsed) == (lost, sound, collapsed)
+    assert verdict(found).startswith("small has collapsed: ") is collapsed
+
+
+def test_answers_that_the_reference_loses_too_are_no_collapse():
+    pairs = [(answer(*LOOP), answer(*LOOP))] * 9 + [(answer(*SENSE), answer(*SENSE))]
+    found = agreement("big", "small", pairs)
+    assert (found.sound, found.lost, found.is_collapsed) == (1, 0, False)
+
+
+def test_significantly_more_loops_are_named_though_they_are_no_collapse():
+    lost, kept = (answer(*SENSE), answer(*LOOP)), (answer(*SENSE), answer(*SENSE))
+    assert verdict(agreement("big", "small", [lost] * 7 + [kept] * 13)).startswith(
+        "small loses itself more often than big: 7 of the 20 prompts"
+    )
+    few = verdict(agreement("big", "small", [lost] * 4 + [kept] * 16))
+    assert few.startswith("small gives the same greedy answer")
+    turned = [(second, first) for first, second in [lost] * 7 + [kept] * 13]
+    assert verdict(agreement("big", "small", turned)).startswith("small gives the same")
+
+
+def test_a_summary_compares_what_both_answered():
+    big = {0: answer("a"), 1: answer("b", finish="length"), 2: answer("c")}
+    small = {1: answer("b"), 2: answer(), 3: answer("d")}
+    found = summarize([("big", big), ("small", small), ("none", {})])
+    assert [(it.engine, it.answers, it.cut, it.empty) for it in found.conducts] == [
+        ("big", 3, 1, 0), ("small", 3, 0, 1), ("none", 0, 0, 0),
+    ]  # fmt: skip
+    first, none = found.agreements
+    assert (first.prompts, first.identical) == (2, 1)
+    assert (none.prompts, none.interval, none.length_ratio, verdict(none)) == (0, None, None, "")
+    assert not none.is_collapsed

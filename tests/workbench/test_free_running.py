@@ -1,0 +1,115 @@
+"""Greedy answers of engines to prompts: with doubles, and with the real SmolLM2."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from graded_backend import GradedBackend, TwinBackend
+
+from paragone import Message
+from paragone_workbench.compare.agreement.summary import summarize
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.free_running import FreeRunning, FreeRunningStep
+from paragone_workbench.scheduling.pool import EnginePool
+
+PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
+
+
+class Doubles(Registry):
+    """A registry of the test's backends."""
+
+    def find(self, name):
+        return {"graded": GradedBackend(), "twin": TwinBackend()}.get(name)
+
+
+def free_running(*engines, prompts=PROMPTS, registry=None):
+    pool = EnginePool(registry or Doubles(), mode="sequential")
+    for engine in engines:
+        if isinstance(engine, str):
+            engine = EngineDefinition(name=engine, backend="graded", model=engine)
+        pool.add(engine)
+    return pool, FreeRunning(pool, prompts)
+
+
+async def measured(*engines, on_step=lambda step: None, **more):
+    pool, found = free_running(*engines, **more)
+    try:
+        await found.measure(on_step)
+    finally:
+        await pool.close()
+    return found, summarize([(it.definition.name, found.answers(it)) for it in found.engines])
+
+
+async def test_engines_of_two_backends_that_compute_the_same_answer_the_same():
+    twin = EngineDefinition(name="twin", backend="twin", model="exact")
+    steps: list[FreeRunningStep] = []
+    found, summary = await measured("exact", twin, "rough", on_step=steps.append)
+    same, rough = summary.agreements
+    assert (same.prompts, same.identical, same.forks) == (5, 5, ())
+    assert rough.identical < 5
+    assert rough.unit == "token"
+    assert not found.partial
+    assert steps[0] == (0, 15, 1, 5)
+    assert steps[-1] == (14, 15, 5, 5)
+
+
+async def test_a_collapse_is_seen_that_distributions_do_not_show():
+    _, summary = await measured("exact", "collapsed", "silent")
+    collapsed, silent = summary.agreements
+    assert (collapsed.is_collapsed, collapsed.lost) == (True, 5)
+    assert silent.is_collapsed
+    assert [(it.loops, it.empty) for it in summary.conducts] == [(0, 0), (5, 0), (0, 5)]
+
+
+async def test_an_engine_that_cannot_be_opened_leaves_the_others_alone():
+    found, summary = await measured("exact", "nothing", "rough")
+    assert [it.answers for it in summary.conducts] == [5, 0, 5]
+    assert ["no model 'nothing'" in str(error) for error in found.errors.values()] == [True]
+    assert found.partial
+
+
+async def test_a_limit_of_the_user_holds():
+    short = EngineDefinition(name="short", backend="graded", model="exact", options={"max_tokens": 7})
+    _, summary = await measured("exact", short)
+    assert [it.median_tokens for it in summary.conducts] == [200, 7]
+    assert [it.cut for it in summary.conducts] == [5, 5]
+    assert summary.agreements[0].forks == ()  # up to its limit it says the same
+
+
+async def test_whether_answers_are_greedy_is_said_to_be_unknown_without_the_option():
+    found, _ = await measured("exact")
+    assert found.cautions == (
+        "exact has no option `temperature`: whether its answers are greedy is unknown.",
+    )
+
+
+async def test_stop_keeps_the_answers_so_far():
+    pool, found = free_running("exact", "rough")
+    tasks: list[asyncio.Task[None]] = []
+
+    def on_step(step):
+        if step.done == 3:
+            tasks.append(asyncio.ensure_future(found.stop()))
+
+    await found.measure(on_step)
+    await tasks[0]
+    await pool.close()
+    assert found.partial
+    assert 1 <= len(found.answers(found.engines[1])) <= len(found.answers(found.engines[0])) <= 2
+
+
+@pytest.mark.model
+async def test_the_real_model_agrees_with_itself(smollm2, smaller_smollm2):
+    def real(path, name):
+        options = {"n_threads": 1, "n_ctx": 256, "max_tokens": 12}
+        return EngineDefinition(name=name, backend="llama_cpp", model=str(path), options=options)
+
+    engines = real(smollm2, "a"), real(smollm2, "b"), real(smaller_smollm2, "c")
+    found, summary = await measured(*engines, prompts=PROMPTS[:3], registry=Registry())
+    itself, smaller = summary.agreements
+    assert (itself.prompts, itself.identical) == (3, 3)
+    assert smaller.prompts == 3
+    assert smaller.unit == "token"
+    assert found.cautions == ()

@@ -1,0 +1,38 @@
+"""Answers that are of no use to anybody, whatever the prompt was: loops, and answers without text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paragone_workbench.runs.result import RunResult
+
+TAIL, PERIOD = 64, 16
+"""An answer is a loop if its last 64 tokens are repetitions of a sequence of 16 tokens at most."""
+
+_CHARACTERS = 4
+"""Characters that stand for a token where the tokens are unknown."""
+
+
+def is_loop(answer: RunResult) -> bool:
+    """Return whether an answer ends in a loop. Where its tokens were not kept, 256 and 64 characters are meant."""
+    if answer.keeps_tokens:
+        return _repeats([token.text if token.id is None else token.id for token in answer.tokens], 1)
+    return _repeats(answer.thinking + answer.text, _CHARACTERS)
+
+
+def is_empty(answer: RunResult) -> bool:
+    """Return whether an answer has no text that a person could see."""
+    return not (answer.thinking + answer.text).strip()
+
+
+def is_degenerate(answer: RunResult) -> bool:
+    """Return whether an answer is a loop or empty."""
+    return is_empty(answer) or is_loop(answer)
+
+
+def _repeats(items: Sequence[object], unit: int) -> bool:
+    """Return whether the end of a sequence is periodic. `unit` is the number of items for a token."""
+    tail = items[-TAIL * unit :]
+    if len(tail) < TAIL * unit:
+        return False
+    return any(tail[period:] == tail[:-period] for period in range(1, PERIOD * unit + 1))

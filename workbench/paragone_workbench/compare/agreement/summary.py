@@ -1,0 +1,51 @@
+"""The agreement of several engines with a reference, and what the answers of each are like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone.wire import to_json
+from paragone_workbench.compare.agreement.agreement import Agreement, Conduct, agreement, conduct
+from paragone_workbench.compare.agreement.verdict import verdict
+from paragone_workbench.runs.result import RunResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSummary:
+    """What the answers of a reference and of candidates are like.
+
+    Attributes:
+        conducts: Those of each engine by themselves, the reference's first.
+        agreements: Those of each candidate beside the reference's.
+    """
+
+    conducts: tuple[Conduct, ...]
+    agreements: tuple[Agreement, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields, with a sentence for each candidate."""
+        return {
+            "engines": [to_json(found, complete=True) for found in self.conducts],
+            "candidates": [{**found.to_json(), "sentence": verdict(found)} for found in self.agreements],
+        }
+
+
+def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> AnswerSummary:
+    """Summarize greedy answers: for each engine its name, and its answers by the number of the prompt.
+
+    The first engine is the reference. The answers may be those of a suite, if they were greedy.
+    """
+    (reference, first), *others = answers
+    return AnswerSummary(
+        conducts=tuple(conduct(name, found.values()) for name, found in answers),
+        agreements=tuple(
+            agreement(
+                reference,
+                name,
+                [(first[number], found[number]) for number in sorted(first.keys() & found.keys())],
+            )
+            for name, found in others
+        ),
+    )

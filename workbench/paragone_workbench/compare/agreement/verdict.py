@@ -1,0 +1,58 @@
+"""What the agreement of answers means, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paragone.wording import counted
+from paragone_workbench.compare.agreement.agreement import Agreement
+from paragone_workbench.statistics.paired import paired_difference
+
+_LEVEL = 0.05
+"""The p-value below which more degenerate answers are no chance."""
+
+
+def verdict(found: Agreement) -> str:
+    """Return what was found of a candidate's answers; a collapse comes first. Empty if no prompt was answered by both."""
+    return " ".join(_sentences(found)) if found.prompts else ""
+
+
+def collapse(found: Agreement) -> str:
+    """Return a sentence that says that an engine has collapsed; empty if it has not."""
+    if not found.is_collapsed:
+        return ""
+    return (
+        f"{found.candidate} has collapsed: {found.lost:,} of the {counted(found.sound, 'prompt')} that {found.reference} "
+        "answers soundly get a loop or no text."
+    )
+
+
+def _sentences(found: Agreement) -> Iterator[str]:
+    interval = found.interval
+    assert interval is not None  # there are prompts
+    if found.is_collapsed:
+        yield collapse(found)
+    elif _loses_more(found):
+        yield (
+            f"{found.candidate} loses itself more often than {found.reference}: {found.lost:,} of the "
+            f"{counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or no text."
+        )
+    yield (
+        f"{found.candidate} gives the same greedy answer as {found.reference} to {found.identical:,} of "
+        f"{counted(found.prompts, 'prompt')} ({found.identical / found.prompts:.0%}, 95% interval {interval.low:.0%} to "
+        f"{interval.high:.0%})."
+    )
+    if quartiles := found.fork_quartiles:
+        low, middle, high = quartiles
+        yield (
+            f"Half of the others part within the first {counted(round(middle) + 1, found.unit)} (quartiles of the "
+            f"{found.unit}s before: {low:.0f} and {high:.0f})."
+        )
+
+
+def _loses_more(found: Agreement) -> bool:
+    """Whether more answers are degenerate than the reference's, by McNemar's exact test."""
+    if found.lost <= found.regained:
+        return False
+    ours, theirs = [1.0] * found.lost + [0.0] * found.regained, [0.0] * found.lost + [1.0] * found.regained
+    return paired_difference(theirs, ours, kind="passes").p < _LEVEL
