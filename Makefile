@@ -44,8 +44,7 @@ NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench soak simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
-
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench soak scale simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -80,6 +79,9 @@ bench: .venv/dev .venv/native ## measure the figures in the README, each beside 
 
 soak: .venv/dev ## use the program for MINUTES (10) while workers, servers and the history fail; SEED repeats a run
 	$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(FOLDER),--folder $(FOLDER))
+
+scale: .venv/dev ## measure what suites of RUNS (20,000 and 100,000) runs cost beside their engines
+	$(BIN)/python -m bench.scale $(RUNS)
 
 simulate: .venv/dev ## simulate how often intervals hold, and how often nothing is claimed as something; takes some minutes
 	$(BIN)/python -m bench.simulate

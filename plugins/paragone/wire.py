@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     Any,
     ClassVar,
@@ -62,7 +62,7 @@ def from_json(kind: type[V], data: Json) -> V:
     Ignores unknown names, so that an older reader understands a newer sender.
     Raises TypeError or ValueError if `data` does not match the type.
     """
-    return cast("V", _load(kind, data))
+    return cast("V", _loader(kind)(data))
 
 
 def parse_json(text: str | bytes) -> Json:
@@ -141,52 +141,96 @@ def _dump(item: object) -> Json:
     raise TypeError(f"{type(item).__name__} cannot be converted to JSON")
 
 
+_Loader: TypeAlias = Callable[[Any], object]
+"""Returns the value that JSON describes. Raises TypeError or ValueError if the JSON does not match the type."""
+
+
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _load(kind: Any, data: Any) -> object:
+def _loader(kind: Any) -> _Loader:
+    """Return the loader of a type. A type is looked at once: histories have millions of values of few types."""
     origin = get_origin(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _dataclass_loader(kind)
+    if origin in (Union, types.UnionType):
+        return _union_loader(get_args(kind))
+    if origin is Literal:
+        return functools.partial(_load_literal, get_args(kind))
+    if origin is tuple:
+        return functools.partial(_load_tuple, _loader(get_args(kind)[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return _load_mapping
+    if kind is float:
+        return _load_float
+    if isinstance(kind, type):
+        return functools.partial(_load_exactly, kind)
+    return lambda data: data
+
+
+def _dataclass_loader(kind: type) -> _Loader:
+    fields: list[tuple[str, _Loader]] = []  # filled at the first use: a class may have fields of its own type
+
+    def load(data: Any) -> object:
         if not isinstance(data, Mapping):
             raise TypeError(f"{kind.__name__} must be an object, not {type(data).__name__}")
-        hints = _hints(kind)
-        return kind(**{name: _load_field(name, hints[name], data[name]) for name in hints if name in data})
-    if origin in (Union, types.UnionType):
-        return _load_union(get_args(kind), data)
-    if origin is Literal:
-        if data not in get_args(kind):
-            raise ValueError(f"{data!r} is not one of {', '.join(map(repr, get_args(kind)))}")
-        return data
-    if origin is tuple:
-        if not isinstance(data, list | tuple):
-            raise TypeError(f"expected a list, not {type(data).__name__}")
-        return tuple(_load(get_args(kind)[0], item) for item in data)
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(data, Mapping):
-            raise TypeError(f"expected an object, not {type(data).__name__}")
-        return dict(data)  # option values and facts are already JSON
-    if kind is float and type(data) is int:
-        return float(data)
-    if isinstance(kind, type) and type(data) is not kind:
-        raise TypeError(f"expected {kind.__name__}, not {type(data).__name__}")
+        if not fields:
+            fields.extend((name, _loader(hint)) for name, hint in get_type_hints(kind).items())
+        values: dict[str, object] = {}
+        for name, load_field in fields:
+            if name in data:
+                try:
+                    values[name] = load_field(data[name])
+                except (TypeError, ValueError) as error:
+                    kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+                    raise kind_of_error(f"{name}: {error}") from error
+        return kind(**values)
+
+    return load
+
+
+def _union_loader(kinds: tuple[Any, ...]) -> _Loader:
+    loaders = [_loader(kind) for kind in kinds]
+    # These are taken as they are. Of the others, the first that does not raise an error decides, which takes longer.
+    plain = {kind for kind in kinds if kind in (type(None), bool, int, float, str)}
+    if float in plain:
+        plain.discard(int)
+
+    def load(data: Any) -> object:
+        if type(data) in plain:
+            return data
+        reasons: list[str] = []
+        for load_kind in loaders:
+            try:
+                return load_kind(data)
+            except (TypeError, ValueError) as error:
+                reasons.append(str(error))
+        raise TypeError("; ".join(reasons))
+
+    return load
+
+
+def _load_literal(values: tuple[object, ...], data: Any) -> object:
+    if data not in values:
+        raise ValueError(f"{data!r} is not one of {', '.join(map(repr, values))}")
     return data
 
 
-def _load_field(name: str, kind: Any, data: Any) -> object:
-    try:
-        return _load(kind, data)
-    except (TypeError, ValueError) as error:
-        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind_of_error(f"{name}: {error}") from error
+def _load_tuple(load_item: _Loader, data: Any) -> object:
+    if not isinstance(data, list | tuple):
+        raise TypeError(f"expected a list, not {type(data).__name__}")
+    return tuple(load_item(item) for item in data)
 
 
-def _load_union(kinds: tuple[Any, ...], data: Any) -> object:
-    reasons: list[str] = []
-    for kind in kinds:
-        try:
-            return _load(type(None) if kind is None else kind, data)
-        except (TypeError, ValueError) as error:
-            reasons.append(str(error))
-    raise TypeError("; ".join(reasons))
+def _load_mapping(data: Any) -> object:
+    if not isinstance(data, Mapping):
+        raise TypeError(f"expected an object, not {type(data).__name__}")
+    return dict(data)  # option values and facts are already JSON
+
+
+def _load_float(data: Any) -> object:
+    return float(data) if type(data) is int else _load_exactly(float, data)
+
+
+def _load_exactly(kind: type, data: Any) -> object:
+    if type(data) is not kind:
+        raise TypeError(f"expected {kind.__name__}, not {type(data).__name__}")
+    return data

@@ -78,7 +78,7 @@ def read_all(store):
     assert len(store.experiments.all()) == 2
     for number in (1, 2):
         read(lambda number=number: store.experiments.get(number))
-        read(lambda number=number: saved_prompts(store, number))
+        read(lambda number=number: list(saved_prompts(store, number)))
         read(lambda number=number: [run.checks for run in store.experiments.runs(number)])
         store.experiments.judges(number)
     assert len(store.votes.all()) == 2

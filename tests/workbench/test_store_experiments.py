@@ -10,6 +10,7 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Experiment, History, Measurement, RunKey, SavedVote, Store
+from paragone_workbench.store.experiment_records import EndedRun
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",
@@ -214,3 +215,23 @@ def test_a_password_in_a_url_is_not_saved_with_an_experiment(store):
     store.close()
     files = [path for path in history_file().parent.iterdir() if path.is_file()]
     assert not [path for path in files if b"s3cret" in path.read_bytes()]
+
+
+def test_several_runs_are_saved_at_once_or_none(store):
+    number = create(store)
+    first, second = ended("red"), ended("blue", engine=LARGE)
+    shard = [EndedRun(key(0, 0), first, [{"index": 0}]), EndedRun(key(0, 1), second)]
+    store.experiments.save_all(number, shard)
+    store.experiments.save_all(number, shard)  # a shard that is merged twice changes nothing
+    assert [(run.key, run.result.text, run.assertions) for run in store.experiments.runs(number)] == [
+        (key(0, 0), "red", ({"index": 0},)),
+        (key(0, 1), "blue", ()),
+    ]
+
+    def broken():
+        yield EndedRun(key(2, 0), ended("green"))
+        raise InputError("The shard ends early.")
+
+    with pytest.raises(InputError):
+        store.experiments.save_all(number, broken())
+    assert len(list(store.experiments.runs(number))) == 2

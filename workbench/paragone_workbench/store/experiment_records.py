@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -69,6 +69,17 @@ class Digests(NamedTuple):
 
     asked: str
     checked: str
+
+
+class EndedRun(NamedTuple):
+    """A run of an experiment that is yet to be saved."""
+
+    key: RunKey
+    result: RunResult
+    assertions: Sequence[Json] = ()
+    """The results of the assertions."""
+    digests: Digests | None = None
+    """By these, other experiments find the run; None if they are not to."""
 
 
 class KnownRun(NamedTuple):

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 
 from paragone.wire import to_json
 from paragone_workbench.experiments.differences.suite_values import SuiteRow
@@ -15,6 +15,7 @@ from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
+from paragone_workbench.store.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +56,32 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
     numbers: dict[str, int] = {}
     for experiment in experiments:
         saved = saved_prompts(store, experiment.number)
-        prompts = numbered_prompts(saved, numbers)
-        assertions = {prompt.index: len(prompt.assertions) for prompt in saved}
-        for run in store.experiments.runs(experiment.number):
-            yield SuiteRow(
-                prompt_index=prompts[run.key.prompt_index],
-                repetition=run.key.repetition,
-                engine=engine_name(experiment, run.result.definition.name, several=several),
-                passed=run.passed,
-                undecided=run.is_undecided,
-                unjudged=len(run.checks) < assertions[run.key.prompt_index],
-                scores=scores_of(run),
-                metrics=run.result.metrics,
-                text=run.result.text,
-                sampled=_is_sampled(run.result),
-                started=run.result.started,
-                failed=run.result.state == "failed",
-            )
+        prompts = numbered_prompts(saved, numbers) if several else enumerate(saved)
+        # Prompts and runs are both read in the order of the prompts: none is kept.
+        for index, runs in groupby(
+            store.experiments.runs(experiment.number), lambda run: run.key.prompt_index
+        ):
+            found = next((item for item in prompts if item[1].index == index), None)
+            if found is None:
+                raise StoreError(
+                    f"Experiment e{experiment.number} lacks the prompt #{index} that it has runs of."
+                )
+            number, prompt = found
+            for run in runs:
+                yield SuiteRow(
+                    prompt_index=number,
+                    repetition=run.key.repetition,
+                    engine=engine_name(experiment, run.result.definition.name, several=several),
+                    passed=run.passed,
+                    undecided=run.is_undecided,
+                    unjudged=len(run.checks) < len(prompt.assertions),
+                    scores=scores_of(run),
+                    metrics=run.result.metrics,
+                    text=run.result.text,
+                    sampled=_is_sampled(run.result),
+                    started=run.result.started,
+                    failed=run.result.state == "failed",
+                )
 
 
 def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
@@ -79,19 +89,19 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
     return f"{engine} (e{experiment.number})" if several else engine
 
 
-def numbered_prompts(prompts: Iterable[SuitePrompt], numbers: dict[str, int]) -> dict[int, int]:
-    """Return a number for each prompt of an experiment, by its index: the same one for the same prompt in all of them.
+def numbered_prompts(
+    prompts: Iterable[SuitePrompt], numbers: dict[str, int]
+) -> Iterator[tuple[int, SuitePrompt]]:
+    """Yield the prompts of an experiment with their numbers: the same number for the same prompt in all of them.
 
     `numbers` has the numbers given so far.
     """
-    found: dict[int, int] = {}
     repeated: Counter[str] = Counter()
     for prompt in prompts:
         compared = [[to_json(message) for message in prompt.messages], prompt.expected]
         digest = hashlib.sha256(json.dumps(compared).encode()).hexdigest()
         repeated[digest] += 1
-        found[prompt.index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
-    return found
+        yield numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers)), prompt
 
 
 def _is_sampled(record: RunResult) -> bool:
@@ -104,6 +114,8 @@ def _is_sampled(record: RunResult) -> bool:
 def scores_of(run: ExperimentRun) -> dict[str, float]:
     """Return the scores of the assertions by type; a second one of a type is numbered."""
     scores: dict[str, float] = {}
+    if all(result.score is None for result in run.checks):
+        return scores
     count: Counter[str] = Counter()
     for result in run.checks:
         count[result.type] += 1

@@ -31,7 +31,7 @@ def different_conditions(
     """
     if len(experiments) < 2:
         return ()
-    prompts = [saved_prompts(store, experiment.number) for experiment in experiments]
+    prompts = [tuple(saved_prompts(store, experiment.number)) for experiment in experiments]
     runs = _runs_of_one_prompt(store, experiments, prompts)
     sides = {
         ident: [
@@ -62,7 +62,7 @@ def _runs_of_one_prompt(
     """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
     numbers: dict[str, int] = {}
     indices = [
-        {number: index for index, number in numbered_prompts(of_experiment, numbers).items()}
+        {number: prompt.index for number, prompt in numbered_prompts(of_experiment, numbers)}
         for of_experiment in prompts
     ]
     common = set.intersection(*map(set, indices))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-
-from paragone_workbench.statistics.scientific import np, stats
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 _LONGEST = 3.0
 """Longest mean stretch of runs of one engine. If each prompt begins with another of two engines, it is 2."""
@@ -20,34 +17,33 @@ _LEAST = 0.05
 """Smallest relative change that matters."""
 
 
-def alternate(one: Mapping[tuple[int, int], float], other: Mapping[tuple[int, int], float]) -> bool:
-    """Return whether two engines took turns, from the times at which their runs began, by prompt and repetition.
+def alternate(one: Values, other: Values) -> bool:
+    """Return whether two engines took turns, from the times at which their runs began.
 
-    Only runs of a prompt and repetition that both answered count.
+    Pass the runs of the prompts and repetitions that both answered.
 
     A machine becomes slower and faster in the course of minutes: it gets warm, and other programs use it. If one engine
     answers all prompts before the other begins, such a change looks like a difference between the engines, and no test
     of the values can tell: with the same file under two names, a difference in speed was "shown" in 9 of 28
     experiments. If the engines take turns, a change affects both.
     """
-    common = one.keys() & other.keys()
-    order = sorted([(one[key], 0) for key in common] + [(other[key], 1) for key in common])
-    changes = sum(before[1] != after[1] for before, after in itertools.pairwise(order))
-    return bool(order) and len(order) / (changes + 1) <= _LONGEST
+    times = np.concatenate([one, other])
+    whose = np.repeat([0, 1], [one.size, other.size])[np.argsort(times, kind="stable")]
+    changes = int(np.count_nonzero(np.diff(whose)))
+    return bool(times.size) and times.size / (changes + 1) <= _LONGEST
 
 
-def drift(rates: Sequence[tuple[float, float]]) -> float | None:
+def drift(rates: Values) -> float | None:
     """Return how much a rate changed from the first third of the runs to the last, relative to the first.
 
-    `rates` are the times at which runs began, and their rates. Both thirds are represented by their medians. None if
+    `rates` are those of the runs, in the order in which the runs began. Both thirds are represented by their medians. None if
     the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%.
     """
-    if len(rates) < _FEWEST:
+    if rates.size < _FEWEST:
         return None
-    values = np.array([rate for _, rate in sorted(rates)])
-    if not np.ptp(values) or stats.spearmanr(np.arange(values.size), values).pvalue >= _LEVEL:
+    if not np.ptp(rates) or stats.spearmanr(np.arange(rates.size), rates).pvalue >= _LEVEL:
         return None
-    third = values.size // 3
-    first, last = float(np.median(values[:third])), float(np.median(values[-third:]))
+    third = rates.size // 3
+    first, last = float(np.median(rates[:third])), float(np.median(rates[-third:]))
     change = last / first - 1
     return change if abs(change) >= _LEAST else None

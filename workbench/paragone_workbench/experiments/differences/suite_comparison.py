@@ -19,6 +19,7 @@ from paragone_workbench.experiments.differences.non_inferiority import (
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import Kind, PairedDifference, holm, paired_difference
+from paragone_workbench.statistics.scientific import np
 
 _UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
 _UNJUDGED = (
@@ -175,7 +176,11 @@ def compare_values(
         for one, other in combinations(collected, 2)
         if not any(one.engine in group and other.engine in group for group in groups)
     ]
-    apart = {(one.engine, other.engine) for one, other in pairs if not alternate(one.starts, other.starts)}
+    apart = {
+        (one.engine, other.engine)
+        for one, other in pairs
+        if not alternate(*one.columns.common_starts(other.columns))
+    }
     found = [
         (one, other, metric, paired)
         for one, other in pairs
@@ -193,7 +198,7 @@ def compare_values(
             paired=paired,
             adjusted_p=adjusted.get(index),
             comparisons=len(adjusted),
-            repeated=one.repeated or other.repeated,
+            repeated=one.columns.repeated or other.columns.repeated,
         )
         for index, (one, other, metric, paired) in enumerate(found)
     )
@@ -207,7 +212,7 @@ def compare_values(
         apart=tuple(
             (one.engine, other.engine)
             for one, other in pairs
-            if (one.engine, other.engine) in apart and one.starts and other.starts
+            if (one.engine, other.engine) in apart and one.columns.has_starts and other.columns.has_starts
         ),
     )
 
@@ -226,25 +231,21 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
 
 
 def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -> PairedDifference | None:
-    a, b = one.values(metric), other.values(metric)
-    prompts = sorted(a.keys() & b.keys())
-    if not prompts:
+    prompts_a, a = one.means(metric)
+    prompts_b, b = other.means(metric)
+    common, in_a, in_b = np.intersect1d(prompts_a, prompts_b, assume_unique=True, return_indices=True)
+    if not common.size:
         return None
     kind: Kind = "numbers"
     if metric == PASS_RATE:
-        kind = "shares" if one.repeated or other.repeated else "passes"
-    return paired_difference(
-        [a[prompt] for prompt in prompts], [b[prompt] for prompt in prompts], kind=kind, seed=seed
-    )
+        kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
+    return paired_difference(a[in_a], b[in_b], kind=kind, seed=seed)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
-    by_prompt: dict[int, list[bool]] = {}
-    for key in one.texts.keys() & other.texts.keys():
-        by_prompt.setdefault(key[0], []).append(one.texts[key] == other.texts[key])
-    if not by_prompt:
+    shares = one.columns.same_shares(other.columns).tolist()
+    if not shares:
         return None
-    shares = [sum(equal) / len(equal) for equal in by_prompt.values()]
     return SameAnswers(
         a=one.engine,
         b=other.engine,
@@ -256,9 +257,9 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
 
 def _summary(values: EngineValues) -> EngineSummary:
     means = {
-        metric: (math.fsum(known.values()) / len(known), len(known))
+        metric: (math.fsum(known) / len(known), len(known))
         for metric in in_order(values.metrics)
-        if (known := values.values(metric))
+        if (known := values.means(metric)[1].tolist())
     }
     return EngineSummary(
         engine=values.engine,
@@ -267,6 +268,6 @@ def _summary(values: EngineValues) -> EngineSummary:
         shared=values.shared,
         undecided=len(values.undecided),
         unjudged=len(values.unjudged),
-        drift=drift(values.rates),
+        drift=drift(values.columns.rates()),
         means=means,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import chain
+from typing import TYPE_CHECKING
 
+from paragone_workbench.experiments.differences.columns import PromptMeans, RunColumns
 from paragone_workbench.experiments.differences.compared_metrics import (
     PASS_RATE,
     SPEEDS,
@@ -15,6 +16,10 @@ from paragone_workbench.experiments.differences.compared_metrics import (
     score_metric,
 )
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.statistics.scientific import Values, np
+
+if TYPE_CHECKING:
+    from paragone_workbench.experiments.differences.columns import Numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ class EngineValues:
         """Number of runs that failed. None of their values is used."""
         self.shared = 0
         """Number of runs that shared the machine or their server with others. Their times are not used."""
+        self.columns = RunColumns()
+        """The answers, and the times that are used."""
         self.undecided: set[int] = set()
         """The prompts to which an answer has an assertion without a verdict."""
         self.unjudged: set[int] = set()
@@ -69,13 +76,7 @@ class EngineValues:
         """The prompts that are undecided or unjudged for any engine. They are in no pass rate and no score."""
         self.sampled = False
         """Whether chance had a part in an answer."""
-        self.texts: dict[tuple[int, int], bytes] = {}
-        """Digests of the answers, by prompt and repetition."""
-        self.starts: dict[tuple[int, int], float] = {}
-        """When the runs began whose times are used, by prompt and repetition."""
-        self.rates: list[tuple[float, float]] = []
-        """When these runs began, and their decode rates in tokens per second."""
-        self._sums: dict[Metric, dict[int, tuple[float, int]]] = {}
+        self._means: dict[Metric, PromptMeans] = {}
 
     def add(self, row: SuiteRow) -> None:
         """Add a run."""
@@ -84,9 +85,14 @@ class EngineValues:
             self.failed += 1
             return
         self.sampled |= row.sampled
-        self.texts[row.prompt_index, row.repetition] = blake2b(
-            row.text.encode(errors="surrogatepass"), digest_size=16
-        ).digest()
+        measured = row.metrics if row.metrics is not None and not row.metrics.shared else None
+        self.columns.add(
+            row.prompt_index,
+            row.repetition,
+            row.text,
+            started=row.started if measured is not None else None,
+            rate=measured.decode_tps if measured is not None else None,
+        )
         if row.undecided:
             self.undecided.add(row.prompt_index)
         if row.unjudged:
@@ -98,37 +104,37 @@ class EngineValues:
         if row.metrics is None:
             return
         self.shared += bool(row.metrics.shared)
-        if row.started is not None and not row.metrics.shared:
-            self.starts[row.prompt_index, row.repetition] = row.started
-            if row.metrics.decode_tps is not None:
-                self.rates.append((row.started, row.metrics.decode_tps))
         known = _speeds(row.metrics)
         for metric in SPEEDS:
             if (value := known.get(metric.name)) is not None:
                 self._add(metric, row.prompt_index, value)
 
     @property
-    def repeated(self) -> bool:
-        """Whether a prompt was answered more than once."""
-        return any(repetition for _, repetition in self.texts)
-
-    @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that it has values of."""
-        return tuple(self._sums)
+        return tuple(self._means)
+
+    def means(self, metric: Metric) -> tuple[Numbers, Values]:
+        """Return the prompts that have a value and are not left out, in ascending order, and their means."""
+        known = self._means.get(metric)
+        prompts, means = (PromptMeans() if known is None else known).means()
+        if metric in SPEEDS or not self.left_out:
+            return prompts, means
+        kept = ~np.isin(prompts, list(self.left_out))
+        return prompts[kept], means[kept]
 
     def values(self, metric: Metric) -> dict[int, float]:
         """Return the mean of each prompt that has a value and is not left out."""
-        left_out = () if metric in SPEEDS else self.left_out
-        sums = self._sums.get(metric, {})
-        return {prompt: total / count for prompt, (total, count) in sums.items() if prompt not in left_out}
+        prompts, means = self.means(metric)
+        return dict(zip(prompts.tolist(), means.tolist(), strict=True))
 
     def _add(self, metric: Metric, prompt: int, value: float) -> None:
         if not math.isfinite(value):
             return
-        sums = self._sums.setdefault(metric, {})
-        total, count = sums.get(prompt, (0.0, 0))
-        sums[prompt] = (total + value, count + 1)
+        means = self._means.get(metric)
+        if means is None:
+            means = self._means[metric] = PromptMeans()
+        means.add(prompt, value)
 
 
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from paragone import InputError, Message
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt, saved_prompts
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
@@ -54,7 +55,7 @@ def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tupl
     experiments.get(experiment_id)  # raises InputError if it does not exist
     if run_id is None:
         runs: Iterable[ExperimentRun] = experiments.runs(experiment_id)
-        prompts = saved_prompts(store, experiment_id)
+        prompts: Iterable[SuitePrompt] = saved_prompts(store, experiment_id)
     else:
         run = experiments.run(experiment_id, run_id)
         runs, prompts = [run], [saved_prompt(store, experiment_id, run.key.prompt_index)]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from paragone import Json, ParagoneError
 from paragone.wire import from_json
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Store
+
+PAGE = 1_000
+"""Prompts in memory at a time."""
 
 
 def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
@@ -14,9 +19,13 @@ def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
     return prompt_from(index, content)
 
 
-def saved_prompts(store: Store, experiment_id: int) -> list[SuitePrompt]:
-    """Return all prompts of an experiment. Raises ParagoneError if one cannot be read, and StoreError."""
-    return [prompt_from(index, content) for index, content in store.experiments.prompts(experiment_id)]
+def saved_prompts(store: Store, experiment_id: int) -> Iterator[SuitePrompt]:
+    """Yield the prompts of an experiment in order. Raises ParagoneError if one cannot be read, and StoreError."""
+    first = 0
+    while page := store.experiments.prompts(experiment_id, first, PAGE):
+        for index, content in page:
+            yield prompt_from(index, content)
+        first = page[-1][0] + 1
 
 
 def prompt_from(index: int, content: Json) -> SuitePrompt:

@@ -48,7 +48,7 @@ def experiment_report(
     selection = Selection()
     values = collect(_watched(rows, selection), names)
     comparison = compare_values(values)
-    prompts = saved_prompts(store, experiment.number)
+    prompts = list(saved_prompts(store, experiment.number))
     indices = [prompt.index for prompt in prompts]
     examples, conditions = _first_answers(store, experiment, find)
     sections = (

@@ -13,6 +13,7 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.errors import StoreError, decoding
 from paragone_workbench.store.experiment_records import (
     Digests,
+    EndedRun,
     Experiment,
     ExperimentRun,
     KnownRun,
@@ -171,16 +172,26 @@ class Experiments:
         Writing the same run again changes nothing. With `digests`, other experiments find the run with `known`.
         """
         with self._database.transaction():
-            for cell, run_id in self._database.rows(
-                f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
-                number,
-                *key,
-            ):
-                if run_id == result.id:
-                    known: int = cell
-                    return known
-            save_run(self._database, result)
-            return self._put(number, key, result.id, assertions, digests)
+            return self._save(number, EndedRun(key, result, assertions, digests))
+
+    def save_all(self, number: int, runs: Iterable[EndedRun]) -> None:
+        """Write ended runs in one transaction, each as `save` does."""
+        with self._database.transaction():
+            for run in runs:
+                self._save(number, run)
+
+    def _save(self, number: int, run: EndedRun) -> int:
+        """Write an ended run, in the transaction in progress. Returns its number."""
+        for cell, run_id in self._database.rows(
+            f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
+            number,
+            *run.key,
+        ):
+            if run_id == run.result.id:
+                known: int = cell
+                return known
+        save_run(self._database, run.result)
+        return self._put(number, run.key, run.result.id, run.assertions, run.digests)
 
     def known(self, number: int, wanted: Mapping[RunKey, Digests], since: float) -> list[KnownRun]:
         """Return finished runs of other experiments that answer what is wanted, each for one key.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.file.database import clean
-from paragone_workbench.store.tables.json_columns import object_in, text_in
+from paragone_workbench.store.tables.json_columns import object_in
 from paragone_workbench.store.tables.tokens import pack, unpack
 
 if TYPE_CHECKING:
@@ -79,17 +80,18 @@ def result_of(row: Row) -> RunResult:
     """Return the result of a run from the values of `COLUMNS`."""
     run_id, state, started, text, thinking, own, manifest, tokens = row
     data = object_in(own)
-    known = {} if manifest is None else object_in(manifest)
+    known = {} if manifest is None else _manifest_in(manifest)
     if "request" in data:
-        known["request"] = data.pop("request")
-    result = from_json(RunResult, {**data, "id": run_id, "state": state, "started": started})
-    return dataclasses.replace(
-        result,
-        text=text_in(text),
-        thinking=text_in(thinking),
-        manifest=known,
-        tokens=() if tokens is None else unpack(tokens),
-    )
+        known = {**known, "request": data.pop("request")}
+    ours = {"id": run_id, "state": state, "started": started, "text": text, "thinking": thinking}
+    result = from_json(RunResult, {**data, **ours, "manifest": known})
+    return result if tokens is None else dataclasses.replace(result, tokens=unpack(tokens))
+
+
+@functools.lru_cache(maxsize=64)
+def _manifest_in(data: str) -> Mapping[str, Json]:
+    """Return the part of a manifest that runs have in common. Those of neighbouring runs are often the same."""
+    return object_in(data)
 
 
 def _own_part(result: RunResult) -> dict[str, Json]:

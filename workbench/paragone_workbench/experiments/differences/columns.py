@@ -1,0 +1,111 @@
+"""Columns of numbers, instead of an object for each run: a comparison of a million runs fits in memory.
+
+Prompts are numbered from 0 without gaps, so that a prompt's number is its place in a column.
+"""
+
+from __future__ import annotations
+
+from array import array
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from paragone_workbench.statistics.scientific import Values, np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
+
+
+class PromptMeans:
+    """The means of a metric over the repetitions of each prompt. It keeps 12 bytes a prompt."""
+
+    def __init__(self) -> None:
+        self._sums = array("d")
+        self._counts = array("I")
+
+    def add(self, prompt: int, value: float) -> None:
+        """Add the value of a run."""
+        missing = prompt + 1 - len(self._sums)
+        if missing > 0:
+            self._sums.extend([0.0] * missing)
+            self._counts.extend([0] * missing)
+        self._sums[prompt] += value
+        self._counts[prompt] += 1
+
+    def means(self) -> tuple[Numbers, Values]:
+        """Return the numbers of the prompts that have a value, in ascending order, and their means."""
+        counts = np.array(self._counts)
+        prompts = np.flatnonzero(counts)
+        return prompts, np.array(self._sums)[prompts] / counts[prompts]
+
+
+class RunColumns:
+    """What is compared run by run: the answers, and when the runs began. It keeps 32 bytes a run."""
+
+    def __init__(self) -> None:
+        self.repeated = False
+        """Whether a prompt was answered more than once."""
+        self._keys = array("Q")
+        self._digests = array("Q")
+        self._starts = array("d")
+        self._rates = array("d")
+
+    def add(
+        self,
+        prompt: int,
+        repetition: int,
+        text: str,
+        *,
+        started: float | None = None,
+        rate: float | None = None,
+    ) -> None:
+        """Add a run: its answer; and, if its times are used, when it began, and its decode rate in tokens per second."""
+        self.repeated = self.repeated or repetition > 0
+        self._keys.append(prompt << 32 | repetition)
+        digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._digests.append(int.from_bytes(digest, "little"))
+        self._starts.append(np.nan if started is None else started)
+        self._rates.append(np.nan if rate is None else rate)
+
+    @property
+    def has_starts(self) -> bool:
+        """Whether a run has a time at which it began."""
+        return not bool(np.isnan(np.array(self._starts)).all())
+
+    def rates(self) -> Values:
+        """Return the known decode rates, in the order in which the runs began."""
+        starts, rates = np.array(self._starts), np.array(self._rates)
+        known = ~(np.isnan(starts) | np.isnan(rates))
+        starts, rates = starts[known], rates[known]
+        ordered: Values = rates[np.lexsort((rates, starts))]
+        return ordered
+
+    def common_starts(self, other: RunColumns) -> tuple[Values, Values]:
+        """Return when the runs of both began, for the prompts and repetitions that both have a time of."""
+        mine, its = self._common(other)
+        starts, others = np.array(self._starts)[mine], np.array(other._starts)[its]
+        known = ~(np.isnan(starts) | np.isnan(others))
+        return starts[known], others[known]
+
+    def same_shares(self, other: RunColumns) -> Values:
+        """Return for each prompt that both answered the share of its repetitions at which the answers are equal."""
+        mine, its = self._common(other)
+        equal = np.array(self._digests)[mine] == np.array(other._digests)[its]
+        _, prompts = np.unique(np.array(self._keys)[mine] >> np.uint64(32), return_inverse=True)
+        counts = np.bincount(prompts)
+        shares: Values = np.bincount(prompts, weights=equal) / counts
+        return shares
+
+    def _common(self, other: RunColumns) -> tuple[Numbers, Numbers]:
+        """Return the places in both of the prompts and repetitions that both have, by ascending prompts."""
+        mine, my_places = self._places()
+        its, its_places = other._places()
+        _, ours, others = np.intersect1d(mine, its, assume_unique=True, return_indices=True)
+        return my_places[ours], its_places[others]
+
+    def _places(self) -> tuple[NDArray[np.uint64], Numbers]:
+        """Return the keys, each once, and their places: that of the last run of a key."""
+        keys = np.array(self._keys)
+        found, last = np.unique(keys[::-1], return_index=True)
+        return found, len(keys) - 1 - last
