@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,7 @@ def start():
         system: str = "",
         with_history: bool = True,
         demo: bool = False,
+        given: Sequence[str] = (),
     ) -> AsyncIterator[Screen]:
         state = State(state_file())
         path = None
@@ -150,6 +151,7 @@ def start():
             mode=mode,
             system=system,
             demo=demo,
+            given=given,
         )
         async with app.run_test(size=size) as pilot:
             screen = Screen(app, pilot)

@@ -78,11 +78,48 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         text = screen.columns[0].transcript.text
         assert "word2" in text
         assert text.count("From here on: wide (rogue).") == 1
-        assert "語19" in text
+        assert "語2" in text
         assert text.count("by steady (rogue)") == 1, "the earlier answer says who wrote it"
         screen.columns[0].show_history()  # as when the conversation is reopened
         text = screen.columns[0].transcript.text
         assert (text.count("From here on: wide"), text.count("by steady (rogue)")) == (1, 1)
+
+
+async def pick(screen, key, engine):
+    await screen.press(key)
+    await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+    await screen.type(engine)
+    await screen.press("enter")
+    await screen.until(lambda: screen.app.screen is screen.app.lanes)
+
+
+async def test_a_lane_keeps_what_the_user_set_when_its_engine_changes(start):
+    config = """
+        [engines.plain]
+        backend = "rogue"
+        model = "steady"
+        load_s = 0.01
+    """
+    first = rogue("steady", "plain", load_s=0.01, max_tokens=3, rate=500, context=512)
+    async with start(first, settings=config) as screen:
+        await pick(screen, "f4", "rogue:wide")
+        await screen.until(lambda: screen.lanes[0].engine.definition.model == "wide")
+        kept = screen.lanes[0].engine.definition.options
+        assert kept == {"max_tokens": 3, "rate": 500, "context": 512}
+        await pick(screen, "f4", "ollama:m@http://127.0.0.1:9")
+        await screen.until(lambda: screen.lanes[0].engine.definition.backend == "ollama")
+        assert screen.lanes[0].engine.definition.options == {"max_tokens": 3, "num_ctx": 512}
+        assert "m: context is num_ctx here; it does not take rate=500." in screen.told
+
+
+async def test_a_lane_that_is_added_gets_what_the_command_line_set(start):
+    async with start(rogue("steady", max_tokens=3), given=["max_tokens=3", "nothing=1"]) as screen:
+        await pick(screen, "f3", "rogue:wide")
+        await screen.until(lambda: len(screen.lanes) == 2)
+        assert screen.lanes[1].engine.definition.options == {"max_tokens": 3}
+        assert "wide: it does not take nothing=1." in screen.told
+        await screen.until(lambda: "wide" in screen.app.engines.config.engines)
+        assert not screen.app.engines.config.engines["wide"].options, "it is saved as it was written"
 
 
 async def test_closing_a_lane_frees_its_engine(start):

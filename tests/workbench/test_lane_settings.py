@@ -9,7 +9,14 @@ from paragone import InputError
 from paragone.options import value_text
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.settings import edited, lane_settings, summary
+from paragone_workbench.lanes.settings import (
+    carried,
+    edited,
+    given_options,
+    lane_settings,
+    own_options,
+    summary,
+)
 
 BACKEND = Registry().get("llama_cpp")
 PLAIN = EngineDefinition(name="small", backend="llama_cpp", model="m.gguf")
@@ -123,3 +130,53 @@ async def test_a_system_prompt_holds_from_the_next_prompt_on(session, rogue):
     session.new_conversation()
     await answers(session, "anew")
     assert session.prompts[0].system == "Be long."
+
+
+OLLAMA = Registry().get("ollama")
+CONFIGURED = with_options(n_gpu_layers=9, top_k=10, temperature=0.5)
+NEXT = EngineDefinition(name="other", backend="ollama", model="m", options={"temperature": 0.9, "top_p": 0.5})
+
+
+def carry(options, definition=NEXT, backend=OLLAMA, sources=(BACKEND,)):
+    return carried(options, sources, definition, backend)
+
+
+def test_what_the_user_set_is_told_from_what_config_toml_sets():
+    engines = {"small": CONFIGURED}
+    now = with_options(n_gpu_layers=9, top_k=20, temperature=0.5, seed=1)
+    assert own_options(now, engines) == {"top_k": 20, "seed": 1}
+    second = dataclasses.replace(now, name="small-2")
+    assert own_options(second, engines) == {"top_k": 20, "seed": 1}
+    elsewhere = dataclasses.replace(now, model="other.gguf")
+    assert own_options(elsewhere, engines) == now.options
+
+
+def test_options_are_carried_over_under_the_new_engines_names():
+    found = carry({"temperature": 0.0, "n_ctx": 4096, "stop": ["x"]})
+    assert found.definition.options == {"temperature": 0.0, "top_p": 0.5, "num_ctx": 4096, "stop": ["x"]}
+    assert (found.renamed, found.refused) == ({"n_ctx": "num_ctx"}, ())
+    assert found.remark == "other: n_ctx is num_ctx here."
+    back = carry(found.definition.options, PLAIN, BACKEND, [OLLAMA])
+    assert back.definition.options["n_ctx"] == 4096
+
+
+def test_what_the_new_engine_does_not_take_is_named():
+    found = carry({"n_gpu_layers": 9, "url": "http://user:pw@box", "min_p": "much", "grammar": None})
+    assert found.definition == NEXT
+    assert found.refused == ("n_gpu_layers=9", "url=http://user:pw@box", "min_p=much")
+
+
+def test_a_file_of_the_model_before_and_a_server_are_not_carried_over():
+    found = carry({"lora": "a.gguf", "n_batch": 64}, PLAIN, BACKEND)
+    assert found.definition.options == {"n_batch": 64}
+    assert found.refused == ("lora=a.gguf",)
+    moved = carry({"url": "http://user:pw@box"}, NEXT, OLLAMA, [OLLAMA])
+    assert (moved.definition, moved.refused) == (NEXT, ("url",))
+
+
+def test_options_of_the_command_line_are_read_as_a_backend_declares_them():
+    given = given_options(["n_ctx=64", "temperature = 0.5", "stop=a,b", "nothing=1"], [OLLAMA, BACKEND])
+    assert given == {"n_ctx": 64, "temperature": 0.5, "stop": ["a", "b"], "nothing": "1"}
+    found = carry(given, sources=[OLLAMA, BACKEND])
+    assert found.definition.options["num_ctx"] == 64
+    assert found.refused == ("nothing=1",)

@@ -25,6 +25,7 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from paragone_workbench.config.presets import Preset
     from paragone_workbench.store.history import History
 
 
@@ -37,7 +38,8 @@ def _import_for_answers() -> None:
 class ParagoneApp(ProgramApp):
     """Owns the session, the history and the screens.
 
-    `definitions` are the engines to start with; None means those of the config, else of the last session.
+    `definitions` are the engines to start with; None means those of the config, else of the last session. `given` are the
+    options for all engines, as `key=value`, and `preset` has others: lanes that are added get them, too.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class ParagoneApp(ProgramApp):
         mode: Mode,
         system: str,
         demo: bool = False,
+        given: Sequence[str] = (),
+        preset: Preset | None = None,
     ) -> None:
         super().__init__(config=config, state=state)
         self.registry = registry
@@ -70,6 +74,8 @@ class ParagoneApp(ProgramApp):
             self.complain,
             remembers=not demo,
             asks_servers=config.network.local_servers,
+            given=given,
+            preset=preset,
         )
         self._history = HistoryOpening(self._session, self)
         self._knows_loss = False

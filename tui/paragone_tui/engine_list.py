@@ -1,9 +1,9 @@
-"""The engines that the user can pick: those of config.toml, and those that were added on the screen."""
+"""The engines that the user can pick, with the options that they have in a lane, and which of them are remembered."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ from paragone import InputError, ParagoneError
 from paragone_workbench.config.state import State, add_engine, add_preset, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.lanes.settings import Carried, carried, given_options, own_options
 
 if TYPE_CHECKING:
-    from paragone import Backend, LoadedModel
+    from paragone import Backend, Json, LoadedModel
     from paragone_workbench.config.presets import Preset
     from paragone_workbench.config.settings import Config
     from paragone_workbench.lanes.session import Session
@@ -32,6 +33,32 @@ class EngineList:
     """Whether the next start has the same lanes."""
     asks_servers: bool
     """Whether servers on this machine that no engine names are asked for their models."""
+    given: Sequence[str] = ()
+    """The options that the command line gave for all engines, as `key=value`."""
+    preset: Preset | None = None
+    """The preset that the command line named."""
+
+    def for_new_lane(self, definition: EngineDefinition) -> Carried:
+        """Return an engine with the options that the command line gave for all engines, as far as it has them."""
+        registry = self.session.registry
+        backends = [registry.find(name) for name in (definition.backend, *self.session.backends)]
+        known = [backend for backend in backends if backend is not None]
+        preset = {} if self.preset is None else self.preset.sampling
+        return self._carried({**preset, **given_options(self.given, known)}, known, definition)
+
+    def for_lane_of(self, before: EngineDefinition, definition: EngineDefinition) -> Carried:
+        """Return an engine with the options that the user set for the engine whose place it takes."""
+        backend = self.session.registry.find(before.backend)
+        own = own_options(before, self.config.engines)
+        return self._carried(own, [] if backend is None else [backend], definition)
+
+    def _carried(
+        self, options: Mapping[str, Json], sources: Sequence[Backend], definition: EngineDefinition
+    ) -> Carried:
+        backend = self.session.registry.find(definition.backend)
+        if backend is None:  # the lane says so
+            return Carried(definition=definition, renamed={}, refused=())
+        return carried(options, sources, definition, backend)
 
     def remember_lanes(self) -> None:
         """Save the engines of the lanes for the next start."""
@@ -47,13 +74,15 @@ class EngineList:
             return definition.name
         return to_spec(definition, engine.backend)
 
-    def keep_once_open(self, engine: EngineHandle, definition: EngineDefinition) -> None:
-        """Save an engine that the user wrote, once it is open, so that it is listed and has a name."""
-        engine.observers.append(_Keeping(definition, self._keep))
+    def keep_once_open(
+        self, engine: EngineHandle, written: EngineDefinition, opened: EngineDefinition
+    ) -> None:
+        """Save an engine as the user wrote it, once it is open, perhaps with other options, so that it is listed."""
+        engine.observers.append(_Keeping(opened, lambda: self._keep(written, engine.backend)))
 
-    def _keep(self, engine: EngineHandle) -> None:
+    def _keep(self, definition: EngineDefinition, backend: Backend | None) -> None:
         try:
-            self.save(engine.definition, engine.backend)
+            self.save(definition, backend)
         except ParagoneError as error:
             self.complain(error)
         self.remember_lanes()  # by the engine's name
@@ -107,10 +136,10 @@ class _Keeping(EngineObserver):
     """Calls `keep` the first time that an engine is open with this definition."""
 
     definition: EngineDefinition
-    keep: Callable[[EngineHandle], None]
+    keep: Callable[[], None]
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         """Keep the engine and stop observing, unless another one was opened instead."""
         if engine.definition == self.definition:
             engine.observers.remove(self)
-            self.keep(engine)
+            self.keep()

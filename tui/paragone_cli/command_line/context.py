@@ -122,6 +122,7 @@ class CommandContext:
         require_terminal("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
         from paragone_tui.app import ParagoneApp
 
+        known = [definition.name for definition in definitions or ()]
         app = ParagoneApp(
             config=self.config,
             state=self.state,
@@ -130,6 +131,8 @@ class CommandContext:
             mode=self.config.lanes.mode,
             system=self.system(args),
             demo=demo,
+            given=settings_of("", args.settings, known),
+            preset=None if args.preset is None else find_preset(args.preset, self.config.presets),
         )
         return app.run_until_quit()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Json
-from paragone.options import OptionInfo, address_option, parse, value_text
-from paragone_workbench.engines.definitions import EngineDefinition, declared_options
+from paragone import InputError, Json
+from paragone.options import OptionInfo, address_option, build, parse, value_text
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options, with_options
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -89,6 +90,99 @@ def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, s
             if edits[name]:
                 options[name] = parse(kind, name, edits[name])
     return dataclasses.replace(definition, options=options, address=address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """An engine that has taken over the options of another."""
+
+    definition: EngineDefinition
+    renamed: Mapping[str, str]
+    """The names of options that are called otherwise here, by the names that they had."""
+    refused: tuple[str, ...]
+    """The options that this engine does not have, or whose values it does not take, as `name=value`."""
+
+    @property
+    def remark(self) -> str:
+        """What is not as it was, in a sentence; empty if all options were taken over under their names."""
+        renamed = [f"{old} is {new} here" for old, new in self.renamed.items()]
+        refused = [f"it does not take {', '.join(self.refused)}"] if self.refused else []
+        told = "; ".join(renamed + refused)
+        return f"{self.definition.name}: {told}." if told else ""
+
+
+def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefinition]) -> Mapping[str, Json]:
+    """Return the options that an engine has beyond what the defined one sets: those of the command line and of the screen."""
+    namesake = engines.get(definition.name)
+    if namesake is None or not namesake.has_model_of(definition):
+        namesake = next((it for it in engines.values() if it.has_model_of(definition)), None)
+    defined = {} if namesake is None else namesake.options
+    return {
+        name: value
+        for name, value in definition.options.items()
+        if name not in defined or defined[name] != value
+    }
+
+
+def carried(
+    options: Mapping[str, Json], sources: Iterable[Backend], definition: EngineDefinition, backend: Backend
+) -> Carried:
+    """Return an engine with options that were set for one of the `sources`, which take precedence over its own.
+
+    An option that sets the same fact under another name is set there. Load options that name something outside of paragone,
+    such as the file of an adapter, belong to the model before, and are refused.
+    """
+    infos = {name: info for source in sources for name, (_, info) in declared_options(source).items()}
+    taken: dict[str, Json] = {}
+    renamed: dict[str, str] = {}
+    refused: list[str] = []
+    for name, value in options.items():
+        target = _counterpart(name, infos.get(name), backend)
+        if target is None or not _takes(backend, target, value):
+            if value is not None:
+                hidden = name in infos and (infos[name].secret or infos[name].address)
+                refused.append(name if hidden else f"{name}={value_text(value)}")
+            continue
+        taken[target] = value
+        if target != name:
+            renamed[name] = target
+    return Carried(
+        definition=with_options(definition, taken, backend), renamed=renamed, refused=tuple(refused)
+    )
+
+
+def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mapping[str, Json]:
+    """Return the options of `key=value` settings, each read as the first of these backends that takes it; else as text."""
+    found: dict[str, Json] = {}
+    for setting in settings:
+        name, _, text = (part.strip() for part in setting.partition("="))
+        found[name] = text
+        for declared in map(declared_options, backends):
+            if name in declared:
+                with contextlib.suppress(InputError):
+                    found[name] = parse(declared[name][0], name, text)
+                    break
+    return found
+
+
+def _counterpart(name: str, info: OptionInfo | None, backend: Backend) -> str | None:
+    """Return the name of an option at another backend; None if it has none, or if the value is not for another model."""
+    declared = declared_options(backend)
+    same = next((it for _, it in declared.values() if info and info.fact and it.fact == info.fact), None)
+    target = name if name in declared else None if same is None else same.name
+    if target is None:
+        return None
+    kind, found = declared[target]
+    is_tied = found.secret or found.address or found.outside
+    return None if kind is backend.load_options and is_tied else target
+
+
+def _takes(backend: Backend, name: str, value: Json) -> bool:
+    try:
+        build(declared_options(backend)[name][0], {name: value}, owner="")
+    except InputError:
+        return False
+    return True
 
 
 def summary(definition: EngineDefinition, backend: Backend | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.prompts import send
+from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
     from paragone_tui.screens.engine_picker import Picked
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.settings import Carried
 
 
 MOST_LANES = 6
@@ -70,9 +72,11 @@ def _pick(
 async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
     """Add a lane for each engine; those that are new are saved once they are open."""
     for definition, is_new in engines:
-        lane = context.session.add_lane(definition)
+        carried = context.engines.for_new_lane(definition)
+        lane = context.session.add_lane(carried.definition)
+        _tell(context, carried)
         if is_new:
-            context.engines.keep_once_open(lane.engine, definition)
+            context.engines.keep_once_open(lane.engine, definition, carried.definition)
     context.lanes.position = len(context.session.lanes) - 1
     await show_added(context)
 
@@ -117,7 +121,7 @@ async def _close(context: LanesContext, lane: Lane) -> None:
 
 
 def swap_engine(context: LanesContext) -> None:
-    """Let the user pick another engine for the current lane."""
+    """Let the user pick another engine for the current lane, which keeps the options that the user set."""
     column = context.current_or_say()
     if column is None:
         return
@@ -125,11 +129,19 @@ def swap_engine(context: LanesContext) -> None:
     def chosen(picked: Sequence[Picked]) -> None:
         definition = picked[0].definition
         if definition is not None and column.lane in context.session.lanes:
+            carried = context.engines.for_lane_of(column.lane.engine.definition, definition)
             if picked[0].is_new:
-                context.engines.keep_once_open(column.lane.engine, definition)
-            context.do(lambda: _swap(context, column, definition))
+                context.engines.keep_once_open(column.lane.engine, definition, carried.definition)
+            _tell(context, carried)
+            context.do(lambda: _swap(context, column, carried.definition))
 
     _pick(context, chosen, single=True)
+
+
+def _tell(context: LanesContext, carried: Carried) -> None:
+    """Say which options an engine has under other names, or not at all."""
+    if carried.remark:
+        context.say(one_line(carried.remark), warning=True)
 
 
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
