@@ -136,6 +136,7 @@ def start():
         with_history: bool = True,
         demo: bool = False,
         given: Sequence[str] = (),
+        toasts: bool = False,
     ) -> AsyncIterator[Screen]:
         state = State(state_file())
         path = None
@@ -153,7 +154,7 @@ def start():
             demo=demo,
             given=given,
         )
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=toasts) as pilot:
             screen = Screen(app, pilot)
             if with_history:
                 await screen.until(lambda: app.history is not None, "the store opens")

@@ -29,7 +29,12 @@ class Prompting(App[None]):
         program = cast("Program", self)  # the composer uses `say` only
         session = cast("Session", self)
         self.composer = Composer(
-            recall, {"/": "app.list"}, program=program, session=session, on_change=lambda: None
+            recall,
+            {"/": "app.list"},
+            program=program,
+            session=session,
+            on_change=lambda: None,
+            show_below=lambda _: None,
         )
 
     def compose(self) -> ComposeResult:
@@ -40,6 +45,10 @@ class Prompting(App[None]):
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         self.said.append(sentence)
+
+    def withdraw(self, sentence: str) -> None:
+        if sentence in self.said:
+            self.said.remove(sentence)
 
     def action_recall(self, by: int) -> None:
         self.composer.recall(self.prompts, by)

@@ -119,8 +119,6 @@ class ParagoneApp(ProgramApp):
     def begin_work(self) -> None:
         """Open the history and the engines."""
         self.registry.tell = self.say_from_thread
-        for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
-            self.say(problem, warning=True)
         self._history.begin(lambda: self.lanes.do(self._resume))
         if self._demo and not self._session.lanes:
             add_demo(self.lanes.context)
@@ -128,6 +126,8 @@ class ParagoneApp(ProgramApp):
             self._session.open_engines_soon()
         else:
             add_lane(self.lanes.context)
+        for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
+            self.say(problem, warning=True)  # last: a dialog that opens shows what comes after that
         self.lanes.do(self._use_backends)
 
     async def _resume(self) -> None:

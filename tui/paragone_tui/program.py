@@ -21,6 +21,9 @@ class Program(Protocol):
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message."""
 
+    def withdraw(self, sentence: str) -> None:
+        """Show a message no more."""
+
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane."""
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
@@ -19,14 +20,16 @@ from textual import events
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.notifications import Notification
+from textual.notifications import Notification, Notifications
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets._toast import ToastRack
 
 __all__ = [
     "BRACKETED_PASTE_END",
@@ -93,12 +96,29 @@ class OwnErrorsApp(App[None]):
     def shows_message(self, message: Notification | None) -> bool:
         """Show the newest message, or that there is none, and return whether there is a place for it."""
 
+    def withdraw(self, sentence: str) -> None:
+        """Show a message no more."""
+        for notification in [*self._notifications]:
+            if notification.message == sentence:
+                self._unnotify(notification)
+
     def _refresh_notifications(self) -> None:
         newest = next(reversed([*self._notifications]), None)
         if not self.shows_message(newest):
-            super()._refresh_notifications()  # as toasts
+            self._show_toasts()
         elif newest is not None:
             self.set_timer(max(_SOON_S, newest.time_left), self._refresh_notifications)
+
+    def _show_toasts(self) -> None:
+        """Show the messages that came since the screen was opened. Earlier ones were seen, and would lie over it."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        shown = Notifications()
+        for notification in self._notifications:
+            if not isinstance(screen, CompositorScreen) or notification.raised_at >= screen.opened_at:
+                shown.add(notification)
+        with contextlib.suppress(NoMatches):
+            if screen is not None:
+                self.call_later(screen.get_child_by_type(ToastRack).show, shown)
 
     def _handle_exception(self, error: Exception) -> None:
         if not self.goes_on_after(error):
@@ -115,6 +135,8 @@ class CompositorScreen(Screen[ScreenResultType]):
     def __init__(self, compositor: Compositor) -> None:
         super().__init__()
         self._compositor = compositor
+        self.opened_at = time.time()
+        """When the screen was created, in seconds since 1970."""
 
     @property
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from textwrap import wrap
 
 from textual.content import Content
 
@@ -43,19 +42,6 @@ _IN_LANE = (
     ("palette", "commands"),
     ("close-lane", "close"),
 )
-
-
-_LEAST = 20
-"""Cells of the rule above the prompt for which a message is worth dividing."""
-
-
-def message_lines(message: str, room: int) -> tuple[str, str]:
-    """Divide a message into what fits into `room` cells of the rule above the prompt, and the rest, for the foot."""
-    message = " ".join(message.split())
-    if room < _LEAST:
-        return "", message
-    first, *rest = wrap(message, room) or [""]
-    return first, " ".join(rest)
 
 
 def foot_line(

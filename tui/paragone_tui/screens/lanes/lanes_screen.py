@@ -30,7 +30,7 @@ from paragone_tui.screens.lanes.commands import (
 )
 from paragone_tui.screens.lanes.commands.context import LanesContext
 from paragone_tui.screens.lanes.commands.simple import simple_commands
-from paragone_tui.screens.lanes.foot import foot_line, message_lines
+from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.screens.lanes.lanes import Lanes
 from paragone_tui.screens.lanes.prompt.composer import Composer
 from paragone_tui.screens.lanes.queue_rows import QueueRows
@@ -59,7 +59,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     """Shows the lanes of a session, and gives each command to the function that executes it."""
 
     AUTO_FOCUS = "Composer"
-    DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 4; padding: 0 1; color: $text-muted; }"
+    DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }"
 
     def __init__(
         self,
@@ -94,13 +94,14 @@ class LanesScreen(ChangedRowsScreen[None]):
             program=program,
             session=session,
             on_change=lambda: self.drafts.changed(),
+            show_below=self._show_below,
         )
         self.drafts = DraftSaving(lambda: self.composer.unsent)
         self._queue_rows = QueueRows()
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
-        self._message_rest = Content()
-        """The part of the message for which the rule above the prompt has no room."""
+        self._message = Content()
+        """The message for which the rule above the prompt has no room."""
         self.context = LanesContext(
             session=session,
             lanes=self.lanes,
@@ -173,21 +174,23 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._show_keys()
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Show a message in the rule above the prompt, and what does not fit there instead of the key hints."""
-        room = self.size.width - self.composer.title.cell_length - 8
-        first, rest = message_lines(message.message, room) if message else ("", "")
+        """Show a message in the rule above the prompt or, if it does not fit there, instead of the key hints."""
         color = _MESSAGES[message.severity] if message else ""
-        self.composer.show_message(Content.styled(first, color))
-        changes = rest or self._message_rest
-        self._message_rest = Content.styled(rest, color)
-        if changes:
-            self._show_keys()
+        self.composer.show_message(
+            Content.styled(" ".join(message.message.split()) if message else "", color)
+        )
         return True
+
+    def _show_below(self, message: Content) -> None:
+        """Show a message instead of the key hints; an empty one ends that."""
+        if message != self._message:
+            self._message = message
+            self._show_keys()
 
     def _show_keys(self, width: int | None = None) -> None:
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen)."""
-        if self._message_rest:
-            self._foot.update(self._message_rest)
+        if self._message:
+            self._foot.update(self._message)
             return
         self._foot.update(
             foot_line(

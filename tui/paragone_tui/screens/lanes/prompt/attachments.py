@@ -64,6 +64,8 @@ class _Named:
     reading: asyncio.Task[None] | None = None
     error: InputError | None = None
     """Why nothing is attached, until the user has tried to send the prompt."""
+    told: list[str] = field(default_factory=list)
+    """What was said about the files, which is of no use once the mention is gone."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -93,11 +95,19 @@ class Attachments:
     def keep(self, text: str) -> None:
         """Forget everything that this text does not mention."""
         self.files, self.images = (), ()
+        self.withdraw_told(text)
         kept = self._paths(text)
         for path, named in self._named.items():
             if path not in kept and named.reading is not None:
                 named.reading.cancel()
         self._named = {path: self._named[path] for path in kept}
+
+    def withdraw_told(self, text: str) -> None:
+        """Say no more what was said about files that this text does not mention."""
+        paths = self._paths(text)
+        for path, named in self._named.items():
+            while named.told and path not in paths:
+                self.program.withdraw(named.told.pop())
 
     def drop_last(self) -> None:
         """Remove the last file, or else the last image, that is attached without a mention."""
@@ -165,7 +175,7 @@ class Attachments:
             self._is_awaited = False
         failed = [named for named in self._mentioned(text) if named.error is not None]
         for named in failed:
-            self.program.say(f"Not attached: {named.error} Send again to send the text alone.", warning=True)
+            self._tell(named, f"Not attached: {named.error} Send again to send the text alone.")
             named.error = None
         return not failed
 
@@ -179,12 +189,16 @@ class Attachments:
             if not isinstance(error, MissingFile) or looks_like_path(path):
                 named.error = error  # else the mention is that of a person, or a decorator
                 if not self._is_awaited:
-                    self.program.say(f"Not attached: {error}", warning=True)
+                    self._tell(named, f"Not attached: {error}")
             return
         named.files, named.images, named.state, named.reading = found.files, found.images, found.state, None
         if found.left_out:
-            self.program.say(f"Left out: {' '.join(found.left_out)}", warning=True)
+            self._tell(named, f"Left out: {' '.join(found.left_out)}")
         self.on_change()
+
+    def _tell(self, named: _Named, sentence: str) -> None:
+        self.program.say(sentence, warning=True)
+        named.told.append(sentence)
 
     def _paths(self, text: str) -> list[str]:
         """Return the paths of the mentions that count in a text."""

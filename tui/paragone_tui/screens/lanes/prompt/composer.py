@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
 
 
+_AROUND_MESSAGE = 8
+"""Cells of the rule above the prompt that a message leaves free."""
+_FOLDED = "The pasted text is folded, and sent in full. Backspace removes it."
 _USUAL_WIDTH = 80
 """Width in cells that is assumed until the real one is known."""
 
@@ -74,17 +77,20 @@ class Composer(MentionField):
         program: Program,
         session: Session,
         on_change: Callable[[], None],
+        show_below: Callable[[Content], None],
     ) -> None:
         """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
-        long as there is no text. `on_change` is called when `unsent` may have changed.
+        long as there is no text. `on_change` is called when `unsent` may have changed, `show_below` with a message for which the
+        rule above the prompt has no room, and with an empty one.
         """
         super().__init__(program)
         self._actions = actions
         self._when_empty = when_empty
         self._program = program
         self._on_change = on_change
+        self._show_below = show_below
         self._lanes: tuple[str, ...] = ()
         """The names of the lanes that the prompt goes to."""
         self._recalled: int | None = None
@@ -93,6 +99,8 @@ class Composer(MentionField):
         self._draft = ""
         """What was written before an earlier prompt was recalled."""
         self._pasted = PastedTexts()
+        self._folded = ""
+        """The mark of the text that was pasted last, as long as it is there."""
         self.gauge = ContextGauge(session, self._show_title)
         self._note = ""
         self._message = Content()
@@ -114,8 +122,9 @@ class Composer(MentionField):
         self._show_placeholder()
 
     def on_resize(self) -> None:
-        """Fit the name of the lane to the new width."""
+        """Fit the name of the lane and the message to the new width."""
         self._show_placeholder()
+        self._show_title()
 
     def _show_placeholder(self) -> None:
         match self._lanes:
@@ -236,14 +245,18 @@ class Composer(MentionField):
         self._show_title()
 
     def show_message(self, message: Content) -> None:
-        """Show a message in the rule above the prompt; an empty one ends that."""
+        """Show a message in the rule above the prompt, or have it shown elsewhere if it does not fit; an empty one ends that."""
         self._message = message
         self._show_title()
 
     def _show_title(self) -> None:
         self.gauge.follow(self.draft, self.edited)
-        shown = Content(" · ").join(filter(None, (self.title, self._message)))
+        title = self.title
+        room = (self.size.width or _USUAL_WIDTH) - title.cell_length - _AROUND_MESSAGE
+        fits = self._message.cell_length <= room
+        shown = Content(" · ").join(filter(None, (title, self._message if fits else None)))
         self.border_title = Content.assemble(" ", shown, " ") if shown else None
+        self._show_below(Content() if fits else self._message)
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
@@ -268,8 +281,9 @@ class Composer(MentionField):
         if is_long(text) or not is_editable(self.text + text):
             event.stop()
             event.prevent_default()
-            self.replace(self._pasted.fold(text), *self.selection, maintain_selection_offset=False)
-            self._program.say("The pasted text is folded, and sent in full. Backspace removes it.")
+            self._folded = self._pasted.fold(text)
+            self.replace(self._folded, *self.selection, maintain_selection_offset=False)
+            self._program.say(_FOLDED)
 
     def edit(self, edit: Edit) -> EditResult:
         """Perform an edit. A mark of a pasted text is deleted as a whole, and nothing is inserted in it."""
@@ -313,6 +327,10 @@ class Composer(MentionField):
     def on_text_area_changed(self) -> None:
         """Show what is attached now: a mention may have gone, or have come back by undo."""
         self._on_change()
+        self.attachments.withdraw_told(self.text)
+        if self._folded and self._folded not in self.text:
+            self._folded = ""
+            self._program.withdraw(_FOLDED)
         self._show_title()
 
     def take(self) -> Draft:

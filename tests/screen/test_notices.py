@@ -1,0 +1,90 @@
+"""Messages: whole in the rule above the prompt or at the foot, not over dialogs, and gone with their cause."""
+
+from rogue_backend.definitions import rogue
+from textual import events
+from textual.widgets._toast import Toast
+
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen
+
+LONG = " ".join(f"word{number}" for number in range(30)) + " end."
+
+
+def say(screen, sentence: str) -> None:
+    screen.app.notify(sentence, timeout=600, markup=False)
+
+
+def shown(screen) -> str:
+    """The last rows, without line breaks."""
+    return " ".join(" ".join(screen.text.splitlines()[-6:]).split())
+
+
+async def test_a_message_is_shown_whole_in_one_place(start):
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        say(screen, "A short one.")
+        await screen.until(lambda: "─ A short one. ─" in screen.text)
+        say(screen, LONG)
+        await screen.until(lambda: LONG in shown(screen))
+        assert screen.app.lanes.composer.border_title is None
+        screen.app.clear_notifications()
+        await screen.until(lambda: "enter send" in screen.text)
+
+
+async def test_a_message_moves_to_the_foot_when_the_rule_gets_too_short_for_it(start):
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        message = LONG[:59]
+        say(screen, message)
+        await screen.until(lambda: f"─ {message} ─" in screen.text)
+        screen.app.lanes.composer.show_note("a note about what is written")
+        await screen.until(lambda: message in shown(screen))
+        screen.app.lanes.composer.show_note("")
+        await screen.until(lambda: f"─ {message} ─" in screen.text)
+        await screen.pilot.resize_terminal(50, 24)
+        await screen.until(lambda: message in shown(screen))
+
+
+async def test_earlier_messages_do_not_lie_over_a_dialog(start):
+    async with start(rogue("steady"), toasts=True) as screen:
+        say(screen, "Said before.")
+        await screen.until(lambda: "Said before." in screen.text)
+        await screen.press("f1")
+        await screen.until(lambda: not isinstance(screen.app.screen, LanesScreen))
+        say(screen, "Said here.")
+        await screen.until(lambda: "Said here." in screen.text)
+        assert [toast._notification.message for toast in screen.app.screen.query(Toast)] == ["Said here."]
+        await screen.press("escape")
+        await screen.until(lambda: isinstance(screen.app.screen, LanesScreen))
+
+
+async def test_what_is_wrong_at_the_start_is_said_over_the_first_dialog(start):
+    async with start(settings="[ui]\ntheme = 'mauve'\n", remembered=True, toasts=True) as screen:
+        await screen.until(lambda: not isinstance(screen.app.screen, LanesScreen))
+        await screen.until(
+            lambda: "mauve" in " ".join(it._notification.message for it in screen.app.screen.query(Toast))
+        )
+
+
+async def test_that_a_text_is_folded_is_said_as_long_as_it_is_there(start):
+    async with start(rogue("steady")) as screen:
+        screen.app.post_message(events.Paste("line\n" * 30))
+        await screen.until(lambda: "is folded" in screen.told)
+        await screen.type("x")
+        assert "is folded" in screen.told
+        await screen.press("ctrl+u")
+        await screen.until(lambda: "is folded" not in screen.told)
+
+
+async def test_that_nothing_is_attached_is_said_as_long_as_it_is_mentioned(start, home, monkeypatch):
+    monkeypatch.chdir(home)
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.type("read @missing.md ")
+        await screen.until(lambda: "Not attached" in screen.told)
+        await screen.type("now")
+        assert "Not attached" in screen.told
+        await screen.press("ctrl+u")
+        await screen.until(lambda: "Not attached" not in screen.told)
+        await screen.type("read @missing.md")
+        await screen.press("enter")
+        await screen.until(lambda: "Send again" in screen.told)
+        await screen.press("enter")
+        await screen.answered()
+        assert "Not attached" not in screen.told
