@@ -38,6 +38,7 @@ __all__ = [
     "describe",
     "option",
     "parse",
+    "slots_option",
     "value_text",
 ]
 
@@ -79,6 +80,7 @@ def option(
     maximum: float | None = None,
     metavar: str = "",
     address: bool = False,
+    slots: bool = False,
     secret: bool = False,
     fact: str = "",
     outside: Outside = "",
@@ -92,6 +94,8 @@ def option(
         maximum: Largest allowed number; of whole numbers by default 999,999,999,999,999.
         metavar: Placeholder for a value in help texts, such as `path`.
         address: Whether it is the server's URL. At most one load option has this set.
+        slots: Whether it is the number of engines that share one loaded model: what `Backend.sharing` returns. At most
+            one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
             exported or logged.
         fact: The standard name under which engines of different backends are compared: the fact of the
@@ -106,6 +110,7 @@ def option(
         "maximum": maximum,
         "metavar": metavar,
         "address": address,
+        "slots": slots,
         "secret": secret,
         "fact": fact,
         "outside": outside,
@@ -128,6 +133,7 @@ class OptionInfo:
         maximum: Largest allowed number.
         many: Whether it takes a list.
         address: Whether it is the server's URL.
+        slots: Whether it is the number of engines that share one loaded model.
         secret: Whether it holds a secret, or a command that prints one.
         fact: The standard name under which engines of different backends are compared; empty if there is none.
         outside: What its value names outside of paragone; empty if it names nothing there.
@@ -142,6 +148,7 @@ class OptionInfo:
     maximum: float | None = None
     many: bool = False
     address: bool = False
+    slots: bool = False
     secret: bool = False
     fact: str = ""
     outside: Outside = ""
@@ -183,6 +190,11 @@ def as_values(options: Options) -> dict[str, Json]:
 def address_option(options: type[Options]) -> OptionInfo | None:
     """Return the option that is the server's URL, or None if there is none."""
     return next((info for info in describe(options) if info.address), None)
+
+
+def slots_option(options: type[Options]) -> OptionInfo | None:
+    """Return the option that is the number of engines that share one loaded model, or None if there is none."""
+    return next((info for info in describe(options) if info.slots), None)
 
 
 def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> Json:

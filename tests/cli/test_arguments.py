@@ -48,7 +48,14 @@ def test_engines_stand_between_options():
     assert (args.engines, args.schedule, args.prompt) == (("a", "b", "c"), "swap", "x")
 
 
-OF_NUMBERS = ["ask --logprobs", "bench --depth", "bench --prompt-tokens", "bench --repeat", "bench --tokens"]
+OF_NUMBERS = [
+    "ask --logprobs",
+    "bench --depth",
+    "bench --prompt-tokens",
+    "bench --repeat",
+    "bench --tokens",
+    "bench --users",
+]
 OF_NUMBERS += [
     "compare --logprobs",
     "fidelity --window",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import subprocess
 
 import pytest
+from hostile_server import OPENAI, HostileServer
+from loopback_server import running_in_thread
 
 from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
@@ -151,6 +154,113 @@ def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
             assert usage["completion_tokens"] == usage["pieces"] == 6
             assert usage["cached_tokens"] == test["depth"]
             assert usage["prompt_tokens"] == test["depth"] + test["prompt_tokens"]
+
+
+# Users at once
+
+
+class CrowdedServer(HostileServer):
+    """A test double of a server that answers all users at once, and counts them."""
+
+    def __init__(self):
+        super().__init__(OPENAI)
+        self.on_chat = self._answer
+        self.present = self.most = 0
+
+    async def _answer(self, exchange):
+        self.present += 1
+        self.most = max(self.most, self.present)
+        try:
+            await exchange.begin()
+            for _ in range(exchange.request.body["max_tokens"]):
+                await asyncio.sleep(0.01)
+                await exchange.say("x")
+            await exchange.send(OPENAI.end(read=20, written=exchange.request.body["max_tokens"]))
+        finally:
+            self.present -= 1
+
+
+@pytest.fixture
+def crowded():
+    with running_in_thread(CrowdedServer()) as server:
+        yield server
+
+
+def test_users_of_a_server_have_as_many_requests_in_progress(crowded):
+    engine = f"openai:m@{crowded.url}"
+    done = paragone("bench", engine, "--users", "1,6", *SMALL[2:], "--prompt-tokens", "20", "--json")
+    assert done.returncode == 0, said(done)
+    found = data("bench", done)
+    (measured,) = found["engines"]
+    assert [(level["users"], level["answers"]) for level in measured["users"]] == [(1, 2), (6, 12)]
+    for level in measured["users"]:
+        assert level["tokens_per_s"] == pytest.approx(4 * level["answers"] / level["seconds"])
+        assert all(level[name]["mean"] > 0 for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms"))
+    assert crowded.most == 6
+    prompts = [chat.body["messages"][-1]["content"] for chat in crowded.chats][3:]
+    assert len(prompts) >= 3 + 18
+    assert len(set(prompts)) == len(prompts), "none is in a cache"
+    assert [test["repetitions"] for test in measured["tests"]] == [2]
+    assert measurements()[0].data == found
+
+
+def test_the_text_has_a_table_of_users(crowded):
+    done = paragone("bench", f"openai:m@{crowded.url}", "--users", "2", *SMALL[2:], "--prompt-tokens", "20")
+    assert done.returncode == 0, said(done)
+    lines = done.stdout.decode().splitlines()
+    at = lines.index(
+        "Users at once, each with its next request as soon as it has an answer, 2 answers for each"
+    )
+    assert lines[at + 2].split()[:3] == ["engine", "prompt", "users"]
+    cells = lines[at + 3].split()
+    assert (cells[:3], cells[-1]) == (["m", "20", "2"], "4")
+
+
+def test_on_a_terminal_a_plot_has_the_throughput_over_the_users(crowded, terminal):
+    argv = ("--users", "1,2", *SMALL[2:], "--prompt-tokens", "20")
+    with running("bench", f"openai:m@{crowded.url}", *argv, stdout=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    assert "Tokens/s of all users, prompt 20" in written
+    assert "a: m" in written
+
+
+def test_an_engine_that_answers_one_at_a_time_is_refused_before_it_is_opened():
+    done = paragone("bench", "rogue:steady", "--users", "1,4", *SMALL)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said(done).startswith(
+        "paragone: steady answers one prompt at a time, so 4 users at once cannot be measured."
+    )
+    alone = paragone("bench", "rogue:steady", "--users", "1", *SMALL, "--set", "rate=500", "--json")
+    assert [level["answers"] for level in data("bench", alone)["engines"][0]["users"]] == [2, 2]
+
+
+def test_more_users_than_the_slots_that_were_asked_for_are_refused(smollm2):
+    done = paragone("bench", f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "answers 3 prompts at a time, so 8 users at once cannot be measured." in said(done)
+
+
+def test_ctrl_c_with_users_keeps_what_was_measured(crowded):
+    argv = ("--users", "3", "--prompt-tokens", "20", "--tokens", "4", "--repeat", "2", "--json")
+    wait = crowded.on_chat
+
+    async def endless_with_users(exchange):
+        if len(crowded.chats) > 5:
+            await exchange.begin()
+            await exchange.gone()
+        else:
+            await wait(exchange)
+
+    crowded.on_chat = endless_with_users
+    with running("bench", f"openai:m@{crowded.url}", *argv) as process:
+        until(lambda: len(crowded.chats) >= 8, "requests of the users")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 130
+    found = data("bench", subprocess.CompletedProcess((), 130, out))
+    assert found["partial"] is True
+    assert found["engines"][0]["tests"][0]["repetitions"] == 2
+    assert found["engines"][0]["users"][0]["answers"] == 0
 
 
 # The history

@@ -6,10 +6,11 @@ the engine.
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
-from polite_backend import PoliteBackend, PoliteEngine
+from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad
 
 from paragone import (
     Capabilities,
@@ -17,6 +18,7 @@ from paragone import (
     EngineCrashed,
     Event,
     Finish,
+    Json,
     LoadedModel,
     OnProgress,
     OpenEngine,
@@ -25,13 +27,20 @@ from paragone import (
     Timings,
     Token,
     Usage,
+    option,
 )
+from paragone.options import build
 
 NOW = 100.0
 PREFILL_S, THINKING_S, STEP_S, END_S = 0.5, 0.25, 0.125, 0.0625
 """Seconds of the prefill, of one thinking token, of one token of the answer, and from the last token to the end."""
 
 MODELS = ("steady", "crashing", "brief", "pieces", "unkept", "mute", "slow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedLoad(PoliteLoad):
+    slots: int = option(1, "Engines that share one model.", minimum=1, slots=True)
 
 
 class ScriptedEngine(PoliteEngine):
@@ -82,6 +91,10 @@ class ScriptedEngine(PoliteEngine):
 class ScriptedBackend(PoliteBackend):
     name = "scripted"
     title = "Scripted"
+    load_options = ScriptedLoad
+
+    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+        return build(ScriptedLoad, options).slots
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         model = request.model

@@ -1,6 +1,7 @@
 """The bench: its order, its prompts, and exact figures from an engine with scripted times."""
 
 import asyncio
+import itertools
 import types
 
 import pytest
@@ -11,14 +12,24 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine.energy import find_energy_counters
 from paragone_workbench.measure.bench import measurement as measure
+from paragone_workbench.measure.bench import users as users_module
 from paragone_workbench.measure.bench.measured import Sample
 from paragone_workbench.measure.bench.measurement import Bench
-from paragone_workbench.measure.bench.plan import BenchTest, bench_tests, rotated, steps_of
-from paragone_workbench.measure.bench.report import Spread, bench_json, figures_of
+from paragone_workbench.measure.bench.plan import (
+    BenchTest,
+    UsersTest,
+    bench_tests,
+    rotated,
+    steps_of,
+    users_tests,
+)
+from paragone_workbench.measure.bench.prompts import BenchPrompt
+from paragone_workbench.measure.bench.report import bench_json, figures_of
+from paragone_workbench.measure.bench.spread import Spread
+from paragone_workbench.measure.bench.users import bench_pool
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.scheduling.decision import Decision
-from paragone_workbench.scheduling.pool import EnginePool
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 
@@ -31,13 +42,14 @@ def clock(monkeypatch):
     ScriptedEngine.log.clear()
 
 
-def bench(tmp_path, *models, tests=(TEST,), repeat=2, **options):
+def bench(tmp_path, *models, tests=(TEST,), users=(), repeat=2, **options):
     registry = Registry()
     registry._found["scripted"] = ScriptedBackend()
-    pool = EnginePool(registry, mode="sequential")
-    for model in models:
-        pool.add(EngineDefinition(name=model, backend="scripted", model=model, options=options))
-    return Bench(pool, tests, repeat=repeat, energy=find_energy_counters(tmp_path))
+    definitions = [
+        EngineDefinition(name=model, backend="scripted", model=model, options=options) for model in models
+    ]
+    pool = bench_pool(registry, definitions, [test.users for test in users])
+    return Bench(pool, tests, users=users, repeat=repeat, energy=find_energy_counters(tmp_path))
 
 
 async def measured(made):
@@ -207,6 +219,123 @@ def test_the_spread_is_that_of_a_sample():
     assert Spread.of([1.0, 2.0, 6.0]) == Spread(3.0, 7**0.5)
     assert Spread.of([3.0]) == Spread(3.0, 0.0)
     assert Spread.of([]) is None
+
+
+# ── Users at once ──
+
+PAIR = UsersTest(prompt_tokens=12, depth=0, tokens=5, users=2)
+
+
+@pytest.fixture
+def ticks(monkeypatch):
+    """A clock that is a second later whenever an answer ends."""
+    fixed = types.SimpleNamespace(monotonic=itertools.count(1000).__next__)
+    monkeypatch.setattr(users_module, "time", fixed)
+
+
+async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(tmp_path, ticks):
+    made = bench(tmp_path, "steady", users=[PAIR], repeat=3)
+    found = await measured(made)
+    (level,) = found["engines"][0]["users"]
+    assert (level["users"], level["answers"], level["skipped"], level["notes"]) == (2, 6, None, [])
+    assert (level["seconds"], level["tokens_per_s"]) == (6, 5.0), "an answer of 5 tokens each second"
+    tpot_ms = 1000 * (0.625 + 0.0625) / 4
+    assert level["user_tps"] == {"mean": pytest.approx(1000 / tpot_ms), "stdev": 0.0}
+    assert level["ttft_s"] == dict.fromkeys(("mean", "p50", "p95", "p99"), 0.5)
+    assert level["tpot_ms"]["p99"] == pytest.approx(tpot_ms)
+    assert level["itl_ms"] == {"mean": 156.25, "p50": 125.0, "p95": 250.0, "p99": 250.0}, "of all answers"
+    assert (found["schedule"], found["partial"]) == ("sequential", False)
+
+
+async def test_no_two_prompts_of_users_are_alike_and_all_have_the_length(tmp_path):
+    found = await measured(bench(tmp_path, "steady", users=users_tests([12, 20], [1, 3], 5, 2)))
+    assert [level["notes"] for level in found["engines"][0]["users"]] == [[]] * 4
+    asked = ScriptedEngine.log[3:]
+    assert {(length, cold) for _, length, cold in asked} == {(12, True), (20, True)}
+
+
+def test_prompts_of_users_begin_with_different_numbers_of_one_length():
+    prompt = BenchPrompt(text="10000 the text", start="")
+    texts = [prompt.numbered(number)[0].text for number in (0, 1, 89_999, 90_000)]
+    assert texts == ["10000 the text", "10001 the text", "99999 the text", "10000 the text"]
+
+
+async def test_engines_that_share_a_model_get_a_slot_for_each_user(tmp_path):
+    given, own = (
+        bench(tmp_path, "steady", users=[PAIR], **options).engines[0].engine for options in ({"slots": 7}, {})
+    )
+    assert (given.most_at_once, own.most_at_once) == (7, 2)
+    assert bench(tmp_path, "steady").engines[0].engine.most_at_once == 1
+
+
+async def test_an_engine_with_too_few_slots_is_measured_without_these_users(tmp_path):
+    made = bench(tmp_path, "steady", users=users_tests([12], [1, 2], 5, 1), slots=1)
+    found = await measured(made)
+    (engine,) = found["engines"]
+    assert [level["answers"] for level in engine["users"]] == [2, 0]
+    assert engine["users"][1]["skipped"] == (
+        "steady answers one prompt at a time, so 2 users at once cannot be measured."
+    )
+    assert (engine["tests"][0]["repetitions"], found["partial"]) == (2, False)
+
+
+async def test_users_of_several_engines_alternate(tmp_path):
+    await measured(
+        bench(tmp_path, "steady", "brief", tests=(), users=users_tests([12], [1, 2], 5, 1), repeat=1)
+    )
+    assert [model for model, _ in itertools.groupby(model for model, *_ in ScriptedEngine.log)] == [
+        "steady",
+        "brief",
+        "steady",
+    ]
+
+
+async def test_with_swap_users_are_measured_engine_by_engine(tmp_path, monkeypatch):
+    async def too_large(engines):
+        return Decision(mode="swap", reason="Together they are too large.")
+
+    monkeypatch.setattr(measure, "decide", too_large)
+    found = await measured(bench(tmp_path, "steady", "brief", users=users_tests([12], [1, 2], 5, 1)))
+    assert found["schedule"] == "swap"
+    assert [[level["answers"] for level in engine["users"]] for engine in found["engines"]] == [
+        [2, 4],
+        [2, 4],
+    ]
+
+
+async def test_a_crash_with_users_keeps_what_was_measured(tmp_path):
+    made = bench(tmp_path, "crashing", users=[PAIR], repeat=1)
+    found = await measured(made)
+    (engine,) = found["engines"]
+    assert engine["error"].startswith("The engine's process was ended by a test.")
+    assert [level["answers"] for level in engine["users"]] == [0]
+    assert engine["tests"][0]["repetitions"] == 1
+
+
+async def test_a_stop_ends_all_users(tmp_path):
+    made = bench(tmp_path, "slow", tests=(), users=[PAIR], repeat=1)
+
+    async def stop_in_the_second_answers():
+        while len(ScriptedEngine.log) < 4:
+            await asyncio.sleep(0.01)
+        await made.stop()
+
+    stopping = asyncio.create_task(stop_in_the_second_answers())
+    found = await measured(made)
+    await stopping
+    assert (found["engines"][0]["users"][0]["answers"], found["engines"][0]["error"]) == (0, None)
+    assert found["partial"] is True
+
+
+def test_more_requests_of_users_than_anybody_needs():
+    with pytest.raises(InputError, match=r"^The users would send 15,360 requests to each engine\."):
+        users_tests([8], [256], 4, 59)
+    assert [(it.users, it.prompt_tokens) for it in users_tests([8, 9], [1, 4, 1], 4, 2)] == [
+        (1, 8),
+        (4, 8),
+        (1, 9),
+        (4, 9),
+    ]
 
 
 # ── Energy ──

@@ -61,6 +61,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         "the same model and load options share a server, up to this number.",
         minimum=1,
         maximum=256,
+        slots=True,
     )
     port: int | None = option(
         None,

@@ -6,9 +6,10 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
+from paragone.wording import counted
 from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.measure.bench.plan import BenchStep, BenchTest
+from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, UsersTest
 
 
 class BenchProgress(StatusLine):
@@ -38,6 +39,8 @@ class BenchProgress(StatusLine):
         test = step.test
         if test is None:
             text += "warm-up"
+        elif isinstance(test, UsersTest):
+            text += f"prompt {test.prompt_tokens:,}, {counted(test.users, 'user')}"
         else:
             text += f"prompt {test.prompt_tokens:,}, depth {test.depth:,}, run {step.repetition + 1}"
         self.show(f"{text} · {self._engines[step.engine]}")

@@ -172,6 +172,11 @@ class EngineHandle:
         """How many engines with this definition share one loaded model; 1 if each loads it."""
         return self._told(lambda backend, load: max(1, backend.sharing(self.definition.model, load)), 1)
 
+    @property
+    def most_at_once(self) -> int | None:
+        """How many runs engines with this definition execute at once; None if a server decides it."""
+        return None if self.addresses and not self.is_local else self.sharing
+
     def _told(self, ask: Callable[[Backend, Mapping[str, Json]], _T], otherwise: _T) -> _T:
         """Return what the backend reports for the load options; `otherwise` if they are invalid or the backend fails."""
         backend = self.backend

@@ -180,6 +180,11 @@ class Meter:
         return self._pieces if counted is None else counted
 
     @property
+    def gaps_ms(self) -> Sequence[float]:
+        """Milliseconds from a token to the next so far; of a long run, a random sample."""
+        return self._gaps
+
+    @property
     def ttft_s(self) -> float | None:
         """Seconds from sending the prompt to the first text; None before that."""
         return self._since_sent(self._first_text)

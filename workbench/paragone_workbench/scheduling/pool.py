@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER, Scheduler, cores_for_each
 
 if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
@@ -27,9 +27,11 @@ class EnginePool:
     of the cores, unless the schedule has each run open its engine (`swap`).
     """
 
-    def __init__(self, registry: Registry, *, mode: Mode = "parallel") -> None:
+    def __init__(
+        self, registry: Registry, *, mode: Mode = "parallel", requests_per_server: int = REQUESTS_PER_SERVER
+    ) -> None:
         self.registry = registry
-        self.scheduler = Scheduler(mode)
+        self.scheduler = Scheduler(mode, requests_per_server=requests_per_server)
         self.engines: list[EngineHandle] = []
         self._leaving: set[EngineHandle] = set()
         """The engines that were removed, and are being closed."""

@@ -29,7 +29,7 @@ class ServedEngine:
         self.pool = pool
         self.name = definition.name
         first = pool.add(definition)
-        many = REQUESTS_PER_SERVER if first.addresses and not first.is_local else first.sharing
+        many = first.most_at_once or REQUESTS_PER_SERVER
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = list(self._handles)
         self._available = asyncio.Semaphore(many)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paragone import InputError
 from paragone_cli.command_line.arguments import (
     ENGINE,
     MOST_TOKENS,
@@ -23,9 +24,9 @@ from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress.bench_progress import BenchProgress
 from paragone_cli.measuring.bench.bench_text import put_bench
 from paragone_workbench.measure.bench.measurement import Bench
-from paragone_workbench.measure.bench.plan import bench_tests
+from paragone_workbench.measure.bench.plan import bench_tests, users_tests
 from paragone_workbench.measure.bench.report import bench_json
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.measure.bench.users import MOST_USERS, bench_pool, refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +52,32 @@ class BenchArguments(OpenArguments, PrintArguments):
     repeat: int = option(
         "--repeat N", "measured runs of each test; by default 5", type=whole_number(1, 1000), default=5
     )
+    users: Sequence[int] = option(
+        "--users N,N,…",
+        "also measure the throughput with these numbers of users at once",
+        type=whole_numbers(1, MOST_USERS),
+        default=[],
+    )
 
 
 @command(BenchArguments)
 def bench(args: BenchArguments) -> int:
     """Print the figures, and save them for reports."""
     tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
+    users = users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
-    pool = EnginePool(context.registry, mode="sequential")
-    for definition in definitions:
-        pool.add(definition)
-    measurement = Bench(pool, tests, repeat=args.repeat)
+    pool = bench_pool(context.registry, definitions, args.users)
+    for engine in pool.engines:
+        if reason := refusal(engine, max(args.users, default=1)):
+            raise InputError(
+                reason,
+                hint="Measure it without --users, or measure its model at a server that answers several prompts at once, "
+                "such as llama-server or TabbyAPI.",
+            )
+    measurement = Bench(pool, tests, users=users, repeat=args.repeat)
     status = run(_measure(measurement, as_json=args.json))
-    if any(benched.samples for benched in measurement.engines):
+    if not all(benched.is_empty for benched in measurement.engines):
         save_measurement("bench", definitions, bench_json(measurement), context.registry)
     return status
 
@@ -87,5 +100,5 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
         print_error(error, name if len(bench.engines) > 1 else "")
     # without errors, the tests are beyond the contexts
     return interrupts.exit_code(
-        list(failed.values()), nothing_done=not any(benched.samples for benched in bench.engines)
+        list(failed.values()), nothing_done=all(benched.is_empty for benched in bench.engines)
     )

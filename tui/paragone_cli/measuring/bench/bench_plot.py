@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 from paragone.installation import install_command
 from paragone_cli.command_line.output import note, one_line, put, terminal_width
 from paragone_workbench.measure.bench.plan import BenchTest
-from paragone_workbench.measure.bench.report import Spread
+from paragone_workbench.measure.bench.spread import Spread
 
 Row = tuple[str, BenchTest, Mapping[str, Spread | None]]
 """An engine's name, a test, and its figures."""
@@ -19,43 +21,64 @@ _TITLES = {"prefill_tps": "Prefill, tokens/s", "decode_tps": "Decode, tokens/s"}
 
 def put_plots(rows: Sequence[Row]) -> None:
     """Print bars for one test; for several, curves over the tokens of depth and prompt."""
+    several = len({_place(test) for _, test, _ in rows}) > 1
+    for figure, title in _TITLES.items():
+        curves: dict[str, dict[int, float]] = {}
+        for name, test, figures in rows:
+            if spread := figures[figure]:
+                curves.setdefault(one_line(name), {})[_place(test)] = spread.mean
+        if not curves:
+            continue
+        if several:
+            put_curves(title, curves, "tokens of depth and prompt")
+        elif (plotext := _plotext()) is not None:
+            put()
+            put(title)
+            rates = [rate for curve in curves.values() for rate in curve.values()]
+            plotext.simple_bar(list(curves), rates, width=_width())
+            _put(plotext.uncolorize(plotext.build()))
+
+
+def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], places: str) -> None:
+    """Print a curve for each name, of values by their place. `places` says what the places are."""
+    if (plotext := _plotext()) is None:
+        return
+    put()
+    put(title)
+    letters = dict(zip(curves, string.ascii_letters, strict=False))
+    for name, letter in letters.items():
+        xs, ys = zip(*sorted(curves[name].items()), strict=True)
+        plotext.plot(xs, ys, marker=letter)
+    plotext.plot_size(_width(), _HEIGHT)
+    plotext.ylim(0, 1.05 * max(value for curve in curves.values() for value in curve.values()))
+    plotext.xticks(sorted({place for curve in curves.values() for place in curve}))
+    plotext.xlabel(places)
+    _put(plotext.uncolorize(plotext.build()))
+    put("  ".join(f"{letter}: {name}" for name, letter in letters.items()))
+
+
+@functools.cache
+def _found() -> ModuleType | None:
+    """Return the package that draws; None, with a note, if it is not installed."""
     try:
         import plotext
     except ModuleNotFoundError:
         note(f"The plots need the package plotext. Install it with: {install_command('experiments')}")
-        return
-    width = min(terminal_width(), _WIDEST) - 1
-    several = len({_place(test) for _, test, _ in rows}) > 1
-    for figure, title in _TITLES.items():
-        known = [
-            (one_line(name), _place(test), spread.mean)
-            for name, test, figures in rows
-            if (spread := figures[figure])
-        ]
-        if not known:
-            continue
+        return None
+    found: ModuleType = plotext
+    return found
+
+
+def _plotext() -> ModuleType | None:
+    """Return the package that draws, with an empty figure; None if it is not installed."""
+    if (plotext := _found()) is not None:
         plotext.clear_figure()
         plotext.theme("clear")
-        put()
-        if several:
-            put(title)
-            curves: dict[str, list[tuple[int, float]]] = {}
-            for name, place, rate in known:
-                curves.setdefault(name, []).append((place, rate))
-            letters = dict(zip(curves, string.ascii_letters, strict=False))
-            for name, points in curves.items():
-                places, rates = zip(*sorted(points), strict=True)
-                plotext.plot(places, rates, marker=letters[name])
-            plotext.plot_size(width, _HEIGHT)
-            plotext.ylim(0, 1.05 * max(rate for _, _, rate in known))
-            plotext.xticks(sorted({place for _, place, _ in known}))
-            plotext.xlabel("tokens of depth and prompt")
-            _put(plotext.uncolorize(plotext.build()))
-            put("  ".join(f"{letter}: {name}" for name, letter in letters.items()))
-        else:
-            put(title)
-            plotext.simple_bar([name for name, _, _ in known], [rate for _, _, rate in known], width=width)
-            _put(plotext.uncolorize(plotext.build()))
+    return plotext
+
+
+def _width() -> int:
+    return min(terminal_width(), _WIDEST) - 1
 
 
 def _place(test: BenchTest) -> int:

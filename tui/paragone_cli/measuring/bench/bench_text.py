@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from paragone_cli.command_line.formats import short_name
-from paragone_cli.command_line.output import (
-    cells,
-    put,
-    put_line,
-    standard_output,
-    table_lines,
-    terminal_width,
-)
+from paragone_cli.command_line.output import put, put_line, standard_output
 from paragone_cli.measuring.bench.bench_plot import put_plots
+from paragone_cli.measuring.bench.figure_table import put_figures, shown
+from paragone_cli.measuring.bench.users_text import put_throughputs
 from paragone_workbench.measure.bench.measured import BenchedEngine
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest
-from paragone_workbench.measure.bench.report import Spread, figures_of
-
-_NAMING = 3
-"""Columns that name the engine and the test, before those with figures."""
+from paragone_workbench.measure.bench.report import figures_of
+from paragone_workbench.measure.bench.spread import Spread
 
 Figures = dict[str, Spread | None]
 
 
 def put_bench(bench: Bench) -> None:
     """Print a measurement; with plots if standard output is a terminal."""
+    if all(benched.is_empty for benched in bench.engines):
+        put("Nothing was measured.")
+        return
+    if any(benched.samples for benched in bench.engines):
+        _put_single_runs(bench)
+    put_throughputs(bench)
+
+
+def _put_single_runs(bench: Bench) -> None:
     rows = [
         (benched, test, figures_of(samples))
         for test in bench.tests
         for benched in bench.engines
         if (samples := benched.samples.get(test))
     ]
-    if not rows:
-        put("Nothing was measured.")
-        return
     tokens = bench.tests[0].tokens
     partial = ", partial" if bench.partial else ""
     runs = "1 run" if bench.repeat == 1 else f"Mean ± standard deviation of {bench.repeat} runs"
@@ -58,9 +56,9 @@ def put_bench(bench: Bench) -> None:
 def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
     table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
     for benched, test, figures in rows:
-        speeds = [_shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
+        speeds = [shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
         table.append([*_row(benched, test), *speeds, str(len(benched.samples[test]))])
-    _put_figures(table)
+    put_figures(table)
 
 
 def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
@@ -71,16 +69,16 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
     table = [["engine", "prompt", "depth", *titles, "ITL p50/95/99"]]
     for benched, test, figures in rows:
         itl = [figures[f"itl_{name}_ms"] for name in ("p50", "p95", "p99")]
-        shown = "/".join(f"{spread.mean:.1f}" for spread in itl if spread is not None) or "unknown"
+        between = "/".join(f"{spread.mean:.1f}" for spread in itl if spread is not None) or "unknown"
         pieces = any(sample.metrics.is_in_pieces for sample in benched.samples[test])
         table.append(
             [
                 *_row(benched, test),
-                *(_shown(figures[name]) for name in names),
-                shown + (" (pieces)" if pieces else ""),
+                *(shown(figures[name]) for name in names),
+                between + (" (pieces)" if pieces else ""),
             ]
         )
-    _put_figures(table)
+    put_figures(table)
 
 
 def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
@@ -100,45 +98,13 @@ def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench:
             "decode_net_j_per_token",
         )
         for benched, test, figures in rows:
-            table.append([*_row(benched, test), *(_shown(figures[name]) for name in names)])
-        _put_figures(table)
+            table.append([*_row(benched, test), *(shown(figures[name]) for name in names)])
+        put_figures(table)
     elif bench.energy.missing:
         put()
     for sentence in bench.energy.missing:
         put_line(sentence)
 
 
-def _put_figures(table: Sequence[Sequence[str]]) -> None:
-    """Print a table, on a terminal in parts that fit in its width, each with the columns that name the test."""
-    room = terminal_width() if standard_output().isatty() else sys.maxsize
-    begin, columns = _NAMING, len(table[0])
-    while begin < columns:
-        end = columns
-        while True:
-            lines = table_lines([[*row[:_NAMING], *row[begin:end]] for row in table])
-            if end == begin + 1 or max(map(cells, lines)) <= room:
-                break
-            end -= 1
-        if begin > _NAMING:
-            put()
-        for line in lines:
-            put(line)
-        begin = end
-
-
 def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
     return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
-
-
-def _shown(spread: Spread | None) -> str:
-    if spread is None:
-        return "unknown"
-    mean = _number(spread.mean)
-    return f"{mean} ± {_number(spread.stdev, spread.mean)}" if spread.stdev else mean  # 0 if there is one run
-
-
-def _number(value: float, beside: float | None = None) -> str:
-    """Return a number with four digits; with as many decimals as the number beside it."""
-    size = abs(value if beside is None else beside)
-    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
-    return f"{value:,.{decimals}f}"

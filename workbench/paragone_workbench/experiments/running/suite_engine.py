@@ -47,9 +47,9 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
-        many = REQUESTS_PER_SERVER if first.addresses and not first.is_local else 1
-        if first.is_local and pool.scheduler.mode == "parallel":  # else one engine answers at a time
-            many = first.sharing
+        many = first.most_at_once or REQUESTS_PER_SERVER
+        if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
+            many = 1
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = self._handles * (2 if many == 1 else 1)
         self._available = asyncio.Semaphore(len(self._free))

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from paragone import ParagoneError
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.notes import notes_of
+from paragone_workbench.measure.bench.plan import BenchTest, UsersTest
+from paragone_workbench.measure.bench.throughput import Throughput
 from paragone_workbench.runs.metrics import RunMetrics
 
 
@@ -31,12 +33,21 @@ class BenchedEngine:
     engine: EngineHandle
     samples: dict[BenchTest, list[Sample]] = field(default_factory=dict)
     """The measured runs of each test, in their order, without warm-ups."""
+    throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
+    """What users at once got."""
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    """Why a test was not measured."""
+    """Why a test was not measured: it exceeds the context."""
+    refused: dict[UsersTest, str] = field(default_factory=dict)
+    """Why the engine has no answers for so many users: it cannot answer them at once."""
     warnings: list[str] = field(default_factory=list)
     """What the engine warned of, each sentence once."""
     error: ParagoneError | None = None
     """Why the engine's measurement ended early."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was measured."""
+        return not self.samples and not self.throughputs
 
     @property
     def name(self) -> str:
@@ -48,28 +59,6 @@ class BenchedEngine:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
-    def notes(self, test: BenchTest) -> list[str]:
+    def notes(self, test: BenchTest) -> tuple[str, ...]:
         """Return what a reader of the figures of a test must know, as sentences."""
-        runs = [sample.metrics for sample in self.samples.get(test, [])]
-        notes: list[str] = []
-        prompts = {run.prompt_tokens for run in runs if run.prompt_tokens is not None}
-        wanted = test.depth + test.prompt_tokens
-        if prompts - {wanted}:
-            counted = " to ".join(f"{number:,}" for number in sorted({min(prompts), max(prompts)}))
-            notes.append(f"The engine counted {counted} tokens in the prompt instead of {wanted:,}.")
-        cached = {run.cached_tokens for run in runs}
-        if None in cached and runs:
-            notes.append(
-                "The engine does not say how much of the prompt came from its cache, so there is no prefill rate."
-            )
-        elif runs and cached != {test.depth}:
-            most = max(number for number in cached if number is not None)
-            notes.append(f"{most:,} tokens of the prompt came from the cache; the depth is {test.depth:,}.")
-        fewest = min((run.completion_tokens for run in runs), default=test.tokens)
-        if fewest < test.tokens:
-            notes.append(f"Answers ended early: the shortest has {fewest:,} of {test.tokens:,} tokens.")
-        if any(run.is_in_pieces for run in runs):
-            notes.append("The engine sends several tokens in a piece: ITL is the time between pieces.")
-        if any(run.shared for run in runs):
-            notes.append("Another run used the same server or machine meanwhile.")
-        return notes
+        return notes_of(test, [sample.metrics for sample in self.samples.get(test, [])])

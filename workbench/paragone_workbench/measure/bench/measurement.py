@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from paragone import EngineError, Message, ParagoneError
 from paragone.cores import physical_cores
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
 from paragone_workbench.measure.bench.energy import EnergyWatch, idle_watts
 from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
-from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, steps_of
+from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, UsersTest, steps_of
 from paragone_workbench.measure.bench.prompts import BenchPrompt, PromptFitter
+from paragone_workbench.measure.bench.users import Users, refusal
 from paragone_workbench.measure.greedy import greedy
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
@@ -33,16 +35,19 @@ class Bench:
         pool: EnginePool,
         tests: Sequence[BenchTest],
         *,
+        users: Sequence[UsersTest] = (),
         repeat: int = 5,
         energy: EnergyCounters | None = None,
     ) -> None:
-        """Measure the engines of a pool whose schedule is `sequential`."""
+        """Measure the engines of a pool whose schedule is `sequential`; with users, of a pool that `bench_pool` made."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
         """The engines in the order in which they were given."""
         self.tests = tuple(tests)
         """The tests, in their order."""
+        self.users = tuple(users)
+        """The tests with users at once, which follow."""
         self.repeat = repeat
-        """Runs of each test on each engine."""
+        """Runs of each test on each engine; of each user, on average."""
         self.reason = ""
         """Why only one engine is in memory at a time; empty if all are open."""
         self.energy = energy or find_energy_counters()
@@ -54,6 +59,8 @@ class Bench:
         self._pool = pool
         self._prompts = {engine: PromptFitter() for engine in self.engines}
         self._execution: Execution | None = None
+        self._users = {benched: Users(pool, benched.engine) for benched in self.engines}
+        self._numbers = count()
 
     @property
     def schedule(self) -> str:
@@ -73,18 +80,24 @@ class Bench:
         else:
             await asyncio.gather(*map(self._open, self.engines))
             self.idle_w = await idle_watts(self.energy)
-        steps = list(steps_of(len(self.engines), self.tests, self.repeat, swap=decision.mode == "swap"))
+        swap = decision.mode == "swap"
+        steps = list(steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap))
         while steps:
             left = [step for step in steps if self._is_needed(step)]
             if self.stopped or not left:
                 return
             on_step(left[0], left)
             steps = left[1:]
-            await self._do(self.engines[left[0].engine], left[0].test)
+            benched, test = self.engines[left[0].engine], left[0].test
+            if isinstance(test, UsersTest):
+                await self._measure_users(benched, test)
+            else:
+                await self._do(benched, test)
 
     async def stop(self) -> None:
         """End the measurement early. The run in progress is dropped."""
         self.stopped = True
+        await asyncio.gather(*(users.stop() for users in self._users.values()))
         if self._execution is not None:
             await self._execution.stop()
         else:
@@ -129,6 +142,33 @@ class Bench:
             self._prompts[benched].learn(prompt, run.metrics.prompt_tokens)
         if not warm_up:
             benched.samples.setdefault(wanted, []).append(self._sample(benched, run, watch))
+
+    async def _measure_users(self, benched: BenchedEngine, test: UsersTest) -> None:
+        """Measure an engine with users at once. An error is kept with the engine."""
+        if reason := refusal(benched.engine, test.users):
+            benched.refused[test] = reason
+            return
+        scheduler = self._pool.scheduler
+        mode = scheduler.mode
+        try:
+            prompt = await self._prompt(benched, test)
+            if prompt is None or self.stopped:
+                return
+            sampling = greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
+
+            def next_request() -> RunSpec:
+                return RunSpec(messages=prompt.numbered(next(self._numbers)), sampling=sampling, cold=True)
+
+            scheduler.mode = "parallel"
+            found = await self._users[benched].measure(test, self.repeat, next_request)
+        except ParagoneError as error:
+            if not self.stopped:
+                benched.error = error
+            return
+        finally:
+            scheduler.mode = mode
+        if found is not None:
+            benched.throughputs[test] = found
 
     async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if it exceeds the context."""

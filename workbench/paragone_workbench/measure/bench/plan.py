@@ -29,8 +29,15 @@ class BenchTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsersTest(BenchTest):
+    """One measurement of throughput: users who each send a request as soon as they have the answer to the last one."""
+
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchStep:
-    """One run of one engine; the warm-up if there is no test."""
+    """One run of one engine, or all runs of its users; the warm-up if there is no test."""
 
     engine: int
     """Index of the engine."""
@@ -53,6 +60,23 @@ def bench_tests(
     )
 
 
+def users_tests(
+    prompt_tokens: Sequence[int], users: Sequence[int], tokens: int, repeat: int
+) -> tuple[UsersTest, ...]:
+    """Return a test for each number of users with each prompt length. Raises InputError if their runs are too many."""
+    lengths, users = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(users))
+    if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
+        raise InputError(
+            f"The users would send {runs:,} requests to each engine.",
+            hint=f"{MOST_RUNS:,} are enough: repeat them less often, or name fewer users or lengths.",
+        )
+    return tuple(
+        UsersTest(prompt_tokens=length, depth=0, tokens=tokens, users=number)
+        for length in lengths
+        for number in users
+    )
+
+
 def rotated(count: int, by: int) -> tuple[int, ...]:
     """Return 0 … count − 1, beginning with `by`. Over `count` rounds, each number has each place once.
 
@@ -61,12 +85,27 @@ def rotated(count: int, by: int) -> tuple[int, ...]:
     return tuple((number + by) % count for number in range(count))
 
 
-def steps_of(engines: int, tests: Sequence[BenchTest], repeat: int, *, swap: bool) -> Iterator[BenchStep]:
-    """Yield the steps in their order, which is balanced between the engines.
+def steps_of(
+    engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[UsersTest] = (), swap: bool
+) -> Iterator[BenchStep]:
+    """Yield the steps in their order, which is balanced between the engines. Those of users come last.
 
-    Engines that are all open alternate within each test. With `swap`, each opening is followed by a warm-up
-    and one repetition of all tests, because opening takes longer than most tests.
+    Engines that are all open alternate within each test, and between the tests of users. With `swap`, each opening is
+    followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer than
+    most tests.
     """
+    yield from _steps_of_single_runs(engines, tests, repeat, swap=swap)
+    if swap:
+        order = [(test, engine) for engine in range(engines) for test in users]
+    else:
+        order = [(test, engine) for place, test in enumerate(users) for engine in rotated(engines, place)]
+    for test, engine in order:
+        yield BenchStep(engine=engine, test=test, repetition=0)
+
+
+def _steps_of_single_runs(
+    engines: int, tests: Sequence[BenchTest], repeat: int, *, swap: bool
+) -> Iterator[BenchStep]:
     if not swap:
         for engine in range(engines):
             yield BenchStep(engine=engine, test=None, repetition=0)

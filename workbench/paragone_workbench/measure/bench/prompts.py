@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone import Json, Message, OpenEngine, TokenizeRequest
-from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.plan import BenchTest, UsersTest
 from paragone_workbench.measure.sample import sample_text
 
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
+
+_FIRST, _LAST = 10_000, 99_999
+"""The numbers with which the prompts of users begin. They have the same number of digits, for prompts of one length."""
 
 _Words: TypeAlias = list[str]
 _Length: TypeAlias = Callable[[_Words], Awaitable[int]]
@@ -30,6 +33,14 @@ class BenchPrompt:
     def messages(self) -> tuple[Message, ...]:
         """The measured request."""
         return (Message(role="user", text=self.text),)
+
+    def numbered(self, number: int) -> tuple[Message, ...]:
+        """Return a request of a user with this number: a prompt of `UsersTest` that begins unlike those of other numbers.
+
+        So no prompt is in a server's cache from another request.
+        """
+        _, _, rest = self.text.partition(" ")
+        return (Message(role="user", text=f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}"),)
 
     @property
     def filling(self) -> tuple[Message, ...]:
@@ -65,7 +76,7 @@ class PromptFitter:
     def _guess(self, test: BenchTest) -> BenchPrompt:
         start = max(0, round(test.depth / self._tokens_per_word))
         count = max(1, round(test.prompt_tokens / self._tokens_per_word))
-        text = self._text(start + count)
+        text = [*self._beginning(test), *self._text(start + count)]
         return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
 
     async def _fit(self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
@@ -82,7 +93,8 @@ class PromptFitter:
             return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
         start = await self._words_of(test.depth, shared, []) if test.depth else []
-        text = await self._words_of(test.depth + test.prompt_tokens, length, [*start, "and"] if start else [])
+        begin = [*start, "and"] if start else self._beginning(test)
+        text = await self._words_of(test.depth + test.prompt_tokens, length, begin)
         return BenchPrompt(text=" ".join(text), start=" ".join(start))
 
     async def _words_of(self, wanted: int, length: _Length, start: _Words) -> _Words:
@@ -102,6 +114,9 @@ class PromptFitter:
                 if await length(filled) == wanted:
                     return filled
         return words
+
+    def _beginning(self, test: BenchTest) -> _Words:
+        return [str(_FIRST)] if isinstance(test, UsersTest) else []
 
     def _text(self, count: int) -> _Words:
         return list(itertools.islice(itertools.cycle(self._words), count))

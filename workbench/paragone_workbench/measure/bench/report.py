@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from paragone import Json
 from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
 from paragone_workbench.measure.bench.measurement import Bench
-from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.plan import BenchTest, UsersTest
+from paragone_workbench.measure.bench.spread import Spread
 from paragone_workbench.runs.metrics import figures_json
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The mean of some values, and their standard deviation."""
-
-    mean: float
-    stdev: float
-    """Of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
-        """Return the spread of some values; None if there are none."""
-        if not values:
-            return None
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
 
 
 def _for_each(joules: float | None, tokens: int | None) -> float | None:
@@ -87,6 +71,7 @@ def _engine(benched: BenchedEngine, bench: Bench) -> dict[str, Json]:
         "error": None if benched.error is None else str(benched.error),
         "warnings": list(benched.warnings),
         "tests": [_test(benched, test) for test in bench.tests],
+        "users": [_users(benched, test) for test in bench.users],
     }
 
 
@@ -101,4 +86,20 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "notes": list(benched.notes(test)),
         "usage": [figures_json(sample.metrics)["usage"] for sample in samples],
         **{name: None if spread is None else asdict(spread) for name, spread in figures_of(samples).items()},
+    }
+
+
+def _users(benched: BenchedEngine, test: UsersTest) -> dict[str, Json]:
+    found = benched.throughputs.get(test)
+    figures = {name: getattr(found, name, None) for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms")}
+    return {
+        "users": test.users,
+        "prompt_tokens": test.prompt_tokens,
+        "tokens": test.tokens,
+        "skipped": benched.refused.get(test) or benched.skipped.get(test),
+        "answers": 0 if found is None else found.answers,
+        "seconds": None if found is None else found.seconds,
+        "tokens_per_s": None if found is None else found.tokens_per_s,
+        **{name: None if figure is None else asdict(figure) for name, figure in figures.items()},
+        "notes": [] if found is None else list(found.notes),
     }

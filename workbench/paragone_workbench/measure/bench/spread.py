@@ -1,0 +1,43 @@
+"""How values are summed up: mean and standard deviation, or mean and percentiles."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone_workbench.runs.metrics import percentile
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The mean of some values, and their standard deviation."""
+
+    mean: float
+    stdev: float
+    """Of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """Return the spread of some values; None if there are none."""
+        if not values:
+            return None
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The mean of some values, their median, and their tail."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Distribution | None:
+        """Return the distribution of some values; None if there are none."""
+        if not values:
+            return None
+        ordered = sorted(values)
+        return cls(statistics.fmean(ordered), *(percentile(ordered, percent) for percent in (50, 95, 99)))

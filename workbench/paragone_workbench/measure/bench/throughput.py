@@ -1,0 +1,51 @@
+"""What users at once got from an engine: tokens per second in all and for each user, and how long they waited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone_workbench.measure.bench.notes import notes_of
+from paragone_workbench.measure.bench.plan import UsersTest
+from paragone_workbench.measure.bench.spread import Distribution, Spread
+from paragone_workbench.runs.metrics import RunMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """The answers that ended in a time during which all users always waited for one. docs/bench.md defines the figures."""
+
+    answers: int
+    """Number of the answers."""
+    seconds: float
+    """The time."""
+    tokens_per_s: float
+    """Generated tokens of all answers, for each second."""
+    user_tps: Spread | None
+    """Tokens per second after the first token, in each answer."""
+    ttft_s: Distribution | None
+    tpot_ms: Distribution | None
+    itl_ms: Distribution | None
+    """Milliseconds from a token to the next, over all answers; between pieces, if `is_in_pieces`."""
+    is_in_pieces: bool
+    """Whether the engine sent several tokens in a piece."""
+    notes: tuple[str, ...]
+    """What a reader of the figures must know, as sentences."""
+
+    @classmethod
+    def of(
+        cls, test: UsersTest, answers: Sequence[RunMetrics], gaps_ms: Sequence[float], seconds: float
+    ) -> Throughput:
+        """Return the figures of some answers. `gaps_ms` has the milliseconds between their tokens."""
+        each = [answer.tpot_ms for answer in answers if answer.tpot_ms]
+        return cls(
+            answers=len(answers),
+            seconds=seconds,
+            tokens_per_s=sum(answer.completion_tokens for answer in answers) / seconds,
+            user_tps=Spread.of([1000 / tpot_ms for tpot_ms in each]),
+            ttft_s=Distribution.of([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
+            tpot_ms=Distribution.of(each),
+            itl_ms=Distribution.of(gaps_ms),
+            is_in_pieces=any(answer.is_in_pieces for answer in answers),
+            notes=notes_of(test, answers),
+        )

@@ -1,0 +1,171 @@
+"""Users of one engine at once: each sends its next request as soon as it has the answer to the last one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable, Iterable
+
+from paragone import EngineError, ParagoneError
+from paragone.cores import physical_cores
+from paragone.options import slots_option
+from paragone.wording import counted
+from paragone_workbench.engines.definitions import EngineDefinition, with_options
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.bench.plan import UsersTest
+from paragone_workbench.measure.bench.throughput import Throughput
+from paragone_workbench.runs.execute import Execution
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
+
+MOST_USERS = 256
+"""Largest number of users."""
+
+
+def bench_pool(
+    registry: Registry, definitions: Iterable[EngineDefinition], users: Iterable[int] = ()
+) -> EnginePool:
+    """Return a pool of engines for a bench with these numbers of users.
+
+    Engines that share a loaded model are given as many slots as there are users, unless their definitions say how many.
+    """
+    most = max(users, default=1)
+    pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
+    for definition in definitions:
+        pool.add(_with_slots(definition, registry, most))
+    return pool
+
+
+def _with_slots(definition: EngineDefinition, registry: Registry, users: int) -> EngineDefinition:
+    backend = registry.find(definition.backend)
+    option = None if backend is None else slots_option(backend.load_options)
+    if option is None or option.name in definition.options or users == 1:
+        return definition
+    return with_options(definition, {option.name: users}, backend)
+
+
+def refusal(engine: EngineHandle, users: int) -> str:
+    """Return why an engine cannot answer these users at once, as a sentence; empty if it can."""
+    most = engine.most_at_once
+    if most is None or users <= most:
+        return ""
+    name = engine.definition.name
+    if most == 1:
+        return f"{name} answers one prompt at a time, so {counted(users, 'user')} at once cannot be measured."
+    return (
+        f"{name} answers {most:,} prompts at a time, so {counted(users, 'user')} at once cannot be measured."
+    )
+
+
+class Users:
+    """The users of one engine. Each has a handle of its own, since a handle executes one run at a time."""
+
+    def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
+        """Create the users. The first one uses this handle of the pool."""
+        self._pool = pool
+        self._handles = [first]
+        self._executions: set[Execution] = set()
+        self._stopped = False
+
+    async def measure(
+        self, test: UsersTest, repeat: int, next_request: Callable[[], RunSpec]
+    ) -> Throughput | None:
+        """Return the figures of `repeat` answers for each user on average; None after `stop`.
+
+        The time begins when every user has had an answer that is not counted, and ends with the last counted
+        answer. All users have a request in progress until then. Raises the error of the first run that fails.
+        """
+        handles = await self._opened(test.users)
+        crowd = _Crowd(users=test.users, wanted=repeat * test.users)
+
+        async def ask(handle: EngineHandle) -> None:
+            answers = 0
+            while not (crowd.is_done or self._stopped):
+                execution = self._pool.run(handle, next_request())
+                self._executions.add(execution)
+                try:
+                    await execution.result()
+                    if not (crowd.is_done or self._stopped):
+                        crowd.answered(execution, is_first=not answers)
+                except ParagoneError as error:
+                    crowd.fail(error)
+                finally:
+                    self._executions.discard(execution)
+                answers += 1
+            await self._stop_runs()
+
+        async with asyncio.TaskGroup() as tasks:
+            for handle in handles:
+                tasks.create_task(ask(handle))
+        if self._stopped:
+            return None
+        if crowd.error is not None:
+            raise crowd.error
+        return Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
+
+    async def stop(self) -> None:
+        """End the measurement."""
+        self._stopped = True
+        await self._stop_runs()
+
+    async def _stop_runs(self) -> None:
+        await asyncio.gather(*(execution.stop() for execution in self._executions))
+
+    async def _opened(self, count: int) -> list[EngineHandle]:
+        """Open as many handles and return them. Raises the error of one that cannot be opened."""
+        definition = self._handles[0].definition
+        while len(self._handles) < count:
+            self._handles.append(self._pool.add(definition))
+        handles = self._handles[:count]
+        for handle in handles:
+            handle.open(physical_cores())
+        if not all(await asyncio.gather(*(handle.opened() for handle in handles))) and not self._stopped:
+            raise next(
+                (handle.error for handle in handles if handle.error is not None),
+                EngineError(f"The engine {definition.name} is not open."),
+            )
+        return handles
+
+
+class _Crowd:
+    """The answers so far of users at once."""
+
+    def __init__(self, *, users: int, wanted: int) -> None:
+        self.answers: list[RunMetrics] = []
+        """The counted answers."""
+        self.gaps_ms = array("d")
+        """Milliseconds between the tokens of the counted answers."""
+        self.error: ParagoneError | None = None
+        self.seconds = 0.0
+        """From the moment when every user had its first answer to the end of the last counted answer."""
+        self._without_answer = users
+        self._wanted = wanted
+        self._began = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is to be asked."""
+        return self.error is not None or len(self.answers) == self._wanted
+
+    def answered(self, execution: Execution, *, is_first: bool) -> None:
+        """Take an answer that has just ended. `is_first` says whether it is the first one of its user."""
+        meter, metrics = execution.run.meter, execution.run.result.metrics
+        if meter is None or metrics is None:
+            return
+        now = time.monotonic()
+        if is_first:
+            self._without_answer -= 1
+            self._began = now
+        if is_first or self._without_answer:
+            return
+        self.answers.append(metrics)
+        self.gaps_ms.extend(meter.gaps_ms)
+        self.seconds = now - self._began
+
+    def fail(self, error: ParagoneError) -> None:
+        """Keep the first error."""
+        self.error = self.error or error
