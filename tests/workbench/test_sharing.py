@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from paragone_workbench.engines.placement import Placement
 from paragone_workbench.runs.turns import Turn
 from paragone_workbench.scheduling import scheduler
 from paragone_workbench.scheduling.sharing import Sharing, resources_of
@@ -18,6 +19,10 @@ class Engine:
     is_local: bool = False
     sharing: int = 1
     definition: str = ""
+
+    @property
+    def placement(self):
+        return Placement(is_local=self.is_local, addresses=self.addresses, sharing=self.sharing)
 
 
 HERE: Any = Engine(is_local=True)

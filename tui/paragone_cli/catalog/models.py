@@ -19,7 +19,7 @@ from paragone_cli.command_line.formats import for_shell, not_asked_text
 from paragone_cli.command_line.output import flush, note, print_error, put_json, put_table, warn
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.engines.reached import name_reached
+from paragone_workbench.engines.placement import name_reached
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, normalize_url, query_endpoints
 from paragone_workbench.inventory.models import (
     USUAL_FOLDER,

@@ -17,7 +17,7 @@ from paragone_cli.command_line.output import note, put_line
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import as_paragone_error
-from paragone_workbench.engines.reached import name_reached
+from paragone_workbench.engines.placement import name_reached
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from paragone.options import address_option, describe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
 from paragone_workbench.paths import accessible, cache_folder

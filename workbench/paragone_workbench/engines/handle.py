@@ -18,7 +18,7 @@ from paragone_workbench.engines.error_boundary import (
     report,
 )
 from paragone_workbench.engines.logs import engine_log
-from paragone_workbench.engines.reached import name_reached, reached
+from paragone_workbench.engines.placement import Placement, name_reached, placement_of
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class EngineHandle:
         """Says that there is no log, and why, if there is none."""
         self._watch: asyncio.Task[None] | None = None
         """Waits for the end of the open engine."""
+        self._placed: tuple[tuple[EngineDefinition, Backend | None], Placement] | None = None
+        """What `placement` found, and for what."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
 
     @property
@@ -157,36 +159,22 @@ class EngineHandle:
         return own or (self.backend.capabilities if self.backend is not None else Capabilities())
 
     @property
+    def placement(self) -> Placement:
+        """Where the engine computes. The backend is asked once for each definition: each run needs it several times."""
+        asked = self.definition, self.backend
+        if self._placed is None or self._placed[0] != asked:
+            self._placed = asked, placement_of(*asked)
+        return self._placed[1]
+
+    @property
     def is_local(self) -> bool:
         """Whether the engine computes on this machine."""
-        backend = self.backend
-        return backend is not None and backend.capabilities.local
+        return self.placement.is_local
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """The servers that the engine contacts; empty if there are none or the definition is invalid."""
-        return self._told(lambda backend, load: reached(backend, self.definition.model, load), ())
-
-    @property
-    def sharing(self) -> int:
-        """How many engines with this definition share one loaded model; 1 if each loads it."""
-        return self._told(lambda backend, load: max(1, backend.sharing(self.definition.model, load)), 1)
-
-    @property
-    def most_at_once(self) -> int | None:
-        """How many runs engines with this definition execute at once; None if a server decides it."""
-        return None if self.addresses and not self.is_local else self.sharing
-
-    def _told(self, ask: Callable[[Backend, Mapping[str, Json]], _T], otherwise: _T) -> _T:
-        """Return what the backend reports for the load options; `otherwise` if they are invalid or the backend fails."""
-        backend = self.backend
-        if backend is None:
-            return otherwise
-        try:
-            load, _ = split_options(self.definition, backend)
-            return ask(backend, load)
-        except Exception:  # noqa: BLE001 (opening the engine reports the error)
-            return otherwise
+        return self.placement.addresses
 
     def open(self, threads: int | None = None) -> None:
         """Start to open the engine, unless it is open or being opened."""

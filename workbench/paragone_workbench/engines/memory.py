@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from paragone import Backend, Json, MemoryEstimate, OpenRequest
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.reached import name_reached
+from paragone_workbench.engines.placement import name_reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 

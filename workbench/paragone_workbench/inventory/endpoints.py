@@ -15,7 +15,7 @@ from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.reached import name_reached
+from paragone_workbench.engines.placement import name_reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20

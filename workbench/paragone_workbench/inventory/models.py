@@ -8,7 +8,7 @@ from paragone import Backend, InputError, ModelInfo, ParagoneError
 from paragone.network.guard import GUARD
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.reached import reached
+from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint

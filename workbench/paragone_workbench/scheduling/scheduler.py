@@ -134,7 +134,7 @@ def cores_for_each(engines: Iterable[EngineHandle]) -> int:
     for engine in engines:
         if not engine.is_local:
             here |= servers_here(engine)
-        elif engine.sharing == 1:
+        elif engine.placement.sharing == 1:
             here.add(id(engine))
         elif engine.definition not in shared:
             shared.append(engine.definition)

@@ -29,7 +29,7 @@ class ServedEngine:
         self.pool = pool
         self.name = definition.name
         first = pool.add(definition)
-        many = first.most_at_once or REQUESTS_PER_SERVER
+        many = first.placement.most_at_once or REQUESTS_PER_SERVER
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = list(self._handles)
         self._available = asyncio.Semaphore(many)

@@ -47,7 +47,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
-        many = first.most_at_once or REQUESTS_PER_SERVER
+        many = first.placement.most_at_once or REQUESTS_PER_SERVER
         if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
             many = 1
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]

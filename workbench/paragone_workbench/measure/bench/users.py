@@ -50,7 +50,7 @@ def _with_slots(definition: EngineDefinition, registry: Registry, users: int) ->
 
 def refusal(engine: EngineHandle, users: int) -> str:
     """Return why an engine cannot answer these users at once, as a sentence; empty if it can."""
-    most = engine.most_at_once
+    most = engine.placement.most_at_once
     if most is None or users <= most:
         return ""
     name = engine.definition.name
