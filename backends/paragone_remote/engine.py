@@ -35,6 +35,7 @@ from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
 from paragone_remote.http.timeouts import Stopped, Wait
 from paragone_remote.http.transport import Refusal
+from paragone_remote.loading.hold import Hold
 from paragone_remote.server_changes import Identity, caution_about
 
 S = TypeVar("S", bound=Options)
@@ -59,6 +60,8 @@ class OpenModel:
     """The server's name of the model."""
     loaded: LoadedModel
     identity: Identity
+    hold: Hold | None = None
+    """The use of the model, if the server loads models on demand. The engine releases it."""
 
 
 class RemoteEngine(OpenEngine, Generic[S]):
@@ -73,6 +76,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         self._http = model.http
         self._model = model.model
         self._identity = model.identity
+        self._hold = model.hold
         self._alarm = self._new_alarm()
         self._wait: Wait | None = None
 
@@ -239,10 +243,13 @@ class RemoteEngine(OpenEngine, Generic[S]):
         if self._wait is not None:
             self._wait.stop()
 
-    async def close(self) -> None:
-        """Close the connections."""
+    async def close(self) -> Caution | None:
+        """Release the model, and close the connections."""
         await self.stop()
+        hold, self._hold = self._hold, None
+        left = await hold.release() if hold is not None else None
         await self._http.aclose()
+        return left
 
 
 def _may_be_json(answer: str | None) -> bool:

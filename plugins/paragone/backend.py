@@ -10,7 +10,7 @@ from typing import ClassVar, TypeAlias
 
 from paragone.errors import EngineError, InputError, ParagoneError
 from paragone.options import Options
-from paragone.values.events import Alternative, Event, LoadProgress
+from paragone.values.events import Alternative, Caution, Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
     DistributionsRequest,
@@ -161,8 +161,12 @@ class OpenEngine(ABC):
         return await never
 
     @abstractmethod
-    async def close(self) -> None:
-        """Free everything the engine holds. Never raises; may be called more than once."""
+    async def close(self) -> Caution | None:
+        """Free everything the engine holds. Never raises; may be called more than once.
+
+        Returns a caution if the server keeps the model in memory: because others had loaded it, or because it did not
+        unload it in time. None if the memory is free, or another open engine of this program uses the model.
+        """
 
 
 class Backend(ABC):

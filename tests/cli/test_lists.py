@@ -111,6 +111,7 @@ def test_models_in_lines(folder):
         "CONTEXT",
         "ARCHITECTURE",
         "CAPABILITIES",
+        "LOADED",
         "ENGINE",
     ]
     assert any("llama_cpp:~/models/real.gguf" in line and "7 MB" in line for line in lines)

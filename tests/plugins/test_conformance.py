@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from flawed_backends.loading import CorrectLoading
 from flawed_backends.probabilities import noisy
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
@@ -48,6 +49,12 @@ class TestModest(TestPolite):
     @pytest.fixture
     def backend(self):
         return Modest()
+
+
+class TestLoading(TestPolite):
+    @pytest.fixture
+    def backend(self):
+        return CorrectLoading()
 
 
 class ByModel(PoliteBackend):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,20 @@ async def test_other_models_of_a_server_are_offered_with_the_key_of_its_engine()
     assert large.definition == EngineDefinition(
         name="large:70b", backend="served", model="large:70b", options=mine.options
     )
+
+
+async def test_models_say_whether_their_server_has_them_loaded():
+    class Loading(Served):
+        """A test double: its server loads models on demand."""
+
+        async def endpoint(self, options):
+            report = await super().endpoint(options)
+            models = (replace(model, is_loaded=model.name == "small") for model in report.models)
+            return replace(report, models=tuple(models))
+
+    mine, large, _ = await listed(config(engine("mine", "http://box:1")), Loading())
+    assert mine.detail == "served · small · box:1 · loaded"
+    assert large.detail == "4.0 GB · vision · would be loaded · served · http://box:1"
 
 
 async def test_engines_that_cannot_be_used_at_their_servers_say_why():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import httpx
@@ -14,7 +14,7 @@ from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.protocol.client import OllamaClient
-from paragone_remote.ollama_api.protocol.model_details import architecture, trained_context
+from paragone_remote.ollama_api.protocol.model_details import architecture, find_model, trained_context
 from paragone_remote.server_text import plain
 
 _AT_ONCE = 4
@@ -27,21 +27,22 @@ async def describe(
     """Return facts about a server, for the user, and its models. Raises ParagoneError."""
     client = OllamaClient(http)
     version = await await_reply(endpoint, client.version())
-    models = await _models(client, endpoint)
     running = await await_reply(endpoint, client.running())
+    models = await _models(client, endpoint, running)
     facts = {"server": f"Ollama {endpoint.quote(version)}", "models": str(len(models))}
     if running:
         facts["loaded"] = ", ".join(_described(entry) for entry in running)
     return facts, models
 
 
-async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+async def _models(client: OllamaClient, endpoint: Endpoint, running: Sequence[Data]) -> tuple[ModelInfo, ...]:
     listed = await await_reply(endpoint, client.listed())
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(entry: Data) -> ModelInfo:
         async with turn:
-            return await _info(client, endpoint, entry)
+            info = await _info(client, endpoint, entry)
+            return replace(info, is_loaded=find_model(running, text(entry, "model")) is not None)
 
     return tuple(await asyncio.gather(*(one(entry) for entry in listed if text(entry, "model"))))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import time
@@ -27,8 +26,6 @@ from paragone_remote.answers.continued import (
 )
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.engine import OpenModel, RemoteEngine
-from paragone_remote.http.faults import FAULTS
-from paragone_remote.http.timeouts import Wait
 from paragone_remote.json_fields import Data, count, counted, duration
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
@@ -36,12 +33,6 @@ from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.continued_answers import leaves_open, raw_body, raw_prompt
 from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
 from paragone_remote.server_changes import Identity
-
-_UNLOAD_PATIENCE = 5.0
-"""Seconds to wait until a server has unloaded a model."""
-
-_LOOK_S = 0.1
-"""Seconds between two requests for the list of loaded models."""
 
 _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02."""
@@ -57,20 +48,17 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         model: OpenModel,
         *,
         base: Mapping[str, Json],
-        unload: bool,
         parameters: Mapping[str, Json],
         renders: bool,
     ) -> None:
         """Create an engine.
 
-        `base` has the fields that all its requests share. `unload` says whether closing unloads the model.
-        `parameters` are the Modelfile's sampling parameters. `renders` says whether the server returns
-        rendered prompts.
+        `base` has the fields that all its requests share. `parameters` are the Modelfile's sampling parameters.
+        `renders` says whether the server returns rendered prompts.
         """
         super().__init__(model)
         self._client = OllamaClient(model.http)
         self._base = base
-        self._unload = unload
         self._parameters = parameters
         self._renders = renders
         self._raw_prompt: str | None = None
@@ -139,22 +127,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Raise EngineError: Ollama has no endpoint for tokenization."""
         raise EngineError("Ollama does not report the tokens of a prompt or a text.")
-
-    async def close(self) -> None:
-        """Unload the model if it was loaded for this engine, and close the connections."""
-        await self.stop()
-        if self._unload:
-            self._unload = False
-            # The engine is closed even if this fails. The server then unloads the model later.
-            with contextlib.suppress(*FAULTS):
-                await Wait().within(_UNLOAD_PATIENCE, self._unload_model())
-        await super().close()
-
-    async def _unload_model(self) -> None:
-        """Unload the model and wait until it is unloaded, so that its memory is free for the next model."""
-        await self._client.load({"model": self._model, "keep_alive": 0})
-        while find_model(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (the server sends no notifications)
-            await asyncio.sleep(_LOOK_S)
 
     async def _identify(self) -> Identity:
         running = find_model(await self._client.running(), self._model)

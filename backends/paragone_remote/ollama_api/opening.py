@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ from paragone_remote.engine import OpenModel
 from paragone_remote.http.replies import await_reply
 from paragone_remote.http.transport import connected
 from paragone_remote.json_fields import Data, count, part, text, texts, word
+from paragone_remote.loading.hold import Hold
 from paragone_remote.ollama_api.engine import OllamaEngine
+from paragone_remote.ollama_api.loader import OllamaLoader
 from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.protocol.chats import modelfile_parameters
 from paragone_remote.ollama_api.protocol.client import (
@@ -37,6 +40,7 @@ from paragone_remote.ollama_api.protocol.client import (
 from paragone_remote.ollama_api.protocol.model_details import (
     architecture,
     find_model,
+    full_name,
     identity_of,
     parameters,
     trained_context,
@@ -58,27 +62,32 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         version = await await_reply(endpoint, client.version())
         details = await _details(client, endpoint, request.model)
         size = await _size(client, endpoint, request.model)
-        before = await await_reply(endpoint, client.running())
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
-        on_progress(LoadProgress(fraction=0.0))
-        await await_reply(endpoint, client.load(base), model=request.model, seconds=options.load_timeout)
-        on_progress(LoadProgress(fraction=1.0))
-        running = find_model(await await_reply(endpoint, client.running()), request.model)
-        model = OpenModel(
-            endpoint=endpoint,
-            http=http,
-            model=request.model,
-            loaded=_loaded(request.model, endpoint, version, details, running, size, context, options),
-            identity=identity_of(version, running),
+        hold = Hold(
+            OllamaLoader(client, endpoint, base),
+            endpoint,
+            full_name(request.model),
+            keeps_loaded=options.keep_alive is not None,
         )
-        return OllamaEngine(
-            model,
-            base=base,
-            unload=find_model(before, request.model) is None and options.keep_alive is None,
-            parameters=modelfile_parameters(text(details, "parameters")),
-            renders=read_version(version) >= RENDERS,
-        )
+        async with hold.taken(on_progress) as cautions:
+            on_progress(LoadProgress(fraction=1.0))
+            running = find_model(await await_reply(endpoint, client.running()), request.model)
+            loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
+            model = OpenModel(
+                endpoint=endpoint,
+                http=http,
+                model=request.model,
+                loaded=dataclasses.replace(loaded, cautions=(*loaded.cautions, *cautions)),
+                identity=identity_of(version, running),
+                hold=hold,
+            )
+            return OllamaEngine(
+                model,
+                base=base,
+                parameters=modelfile_parameters(text(details, "parameters")),
+                renders=read_version(version) >= RENDERS,
+            )
 
 
 async def _size(client: OllamaClient, endpoint: Endpoint, model: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paragone import Backend, Capabilities, ModelInfo, OnProgress, OpenEngine, OpenRequest
@@ -25,7 +26,9 @@ class OpenAIBackend(EndpointBackend):
     path = "/v1"
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
-    capabilities = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, continues=True)
+    capabilities = Capabilities(
+        logprobs=True, tokenize=True, top_tokens=True, seed=True, continues=True, loads=True
+    )
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """Return an empty list: these servers have no default address."""
@@ -41,11 +44,19 @@ class OpenAIBackend(EndpointBackend):
     async def _described(
         self, http: httpx.AsyncClient, endpoint: Endpoint
     ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+        from paragone_remote.openai_api.loaders.loader_of import loader_of
         from paragone_remote.openai_api.servers.server import find_models, identify
 
         models = await find_models(http, endpoint)
         server = await identify(http, endpoint)
-        return {"server": endpoint.quote(server.title), "models": str(len(models))}, models
+        facts = {"server": endpoint.quote(server.title), "models": str(len(models))}
+        loader = await loader_of(http, endpoint, server)
+        if loader is not None:
+            loaded = await loader.loaded()
+            models = tuple(replace(model, is_loaded=model.model in loaded) for model in models)
+            if names := [model.name for model in models if model.is_loaded]:
+                facts["loaded"] = ", ".join(names)
+        return facts, models
 
 
 @hookimpl

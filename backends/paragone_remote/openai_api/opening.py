@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import difflib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 
 import httpx
 
@@ -26,11 +26,13 @@ from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import OpenModel
 from paragone_remote.http.faults import Loading
 from paragone_remote.http.transport import connected
+from paragone_remote.loading.hold import Hold
 from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import continues
 from paragone_remote.openai_api.engine import OpenAIEngine
+from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.launching import Launch, find_launch
@@ -47,17 +49,22 @@ _refused_fields: dict[str, RefusedFields] = {}
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-    """Open a model at a server. A server that loads models on demand loads it during the first run."""
+    """Open a model at a server, which loads it first if it loads models on demand."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options, path=OpenAIBackend.path)
-    on_progress(LoadProgress(fraction=0.0))
-    async with connected(endpoint) as http:
+    async with connected(endpoint) as http, AsyncExitStack() as loading:
         listed = await _models(http, endpoint)
         model = _choose(listed, request.model, endpoint)
         server = await identify(http, endpoint)
-        if server.routes:
-            server = dataclasses.replace(await of_model(http, endpoint, request.model), routes=True)
-        starts_others = server.routes or server.kind == "unknown"
+        loader = await loader_of(http, endpoint, server)
+        hold = None if loader is None else Hold(loader, endpoint, request.model)
+        evictions: tuple[Caution, ...] = ()
+        if hold is not None:
+            evictions = await loading.enter_async_context(hold.taken(on_progress))
+            server = await of_model(http, endpoint, server, request.model)
+            listed = await _models(http, endpoint)  # a router tells the size of a loaded model
+            model = _choose(listed, request.model, endpoint)
+        starts_others = server.routes or server.kind in ("llama-swap", "unknown")
         launch = await find_launch(http, endpoint, request.model) if starts_others else Launch()
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
@@ -69,8 +76,8 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             quantization=model.quantization,
             architecture=model.architecture,
             vision=False if raw else server.vision,
-            cautions=tuple(_cautions(name, server, launch, raw=raw)),
-            capabilities=_capabilities(server, refused_fields, raw=raw),
+            cautions=(*_cautions(name, server, launch, raw=raw), *evictions),
+            capabilities=_capabilities(server, refused_fields, raw=raw, loads=hold is not None),
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
@@ -80,11 +87,12 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             model=request.model,
             loaded=loaded,
             identity=identity_of(request.model, listed, server),
+            hold=hold,
         )
         return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 
-def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -> Capabilities:
+def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool, loads: bool) -> Capabilities:
     return Capabilities(
         # no server reports this in advance: the run requests them and warns if none come
         logprobs=not refused_fields.has_refused("logprobs"),
@@ -93,6 +101,7 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -
         continues=continues(server.kind, raw=raw)
         and not refused_fields.has_refused("continue_final_message"),
         seed=server.kind in HONOUR_SEEDS and not refused_fields.has_refused("seed"),
+        loads=loads,
     )
 
 

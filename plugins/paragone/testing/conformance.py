@@ -8,6 +8,7 @@ from paragone.testing.checks.answers import AnswerChecks
 from paragone.testing.checks.declarations import DeclarationChecks
 from paragone.testing.checks.distributions import DistributionChecks
 from paragone.testing.checks.estimating import EstimateChecks
+from paragone.testing.checks.loading import LoadingChecks
 from paragone.testing.checks.opening import OpeningChecks
 from paragone.testing.checks.probabilities import ProbabilityChecks
 from paragone.testing.checks.refusals import RefusalChecks
@@ -24,6 +25,7 @@ class BackendConformance(
     DeclarationChecks,
     EstimateChecks,
     OpeningChecks,
+    LoadingChecks,
     ReportChecks,
     AnswerChecks,
     ProbabilityChecks,

@@ -25,6 +25,8 @@ class Capabilities:
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
         continues: If the last message of a run is the assistant's, the answer goes on from the end of its text.
+        loads: Its server loads a model when an engine opens it, and unloads the model when the engine is closed,
+            unless others had loaded it. `Backend.endpoint` reports which models are loaded.
         local: It computes on this machine, so engines that run at the same time share the cores.
     """
 
@@ -37,6 +39,7 @@ class Capabilities:
     estimate: bool = False
     seed: bool = False
     continues: bool = False
+    loads: bool = False
     local: bool = False
 
 
@@ -56,6 +59,8 @@ class ModelInfo:
         problem: Why it cannot be opened; empty if no reason is known.
         address: URL of the server that has it, if that is not the backend's default one.
         aliases: Other values of `OpenRequest.model` that open it.
+        is_loaded: Whether its server has it in memory; otherwise, opening it loads it. None for a file, and for a
+            server that does not load models on demand.
     """
 
     model: str
@@ -69,6 +74,7 @@ class ModelInfo:
     problem: str = ""
     address: str | None = None
     aliases: tuple[str, ...] = ()
+    is_loaded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

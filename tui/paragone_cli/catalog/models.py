@@ -29,7 +29,7 @@ from paragone_workbench.inventory.models import (
 )
 from paragone_workbench.paths import accessible
 
-_HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
+_HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "LOADED", "ENGINE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +182,7 @@ def _json(listed: _Listed) -> dict[str, Json]:
         "context": model.context,
         "architecture": model.architecture,
         "capabilities": list(model.capabilities),
+        "loaded": model.is_loaded,
         "problem": model.problem,
     }
 
@@ -195,5 +196,6 @@ def _row(listed: _Listed) -> tuple[str, ...]:
         "" if model.context is None else str(model.context),
         model.architecture or "",
         ", ".join(model.capabilities),
+        "" if model.is_loaded is None else "yes" if model.is_loaded else "no",
         f"{spec} — {model.problem}" if model.problem else spec,
     )

@@ -102,9 +102,10 @@ class CheckedEngine(OpenEngine):
         """Wait until the engine ends by itself, and return why."""
         return as_paragone_error(await self.engine.ended(), self._backend)
 
-    async def close(self) -> None:
-        """Free everything the engine holds."""
-        await self.engine.close()
+    async def close(self) -> Caution | None:
+        """Free everything the engine holds, and return why a server keeps the model in memory, if it does."""
+        left = await self.engine.close()
+        return None if left is None else self._checked(check_value, Caution, left)
 
     def _checked(self, check: Callable[_P, _T], *values: _P.args, **named: _P.kwargs) -> _T:
         try:

@@ -167,6 +167,11 @@ class EngineHandle:
         return self._placed[1]
 
     @property
+    def left(self) -> Caution | None:
+        """Why the server kept the model in memory when the engine was last closed; None if it did not."""
+        return self._slot.left
+
+    @property
     def is_local(self) -> bool:
         """Whether the engine computes on this machine."""
         return self.placement.is_local
@@ -260,9 +265,8 @@ class EngineHandle:
     async def vocabulary(self) -> Vocabulary | None:
         """Return the vocabulary of the open engine, once no run uses it; None if the engine cannot tell."""
         async with self.turn:
-            engine = self.engine
             known = self._vocabulary is not None and self._vocabulary[0] == self.definition
-            if not known and engine is not None and self.capabilities.distributions:
+            if not known and (engine := self.engine) is not None and self.capabilities.distributions:
                 self._vocabulary = self.definition, await self._ask_vocabulary(engine)
         return self.known_vocabulary
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, report
 
 if TYPE_CHECKING:
-    from paragone import OpenEngine
+    from paragone import Caution, OpenEngine
 
 
 CANCEL_TIMEOUT = 5.0
@@ -24,6 +24,8 @@ class Slot:
 
     def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[BaseException], None]) -> None:
         self.engine: OpenEngine | None = None
+        self.left: Caution | None = None
+        """Why the server of the last engine that was closed keeps its model in memory; None if it does not."""
         self._opened = opened
         self._failed = failed
         self._opening: asyncio.Task[None] | None = None
@@ -53,6 +55,7 @@ class Slot:
         """Start to close the engine, or to cancel its opening, and return the task, which awaits `first` before."""
         opening, self._opening = self._opening, None
         engine, self.engine = self.engine, None
+        self.left = None
         if opening is not None:
             opening.cancel()
         self._freeing = asyncio.create_task(self._freed(self._freeing, first, opening, engine))
@@ -74,7 +77,7 @@ class Slot:
                 self.engine = engine
                 self._opened(engine)
             else:
-                await _close(engine)
+                self.left = await _close(engine)
 
     def _is_wanted(self) -> bool:
         """Whether the current task's opening is still wanted; a backend may ignore its cancellation."""
@@ -94,14 +97,15 @@ class Slot:
         if earlier is not None and not earlier.done():
             await asyncio.wait([earlier])
         if engine is not None:
-            await _close(engine)
+            self.left = await _close(engine)
 
 
-async def _close(engine: OpenEngine) -> None:
+async def _close(engine: OpenEngine) -> Caution | None:
     try:
-        await engine.close()
+        return await engine.close()
     except PLUGIN_ERRORS as error:  # the engine is dropped in any case
         report("A backend failed to close an engine.", error)
+        return None
 
 
 async def wait_for_end(task: asyncio.Task[None]) -> None:

@@ -24,7 +24,7 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import probe
-from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, offered_model, query_endpoints
 from paragone_workbench.inventory.models import existing_demo_models, find_models, has_server_here
 
 DEMO_KEY = "demo"
@@ -125,6 +125,8 @@ class _Catalog:
         self._probes: dict[tuple[str, str | None], Probe] = {}
         self._at_servers: dict[str, Probe] = {}
         """Why defined engines cannot be used at their servers, by name."""
+        self._memory: dict[str, str] = {}
+        """Whether the models of defined engines are loaded at their servers, by name."""
         self._found: dict[str, CatalogEntry] = {}
         """Models, demo and backends, by their keys."""
         self.waited: Sequence[Backend] = ()
@@ -210,11 +212,14 @@ class _Catalog:
             self._at_servers |= endpoint.problems
             if not endpoint.report.probe.usable:
                 continue
+            defined = [self._config.engines[name] for name in endpoint.engines]
+            for definition in defined:
+                model = offered_model(endpoint.report, definition.model)
+                self._memory[definition.name] = "" if model is None else _memory(model)
             if endpoint.url is None:
                 if self._asks_servers:
                     continue  # the backend itself has listed the models of its default server
                 self._found.pop(_backend_key(endpoint.backend), None)  # its server was asked, after all
-            defined = [self._config.engines[name] for name in endpoint.engines]
             known = {definition.model for definition in defined}
             for model in endpoint.report.models:
                 if model.model not in known and not model.problem:
@@ -242,7 +247,9 @@ class _Catalog:
             key=f"engine {definition.name}",
             group=Group.ADDED if added else Group.CONFIGURED,
             name=definition.name,
-            detail=_detail(definition, backend),
+            detail=" · ".join(
+                filter(None, (_detail(definition, backend), self._memory.get(definition.name)))
+            ),
             definition=definition,
             is_added=added,
             can_estimate=backend is not None and backend.capabilities.estimate,
@@ -295,6 +302,15 @@ def _facts(model: ModelInfo) -> Iterator[str]:
     """Yield the known properties of a model, as text."""
     yield from filter(None, (model.quantization, size_text(model.size)))
     yield from (word for word in model.capabilities if word != "completion")
+    if memory := _memory(model):
+        yield memory
+
+
+def _memory(model: ModelInfo) -> str:
+    """Return whether a model is in its server's memory, as text; empty if that is unknown."""
+    if model.is_loaded is None:
+        return ""
+    return "loaded" if model.is_loaded else "would be loaded"
 
 
 def _usage_hint(backend: Backend) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from paragone import Backend, EndpointReport, InputError, Json, ParagoneError, Probe
+from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
@@ -89,6 +89,11 @@ def normalize_url(url: str) -> str:
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
+def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
+    """Return a server's description of a model, by any name that opens it; None if the server does not list it."""
+    return next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
+
+
 def _problems(
     engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
 ) -> dict[str, Probe]:
@@ -101,7 +106,7 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
     if not report.probe.usable:
         return report.probe
     wanted = definition.model
-    model = next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
+    model = offered_model(report, wanted)
     if model is not None:
         return Probe(usable=not model.problem, reason=model.problem)
     names = [offered.name for offered in report.models]

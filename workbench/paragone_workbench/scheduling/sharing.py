@@ -48,6 +48,21 @@ def resources_of(engine: EngineHandle) -> frozenset[str]:
     return frozenset(found)
 
 
+def memory_of(engine: EngineHandle) -> frozenset[str]:
+    """Return where an engine takes memory that is free when the engine is closed: this machine, or its servers."""
+    frees = engine.is_local or engine.capabilities.loads
+    return resources_of(engine) if frees else frozenset()
+
+
+def share_model(engine: EngineHandle, other: EngineHandle) -> bool:
+    """Whether two engines use one model in the memory of one server."""
+    return (
+        not engine.is_local
+        and engine.definition.has_model_of(other.definition)
+        and servers_of(engine) == servers_of(other)
+    )
+
+
 def servers_here(engine: EngineHandle) -> frozenset[str]:
     """Return the servers on loopback that an engine contacts. A tunnel to another machine also looks like one."""
     return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))

@@ -11,6 +11,7 @@ from paragone.cores import physical_cores
 from paragone.wording import size_text
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.memory import free_memory
+from paragone_workbench.scheduling.sharing import THIS_MACHINE, memory_of, share_model
 
 FREE_TIMEOUT = 5.0
 """Seconds within which the memory of a closed engine must be free again."""
@@ -20,25 +21,34 @@ TOLERANCE = 512 << 20
 
 
 class Swapping:
-    """Keeps at most one of the engines that compute on this machine in memory. Call it for one turn at a time."""
+    """Keeps at most one model in the memory of this machine, and of each server. Call it for one turn at a time.
+
+    Of servers, only those take part that load models on demand: see `Capabilities.loads`.
+    """
 
     def __init__(self) -> None:
         self._free_before: dict[str, int] = {}
 
     async def swap_in(self, engine: EngineHandle, known: Iterable[EngineHandle]) -> tuple[Caution, ...]:
         """Close the other known engines and open this one. Returns warnings for the user."""
-        if not engine.is_local:
-            engine.open()
-            await engine.opened()
-            return ()
+        places = memory_of(engine)
+        others = [
+            other
+            for other in known
+            if other is not engine
+            and not other.is_empty
+            and memory_of(other) & places
+            and not share_model(engine, other)
+        ]
         cautions: tuple[Caution, ...] = ()
-        others = [other for other in known if other is not engine and other.is_local and not other.is_empty]
         if others:
             await asyncio.gather(*map(_close, others))
-            cautions = await self._check(" and ".join(other.definition.name for other in others))
-        if not engine.is_open:
+            cautions = tuple({other.left: None for other in others if other.left is not None})
+            if not cautions and THIS_MACHINE in places:
+                cautions = await self._check(" and ".join(other.definition.name for other in others))
+        if not engine.is_open and THIS_MACHINE in places:
             self._free_before = await free_memory()
-        engine.open(physical_cores())
+        engine.open(physical_cores() if engine.is_local else None)
         await engine.opened()
         return cautions
 

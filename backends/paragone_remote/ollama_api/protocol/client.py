@@ -119,6 +119,7 @@ def capabilities_of(version: str) -> Capabilities:
         logprobs=number >= _HAS_LOGPROBS or number == (0,),
         seed=True,
         continues=number >= RENDERS or number == (0,),
+        loads=True,
     )
 
 

@@ -11,8 +11,8 @@ from paragone_remote.json_fields import Data, count, part, text, word
 
 def find_model(models: Iterable[Data], model: str) -> Data | None:
     """Return a model's entry in the list of the server's models, or of the loaded models; None if the list lacks it."""
-    wanted = _full(model)
-    return next((entry for entry in models if _full(text(entry, "model")) == wanted), None)
+    wanted = full_name(model)
+    return next((entry for entry in models if full_name(text(entry, "model")) == wanted), None)
 
 
 def identity_of(version: str, running: Data | None) -> dict[str, str]:
@@ -21,7 +21,7 @@ def identity_of(version: str, running: Data | None) -> dict[str, str]:
     return {"server": f"Ollama {version}"} | ({"model digest": digest[:12]} if digest else {})
 
 
-def _full(model: str) -> str:
+def full_name(model: str) -> str:
     """Return a model's name with its tag, as in the server's lists."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -14,6 +15,8 @@ from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply, data_or_nothing, optional_data
 from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
+from paragone_remote.openai_api.loaders.llama_swap import upstream
+from paragone_remote.openai_api.loaders.lm_studio import context_of
 from paragone_remote.openai_api.servers.server_defaults import (
     build_in_props,
     defaults_in_props,
@@ -24,7 +27,7 @@ from paragone_remote.openai_api.servers.server_defaults import (
 )
 
 Kind: TypeAlias = Literal[
-    "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
+    "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]
 
 _CHATML = (
@@ -75,12 +78,13 @@ class Server:
 async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     root = root_of(endpoint)
-    props, version, info, tabby, studio, described = await asyncio.gather(
+    props, version, info, tabby, studio, swap, described = await asyncio.gather(
         optional_data(http, endpoint, root + "/props"),  # llama-server
         optional_data(http, endpoint, root + "/version"),  # vLLM
         optional_data(http, endpoint, root + "/get_server_info"),  # SGLang
         optional_data(http, endpoint, root + "/v1/model"),  # TabbyAPI
         optional_data(http, endpoint, root + "/api/v0/models"),  # LM Studio
+        optional_data(http, endpoint, root + "/running"),  # llama-swap
         optional_data(http, endpoint, root + "/openapi.json"),
     )
     if _is_llama_server(props):
@@ -114,6 +118,8 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         )
     if isinstance(studio.get("data"), list):
         return Server(kind="LM Studio", facts=_build("LM Studio"))
+    if isinstance(swap.get("running"), list):
+        return Server(kind="llama-swap")
     if number := word(version, "version"):
         return Server(kind="vLLM", version=number, facts=_build("vLLM", number))
     return Server()
@@ -127,16 +133,32 @@ async def identify_again(http: httpx.AsyncClient, endpoint: Endpoint, server: Se
     return _llama_server(props) if _is_llama_server(props) else Server()
 
 
-async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Server:
-    """Return a llama-server router's description of a model, which it loads for that.
-
-    Raises ParagoneError.
-    """
-    asked = http.get(root_of(endpoint) + "/props", params={"model": model})
-    props = data_or_nothing(
-        await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout)
-    )
-    return _llama_server(props)
+async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, server: Server, model: str) -> Server:
+    """Return what a server tells of one of several models, which is loaded. Raises ParagoneError."""
+    if server.routes:
+        asked = http.get(root_of(endpoint) + "/props", params={"model": model})
+        props = data_or_nothing(
+            await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout)
+        )
+        return dataclasses.replace(_llama_server(props), routes=True)
+    if server.kind == "llama-swap":
+        props = await optional_data(http, endpoint, f"{upstream(root_of(endpoint), model)}/props")
+        if _is_llama_server(props):
+            behind = _llama_server(props)
+            # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
+            return dataclasses.replace(
+                server,
+                context=behind.context,
+                has_template=behind.has_template,
+                assumes_template=behind.assumes_template,
+                vision=behind.vision,
+                template=behind.template,
+                model_file=behind.model_file,
+            )
+    if server.kind == "LM Studio":
+        described = await optional_data(http, endpoint, root_of(endpoint) + "/api/v1/models")
+        return dataclasses.replace(server, context=context_of(described, model))
+    return server
 
 
 async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:

@@ -117,7 +117,14 @@ def close_lane(context: LanesContext) -> None:
 
 async def _close(context: LanesContext, lane: Lane) -> None:
     await context.session.close_lane(lane)
+    _say_what_is_left(context, lane)
     await context.lanes.rebuild()
+
+
+def _say_what_is_left(context: LanesContext, lane: Lane) -> None:
+    """Say that a server keeps the model of a closed engine in memory, and why."""
+    if (left := lane.engine.left) is not None:
+        context.say(left.sentence)
 
 
 def swap_engine(context: LanesContext) -> None:
@@ -147,6 +154,7 @@ def _tell(context: LanesContext, carried: Carried) -> None:
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
     column.show_swap(definition.name, definition.backend)
     await context.session.swap(column.lane, definition)
+    _say_what_is_left(context, column.lane)
     column.show_history()  # earlier answers say from now on that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible servers that load models on demand: llama-server's router, llama-swap and LM Studio."""

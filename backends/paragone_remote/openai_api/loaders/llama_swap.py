@@ -1,0 +1,70 @@
+"""llama-swap, which starts the server of a model with its first request. Source: internal/server/api.go of llama-swap."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import httpx
+
+from paragone import EngineError, OnProgress
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import await_reply, data_of
+from paragone_remote.http.transport import InvalidReply, Refusal
+from paragone_remote.json_fields import Data, items, text
+from paragone_remote.loading.model_loader import ModelLoader
+from paragone_remote.server_text import plain
+
+
+class LlamaSwapLoader(ModelLoader):
+    """Has llama-swap start and end the servers of models. It reports no progress."""
+
+    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
+        """Create it. `root` is the base URL of the server's own paths."""
+        self._http = http
+        self._endpoint = endpoint
+        self._root = root
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models whose servers run."""
+        return frozenset(text(entry, "model") for entry in await self._running())
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Start the server of a model by a request to one of the server's own paths, whatever the server answers."""
+        del on_progress
+        if any(text(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
+            return
+        await await_reply(
+            self._endpoint, self._wake(model), model=model, seconds=self._endpoint.options.load_timeout
+        )
+        if model not in await self.loaded():
+            raise EngineError(
+                f"llama-swap at {self._endpoint.origin} could not start the server of {plain(model)}.",
+                hint=f"Its log says why: {self._endpoint.origin}/logs",
+            )
+
+    async def unload(self, model: str) -> None:
+        """End the server of a model."""
+        asked = self._http.post(f"{self._root}/api/models/unload/{quote(model, safe='')}")
+        await await_reply(self._endpoint, asked, model=model)
+
+    async def _running(self) -> list[Data]:
+        reply = await await_reply(self._endpoint, self._http.get(f"{self._root}/running"))
+        return list(items(data_of(reply), "running"))
+
+    async def _wake(self, model: str) -> None:
+        try:
+            await self._http.get(f"{upstream(self._root, model)}/health")
+        except InvalidReply:
+            pass  # a page: the server runs
+        except Refusal as refusal:
+            if refusal.status >= 500:
+                raise
+
+
+def upstream(root: str, model: str) -> str:
+    """Return the base URL of the own paths of a model's server."""
+    return f"{root}/upstream/{quote(model)}"
+
+
+def _is_ready(entry: Data) -> bool:
+    return text(entry, "state") in ("ready", "")  # older versions list ready ones alone, without a state

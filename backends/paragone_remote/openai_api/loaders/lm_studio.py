@@ -1,0 +1,69 @@
+"""LM Studio from 0.4.0 on, which loads models on request: https://lmstudio.ai/docs/developer/rest."""
+
+from __future__ import annotations
+
+import httpx
+
+from paragone import OnProgress
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.replies import await_reply, data_of
+from paragone_remote.json_fields import Data, count, items, part, text
+from paragone_remote.loading.model_loader import ModelLoader
+
+
+class LmStudioLoader(ModelLoader):
+    """Has LM Studio load and unload models. A model can be loaded several times; each instance has an id."""
+
+    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
+        """Create it. `root` is the base URL of the server's own paths."""
+        self._http = http
+        self._endpoint = endpoint
+        self._url = f"{root}/api/v1/models"
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models that have an instance, and the ids of the instances: requests can name both."""
+        found: set[str] = set()
+        for entry in await self._models():
+            if instances := _instances(entry):
+                found |= {text(entry, "key"), *instances}
+        return frozenset(found)
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Load a model. The reply comes when it is loaded, and no progress before."""
+        del on_progress
+        if model not in await self.loaded():  # else the server would load a second instance
+            await self._post("load", {"model": model}, model, seconds=self._endpoint.options.load_timeout)
+
+    async def unload(self, model: str) -> None:
+        """Unload the instance that has the model's name, else the first one of the model."""
+        instances = [
+            instance
+            for entry in await self._models()
+            if model in (text(entry, "key"), *_instances(entry))
+            for instance in _instances(entry)
+        ]
+        instance = model if model in instances else next(iter(instances), model)
+        await self._post("unload", {"instance_id": instance}, model)
+
+    async def _models(self) -> list[Data]:
+        reply = await await_reply(self._endpoint, self._http.get(self._url))
+        return list(items(data_of(reply), "models"))
+
+    async def _post(
+        self, action: str, body: dict[str, str], model: str, *, seconds: float | None = None
+    ) -> None:
+        asked = self._http.post(f"{self._url}/{action}", json=body)
+        await await_reply(self._endpoint, asked, model=model, seconds=seconds)
+
+
+def _instances(entry: Data) -> tuple[str, ...]:
+    return tuple(text(instance, "id") for instance in items(entry, "loaded_instances"))
+
+
+def context_of(described: Data, model: str) -> int | None:
+    """Return the context in tokens with which a model is loaded, from the list of all models; None if unknown."""
+    for entry in items(described, "models"):
+        for instance in items(entry, "loaded_instances"):
+            if model in (text(entry, "key"), text(instance, "id")):
+                return count(part(instance, "config"), "context_length") or None
+    return None

@@ -1,0 +1,136 @@
+"""llama-server's router, which starts a llama-server for each model. Source: tools/server/README.md of llama.cpp."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+from httpx_sse import EventSource
+
+from paragone import EngineError, LoadProgress, OnProgress
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.faults import FAULTS, explain
+from paragone_remote.http.replies import await_reply, data_of, read_object
+from paragone_remote.http.timeouts import Wait
+from paragone_remote.http.transport import Refusal
+from paragone_remote.json_fields import Data, count, items, number, part, text, texts
+from paragone_remote.loading.model_loader import ModelLoader
+from paragone_remote.server_text import plain
+
+_LOOK_S = 0.2
+"""Seconds between two requests for the state of a model that is being loaded."""
+
+_NOT_NOW = re.compile(r"model limit|already running")
+"""Refusals to load: as many models as --models-max allows answer at the moment; others have just begun to load it."""
+
+_RUNNING = ("loading", "loaded", "sleeping")
+"""States in which a model has a process. A sleeping one has freed its memory, and loads the model for the next request."""
+
+
+class RouterLoader(ModelLoader):
+    """Has the router load and unload models, whether it does so on demand or not (`--no-models-autoload`)."""
+
+    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
+        """Create it. `root` is the base URL of the server's own paths."""
+        self._http = http
+        self._endpoint = endpoint
+        self._root = root
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models that have a process."""
+        return frozenset(
+            name for entry in await self._models() if _state(entry) in _RUNNING for name in _names(entry)
+        )
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Load a model, and report the progress that the router sends."""
+        until = time.monotonic() + self._endpoint.options.load_timeout
+        async with self._reported(model, on_progress):
+            asked = False
+            while True:
+                entry = next((entry for entry in await self._models() if model in _names(entry)), {})
+                match _state(entry):
+                    case "loaded" | "sleeping":
+                        return
+                    case "unloaded" if asked:
+                        raise self._failure(model, entry)
+                    case "unloaded":
+                        asked = await self._ask(model, is_last=time.monotonic() >= until)
+                    case _ if time.monotonic() >= until:
+                        seconds = self._endpoint.options.load_timeout
+                        sentence = f"The server at {self._endpoint.origin} did not load {plain(model)} within {seconds:g} s."
+                        raise EngineError(sentence, hint="load_timeout sets how long to wait.")
+                await asyncio.sleep(_LOOK_S)
+
+    async def unload(self, model: str) -> None:
+        """Have the router end the process of a model."""
+        await await_reply(self._endpoint, self._post("unload", model), model=model)
+
+    async def _ask(self, model: str, *, is_last: bool) -> bool:
+        """Tell the router to load a model. Returns False if the router is to be told again."""
+        seconds = self._endpoint.options.load_timeout
+        try:
+            await Wait().within(seconds, self._post("load", model))
+        except FAULTS as error:
+            if isinstance(error, Refusal) and _NOT_NOW.search(error.body) and not is_last:
+                return False
+            raise explain(error, self._endpoint, model=model).error from error
+        return True
+
+    async def _post(self, action: str, model: str) -> None:
+        await self._http.post(f"{self._root}/models/{action}", json={"model": model})
+
+    async def _models(self) -> list[Data]:
+        reply = await await_reply(self._endpoint, self._http.get(f"{self._root}/models"))
+        return list(items(data_of(reply), "data"))
+
+    def _failure(self, model: str, entry: Data) -> EngineError:
+        code = count(part(entry, "status"), "exit_code")
+        why = f": its process ended with exit code {code}." if code else "."
+        return EngineError(
+            f"The server at {self._endpoint.origin} could not load {plain(model)}{why}",
+            hint="The server's log says why.",
+        )
+
+    @contextlib.asynccontextmanager
+    async def _reported(self, model: str, on_progress: OnProgress) -> AsyncIterator[None]:
+        """Report the progress of loading a model during the block."""
+        listening = asyncio.create_task(self._listen(model, on_progress))
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self, model: str, on_progress: OnProgress) -> None:
+        """Report the progress that the server sends. Older routers have no such path, and proxies may hold it back."""
+        most = 0.0
+        with contextlib.suppress(*FAULTS):
+            async with self._http.stream("GET", f"{self._root}/models/sse") as reply:
+                async for event in EventSource(reply).aiter_sse():
+                    found = read_object(event.data, invalid="an event that is not JSON")
+                    fraction = _fraction(part(part(found, "data"), "progress"))
+                    if text(found, "model") == model and fraction is not None and fraction > most:
+                        most = fraction
+                        on_progress(LoadProgress(fraction=most))
+
+
+def _state(entry: Data) -> str:
+    return text(part(entry, "status"), "value")
+
+
+def _names(entry: Data) -> tuple[str, ...]:
+    return (text(entry, "id"), *texts(entry, "aliases"))
+
+
+def _fraction(progress: Data) -> float | None:
+    """Return how much of a model is loaded: the stages before the current one, and its own fraction."""
+    stages, value = texts(progress, "stages"), number(progress, "value")
+    current = text(progress, "current")
+    if value is None or current not in stages or not 0 <= value <= 1:
+        return None
+    return (stages.index(current) + value) / len(stages)
