@@ -42,6 +42,18 @@ async def test_a_sampling_option_changes_with_the_next_answer(start):
         assert screen.lanes[0].last_answer == "word0 word1 "
 
 
+async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
+    engine = EngineDefinition(name="m", backend="llama_cpp", model="missing.gguf")
+    settings = "[presets.brief]\nmax_tokens = 2\n"
+    async with start(engine, size=(80, 24), settings=settings) as screen:
+        shown = await form(screen)
+        for row in ("use a preset", "save as a preset", "system prompt", "temperature", "max_tokens", "stop"):
+            assert f" {row} " in screen.text
+        assert shown.focused is next(shown._fields()).input
+        assert "Sampling temperature" in screen.text, "what the field is"
+        assert "esc cancel" in screen.text
+
+
 async def test_a_wrong_value_is_explained_and_nothing_changes(start):
     async with start(rogue("steady", "first")) as screen:
         shown = await form(screen)
@@ -170,7 +182,7 @@ async def test_a_preset_is_applied_and_saved(start):
     settings = "[presets.brief]\nsystem = 'Be brief.'\nmax_tokens = 2\n[presets.odd]\ntop_q = 1\nrate = 300\n"
     async with start(rogue("steady", "first"), settings=settings) as screen:
         shown = await form(screen)
-        await screen.press("up", "up")
+        await screen.press("up", "up", "up")
         await screen.type("brieff")
         await screen.press("enter")
         assert "There is no preset 'brieff'. Did you mean 'brief'?" in screen.text
@@ -239,7 +251,7 @@ async def test_up_and_down_lead_out_of_the_system_prompt(start):
         await screen.press("down")
         assert shown.focused is first
         await screen.press("up", "up", "up", "shift+tab")
-        assert shown.system.has_focus, "the first field is the end"
+        assert shown.save_preset.has_focus, "the first field is the end"
         shown.save_as.focus()
         await screen.press("down", "tab")
         assert shown.save_as.has_focus, "and the last one is"

@@ -37,6 +37,8 @@ def test_every_option_is_a_setting_and_sampling_comes_first():
     assert reloads == sorted(reloads)
     assert not found[0].reloads
     assert found[-1].reloads
+    assert [it.info.name for it in found[:3]] == ["temperature", "max_tokens", "seed"]
+    assert next(it.info.name for it in found if it.reloads) == "n_ctx"
 
 
 def test_where_a_value_comes_from():

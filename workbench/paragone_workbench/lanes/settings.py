@@ -21,6 +21,13 @@ Origin: TypeAlias = Literal["default", "config.toml", "saved", "command line", "
 `here`: changed on the screen."""
 
 
+_MOST_USED = (
+    *("temperature", "max_tokens", "seed", "top_p", "top_k", "min_p", "thinking", "stop", "json_schema"),
+    "repeat_penalty",
+)
+"""The sampling options that users change most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """An option of a lane's engine."""
@@ -45,7 +52,7 @@ def lane_settings(
     first_origin: Origin = "command line",
     in_force: Mapping[str, Json] | None = None,
 ) -> tuple[Setting, ...]:
-    """Return the settings of a lane with this definition: sampling options first, then load options.
+    """Return the settings of a lane with this definition: sampling options first, then load options, those most used first.
 
     `configured` is the engine of this name that is defined, and `first` the definition with which the lane
     was created; each has its origin. `in_force` are the sampling options that the
@@ -74,7 +81,14 @@ def lane_settings(
         )
         for name, (kind, info) in declared_options(backend).items()
     ]
-    return tuple(sorted(settings, key=lambda setting: setting.reloads))
+    return tuple(sorted(settings, key=lambda setting: (setting.reloads, _rank(setting.info))))
+
+
+def _rank(info: OptionInfo) -> int:
+    """Return the place of an option among those that are used most; a high number for others."""
+    if info.fact == "context":
+        return 0
+    return _MOST_USED.index(info.name) if info.name in _MOST_USED else len(_MOST_USED)
 
 
 def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, str]) -> EngineDefinition:

@@ -93,6 +93,28 @@ class SettingField(Horizontal):
         return one_line(value_text(setting.info.default)) or "not set"
 
 
+class LabelledField(Horizontal):
+    """A field with its label at the left, aligned with the options."""
+
+    DEFAULT_CSS = """
+    LabelledField {
+        height: auto;
+        & .name { width: 22; padding: 0 2; color: $text-muted; }
+        & NameField, & SystemField { width: 1fr; }
+    }
+    """
+
+    def __init__(self, label: str, field: NameField | SystemField) -> None:
+        super().__init__()
+        self._label = label
+        self._field = field
+
+    def compose(self) -> ComposeResult:
+        """Create the label and the field."""
+        yield Static(self._label, classes="name", markup=False)
+        yield self._field
+
+
 class SystemField(TextField):
     """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
 
@@ -108,8 +130,8 @@ class SystemField(TextField):
     }
     """
     description: ClassVar[str] = (
-        "Instructions that all lanes get before the conversation.\n"
-        "Takes effect with the next prompt. ctrl+j begins a new line."
+        "Instructions that all lanes get before the conversation, from the next prompt on.\n"
+        "ctrl+j begins a new line."
     )
 
     def __init__(self, text: str) -> None:

@@ -17,7 +17,13 @@ from textual.widgets import Input, Static
 
 from paragone import InputError, ParagoneError
 from paragone.options import value_text
-from paragone_tui.screens.settings.fields import NameField, PresetField, SettingField, SystemField
+from paragone_tui.screens.settings.fields import (
+    LabelledField,
+    NameField,
+    PresetField,
+    SettingField,
+    SystemField,
+)
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.modal import Modal
 from paragone_workbench.config.presets import Preset, find_preset
@@ -28,8 +34,8 @@ _PRESET = (
     "^x removes a preset that was saved here."
 )
 _SAVE_PRESET = (
-    "A name, to choose the preset here and to use it with --preset on the command line.\n"
-    "config.toml does not change."
+    "A name, under which the system prompt and the sampling options are saved: to choose here,\n"
+    "and for --preset on the command line. config.toml does not change."
 )
 _SAVE_ENGINE = (
     "A name, to find the engine in the engine picker and to use it on the command line.\n"
@@ -92,7 +98,8 @@ class SettingsForm(Modal[SettingsChange | None]):
         #description.-error { color: $text-error; }
         #hints { height: 1; padding: 0 1; color: $text-muted; }
         &.-low { #description, #hints { display: none; } }
-        &.-narrow SettingField { .name { width: 10; } .origin { display: none; } }
+        &.-narrow .name { width: 10; }
+        &.-narrow .origin { display: none; }
     }
     """
 
@@ -140,19 +147,18 @@ class SettingsForm(Modal[SettingsChange | None]):
         with Vertical(id="form"):
             with FieldList(id="fields", can_focus=False):
                 if self._presets:
-                    yield Static("Preset · fills in the fields below", classes="group")
-                    yield PresetField(_PRESET, id="preset", names=[*self._presets])
-                yield Static("System prompt · all lanes, from the next prompt on", classes="group")
-                yield SystemField(self._system)
+                    yield LabelledField(
+                        "use a preset", PresetField(_PRESET, id="preset", names=[*self._presets])
+                    )
+                yield LabelledField("save as a preset", NameField(_SAVE_PRESET, id="save-preset"))
+                yield LabelledField("system prompt", SystemField(self._system))
                 for reloads, settings in groupby(self._settings, key=lambda setting: setting.reloads):
                     when = "Model · a change reloads it" if reloads else "Sampling · from the next answer on"
                     yield Static(when, classes="group")
                     for setting in settings:
                         yield SettingField(setting)
-                yield Static("Save the system prompt and the sampling options as a preset", classes="group")
-                yield NameField(_SAVE_PRESET, id="save-preset")
-                yield Static("Save this lane's engine with its options", classes="group")
-                yield NameField(_SAVE_ENGINE, id="save-as")
+                yield Static("This lane's engine with its options", classes="group")
+                yield LabelledField("save the engine", NameField(_SAVE_ENGINE, id="save-as"))
             yield Static(id="description", markup=False)
             yield Static(id="hints", markup=False)
 
