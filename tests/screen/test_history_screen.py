@@ -1,6 +1,7 @@
 """Earlier conversations: what is done with them, going to what a search found, and resuming the last one."""
 
 import contextlib
+import json
 import sqlite3
 
 from rogue_backend.definitions import rogue
@@ -45,7 +46,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "The sea (copy)" in screen.text)
         await screen.press("x", "x")
         await screen.until(lambda: screen.app.screen.options.option_count == 1)
-        assert "u brings it back" in screen.text
+        assert "Until the program ends, u brings it back." in " ".join(screen.text.replace("│", " ").split())
         await screen.press("u", "u", "u")
         await screen.until(lambda: screen.app.screen.options.option_count == 3)
         await screen.until(lambda: "Nothing was deleted" in screen.text)
@@ -76,6 +77,46 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "'20' is not a date" in screen.text)
         await screen.type("20")
         await screen.until(lambda: screen.app.screen.options.option_count == 2)
+
+
+async def asked_to_import(screen, path):
+    await screen.press("i")
+    await screen.until(lambda: "Import the file" in screen.text)
+    await screen.press("ctrl+u")
+    await screen.type(str(path))
+    await screen.press("enter")
+    await screen.until(lambda: type(screen.app.screen).__name__ == "ConsentSheet")
+
+
+async def test_what_an_imported_file_names_needs_consent(start, tmp_path):
+    path = tmp_path / "theirs" / "chat.json"
+    path.parent.mkdir()
+    far = {"name": "far", "backend": "openai", "model": "m", "options": {"url": "http://192.0.2.1:9"}}
+    document = {
+        "paragone_document": 1, "kind": "conversation", "id": "c1", "name": "theirs", "created": 1.0,
+        "engines": [far], "prompts": [{"text": "?"}], "lanes": [{"engine": 0}], "runs": [], "manifests": [],
+    }  # fmt: skip
+    path.write_text(json.dumps(document))
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        await opened(screen, count=0)
+        await screen.press("tab")
+        await asked_to_import(screen, path)
+        assert "the engine far contacts http://192.0.2.1:9" in screen.text
+        await screen.press("enter")
+        await screen.until(lambda: "is not imported" in " ".join(screen.text.replace("│", " ").split()))
+        assert not await screen.app.history.conversations()
+        await asked_to_import(screen, path)
+        await screen.press("y")
+        await screen.until(lambda: "1 conversation imported: c1." in screen.text)
+        assert len(await screen.app.history.conversations()) == 1
+
+
+async def test_an_engine_of_two_lanes_is_listed_once(start):
+    async with start(rogue("steady", max_tokens=1), rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("both")
+        await screen.answered()
+        await opened(screen, count=1)
+        assert "1 prompt · steady · c1" in screen.text
 
 
 async def test_the_open_conversation_is_not_deleted(start):

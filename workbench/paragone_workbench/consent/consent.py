@@ -13,6 +13,19 @@ from paragone.key_text import without_key_words
 from paragone_workbench.config.state import State
 
 
+class ConsentNeeded(InputError):
+    """A document names what needs the user's consent, and the user was not asked."""
+
+    def __init__(self, document: Path, actions: Sequence[str], *, hint: str) -> None:
+        super().__init__(
+            f"{document} may come from somebody else, and it names what reaches beyond its folder: "
+            f"{'; '.join(actions)}. Nothing of this is done without your consent.",
+            hint=hint,
+        )
+        self.actions = tuple(actions)
+        """What would be done, without keys."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Consent:
     """Whether the user consents to what a document does outside of its folder.
@@ -28,7 +41,7 @@ class Consent:
     """Whether the user has consented to everything beforehand."""
 
     def require(self, actions: Sequence[str], *, hint: str = "Write --trust to consent.") -> None:
-        """Return if the user consents to these actions. Raises InputError if not; `hint` is for a user who cannot be asked.
+        """Return if the user consents to these actions. Raises InputError if not: `ConsentNeeded`, with `hint`, if nobody is asked.
 
         Keys among the words of the actions are not shown.
         """
@@ -44,11 +57,7 @@ class Consent:
             with contextlib.suppress(ParagoneError):  # then the next run asks again
                 self.state.remember_consent(digest)
             return
-        raise InputError(
-            f"{self.document} may come from somebody else, and it names what reaches beyond its folder: "
-            f"{'; '.join(shown)}. Nothing of this is done without your consent.",
-            hint=hint,
-        )
+        raise ConsentNeeded(self.document, shown, hint=hint)
 
     def _digest(self, actions: Sequence[str]) -> str:
         """Return a SHA-256 of the document's path and the actions: they may name commands, which are not written down."""

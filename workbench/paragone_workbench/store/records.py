@@ -102,7 +102,7 @@ class Summary:
     """The 7 in `c7`, which people type."""
     title: str
     engines: tuple[str, ...]
-    """Names of the engines of all lanes that are not closed, in the order of the lanes."""
+    """Names of the engines of all lanes that are not closed, each once, in the order of the lanes."""
     prompts: int
     updated: float
     """When the conversation was last used, in seconds since 1970; 0 if that record is damaged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paragone_workbench.config.state import State
@@ -31,18 +31,16 @@ class ConversationFiles:
             )
         return " ".join((str(exported), *exported.left_out))
 
-    def add(self, file: str) -> str:
+    def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
         """Add the conversations of a file, and return how many there are.
 
-        What comes with them and reaches beyond the file's folder needs consent, for which the command line asks.
+        What comes with them and reaches beyond the file's folder needs consent. Raises ConsentNeeded if it is not what the user
+        has `allowed`.
         """
         from paragone_workbench.consent.consent import Consent
         from paragone_workbench.importing.import_file import import_file, import_text
 
-        path = Path(file).expanduser().absolute()
-
-        def require(actions: Sequence[str]) -> None:
-            consent = Consent(document=path, state=self.state)
-            consent.require(actions, hint=f"`paragone history import {path}` asks for your consent.")
-
-        return import_text(import_file(path, Store.open, self.registry, self.folders, require))
+        consent = Consent(document=path, state=self.state)
+        if allowed:
+            consent = replace(consent, ask=lambda actions: tuple(actions) == tuple(allowed))
+        return import_text(import_file(path, Store.open, self.registry, self.folders, consent.require))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
 from textual.binding import Binding, BindingType
@@ -214,11 +215,21 @@ class HistoryScreen(Picker[Found | None]):
 
     def action_import(self) -> None:
         """Ask for the file to import."""
-        self._ask(
-            "Import the file",
-            "",
-            lambda file: self._do(lambda: asyncio.to_thread(self._files.add, file), "Reading …"),
-        )
+        self._ask("Import the file", "", lambda file: self._do(lambda: self._import(file), "Reading …"))
+
+    async def _import(self, file: str) -> str:
+        from paragone_tui.screens.history.consent_sheet import ConsentSheet
+        from paragone_workbench.consent.consent import ConsentNeeded
+
+        path = Path(file).expanduser().absolute()
+        try:
+            return await asyncio.to_thread(self._files.add, path)
+        except ConsentNeeded as needed:
+            sheet = ConsentSheet(path, needed.actions)
+            await self.app.push_screen_wait(sheet)
+            if not sheet.is_allowed:
+                return f"{path} is not imported."
+            return await asyncio.to_thread(self._files.add, path, needed.actions)
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation; say why if there is none."""

@@ -72,7 +72,7 @@ def _summary(database: Database, row: Row) -> Summary:
     return Summary(
         number=number,
         title=title if isinstance(title, str) else "?",
-        engines=tuple(_name(definition) for (definition,) in database.rows(_OPEN_LANES, conversation_id)),
+        engines=tuple(dict.fromkeys(_name(lane) for (lane,) in database.rows(_OPEN_LANES, conversation_id))),
         prompts=prompts,
         updated=used,
         tags=tuple(tags.split()) if isinstance(tags, str) else (),

@@ -1,0 +1,45 @@
+"""Asks the user for consent to what an imported file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rich.console import RenderableType
+from textual.binding import BindingType
+
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.hints import hints
+from paragone_tui.widgets.sheet import Sheet
+
+
+class ConsentSheet(Sheet):
+    """Lists what would be done. `is_allowed` says, once it is closed, whether the user allows it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "allow", "Allow it"), ("n", "dismiss", "Do not")]
+    heading = "Files of somebody else"
+
+    def __init__(self, document: Path, actions: Sequence[str]) -> None:
+        """Create the sheet for a file and what the engines that it names would do."""
+        super().__init__()
+        self._document = document
+        self._actions = actions
+        self.is_allowed = False
+        """Whether the user allows what is listed."""
+
+    def parts(self) -> Iterator[RenderableType]:
+        """Yield what the file names, and the question."""
+        yield f"{one_line(str(self._document))} may come from somebody else. It names what reaches beyond its folder:\n"
+        for action in self._actions:
+            yield f"· {one_line(action)}"
+        yield "\nAllow this when a conversation of the file is opened? A yes is remembered for this file."
+
+    def on_mount(self) -> None:
+        """Show the keys at the lower edge."""
+        self.scroll.border_subtitle = hints([("y", "allow"), ("n", "do not import"), ("j k", "scroll")])
+
+    def action_allow(self) -> None:
+        """Allow what is listed."""
+        self.is_allowed = True
+        self.dismiss()
