@@ -87,4 +87,4 @@ def test_one_server_in_two_spellings_has_one_limit():
 )
 def test_a_server_on_this_machine_has_a_share_of_the_cores(monkeypatch, engines, cores):
     monkeypatch.setattr(scheduler, "physical_cores", lambda: 8)
-    assert scheduler.cores_for_each(engines) == cores
+    assert scheduler.Scheduler().cores_for_each(engines) == cores

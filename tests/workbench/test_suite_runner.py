@@ -14,8 +14,8 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import InputError, Json, WeightsFile
 from paragone_workbench.engines import slot
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
 from paragone_workbench.experiments.running.progress import SuiteObserver
-from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.experiments.suites.suite_file import read_suite

@@ -123,7 +123,4 @@ def _passed(progress: EngineProgress) -> str:
 def _state(progress: EngineProgress) -> str:
     if progress.given_up is not None:
         return "given up"
-    if progress.engine is not None and progress.engine.handle.state == "opening":
-        fraction = progress.engine.handle.load_fraction
-        return "loading" if fraction is None else f"loading {fraction:.0%}"
-    return ""
+    return progress.engine.doing if progress.engine is not None else ""

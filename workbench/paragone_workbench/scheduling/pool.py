@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER, Scheduler, cores_for_each
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER, Scheduler
 
 if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
@@ -28,10 +28,19 @@ class EnginePool:
     """
 
     def __init__(
-        self, registry: Registry, *, mode: Mode = "parallel", requests_per_server: int = REQUESTS_PER_SERVER
+        self,
+        registry: Registry,
+        *,
+        mode: Mode = "parallel",
+        requests_per_server: int = REQUESTS_PER_SERVER,
+        cores: int | None = None,
     ) -> None:
+        """Create an empty pool. `requests_per_server` are in progress at a time at most.
+
+        `cores` is the number of CPU cores that all engines together may use; None for all cores of this machine.
+        """
         self.registry = registry
-        self.scheduler = Scheduler(mode, requests_per_server=requests_per_server)
+        self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
         self.engines: list[EngineHandle] = []
         self._leaving: set[EngineHandle] = set()
         """The engines that were removed, and are being closed."""
@@ -56,7 +65,7 @@ class EnginePool:
     def start(self, engine: EngineHandle) -> None:
         """Start to open an engine, unless it is open or being opened, or each run opens its engine."""
         if not self.scheduler.opens_engines:
-            engine.open(cores_for_each(self.engines))
+            engine.open(self.scheduler.cores_for_each(self.engines))
 
     def start_all(self) -> None:
         """Start to open all closed engines. Engines that failed or crashed stay as they are."""
@@ -75,7 +84,9 @@ class EnginePool:
 
         Returns once the previous engine is closed; `EngineHandle.opened` waits for the new one.
         """
-        await engine.replace(definition, cores_for_each(self.engines), opens=not self.scheduler.opens_engines)
+        await engine.replace(
+            definition, self.scheduler.cores_for_each(self.engines), opens=not self.scheduler.opens_engines
+        )
 
     def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
         """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run is cancelled."""

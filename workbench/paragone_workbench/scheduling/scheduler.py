@@ -35,11 +35,18 @@ REQUESTS_PER_SERVER = 4
 class Scheduler(Turns):
     """Gives runs their turns, by the mode."""
 
-    def __init__(self, mode: Mode = "parallel", *, requests_per_server: int = REQUESTS_PER_SERVER) -> None:
+    def __init__(
+        self,
+        mode: Mode = "parallel",
+        *,
+        requests_per_server: int = REQUESTS_PER_SERVER,
+        cores: int | None = None,
+    ) -> None:
         self.mode: Mode = mode
         """May be changed at any time; a turn in progress is not affected."""
         self.decision: Decision | None = None
         """The decision of `auto`; None before the first one."""
+        self._cores = cores
         self._one = asyncio.Lock()
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
@@ -96,7 +103,7 @@ class Scheduler(Turns):
             order = self.order
             if order != "swap":
                 if engine.state == "closed":  # a prompt that was sent before the session opened its engines
-                    engine.open(cores_for_each(self._known))
+                    engine.open(self.cores_for_each(self._known))
                 await engine.opened()  # before the turn, so that loading delays no other run
             if order != "parallel":
                 await held.enter_async_context(self._one)
@@ -104,7 +111,7 @@ class Scheduler(Turns):
             for address in sorted(servers_of(engine)):
                 await held.enter_async_context(self._servers[address])
             wanting = self._wanting if order == "parallel" else [engine]
-            turn = Turn(threads=cores_for_each(wanting), schedule=order, cautions=cautions)
+            turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
             resources = resources_of(engine)
             if THIS_MACHINE in resources:
                 # the start of the program needs no counters
@@ -114,6 +121,24 @@ class Scheduler(Turns):
             with self._sharing.during(turn, resources):
                 yield turn
 
+    def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:
+        """Return the number of CPU threads for each of these engines: an equal share of the cores.
+
+        More threads than cores would slow all engines down, since waiting threads spin. A server on loopback gets a
+        share too, and engines with one loaded model have one together.
+        """
+        here: set[object] = set()
+        shared: list[EngineDefinition] = []
+        for engine in engines:
+            if not engine.is_local:
+                here |= servers_here(engine)
+            elif engine.placement.sharing == 1:
+                here.add(id(engine))
+            elif engine.definition not in shared:
+                shared.append(engine.definition)
+        cores = physical_cores() if self._cores is None else self._cores
+        return max(1, cores // max(1, len(here) + len(shared)))
+
     async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
         """Open the engine with no other local engine in memory. Returns warnings for the user."""
         if self._swapping is None:
@@ -121,21 +146,3 @@ class Scheduler(Turns):
 
             self._swapping = Swapping()
         return await self._swapping.swap_in(engine, self._known)
-
-
-def cores_for_each(engines: Iterable[EngineHandle]) -> int:
-    """Return the number of CPU threads for each of these engines: an equal share of the cores.
-
-    More threads than cores would slow all engines down, since waiting threads spin. A server on loopback gets a
-    share too, and engines with one loaded model have one together.
-    """
-    here: set[object] = set()
-    shared: list[EngineDefinition] = []
-    for engine in engines:
-        if not engine.is_local:
-            here |= servers_here(engine)
-        elif engine.placement.sharing == 1:
-            here.add(id(engine))
-        elif engine.definition not in shared:
-            shared.append(engine.definition)
-    return max(1, physical_cores() // max(1, len(here) + len(shared)))

@@ -12,12 +12,12 @@ from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
+from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
-from paragone_workbench.experiments.running.shared_iterator import SharedIterator
-from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import ParagoneError
-from paragone_workbench.experiments.running.suite_engine import SuiteEngine
+from paragone_workbench.experiments.running.executing.executor import EngineActivity
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.scheduling.scheduler import Scheduler
 from paragone_workbench.store.experiment_records import AssertionResult
@@ -34,7 +34,7 @@ class EngineProgress:
     """Number of runs that this command has finished."""
     began: float | None = None
     """When this command began its first run, on the monotonic clock."""
-    engine: SuiteEngine | None = None
+    engine: EngineActivity | None = None
     """None if all its runs were finished before."""
 
     @property
@@ -64,9 +64,7 @@ class EngineProgress:
 
     def tokens_per_second(self, now: float) -> float | None:
         """Return the rate at which it generates tokens now; None if it does not."""
-        runs = self.engine.in_progress if self.engine is not None else ()
-        rates = [rate for run in runs if run.meter is not None and (rate := run.meter.rate(now)) is not None]
-        return sum(rates) if rates else None
+        return None if self.engine is None else self.engine.tokens_per_second(now)
 
 
 class SuiteObserver:

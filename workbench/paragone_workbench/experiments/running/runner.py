@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from paragone import InputError, LoadedModel, ParagoneError, WeightsFile
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
+from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
+from paragone_workbench.experiments.running.executing.executor import CellExecutor, ExecutedCell, SuiteWork
+from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
 from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
-from paragone_workbench.experiments.running.shared_iterator import SharedIterator
-from paragone_workbench.experiments.running.suite_engine import SuiteEngine
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
+from paragone_workbench.experiments.running.saved_runs import results_json, saved_runs
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiment_records import EndedRun
 from paragone_workbench.store.retry import retrying
 
 
@@ -41,6 +38,8 @@ class SuiteRunner:
     registry: Registry
     catalog: AssertionCatalog
     observer: SuiteObserver = field(default_factory=SuiteObserver)
+    executor_of: Callable[[SuiteWork], CellExecutor] = LocalExecutor
+    """Makes what executes the runs."""
     failure: ParagoneError | None = None
     """Why it ended early: the history could not be read or written."""
     taken: int = 0
@@ -48,8 +47,7 @@ class SuiteRunner:
 
     def __post_init__(self) -> None:
         self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
-        self._pool = EnginePool(self.registry, mode=self.request.schedule)
-        self._engines: dict[int, SuiteEngine] = {}
+        self._executor = self.executor_of(self)
         self._judging = Judging(
             self.history,
             self.experiment,
@@ -80,9 +78,9 @@ class SuiteRunner:
             )
             await self._count_finished()
             self.observer.counted(self.taken, sum(progress.total for progress in self.progress))
-            if any(progress.left for progress in self.progress) and not self._stopped.is_set():
-                await self._execute()
-                await self._pool.close()
+            left = [index for index, progress in enumerate(self.progress) if progress.left]
+            if left and not self._stopped.is_set():
+                await self._executor.execute(left)
             if not self._stopped.is_set():
                 await self._digest_weights()
                 await self._judging.run()
@@ -93,13 +91,12 @@ class SuiteRunner:
     async def stop(self) -> None:
         """Stop the runs in progress, and start no more. Finished runs are kept."""
         self._stopped.set()
-        stopping = [engine.stop() for engine in self._engines.values()]
-        await asyncio.gather(self._pool.stop(), self._judging.stop(), *stopping)
+        await asyncio.gather(self._executor.stop(), self._judging.stop())
 
     async def close(self) -> None:
         """Close the engines."""
         await self._judging.close()
-        await self._pool.close()
+        await self._executor.close()
 
     async def _count_finished(self) -> None:
         """Count the runs that earlier commands have finished."""
@@ -116,27 +113,6 @@ class SuiteRunner:
         for index, (loaded, weights) in answered.items():
             self._identities[index] = identity_of(loaded, await known_weights(self.history, weights))
 
-    async def _execute(self) -> None:
-        for index, progress in enumerate(self.progress):
-            if progress.left:
-                definition = self.request.engines[index]
-                progress.engine = SuiteEngine(self._pool, definition, self.observer.progressed)
-                self._engines[index] = progress.engine
-        await self._pool.open_all()
-        scheduler = self._pool.scheduler
-        self.observer.scheduled(scheduler)
-        if scheduler.order == "parallel":
-            async with asyncio.TaskGroup() as tasks:
-                for index in self._engines:
-                    tasks.create_task(self._drain([index]))
-        elif scheduler.order == "sequential":
-            await self._drain(list(self._engines))
-        else:
-            for index in self._engines:
-                await self._drain([index])
-        if self.failure is not None:
-            raise self.failure
-
     async def _digest_weights(self) -> None:
         """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""
         for file in self._weights.values():
@@ -144,51 +120,34 @@ class SuiteRunner:
                 self.observer.digesting(file.path)
                 await digest_until(self._stopped, self.history, [file])
 
-    async def _drain(self, engines: Sequence[int]) -> None:
-        """Execute all runs of these engines."""
-        request = self.request
-        cells = SharedIterator(
-            unfinished_cells(
-                self.history,
-                self.experiment,
-                engines,
-                chosen=request.chosen,
-                retry_failed=request.retry_failed,
-            )
+    def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
+        """Yield the unfinished runs of these engines, by their indices. Raises StoreError."""
+        return unfinished_cells(
+            self.history,
+            self.experiment,
+            engines,
+            chosen=self.request.chosen,
+            retry_failed=self.request.retry_failed,
         )
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(max(self._engines[index].width for index in engines)):
-                tasks.create_task(self._work(cells))
-        await cells.close()
 
-    async def _work(self, cells: SharedIterator[Cell]) -> None:
-        try:
-            while not self._stopped.is_set() and (cell := await cells.take()) is not None:
-                await self._do(cell)
-        except ParagoneError as error:
-            if self.failure is None:
-                self.failure = error
-                await self.stop()
+    async def save(self, executed: Sequence[ExecutedCell]) -> None:
+        """Save runs of one engine at once, and count them. Raises StoreError.
 
-    async def _do(self, cell: Cell) -> None:
-        engine, progress = self._engines[cell.key.engine_index], self.progress[cell.key.engine_index]
-        progress.began = progress.began or time.monotonic()
-        sampling = seed_option(cell, engine.definition, engine.handle.backend)
-        executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
-        if executed is None:
-            return
-        result = executed.result
-        if not await self._is_the_same(cell.key.engine_index, result):
-            return
-        results: tuple[AssertionResult, ...] = ()
-        if not result.error:
-            answer = answer_of(result, total_s=executed.total_s)
-            results = await evaluate(cell.prompt, answer, self.catalog, leave_judges_out=True)
-        await self._save(cell, result, results)
-        if result.loaded is not None:
-            self._weights |= {file.path: file for file in result.loaded.weights}
-        progress.count(result, results)
-        progress.now += 1
+        If another model answered than in earlier runs, they are not saved, and the engine is given up.
+        """
+        kept = [one for one in executed if await self._is_the_same(one.cell.key.engine_index, one.result)]
+        number = self.experiment.number
+        ended = [
+            EndedRun(cell.key, result, results_json(results), self._digests.of(cell))
+            for cell, result, results in kept
+        ]
+        await retrying(self.history, lambda store: store.experiments.save_all(number, ended))
+        for cell, result, results in kept:
+            if result.loaded is not None:
+                self._weights |= {file.path: file for file in result.loaded.weights}
+            progress = self.progress[cell.key.engine_index]
+            progress.count(result, results)
+            progress.now += 1
         self.observer.progressed()
 
     async def _is_the_same(self, index: int, result: RunResult) -> bool:
@@ -198,18 +157,13 @@ class SuiteRunner:
         now = identity_of(result.loaded, await known_weights(self.history, result.loaded.weights))
         found = changes(self._identities.setdefault(index, now), now)
         if found:
-            engine = self._engines[index]
+            engine = self.progress[index].engine
+            assert engine is not None, "it has answered"
             engine.give_up(
                 InputError(
-                    f"{engine.definition.name} is not what it was in the earlier runs of e{self.experiment.number}: "
+                    f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "
                     f"{', '.join(found)}. No run of it was added.",
                     hint="Begin a new experiment with --fresh, or restore what it was.",
                 )
             )
         return not found
-
-    async def _save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
-        number, saved, digests = self.experiment.number, results_json(results), self._digests.of(cell)
-        await retrying(
-            self.history, lambda store: store.experiments.save(number, cell.key, result, saved, digests)
-        )

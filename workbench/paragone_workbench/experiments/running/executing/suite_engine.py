@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.experiments.running.executing.concurrency import Concurrency
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
@@ -39,20 +40,27 @@ class SuiteEngine(EngineObserver, RunObserver):
     """
 
     def __init__(
-        self, pool: EnginePool, definition: EngineDefinition, on_progress: Callable[[], None]
+        self,
+        pool: EnginePool,
+        definition: EngineDefinition,
+        on_progress: Callable[[], None],
+        *,
+        most_requests: int = REQUESTS_PER_SERVER,
     ) -> None:
+        """Add the engine to a pool, without opening it. A server is asked `most_requests` at once at most."""
         self.definition = definition
         self.given_up: ParagoneError | None = None
         """Why no more runs are executed; None if they are."""
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
-        many = first.placement.most_at_once or REQUESTS_PER_SERVER
+        many = first.placement.most_at_once or most_requests
         if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
             many = 1
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = self._handles * (2 if many == 1 else 1)
-        self._available = asyncio.Semaphore(len(self._free))
+        least = REQUESTS_PER_SERVER if first.placement.most_at_once is None else len(self._free)
+        self._concurrency = Concurrency(least, len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._waiting: dict[Run, Execution] = {}
         """The runs whose request is not sent yet."""
@@ -76,21 +84,34 @@ class SuiteEngine(EngineObserver, RunObserver):
         return self._handles[0]
 
     @property
-    def in_progress(self) -> Collection[Run]:
-        """The runs in progress."""
-        return self._sent.keys()
+    def doing(self) -> str:
+        """Whether the model is being loaded, and how much of it is."""
+        if self.handle.state != "opening":
+            return ""
+        fraction = self.handle.load_fraction
+        return "loading" if fraction is None else f"loading {fraction:.0%}"
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the rate at which it generates tokens, at this time on the monotonic clock; None if it does not."""
+        meters = [run.meter for run in self._sent if run.meter is not None]
+        rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
+        return sum(rates) if rates else None
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
-        async with self._available:
-            handle = self._free.pop(0)
+        async with self._concurrency.turn() as turn:
+            handle = (
+                self._free.pop()
+            )  # the one that was used last, so that few connections are opened for few requests
             try:
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
                     execution = self._pool.run(handle, spec, self)
                     self._waiting[execution.run] = execution
-                return await self._result(execution)
+                executed = await self._result(execution)
+                turn.succeeded = executed is not None and not executed.result.error
+                return executed
             finally:
                 self._free.append(handle)
 

@@ -1,0 +1,94 @@
+"""How many requests are in progress at a time: as many as make an engine answer more in the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+_STEP = 1.5
+"""By this factor the limit grows."""
+_BETTER = 1.1
+"""By this factor a rate must rise for the limit to grow further."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """A request in progress."""
+
+    succeeded: bool = True
+    """Set it to False if the request failed or was not sent."""
+
+
+class Concurrency:
+    """Lets requests begin, never more than the limit at a time.
+
+    The limit is `least` at first. While it is below `most`, it grows as long as the requests that end in a second become
+    more: a server that batches answers several requests in the time of one. If they do not, it is the one before. It falls
+    by half if a request fails, since a server may refuse what is too much. A rate is measured over twice as many requests
+    as the limit.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        self.limit = least
+        """Most requests in progress at a time."""
+        self._least = least
+        self._most = most
+        self._now = 0
+        self._changed = asyncio.Condition()
+        self._best = (0.0, least)
+        """The highest rate so far, and its limit."""
+        self._ended = 0
+        self._since: float | None = None
+        """When the measurement at this limit began; None if the requests of the limit before have yet to end."""
+        self._settling = least
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Wait until a request may begin. It ends when the context is left."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._now < self.limit)
+            self._now += 1
+        turn = Turn()
+        try:
+            yield turn
+        except BaseException:
+            turn.succeeded = False
+            raise
+        finally:
+            self._now -= 1
+            if self._least < self._most:
+                self.ended(time.monotonic(), succeeded=turn.succeeded)
+            await asyncio.shield(self._notify())
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def ended(self, now: float, *, succeeded: bool) -> None:
+        """Count a request that has ended at this time, in seconds, and set the limit by the rate."""
+        if not succeeded:
+            self._best = (0.0, self._least)
+            self._set(max(self._least, self.limit // 2))
+            return
+        if self._since is None:
+            self._settling -= 1
+            if self._settling <= 0:
+                self._since, self._ended = now, 0
+            return
+        self._ended += 1
+        if self._ended < 2 * self.limit:
+            return
+        rate = self._ended / max(1e-9, now - self._since)
+        best, limit = self._best
+        if rate > best * _BETTER:
+            self._best = (rate, self.limit)
+            self._set(min(self._most, round(self.limit * _STEP)))
+        else:
+            self._set(limit)
+
+    def _set(self, limit: int) -> None:
+        """Adopt a limit, and begin to measure once the requests in progress have ended."""
+        self.limit, self._since, self._settling = limit, None, self._now

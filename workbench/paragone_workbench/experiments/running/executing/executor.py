@@ -1,0 +1,91 @@
+"""What executes the runs of a suite: this process, or the processes of a cluster. The rest of a suite does not depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from paragone import ParagoneError
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.experiments.running.cells import Cell
+    from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
+    from paragone_workbench.experiments.running.request import SuiteRequest
+    from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.store.experiment_records import AssertionResult
+
+
+class ExecutedCell(NamedTuple):
+    """A run that has ended by itself, with the results of its assertions, but for those that ask engines."""
+
+    cell: Cell
+    result: RunResult
+    assertions: Sequence[AssertionResult]
+
+
+class SuiteWork(Protocol):
+    """The runs to be executed, and where their results go."""
+
+    @property
+    def request(self) -> SuiteRequest:
+        """What was asked for."""
+
+    @property
+    def registry(self) -> Registry:
+        """The backends."""
+
+    @property
+    def catalog(self) -> AssertionCatalog:
+        """The assertions."""
+
+    @property
+    def observer(self) -> SuiteObserver:
+        """Who is told about the progress."""
+
+    @property
+    def progress(self) -> Sequence[EngineProgress]:
+        """The progress of each engine. An executor sets `EngineProgress.engine`."""
+
+    def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
+        """Yield the unfinished runs of these engines, by their indices. Raises StoreError."""
+
+    async def save(self, executed: Sequence[ExecutedCell]) -> None:
+        """Save runs of one engine at once, and count them. Raises StoreError.
+
+        If another model answered than in earlier runs, they are not saved, and the engine is given up.
+        """
+
+
+class CellExecutor(Protocol):
+    """Executes the runs of a suite. Use it once, on one event loop."""
+
+    async def execute(self, engines: Sequence[int]) -> None:
+        """Execute the unfinished runs of these engines, by their indices. Returns early after `stop`.
+
+        Raises ParagoneError if it cannot, and StoreError.
+        """
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, and start no more."""
+
+    async def close(self) -> None:
+        """Close the engines."""
+
+
+class EngineActivity(Protocol):
+    """What executes the runs of one engine, as a display of the progress shows it."""
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why no more runs are executed; None if they are."""
+
+    @property
+    def doing(self) -> str:
+        """What it does besides answering, in a few words, such as `loading 30%`; may be empty."""
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the rate at which it generates tokens, at this time on the monotonic clock; None if it does not."""
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Execute no more runs, for this reason. Runs in progress end by themselves."""

@@ -1,0 +1,103 @@
+"""Executes the runs of a suite in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from paragone import ParagoneError
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.experiments.running.cells import Cell, seed_option
+from paragone_workbench.experiments.running.executing.executor import ExecutedCell, SuiteWork
+from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
+from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
+from paragone_workbench.experiments.running.saved_runs import answer_of
+from paragone_workbench.experiments.suites.assertions import evaluate
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
+from paragone_workbench.store.experiment_records import AssertionResult
+
+
+class LocalExecutor:
+    """Executes the runs in this process, by a schedule: by default, that of the request."""
+
+    def __init__(
+        self, work: SuiteWork, *, mode: Mode | None = None, most_requests: int = REQUESTS_PER_SERVER
+    ) -> None:
+        self._work = work
+        self._pool = EnginePool(
+            work.registry, mode=mode or work.request.schedule, requests_per_server=most_requests
+        )
+        self._most_requests = most_requests
+        self._engines: dict[int, SuiteEngine] = {}
+        self._failure: ParagoneError | None = None
+        self._stopped = False
+
+    async def execute(self, engines: Sequence[int]) -> None:
+        """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
+        for index in engines:
+            engine = SuiteEngine(
+                self._pool,
+                self._work.request.engines[index],
+                self._work.observer.progressed,
+                most_requests=self._most_requests,
+            )
+            self._work.progress[index].engine = self._engines[index] = engine
+        await self._pool.open_all()
+        scheduler = self._pool.scheduler
+        self._work.observer.scheduled(scheduler)
+        if scheduler.order == "parallel":
+            async with asyncio.TaskGroup() as tasks:
+                for index in engines:
+                    tasks.create_task(self._drain([index]))
+        elif scheduler.order == "sequential":
+            await self._drain(engines)
+        else:
+            for index in engines:
+                await self._drain([index])
+        if self._failure is not None:
+            raise self._failure
+        await self._pool.close()
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, and start no more. Finished runs are kept."""
+        self._stopped = True
+        stopping = [engine.stop() for engine in self._engines.values()]
+        await asyncio.gather(self._pool.stop(), *stopping)
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._pool.close()
+
+    async def _drain(self, engines: Sequence[int]) -> None:
+        """Execute all runs of these engines."""
+        cells = SharedIterator(self._work.unfinished(engines))
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(max(self._engines[index].width for index in engines)):
+                tasks.create_task(self._take(cells))
+        await cells.close()
+
+    async def _take(self, cells: SharedIterator[Cell]) -> None:
+        try:
+            while not self._stopped and (cell := await cells.take()) is not None:
+                await self._do(cell)
+        except ParagoneError as error:
+            if self._failure is None:
+                self._failure = error
+                await self.stop()
+
+    async def _do(self, cell: Cell) -> None:
+        work, engine = self._work, self._engines[cell.key.engine_index]
+        progress = work.progress[cell.key.engine_index]
+        progress.began = progress.began or time.monotonic()
+        sampling = seed_option(cell, engine.definition, engine.handle.backend)
+        executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
+        if executed is None:
+            return
+        results: tuple[AssertionResult, ...] = ()
+        if not executed.result.error:
+            answer = answer_of(executed.result, total_s=executed.total_s)
+            results = await evaluate(cell.prompt, answer, work.catalog, leave_judges_out=True)
+        await work.save([ExecutedCell(cell, executed.result, results)])
