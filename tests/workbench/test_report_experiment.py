@@ -88,10 +88,12 @@ def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
     answers = dict.fromkeys(tags, ("a", "b"))
     checks = {0: FAILED, 2: PASSED, 5: PASSED}
     found = report(store, add_experiment(store, answers, assertions=checks, tags=tags))
-    (chart,) = section(found, "Pass rates by tag").charts
-    assert (chart.title, chart.note) == ("json", "Pass rate over the 2 prompts with this tag.")
-    (figure,) = chart.figures  # the other engine has no assertions
-    assert (figure.name, figure.text, figure.count) == ("large", "50.0%", "2 prompts")
+    (table,) = section(found, "Pass rates").tables
+    assert (table.title, table.columns) == ("By tag", ("smol", "large"))
+    (line,) = table.lines
+    assert (line.name, line.note) == ("json", "2 prompts")
+    # the other engine has no assertions
+    assert [(it.text, it.detail) for it in line.cells] == [("", ""), ("50.0%", "9.5 to 90.5")]
     (row,) = [
         it
         for it in rows_of(
@@ -114,6 +116,7 @@ def test_assertions_make_a_pass_rate(store):
     assert (score.title, score.figures[0].text) == ("Contains", "0.500")
     assert (score.place(0.5), rate.place(0.5)) == (50, 50)
     first, second = found.prompts()
+    assert [it.rounds[0][1].verdict for it in (first, second)] == ["failed", "passed"]
     (check,) = first.rounds[0][1].checks
     assert (check.type, check.verdict, check.reason) == (
         "contains",
@@ -143,7 +146,8 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
     answers = {0: ("a b", "a b"), 1: ("a b", "a c"), 2: ("a b", "c d"), 3: ("a", "a"), 4: ("a", "a")}
     found = report(store, add_experiment(store, answers, assertions={4: FAILED}))
     assert [prompt.number for prompt in found.prompts()] == [4, 2, 1]
-    assert found.left_out.startswith("2 of 5 prompts are not shown. Those with failures come first, ")
+    assert found.left_out.startswith("Prompts with failures come first, ")
+    assert "2 of 5 prompts are not shown." in found.left_out
 
 
 @pytest.mark.slow
@@ -177,8 +181,9 @@ def test_failures_and_what_is_missing_are_said(store):
         ("The experiment is not complete: 2 runs are missing.", True),
         ("large: 1 of 2 runs failed. They are left out of all figures.", False),
     ]
-    *_, last = found.prompts()
-    assert last.rounds[0][1].remarks[0].text == "Failed: It broke."
+    worst, _ = found.prompts()
+    assert worst.rounds[0][1].remarks[0].text == "Failed: It broke."
+    assert found.verdict.not_measured[:2] == ("2 of 6 runs of the suite.", "1 run failed.")
 
 
 def test_the_machine_is_described(store):
@@ -208,7 +213,7 @@ def test_conditions_and_differences_are_sentences(store):
     assert found.conditions is not None
     assert found.conditions.verdict.startswith("The comparison was fair")
     assert "smol and large gave the same answer to 100.0% of 12 prompts." in [
-        it.text for it in section(found, "Differences between engines").remarks
+        it.text for it in section(found, "Differences between engines").rest
     ]
 
 

@@ -30,7 +30,7 @@ from paragone_workbench.measure.sample import sample_text
 from paragone_workbench.paths import accessible
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History, Store
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind, SavedChoice
 from paragone_workbench.store.retry import retrying
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class Choice:
 
     async def decision(self, margin: float) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
         """Return the decision, the figures of the engines, and the comparison of their answers. Raises StoreError."""
+        await self._save_question(margin)
         names = [engine.name for engine in self.request.engines]
         collected = await retrying(self.history, self._collected)
         comparison = compare_values(collected, margin=margin)
@@ -179,6 +180,12 @@ class Choice:
         """Close the engines."""
         if self._work is not None:
             await self._work.close()
+
+    async def _save_question(self, margin: float) -> None:
+        """Save what is asked, so that a report decides by the same."""
+        assert self.experiment is not None, "the suite comes first"
+        number, asked = self.experiment.number, SavedChoice(reference=self.reference, margin=margin)
+        await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
 
     def _collected(self, store: Store) -> tuple[EngineValues, ...]:
         assert self.experiment is not None, "the suite comes first"

@@ -39,6 +39,11 @@ class Decision:
     reasons: tuple[str, ...]
     others: tuple[str, ...]
 
+    @property
+    def headline(self) -> str:
+        """The decision in a sentence."""
+        return "Nothing is decided." if self.chosen is None else f"Deploy {self.chosen}."
+
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
         return {

@@ -16,8 +16,11 @@ class EngineFigures:
     Attributes:
         engine: The engine's name.
         size: Bytes of the model's weights.
+        memory: Bytes of memory that the engine takes, estimated.
+        context: Context window in tokens for which the memory is estimated.
         decode_tps: Decode rate in tokens per second.
         ttft_s: Time to first token in seconds.
+        joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; of the reference itself None.
         pass_rate: Share of the prompts whose assertions passed.
         prompts: Number of prompts of the pass rate.
@@ -25,8 +28,11 @@ class EngineFigures:
 
     engine: str
     size: int | None = None
+    memory: int | None = None
+    context: int | None = None
     decode_tps: float | None = None
     ttft_s: float | None = None
+    joules: float | None = None
     kld: Estimate | None = None
     pass_rate: float | None = None
     prompts: int = 0
@@ -36,13 +42,23 @@ class EngineFigures:
         return {
             "engine": self.engine,
             "size": self.size,
+            "memory": self.memory,
+            "context": self.context,
             "decode_tps": self.decode_tps,
             "ttft_s": self.ttft_s,
+            "joules": self.joules,
             "mean_kld": None if self.kld is None else self.kld.value,
             "mean_kld_se": None if self.kld is None else self.kld.error,
             "pass_rate": self.pass_rate,
             "prompts": self.prompts,
         }
+
+
+def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """Return the engine with the largest weights, whose quality is wanted; the first one if a size is unknown."""
+    if not all(sizes.get(engine) for engine in engines):
+        return engines[0]
+    return max(engines, key=lambda engine: sizes[engine])
 
 
 def engine_figures(
@@ -65,6 +81,7 @@ def engine_figures(
             size=_whole(found.get(engine, {}).get("size")) or sizes.get(engine),
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
+            joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(compared.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],

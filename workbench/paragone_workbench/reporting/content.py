@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paragone import Message
+from paragone.wording import shortened
+from paragone_workbench.reporting.drawings import Chart, Plot, Table
 from paragone_workbench.store.experiment_records import AssertionResult
+
+_BEGINNING = 100
+"""Number of characters of the beginning of a prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,54 +32,6 @@ class EngineView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A value of one engine, as a row of a chart.
-
-    Attributes:
-        name: The engine.
-        value: The value.
-        low: The lower end of its interval; None if there is none.
-        high: The upper end.
-        text: The value with its unit.
-        interval: The interval, in words; empty if there is none.
-        count: What it was measured on, such as `20 prompts`; may be empty.
-    """
-
-    name: str
-    value: float
-    text: str
-    low: float | None = None
-    high: float | None = None
-    interval: str = ""
-    count: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
-    """Values of several engines, drawn as bars beside a table.
-
-    Attributes:
-        title: What the values are.
-        note: How to read them, as sentences.
-        figures: The rows.
-        start: Value at the left end of the axis.
-        end: Value at the right end.
-        mark: `bar`: from the left end to the value; `dot`: at the value, for scales without a zero.
-    """
-
-    title: str
-    note: str
-    figures: tuple[Figure, ...]
-    start: float
-    end: float
-    mark: Literal["bar", "dot"] = "bar"
-
-    def place(self, value: float) -> float:
-        """Return where a value is on the axis, from 0 to 100; values beyond its ends are put there."""
-        return max(0.0, min(100.0, 100 * (value - self.start) / (self.end - self.start)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
     """A sentence about a result. `stands_out` if it reports a difference or a failure."""
 
@@ -84,12 +41,45 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Results of one kind: charts, remarks on them, and a note on how to read them."""
+    """Results of one kind.
+
+    Attributes:
+        title: What they are.
+        tables: Tables of them.
+        charts: Charts of them.
+        remarks: Sentences about them.
+        rest: More sentences, which are folded.
+        note: How to read them.
+    """
 
     title: str
+    tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    rest: tuple[Remark, ...] = ()
     note: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.tables or self.charts or self.remarks or self.rest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Which engine to deploy, in words.
+
+    Attributes:
+        headline: The decision.
+        reasons: Why, at what price, and how sure that is.
+        not_chosen: Why no smaller or faster one.
+        not_measured: What is not known, and why.
+    """
+
+    headline: str
+    reasons: tuple[str, ...] = ()
+    not_chosen: tuple[str, ...] = ()
+    not_measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +129,14 @@ class AnswerView:
         """The answer without marks."""
         return "".join(segment.text for segment in self.segments)
 
+    @property
+    def verdict(self) -> Literal["passed", "failed", "unknown", ""]:
+        """Whether all assertions hold; empty if there are none."""
+        found = {check.verdict for check in self.checks}
+        if "unknown" in found:
+            return "unknown"
+        return "failed" if "failed" in found else "passed" if found else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptView:
@@ -153,6 +151,7 @@ class PromptView:
         rounds: The answers side by side; one tuple for each repetition.
         left_out: How many repetitions are not shown, as a sentence; empty if all are.
         conditions: Whether they were answered under the same conditions; None if that is said elsewhere.
+        folded: Whether only its beginning is shown until the reader asks for more.
     """
 
     number: int
@@ -163,6 +162,12 @@ class PromptView:
     rounds: tuple[tuple[AnswerView, ...], ...] = ()
     left_out: str = ""
     conditions: Conditions | None = None
+    folded: bool = False
+
+    @property
+    def beginning(self) -> str:
+        """The beginning of the last message, in one line."""
+        return shortened(" ".join(self.messages[-1].text.split()), _BEGINNING) if self.messages else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +179,9 @@ class Report:
         title: The name of the suite, or the title of the conversation.
         summary: What was done, in one line.
         facts: Date, schedule, machine.
+        verdict: Which engine to deploy; None for a conversation.
+        overview: A row for each engine.
+        plots: The quality of the engines over what they cost.
         engines: The engines, the first of which is the one that others are compared with.
         sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt says that.
@@ -185,6 +193,9 @@ class Report:
     title: str
     summary: str
     facts: tuple[Fact, ...]
+    verdict: Verdict | None
+    overview: Table
+    plots: tuple[Plot, ...]
     engines: tuple[EngineView, ...]
     sections: tuple[Section, ...]
     conditions: Conditions | None

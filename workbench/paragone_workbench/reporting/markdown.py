@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
-from paragone_workbench.reporting.content import (
-    AnswerView,
-    Chart,
-    Fact,
-    PromptView,
-    Remark,
-    Report,
-)
+from paragone_workbench.reporting.content import AnswerView, Fact, PromptView, Remark, Report, Verdict
+from paragone_workbench.reporting.drawings import Chart, Table, TableLine
 from paragone_workbench.reporting.public_text import date_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
@@ -21,15 +15,21 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 def markdown_pieces(report: Report, now: float) -> Iterator[str]:
     """Yield the document. `now` is the time of writing, in seconds since 1970."""
-    yield f"# {_inline(report.title)} ({report.id})\n\n{_inline(report.summary)}\n\n"
-    yield _facts(report.facts)
-    yield "## Engines\n\n"
-    for engine in report.engines:
-        yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
+    named = f"{_inline(report.title)} ({report.id})"
+    if report.verdict is None:
+        yield f"# {named}\n\n{_inline(report.summary)}\n\n"
+    else:
+        yield f"# {_inline(report.verdict.headline)}\n\n{named} · {_inline(report.summary)}\n\n"
+        yield from _verdict(report.verdict)
+    yield _table(report.overview)
+    for plot in report.plots:
+        yield f"**{_inline(plot.title)}.** {_inline(plot.note)}\n\n"
     for section in report.sections:
         yield f"## {_inline(section.title)}\n\n"
+        yield from map(_table, section.tables)
         yield from map(_chart, section.charts)
         yield _remarks(section.remarks)
+        yield _remarks(section.rest)
         if section.note:
             yield f"{_inline(section.note)}\n\n"
     if report.conditions is not None:
@@ -39,7 +39,21 @@ def markdown_pieces(report: Report, now: float) -> Iterator[str]:
         yield f"{report.left_out}\n\n"
     for prompt in report.prompts():
         yield from _prompt(prompt)
+    yield f"## How it was run\n\n{_facts(report.facts)}"
+    for engine in report.engines:
+        yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
     yield f"Written by paragone {version('paragone')} on {date_text(now)}.\n"
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    for reason in verdict.reasons:
+        yield f"{_inline(reason)}\n\n"
+    for title, sentences in (
+        ("Smaller or faster, and not chosen", verdict.not_chosen),
+        ("Not measured", verdict.not_measured),
+    ):
+        if sentences:
+            yield f"{title}:\n\n{_list(map(_inline, sentences))}"
 
 
 def _prompt(prompt: PromptView) -> Iterator[str]:
@@ -80,10 +94,38 @@ def _chart(chart: Chart) -> str:
         *((_inline(row.name), _inline(row.text), row.interval, row.count) for row in chart.figures),
     ]
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    head, *body = zip(*columns, strict=True)
+    return f"**{_inline(chart.title)}.** {_inline(chart.note)}\n\n{_grid(list(zip(*columns, strict=True)))}"
+
+
+def _table(table: Table) -> str:
+    rows = [
+        (_inline(table.first), *map(_inline, table.columns)),
+        *(
+            (
+                _name(line),
+                *(
+                    _inline(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
+                    for cell in line.cells
+                ),
+            )
+            for line in table.lines
+        ),
+    ]
+    title = f"**{_inline(table.title)}.**\n\n" if table.title else ""
+    note = f"{_inline(table.note)}\n\n" if table.note else ""
+    return f"{title}{_grid(rows)}{note}"
+
+
+def _name(line: TableLine) -> str:
+    name = f"**{_inline(line.name)}**" if line.stands_out else _inline(line.name)
+    return f"{name}, {_inline(line.note)}" if line.note else name
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
     rule = ("---", *("---:" for _ in head[1:]))
     table = "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
-    return f"**{_inline(chart.title)}.** {_inline(chart.note)}\n\n{table}\n\n"
+    return f"{table}\n\n"
 
 
 def _facts(facts: Iterable[Fact]) -> str:

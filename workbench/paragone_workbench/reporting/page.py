@@ -9,6 +9,7 @@ from importlib.metadata import version
 from paragone import InputError
 from paragone.installation import install_command
 from paragone_workbench.reporting.content import Report
+from paragone_workbench.reporting.parts.label_placement import HEIGHT
 from paragone_workbench.reporting.public_text import date_text
 
 try:
@@ -25,7 +26,9 @@ except ModuleNotFoundError as error:
 def html_pieces(report: Report, now: float) -> Iterator[str]:
     """Yield the page. `now` is the time of writing, in seconds since 1970."""
     template = _environment().get_template("report.html.j2")
-    return template.generate(report=report, written=date_text(now), version=version("paragone"))
+    return template.generate(
+        report=report, written=date_text(now), version=version("paragone"), height=HEIGHT
+    )
 
 
 @functools.cache

@@ -192,6 +192,38 @@ class ExperimentRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatedMemory:
+    """The memory that an engine takes at a context window.
+
+    Attributes:
+        engine: The engine's name.
+        size: Bytes on all devices, estimated.
+        context: The context window in tokens.
+    """
+
+    engine: str
+    size: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedChoice:
+    """What `paragone choose` asked of an experiment: the decision itself follows from the runs.
+
+    Attributes:
+        reference: The name of the engine whose quality is wanted.
+        margin: The largest loss of the pass rate that does not matter, as a share.
+        memory: The memory of each engine for which it is known.
+        left_out: Why other engines were left out, in sentences.
+    """
+
+    reference: str
+    margin: float
+    memory: tuple[EstimatedMemory, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedVote:
     """Which of several answers to a prompt was preferred."""
 

@@ -15,7 +15,7 @@ from paragone_workbench.statistics.estimate import number
 
 def put_decision(decision: Decision, figures: Sequence[EngineFigures], choice: Choice) -> None:
     """Print the decision: the sentences, a row for each engine, and what was not measured."""
-    put_line("Nothing is decided." if decision.chosen is None else f"Deploy {decision.chosen}.")
+    put_line(decision.headline)
     for sentence in decision.reasons:
         put_line(sentence)
     if decision.others:

@@ -69,6 +69,11 @@ class NonInferiority:
         return needed if needed <= _MOST else None
 
     @property
+    def more_prompts(self) -> int | None:
+        """About how many more prompts would give a verdict, to two digits; None if that is not known."""
+        return None if self.prompts_needed is None else _rounded(self.prompts_needed - self.prompts)
+
+    @property
     def sentence(self) -> str:
         """The verdict in plain words."""
         claim = f"worse than {self.a} by more than {PASS_RATE.shown(self.margin)} points"
@@ -79,10 +84,9 @@ class NonInferiority:
                 return f"{self.b} is not {claim}: at worst, {self.b} passes {amount}."
             case "worse":
                 return f"{self.b} is {claim}."
-        if self.prompts_needed is None:
+        if self.more_prompts is None:
             return f"Whether {self.b} is {claim} is open, and more prompts hardly settle this."
-        more = counted(_rounded(self.prompts_needed - self.prompts), "more prompt")
-        return f"Whether {self.b} is {claim} is open. About {more} would settle this."
+        return f"Whether {self.b} is {claim} is open. About {counted(self.more_prompts, 'more prompt')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. Rates are shares, not points."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.reporting.content import Chart, Figure
+from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import Interval, mean_interval, share_interval
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from paragone import Backend, InputError, Json
+from paragone import Json
 from paragone.wording import counted
-from paragone_workbench.engines.definitions import EngineDefinition, split_options, without_secrets
-from paragone_workbench.reporting.content import Chart, Figure, Remark, Section
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.reporting.content import Remark, Section
+from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
+from paragone_workbench.reporting.parts.known_measurements import Find, identity_of, objects
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.statistics.intervals import t_interval
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
 
-Find: TypeAlias = Callable[[str], Backend | None]
 Measured: TypeAlias = tuple[str, Mapping[str, Json]]
 """The name of an engine, and what was measured of it."""
 
@@ -39,7 +38,7 @@ def measurements_of(store: Store, engines: Sequence[EngineDefinition], find: Fin
     """
     wanted: dict[str, str] = {}
     for engine in engines:
-        identity = _identity(engine, find)
+        identity = identity_of(engine, find)
         wanted[identity] = f"{wanted[identity]}, {engine.name}" if identity in wanted else engine.name
     return tuple(section for kind in _VIEWS for section in _newest(store, kind, wanted, find))
 
@@ -51,22 +50,11 @@ def _newest(store: Store, kind: MeasurementKind, wanted: Mapping[str, str], find
         names = {
             engine.name: wanted[identity]
             for engine in measurement.measured
-            if (identity := _identity(engine, find)) in wanted and wanted[identity] not in shown
+            if (identity := identity_of(engine, find)) in wanted and wanted[identity] not in shown
         }
         if names and (section := _section(measurement, names)) is not None:
             shown |= set(names.values())
             yield section
-
-
-def _identity(engine: EngineDefinition, find: Find) -> str:
-    """Return what an engine has in common with others that compute the same distributions."""
-    backend = find(engine.backend)
-    known = without_secrets(engine, backend)
-    options: Mapping[str, Json] = {**known.options, "address": known.address}
-    if backend is not None:
-        with contextlib.suppress(InputError):  # this version of the backend does not declare an option
-            options, _ = split_options(known, backend)
-    return json.dumps([engine.backend, engine.model, dict(options)], sort_keys=True)
 
 
 def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | None:
@@ -77,7 +65,7 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
     view = _VIEWS[measurement.kind]
     engines = [
         (names[str(engine.get("engine"))], engine)
-        for engine in _objects(measurement.data.get(view.engines))
+        for engine in objects(measurement.data.get(view.engines))
         if str(engine.get("engine")) in names
     ]
     charts = tuple(view.charts(engines, measurement))
@@ -92,10 +80,6 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
         for subject, text in dict.fromkeys(note for note in view.notes(engines) if isinstance(note[1], str))
     ]
     return Section(title=view.title, charts=charts, remarks=tuple(remarks))
-
-
-def _objects(found: Json) -> list[Mapping[str, Json]]:
-    return [item for item in _list(found) if isinstance(item, Mapping)]
 
 
 def _list(found: Json) -> list[Json]:
@@ -172,7 +156,7 @@ def _fidelity_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
 
 
 def _bench_charts(engines: list[Measured], measurement: Measurement) -> Iterator[Chart]:
-    tests = [[(name, test) for test in _objects(engine.get("tests"))] for name, engine in engines]
+    tests = [[(name, test) for test in objects(engine.get("tests"))] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
     for key, title, note, unit, factor in _BENCH_CHARTS:
         found = (_bench_figure(name, test, key, unit, factor) for name, test in measured)
@@ -211,14 +195,14 @@ def _about_bench(engines: list[Measured], measurement: Measurement) -> Iterator[
     yield "by paragone bench"
     if isinstance(repeat := measurement.data.get("repeat"), int):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"
-    tests = (test for _, engine in engines for test in _objects(engine.get("tests")))
+    tests = (test for _, engine in engines for test in objects(engine.get("tests")))
     if isinstance(tokens := next(tests, {}).get("tokens"), int):
         yield f"{tokens:,} tokens generated in each"
 
 
 def _bench_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
     for name, engine in engines:
-        tests = _objects(engine.get("tests"))
+        tests = objects(engine.get("tests"))
         skipped = (test.get("skipped") for test in tests)
         yield from ((name, text) for text in (*_list(engine.get("warnings")), *skipped, engine.get("error")))
         yield from ((f"{name}, {_test(test)}", text) for test in tests for text in _list(test.get("notes")))

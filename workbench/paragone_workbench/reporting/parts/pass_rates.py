@@ -1,47 +1,77 @@
-"""The pass rates of parts of a suite: of the prompts that have a tag."""
+"""The pass rates of parts of a suite: of the prompts that have a tag, and of the assertions of a type."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.reporting.content import Chart, Figure
-from paragone_workbench.reporting.parts.charts import figure_of
+from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import public
+from paragone_workbench.statistics.intervals import share_interval
 
-MOST = 12
-"""Number of tags that are shown: those of the most prompts."""
+MOST = 24
+"""Number of tags, and of types of assertions, that are shown: those of the most prompts."""
 
 
-def tag_charts(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> tuple[Chart, ...]:
-    """Return a chart of the pass rates for each tag that some prompts have and others do not.
+def pass_rate_cell(rate: float, prompts: int) -> TableCell:
+    """Return a pass rate with its interval."""
+    interval = share_interval(rate, prompts)
+    return TableCell(
+        text=f"{PASS_RATE.shown(rate)}%",
+        detail=f"{PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}",
+    )
+
+
+def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> Table | None:
+    """Return the pass rates at the prompts of each tag that some prompts have and others do not; None without one.
 
     `tags` has the tags of each prompt by its index.
     """
-    return tuple(islice(_charts(engines, tags), MOST))
-
-
-def _charts(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> Iterator[Chart]:
-    """Yield the charts, those of the most prompts first."""
-    rates = [(engine.engine, engine.values(PASS_RATE)) for engine in engines]
-    sizes = Counter(tag for of_prompt in tags.values() for tag in set(of_prompt))
-    for tag, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        if size == len(tags):
+    rates = [engine.values(PASS_RATE) for engine in engines]
+    prompts_of: dict[str, list[int]] = {}
+    for prompt, of_prompt in tags.items():
+        for tag in set(of_prompt):
+            prompts_of.setdefault(tag, []).append(prompt)
+    lines: list[TableLine] = []
+    for tag, prompts in sorted(prompts_of.items(), key=lambda item: (-len(item[1]), item[0])):
+        if len(prompts) == len(tags) or len(lines) == MOST:
             continue
-        figures: list[Figure] = []
-        for engine, of_engine in rates:
-            values = [value for prompt, value in of_engine.items() if tag in tags.get(prompt, ())]
-            if values:
-                figures.append(figure_of(PASS_RATE, engine, values))
-        if figures:
-            yield Chart(
-                title=public(tag),
-                note=f"Pass rate over the {counted(size, 'prompt')} with this tag.",
-                figures=tuple(figures),
-                start=0.0,
-                end=1.0,
+        known = [[rate[prompt] for prompt in prompts if prompt in rate] for rate in rates]
+        if any(known):
+            cells = tuple(
+                pass_rate_cell(sum(values) / len(values), len(values)) if values else TableCell()
+                for values in known
             )
+            lines.append(TableLine(name=public(tag), note=counted(len(prompts), "prompt"), cells=cells))
+    return _table("tag", [engine.engine for engine in engines], lines)
+
+
+def rates_by_assertion(engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]) -> Table | None:
+    """Return the pass rates of each type of assertion; None if there are fewer than two types.
+
+    `rates` has the index of an engine, a type, the rate and the number of prompts, ordered by the type.
+    """
+    lines: list[TableLine] = []
+    for name, group in groupby(rates, lambda rate: rate[1]):
+        of_engine = {engine: (rate, prompts) for engine, _, rate, prompts in group}
+        cells = tuple(
+            pass_rate_cell(*of_engine[index]) if index in of_engine else TableCell()
+            for index in range(len(engines))
+        )
+        most = max(prompts for _, prompts in of_engine.values())
+        lines.append(TableLine(name=public(name), note=counted(most, "prompt"), cells=cells))
+    return _table("assertion", engines, lines[:MOST]) if len(lines) > 1 else None
+
+
+def _table(first: str, engines: Sequence[str], lines: Sequence[TableLine]) -> Table | None:
+    if not lines:
+        return None
+    return Table(
+        title=f"By {first}",
+        first=first,
+        columns=tuple(map(public, engines)),
+        lines=tuple(lines),
+    )

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import EngineRating
 from paragone_workbench.compare.votes import votes_from
-from paragone_workbench.reporting.content import Chart, Figure, Remark, Section
+from paragone_workbench.reporting.content import Remark, Section
+from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.store.experiment_records import SavedVote
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from paragone import Backend, Message
 from paragone.options import value_text
 from paragone.wording import counted
+from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.reporting.content import (
@@ -21,6 +22,7 @@ from paragone_workbench.reporting.parts.answers import NamedRun, answers_side_by
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import distinct_names, engine_view
+from paragone_workbench.reporting.parts.overview import overview_of, with_speeds_of_answers
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
@@ -52,7 +54,8 @@ def conversation_report(
     others = len(saved.conversation.prompts) - len(prompts)
     closed = sum(lane.closed for lane in saved.lanes)
     count = len(prompts)
-    charts = charts_of(_values(lanes, [prompt for _, prompt in prompts]))
+    values = _values(lanes, [prompt for _, prompt in prompts])
+    charts = charts_of(values)
     return Report(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
@@ -66,6 +69,14 @@ def conversation_report(
                 else []
             ),
         ),
+        verdict=None,
+        overview=overview_of(
+            with_speeds_of_answers(list(map(_figures, lanes)), values),
+            reference=None,
+            chosen=None,
+            benched=False,
+        ),
+        plots=(),
         engines=tuple(
             engine_view(lane.name, lane.record.definition, _last_begun(lane), find) for lane in lanes
         ),
@@ -74,6 +85,12 @@ def conversation_report(
         prompts=lambda: _prompts(saved, lanes, prompts, find),
         left_out=" ".join(_left_out(others, sum(_of_earlier_engines(lane) for lane in lanes))),
     )
+
+
+def _figures(lane: _Lane) -> EngineFigures:
+    run = _last_begun(lane)
+    loaded = None if run is None else run.loaded
+    return EngineFigures(engine=lane.name, size=None if loaded is None else loaded.size)
 
 
 def _lanes(saved: SavedConversation) -> list[_Lane]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from paragone import Backend, Json
 from paragone.wording import counted, size_text
 from paragone_workbench.experiments.differences.comparable import comparable
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.reporting.content import (
@@ -21,10 +21,11 @@ from paragone_workbench.reporting.content import (
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import engine_view
-from paragone_workbench.reporting.parts.pass_rates import tag_charts
+from paragone_workbench.reporting.parts.pass_rates import rates_by_assertion, rates_by_tag
 from paragone_workbench.reporting.public_text import date_text, public
+from paragone_workbench.reporting.subjects.decided import decided_of
 from paragone_workbench.reporting.subjects.experiment_prompts import prompt_view
-from paragone_workbench.reporting.subjects.selection import Selection
+from paragone_workbench.reporting.subjects.selection import PROMPTS_OPEN, Selection
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
@@ -47,17 +48,34 @@ def experiment_report(
     names, rows = found.engines, found.rows
     selection = Selection()
     values = collect(_watched(rows, selection), names)
-    comparison = compare_values(values)
-    prompts = list(saved_prompts(store, experiment.number))
-    indices = [prompt.index for prompt in prompts]
+    prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
+    tags = {number: tags for number, (_, tags) in enumerate(prompts)}
     examples, conditions = _first_answers(store, experiment, find)
+    decided = decided_of(store, experiment, values, tags, examples, find)
+    comparison = decided.comparison
     sections = (
-        Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
         Section(
-            title="Pass rates by tag",
-            charts=tag_charts(values, {number: prompt.tags for number, prompt in enumerate(prompts)}),
+            title="Differences between engines",
+            remarks=tuple(
+                Remark(text=public(pair.sentence), stands_out=True)
+                for pair in comparison.comparisons
+                if pair.shown
+            ),
+            rest=_not_shown(comparison),
+            note=_COMPARED,
         ),
-        Section(title="Differences between engines", remarks=_comparisons(comparison), note=_COMPARED),
+        Section(
+            title="Pass rates",
+            tables=tuple(
+                table
+                for table in (
+                    rates_by_tag(values, tags),
+                    rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
+                )
+                if table is not None
+            ),
+        ),
+        Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
     )
     return Report(
         id=f"e{experiment.number}",
@@ -70,20 +88,30 @@ def experiment_report(
             )
         ),
         facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
+        verdict=decided.verdict,
+        overview=decided.overview,
+        plots=decided.plots,
         engines=tuple(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
         ),
-        sections=tuple(section for section in sections if section.charts or section.remarks),
+        sections=tuple(section for section in sections if not section.is_empty),
         conditions=conditions,
-        prompts=lambda: (prompt_view(store, experiment, indices[number]) for number in selection.numbers),
-        left_out=(
-            f"{selection.left_out:,} of {selection.count:,} prompts are not shown. Those with failures come first, "
-            "then those whose answers differ most. The CSV and JSON files have all."
-            if selection.left_out
-            else ""
+        prompts=lambda: (
+            prompt_view(store, experiment, prompts[number][0], folded=place >= PROMPTS_OPEN)
+            for place, number in enumerate(selection.numbers)
         ),
+        left_out=" ".join(_order(selection)),
     )
+
+
+def _order(selection: Selection) -> Iterator[str]:
+    if selection.count > 1:
+        yield "Prompts with failures come first, then those whose answers differ most."
+    if selection.left_out:
+        yield (
+            f"{selection.left_out:,} of {selection.count:,} prompts are not shown. The CSV and JSON files have all."
+        )
 
 
 def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRow]:
@@ -136,12 +164,12 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
             yield Fact(name=name, value=public(str(value)))
 
 
-def _comparisons(comparison: SuiteComparison) -> tuple[Remark, ...]:
-    """Return the comparisons as sentences, those that show a difference first."""
-    remarks = [Remark(text=public(pair.sentence), stands_out=pair.shown) for pair in comparison.comparisons]
-    sentences = [pair.sentence for pair in comparison.not_worse] + [pair.sentence for pair in comparison.same]
-    rest = [Remark(text=public(sentence)) for sentence in sentences]
-    return (*sorted(remarks, key=lambda remark: not remark.stands_out), *rest)
+def _not_shown(comparison: SuiteComparison) -> tuple[Remark, ...]:
+    """Return the comparisons that show no difference, as sentences."""
+    sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
+    sentences += [pair.sentence for pair in comparison.not_worse]
+    sentences += [pair.sentence for pair in comparison.same]
+    return tuple(Remark(text=public(sentence)) for sentence in sentences)
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:

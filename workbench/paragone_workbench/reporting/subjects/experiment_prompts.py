@@ -42,7 +42,7 @@ def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
             )
 
 
-def prompt_view(store: Store, experiment: Experiment, index: int) -> PromptView:
+def prompt_view(store: Store, experiment: Experiment, index: int, *, folded: bool = False) -> PromptView:
     """Return the prompt with this index, with its answers."""
     prompt = saved_prompt(store, experiment.number, index)
     rounds: dict[int, list[ExperimentRun]] = {}
@@ -69,6 +69,7 @@ def prompt_view(store: Store, experiment: Experiment, index: int) -> PromptView:
         left_out=f"{left_out:,} more repetitions are not shown. The CSV and JSON files have all."
         if left_out > 0
         else "",
+        folded=folded,
     )
 
 

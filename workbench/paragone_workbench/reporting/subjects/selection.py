@@ -1,4 +1,4 @@
-"""Which prompts of an experiment a report shows in full: those with failures first, then those that differ most."""
+"""Which prompts of an experiment a report shows: those with failures first, then those that differ most."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import NamedTuple
 from paragone_workbench.experiments.differences.suite_values import SuiteRow
 
 PROMPTS_SHOWN = 100
-"""Largest number of prompts that are shown in full."""
+"""Largest number of prompts that are shown."""
+
+PROMPTS_OPEN = 3
+"""Number of prompts whose answers are shown at once. Those of the others are folded."""
 
 _WORDS = 2_000
 """Number of words of an answer that are compared for the order of the prompts."""
@@ -53,9 +56,7 @@ class Selection:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the chosen prompts: in the order of the suite if all are, else the worst first."""
-        if not self.left_out:
-            return sorted(-interest.place for interest in self._best)
+        """The numbers of the chosen prompts, the worst first."""
         return [-interest.place for interest in sorted(self._best, reverse=True)]
 
 

@@ -10,7 +10,7 @@ from paragone import InputError, Json
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.errors import StoreError, decoding
+from paragone_workbench.store.errors import DAMAGED, StoreError, decoding
 from paragone_workbench.store.experiment_records import (
     Digests,
     EndedRun,
@@ -18,6 +18,7 @@ from paragone_workbench.store.experiment_records import (
     ExperimentRun,
     KnownRun,
     RunKey,
+    SavedChoice,
 )
 from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.file.owners import Owner
@@ -158,6 +159,47 @@ class Experiments:
             number,
         )
         return tuple(judges for (judges,) in rows)
+
+    def choice(self, number: int) -> SavedChoice | None:
+        """Return what the newest choice over an experiment asked; None if there was none, or its record is damaged."""
+        rows = self._database.rows(f"SELECT asked FROM choice WHERE experiment_id = {_ID}", number)  # noqa: S608 (the names of columns)
+        for (asked,) in rows:
+            with contextlib.suppress(*DAMAGED):
+                return from_json(SavedChoice, object_in(asked))
+        return None
+
+    def save_choice(self, number: int, choice: SavedChoice) -> None:
+        """Save what a choice over an experiment asks, in place of an earlier one."""
+        self._database.run(
+            f"INSERT OR REPLACE INTO choice (experiment_id, asked) VALUES ({_ID}, ?)",  # noqa: S608 (the names of columns)
+            number,
+            json.dumps(to_json(choice)),
+        )
+
+    def assertion_rates(self, number: int) -> tuple[tuple[int, str, float, int], ...]:
+        """Return how often the answers of an experiment pass each type of assertion.
+
+        That is the index of the engine, the type, the mean over the prompts of the share of their assertions of this type that
+        pass, and the number of these prompts. Those without a verdict are left out.
+        """
+        rows = self._database.rows(
+            f"""
+            SELECT engine_index, CAST(type AS BLOB), avg(rate), count(*) FROM (
+              SELECT engine_index, prompt_index, type, avg(passed) AS rate FROM (
+                SELECT {_KEY},
+                  json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.type') AS type,
+                  json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.passed') AS passed
+                FROM cell, json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result
+                WHERE experiment_id = {_ID}
+              ) WHERE typeof(type) = 'text' AND passed IN (0, 1) GROUP BY engine_index, prompt_index, type
+            ) GROUP BY type, engine_index ORDER BY type, engine_index
+            """,  # noqa: S608 (the names of columns)
+            number,
+        )
+        return tuple(
+            (engine, kind.decode(errors="replace"), rate, prompts)  # JSON can have halves of surrogate pairs
+            for engine, kind, rate, prompts in rows
+        )
 
     def save(
         self,

@@ -1,0 +1,247 @@
+"""The first page of a report: the verdict, a row for each engine, and the plots."""
+
+import dataclasses
+import re
+from contextlib import closing
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.report_subjects import add_experiment
+from tests.workbench.test_report_experiment import FAILED, PASSED, bench, fidelity, report, section
+from tests.workbench.test_report_page import HOSTILE, Parsed
+
+from paragone import Json
+from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.page import html_pieces
+from paragone_workbench.reporting.parts.label_placement import HEIGHT, WIDTH, Spot, placed, width_of
+from paragone_workbench.reporting.parts.plots import front, plots_of
+from paragone_workbench.store import RunKey, Store
+from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
+
+PROMPTS = range(12)
+
+
+@pytest.fixture
+def store(home):
+    with closing(Store.open()) as store:
+        yield store
+
+
+def both_checked(store, passing, **fields):
+    """Return an experiment of both engines over 12 prompts: `large` passes all, `smol` passes `passing`."""
+    experiment = add_experiment(
+        store,
+        dict.fromkeys(PROMPTS, ("a", "b")),
+        assertions=dict.fromkeys(PROMPTS, PASSED),
+        **fields,
+    )
+    for run in list(store.experiments.runs(experiment.number)):
+        if run.key.engine_index == 0:
+            checks: list[Json] = [PASSED if run.key.prompt_index < passing else FAILED]
+            store.experiments.save_judgement(run.number, run.result.id, checks)
+    return store.experiments.get(experiment.number)
+
+
+def lines(found):
+    return {
+        line.name: dict(zip(found.overview.columns, line.cells, strict=True)) for line in found.overview.lines
+    }
+
+
+def test_the_report_begins_with_the_decision(store):
+    experiment = both_checked(store, 3)
+    found = report(store, experiment)
+    assert found.verdict.headline == "Deploy smol."  # as large as the other one, and the first
+    asked = SavedChoice(reference="large", margin=0.05)
+    store.experiments.save_choice(experiment.number, asked)
+    found = report(store, experiment)
+    assert found.verdict.headline == "Deploy large."
+    for pieces, beginning in ((html_pieces, "<h1>Deploy large.</h1>"), (markdown_pieces, "# Deploy large.")):
+        written = "".join(pieces(found, 0.0))
+        assert beginning in written
+        for sentence in (*found.verdict.not_measured, "100.0%"):
+            assert sentence in written
+
+
+def test_what_is_open_says_how_many_prompts_would_settle_it(store):
+    experiment = both_checked(store, 11)
+    faster = {"decode_tps": {"mean": 90, "stdev": 0}}
+    store.measurements.add(bench(SMOL, created=1.0, tests=(faster,)))
+    store.measurements.add(bench(LARGE, created=1.0))
+    store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.03))
+    verdict = report(store, experiment).verdict
+    assert verdict.headline == "Deploy large."
+    assert re.fullmatch(
+        r"What is open would be settled by about [\d,]+ more prompts for smol\.", verdict.reasons[-1]
+    )
+    assert verdict.not_chosen[0].startswith(
+        "Whether smol is worse than large by more than 3.0 points is open."
+    )
+
+
+def test_one_engine_is_not_chosen_but_rated(store):
+    experiment = both_checked(store, 3)
+    store._database.run("DELETE FROM cell WHERE engine_index = 1")
+    alone = dataclasses.replace(experiment, engines=(SMOL,))
+    verdict = report(store, alone).verdict
+    assert verdict.headline == "smol passes 25.0% of 12 prompts."
+    assert verdict.reasons[0] == "The 95% interval is 8.9 to 53.2%."
+
+
+def test_without_assertions_nothing_is_decided(store):
+    found = report(store, add_experiment(store, {0: ("a", "b")}))
+    assert found.verdict.headline == "Nothing is decided."
+    assert found.plots == ()
+    assert "pass rate" not in found.overview.columns
+    other = add_experiment(store, {0: ("a", "b")}, name="x")
+    store._database.run("DELETE FROM cell WHERE engine_index = 1")
+    alone = report(store, dataclasses.replace(other, engines=(SMOL,)))
+    assert alone.verdict.headline == "The answers of smol were not checked."
+
+
+def test_an_engine_has_a_row_of_what_is_known(store):
+    experiment = both_checked(store, 3)
+    store.measurements.add(bench(SMOL, LARGE, created=1.0))
+    store.measurements.add(fidelity(LARGE, SMOL, created=2.0, kld=0.25))
+    memory = tuple(
+        EstimatedMemory(engine=name, size=size, context=512)
+        for name, size in (("smol", 10**8), ("large", 10**9))
+    )
+    store.experiments.save_choice(
+        experiment.number, SavedChoice(reference="large", margin=0.03, memory=memory)
+    )
+    found = report(store, experiment)
+    assert found.overview.columns == ("size", "memory", "pass rate", "KLD", "speed", "TTFT")
+    row = lines(found)["smol"]
+    assert [it.text for it in row.values()] == ["97 MB", "100 MB", "25.0%", "0.250", "30.5/s", "1.25 s"]
+    assert (row["memory"].detail, row["pass rate"].detail) == ("at 512", "8.9 to 53.2")
+    assert row["KLD"].detail == "± 0.010"
+    assert lines(found)["large"]["KLD"].text == "0"
+    assert "are measured by paragone bench" in found.overview.note
+    (chosen,) = (line for line in found.overview.lines if line.stands_out)
+    assert (chosen.name, chosen.note) == ("large", "reference")
+    assert [it.title for it in found.plots] == ["Pass rate over memory", "Pass rate over decoding speed"]
+
+
+def test_speeds_of_one_row_come_from_one_source(store):
+    """With a bench of one engine alone, both have the speeds of their answers."""
+    experiment = both_checked(store, 3)
+    store.measurements.add(bench(SMOL, created=1.0))
+    found = report(store, experiment)
+    assert [row["speed"].text for row in lines(found).values()] == ["40.0/s", "40.0/s"]
+    assert "are means over the answers" in found.overview.note
+
+
+def test_a_fidelity_to_another_reference_is_not_shown_as_one_to_this(store):
+    experiment = both_checked(store, 3)
+    other = dataclasses.replace(LARGE, model="/m/other")
+    store.measurements.add(fidelity(other, SMOL, LARGE, created=2.0, kld=0.25))
+    assert "KLD" not in report(store, experiment).overview.columns
+
+
+def test_assertions_have_pass_rates(store):
+    experiment = both_checked(store, 3)
+    assert section(report(store, experiment), "Pass rates") is None  # there is one type of assertions
+    number: Json = {"index": 1, "type": "number", "passed": True, "reason": "It is 4."}
+    unknown: Json = {"index": 1, "type": "judge", "passed": None, "reason": "The judge failed."}
+    for run in list(store.experiments.runs(experiment.number)):
+        more = [number] if run.key.prompt_index < 4 else [unknown, {"broken": 1}, 7]
+        checks: list[Json] = [PASSED if run.key.engine_index else FAILED, *more]
+        store.experiments.save_judgement(run.number, run.result.id, checks)
+    rates = store.experiments.assertion_rates(experiment.number)
+    assert rates == (
+        (0, "contains", 0.0, 12),
+        (1, "contains", 1.0, 12),
+        (0, "number", 1.0, 4),
+        (1, "number", 1.0, 4),
+    )
+
+
+# Plots
+
+
+def test_the_front_has_the_engines_that_no_other_exceeds():
+    assert front([(-3, 5), (-2, 4), (-2.5, 3), (-1, 1)]) == [0, 1, 3]
+    assert front([(1, 1), (1, 1)]) == [0, 1]
+
+
+def engine(name, size, rate):
+    return EngineFigures(engine=name, size=size, decode_tps=1e9 / size, pass_rate=rate, prompts=60)
+
+
+def test_a_plot_marks_the_front_and_the_chosen_engine():
+    figures = [engine("big", 4e9, 0.7), engine("bad", 3e9, 0.4), engine("small", 2e9, 0.6)]
+    by_size, by_speed = plots_of(figures, "small")
+    assert by_size.title == "Pass rate over size of the weights"
+    assert by_size.x.title == "size of the weights (GB)"
+    assert [(it.name, it.in_front, it.chosen) for it in by_size.points] == [
+        ("big", True, False), ("bad", False, False), ("small", True, True),
+    ]  # fmt: skip
+    assert [it.name for it in by_size.front] == ["small", "big"]
+    assert [it.name for it in by_speed.front] == ["big", "small"]
+    assert all(it.low > it.y > it.high for it in by_size.points)
+    assert 2 <= len(by_size.x.ticks) <= 6
+    assert by_size.points[0].text == "4 GB, 70.0%"
+    assert plots_of(figures[:1], None) == ()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_equal_engines_have_a_plot(rate):
+    plot, _ = plots_of([engine("a", 1e6, rate), engine("b", 1e6, rate)], None)
+    assert {it.in_front for it in plot.points} == {True}
+    assert all(0 <= it.x <= 100 and 0 <= it.y <= HEIGHT for it in plot.points)
+
+
+spots = st.builds(Spot, st.floats(0, 100), st.floats(0, HEIGHT))
+
+
+@given(
+    points=st.lists(st.tuples(st.text(min_size=1, max_size=40), spots), min_size=1, max_size=12),
+    width=st.sampled_from([WIDTH, 500, 1100]),
+)
+def test_no_two_names_overlap_at_any_width(points, width):
+    labels = placed(points, [spot for _, spot in points])
+    boxes = []
+    for (_, spot), label in zip(points, labels, strict=True):
+        if label is not None:
+            long = width_of(label.text)
+            x = spot.x / 100 * width + label.offset
+            boxes.append(
+                (x - (0 if label.right else long), x + (long if label.right else 0), spot.y + label.shift)
+            )
+    for (left, right, y), (other_left, other_right, other_y) in combinations(boxes, 2):
+        assert right <= other_left or other_right <= left or abs(y - other_y) >= 12
+
+
+# What strangers write
+
+
+@pytest.mark.parametrize("text", HOSTILE[:-1])
+def test_names_and_tags_are_no_markup(store, text):
+    engines = (dataclasses.replace(SMOL, name=f"smol{text}"), dataclasses.replace(LARGE, name=f"large{text}"))
+    experiment = both_checked(
+        store, 3, tags={0: (text,), 1: ("x", text)}, name=text.encode(errors="replace").decode()
+    )
+    for run in list(store.experiments.runs(experiment.number)):
+        key = RunKey(*run.key)
+        renamed = dataclasses.replace(run.result, definition=engines[key.engine_index])
+        checks: list[Json] = [{"index": 0, "type": f"t{text}", "passed": True, "reason": text}, PASSED]
+        store._database.run("DELETE FROM cell WHERE number = ?", run.number)
+        store.experiments.save(experiment.number, key, renamed, checks)
+    store.measurements.add(bench(*engines, created=1.0, tests=({},)))
+    store.experiments.save_choice(experiment.number, SavedChoice(reference=engines[0].name, margin=0.03))
+    found = report(store, dataclasses.replace(experiment, engines=engines))
+    page = "".join(html_pieces(found, 0.0))
+    parsed = Parsed(page)
+    assert found.plots
+    assert not {tag for tag, _ in parsed.elements} & {"script", "img"}
+    assert not any(name.startswith("on") for _, attrs in parsed.elements for name, _ in attrs)
+    assert page.count("<style>") == 1
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", page)
+    assert not re.search(
+        r"""\b(src|href|url|@import)\s*[=(]\s*["']?\w+:|<(script|link|iframe|object)""", page
+    )

@@ -1,0 +1,132 @@
+"""Places the names of points in a plot, so that no two overlap at any width of the page.
+
+Points are at shares of the width and at pixels of the height, since only the width changes. The names are placed for the narrowest
+plot: in a wider one, names and points that are side by side only move apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from paragone_workbench.reporting.drawings import Label
+
+WIDTH = 280
+"""Pixels of the narrowest plot."""
+
+HEIGHT = 230
+"""Pixels of every plot."""
+
+LONGEST = 165
+"""Pixels of the widest name. A longer one is shortened."""
+
+FONT = 11.5
+"""Size of the names in pixels."""
+
+_LINE = 14
+"""Height of a name in pixels."""
+_NARROW, _WIDE = "ijlrtfI.,:;|!'()[]/- ", "mwMW@%"
+_RADIUS = 6
+"""Pixels around the middle of a point that stay free."""
+_PARTS = 30
+"""Number of parts of each piece of a line."""
+_SHIFTS = sorted(range(-6 * _LINE, 7 * _LINE, _LINE), key=abs)
+"""How much lower than its point a name can be, in pixels."""
+
+
+class Spot(NamedTuple):
+    """A point: its place from 0 to 100% of the width, and in pixels from the top."""
+
+    x: float
+    y: float
+
+
+class _Box(NamedTuple):
+    """What is drawn at a point, which is at `x`: the point itself, or its name."""
+
+    x: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        """Whether the two overlap here or in a wider plot, where they are as far apart as their points."""
+        if self.bottom <= other.top or other.bottom <= self.top:
+            return False
+        if self.x == other.x:
+            return self.left < other.right and other.left < self.right
+        one, two = sorted((self, other))
+        return one.right > two.left
+
+
+def placed(points: Sequence[tuple[str, Spot]], line: Sequence[Spot]) -> list[Label | None]:
+    """Return the label of each point with its name; None if there is no room for it. Earlier points have precedence.
+
+    `line` goes from spot to spot. Names avoid it where they can.
+    """
+    taken = [_around(spot) for _, spot in points]
+    crossed = list(_along(line))
+    labels: list[Label | None] = []
+    for name, spot in points:
+        free = list(_free(name, spot, taken))
+        beside = [place for place in free if not any(place[1].meets(box) for box in crossed)]
+        found = next(iter(beside or free), None)
+        labels.append(None if found is None else found[0])
+        if found is not None:
+            taken.append(found[1])
+    return labels
+
+
+def _free(name: str, spot: Spot, taken: Iterable[_Box]) -> Iterator[tuple[Label, _Box]]:
+    text = _fitting(name)
+    width, x = width_of(text), spot.x / 100 * WIDTH
+    for shift in _SHIFTS:
+        for right in (True, False):
+            label = Label(text, right, shift)
+            left = x + label.offset - (0 if right else width)
+            middle = spot.y + shift
+            box = _Box(x, left, middle - _LINE / 2, left + width, middle + _LINE / 2)
+            inside = box.left >= 0 and box.right <= WIDTH and box.top >= 0 and box.bottom <= HEIGHT
+            if inside and not any(box.meets(other) for other in taken):
+                yield label, box
+
+
+def _along(line: Sequence[Spot]) -> Iterator[_Box]:
+    """Yield boxes that cover a line, but for its beginning and its end at each spot."""
+    for (x1, y1), (x2, y2) in pairwise(line):
+        for part in range(1, _PARTS):
+            share = part / _PARTS
+            x, y = (x1 + share * (x2 - x1)) / 100 * WIDTH, y1 + share * (y2 - y1)
+            yield _Box(x, x, y, x + 1, y + 1)
+
+
+def _around(spot: Spot) -> _Box:
+    x = spot.x / 100 * WIDTH
+    return _Box(x, x - _RADIUS, spot.y - _RADIUS, x + _RADIUS, spot.y + _RADIUS)
+
+
+def width_of(text: str) -> float:
+    """Return the pixels that a name takes at most. DejaVu Sans Bold is the widest of the usual fonts."""
+    return FONT * sum(map(_ems, text))
+
+
+def _ems(character: str) -> float:
+    if not character.isascii():
+        return 1.3
+    if character in _NARROW:
+        return 0.5
+    if character in _WIDE:
+        return 1.1
+    return 0.85 if character.isupper() else 0.7
+
+
+def _fitting(name: str) -> str:
+    """Return a name that takes at most `LONGEST` pixels."""
+    if width_of(name) <= LONGEST:
+        return name
+    kept = name
+    while width_of(f"{kept}…") > LONGEST:
+        kept = kept[:-1]
+    return f"{kept}…"

@@ -1,0 +1,112 @@
+"""The first table of a report: a row for each engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from paragone.wording import size_text
+from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.experiments.differences.compared_metrics import SPEEDS, Metric
+from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
+from paragone_workbench.reporting.parts.pass_rates import pass_rate_cell
+from paragone_workbench.reporting.public_text import public
+from paragone_workbench.statistics.estimate import number
+
+_METRICS = {metric.name: metric for metric in SPEEDS}
+
+
+class _Column(NamedTuple):
+    title: str
+    cell: Callable[[EngineFigures], TableCell]
+    """Returns an empty cell for what is unknown."""
+    note: str = ""
+    """How to read it, as a sentence."""
+
+
+def overview_of(
+    figures: Sequence[EngineFigures], *, reference: str | None, chosen: str | None, benched: bool
+) -> Table:
+    """Return the table. `benched` says whether the speeds are those of `paragone bench`, not of the answers."""
+    columns = (
+        _Column(
+            "speed",
+            lambda engine: _shown(engine.decode_tps, "{:,.1f}/s"),
+            f"Speed, in tokens per second, and TTFT are {'measured by paragone bench' if benched else 'means over the answers'}.",
+        ),
+        _Column("TTFT", lambda engine: _shown(engine.ttft_s, "{:.2f} s")),
+        _Column(
+            "energy", lambda engine: _shown(engine.joules, "{:.2f} J"), "Energy is for each generated token."
+        ),
+    )
+    quality: tuple[_Column, ...] = (
+        _Column("size", lambda engine: TableCell(text=size_text(engine.size))),
+        _Column("memory", _memory, "Memory is estimated, at this number of tokens."),
+        _Column("pass rate", _pass_rate),
+    )
+    if any(engine.kld for engine in figures):
+        kld = _Column(
+            "KLD",
+            lambda engine: _kld(engine, reference),
+            f"KLD is the mean divergence from {public(reference or '')}.",
+        )
+        quality += (kld,)
+    shown = [column for column in (*quality, *columns) if any(column.cell(engine).text for engine in figures)]
+    return Table(
+        first="engine",
+        columns=tuple(column.title for column in shown),
+        lines=tuple(
+            TableLine(
+                name=public(engine.engine),
+                note="reference" if engine.engine == reference else "",
+                cells=tuple(column.cell(engine) for column in shown),
+                stands_out=engine.engine == chosen,
+            )
+            for engine in figures
+        ),
+        note=" ".join(column.note for column in shown if column.note),
+    )
+
+
+def with_speeds_of_answers(
+    figures: Sequence[EngineFigures], values: Sequence[EngineValues]
+) -> tuple[EngineFigures, ...]:
+    """Return the figures with the means of the answers' speeds, so that all engines' come from the same source."""
+    return tuple(
+        replace(
+            engine,
+            decode_tps=_mean(own, _METRICS["decode_tps"]),
+            ttft_s=_mean(own, _METRICS["ttft_s"]),
+        )
+        for engine, own in zip(figures, values, strict=True)
+    )
+
+
+def _mean(values: EngineValues, metric: Metric) -> float | None:
+    known = values.values(metric)
+    return sum(known.values()) / len(known) if known else None
+
+
+def _pass_rate(engine: EngineFigures) -> TableCell:
+    return pass_rate_cell(engine.pass_rate, engine.prompts) if engine.pass_rate is not None else TableCell()
+
+
+def _memory(engine: EngineFigures) -> TableCell:
+    if engine.memory is None:
+        return TableCell()
+    return TableCell(text=size_text(engine.memory), detail=f"at {engine.context:,}" if engine.context else "")
+
+
+def _kld(engine: EngineFigures, reference: str | None) -> TableCell:
+    if engine.engine == reference:
+        return TableCell(text="0")
+    if engine.kld is None:
+        return TableCell()
+    value, _, error = number(engine.kld).partition(" ± ")
+    return TableCell(text=value, detail=f"± {error}" if error else "")
+
+
+def _shown(value: float | None, form: str) -> TableCell:
+    return TableCell(text="" if value is None else form.format(value))

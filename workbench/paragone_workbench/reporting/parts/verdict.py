@@ -1,0 +1,127 @@
+"""The verdict of a report, in words. Which engine is chosen is decided by `paragone_workbench.choosing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from paragone import Json
+from paragone.wording import counted
+from paragone_workbench.choosing.decision import Decision
+from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
+from paragone_workbench.reporting.content import Verdict
+from paragone_workbench.reporting.parts.known_measurements import KnownMeasurements, objects
+from paragone_workbench.reporting.public_text import public
+from paragone_workbench.statistics.intervals import share_interval
+from paragone_workbench.store import Experiment
+
+_DIFFERENCES = 3
+"""Number of differences that are named if nothing is decided."""
+
+
+def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Verdict:
+    """Return the verdict on an engine that is compared with no other."""
+    if engine.pass_rate is None:
+        headline = f"The answers of {engine.engine} were not checked."
+        reasons = ["No prompt has an assertion or an expected answer that was checked."]
+    else:
+        interval = share_interval(engine.pass_rate, engine.prompts)
+        headline = f"{engine.engine} passes {PASS_RATE.shown(engine.pass_rate)}% of {counted(engine.prompts, 'prompt')}."
+        reasons = [
+            f"The 95% interval is {PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}%.",
+            "Whether that is enough, and whether another engine is better, this report does not say.",
+        ]
+    return _public(headline, reasons, (), not_measured)
+
+
+def verdict_of_several(
+    decision: Decision, comparison: SuiteComparison, not_measured: Sequence[str], left_out: Sequence[str] = ()
+) -> Verdict:
+    """Return the verdict on several engines; without a decision, the greatest differences that are shown."""
+    reasons = [*decision.reasons, *_settling(decision, comparison)]
+    if decision.chosen is None:
+        shown = (pair.sentence for pair in comparison.comparisons if pair.shown)
+        reasons += islice(shown, _DIFFERENCES)
+    return _public(decision.headline, reasons, (*decision.others, *left_out), not_measured)
+
+
+def _settling(decision: Decision, comparison: SuiteComparison) -> Iterator[str]:
+    """Yield how many more prompts would settle what is open, those for the fewest first."""
+    is_open = sorted(
+        (pair.more_prompts, pair.b)
+        for pair in comparison.not_worse
+        if pair.a == decision.reference and pair.verdict == "open" and pair.more_prompts is not None
+    )
+    if is_open:
+        (fewest, engine), *others = is_open
+        more = "".join(f", {count:,} for {name}" for count, name in others)
+        yield f"What is open would be settled by about {counted(fewest, 'more prompt')} for {engine}{more}."
+
+
+def not_measured(
+    experiment: Experiment, figures: Sequence[EngineFigures], known: KnownMeasurements, reference: str
+) -> tuple[str, ...]:
+    """Return what is unknown of the engines, and why, in sentences."""
+    left = experiment.runs - experiment.done - experiment.failed
+    others = [engine for engine in figures if engine.engine != reference]
+    return tuple(
+        filter(
+            None,
+            (
+                f"{left:,} of {experiment.runs:,} runs of the suite." if left else "",
+                f"{counted(experiment.failed, 'run')} failed." if experiment.failed else "",
+                _missing("The pass rate", figures, lambda engine: engine.pass_rate, {}),
+                _missing(
+                    "The speed", figures, lambda engine: engine.decode_tps, _errors(known.bench, "engines")
+                ),
+                _missing(
+                    f"The fidelity to {reference}",
+                    others,
+                    lambda engine: engine.kld,
+                    _errors(known.fidelity, "candidates"),
+                ),
+                _missing("The memory", figures, lambda engine: engine.memory, {}),
+            ),
+        )
+    )
+
+
+def _missing(
+    what: str,
+    engines: Sequence[EngineFigures],
+    value: Callable[[EngineFigures], object],
+    why: Mapping[str, str],
+) -> str:
+    """Return the sentence that a value is unknown for some engines; empty if it is known for all."""
+    unknown = [engine.engine for engine in engines if value(engine) is None]
+    if not unknown:
+        return ""
+    if len(unknown) == len(engines) and not any(name in why for name in unknown):
+        return f"{what}."
+    named = (f"{name} ({why[name].rstrip('.')})" if name in why else name for name in unknown)
+    return f"{what}: {', '.join(named)}."
+
+
+def _errors(data: Mapping[str, Json], key: str) -> dict[str, str]:
+    """Return why the measurement of an engine has no result, by the engine's name."""
+    return dict(_reasons(data, key))
+
+
+def _reasons(data: Mapping[str, Json], key: str) -> Iterator[tuple[str, str]]:
+    for item in objects(data.get(key)):
+        for why in (item.get("error"), item.get("reason")):
+            if isinstance(why, str) and why:
+                yield str(item.get("engine")), why
+
+
+def _public(
+    headline: str, reasons: Sequence[str], not_chosen: Sequence[str], not_measured: Sequence[str]
+) -> Verdict:
+    return Verdict(
+        headline=public(headline),
+        reasons=tuple(map(public, reasons)),
+        not_chosen=tuple(map(public, not_chosen)),
+        not_measured=tuple(map(public, not_measured)),
+    )

@@ -1,0 +1,90 @@
+"""What an experiment decides: the verdict, a row for each engine, and the plots. `choosing` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from paragone_workbench.choosing.decision import decide, tag_losses
+from paragone_workbench.choosing.figures import engine_figures, largest
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.experiments.differences.non_inferiority import MARGIN
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.reporting.content import Verdict
+from paragone_workbench.reporting.drawings import Plot, Table
+from paragone_workbench.reporting.parts.known_measurements import Find, known_measurements
+from paragone_workbench.reporting.parts.overview import overview_of, with_speeds_of_answers
+from paragone_workbench.reporting.parts.plots import plots_of
+from paragone_workbench.reporting.parts.verdict import not_measured, verdict_of_one, verdict_of_several
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The first page of a report, and the comparison that it follows from."""
+
+    verdict: Verdict
+    overview: Table
+    plots: tuple[Plot, ...]
+    comparison: SuiteComparison
+
+
+def decided_of(
+    store: Store,
+    experiment: Experiment,
+    values: Sequence[EngineValues],
+    tags: Mapping[int, Sequence[str]],
+    examples: Mapping[int, RunResult],
+    find: Find,
+) -> Decided:
+    """Return what the runs and the earlier measurements decide.
+
+    `tags` has the tags of each prompt, `examples` a run of each engine that began, by the engine's index. The reference and the
+    margin are those of the newest `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
+    """
+    names = [engine.name for engine in experiment.engines]
+    sizes = {
+        names[index]: run.loaded.size for index, run in examples.items() if run.loaded and run.loaded.size
+    }
+    choice = store.experiments.choice(experiment.number)
+    reference = (
+        choice.reference if choice is not None and choice.reference in names else largest(names, sizes)
+    )
+    comparison = compare_values(values, margin=MARGIN if choice is None else choice.margin)
+    rates = {
+        summary.engine: summary.means[PASS_RATE]
+        for summary in comparison.engines
+        if PASS_RATE in summary.means
+    }
+    known = known_measurements(
+        store, list(zip(names, experiment.engines, strict=True)), find, names.index(reference)
+    )
+    figures = engine_figures(names, known.bench, known.fidelity, rates, sizes)
+    memory = {} if choice is None else {estimate.engine: estimate for estimate in choice.memory}
+    figures = tuple(
+        replace(engine, memory=own.size, context=own.context)
+        if (own := memory.get(engine.engine))
+        else engine
+        for engine in figures
+    )
+    benched = all(engine.decode_tps is not None for engine in figures)
+    if not benched:
+        figures = with_speeds_of_answers(figures, values)
+    unknown = not_measured(experiment, figures, known, reference)
+    chosen = None
+    if len(figures) == 1:
+        verdict = verdict_of_one(figures[0], unknown)
+    else:
+        decision = decide(figures, reference, comparison.not_worse, tag_losses(values, reference, tags))
+        chosen = decision.chosen
+        verdict = verdict_of_several(decision, comparison, unknown, () if choice is None else choice.left_out)
+    return Decided(
+        verdict=verdict,
+        overview=overview_of(
+            figures, reference=reference if len(figures) > 1 else None, chosen=chosen, benched=benched
+        ),
+        plots=plots_of(figures, chosen),
+        comparison=comparison,
+    )
