@@ -73,6 +73,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
     monkeypatch.chdir(home)
     (home / "data.bin").write_bytes(bytes(range(256)))
     (home / "notes.md").write_text("one")
+    (home / "bad.pdf").write_bytes(b"%PDF-1.4\n1 0 obj <<")
     os.mkfifo(home / "pipe")
     async with start(rogue("steady", max_tokens=1)) as screen:
         composer = screen.app.lanes.composer
@@ -80,6 +81,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
             ("pipe", "pipe is a device or a pipe."),
             ("data.bin", "data.bin is not UTF-8 text."),
             ("missing.md", "There is no file missing.md."),
+            ("bad.pdf", "The PDF bad.pdf cannot be read"),
             ("~nobody-of-that-name/x", "cannot be read"),
         ):
             composer.text = ""

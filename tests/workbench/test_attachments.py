@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import zlib
 
 import pypdf
 import pytest
@@ -13,6 +14,7 @@ from tests.pictures import picture
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
+from paragone_workbench.conversation.attachments import pdf_text
 from paragone_workbench.conversation.attachments.attached_file import (
     AttachedFile,
     files_in,
@@ -36,15 +38,16 @@ def text_file(path) -> AttachedFile:
     return file
 
 
-def pdf(text: str) -> bytes:
-    """Return a PDF of one page; without text, the page is empty."""
-    drawn = f"BT /F1 12 Tf 9 9 Td ({text}) Tj ET".encode() if text else b""
+def pdf(text: str, *, drawn: bytes = b"", packed: bytes = b"") -> bytes:
+    """Return a PDF of one page; without text, the page is empty. What is `drawn` can be given, also packed."""
+    drawn = f"BT /F1 12 Tf 9 9 Td ({text}) Tj ET".encode() if text else drawn or packed
+    packing = b"/Filter /FlateDecode " if packed else b""
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 4 0 R"
         b" /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn),
+        b"<< %s/Length %d >>\nstream\n%s\nendstream" % (packing, len(drawn), drawn),
     ]
     content, starts = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
@@ -185,6 +188,30 @@ def test_the_text_of_a_pdf(tmp_path, monkeypatch):
         read_file(str(tmp_path / "paper.pdf"))
     assert caught.value.sentence == "The text of PDFs needs the package pypdf, which is not installed."
     assert "pypdf" in caught.value.hint
+
+
+def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf_text, "SECONDS", 1)
+    operators = zlib.compress(b"BT (word) Tj ET " * 4_000_000)
+    assert len(operators) < 10**6
+    (tmp_path / "long.pdf").write_bytes(pdf("", packed=operators))
+    with pytest.raises(InputError, match=r"long\.pdf takes more than 1 seconds of CPU time"):
+        read_file(str(tmp_path / "long.pdf"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
+def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf_text, "MEMORY", 150 * 10**6)
+    (tmp_path / "wide.pdf").write_bytes(pdf("", packed=zlib.compress(b"BT (word) Tj ET " * 4_000_000)))
+    with pytest.raises(InputError, match=r"Reading the PDF .*wide\.pdf takes more than 150 MB of memory"):
+        read_file(str(tmp_path / "wide.pdf"))
+
+
+def test_a_pdf_with_more_text_than_may_be_attached(tmp_path, monkeypatch):
+    (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
+    monkeypatch.setattr("paragone_workbench.conversation.attachments.reading.LARGEST", 5)
+    with pytest.raises(InputError, match="is longer than 5 B"):
+        read_file(str(tmp_path / "paper.pdf"))
 
 
 @pytest.mark.parametrize("text", ["Sum up", "", "ends\n\n"])

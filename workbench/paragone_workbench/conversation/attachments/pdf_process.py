@@ -1,0 +1,54 @@
+"""The program that reads one PDF: from standard input to standard output, with limits of time and memory.
+
+A small PDF can stand for gigabytes and hours. What it writes is a JSON object with `text`, or with `error` and, for
+damage, `reason`. The kernel ends it once its CPU time is used up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import resource
+import sys
+
+
+def text_of(content: bytes, largest: int) -> dict[str, str]:
+    """Return the text of all pages, at most `largest` characters, or why there is none."""
+    import pypdf
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    pages: list[str] = []
+    length = 0
+    reader = pypdf.PdfReader(io.BytesIO(content))
+    if reader.is_encrypted and not reader.decrypt(""):
+        return {"error": "encrypted"}
+    for page in reader.pages:
+        pages.append(page.extract_text().strip())
+        length += len(pages[-1])
+        if length > largest:
+            return {"error": "long"}
+    return {"text": "\n\n".join(filter(None, pages))}
+
+
+def main() -> None:
+    """Read a PDF. The arguments are the limits: characters of text, seconds of CPU time, and bytes of memory."""
+    largest, seconds, memory = map(int, sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    with contextlib.suppress(
+        ValueError, OSError
+    ):  # macOS does not limit memory; a limit may be lower already
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    try:
+        result = text_of(sys.stdin.buffer.read(), largest)
+    except MemoryError:
+        result = {"error": "memory"}
+    except Exception as error:  # noqa: BLE001 (pypdf raises many kinds for damaged files)
+        result = {"error": "damaged", "reason": str(error).strip().rstrip(".") or type(error).__name__}
+    sys.stdout.write(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
