@@ -20,8 +20,10 @@ class Terminal:
     @contextlib.contextmanager
     def __call__(self):
         self.events.append("given")
-        yield
-        self.events.append("taken")
+        try:
+            yield
+        finally:
+            self.events.append("taken")
 
 
 @pytest.fixture
@@ -92,3 +94,36 @@ def test_without_an_editor_the_terminal_is_not_given_away(editor, lent, monkeypa
     with pytest.raises(InputError, match="cannot be read"):
         edit("text", lent)
     assert lent.events == ["given", "taken"]
+
+
+@pytest.mark.parametrize(
+    ("script", "said", "keeps"),
+    [
+        ('rm "$2"; mkfifo "$2"', "is not a regular file. The prompt stays as it was.", False),
+        ('ln -sf /dev/zero "$2"', "is not a regular file. The prompt stays as it was.", False),
+        ('rm "$2"', "cannot be read: No such file or directory. The prompt stays as it was.", False),
+        ('rm "$2"; mkdir "$2"', "cannot be read: Is a directory. The prompt stays as it was.", False),
+        ('head -c 17000000 /dev/zero > "$2"', "is larger than 16 MiB. The prompt stays as it was.", True),
+    ],
+)
+def test_what_an_editor_leaves_instead_of_a_text(editor, lent, tmp_path, script, said, keeps):
+    editor(script)
+    with pytest.raises(ParagoneError) as caught:
+        edit("text", lent)
+    assert said in caught.value.sentence
+    assert lent.events == ["given", "taken"]
+    assert ("What the editor saved is in" in caught.value.hint) == keeps
+    assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
+
+
+def test_text_that_is_not_utf8_comes_back_with_signs_in_its_place(editor, lent):
+    editor('printf "a\\377b\\000c" > "$2"')
+    assert edit("text", lent) == "a\ufffdb\0c"
+
+
+def test_an_editor_that_the_system_cannot_execute(editor, lent, tmp_path):
+    editor(":")
+    (tmp_path / "an editor").write_bytes(b"\x7fELF nonsense")
+    with pytest.raises(InputError, match="The editor an editor cannot be started: Exec format error"):
+        edit("text", lent)
+    assert (lent.events, files(tmp_path)) == (["given", "taken"], [])

@@ -19,12 +19,15 @@ from paragone.regular_file import read_regular_file
 
 _VARIABLES = ("VISUAL", "EDITOR")
 
+LARGEST = 2**24
+"""Largest size in bytes of a prompt from the editor: as much as a prompt from standard input has."""
+
 
 async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Return a text as the user's editor has saved it; None if it is the same.
 
-    The editor has the terminal while `lent` is entered. Raises InputError if there is no editor, and ParagoneError if
-    it fails; what it has saved then stays in the file.
+    The editor has the terminal while `lent` is entered. Raises InputError if there is no editor, or if it leaves no text, and
+    ParagoneError if it fails; what it has saved then stays in the file.
     """
     command = _command()
     path = _write(text)
@@ -32,7 +35,13 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
     try:
         with lent():
             code = await _run([*command, str(path)])
-        now = read_regular_file(path, hint="The prompt stays as it was.").decode(errors="replace")
+        try:
+            saved = read_regular_file(path, hint="The prompt stays as it was.", largest=LARGEST)
+        except InputError as error:
+            keeps_file = path.is_file()
+            kept = f"What the editor saved is in {path}." if keeps_file else ""
+            raise InputError(f"{error.sentence} The prompt stays as it was.", hint=kept) from error
+        now = saved.decode(errors="replace")
         if not text.endswith("\n"):
             now = now.removesuffix("\n")  # which editors add
         keeps_file = code != 0 and now != text
@@ -45,7 +54,8 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
         return now if now != text else None
     finally:
         if not keeps_file:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the editor has put a folder in its place
+                path.unlink(missing_ok=True)
 
 
 def _command() -> Sequence[str]:
@@ -77,5 +87,10 @@ def _write(text: str) -> Path:
 
 async def _run(command: Sequence[str]) -> int:
     terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None  # the screen is there, too
-    process = await asyncio.create_subprocess_exec(*command, stdout=terminal)
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdout=terminal)
+    except OSError as error:  # such as a script without an interpreter
+        raise InputError(
+            f"The editor {Path(command[0]).name} cannot be started: {error.strerror or error}."
+        ) from error
     return await process.wait()

@@ -6,13 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from paragone import Image, Role
+from paragone import Image, InputError, Role
+from paragone.wording import quoted
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.identity import derived_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation
+
+MOST_LANES = 1_000
+"""Answers of different models side by side. The lane of each is looked for among all others."""
+MOST_JOINED = 2**30
+"""Characters that answers in several messages may take while they are put together: each is copied for each message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +72,21 @@ class _Lanes:
     chat: Chat
     all: list[LaneRecord] = field(default_factory=list)
     of_run: dict[str, LaneRecord] = field(default_factory=dict)
-    beside: dict[tuple[str, str], list[EngineDefinition]] = field(default_factory=dict)
-    """The engines of the answers in a lane to a prompt, by the ids of both."""
+    beside: dict[tuple[str, str], EngineDefinition] = field(default_factory=dict)
+    """The engine of the answers in a lane to a prompt, by the ids of both."""
 
     def add(self, run: Run) -> None:
-        """Put a run into the lane of the run that it continues, or beside an answer of another model."""
+        """Put a run into the lane of the run that it continues, or beside an answer of another model.
+
+        Raises InputError if there are too many lanes.
+        """
         lane = self._free(run)
         if lane is None:
+            if len(self.all) == MOST_LANES:
+                raise InputError(
+                    f"The conversation {quoted(self.chat.title)} has answers of more than {MOST_LANES} models side by side.",
+                    hint="Remove it from the file.",
+                )
             lane = LaneRecord(
                 id=derived_id(self.chat.source, self.chat.id, "lane", str(len(self.all))),
                 definition=run.result.definition,
@@ -83,30 +97,33 @@ class _Lanes:
         lane.head = run
         lane.runs.append(run)
         self.of_run[run.id] = lane
-        self._beside(lane, run).append(run.result.definition)
+        self.beside[self._place(lane, run)] = run.result.definition
 
     def _free(self, run: Run) -> LaneRecord | None:
         own = self.of_run[run.continues.id] if run.continues is not None else None
         candidates = [own] if own is not None else []
         candidates += [lane for lane in self.all if lane is not own]
         for lane in candidates:
-            if all(engine == run.result.definition for engine in self._beside(lane, run)):
+            if self.beside.get(self._place(lane, run), run.result.definition) == run.result.definition:
                 return lane
         return None
 
-    def _beside(self, lane: LaneRecord, run: Run) -> list[EngineDefinition]:
-        """Return the engines of the lane's answers to the prompt of a run."""
+    def _place(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
+        """Return the ids of a lane and of the prompt that a run answers."""
         assert run.prompt is not None  # all runs of a chat have one
-        return self.beside.setdefault((lane.id, run.prompt.id), [])
+        return lane.id, run.prompt.id
 
 
 def conversation_of(chat: Chat) -> SavedConversation:
-    """Return the chat as a conversation with lanes and runs. Its ids are the same whenever it is read."""
+    """Return the chat as a conversation with lanes and runs. Its ids are the same whenever it is read.
+
+    Raises InputError if an answer is in too many messages.
+    """
     conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
     places: dict[str | None, _Place] = {None: _Place()}
     following = Counter(message.parent for message in chat.messages)
     runs: dict[str, Run] = {}
-    joined: set[str] = set()
+    joined = 0
     for message in chat.messages:
         before = places.get(message.parent, places[None])
         place = places[message.id] = _Place(before.prompt, before.run, before.system)
@@ -122,10 +139,17 @@ def conversation_of(chat: Chat) -> SavedConversation:
             if before.run is not None and before.run.prompt is place.prompt:  # an answer in several messages
                 text, continues = f"{before.run.text}\n\n{text}", before.run.continues
                 if following[message.parent] == 1:
-                    joined.add(before.run.id)
+                    del runs[before.run.id]
+                    before.run = None  # no other message follows, and its text is in the longer answer
+                joined += len(text)
+                if joined > MOST_JOINED:
+                    raise InputError(
+                        f"The conversation {quoted(chat.title)} has an answer in too many messages.",
+                        hint="Remove it from the file.",
+                    )
             place.run = _run(chat, message, text, place.prompt, continues)
             runs[place.run.id] = place.run
-    kept = tuple(run for run in runs.values() if run.id not in joined)
+    kept = tuple(runs.values())
     lanes = _Lanes(chat)
     for run in kept:
         lanes.add(run)

@@ -38,6 +38,7 @@ FORMATS = (
 """What can be imported, as a part of a sentence."""
 
 _SQLITE = b"SQLite format 3\0"
+_ZIP = b"PK\x03\x04"
 
 
 def read_conversations(path: Path) -> Iterator[SavedConversation]:
@@ -45,7 +46,10 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
 
     Raises InputError if the file cannot be read, or has no conversation.
     """
-    if _is_database(path):
+    head = _head(path)
+    if head.startswith(_ZIP):
+        raise InputError(f"{path} is a zip archive.", hint="Unpack it, and import conversations.json in it.")
+    if head == _SQLITE:
         found: Iterator[SavedConversation] = (_dated(chat, path) for chat in database_chats(path))
     else:
         found = _in_json(path, read_json(path, hint=f"The file can be {FORMATS}."))
@@ -113,12 +117,12 @@ def _completes(imported: Run | None, here: Run) -> bool:
     return min(more) >= 0 and (max(more) > 0 or imported.result.state != "interrupted")
 
 
-def _is_database(path: Path) -> bool:
+def _head(path: Path) -> bytes:
     try:
         with open_regular_file(path) as file:
-            return file.read(len(_SQLITE)) == _SQLITE
+            return file.read(len(_SQLITE))
     except (OSError, ValueError):
-        return False  # the reader of JSON says what is wrong
+        return b""  # the reader of JSON says what is wrong
 
 
 def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +25,14 @@ _OTERM = """
 
 
 def database_chats(path: Path) -> Iterator[Chat]:
-    """Yield the conversations of a database. Raises InputError if the program that wrote the file is unknown."""
+    """Yield the conversations of a database.
+
+    Raises InputError if the program that wrote the file is unknown, or if reading it takes too much.
+    """
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            _limit(database)
             tables = {
                 name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
             }
@@ -38,18 +43,46 @@ def database_chats(path: Path) -> Iterator[Chat]:
             else:
                 raise InputError(f"{path} is the database of an unknown program.", hint=KNOWN)
     except sqlite3.Error as error:
-        raise InputError(f"{path} cannot be read: {error}.", hint=KNOWN) from error
+        is_late = error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
+        reason = f"it takes more than {LONGEST_S:g} seconds of CPU time" if is_late else str(error)
+        raise InputError(f"{path} cannot be read: {reason}.", hint=KNOWN) from error
 
 
 KNOWN = "The databases of llm (logs.db) and oterm (store.db) can be imported."
 
+LONGEST_S = 30.0
+"""Seconds of CPU time that reading may take: a database can have columns that compute."""
+MOST_MESSAGES = 1_000_000
+"""Largest number of messages in a database."""
+_LONGEST_TEXT = 2**26
+"""Largest number of bytes of a value."""
+_STEPS = 100_000
+"""Steps of SQLite between two looks at the time."""
+
+
+def _limit(database: sqlite3.Connection) -> None:
+    """Limit the time and the memory that a database of somebody else can take."""
+    end = time.process_time() + LONGEST_S
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
+    database.set_progress_handler(lambda: time.process_time() > end, _STEPS)
+    database.text_factory = lambda content: content.decode(errors="replace")
+
+
+def _rows(database: sqlite3.Connection, query: str) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a query as texts, whatever they are; a blob, and what is null, is empty. Raises InputError."""
+    for number, row in enumerate(database.execute(query)):
+        if number == MOST_MESSAGES:
+            raise InputError(f"The database has more than {MOST_MESSAGES:,} messages.", hint=KNOWN)
+        yield tuple("" if value is None or isinstance(value, bytes) else str(value) for value in row)
+
 
 def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
     chats: dict[str, tuple[str, float, list[ChatMessage]]] = {}
-    for chat_id, name, response_id, model, prompt, system, response, time in database.execute(_LLM):
-        created = _seconds(time)
-        messages = chats.setdefault(chat_id, (name or "", created, []))[2]
-        said: tuple[tuple[Role, str | None], ...] = (
+    for chat_id, name, response_id, model, prompt, system, response, written in _rows(database, _LLM):
+        created = _seconds(written)
+        messages = chats.setdefault(chat_id, (name, created, []))[2]
+        said: tuple[tuple[Role, str], ...] = (
             ("system", system),
             ("user", prompt),
             ("assistant", response),
@@ -62,8 +95,8 @@ def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
                         id=f"{response_id} {role}",
                         parent=parent,
                         role=role,
-                        text=content or "",
-                        model=model or "",
+                        text=content,
+                        model=model,
                         created=created,
                     )
                 )
@@ -72,14 +105,14 @@ def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
 
 
 def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
-    chats: dict[int, tuple[str, list[ChatMessage]]] = {}
-    for chat_id, name, message_id, model, system, author, said, images in database.execute(_OTERM):
-        messages = chats.setdefault(chat_id, (name or "", []))[1]
+    chats: dict[str, tuple[str, list[ChatMessage]]] = {}
+    for chat_id, name, message_id, model, system, author, said, images in _rows(database, _OTERM):
+        messages = chats.setdefault(chat_id, (name, []))[1]
         if system and not messages:
             messages.append(ChatMessage(id="system", parent=None, role="system", text=system))
         messages.append(
             ChatMessage(
-                id=str(message_id),
+                id=message_id,
                 parent=messages[-1].id if messages else None,
                 role="user" if author == "user" else "assistant",
                 text=said,
@@ -101,9 +134,9 @@ def _images(listed: str) -> Iterator[Image]:
                 yield found
 
 
-def _seconds(text: str | None) -> float:
+def _seconds(text: str) -> float:
     """Return a time in UTC as seconds since 1970; 0 if it cannot be read."""
-    with contextlib.suppress(ValueError, TypeError):
-        time = datetime.datetime.fromisoformat(text or "")
-        return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
+    with contextlib.suppress(ValueError, OverflowError):
+        found = datetime.datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
     return 0.0
