@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment
-from tests.workbench.test_report_experiment import FAILED, PASSED, bench, fidelity, report, section
+from tests.workbench.test_report_experiment import (
+    FAILED,
+    PASSED,
+    bench,
+    fidelity,
+    measurements,
+    report,
+    section,
+)
 from tests.workbench.test_report_page import HOSTILE, Parsed
 
 from paragone import Json
@@ -125,6 +133,62 @@ def test_an_engine_has_a_row_of_what_is_known(store):
     (chosen,) = (line for line in found.overview.lines if line.stands_out)
     assert (chosen.name, chosen.note) == ("large", "reference")
     assert [it.title for it in found.plots] == ["Pass rate over memory", "Pass rate over decoding speed"]
+
+
+def level(users, rate, **more):
+    return {
+        "users": users,
+        "prompt_tokens": 512,
+        "tokens": 64,
+        "skipped": None,
+        "tokens_per_s": rate,
+        "user_tps": rate and {"mean": rate / users, "stdev": 0.5},
+        "ttft_s": {"mean": 0.4, "p50": 0.35, "p95": 0.6, "p99": 0.7},
+        "tpot_ms": None,
+        "itl_ms": None,
+        "notes": [],
+        **more,
+    }
+
+
+def with_users(measurement, levels):
+    """Return a bench whose engines have these levels of throughput, one list for each."""
+    engines = [
+        {**engine, "users": users} for engine, users in zip(measurement.data["engines"], levels, strict=True)
+    ]
+    return dataclasses.replace(measurement, data={**measurement.data, "engines": engines})
+
+
+def test_throughput_with_users_at_once_is_shown(store):
+    experiment = both_checked(store, 3)
+    smol = [level(1, 30.0), level(4, 90.0, notes=["Answers ended early."])]
+    large = [level(1, 20.0), level(4, 50.0), level(16, 60.0), level(64, None, skipped="16 slots.")]
+    store.measurements.add(with_users(bench(SMOL, LARGE, created=1.0, tests=()), [smol, large]))
+    store.measurements.add(bench(SMOL, LARGE, created=2.0))
+    found = report(store, experiment)
+    assert [row["4 users"].text for row in lines(found).values()] == ["90.0/s", "50.0/s"]
+    assert {row["speed"].text for row in lines(found).values()} == {"30.5/s"}  # a later bench has no users
+    store.measurements.add(with_users(bench(SMOL, LARGE, created=3.0), [smol, large]))
+    (section_,) = measurements(store, experiment)
+    (table,) = section_.tables
+    assert [(it.name, it.note, it.cells[0].text) for it in table.lines] == [
+        ("smol", "1 user", "30.0"), ("large", "1 user", "20.0"), ("smol", "4 users", "90.0"),
+        ("large", "4 users", "50.0"), ("large", "16 users", "60.0"),
+    ]  # fmt: skip
+    assert [(it.text, it.detail) for it in table.lines[0].cells[1:4]] == [
+        ("30.0", "± 0.5"), ("0.35 s", "0.60, 0.70"), ("", ""),
+    ]  # fmt: skip
+    texts = [it.text for it in section_.remarks]
+    assert {"smol, 4 at once: Answers ended early.", "large: 16 slots."} <= set(texts)
+
+
+def test_what_became_of_free_answers_is_said(store):
+    experiment = both_checked(store, 3)
+    measured = fidelity(LARGE, SMOL, created=1.0, kld=0.01)
+    answers: Json = {"candidates": [{"candidate": "smol", "sentence": "smol loops.", "collapsed": True}]}
+    store.measurements.add(dataclasses.replace(measured, data={**measured.data, "free_running": answers}))
+    (section_,) = measurements(store, experiment)
+    assert ("smol loops.", True) in [(it.text, it.stands_out) for it in section_.remarks]
 
 
 def test_speeds_of_one_row_come_from_one_source(store):

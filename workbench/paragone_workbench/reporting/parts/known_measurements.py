@@ -31,17 +31,23 @@ def known_measurements(
     """
     names = [(name, identity_of(engine, find)) for name, engine in engines]
     wanted = names[reference][1]
-    bench: dict[str, Json] = {}
+    speeds: dict[str, Mapping[str, Json]] = {}
+    throughputs: dict[str, Mapping[str, Json]] = {}
     for measurement in store.measurements.all("bench"):
         for engine, data in _measured(measurement.engines, measurement.data.get("engines")):
-            if objects(data.get("tests")):
-                _add(bench, names, identity_of(engine, find), data)
-    fidelity: dict[str, Json] = {}
+            for found, key in ((speeds, "tests"), (throughputs, "users")):
+                if objects(data.get(key)):
+                    _add(found, names, identity_of(engine, find), data)
+    fidelity: dict[str, Mapping[str, Json]] = {}
     for measurement in store.measurements.all("fidelity"):
         if identity_of(measurement.engines[0], find) == wanted:
             for engine, data in _measured(measurement.engines, measurement.data.get("candidates")):
                 _add(fidelity, names, identity_of(engine, find), data)
-    return KnownMeasurements({"engines": list(bench.values())}, {"candidates": list(fidelity.values())})
+    bench: list[Json] = [
+        {**throughputs.get(name, {}), **speeds.get(name, {}), "users": throughputs.get(name, {}).get("users")}
+        for name in dict.fromkeys([*speeds, *throughputs])
+    ]
+    return KnownMeasurements({"engines": bench}, {"candidates": list(fidelity.values())})
 
 
 def identity_of(engine: EngineDefinition, find: Find) -> str:
@@ -71,7 +77,10 @@ def _measured(
 
 
 def _add(
-    found: dict[str, Json], names: Sequence[tuple[str, str]], identity: str, data: Mapping[str, Json]
+    found: dict[str, Mapping[str, Json]],
+    names: Sequence[tuple[str, str]],
+    identity: str,
+    data: Mapping[str, Json],
 ) -> None:
     """Add the data under the names of the engines that are the same, unless there are newer ones."""
     for name, own in names:

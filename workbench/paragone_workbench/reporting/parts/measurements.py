@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from paragone import Json
@@ -13,6 +13,7 @@ from paragone_workbench.reporting.content import Remark, Section
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
 from paragone_workbench.reporting.parts.known_measurements import Find, identity_of, objects
+from paragone_workbench.reporting.parts.throughput import throughput_table
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.statistics.intervals import t_interval
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
@@ -69,7 +70,9 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
         if str(engine.get("engine")) in names
     ]
     charts = tuple(view.charts(engines, measurement))
-    if not charts:
+    throughput = throughput_table(engines)
+    tables = () if throughput is None else (throughput,)
+    if not (charts or tables):
         return None
     about = ", ".join(view.about(engines, measurement))
     remarks = [Remark(text=public(f"Measured on {date_text(measurement.created)} {about}."))]
@@ -79,7 +82,8 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
         Remark(text=public(f"{subject}: {text}"))
         for subject, text in dict.fromkeys(note for note in view.notes(engines) if isinstance(note[1], str))
     ]
-    return Section(title=view.title, charts=charts, remarks=tuple(remarks))
+    remarks += _free_running(measurement, names)
+    return Section(title=view.title, tables=tables, charts=charts, remarks=tuple(remarks))
 
 
 def _list(found: Json) -> list[Json]:
@@ -147,6 +151,15 @@ def _about_fidelity(engines: list[Measured], measurement: Measurement) -> Iterat
         yield f"with {tokens:,} tokens scored"
 
 
+def _free_running(measurement: Measurement, names: Collection[str]) -> Iterator[Remark]:
+    """Yield what became of the answers of the candidates where each went on by itself."""
+    found = measurement.data.get("free_running")
+    for item in objects(found.get("candidates")) if isinstance(found, Mapping) else ():
+        sentence = item.get("sentence")
+        if item.get("candidate") in names and isinstance(sentence, str):
+            yield Remark(text=public(sentence), stands_out=item.get("collapsed") is True)
+
+
 def _fidelity_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
     for name, engine in engines:
         yield from ((name, engine.get(key)) for key in ("reason", "error"))
@@ -202,10 +215,15 @@ def _about_bench(engines: list[Measured], measurement: Measurement) -> Iterator[
 
 def _bench_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
     for name, engine in engines:
-        tests = objects(engine.get("tests"))
-        skipped = (test.get("skipped") for test in tests)
+        tests, users = objects(engine.get("tests")), objects(engine.get("users"))
+        skipped = (test.get("skipped") for test in (*tests, *users))
         yield from ((name, text) for text in (*_list(engine.get("warnings")), *skipped, engine.get("error")))
         yield from ((f"{name}, {_test(test)}", text) for test in tests for text in _list(test.get("notes")))
+        yield from (
+            (f"{name}, {level.get('users')} at once", text)
+            for level in users
+            for text in _list(level.get("notes"))
+        )
 
 
 class _View(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from paragone.wording import size_text
+from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
@@ -27,14 +27,29 @@ class _Column(NamedTuple):
 
 
 def overview_of(
-    figures: Sequence[EngineFigures], *, reference: str | None, chosen: str | None, benched: bool
+    figures: Sequence[EngineFigures],
+    *,
+    reference: str | None,
+    chosen: str | None,
+    benched: bool,
+    throughput: tuple[int, Mapping[str, float]] | None = None,
 ) -> Table:
-    """Return the table. `benched` says whether the speeds are those of `paragone bench`, not of the answers."""
+    """Return the table.
+
+    `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
+    the tokens per second that each engine generates for all of them.
+    """
+    users, rates = throughput or (0, {})
     columns = (
         _Column(
             "speed",
             lambda engine: _shown(engine.decode_tps, "{:,.1f}/s"),
             f"Speed, in tokens per second, and TTFT are {'measured by paragone bench' if benched else 'means over the answers'}.",
+        ),
+        _Column(
+            counted(users, "user"),
+            lambda engine: _shown(rates.get(engine.engine), "{:,.1f}/s"),
+            f"With {counted(users, 'user')} at once, the speed is that of all together.",
         ),
         _Column("TTFT", lambda engine: _shown(engine.ttft_s, "{:.2f} s")),
         _Column(

@@ -16,6 +16,7 @@ from paragone_workbench.reporting.drawings import Plot, Table
 from paragone_workbench.reporting.parts.known_measurements import Find, known_measurements
 from paragone_workbench.reporting.parts.overview import overview_of, with_speeds_of_answers
 from paragone_workbench.reporting.parts.plots import plots_of
+from paragone_workbench.reporting.parts.throughput import common_throughput
 from paragone_workbench.reporting.parts.verdict import not_measured, verdict_of_one, verdict_of_several
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
@@ -83,7 +84,11 @@ def decided_of(
     return Decided(
         verdict=verdict,
         overview=overview_of(
-            figures, reference=reference if len(figures) > 1 else None, chosen=chosen, benched=benched
+            figures,
+            reference=reference if len(figures) > 1 else None,
+            chosen=chosen,
+            benched=benched,
+            throughput=common_throughput(known.bench, names),
         ),
         plots=plots_of(figures, chosen),
         comparison=comparison,

@@ -1,0 +1,103 @@
+"""The throughput of engines with users at once, as `paragone bench --users` measured it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from paragone import Json
+from paragone.wording import counted
+from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
+from paragone_workbench.reporting.parts.known_measurements import objects
+from paragone_workbench.reporting.public_text import public
+
+_COLUMNS = ("tokens/s in all", "for each user", "TTFT", "time a token", "from token to token")
+_NOTE = (
+    "Each user sends the next request as soon as there is an answer. Times are medians, with the 95th and the 99th percentile below "
+    "them; the speed for each user is a mean, with its standard deviation."
+)
+
+
+def throughput_table(engines: Sequence[tuple[str, Mapping[str, Json]]]) -> Table | None:
+    """Return what users at once got of each engine; None if it was not measured. Engines with the same users follow each other."""
+    found = [
+        (users, tokens, _line(name, level, several=_lengths(engines) > 1))
+        for name, engine in engines
+        for level in objects(engine.get("users"))
+        if isinstance(users := level.get("users"), int)
+        and isinstance(tokens := level.get("prompt_tokens"), int)
+        and isinstance(level.get("tokens_per_s"), int | float)
+    ]
+    lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))
+    if not lines:
+        return None
+    return Table(title="Users at once", first="engine", columns=_COLUMNS, lines=lines, note=_NOTE)
+
+
+def common_throughput(
+    bench: Mapping[str, Json], engines: Sequence[str]
+) -> tuple[int, Mapping[str, float]] | None:
+    """Return the most users for which the throughput of all engines is known, and the tokens per second of each.
+
+    Of several prompt lengths, it is the first. None if there is no such number.
+    """
+    levels = {name: dict(_levels(bench, name)) for name in engines}
+    common = set.intersection(*(set(of_engine) for of_engine in levels.values())) if levels else set()
+    if not common:
+        return None
+    most = max(common)
+    return most, {name: of_engine[most] for name, of_engine in levels.items()}
+
+
+def _levels(bench: Mapping[str, Json], name: str) -> Iterator[tuple[int, float]]:
+    for engine in objects(bench.get("engines")):
+        if engine.get("engine") == name:
+            for level in reversed(objects(engine.get("users"))):
+                users, rate = level.get("users"), level.get("tokens_per_s")
+                if isinstance(users, int) and isinstance(rate, int | float):
+                    yield users, float(rate)
+
+
+def _lengths(engines: Sequence[tuple[str, Mapping[str, Json]]]) -> int:
+    """Return the number of prompt lengths."""
+    return len(
+        {str(level.get("prompt_tokens")) for _, engine in engines for level in objects(engine.get("users"))}
+    )
+
+
+def _line(name: str, level: Mapping[str, Json], *, several: bool) -> TableLine:
+    users, tokens = level.get("users"), level.get("prompt_tokens")
+    note = counted(users, "user") if isinstance(users, int) else ""
+    if several and isinstance(tokens, int):
+        note = f"{note}, prompt {tokens:,}"
+    rate = level.get("tokens_per_s")
+    return TableLine(
+        name=public(name),
+        note=note,
+        cells=(
+            TableCell(text=f"{rate:,.1f}" if isinstance(rate, int | float) else ""),
+            _spread(level.get("user_tps")),
+            _percentiles(level.get("ttft_s"), "s", 2),
+            _percentiles(level.get("tpot_ms"), "ms", 1),
+            _percentiles(level.get("itl_ms"), "ms", 1),
+        ),
+    )
+
+
+def _spread(found: Json) -> TableCell:
+    mean, deviation = _numbers(found, "mean", "stdev")
+    if mean is None:
+        return TableCell()
+    return TableCell(text=f"{mean:,.1f}", detail="" if deviation is None else f"± {deviation:,.1f}")
+
+
+def _percentiles(found: Json, unit: str, digits: int) -> TableCell:
+    p50, p95, p99 = _numbers(found, "p50", "p95", "p99")
+    if p50 is None:
+        return TableCell()
+    higher = "" if p95 is None or p99 is None else f"{p95:,.{digits}f}, {p99:,.{digits}f}"
+    return TableCell(text=f"{p50:,.{digits}f} {unit}", detail=higher)
+
+
+def _numbers(found: Json, *names: str) -> list[float | None]:
+    values = [found.get(name) if isinstance(found, Mapping) else None for name in names]
+    return [float(value) if isinstance(value, int | float) else None for value in values]
