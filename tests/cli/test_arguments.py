@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import declared
+from paragone_cli.command_line.arguments import declared, utf8_text
 from paragone_cli.commands import COMMANDS, help_of, load
 from paragone_cli.commands import parse as parse_command_line
 
@@ -75,7 +75,7 @@ def test_every_option_with_a_number_has_bounds():
         for _, flags, settings in declared(load(name).arguments):
             kind = settings.get("type")
             assert kind not in (int, float), (name, flags)
-            if kind not in (None, Path):
+            if kind not in (None, Path, utf8_text):
                 found.append(f"{name} {flags[0]}")
     assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS, *OF_DURATIONS])
 

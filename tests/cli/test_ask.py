@@ -25,7 +25,7 @@ def test_a_real_answer_is_all_that_is_printed(smol):
     as_json = paragone("ask", *smol, "Name three colours.", "--json")
     assert as_json.returncode == 0
     answer = data("ask", as_json)
-    assert answer["text"] == plain.stdout.decode()
+    assert answer["text"] == plain.stdout.decode().removesuffix("\n")
     assert len(answer["text"]) > 20
     assert answer["finish"] == "length"
     assert answer["usage"]["completion_tokens"] == 16
@@ -48,7 +48,7 @@ def test_the_system_prompt_is_part_of_the_prompt(smol, settings):
 
 def test_an_answer_begins_with_a_given_text():
     done = paragone("ask", "rogue:steady", "Count.", "--begin", "word0 word1 ", "--set", "max_tokens=2")
-    assert done.stdout.decode() == "word0 word1 word2 word3 "
+    assert done.stdout.decode() == "word0 word1 word2 word3 \n"
 
 
 def prompt_words(*argv: str, stdin: str | bytes = b"") -> int:
@@ -85,6 +85,9 @@ def test_standard_input_without_an_end():
         (b"", (), "The prompt is empty."),
         (b"\xff\xfe", (), "Standard input is not UTF-8 text."),
         (b"", (b"caf\xe9",), "The prompt is not UTF-8 text."),
+        (b"hi", ("--system", b"caf\xe9"), "Argument --system: 'caf�' is not UTF-8 text."),
+        (b"hi", ("--begin", b"caf\xe9"), "Argument --begin: 'caf�' is not UTF-8 text."),
+        (b"hi", ("--template", "t", "--var", b"x=caf\xe9"), "Argument --var: 'x=caf�' is not UTF-8 text."),
     ],
 )
 def test_a_prompt_that_is_none(stdin, argv, sentence):
@@ -118,7 +121,7 @@ def test_closed_standard_streams():
 def test_a_crash_in_mid_answer_keeps_what_came():
     done = paragone("ask", "rogue:abort", "hi", *SLOW)
     assert done.returncode == 1
-    assert done.stdout == b"word0 word1 word2 word3 word4 "
+    assert done.stdout == b"word0 word1 word2 word3 word4 \n"
     lines = said(done).splitlines()
     assert lines[0] == "paragone: The engine's process was ended by SIGABRT: its library aborted."
     assert lines[1] == "  | GGML_ASSERT(false) failed: this is what a library says before it aborts"
@@ -184,20 +187,20 @@ def test_engines_with_their_options_from_the_config(settings, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text("[engines.ask]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 2\n")
     done = paragone("--config", str(other), "ask", "ask", "hi")
-    assert (done.returncode, done.stdout) == (0, b"word0 word1 ")
+    assert (done.returncode, done.stdout) == (0, b"word0 word1 \n")
     done = paragone("ask", "ask", "hi", "--set", "max_tokens=3", "--config", str(other))
-    assert (done.returncode, done.stdout) == (0, b"word0 word1 word2 ")
+    assert (done.returncode, done.stdout) == (0, b"word0 word1 word2 \n")
 
 
 def test_a_warning_is_no_part_of_the_answer():
     done = paragone("ask", "rogue:cautious", "hi", "--set", "max_tokens=1")
-    assert (done.returncode, done.stdout) == (0, b"word0 ")
+    assert (done.returncode, done.stdout) == (0, b"word0 \n")
     assert said(done) == "paragone: warning: This engine fails on cue.\n" + CUT
 
 
 def test_an_answer_that_a_limit_cut_is_told_of():
     done = paragone("ask", "rogue:steady", "hi", "--set", "max_tokens=2")
-    assert (done.returncode, done.stdout, said(done)) == (0, b"word0 word1 ", CUT)
+    assert (done.returncode, done.stdout, said(done)) == (0, b"word0 word1 \n", CUT)
 
 
 @pytest.mark.model
@@ -331,7 +334,7 @@ def test_ctrl_c_where_the_engine_does_not_obey():
         process.send_signal(signal.SIGINT)
         rest, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert start + rest == b"word0 word1 word2 word3 word4 "
+    assert start + rest == b"word0 word1 word2 word3 word4 \n"
     assert b"did not stop within" in error
 
 
@@ -392,7 +395,7 @@ def test_a_pipe_gets_them_exactly():
     done = paragone("ask", "rogue:escapes", "hi", "--set", "max_tokens=1")
     assert (
         done.stdout.decode()
-        == "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil "
+        == "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil \n"
     )
 
 
@@ -442,7 +445,7 @@ def test_a_locale_without_unicode(terminal, monkeypatch):
         assert terminal.read(process) == b"?0? \r\n"
     assert process.returncode == 0
     done = paragone("ask", "rogue:wide", "hi", "--set", "max_tokens=1")
-    assert done.stdout.decode() == "語0😀 "
+    assert done.stdout.decode() == "語0😀 \n"
 
 
 def test_a_prompt_typed_at_a_terminal(terminal):

@@ -80,6 +80,23 @@ def test_check_knows_the_screen_s_settings(settings):
     ]
 
 
+def test_check_sees_keys_that_no_terminal_sends_and_broken_templates(settings):
+    path = settings(
+        "[keys]\nsend = 'zork+q, f17'\nstop = 'ctrl+Q'\nhelp = 'question_mark, alt+f7, ctrl+f24'\n\n"
+        "[templates]\nwhole = '{{ prompt }} {{ tone }}'\nbroken = 'Say {{ prompt | nothing }}'\n"
+    )
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
+    first, second, third = done.stdout.decode().splitlines()
+    assert first == f"{path}:2: No terminal sends a key 'zork+q', which is set for send. {hint}"
+    assert second == f"{path}:3: No terminal sends a key 'ctrl+Q', which is set for stop. {hint}"
+    assert third.startswith(
+        f"{path}:8: The template 'broken' is broken: {{{{ prompt | nothing }}}} cannot be read: "
+    )
+    assert "'nothing'. Write" in third
+
+
 def test_check_sees_what_can_reach_no_server(settings):
     path = settings(
         "[engines.nowhere]\nbackend = 'openai'\nmodel = 'm'\n\n"

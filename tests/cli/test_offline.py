@@ -197,7 +197,7 @@ def test_an_engine_contacts_the_address_that_it_names_and_audit_lists_it(
 ):
     monkeypatch.setenv("KEY", SECRET)
     settings(f"[engines.near]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{answering.url}'\nkey_env = 'KEY'\n")
-    assert paragone("ask", "near", "Hi").stdout == b"Hello."
+    assert paragone("ask", "near", "Hi").stdout == b"Hello.\n"
     (contact,) = contacts()
     assert (contact["command"], contact["engine"]) == ("ask", "near")
     assert contact["address"] == f"127.0.0.1:{answering.port}"

@@ -61,7 +61,7 @@ def burst(screen, *keys):
 async def test_keys_that_move_the_focus_take_effect_before_the_next_ones(start):
     async with start(rogue("steady")) as screen:
         await screen.press("alt+o")
-        fields = list(screen.app.screen.query(Input))
+        fields = list(screen.app.screen.query("SettingField Input").results(Input))
         assert fields[0].has_focus
         burst(screen, *["down"] * 3, "5", *["down"] * 2, "7", "up", "6")
         await screen.until(lambda: fields[4].value == "6")

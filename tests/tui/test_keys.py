@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import keys_in_force, without_alt
+from paragone_tui.keys import is_sent, keys_in_force, without_alt
 from paragone_tui.terminal.keys import Answered, KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -103,6 +103,25 @@ def test_a_character_with_alt_is_a_key_of_lane_mode():
         assert (zoom.both, zoom.lane) == (("f2",), (key,))
     assert keys_in_force({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
     assert keys_in_force({})["settings"].first == "alt+o"
+
+
+def test_every_key_that_is_bound_is_one_that_terminals_send():
+    for command, keys in keys_in_force({}).items():
+        assert [key for key in keys.all if not is_sent(key)] == [], command
+
+
+@pytest.mark.parametrize(
+    "key", ["zork+q", "Ctrl+q", "ctrl+Q", "shift+a", "f25", "f0", "ctrl+", "", "ctrl+ctrl+a", "pgup"]
+)
+def test_keys_that_no_terminal_sends(key):
+    assert not is_sent(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "A", "é", "?", "ctrl+left", "shift+enter", "question_mark", "at", "f12", "ctrl+space"]
+)
+def test_keys_that_terminals_send(key):
+    assert is_sent(key)
 
 
 def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import unicodedata
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from textual import events
 from textual.app import App
-from textual.keys import REPLACED_KEYS
 from textual.message_pump import MessagePump
 
-from paragone_tui.keys import without_alt
+from paragone_tui.keys import sign, without_alt
 
 LONGEST_S = 1.0
 """Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
@@ -155,12 +153,7 @@ def _without_alt(key: events.Key) -> Sequence[events.Key]:
 
 def _character(name: str) -> str:
     """Return the character of a key, which some terminals do not send with Alt; empty if the key has none."""
-    if len(name) == 1 or name in _CONTROLS:
-        return _CONTROLS.get(name, name)
-    with contextlib.suppress(KeyError):
-        found = unicodedata.lookup(REPLACED_KEYS.get(name, name).replace("_", " ").upper())
-        return found if found.isprintable() else ""
-    return ""
+    return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
 
 
 def _is_text(event: events.Event) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,6 +79,55 @@ def _is_character(key: str) -> bool:
     return len(key) == 1 or key == "space"
 
 
+def is_sent(key: str) -> bool:
+    """Return whether a terminal can send a key of this name, such as `ctrl+left`, `f5`, `A` or `question_mark`."""
+    *modifiers, name = key.split("+") if key != "+" else [key]
+    if not name:
+        return False
+    if len(set(modifiers)) < len(modifiers) or not _MODIFIERS.issuperset(modifiers):
+        return False
+    if len(name) > 1:
+        return name in _NAMED or re.fullmatch(r"f([1-9]|1\d|2[0-4])", name) is not None or bool(sign(name))
+    # A letter with shift comes as the upper one, and with ctrl as the lower one.
+    return (
+        name.isprintable()
+        and not (name.isalpha() and modifiers == ["shift"])
+        and not (name.isupper() and "ctrl" in modifiers)
+    )
+
+
+def sign(name: str) -> str:
+    """Return the character that a key of this name sends, such as `?` of `question_mark`; empty if it sends none."""
+    with contextlib.suppress(KeyError):
+        found = unicodedata.lookup(_SIGNS.get(name, name).replace("_", " ").upper())
+        return found if found.isprintable() else ""
+    return ""
+
+
+_MODIFIERS = frozenset(("ctrl", "alt", "shift", "super", "hyper", "meta"))
+_NAMED = frozenset(
+    (
+        "up",
+        "down",
+        "left",
+        "right",
+        "home",
+        "end",
+        "pageup",
+        "pagedown",
+        "insert",
+        "delete",
+        "backspace",
+        "enter",
+        "tab",
+    )
+) | {"escape", "space"}
+"""The names of keys that send no character."""
+_SIGNS = {
+    "slash": "solidus", "backslash": "reverse_solidus", "at": "commercial_at", "minus": "hyphen_minus",
+    "plus": "plus_sign", "underscore": "low_line",
+}  # fmt: skip
+"""Signs that keys call otherwise than Unicode."""
 _FROM_COMPOSER = "composer.lane-mode"
 """The id of the binding that changes from the composer to lane mode."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import keys_in_force
+from paragone_tui.keys import is_sent, keys_in_force, without_alt
 from paragone_workbench.config.settings import Config, ConfigProblem
 from paragone_workbench.engines.definitions import suggest
 
@@ -18,13 +18,14 @@ def known_keys(config: Config) -> dict[str, str]:
 
 
 def problems(config: Config) -> Iterator[ConfigProblem]:
-    """Yield the problems: unknown commands, keys that are set more than once, an unknown theme."""
+    """Yield the problems: unknown commands, keys that no terminal sends or that are set more than once, an unknown theme."""
     for command in config.keys:
         if command not in _IDS:
             yield _problem(
                 config, "keys", command, f"No command is called {command!r}.", suggest(command, _IDS)
             )
     own = known_keys(config)
+    yield from _unsent(config, own)
     owners: dict[str, list[str]] = {}
     in_lane_mode: dict[str, list[str]] = {}
     for command, keys in keys_in_force(own).items():
@@ -46,6 +47,16 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
         if config.ui.theme not in known:
             sentence = f"'theme' of [ui] cannot be {config.ui.theme!r}: there is no such theme."
             yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, known))
+
+
+def _unsent(config: Config, own: Mapping[str, str]) -> Iterator[ConfigProblem]:
+    """Yield the keys that no terminal sends."""
+    for command, keys in own.items():
+        for key in filter(None, map(str.strip, keys.split(","))):
+            if not (is_sent(key) or is_sent(without_alt(key))):
+                sentence = f"No terminal sends a key {key!r}, which is set for {command}."
+                hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
+                yield _problem(config, "keys", command, sentence, hint)
 
 
 def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> ConfigProblem:

@@ -31,6 +31,11 @@ def visible(text: str) -> str:
     return text.replace("\r\n", "\n").translate(_SIGNS)
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text is one, and not bytes in another encoding, as arguments and file names can be."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class _Signs(dict[int, str]):
     """What is shown for each character, as far as they have occurred: a search for each of a million tabs takes 0.5 s."""
 

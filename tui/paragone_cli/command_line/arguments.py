@@ -13,6 +13,7 @@ from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 from paragone import InputError
 from paragone.wording import quoted
+from paragone_workbench.visible_text import is_utf8, visible
 
 MOST_TOKENS = 2**24
 """Largest number of tokens that an option takes: that of the largest context window."""
@@ -44,6 +45,13 @@ def switch(flag: str, doc: str) -> Any:
 
 def _field(*flags: str, **settings: Any) -> Any:
     return dataclasses.field(metadata={"flags": flags, "settings": settings})
+
+
+def utf8_text(text: str) -> str:
+    """Return a text of the command line: the `type` of an option. argparse makes a sentence of its error."""
+    if is_utf8(text):
+        return text
+    raise argparse.ArgumentTypeError(f"{quoted(visible(text))} is not UTF-8 text")
 
 
 def schedule_option(prefix: str = "", *, default: str) -> Any:
@@ -91,7 +99,9 @@ class OpenArguments(Arguments):
 class RunArguments(OpenArguments):
     """The arguments of a command that sends prompts to engines."""
 
-    system: str | None = option("--system TEXT", "system prompt, instead of the one in config.toml")
+    system: str | None = option(
+        "--system TEXT", "system prompt, instead of the one in config.toml", type=utf8_text
+    )
     preset: str | None = option(
         "--preset NAME",
         "system prompt and sampling options of this preset in config.toml; --system and --set override them",

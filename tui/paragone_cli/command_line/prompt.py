@@ -8,13 +8,21 @@ from dataclasses import dataclass, replace
 
 from paragone import InputError, Message
 from paragone.wording import quoted
-from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated, whole_number
+from paragone_cli.command_line.arguments import (
+    PrintArguments,
+    RunArguments,
+    option,
+    repeated,
+    utf8_text,
+    whole_number,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import warn
 from paragone_cli.command_line.question import at_terminal
 from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.attachments.reading import read_files
 from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.visible_text import is_utf8
 
 PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
 """The help text of an argument for the prompt."""
@@ -35,7 +43,10 @@ class PromptArguments(RunArguments, PrintArguments):
         type=whole_number(0, 1000),
     )
     begin: str = option(
-        "--begin TEXT", "the start of the answer, from whose end the answer goes on", default=""
+        "--begin TEXT",
+        "the start of the answer, from whose end the answer goes on",
+        default="",
+        type=utf8_text,
     )
     attached: Sequence[str] = repeated(
         "--attach FILE",
@@ -46,7 +57,7 @@ class PromptArguments(RunArguments, PrintArguments):
         "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
     )
     variables: Sequence[str] = repeated(
-        "--var NAME=VALUE", "with --template: the value of a variable; may be repeated"
+        "--var NAME=VALUE", "with --template: the value of a variable; may be repeated", type=utf8_text
     )
 
 
@@ -110,10 +121,8 @@ def _read_prompt(given: str | None) -> str:
         prompt = f"{given}\n\n{piped}" if piped.strip() else given
     if not prompt.strip():
         raise InputError("The prompt is empty.")
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise InputError("The prompt is not UTF-8 text.") from error
+    if not is_utf8(prompt):
+        raise InputError("The prompt is not UTF-8 text.")
     return prompt
 
 

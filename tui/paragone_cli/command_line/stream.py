@@ -15,7 +15,7 @@ class Stream:
     """Writes text without blocking, batched per iteration of the event loop.
 
     A reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C. On a terminal, control
-    characters are made visible; a pipe or a file gets the exact text.
+    characters are made visible; a pipe or a file gets the exact text. The last line is ended in any case.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
@@ -45,8 +45,8 @@ class Stream:
         self._take(text)
 
     async def end(self) -> None:
-        """Write the rest, and on a terminal end the line. Returns when all is written or writing failed."""
-        if self._terminal and self.error is None:
+        """Write the rest, and end the line. Returns when all is written or writing failed."""
+        if self.error is None:
             text = visible(self._held)
             if self._in_line or text:
                 self._take(f"{text}\n")

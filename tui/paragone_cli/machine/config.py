@@ -8,6 +8,7 @@ from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.formats import problems_json
 from paragone_cli.command_line.output import note, put_json, put_line, warn
 from paragone_tui import screen_settings
+from paragone_workbench.config import templates
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.state import State
@@ -46,7 +47,8 @@ def _check(args: ConfigArguments) -> int:
         warn(state.warning)
     registry = Registry(note)
     settings, found = load_with_problems(args.config, state, registry.find)
-    problems = sorted((*found, *screen_settings.problems(settings)), key=lambda problem: problem.line)
+    all_found = (*found, *screen_settings.problems(settings), *templates.problems(settings))
+    problems = sorted(all_found, key=lambda problem: problem.line)
     exposed = permission_warning(settings.document, registry.find)
     if exposed:
         warn(exposed)

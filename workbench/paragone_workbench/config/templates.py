@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from paragone import InputError
+from paragone_workbench.config.settings import Config, ConfigProblem
 from paragone_workbench.conversation.variables import fill, names_in
 from paragone_workbench.engines.definitions import suggest
 
@@ -34,3 +35,19 @@ def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
     if missing:
         raise InputError(f"The template {name!r} needs a value for: {', '.join(missing)}.")
     return fill(text, values)
+
+
+def problems(config: Config) -> Iterator[ConfigProblem]:
+    """Yield what cannot be read in the templates of a config file."""
+    named = config.document.data.get("templates")
+    for name in named if isinstance(named, dict) else ():
+        try:
+            names_in(config.templates[name])
+        except InputError as error:
+            yield ConfigProblem(
+                file=config.document.path,
+                line=config.document.line("templates", name),
+                key=f"templates.{name}",
+                sentence=f"The template {name!r} is broken: {error.sentence}",
+                hint=error.hint,
+            )

@@ -135,7 +135,7 @@ def _parsed(expression: str) -> _Expression:
         return _Expression(environment.from_string(tree), names)
     except (TemplateError, RecursionError) as error:
         raise InputError(
-            f"{shortened(expression, 100)} cannot be read: {error}.",
+            f"{shortened(expression, 100)} cannot be read: {str(error).rstrip('.')}.",
             hint="Write {{ name }}, or {{ '{{' }} for two braces.",
         ) from error
 

@@ -21,7 +21,7 @@ from paragone.hub import repository_of
 from paragone.key_text import HIDDEN, is_key, without_keys
 from paragone.options import OptionInfo, address_option, build, describe, parse
 from paragone_workbench.engines.context_options import ContextOptions
-from paragone_workbench.visible_text import visible
+from paragone_workbench.visible_text import is_utf8, visible
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -93,11 +93,6 @@ def from_spec(text: str) -> EngineDefinition | None:
             hint=without_keys(f"Write {match['backend']}:{bare['model']}@http://{bare['server']}"),
         )
     return engine_for_model(match["backend"], match["model"], match["url"])
-
-
-def is_utf8(name: str) -> bool:
-    """Return whether a name is text, and not the bytes of a file name in another encoding."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def engine_for_model(backend: str, model: str, address: str | None = None) -> EngineDefinition:

@@ -15,10 +15,11 @@ from typing import TypeVar
 from paragone import Backend, EndpointReport, EngineError, Json, MemoryEstimate, ModelInfo, OpenRequest, Probe
 from paragone.checks import check_value
 from paragone.violation import InterfaceViolation
-from paragone_workbench.engines.definitions import RENAME, expand_home, is_utf8
+from paragone_workbench.engines.definitions import RENAME, expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
 from paragone_workbench.engines.waiting import Tell, tell_nobody
+from paragone_workbench.visible_text import is_utf8
 
 NOTICE_S = 2.0
 """Seconds after which the user is told which plugin is waited for."""
