@@ -99,7 +99,7 @@ def test_the_users_own_config_file_needs_no_consent(server, settings):
     own = settings(f"[engines.box]\nbackend = 'openai'\nmodel = 'm'\nurl = '{server.url}'\n")
     for argv in (("ask", "box", "hi"), ("ask", "box", "hi", "--config", str(own))):
         done = paragone(*argv)
-        assert (done.returncode, done.stdout) == (0, b"VERDICT: PASS"), said(done)
+        assert (done.returncode, done.stdout) == (0, b"VERDICT: PASS\n"), said(done)
 
 
 def test_a_document_to_replay_reads_no_file_without_consent(tmp_path):
