@@ -6,10 +6,17 @@ import signal
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from paragone import EngineCrashed, OpenRequest, Token
 from paragone_remote.llama_server.backend import LlamaServerBackend
 from paragone_remote.llama_server.engine import LlamaServerEngine
+from paragone_remote.llama_server.server_process.process import ServerProcess
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.bench.measurement import Bench
+from paragone_workbench.measure.bench.plan import users_tests
+from paragone_workbench.measure.bench.users import bench_pool
 
 
 async def test_two_engines_have_one_server(program, open_lane, text):
@@ -92,3 +99,61 @@ async def test_giving_up_one_opening_leaves_the_other(wheel, smollm2, small):
     assert psutil.pid_exists(engine._server_process.process.pid)
     await engine.close()
     assert not psutil.pid_exists(engine._server_process.process.pid)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The servers that were started since the test began."""
+    servers = []
+    start = ServerProcess.start
+
+    async def noted(*arguments, **named):
+        servers.append(await start(*arguments, **named))
+        return servers[-1]
+
+    monkeypatch.setattr(ServerProcess, "start", noted)
+    return servers
+
+
+@pytest_asyncio.fixture
+async def bench_users(wheel, smollm2, small):
+    """Make benches with users, and close their engines after the test."""
+    registry = Registry()
+    await registry.load(["llama_server"])
+    options = {"program": wheel, **small}
+    engine = EngineDefinition(name="it", backend="llama_server", model=str(smollm2), options=options)
+    benches = []
+
+    def make(*users, tokens):
+        tests = users_tests([60], users, tokens, 2)
+        benches.append(Bench(bench_pool(registry, [engine], users), [], users=tests, repeat=2))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        await bench.close()
+
+
+async def test_users_of_a_bench_have_one_server(bench_users, started):
+    bench = bench_users(1, 4, tokens=5)
+    await bench.measure()
+    (engine,) = bench.engines
+    assert engine.error is None
+    assert [(found.answers, found.notes) for found in engine.throughputs.values()] == [(2, ()), (8, ())]
+    await bench.close()
+    assert len(started) == 1
+    assert started[0].process.has_ended
+
+
+async def test_users_of_a_bench_are_answered_at_once(bench_users):
+    bench = bench_users(3, tokens=900)
+    measuring = asyncio.create_task(bench.measure())
+    while not measuring.done():
+        phases = [execution.run.phase for execution in bench._pool._executions]
+        if phases.count("decode") == 3:
+            break
+        await asyncio.sleep(0.001)
+    else:
+        pytest.fail("there were never three answers in progress")
+    await bench.stop()
+    await measuring
