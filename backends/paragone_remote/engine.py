@@ -138,9 +138,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
         options = self._endpoint.options
         wait = self._wait = Wait()
         thinking = InlineThinking()
-        report = SettingsReport(
-            lambda: self._settings(request, sampling), self._ask_prompt(request, sampling)
-        )
+        ask_prompt = None if request.bare else self._ask_prompt(request, sampling)
+        report = SettingsReport(lambda: self._settings(request, sampling), ask_prompt)
         begun = waited = False
         tries = 0
         until = time.monotonic() + options.load_timeout
@@ -159,7 +158,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                                 if settings is not None:
                                     yield settings
                             for settled in thinking.take(event):
-                                if isinstance(settled, Finish):
+                                if isinstance(settled, Finish) and not request.bare:
                                     checks = self._checked(request, sampling, settled, thinking.answer)
                                     for caution in await checks:
                                         yield caution

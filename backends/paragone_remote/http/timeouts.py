@@ -35,6 +35,8 @@ class Wait:
 
     def stop(self) -> None:
         """End the current wait and all later ones."""
+        if self._asked:
+            return  # the wait is ending
         self._asked = True
         if self._present is not None:
             self._present.reschedule(asyncio.get_running_loop().time())

@@ -93,11 +93,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         wanted = self._body(request, sampling)
         while True:
             body = self._refused_fields.without_refused(wanted)
+            answer = self._events(body, request)
+            watched = answer if request.bare else with_queue(answer, self._slots.all_busy)
             try:
-                async with (
-                    contextlib.aclosing(self._events(body, request)) as answer,
-                    contextlib.aclosing(with_queue(answer, self._slots.all_busy)) as events,
-                ):
+                async with contextlib.aclosing(answer), contextlib.aclosing(watched) as events:
                     async for event in events:
                         if isinstance(event, Finish):
                             for caution in self._left_out(wanted, request):

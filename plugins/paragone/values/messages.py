@@ -96,6 +96,8 @@ class RunRequest:
             can.
         drawn_seed: The seed to use where the engine would draw one, so that several engines draw alike. A seed
             that the user or the server has set takes precedence. None: the engine draws one.
+        bare: Send a server this request alone: report no rendered prompt, and neither look at the server's queue nor check
+            whether the server has changed. Set where a server is measured with many requests in progress.
     """
 
     messages: tuple[Message, ...]
@@ -106,6 +108,7 @@ class RunRequest:
     cold: bool = False
     prompt_ids: bool = False
     drawn_seed: int | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,9 +254,11 @@ class Lane:
     def __init__(self, engine):
         self.engine = engine
 
-    def run(self, text="Hello?", *, logprobs=None, cold=False, **sampling):
+    def run(self, text="Hello?", *, logprobs=None, cold=False, bare=False, **sampling):
         messages = (Message(role="user", text=text),) if isinstance(text, str) else tuple(text)
-        return self.engine.run(RunRequest(messages=messages, sampling=sampling, logprobs=logprobs, cold=cold))
+        return self.engine.run(
+            RunRequest(messages=messages, sampling=sampling, logprobs=logprobs, cold=cold, bare=bare)
+        )
 
     async def ask(self, text="Hello?", **options):
         """Return the events of a run, and the error that it ended in, if it did."""

@@ -500,6 +500,23 @@ async def test_stop_closes_the_request(hostile, open_lane):
     assert events[-1].reason == "cancelled"
 
 
+async def test_a_second_stop_changes_nothing(hostile, open_lane):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.gone()
+
+    hostile.on_chat = chat
+    lane = await open_lane(hostile)
+    run = asyncio.create_task(lane.ask())
+    while not hostile.chats:
+        await asyncio.sleep(0.01)
+    await lane.engine.stop()
+    await asyncio.sleep(0)  # the wait expires
+    await lane.engine.stop()
+    events, error = await run
+    assert (error, events[-1].reason) == (None, "cancelled")
+
+
 async def test_an_engine_that_is_closed_in_mid_answer(hostile, open_lane):
     closed = asyncio.Event()
 

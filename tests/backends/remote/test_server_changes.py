@@ -50,6 +50,23 @@ async def test_a_server_that_stays_the_same_is_not_mentioned(serve, open_lane):
             assert (error, changed(events)) == (None, None)
 
 
+@pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol: protocol.name)
+async def test_a_bare_request_is_the_only_one(serve, open_lane, protocol):
+    server = await serve(protocol)
+    server.on_chat = lambda exchange: exchange.answer("Hello.")
+    server.replies["/props"] = PROPS
+    server.replies["/apply-template"] = {"prompt": "<user>Hello?"}
+    lane = await open_lane(server)
+    sent = []
+    for bare in (False, True):
+        before = len(server.requests)
+        events, error = await lane.ask(bare=bare)
+        assert (error, events[-1].reason) == (None, "stop")
+        sent.append([request.path for request in server.requests[before:]])
+    assert len(sent[0]) > 1
+    assert sent[1] == [protocol.chat]
+
+
 async def test_a_model_that_is_not_listed_any_more(serve, open_lane):
     server = await serve(OPENAI)
     lane = await open_lane(server)

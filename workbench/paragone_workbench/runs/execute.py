@@ -177,6 +177,7 @@ class Execution:
             logprobs=spec.logprobs,
             threads=turn.threads if spec.threads is None else spec.threads,
             cold=spec.cold,
+            bare=spec.bare,
             prompt_ids=spec.prompt_ids,
             drawn_seed=spec.drawn_seed,
         )

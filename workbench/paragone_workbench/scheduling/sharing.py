@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -73,6 +74,7 @@ def servers_of(engine: EngineHandle) -> frozenset[str]:
     return frozenset(_canonical(address) for address in engine.addresses)
 
 
+@functools.lru_cache(maxsize=1024)  # each run needs it for each engine that waits
 def _canonical(address: str) -> str:
     if not _is_loopback(address):
         return address
@@ -81,6 +83,7 @@ def _canonical(address: str) -> str:
     return urlunsplit((parts.scheme, f"localhost:{port}", "", "", ""))
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_loopback(address: str) -> bool:
     try:
         host, _ = host_and_port(address)

@@ -157,7 +157,8 @@ class Bench:
             sampling = greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
 
             def next_request() -> RunSpec:
-                return RunSpec(messages=prompt.numbered(next(self._numbers)), sampling=sampling, cold=True)
+                messages = prompt.numbered(next(self._numbers))
+                return RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
 
             scheduler.mode = "parallel"
             found = await self._users[benched].measure(test, self.repeat, next_request)
