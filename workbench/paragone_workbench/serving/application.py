@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
@@ -36,6 +37,8 @@ from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
 ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], AnswerRequest]
 
 _INTERNAL = "An internal error occurred."
+_SMALL = 1 << 16
+"""Bytes of a body that are read between two tokens of other answers."""
 _OPEN_PATHS = ("/health",)
 """Paths that need no key."""
 
@@ -109,9 +112,16 @@ class _Paths:
         return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
 
     async def _answer(self, request: Request, read: ReadRequest) -> Response:
-        body = Fields.of_body(await read_body(request.receive))
-        engine = self._engines.find(body.required("model"))
-        asked = read(body, engine.options)
+        data = await read_body(request.receive)
+
+        def understood() -> tuple[ServedEngine, AnswerRequest]:
+            body = Fields.of_body(data)
+            engine = self._engines.find(body.required("model"))
+            return engine, read(body, engine.options)
+
+        # a large body takes so long that other answers would wait
+        is_large = len(data) > _SMALL
+        engine, asked = await asyncio.to_thread(understood) if is_large else understood()
         reply = reply_to(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:

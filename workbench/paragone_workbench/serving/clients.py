@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 MOST_BYTES = 8 << 20
 """Largest body of a request, in bytes."""
+BODY_S = 60.0
+"""Seconds that a client has to send a body."""
 _MOST_DROPPED = 64 << 20
 """Bytes of a refused body that are read, so that the client reads the refusal: many send everything first."""
 
@@ -59,8 +61,17 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Return the body of a request. Raises ApiError if it is too large, and ClientLeft."""
+async def read_body(receive: Receive, largest: int = MOST_BYTES) -> bytes:
+    """Return the body of a request. Raises ApiError if it is too large or comes too slowly, and ClientLeft."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _read_body(receive, largest)
+    except TimeoutError as error:
+        sentence = f"The request did not come within {BODY_S:g} seconds."
+        raise ApiError(408, sentence, code="request_timeout") from error
+
+
+async def _read_body(receive: Receive, largest: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while size <= _MOST_DROPPED:
@@ -69,14 +80,14 @@ async def read_body(receive: Receive) -> bytes:
             raise ClientLeft
         part: bytes = message.get("body", b"")
         size += len(part)
-        if size > MOST_BYTES:
+        if size > largest:
             parts.clear()
         else:
             parts.append(part)
         if not message.get("more_body", False):
             break
-    if size > MOST_BYTES:
-        sentence = f"The request is larger than {MOST_BYTES >> 20} MiB."
+    if size > largest:
+        sentence = f"The request is larger than {largest >> 20} MiB."
         raise ApiError(413, sentence, code="request_too_large")
     return b"".join(parts)
 

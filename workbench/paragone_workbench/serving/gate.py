@@ -28,10 +28,9 @@ class RequiredKey:
         if scope["path"] in self._open or hmac.compare_digest(given.encode("latin-1"), self._expected):
             await self._app(scope, receive, send)
             return
-        with contextlib.suppress(
-            ApiError, ClientLeft
-        ):  # a client reads the refusal once it has sent everything
-            await read_body(receive)
+        # A client reads the refusal once it has sent everything, of which nothing is kept.
+        with contextlib.suppress(ApiError, ClientLeft):
+            await read_body(receive, largest=0)
         sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
         error = ApiError(401, sentence, code="invalid_api_key")
         await JsonResponse(error.to_json(), error.status)(scope, receive, send)

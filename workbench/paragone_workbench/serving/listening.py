@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from paragone import InputError
 from paragone.network.guard import GUARD
+from paragone_workbench.serving.connection import Connection
 
 _GRACE_S = 5
 """Seconds that connections have to end with the server."""
@@ -77,7 +78,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

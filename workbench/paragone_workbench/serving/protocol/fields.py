@@ -8,6 +8,9 @@ from paragone import Json
 from paragone.wire import parse_json
 from paragone_workbench.serving.protocol.api_error import ApiError
 
+_MOST_BRACKETS = 200_000
+"""Opening brackets and braces in a body, also in its texts. Python runs nothing else while it parses lists of lists."""
+
 
 class Fields:
     """The fields of an object in a request. A field that is null is missing, as in the OpenAI API."""
@@ -19,6 +22,8 @@ class Fields:
     @classmethod
     def of_body(cls, body: bytes) -> Fields:
         """Return the fields of a request's body."""
+        if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+            raise ApiError(400, f"The body has more than {_MOST_BRACKETS:,} opening brackets and braces.")
         try:
             values = parse_json(body)
         except ValueError as error:

@@ -16,6 +16,8 @@ from paragone_workbench.serving.protocol.messages import messages_of
 _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
+_MOST_STOPS = 64
+"""Largest number of stop sequences, each of which is looked for after each token."""
 _MOST_TOP = 20
 """Largest number of alternatives to each token."""
 _USUAL_TOKENS = 16
@@ -70,6 +72,7 @@ def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
 def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     """Return what a request for completions asks for. `options` are the names of the engine's sampling options."""
     prompts, echo = _prompts(body), body.flag("echo")
+    _check_count(len(prompts) * _count(body))
     limit = body.whole("max_tokens", 0, _MOST_TOKENS)
     if limit == 0 and not echo:
         raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
@@ -90,9 +93,6 @@ def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
 
 
 def _request(body: Fields, choices: Sequence[Choice], *, is_chat: bool) -> AnswerRequest:
-    if len(choices) > _MOST_CHOICES:
-        sentence = f"The request asks for {len(choices):,} answers. At most {_MOST_CHOICES:,} are possible."
-        raise ApiError(400, sentence, param="n")
     for name in _NOT_SUPPORTED:
         if body.value(name) not in (None, 1, "", [], {}):
             raise ApiError(400, f"{name} is not supported.", param=name)
@@ -104,6 +104,12 @@ def _request(body: Fields, choices: Sequence[Choice], *, is_chat: bool) -> Answe
         stream=body.flag("stream"),
         stream_usage=stream_options is not None and stream_options.flag("include_usage"),
     )
+
+
+def _check_count(answers: int) -> None:
+    if answers > _MOST_CHOICES:
+        sentence = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
+        raise ApiError(400, sentence, param="n")
 
 
 def _prompts(body: Fields) -> tuple[str, ...]:
@@ -123,11 +129,14 @@ def _count(body: Fields) -> int:
 
 def _sampling(body: Fields, options: Collection[str], limit: int | None) -> dict[str, Json]:
     """Return the sampling options that a request sets."""
+    stop = body.texts("stop")
+    if stop is not None and len(stop) > _MOST_STOPS:
+        raise body.wrong("stop", f"at most {_MOST_STOPS} texts")
     wanted: dict[str, Json] = {
         "max_tokens": limit,
         **{name: body.number(name) for name in _NUMBERS},
         "seed": body.whole("seed", 0, SEEDS - 1),
-        "stop": body.texts("stop"),
+        "stop": stop,
         "json_schema": _schema(body),
     }
     sampling: dict[str, Json] = {}

@@ -1,0 +1,215 @@
+"""Clients that are slow, many, or send nonsense: the server ends them with an error in JSON, and serves the others."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+
+import httpx
+import pytest
+from polite_backend import PoliteBackend
+from rogue_backend.plugin import RogueBackend
+
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.serving import clients, connection
+from paragone_workbench.serving.application import application
+from paragone_workbench.serving.listening import Server, listen
+from paragone_workbench.serving.served_engine import ServedEngines
+
+from .conftest import Backends
+
+KEY = {"authorization": "Bearer sesame"}
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sesame\r\n"
+
+
+@pytest.fixture
+async def engines(check_nothing_left, rogue):
+    polite = EngineDefinition(name="polite", backend="polite", model="words")
+    flood = rogue("steady", "flood", rate=10**6, max_tokens=10**9)
+    made = ServedEngines(EnginePool(Backends(PoliteBackend(), RogueBackend())), (polite, flood))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def server(engines):
+    begun = asyncio.Event()
+    server = Server(application(engines, "sesame"), begun.set)
+    with listen("127.0.0.1", 0) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        await begun.wait()
+        setattr(server, "address", listener.getsockname())  # noqa: B010
+        yield server
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
+async def client(server):
+    host, port = server.address
+    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=KEY, trust_env=False) as client:
+        yield client
+
+
+async def sent(server, *parts: bytes) -> tuple[int, dict]:
+    """Send bytes over a new connection; return the status and the error, after which the server must close it."""
+    reader, writer = await asyncio.open_connection(*server.address)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+    response = await reader.read()
+    writer.close()
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head.lower()
+    return int(head.split()[1]), json.loads(body)["error"]
+
+
+async def goes_on(client) -> bool:
+    answer = await client.post(
+        "/v1/chat/completions",
+        json={"model": "polite", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2},
+    )
+    return answer.status_code == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /hea", b"GET /health HTTP/1.1\r\nhost: h\r\nx: "])
+async def test_a_head_that_does_not_come(server, client, monkeypatch, begun):
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    status, error = await sent(server, begun)
+    assert (status, error["code"], error["message"]) == (
+        408,
+        "request_timeout",
+        "No request came within 0.1 seconds.",
+    )
+    monkeypatch.undo()
+    assert await goes_on(client)
+
+
+async def test_a_head_that_does_not_come_after_another_request(server, monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert b"503" in await reader.readuntil(b"}")
+    writer.write(b"GET /hea")
+    assert b"408" in await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("key", [b"authorization: Bearer sesame\r\n", b""])
+async def test_a_body_that_does_not_come(server, client, monkeypatch, key):
+    monkeypatch.setattr(clients, "BODY_S", 0.1)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n" + key
+    status, error = await sent(server, head + b"\r\n{")
+    assert (status, error["code"]) == ((408, "request_timeout") if key else (401, "invalid_api_key"))
+    monkeypatch.undo()
+    assert await goes_on(client)
+
+
+async def test_a_client_that_does_not_read_its_answer_frees_the_engine(
+    server, engines, client, until, monkeypatch
+):
+    monkeypatch.setattr(connection, "STALLED_S", 0.2)
+    flood = engines.find("flood")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(deaf, server.address)
+        body = json.dumps(
+            {"model": "flood", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        ).encode()
+        await loop.sock_sendall(deaf, HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await until(lambda: flood.computing == 1)
+        await until(lambda: flood.computing == 0 and not server.server_state.connections)
+    assert await goes_on(client)
+
+
+async def test_one_connection_too_many(server, client, monkeypatch, until):
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 3)
+    idle = [await asyncio.open_connection(*server.address) for _ in range(3)]
+    await until(lambda: len(server.server_state.connections) == 3)
+    status, error = await sent(server)
+    assert (status, error["code"], error["message"]) == (
+        503,
+        "too_many_connections",
+        "The server has 3 connections. Try again later.",
+    )
+    for _, writer in idle:
+        writer.close()
+    await until(lambda: not server.server_state.connections)
+    assert await goes_on(client)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+        b"GET\0/ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: h\r\nx: " + b"a" * 20_000,
+        b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: -1\r\n\r\n",
+        HEAD + b"transfer-encoding: chunked\r\n\r\nnonsense\r\n",
+        b"\r\n" * 60_000,
+    ],
+    ids=["TLS", "null", "large head", "length", "chunk", "empty lines"],
+)
+async def test_what_is_no_http(server, client, nonsense):
+    status, error = await sent(server, nonsense)
+    assert (status, error["message"]) == (400, "The request is not valid HTTP/1.1.")
+    assert await goes_on(client)
+
+
+async def test_nonsense_after_a_refusal_has_begun(server, client, check_nothing_left):
+    head = b"POST /nowhere HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sesame\r\ntransfer-encoding: chunked\r\n\r\n"
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(head)
+    assert b" 404 " in await reader.readline()
+    writer.write(b"nonsense\r\n" * 10)
+    await reader.read()
+    writer.close()
+    assert await goes_on(client)
+    assert check_nothing_left == []
+
+
+BODIES = {
+    "lists": (b'{"a":[' + b"[]," * 300_000 + b"[]]}", "more than 200,000 opening brackets"),
+    "deep": (b"[" * 100_000, "nested too deeply"),
+    "deep objects": (b'{"a":' * 20_000, "nested too deeply"),
+    "not UTF-8": (b'{"model":"\xff"}', "not text in UTF-8"),
+    "packed": (gzip.compress(b'{"model":"polite"}'), "not text in UTF-8"),
+    "digits": (b'{"n":' + b"9" * 100_000 + b"}", "a number of 100,000 digits"),
+    "NaN": (b'{"temperature":NaN}', "NaN is not a JSON number"),
+    "empty": (b"", "not valid JSON"),
+    "list": (b"[]", "must be a JSON object"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), BODIES.values(), ids=BODIES)
+async def test_bodies_of_nonsense(client, body, said):
+    response = await client.post("/v1/chat/completions", content=body)
+    assert response.status_code == 400
+    assert said in response.json()["error"]["message"]
+    assert await goes_on(client)
+
+
+async def test_more_answers_than_a_server_computes_are_refused_before_they_are_counted_out(client):
+    """A request of a megabyte asked for two hundred million answers."""
+    fields = {"model": "polite", "prompt": ["a"] * 200_000, "n": 1024}
+    response = await client.post("/v1/completions", json=fields)
+    assert (response.status_code, response.json()["error"]["message"]) == (
+        400,
+        "The request asks for 204,800,000 answers. At most 1,024 are possible.",
+    )
+    response = await client.post(
+        "/v1/completions", json={"model": "polite", "prompt": "a", "stop": ["b"] * 65}
+    )
+    assert response.json()["error"]["message"] == "stop must be at most 64 texts."
+
+
+async def test_texts_that_are_no_unicode_are_answered(client):
+    content = b'{"model":"polite","max_tokens":2,"messages":[{"role":"user","content":"\\ud800 \\u0000 hi"}]}'
+    for encoded in (content, content.decode().encode("utf-16")):
+        response = await client.post("/v1/chat/completions", content=encoded)
+        assert response.status_code == 200, response.text
