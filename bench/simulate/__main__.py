@@ -51,6 +51,35 @@ def main() -> None:
         },
     )
     _table(
+        "How often the 95% interval of a paired difference of mean KLDs holds, by windows",
+        WINDOWS,
+        {
+            "Student's t over windows": lambda count: fidelity.pair_coverage(count, TRIALS)[0],
+            "percentile bootstrap of windows": lambda count: fidelity.pair_coverage(count, TRIALS)[1],
+        },
+    )
+    _table(
+        "How often a difference between equally close candidates is claimed, by windows",
+        WINDOWS,
+        {
+            f"{candidates} candidates": partial(fidelity.pair_claims, trials=TRIALS, candidates=candidates)
+            for candidates in (2, 3, 6)
+        },
+    )
+    _table(
+        "How often a difference of 10% is shown with the number of windows that was said to be needed, by windows before",
+        WINDOWS,
+        {"10% apart": partial(fidelity.power, trials=TRIALS)},
+    )
+    _table(
+        "How often a divergence is said to grow with the depth, by windows",
+        WINDOWS,
+        {
+            f"{growth:.0%} more at the end": partial(fidelity.depth_claims, trials=TRIALS, growth=growth)
+            for growth in (0.0, 0.25, 1.0)
+        },
+    )
+    _table(
         "How often a suite of equal engines claims a difference, by engines",
         (2, 3),
         {

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from paragone_workbench.measure.fidelity.depth import depths
 from paragone_workbench.measure.fidelity.independent_positions import mean_error
 from paragone_workbench.measure.fidelity.measurement import noise_windows
 from paragone_workbench.measure.fidelity.positions import Values, mean, ratio_error
-from paragone_workbench.measure.fidelity.report import CLEAR
+from paragone_workbench.measure.fidelity.verdict import CLEAR
 from paragone_workbench.statistics.intervals import Z, t_interval
+from paragone_workbench.statistics.paired import holm, t_test
+from paragone_workbench.statistics.sample_size import values_needed
 
-__all__ = ["POSITIONS", "above_noise", "coverage", "windows"]
+__all__ = [
+    "POSITIONS",
+    "above_noise",
+    "coverage",
+    "depth_claims",
+    "pair_claims",
+    "pair_coverage",
+    "power",
+    "windows",
+]
 
 POSITIONS = 255
 _PASSAGE, _POSITION = 0.21, 0.92
@@ -21,6 +35,12 @@ _PASSAGE, _POSITION = 0.21, 0.92
 As of SmolLM2 in a quantization with a mean of 0.15 nats: its positions vary by 120% of the mean, the means of its
 windows by 23%. So a standard error with windows as units is three times as large as one with positions as units.
 """
+
+_OWN = 0.12
+"""Standard deviation of what a window's mean has beyond the passage, by the mean: what two candidates do not share."""
+
+_RESAMPLES = 1_000
+"""Samples of a bootstrap."""
 
 
 def windows(count: int, rng: np.random.Generator, *, mean: float = 0.15) -> Values:
@@ -53,4 +73,62 @@ def above_noise(count: int, trials: int, *, times: float = 1, seed: int = 0) -> 
         candidate, noise = windows(count, rng, mean=times), windows(len(noise_windows(count)), rng, mean=1)
         ratio = math.log(candidate.mean() / noise.mean())
         found += ratio > CLEAR * ratio_error(candidate, noise)
+    return found / trials
+
+
+def _pairs(shape: tuple[int, int], rng: np.random.Generator, apart: float) -> NDArray[np.float64]:
+    """Return differences between the windows' means of two candidates, a row for each measurement.
+
+    The second candidate's divergence is larger by the share `apart`. Passages that are hard for one are hard for both.
+    """
+    passage = np.exp(rng.normal(0, _PASSAGE, shape) - _PASSAGE**2 / 2)
+    a, b = (passage * times * np.exp(rng.normal(0, _OWN, shape) - _OWN**2 / 2) for times in (1, 1 + apart))
+    return b - a
+
+
+def pair_coverage(count: int, trials: int, *, apart: float = 1.0, seed: int = 0) -> tuple[float, float]:
+    """Return how often the 95% interval of a paired difference holds: Student's t, and a percentile bootstrap."""
+    rng = np.random.default_rng(seed)
+    by_t = by_bootstrap = 0
+    for differences in _pairs((trials, count), rng, apart):
+        interval = t_interval(
+            float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(count), count
+        )
+        by_t += interval.low <= apart <= interval.high
+        means = differences[rng.integers(0, count, (_RESAMPLES, count))].mean(axis=1)
+        low, high = np.quantile(means, (0.025, 0.975))
+        by_bootstrap += low <= apart <= high
+    return by_t / trials, by_bootstrap / trials
+
+
+def pair_claims(count: int, trials: int, *, candidates: int, seed: int = 0) -> float:
+    """Return how often a difference is shown between any two of candidates that are equally close."""
+    rng = np.random.default_rng(seed)
+    found = 0
+    for _ in range(trials):
+        passage = np.exp(rng.normal(0, _PASSAGE, count))
+        means = [passage * np.exp(rng.normal(0, _OWN, count)) for _ in range(candidates)]
+        found += min(holm([t_test(b - a) for a, b in itertools.combinations(means, 2)])) < 0.05
+    return found / trials
+
+
+def power(count: int, trials: int, *, apart: float = 0.1, seed: int = 0) -> float:
+    """Return how often a difference is shown when as many windows are measured as `count` windows say are needed.
+
+    The promise is 80%. The number of windows is that of the median measurement with `count` windows.
+    """
+    rng = np.random.default_rng(seed)
+    variances = _pairs((trials, count), rng, apart).var(axis=1, ddof=1)
+    needed = values_needed(float(np.median(variances)), apart)
+    assert needed is not None
+    return float(np.mean([t_test(row) < 0.05 for row in _pairs((trials, needed), rng, apart)]))
+
+
+def depth_claims(count: int, trials: int, *, growth: float = 0.0, seed: int = 0) -> float:
+    """Return how often a divergence is said to grow with the depth, if it is `growth` larger at the end than at the start."""
+    rng = np.random.default_rng(seed)
+    slope = 1 + growth * np.linspace(0, 1, POSITIONS)
+    found = 0
+    for _ in range(trials):
+        found += depths([windows(count, rng) * slope], 2 * POSITIONS + 2)[0].grows
     return found / trials

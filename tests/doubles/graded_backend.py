@@ -7,9 +7,10 @@ less. The model's name chooses what the engine does; the distributions are the p
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from polite_backend import PoliteBackend, PoliteEngine, PoliteSampling
+from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad, PoliteSampling
 
 from paragone import (
     Alternative,
@@ -30,8 +31,10 @@ from paragone import (
     TokenizedText,
     TokenizeRequest,
     TopTokensRequest,
+    option,
 )
 from paragone.hooks import hookimpl
+from paragone.options import build
 
 MODELS = {
     "exact": "the reference; computes the same in each batch size",
@@ -52,6 +55,15 @@ TOPS = Capabilities(tokenize=True, top_tokens=True)
 BOS = 9
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradedLoad(PoliteLoad):
+    cache_type: Literal["exact", "q8", "q4"] = option("exact", "Number type of the KV cache.")
+
+
+ROUNDING = {"exact": 0.0, "q8": 0.05, "q4": 0.3}
+"""By how much the types of the KV cache change logits."""
+
+
 class Stuck(random.Random):
     """Chooses the first of all things."""
 
@@ -60,14 +72,18 @@ class Stuck(random.Random):
 
 
 class GradedEngine(PoliteEngine):
-    def __init__(self, backend: PoliteBackend, loaded: LoadedModel, model: str) -> None:
+    def __init__(self, backend: PoliteBackend, loaded: LoadedModel, model: str, cache_type: str) -> None:
         super().__init__(backend, loaded)
         self.model = model
+        self.cache_type = cache_type
         self.windows = 0
         self.requests: list[DistributionsRequest] = []
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
         logits = super().logits(before, batch)
+        if rounding := ROUNDING[self.cache_type]:
+            chooser = random.Random(sum(before))
+            return [logit + chooser.gauss(0, rounding) for logit in logits]
         if self.model == "rough":
             chooser = random.Random(sum(before))
             return [logit + chooser.gauss(0, 0.5) for logit in logits]
@@ -115,6 +131,7 @@ class GradedBackend(PoliteBackend):
     name = "graded"
     title = "Graded"
     capabilities = FULL
+    load_options = GradedLoad
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         model = request.model
@@ -122,7 +139,8 @@ class GradedBackend(PoliteBackend):
             raise InputError(f"There is no model {model!r}.")
         able = TOPS if model in ("tops", "faltering") else Capabilities() if model == "mute" else FULL
         loaded = LoadedModel(name=model, context=1024, size=10**6 * (1 + len(model)), capabilities=able)
-        return GradedEngine(self, loaded, model)
+        options = build(GradedLoad, request.options, owner=self.title)
+        return GradedEngine(self, loaded, model, options.cache_type)
 
 
 class TwinBackend(GradedBackend):

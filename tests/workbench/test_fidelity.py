@@ -25,7 +25,8 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity.log_probabilities import Scores
 from paragone_workbench.measure.fidelity.measurement import WINDOW, Fidelity
 from paragone_workbench.measure.fidelity.positions import mean
-from paragone_workbench.measure.fidelity.report import fidelity_json, figures_of, verdict
+from paragone_workbench.measure.fidelity.report import fidelity_json, figures_of
+from paragone_workbench.measure.fidelity.verdict import unchanged, verdict
 from paragone_workbench.measure.sample import sample_text
 from paragone_workbench.statistics.estimate import Estimate, number
 
@@ -118,7 +119,7 @@ def test_windows_decide_what_is_within_the_noise_floor():
     fidelity.noise.add(scores(0.010))
     for kld in (0.005, 0.013, 0.017, 0.025):
         candidate.difference.add(scores(kld))
-    assert "mean KLD 0.0150 ± 0.0042, within the noise floor of exact-graded (0.01)" in verdict(
+    assert "mean KLD 0.0150 ± 0.0042 (small), within the noise floor of exact-graded (0.01)" in verdict(
         candidate, fidelity
     )
     found = printed(fidelity)["candidates"][0]
@@ -131,6 +132,19 @@ def test_windows_decide_what_is_within_the_noise_floor():
     for kld in (0.005, 0.013, 0.017, 0.025):
         clear.candidates[0].difference.add(scores(kld))
     assert ", 15 × above the noise floor of exact-graded;" in verdict(clear.candidates[0], clear)
+
+
+async def test_a_candidate_without_any_difference_is_warned_of():
+    options = EngineDefinition(name="other", backend="graded", model="exact", options={"context": 512})
+    fidelity = await measured(
+        "exact", handle("exact"), EngineHandle(options, Doubles()), handle("collapsed"), handle("rough")
+    )
+    same, other, file, rough = (unchanged(candidate, fidelity) for candidate in fidelity.candidates)
+    assert same.endswith("both are the same model with the same options, so nothing was compared.")
+    assert other.endswith("although context differ. Check that the engine applies them.")
+    assert "although the models have different names" in file
+    assert rough == ""
+    assert [it["warning"] is None for it in printed(fidelity)["candidates"]] == [False] * 3 + [True]
 
 
 async def test_few_windows_have_no_uncertainty():

@@ -82,7 +82,7 @@ def paired_difference(
     if kind != "numbers":
         p, test = _sign_test(more_a, more_b), "mcnemar" if kind == "passes" else "sign"
     elif differences.size > _MANY:
-        p, test = _t_test(differences), "t"
+        p, test = t_test(differences), "t"
     else:
         p, test = _permutation_test(differences, seed), "permutation"
     return PairedDifference(
@@ -112,6 +112,13 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def t_test(differences: Values) -> float:
+    """Return the p-value of Student's paired t-test: of the mean of differences, if it is 0 in truth."""
+    if not np.ptp(differences):
+        return float(not differences[0])
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
 def _sign_test(only_a: int, only_b: int) -> float:
     discordant = only_a + only_b
     return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
@@ -131,9 +138,3 @@ def _permutation_test(differences: Values, seed: int) -> float:
         rng=np.random.default_rng(seed),
     )
     return float(found.pvalue)
-
-
-def _t_test(differences: Values) -> float:
-    if not np.ptp(differences):
-        return float(not differences[0])
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -33,7 +33,12 @@ class FidelityArguments(OpenArguments, PrintArguments):
     """The reference and the candidates, and the text to measure on."""
 
     engine: str = word("REFERENCE", f"the engine to measure against: {ENGINE}")
-    engines: Sequence[str] = word("CANDIDATE", "an engine to measure, named in the same way", nargs="+")
+    engines: Sequence[str] = word("CANDIDATE", "an engine to measure, named in the same way", nargs="*")
+    kv: str | None = option(
+        "--kv TYPES",
+        "also measure REFERENCE with these types of its KV cache, separated by commas, such as q8_0,q4_0; REFERENCE itself "
+        "then has the default type",
+    )
     text: Path | None = option(
         "--text FILE",
         "the text to measure on, in UTF-8; by default a short one that comes with paragone",
@@ -65,6 +70,19 @@ def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
     context = CommandContext(args)
     engines = context.checked([args.engine, *args.engines], args.settings)
+    if args.kv is not None:
+        from paragone_workbench.measure.kv_cache import kv_candidates
+
+        backend = context.registry.get(engines[0].backend)
+        reference, candidates = kv_candidates(
+            engines[0], backend, list(filter(None, map(str.strip, args.kv.split(","))))
+        )
+        engines = (reference, *engines[1:], *candidates)
+    if len(engines) == 1:
+        raise InputError(
+            "There is nothing to compare the reference with.",
+            hint="Name a candidate as well, or types of the KV cache with --kv.",
+        )
     if args.text is None:
         text, name = sample_text(), None
         note("The text is a short one that comes with paragone, so the uncertainties are wide. See --text.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from paragone import Json, ParagoneError
 from paragone_cli.command_line.event_loop import Interrupts, interruptible, run
-from paragone_cli.command_line.output import note, print_error, put_json
+from paragone_cli.command_line.output import note, print_error, put_json, warn
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress.fidelity_progress import FidelityProgress
 from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
@@ -16,7 +16,8 @@ from paragone_workbench.compare.agreement.summary import AnswerSummary, summariz
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity.measurement import Fidelity
-from paragone_workbench.measure.fidelity.report import above_limit, fidelity_json
+from paragone_workbench.measure.fidelity.report import fidelity_json
+from paragone_workbench.measure.fidelity.verdict import above_limit, unchanged
 from paragone_workbench.measure.free_running import FreeRunning
 from paragone_workbench.scheduling.pool import EnginePool
 
@@ -90,6 +91,9 @@ class FidelityRun:
             put_json(self._to_json())
         else:
             self._put()
+        for candidate in self._fidelity.candidates:
+            if sentence := unchanged(candidate, self._fidelity):
+                warn(sentence)
         errors = self._errors()
         for error in errors:
             print_error(error)

@@ -1,4 +1,4 @@
-"""A fidelity measurement as text: a table, two pictures, and a sentence for each candidate."""
+"""A fidelity measurement as text: a table, two pictures, and a sentence for each candidate and each two of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from paragone.wording import size_text
 from paragone_cli.command_line.formats import short_name
 from paragone_cli.command_line.output import put, put_line, put_table
-from paragone_workbench.measure.fidelity.measured import Difference, Measured
+from paragone_workbench.measure.fidelity.depth import Depth
+from paragone_workbench.measure.fidelity.measured import Candidate, Difference, Measured
 from paragone_workbench.measure.fidelity.measurement import Fidelity
+from paragone_workbench.measure.fidelity.pairs import kld_pairs, neighbours
 from paragone_workbench.measure.fidelity.positions import DECADES, FEWEST_WINDOWS, mean, shares
 from paragone_workbench.measure.fidelity.report import (
     DifferenceFigures,
+    depths_of,
     figures_of,
     log_ratio,
-    verdict,
 )
+from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
+from paragone_workbench.measure.fidelity.verdict import verdict
 from paragone_workbench.statistics.estimate import Estimate, number
 
 _BAR = 40
@@ -47,12 +51,20 @@ def put_fidelity(fidelity: Fidelity) -> None:
         _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
     elif not any(verdict(candidate, fidelity) for candidate in fidelity.candidates):
         put("\nNo candidate was measured.")
+    found = depths_of(fidelity)
+    _put_depths(fidelity.candidates, found)
     put()
-    for candidate in fidelity.candidates:
+    for candidate, depth in zip(fidelity.candidates, found, strict=True):
         if candidate.reason:
             put_line(candidate.reason)
         if sentence := verdict(candidate, fidelity):
             put_line(sentence)
+        if depth.sentence:
+            put_line(f"{candidate.name}: {depth.sentence}")
+    for pair in neighbours(kld_pairs(fidelity.candidates), fidelity.candidates):
+        put_line(pair.sentence)
+    if compared:
+        put_line(f"Scale of the mean KLD: {scale_text()}.")
 
 
 _NOISE = "noise floor"
@@ -85,6 +97,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
         of_engines("bits per byte", lambda measured: _shown(measured.bits_per_byte(fidelity.text_bytes))),
         of_figures("mean KLD", lambda difference: _shown(difference.kld)),
+        of_figures("on the scale", lambda difference: _band(difference.kld)),
         percentile("median KLD", "50"),
         percentile("90% KLD", "90"),
         percentile("99% KLD", "99"),
@@ -142,6 +155,24 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     put_table([*drawn, ["", "".join(f"1e{decade}".ljust(width) for decade in DECADES[:-1])]])
 
 
+def _put_depths(candidates: Sequence[Candidate], found: Sequence[Depth]) -> None:
+    """Print the mean KL divergence by the depth in the context."""
+    measured = [
+        (candidate.name, depth.parts)
+        for candidate, depth in zip(candidates, found, strict=True)
+        if depth.parts
+    ]
+    if not measured:
+        return
+    put("\nMean KLD by the number of tokens before")
+    put_table(
+        [
+            ["", *(part.title for part in measured[0][1])],
+            *([short_name(name), *(_shown(part.kld) for part in parts)] for name, parts in measured),
+        ]
+    )
+
+
 def _columns(found: Sequence[float]) -> Iterator[str]:
     """Yield a block for each share, as high as it is; the highest is a whole one."""
     most = max(found)
@@ -156,6 +187,10 @@ def _shown(estimate: Estimate | None) -> str:
 
 def _percent(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{number(estimate.scaled(100))} %"
+
+
+def _band(estimate: Estimate | None) -> str:
+    return "" if estimate is None else band_of(estimate.value).name
 
 
 def _plain(value: float | None) -> str:

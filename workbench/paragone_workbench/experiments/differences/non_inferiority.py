@@ -6,7 +6,6 @@ question is turned around: is a loss of more than the margin ruled out?
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,15 +15,10 @@ from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.statistics.intervals import Interval, Z
+from paragone_workbench.statistics.sample_size import rounded_up, values_needed
 
 MARGIN = 0.03
 """The margin by default: 3 points of the pass rate."""
-
-_POWER_Z = 0.841621
-"""The 80th percentile of the normal distribution: the probability of a verdict after `prompts_needed` prompts."""
-
-_MOST = 1_000_000
-"""Number of prompts above which more of them do not settle the question in practice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +56,13 @@ class NonInferiority:
         difference at one prompt, is estimated from the width of the interval. None if the number is above a million.
         """
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
-        if not distance:
-            return None
         variance = ((self.interval.high - self.interval.low) / (2 * Z)) ** 2 * self.prompts
-        needed = math.ceil((Z + _POWER_Z) ** 2 * variance / distance**2)
-        return needed if needed <= _MOST else None
+        return values_needed(variance, distance, estimates_variance=False)
 
     @property
     def more_prompts(self) -> int | None:
         """About how many more prompts would give a verdict, to two digits; None if that is not known."""
-        return None if self.prompts_needed is None else _rounded(self.prompts_needed - self.prompts)
+        return None if self.prompts_needed is None else rounded_up(self.prompts_needed - self.prompts)
 
     @property
     def sentence(self) -> str:
@@ -101,12 +92,6 @@ class NonInferiority:
             "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
             "sentence": self.sentence,
         }
-
-
-def _rounded(count: int) -> int:
-    """Return a number rounded up to two digits: more would be a pretence."""
-    unit: int = 10 ** max(0, len(str(count)) - 2)
-    return math.ceil(count / unit) * unit
 
 
 def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:

@@ -1,12 +1,12 @@
-"""The results of a fidelity measurement: figures, JSON, and a sentence for each candidate."""
+"""The results of a fidelity measurement as figures and as JSON."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone import Json
+from paragone_workbench.measure.fidelity.depth import Depth, depths
 from paragone_workbench.measure.fidelity.independent_positions import (
     difference_errors,
     mean_error,
@@ -14,29 +14,23 @@ from paragone_workbench.measure.fidelity.independent_positions import (
 )
 from paragone_workbench.measure.fidelity.measured import Candidate, Difference, Measured
 from paragone_workbench.measure.fidelity.measurement import NOISE_BATCH, Fidelity
+from paragone_workbench.measure.fidelity.pairs import kld_pairs
 from paragone_workbench.measure.fidelity.positions import (
-    FEWEST_WINDOWS,
     Values,
     mean,
     percentile,
-    ratio_error,
     root_mean_square,
 )
-from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
-from paragone_workbench.statistics.estimate import Estimate, number
+from paragone_workbench.measure.fidelity.scale import band_of
+from paragone_workbench.measure.fidelity.top_tokens import TOP
+from paragone_workbench.measure.fidelity.verdict import unchanged
+from paragone_workbench.statistics.estimate import Estimate
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 
 _INDEPENDENT = "llama_perplexity_se"
 """The name in JSON of the standard errors as llama-perplexity computes them."""
-
-CLEAR = 3
-"""A KL divergence is above the noise floor if ln(KLD / noise floor) is more than this number of its standard errors.
-
-An engine at the noise floor is found above it in 3% of the measurements with 4 windows, the fewest for which there
-is a standard error, and in 0.2% of those with 100 (Student's t).
-"""
 
 Percentiles: TypeAlias = dict[str, float | None]
 
@@ -89,78 +83,17 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             **_difference_json(fidelity.noise),
             _INDEPENDENT: difference_errors(fidelity.noise),
         },
-        "candidates": [_candidate_json(candidate, fidelity) for candidate in fidelity.candidates],
+        "candidates": [
+            {**_candidate_json(candidate, fidelity), "by_depth": depth.to_json()}
+            for candidate, depth in zip(fidelity.candidates, depths_of(fidelity), strict=True)
+        ],
+        "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
     }
 
 
-def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
-    """Return what was found of a candidate, in a sentence; empty if nothing was."""
-    reference = fidelity.reference
-    if candidate.top is not None:
-        return _top_verdict(candidate, candidate.top, reference)
-    if candidate.reason:
-        candidate_bits, reference_bits = (
-            measured.bits_per_byte(fidelity.text_bytes) for measured in (candidate, reference)
-        )
-        if candidate_bits is None or reference_bits is None:
-            return ""
-        return f"{candidate.name}: {number(candidate_bits)} bits per byte, {reference.name} {number(reference_bits)}."
-    kld, same = mean(candidate.difference.kld), mean(candidate.difference.same_top)
-    if kld is None or same is None:
-        return ""
-    return (
-        f"{candidate.name}: mean KLD {number(kld)}{_beside_noise(kld, candidate, fidelity)}; picks another top token at "
-        f"{1 - same.value:.1%} of the positions.{_questioned(candidate)}"
-    )
-
-
-def _questioned(candidate: Candidate) -> str:
-    """Return what to do if a candidate equals the reference bit by bit, which a quantization does not."""
-    if candidate.difference.kld.any():
-        return ""
-    return (
-        " No position differs at all: if a quantization or another option should make a difference, check that the engine "
-        "applies it."
-    )
-
-
-def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
-    """Return a sentence for each candidate whose mean KL divergence is above a limit, or unknown."""
-    found: list[str] = []
-    for candidate in fidelity.candidates:
-        kld = mean(candidate.difference.kld)
-        if kld is None:
-            found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
-        elif kld.value > limit:
-            found.append(f"{candidate.name}: the mean KLD {number(kld)} is above the limit {limit:g}.")
-    return tuple(found)
-
-
-def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -> str:
-    same, common = top.same_top, top.common
-    if same is None or common is None:
-        return ""
-    return (
-        f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
-        f"{common.value:.1%} of its top {TOP} are among its own."
-    )
-
-
-def _beside_noise(kld: Estimate, candidate: Candidate, fidelity: Fidelity) -> str:
-    noise, name = mean(fidelity.noise.kld), fidelity.reference.name
-    if noise is None:
-        return ""
-    if not noise.value:
-        return f", and {name} does not differ from itself"
-    floor, times = f"the noise floor of {name}", kld.value / noise.value
-    if times <= 1:
-        return f", within {floor} ({number(noise)})"
-    error = ratio_error(candidate.difference.kld, fidelity.noise.kld)
-    if error is None:
-        return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell them apart)"
-    if math.log(times) <= CLEAR * error:
-        return f", within {floor} ({number(noise)})"
-    return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
+def depths_of(fidelity: Fidelity) -> tuple[Depth, ...]:
+    """Return the divergence of each candidate by the depth in the context."""
+    return depths([candidate.difference.kld for candidate in fidelity.candidates], fidelity.window)
 
 
 def _measured_json(measured: Measured, fidelity: Fidelity) -> dict[str, Json]:
@@ -176,6 +109,7 @@ def _measured_json(measured: Measured, fidelity: Fidelity) -> dict[str, Json]:
 
 def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]:
     ratio = log_ratio(candidate, fidelity.reference)
+    kld = mean(candidate.difference.kld)
     top = candidate.top
     common, same = (None, None) if top is None else (top.common, top.same_top)
     return {
@@ -187,6 +121,8 @@ def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]
             "log_ppl_ratio": None if ratio is None else mean_error(_excess(candidate, fidelity.reference)),
             **difference_errors(candidate.difference),
         },
+        "band": None if kld is None else band_of(kld.value).name,
+        "warning": unchanged(candidate, fidelity) or None,
         "top_k": None
         if top is None
         else {

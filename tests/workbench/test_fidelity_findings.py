@@ -1,0 +1,184 @@
+"""What is concluded from KL divergences: the scale, the depth in the context, and candidates beside each other."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench.simulate.fidelity import depth_claims, pair_claims, pair_coverage
+
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.fidelity.depth import depths
+from paragone_workbench.measure.fidelity.log_probabilities import Scores
+from paragone_workbench.measure.fidelity.measured import Candidate
+from paragone_workbench.measure.fidelity.pairs import kld_pairs, neighbours
+from paragone_workbench.measure.fidelity.scale import SCALE, band_of
+from paragone_workbench.statistics.sample_size import rounded_up, smallest_shown, values_needed
+
+
+def candidate(name, windows):
+    """A candidate whose windows have these mean KL divergences."""
+    engine = EngineHandle(EngineDefinition(name=name, backend="x", model=name), Registry())
+    found = Candidate(engine)
+    for kld in windows:
+        values = np.full(50, kld)
+        found.difference.add(Scores(values, values, values, values < 1))
+    return found
+
+
+# The scale
+
+
+@pytest.mark.parametrize(
+    ("kld", "band"),
+    [
+        (0, "tiny"),
+        (0.0099, "tiny"),
+        (0.01, "small"),
+        (0.12, "noticeable"),
+        (0.4, "large"),
+        (3, "another model"),
+    ],
+)
+def test_every_divergence_has_one_band(kld, band):
+    assert band_of(kld).name == band
+
+
+def test_the_scale_rises():
+    limits = [band.below for band in SCALE]
+    assert limits == sorted(set(limits))
+    assert limits[-1] == math.inf
+
+
+def test_the_page_has_the_scale():
+    page = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    names = [band.name for band in SCALE]
+    found = {row[0]: row[1:] for row in rows if row[0] in names}
+    assert [found[band.name][1] for band in SCALE] == [band.meaning for band in SCALE]
+    assert [found[band.name][0].split()[-1] for band in SCALE[1:-1]] == [
+        f"{band.below:g}" for band in SCALE[1:-1]
+    ]
+    assert found["tiny"][0] == f"below {SCALE[0].below:g}"
+
+
+# By depth
+
+
+def klds(rows):
+    return np.array(rows, dtype=float)
+
+
+def test_a_divergence_that_grows_with_the_depth_is_said():
+    rng = np.random.default_rng(0)
+    flat = np.full((8, 255), 0.1) * rng.lognormal(0, 0.1, (8, 1)) * rng.lognormal(0, 0.3, (8, 255))
+    steady, drifting = depths([flat, flat * np.linspace(1, 2, 255)], 512)
+    assert [(part.first, part.last) for part in steady.parts] == [
+        (257, 320),
+        (321, 384),
+        (385, 448),
+        (449, 511),
+    ]
+    assert (steady.grows, steady.sentence) == (False, "")
+    assert drifting.grows
+    assert drifting.sentence.startswith("the KLD grows with the depth in the context, from 0.1")
+    assert "after 257 to 320 tokens to 0." in drifting.sentence
+    assert drifting.interval.low > 0
+
+
+def test_few_windows_have_parts_and_no_claim():
+    (found,) = depths([klds([[1, 2, 3, 4]] * 3)], 10)
+    assert [part.kld.value for part in found.parts] == [1, 2, 3, 4]
+    assert (found.growth, found.interval, found.adjusted_p, found.grows) == (None, None, None, False)
+
+
+def test_a_divergence_that_falls_does_not_grow():
+    (found,) = depths([klds([[4, 3, 2, 1 + index / 10] for index in range(6)])], 10)
+    assert found.adjusted_p < 0.01
+    assert not found.grows
+
+
+def test_nothing_measured_has_no_parts():
+    assert depths([np.empty((0, 0)), klds([[1, 2]] * 5)], 8) == depths([np.empty((0, 0))] * 2, 8)
+
+
+# Candidates beside each other
+
+NEAR = candidate("near", (0.010, 0.020, 0.015, 0.030, 0.012, 0.018))
+MIDDLE = candidate("middle", (0.013, 0.024, 0.018, 0.036, 0.015, 0.021))
+FAR = candidate("far", (0.10, 0.25, 0.16, 0.28, 0.11, 0.20))
+
+
+def test_pairing_shows_what_the_intervals_of_the_means_do_not():
+    (pair,) = kld_pairs([NEAR, MIDDLE])
+    assert (pair.windows, pair.windows_needed, pair.shown) == (6, None, True)
+    assert pair.difference == pytest.approx(0.0037, abs=1e-4)
+    assert pair.sentence.startswith("near is closer than middle: by 0.0037 nats (95% interval +0.0")
+    (turned,) = kld_pairs([MIDDLE, NEAR])
+    assert turned.sentence == pair.sentence
+
+
+def test_an_open_pair_says_how_many_windows_would_settle_it():
+    (pair,) = kld_pairs([NEAR, candidate("same", (0.012, 0.017, 0.019, 0.028, 0.013, 0.019))])
+    assert not pair.shown
+    assert pair.windows_needed > 6
+    assert pair.sentence.startswith("Whether near or same is closer is open (95% interval −0.0")
+    assert f"{rounded_up(pair.windows_needed - 6):,} more windows would settle this." in pair.sentence
+    assert pair.to_json()["sentence"] == pair.sentence
+
+
+def test_pairs_with_the_same_values_or_few_windows_are_left_out():
+    assert kld_pairs([NEAR, candidate("copy", (0.010, 0.020, 0.015, 0.030, 0.012, 0.018))]) == ()
+    assert kld_pairs([NEAR, candidate("short", (0.1, 0.2, 0.3))]) == ()
+    assert kld_pairs([NEAR, candidate("none", ())]) == ()
+
+
+def test_the_text_needs_the_neighbours_only():
+    engines = [FAR, NEAR, candidate("none", ()), MIDDLE]
+    pairs = kld_pairs(engines)
+    assert len(pairs) == 3
+    assert [{pair.a, pair.b} for pair in neighbours(pairs, engines)] == [
+        {"near", "middle"},
+        {"middle", "far"},
+    ]
+
+
+# How many values
+
+
+def test_the_number_of_values_is_that_of_textbooks():
+    # Guenther 1981: 31.4 by the normal distribution and 1.92 more for t; exact by noncentral t: 34
+    assert values_needed(1, 0.5) == 34
+    assert values_needed(1, 0.5, estimates_variance=False) == 32
+    assert values_needed(1, 0) is None
+    assert values_needed(1, 1e-6) is None
+    assert values_needed(1, smallest_shown(1, 34)) == 34
+
+
+@pytest.mark.parametrize(("count", "rounded"), [(1, 1), (99, 99), (101, 110), (1234, 1300)])
+def test_numbers_of_values_are_rounded_up(count, rounded):
+    assert rounded_up(count) == rounded
+
+
+# How often they hold
+
+
+@pytest.mark.parametrize("count", [5, 15])
+def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not(count):
+    by_t, by_bootstrap = pair_coverage(count, 500)
+    assert by_t > 0.92
+    assert by_bootstrap < by_t
+    assert count > 5 or by_bootstrap < 0.88
+
+
+def test_equal_candidates_are_seldom_told_apart():
+    assert pair_claims(8, 300, candidates=4) < 0.08
+
+
+def test_depth_is_seldom_claimed_without_growth_and_found_where_it_is():
+    assert depth_claims(8, 200) < 0.06
+    assert depth_claims(8, 100, growth=1.0) > 0.95

@@ -1,0 +1,41 @@
+"""KV cache types as candidates: the same engine with numbers of other types in its KV cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from paragone import Backend, InputError
+from paragone.options import describe
+from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
+
+_OPTIONS = frozenset({"type_k", "type_v", "cache_type"})
+"""The names of load options that set the types of the KV cache: of its halves, or of both."""
+
+
+def kv_candidates(
+    engine: EngineDefinition, backend: Backend, types: Sequence[str]
+) -> tuple[EngineDefinition, tuple[EngineDefinition, ...]]:
+    """Return the engine with the default types of its backend, and the same with each of these types, once.
+
+    Both halves of the cache get the type. The names of the candidates end in it. Raises InputError if the backend has no
+    such option, or one of the types is none of its choices.
+    """
+    names = [info.name for info in describe(backend.load_options) if info.name in _OPTIONS]
+    if not names:
+        raise InputError(
+            f"The KV cache of {engine.name} has no type that paragone can set: {backend.title} has no option for it.",
+            hint="Use a backend that loads the model itself.",
+        )
+    default = dataclasses.replace(
+        engine, options={name: value for name, value in engine.options.items() if name not in names}
+    )
+    candidates = tuple(
+        with_options(
+            dataclasses.replace(default, name=f"{engine.name} KV {kind}"), dict.fromkeys(names, kind), backend
+        )
+        for kind in dict.fromkeys(types)
+    )
+    for candidate in candidates:
+        check_engine(candidate, backend)
+    return default, candidates

@@ -1,0 +1,41 @@
+"""How many paired values show a difference, and which difference a number of values shows.
+
+Both are for a two-sided test at 5% with a power of 80%: n = (z₀.₉₇₅ + z₀.₈₀)²·σ²/d², where σ² is the variance of the
+differences. A t-test estimates σ too, for which z₀.₉₇₅²/2 values are added (Guenther 1981).
+"""
+
+from __future__ import annotations
+
+import math
+
+from paragone_workbench.statistics.intervals import Z
+
+POWER_Z = 0.841621
+"""The 80th percentile of the normal distribution: the probability with which the difference is shown."""
+
+_MOST = 1_000_000
+"""Number of values above which more of them do not settle the question in practice."""
+
+_FOR_T = Z**2 / 2
+
+
+def values_needed(variance: float, difference: float, *, estimates_variance: bool = True) -> int | None:
+    """Return the number of values, in all, that show a difference; None if it is above a million.
+
+    `estimates_variance` says whether the test is a t-test, and not one of shares.
+    """
+    if not difference:
+        return None
+    needed = (Z + POWER_Z) ** 2 * variance / difference**2 + (_FOR_T if estimates_variance else 0)
+    return math.ceil(needed) if needed <= _MOST else None
+
+
+def smallest_shown(variance: float, count: int) -> float:
+    """Return the smallest difference that `count` values, three at least, show by a t-test."""
+    return (Z + POWER_Z) * math.sqrt(variance / (count - _FOR_T))
+
+
+def rounded_up(count: int) -> int:
+    """Return a number rounded up to two digits: more would be a pretence."""
+    unit: int = 10 ** max(0, len(str(count)) - 2)
+    return math.ceil(count / unit) * unit
