@@ -25,7 +25,7 @@ from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.reporting.parts.label_placement import HEIGHT, WIDTH, Spot, placed, width_of
+from paragone_workbench.reporting.parts.label_placement import HEIGHT, LONGEST, WIDTH, Spot, placed, width_of
 from paragone_workbench.reporting.parts.plots import front, plots_of
 from paragone_workbench.store import RunKey, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
@@ -279,6 +279,12 @@ def test_no_two_names_overlap_at_any_width(points, width):
             )
     for (left, right, y), (other_left, other_right, other_y) in combinations(boxes, 2):
         assert right <= other_left or other_right <= left or abs(y - other_y) >= 12
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    (label,) = placed([("a-very-long-name-of-a-fine-tuned-model-Q4_K_M", Spot(50, 100))], [])
+    assert re.fullmatch(r"a-ver.*….*4_K_M", label.text)
+    assert width_of(label.text) <= LONGEST[1]
 
 
 # What strangers write

@@ -6,7 +6,7 @@ plot: in a wider one, names and points that are side by side only move apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ WIDTH = 280
 HEIGHT = 230
 """Pixels of every plot."""
 
-LONGEST = 165
-"""Pixels of the widest name. A longer one is shortened."""
+LONGEST = (165, 115)
+"""Pixels of the widest name, and of the widest one where there is no room for that. A longer one is shortened."""
 
 FONT = 11.5
 """Size of the names in pixels."""
@@ -70,17 +70,23 @@ def placed(points: Sequence[tuple[str, Spot]], line: Sequence[Spot]) -> list[Lab
     crossed = list(_along(line))
     labels: list[Label | None] = []
     for name, spot in points:
-        free = list(_free(name, spot, taken))
-        beside = [place for place in free if not any(place[1].meets(box) for box in crossed)]
-        found = next(iter(beside or free), None)
+        found = next(
+            filter(None, (_best(_fitting(name, most), spot, taken, crossed) for most in LONGEST)), None
+        )
         labels.append(None if found is None else found[0])
         if found is not None:
             taken.append(found[1])
     return labels
 
 
-def _free(name: str, spot: Spot, taken: Iterable[_Box]) -> Iterator[tuple[Label, _Box]]:
-    text = _fitting(name)
+def _best(text: str, spot: Spot, taken: Sequence[_Box], crossed: Sequence[_Box]) -> tuple[Label, _Box] | None:
+    """Return the nearest free place, if possible one that the line does not cross; None if no place is free."""
+    free = list(_free(text, spot, taken))
+    beside = [place for place in free if not any(place[1].meets(box) for box in crossed)]
+    return next(iter(beside or free), None)
+
+
+def _free(text: str, spot: Spot, taken: Sequence[_Box]) -> Iterator[tuple[Label, _Box]]:
     width, x = width_of(text), spot.x / 100 * WIDTH
     for shift in _SHIFTS:
         for right in (True, False):
@@ -122,11 +128,13 @@ def _ems(character: str) -> float:
     return 0.85 if character.isupper() else 0.7
 
 
-def _fitting(name: str) -> str:
-    """Return a name that takes at most `LONGEST` pixels."""
-    if width_of(name) <= LONGEST:
+def _fitting(name: str, most: float) -> str:
+    """Return a name that takes at most `most` pixels: models differ at the beginning, their quantizations at the end."""
+    if width_of(name) <= most:
         return name
-    kept = name
-    while width_of(f"{kept}…") > LONGEST:
-        kept = kept[:-1]
-    return f"{kept}…"
+    kept = len(name) - 1
+    while True:
+        shown = f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}"
+        if width_of(shown) <= most:
+            return shown
+        kept -= 1

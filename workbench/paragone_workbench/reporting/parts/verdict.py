@@ -20,6 +20,9 @@ from paragone_workbench.store import Experiment
 _DIFFERENCES = 3
 """Number of differences that are named if nothing is decided."""
 
+_NAMED = 3
+"""Number of engines for which it is said how many more prompts would settle what is open."""
+
 
 def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Verdict:
     """Return the verdict on an engine that is compared with no other."""
@@ -56,7 +59,9 @@ def _settling(decision: Decision, comparison: SuiteComparison) -> Iterator[str]:
     )
     if is_open:
         (fewest, engine), *others = is_open
-        more = "".join(f", {count:,} for {name}" for count, name in others)
+        more = "".join(f", {count:,} for {name}" for count, name in others[: _NAMED - 1])
+        rest = len(is_open) - _NAMED
+        more += f", and more for {counted(rest, 'other')}" if rest > 0 else ""
         yield f"What is open would be settled by about {counted(fewest, 'more prompt')} for {engine}{more}."
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from paragone_workbench.choosing.decision import decide, tag_losses
 from paragone_workbench.choosing.figures import engine_figures, largest
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
 from paragone_workbench.experiments.differences.suite_values import EngineValues
@@ -24,12 +25,25 @@ from paragone_workbench.store import Experiment, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The first page of a report, and the comparison that it follows from."""
+    """The first page of a report, and the comparison that it follows from.
+
+    Attributes:
+        verdict: Which engine to deploy.
+        overview: A row for each engine.
+        plots: The quality of the engines over what they cost.
+        comparison: The engines compared.
+        about: The names of the reference, and of the engine to deploy if there is one.
+    """
 
     verdict: Verdict
     overview: Table
     plots: tuple[Plot, ...]
     comparison: SuiteComparison
+    about: frozenset[str]
+
+    def concerns(self, pair: MetricComparison) -> bool:
+        """Return whether a comparison is about the reference or the engine to deploy."""
+        return pair.a in self.about or pair.b in self.about
 
 
 def decided_of(
@@ -92,4 +106,5 @@ def decided_of(
         ),
         plots=plots_of(figures, chosen),
         comparison=comparison,
+        about=frozenset({reference, chosen or reference}),
     )

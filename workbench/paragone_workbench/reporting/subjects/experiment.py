@@ -23,7 +23,7 @@ from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import engine_view
 from paragone_workbench.reporting.parts.pass_rates import rates_by_assertion, rates_by_tag
 from paragone_workbench.reporting.public_text import date_text, public
-from paragone_workbench.reporting.subjects.decided import decided_of
+from paragone_workbench.reporting.subjects.decided import Decided, decided_of
 from paragone_workbench.reporting.subjects.experiment_prompts import prompt_view
 from paragone_workbench.reporting.subjects.selection import PROMPTS_OPEN, Selection
 from paragone_workbench.runs.result import RunResult
@@ -59,9 +59,9 @@ def experiment_report(
             remarks=tuple(
                 Remark(text=public(pair.sentence), stands_out=True)
                 for pair in comparison.comparisons
-                if pair.shown
+                if pair.shown and decided.concerns(pair)
             ),
-            rest=_not_shown(comparison),
+            rest=_other_comparisons(decided),
             note=_COMPARED,
         ),
         Section(
@@ -164,12 +164,18 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
             yield Fact(name=name, value=public(str(value)))
 
 
-def _not_shown(comparison: SuiteComparison) -> tuple[Remark, ...]:
-    """Return the comparisons that show no difference, as sentences."""
+def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
+    """Return the comparisons that are folded: first the differences between other engines than the decision is about."""
+    comparison = decided.comparison
+    shown = [
+        Remark(text=public(pair.sentence), stands_out=True)
+        for pair in comparison.comparisons
+        if pair.shown and not decided.concerns(pair)
+    ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]
     sentences += [pair.sentence for pair in comparison.same]
-    return tuple(Remark(text=public(sentence)) for sentence in sentences)
+    return (*shown, *(Remark(text=public(sentence)) for sentence in sentences))
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:
