@@ -37,7 +37,9 @@ def test_a_wheel_from_it_is_the_same(sources, checkout, tmp_path):
 
 def test_its_tests_run_without_the_checkout(sources):
     """Those that read files in the whole repository, without building it once more."""
-    packages = [str(sources / folder) for folder in ("plugins", "workbench", "tui", "backends")]
+    packages = [
+        str(sources / folder) for folder in ("plugins", "workbench", "tui", "backends", "integrations")
+    ]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env["PYTHONPATH"] = os.pathsep.join(packages)  # before the checkout, which is installed
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not install"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from paragone import Channel, ParagoneError, Token
+from paragone import Channel, Token
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.serving.protocol.api_error import ApiError, api_error
+from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.parts import End, Part, Piece
 from paragone_workbench.serving.protocol.requests import Choice
 from paragone_workbench.serving.scores import scored
@@ -20,14 +20,14 @@ from paragone_workbench.serving.served_engine import ServedEngine
 async def parts_of(engine: ServedEngine, choices: Sequence[Choice]) -> AsyncGenerator[Part, None]:
     """Yield the pieces and the ends of all answers as they come. Closing the generator stops the runs.
 
-    Raises ApiError for the first answer that fails.
+    Raises the error of the first answer that fails: ParagoneError, or ApiError where the request is wrong.
     """
     queue: asyncio.Queue[Part | BaseException] = asyncio.Queue()
 
     def failed(task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            queue.put_nowait(api_error(error) if isinstance(error, ParagoneError) else error)
+            queue.put_nowait(error)
 
     tasks = [
         asyncio.create_task(_compute(engine, choice, index, queue.put_nowait))

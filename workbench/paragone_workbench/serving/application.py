@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paragone import Json
+from paragone import Json, ParagoneError
 from paragone_workbench.engines.error_boundary import report
 from paragone_workbench.serving.answers import parts_of
 from paragone_workbench.serving.clients import (
@@ -27,7 +27,7 @@ from paragone_workbench.serving.clients import (
 )
 from paragone_workbench.serving.figures import CONTENT_TYPE, Figures
 from paragone_workbench.serving.gate import CountedRequests, RequiredKey
-from paragone_workbench.serving.protocol.api_error import ApiError
+from paragone_workbench.serving.protocol.api_error import ApiError, api_error
 from paragone_workbench.serving.protocol.fields import Fields
 from paragone_workbench.serving.protocol.parts import End, Part
 from paragone_workbench.serving.protocol.replies import Reply, reply_to
@@ -132,10 +132,13 @@ class _Paths:
 
     async def _counted(self, engine: ServedEngine, asked: AnswerRequest) -> AsyncGenerator[Part, None]:
         async with contextlib.aclosing(parts_of(engine, asked.choices)) as parts:
-            async for part in parts:
-                if isinstance(part, End):
-                    self.figures.answered(engine.name, part)
-                yield part
+            try:
+                async for part in parts:
+                    if isinstance(part, End):
+                        self.figures.answered(engine.name, part)
+                    yield part
+            except ParagoneError as error:
+                raise api_error(error) from error
 
 
 async def _all(parts: AsyncGenerator[Part, None]) -> list[Part]:

@@ -27,6 +27,7 @@ class ServedEngine:
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:
         self.pool = pool
+        self.definition = definition
         self.name = definition.name
         first = pool.add(definition)
         many = first.placement.most_at_once or REQUESTS_PER_SERVER
@@ -83,6 +84,10 @@ class ServedEngine:
         finally:
             self._free.insert(0, handle)
             self._available.release()
+
+    async def close(self) -> None:
+        """Close the engine. The next answer opens it again."""
+        await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def stop_opening(self) -> None:
         """Do not wait for the engine any longer, if it is being opened."""
