@@ -78,7 +78,7 @@ async def test_marks_are_switched_off_and_on(start):
         await screen.press("alt+D")
         await screen.until(lambda: not marked(screen, 1))
         assert "◆" not in screen.text
-        await screen.press("D")
+        await screen.press("alt+D")
         await screen.until(lambda: marked(screen, 1))
 
 
@@ -101,7 +101,7 @@ async def test_one_lane_has_nothing_to_compare_with(start):
     async with start(rogue("steady", "a")) as screen:
         await screen.press("alt+v")
         await screen.until(lambda: "nothing to compare with" in screen.told)
-        await screen.press("p")
+        await screen.press("alt+p")
         await screen.until(lambda: "does not report the probabilities" in screen.told)
 
 
@@ -179,10 +179,10 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
             assert again.result.prefilled.chosen == choice.text
             assert lane.variants(again) == (run, again), "the earlier answer is kept"
         assert screen.text.count(f"Goes on from the chosen token “{choice.text}”.") == 2
-        await screen.press("p")
+        await screen.press("alt+p")
         current = reference
         await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, current)))
-        await screen.press("p")
+        await screen.press("alt+p")
         await screen.until(lambda: not any(look.startswith("heat") for look in looks(screen, current)))
 
 

@@ -123,27 +123,24 @@ async def typed(screen, *pieces: bytes) -> None:
     await screen.pilot.pause()
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
-async def test_a_letter_right_after_escape_is_the_same_as_one_after_a_while(start, pieces):
-    """As tmux sends them, which waits half a second after an escape."""
+async def test_a_letter_right_after_escape_does_the_same_as_one_after_a_while(start):
+    """tmux sends them together, for it waits after an escape. One goes on writing then, as after a letter with Alt."""
 
     async def escape(letter: str) -> None:
-        sent = b"\x1b", letter.encode()
-        await typed(screen, *([b"".join(sent)] if pieces == 1 else sent))
+        await typed(screen, b"\x1b" + letter.encode())
 
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
         lanes, composer = screen.app.lanes.lanes, screen.app.lanes.composer
         composer.put("one two three")
-        await escape("z")
+        await typed(screen, b"\x1b", b"z")
         assert (lanes.zoomed, lanes.in_lane_mode) == (True, True)
-        await escape("z")
-        assert (composer.text, lanes.in_lane_mode) == ("one two threez", False), "it leads back, and is text"
-        await escape("=")
-        assert (lanes.differences.reference is screen.lanes[0], lanes.in_lane_mode) == (True, True)
         await screen.press("i")
+        await escape("z")
+        assert (lanes.zoomed, lanes.in_lane_mode) == (False, False)
+        await escape("=")
+        assert lanes.differences.reference is screen.lanes[0]
         burst(screen, "alt+plus")  # as Kitty's protocol has it, without the character
         await screen.until(lambda: "There is no answer" in screen.told)
-        await screen.press("i")
         await escape("b")
         assert (composer.cursor_location, lanes.in_lane_mode) == ((0, 8), False)
         await escape("d")
@@ -152,8 +149,7 @@ async def test_a_letter_right_after_escape_is_the_same_as_one_after_a_while(star
         await escape("f")
         assert composer.cursor_location == (0, 7)
         await escape("[")
-        assert lanes.in_lane_mode
-        await screen.press("i")
+        assert not lanes.in_lane_mode
         await escape("\t")
         assert (lanes.in_lane_mode, lanes.position) == (True, 1)
         await screen.press("i", "f3")
@@ -168,3 +164,38 @@ async def test_a_letter_right_after_escape_is_the_same_as_one_after_a_while(star
         await screen.until(lambda: composer.text == "" and len(screen.app.lanes.session.prompts) == 1)
         await escape("u")
         assert (screen.app.lanes.context.is_blind, lanes.in_lane_mode) == (True, False)
+
+
+async def test_after_a_letter_with_alt_the_user_goes_on_writing(start):
+    async with start(rogue("steady", max_tokens=2), rogue("wide", max_tokens=2)) as screen:
+        lanes = screen.app.lanes.lanes
+        await screen.ask("hello")
+        await screen.answered()
+        burst(screen, "alt+v")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
+        await screen.press("escape")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        burst(screen, "alt+shift+l", "o", "k")
+        await screen.until(lambda: screen.app.lanes.composer.text == "ok")
+        assert not lanes.linked
+        burst(screen, "alt+equals_sign", "!")
+        await screen.until(lambda: screen.app.lanes.composer.text == "ok!")
+        burst(screen, "alt+k", "k")
+        await screen.until(lambda: lanes.in_lane_mode, "scrolling leads to lane mode")
+
+
+async def test_a_picker_for_the_prompt_leaves_the_mode_as_it_was(start):
+    async with start(rogue("steady", max_tokens=2), settings="[templates]\nt = 'Say it.'\n") as screen:
+        lanes = screen.app.lanes.lanes
+        for key, picker in (("M", "TemplatePicker"), ("ctrl+r", "PromptPicker")):
+            await screen.press("escape")
+            assert lanes.in_lane_mode
+            await screen.press(key)
+            await screen.until(lambda picker=picker: type(screen.app.screen).__name__ == picker)
+            await screen.press("escape")
+            await screen.until(lambda: screen.app.screen is screen.app.lanes)
+            assert lanes.in_lane_mode, picker
+            await screen.press("i")
+        await screen.press("escape", "M", "enter")
+        await screen.until(lambda: screen.app.lanes.composer.text == "Say it.")
+        assert not lanes.in_lane_mode

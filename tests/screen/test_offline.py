@@ -30,7 +30,7 @@ async def test_the_key_goes_offline_and_the_corner_says_so(start):
         assert GUARD.is_offline
         assert "with --offline the system does" in screen.told
         assert screen.lanes[0].engine.is_open, "a local engine has no network anyway"
-        await screen.press("O")
+        await screen.press("alt+O")
         await screen.until(lambda: "Online" in screen.told)
         assert not GUARD.is_offline
         assert "offline" not in screen.text.splitlines()[-1]
@@ -45,10 +45,10 @@ async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(
             screen.lanes[1].engine.error
         )
         assert screen.lanes[0].engine.is_open
-        await screen.press("O", "O")
+        await screen.press("alt+O", "alt+O")
         await screen.until(lambda: GUARD.is_offline)
         assert [block.kind for block in screen.columns[1].transcript.blocks] == ["error"], "told once"
-        await screen.press("O", "f7")
+        await screen.press("alt+O", "f7")
         await screen.until(lambda: screen.lanes[1].engine.is_open)
 
 
@@ -58,7 +58,7 @@ async def test_what_the_system_holds_is_not_undone(start):
         await screen.press("alt+O")
         await screen.until(lambda: "seccomp holds it, which cannot be undone" in screen.told)
         assert GUARD.is_offline
-        await screen.press("w")
+        await screen.press("alt+w")
         await screen.until(lambda: "seccomp refuses every connection" in screen.text)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import is_sent, keys_in_force, without_alt
+from paragone_tui.keys import is_sent, keys_in_force, with_alt, without_alt
 from paragone_tui.terminal.keys import Answered, KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -122,6 +122,30 @@ def test_keys_that_no_terminal_sends(key):
 )
 def test_keys_that_terminals_send(key):
     assert is_sent(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        ("alt+q", "alt+q"),
+        ("alt+shift+q", "alt+Q"),
+        ("alt+dollar_sign", "alt+$"),
+        ("alt+left", "alt+left"),
+        ("q", "q"),
+    ],
+)
+def test_the_names_of_a_character_with_alt(key, same):
+    assert with_alt(key) == same
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x1b[0n", b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"]
+)
+def test_an_escape_right_before_an_answer_of_the_terminal_is_a_key_at_once(answer):
+    assert told(b"\x1b" + answer) == ["escape"]
+    assert told(b"\x1b", answer) == ["escape"]
+    for cut in range(len(answer)):
+        assert told(b"\x1b" + answer[:cut], answer[cut:]) == ["escape"]
 
 
 def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():

@@ -79,9 +79,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(id="continue-answer", lane_keys="m", title="Continue the answer", group="Lane",
             help="Go on with an answer that was cut, stopped or interrupted, from its end. The earlier one is kept."),
     Command(id="previous-variant", keys="alt+left", lane_keys="[", title="Previous variant", group="Lane",
-            help="Show the previous variant of the answer or of the edited prompt."),
+            help="Show the previous variant of the answer or of the edited prompt. While something is written, alt+left moves "
+                 "a word back."),
     Command(id="next-variant", keys="alt+right", lane_keys="]", title="Next variant", group="Lane",
-            help="Show the next variant of the answer or of the edited prompt."),
+            help="Show the next variant of the answer or of the edited prompt. While something is written, alt+right moves "
+                 "a word forward."),
     Command(id="previous-turn", keys="alt+up", lane_keys="K", title="Select the turn before", group="Lane",
             help="Select an earlier turn: stepping variants, regenerating, copying and editing are then for it."),
     Command(id="next-turn", keys="alt+down", lane_keys="J", title="Select the next turn", group="Lane",

@@ -38,6 +38,11 @@ class Keys:
         return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
     @property
+    def alt(self) -> tuple[str, ...]:
+        """The characters of lane mode, with Alt."""
+        return tuple(f"alt+{key}" for key in self.lane if _is_character(key))
+
+    @property
     def in_lane_mode(self) -> str:
         """The first key of lane mode, with the name of the mode: for texts that stay while the mode changes."""
         return f"{readable(self.lane[:1])} in lane mode" if self.lane else self.first
@@ -73,6 +78,14 @@ def without_alt(key: str) -> str:
     shifted = name.removeprefix("shift+")
     name = shifted.upper() if len(shifted) == 1 and shifted != name else name
     return name if _is_character(name) else key
+
+
+def with_alt(key: str) -> str:
+    """Return a key of a character with Alt by its character, such as `alt+Q` of `alt+shift+q`; other keys as they are."""
+    name = without_alt(key)
+    if name == key:  # perhaps a sign, whose key has a name
+        name = sign(key.removeprefix("alt+")) if key.startswith("alt+") else ""
+    return f"alt+{name}" if name else key
 
 
 def _is_character(key: str) -> bool:

@@ -87,8 +87,8 @@ class HelpScreen(Sheet):
         mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
-            "are commands; in the prompt, they are text. The last line of the screen shows the mode. A letter with alt is "
-            "esc and the letter, as terminals send it: alt+v in the prompt does what v does in lane mode.\n"
+            "are commands; in the prompt, they are text. The last line of the screen shows the mode. A letter with alt, or "
+            "right after esc, does in the prompt what it does in lane mode, and you go on writing.\n"
         )
         yield self._table()
         yield (

@@ -57,6 +57,8 @@ class TextField(TextArea):
     DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+k", "delete_to_end", "Delete to the end of the line", show=False),
+        Binding("alt+left", "cursor_word_left", "Word back", show=False),
+        Binding("alt+right", "cursor_word_right", "Word forward", show=False),
         Binding("ctrl+y", "yank", "Insert what was deleted", show=False),  # redo in Textual
         Binding("ctrl+z", "app.suspend", id="suspend", show=False),  # undo in Textual
         Binding("ctrl+underscore,super+z", "undo", "Undo", show=False),  # also ctrl+/ in most terminals

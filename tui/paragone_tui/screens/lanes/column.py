@@ -241,7 +241,7 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.add(
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
-        text, log, title = folded_prompt(prompt, self._keys["toggle-logs"].first)
+        text, log, title = folded_prompt(prompt, self._keys["toggle-logs"].in_lane_mode)
         self.transcript.add("prompt", text, log=log, log_title=title, turn=prompt)
 
     def _show_thinking(self, run: Run) -> None:
@@ -311,7 +311,7 @@ class LaneColumn(Column, LaneObserver):
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
         title = ""
         if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:
-            title = f"{counted(len(log), 'line')} of its log; {self._keys['toggle-logs'].first} shows them."
+            title = f"{counted(len(log), 'line')} of its log; {self._keys['toggle-logs'].in_lane_mode} shows them."
         block = self.transcript.add("error", error.sentence, hint=hint, log=log, log_title=title)
         if advises:
             self._advised = block, error.hint

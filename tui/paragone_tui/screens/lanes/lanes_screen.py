@@ -51,8 +51,6 @@ _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": 
 """Colours of messages."""
 _COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
 """The modules with the functions that execute commands."""
-_OF_PROMPT = ("word-back", "word-forward", "delete-word")
-"""Commands whose characters with Alt do not begin lane mode: they lead back from it."""
 
 
 class LanesScreen(ChangedRowsScreen[None]):
@@ -89,7 +87,12 @@ class LanesScreen(ChangedRowsScreen[None]):
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
             {key: action for command, action in actions.items() for key in keys[command].both}
-            | {f"alt+{key}": actions[command] for command in _OF_PROMPT for key in keys[command].lane},
+            | {
+                key: command.action
+                for command in COMMANDS
+                if command.group != "Lane mode"  # to move around takes several keys
+                for key in keys[command.id].alt
+            },
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
             session=session,

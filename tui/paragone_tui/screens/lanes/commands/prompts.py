@@ -222,7 +222,6 @@ def search_prompts(context: LanesContext) -> None:
     """Let the user find an earlier prompt, which takes the place of what is written; undo brings that back."""
     from paragone_tui.screens.prompt_picker import PromptPicker
 
-    write(context)
     here = [prompt.written for prompt in reversed(context.session.prompts)]
     context.show(PromptPicker(context.history.history, here), lambda text: _write_again(context, text))
 
@@ -264,6 +263,7 @@ def _recall(context: LanesContext, by: int) -> None:
 
 
 def _write_again(context: LanesContext, text: str) -> None:
+    write(context)
     context.composer.load(text)
     _attach_again(context)
 

@@ -20,7 +20,6 @@ def insert_template(context: LanesContext) -> None:
     """
     from paragone_tui.screens.templates.template_picker import TemplatePicker
 
-    write(context)
     context.show(TemplatePicker(context.engines, context.composer.prompt), partial(_fill_in, context))
 
 
@@ -43,6 +42,11 @@ def _fill_in(context: LanesContext, name: str) -> None:
 
     asked = [variable for variable in names if variable not in written]
     if asked:
-        context.show(VariablesForm(name, asked, fill), composer.load)
+        context.show(VariablesForm(name, asked, fill), partial(_load, context))
     else:
-        composer.load(fill({}))
+        _load(context, fill({}))
+
+
+def _load(context: LanesContext, text: str) -> None:
+    write(context)
+    context.composer.load(text)

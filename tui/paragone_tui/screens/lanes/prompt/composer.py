@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets.text_area import Edit, EditResult
 
-from paragone_tui.keys import composer_binding
+from paragone_tui.keys import composer_binding, with_alt
 from paragone_tui.screens.lanes.prompt.attachments import Draft
 from paragone_tui.screens.lanes.prompt.context_gauge import ContextGauge
 from paragone_tui.screens.lanes.prompt.mention_field import MentionField
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
 
 
+_BY_WORDS = ("alt+left", "alt+right")
+"""Keys that move by words in a text."""
 _AROUND_MESSAGE = 8
 """Cells of the rule above the prompt that a message leaves free."""
 _FOLDED = "The pasted text is folded, and sent in full. Backspace removes it."
@@ -297,8 +299,8 @@ class Composer(MentionField):
         return super().edit(edit)
 
     def takes(self, key: str) -> bool:
-        """Return whether a key of a character with Alt is one of the prompt."""
-        return key in self._actions
+        """Return whether a key of a character with Alt is a command after which the user goes on writing."""
+        return with_alt(key) in self._actions
 
     def _action(self, event: events.Key) -> str | None:
         if event.key == "ctrl+c" and self.selected_text:
@@ -307,7 +309,9 @@ class Composer(MentionField):
             return self._when_empty[event.character]
         if event.key in ("up", "down") and not self._leaves_at(event.key):
             return None  # it moves the cursor
-        names = (event.key, *event.aliases)
+        if event.key in _BY_WORDS and self.text:
+            return None  # it moves the cursor
+        names = (with_alt(event.key), *event.aliases)
         return next((self._actions[name] for name in names if name in self._actions), None)
 
     def _leaves_at(self, key: str) -> bool:
