@@ -66,7 +66,6 @@ OF_NUMBERS += [
 ]
 
 WITH_DECIMALS = ["choose --margin", "fidelity --max-kld", "suite --margin"]
-OF_DURATIONS = ["choose --time"]
 
 
 def test_every_option_with_a_number_has_bounds():
@@ -77,7 +76,7 @@ def test_every_option_with_a_number_has_bounds():
             assert kind not in (int, float), (name, flags)
             if kind not in (None, Path, utf8_text):
                 found.append(f"{name} {flags[0]}")
-    assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS, *OF_DURATIONS])
+    assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS])
 
 
 def refuses(option, number, kind):

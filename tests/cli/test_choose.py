@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from large_model import write_large_model
 
 from paragone_workbench.store import Store
 
@@ -60,14 +61,33 @@ def test_the_text_begins_with_the_answer(suite):
     assert lines[-1].endswith("paragone report e1 --to report.html")
 
 
-def test_after_the_time_it_says_what_was_not_measured(suite):
-    slow = ("--set", "delay_s=30")
-    done = paragone("choose", *ENGINES, *slow, "--suite", suite, "--time", "2s", "--json")
+def test_a_time_too_short_for_anything_says_so():
+    done = paragone("choose", *ENGINES, "--set", "delay_s=30", "--time", "2s")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "The time is too short: in 1 s, a and b did not get to answer a short prompt." in said(done)
+
+
+def test_the_report_is_written_and_a_wrong_name_is_told_first(suite, tmp_path):
+    report = tmp_path / "report.html"
+    done = paragone("choose", *ENGINES, "--suite", suite, "--to", str(report))
+    assert done.returncode == 0, said(done)
+    assert f"{report} is written (" in said(done)
+    assert "Deploy " in report.read_text()
+    wrong = paragone("choose", *ENGINES, "--suite", suite, "--to", str(tmp_path / "report.doc"))
+    assert (wrong.returncode, wrong.stdout) == (2, b"")
+    assert "the name must end in .html" in said(wrong)
+
+
+def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path):
+    paths = [write_large_model(tmp_path, name, vocab=1024) for name in ("F16", "Q4_K_M")]
+    engines = [f"llama_cpp:{path}" for path in paths]
+    done = paragone("choose", *engines, "--vram", "8G", "--json")
     found = data("choose", done)
-    assert (done.returncode, found["chosen"]) == (1, None)
-    assert any(
-        "runs of the suite. The same command goes on." in sentence for sentence in found["not_measured"]
-    )
+    assert (done.returncode, found["chosen"], found["experiment"]) == (1, None, None)
+    assert found["reasons"] == ["No engine fits."]
+    assert len(found["left_out"]) == 2
+    assert "F16 does not fit: it takes " in found["left_out"][0]
+    assert " layers would fit." in found["left_out"][0]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +96,9 @@ def test_after_the_time_it_says_what_was_not_measured(suite):
         (["scripted:a"], "One engine leaves nothing to choose."),
         (["scripted:a", "scripted:a"], "One engine leaves nothing to choose."),
         ([*ENGINES, "--reference", "c"], "The reference 'c' is none of the engines."),
-        ([*ENGINES, "--time", "soon"], "it is no duration, such as 90s, 30m or 2h"),
-        ([*ENGINES, "--time", "0s"], "it is no duration, such as 90s, 30m or 2h"),
+        ([*ENGINES, "--time", "soon"], "is no duration"),
+        ([*ENGINES, "--vram", "much"], "'much' is not a size."),
+        ([*ENGINES, "--time", "0s"], "is no duration"),
         ([*ENGINES, "--suite", "{folder}/none.jsonl"], "none.jsonl"),
         ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
     ],

@@ -6,8 +6,8 @@ import pytest
 from large_model import PARAMETERS, TRAINED, write_large_model, write_large_moe
 
 from paragone import InputError
-from paragone_cli.measuring.fit import parse_size, parse_sizes
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.measure.fit.gpu_sizes import parse_size, parse_sizes
 from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
 

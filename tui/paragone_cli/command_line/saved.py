@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from paragone import InputError, Json, ParagoneError
 from paragone_cli.command_line.output import warn
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import measurement_of
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.experiment_records import MeasurementKind
 from paragone_workbench.store.history import History
 from paragone_workbench.store.store import Store
 
@@ -38,18 +38,12 @@ async def opened_history() -> AsyncIterator[History]:
 
 
 def save_measurement(
-    kind: MeasurementKind, engines: Iterable[EngineDefinition], data: Mapping[str, Json], registry: Registry
+    kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json], registry: Registry
 ) -> None:
     """Save a measurement of engines. If the history cannot be used, print a warning; the command goes on."""
-    measurement = Measurement(
-        kind=kind,
-        engines=tuple(map(registry.public, engines)),
-        data=data,
-        created=time.time(),
-    )
     try:
         with opened_store() as store:
-            store.measurements.add(measurement)
+            store.measurements.add(measurement_of(kind, engines, data, registry))
     except ParagoneError as error:
         warn(f"The measurement is not saved for reports. {error}")
 

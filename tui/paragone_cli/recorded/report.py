@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,8 @@ from paragone_cli.command_line.output import note
 from paragone_cli.command_line.saved import opened_store
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.reporting.file import Format, format_of, write
-from paragone_workbench.store.experiment_records import Experiment
-from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.exporting.report import write_report
+from paragone_workbench.reporting.file import format_of
 from paragone_workbench.store.store import Store
 
 
@@ -48,10 +45,10 @@ def report(args: ReportArguments) -> int:
             "A report needs a file to be written to.",
             hint=f"Name one: paragone report {args.subject} --to report.html",
         )
-    file_format = format_of(args.to)
+    format_of(args.to)  # a wrong name is told before the history is opened
     begin_collecting()
     with opened_store() as store:
-        size = write(args.to, _pieces(store, args.subject, file_format))
+        size = write_report(store, args.subject, args.to, Registry(note).find)
     note(f"{args.to} is written ({size_text(size)}).")
     return 0
 
@@ -65,40 +62,3 @@ def _without_subject() -> InputError:
             "No experiment and no conversation was named.",
             hint=f"Write for example: paragone report e3 --to report.html. {newest(store)}",
         )
-
-
-def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:
-    """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
-    from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
-
-    subject = find_subject(store, subject_id)
-    match file_format:
-        case "json":
-            yield from _document(subject)
-        case "csv":
-            from paragone_workbench.reporting.table import csv_pieces
-
-            yield from csv_pieces(rows_of(store, subject))
-        case "html" | "md":
-            from paragone_workbench.reporting.subjects.gathering import report_of
-
-            if file_format == "html":
-                from paragone_workbench.reporting.page import html_pieces as pieces
-            else:
-                from paragone_workbench.reporting.markdown import markdown_pieces as pieces
-            yield from pieces(report_of(store, subject, Registry(note).find), time.time())
-
-
-def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
-    """Return the portable document, in pieces."""
-    from paragone_workbench.experiments.replaying.document import (
-        document_of_conversation,
-        document_of_experiment,
-    )
-    from paragone_workbench.exporting.conversations import document_pieces
-
-    if isinstance(subject, Experiment):
-        return document_pieces(lambda history: document_of_experiment(history, subject.number))
-    number = subject.conversation.number
-    assert number is not None  # it is saved
-    return document_pieces(lambda history: document_of_conversation(history, number))

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
-from paragone import Json, ParagoneError, WeightsFile
-from paragone_workbench.choosing.decision import Decision, decide, tag_losses
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures
+from paragone import InputError, Message, WeightsFile
+from paragone.wording import counted
+from paragone_workbench.choosing.decision import Decision, decide, only_one, tag_losses
+from paragone_workbench.choosing.durations import duration_text
+from paragone_workbench.choosing.figures import (
+    EngineFigures,
+    engine_figures,
+    largest,
+    with_greedy_answers,
+    with_speeds_of_answers,
+)
+from paragone_workbench.choosing.measurements import REPEAT, TEST, Measurements
+from paragone_workbench.choosing.memory import EngineMemory, memory_of
+from paragone_workbench.choosing.observer import ChoiceObserver
+from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_tokens
+from paragone_workbench.choosing.time_limit import TimeLimit
+from paragone_workbench.choosing.time_plan import (
+    CHARACTERS,
+    FEWEST_PROMPTS,
+    GREEDY_PROMPTS,
+    USUAL_ANSWER,
+    Pace,
+    TimePlan,
+    pace_of,
+    plan_text,
+    plan_time,
+    spread_out,
+)
+from paragone_workbench.compare.parity.findings import joined
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
 from paragone_workbench.experiments.differences.suite_values import EngineValues, collect
-from paragone_workbench.experiments.running.progress import SuiteObserver
-from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
-from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
-from paragone_workbench.measure.bench.measurement import Bench, OnStep
-from paragone_workbench.measure.bench.plan import BenchTest
-from paragone_workbench.measure.bench.report import bench_json
-from paragone_workbench.measure.sample import sample_text
 from paragone_workbench.paths import accessible
-from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History, Store
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind, SavedChoice
+from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 from paragone_workbench.store.retry import retrying
 
-if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity.measurement import FidelityStep
-
-TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
-"""What is measured of the speed."""
-
-REPEAT = 3
-"""Measured runs of the test on each engine."""
-
-BENCH_SHARE, FIDELITY_SHARE = 0.15, 0.25
-"""The largest shares of the time that the first two measurements take; the suite has the rest."""
-
-
-class _Work(Protocol):
-    async def stop(self) -> None: ...
-
-    async def close(self) -> None: ...
+_PROBE_SHARE = 0.2
+"""Largest share of the time for finding out how long the measurements take."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -61,130 +62,279 @@ class Choice:
         registry: The backends.
         catalog: The assertions of the suite.
         request: The engines in question, and the suite.
-        reference: The name of the engine whose quality is wanted.
+        wanted: The name of the engine whose quality is wanted; None for the one with the largest file.
         seconds: The time for everything; None for as long as it takes.
+        vram: Bytes of the GPUs on which the engine is to be deployed; empty for this machine.
+        observer: Who gets the events.
     """
 
     history: History
     registry: Registry
     catalog: AssertionCatalog
     request: SuiteRequest
-    reference: str
+    wanted: str | None = None
     seconds: float | None = None
-    missing: list[str] = field(default_factory=list)
-    """What was not measured and why, in sentences."""
-    experiment: Experiment | None = None
-    """The runs of the suite; None before."""
+    vram: Sequence[int] = ()
+    observer: ChoiceObserver = field(default_factory=ChoiceObserver)
+    memory: dict[str, EngineMemory] = field(default_factory=dict)
+    """The memory of each engine, by name."""
 
     def __post_init__(self) -> None:
-        self._bench: Mapping[str, Json] | None = None
-        self._fidelity: Mapping[str, Json] | None = None
-        self._work: _Work | None = None
-        self._stopped = False
-        self._began = time.monotonic()
+        self._limit = TimeLimit(self.seconds)
+        self._measurements: Measurements | None = None
+        self._suite: SuiteRounds | None = None
+        self.reference = self.wanted or largest_file(self.request.engines)
+        """The engine whose quality is wanted."""
 
-    async def measure_speed(self, on_step: OnStep) -> None:
-        """Measure the speed of the engines, unless it is known. Errors of engines are noted."""
-        engines = self.request.engines
-        self._bench = await self._saved("bench", engines)
-        if self._bench is not None or self._stopped:
+    async def measure(self) -> None:
+        """Measure what is unknown, as far as the time goes.
+
+        Raises InputError if the time is too short for a decision, and ParagoneError if the history cannot be used.
+        """
+        await self._leave_out()
+        if len(self.request.engines) < 2 or self._limit.stopped:
             return
-        pool = EnginePool(self.registry, mode="sequential")
-        for engine in engines:
-            pool.add(engine)
-        bench = Bench(pool, [TEST], repeat=REPEAT)
-        async with self._limited(bench, BENCH_SHARE):
-            await bench.measure(on_step)
-        self._bench = bench_json(bench)
-        self.missing += [
-            f"The speed of {engine.name}: {engine.error or 'the time was up'}"
-            for engine in bench.engines
-            if not engine.samples
-        ]
-        await self._save("bench", engines, self._bench)
-
-    async def measure_fidelity(self, on_step: Callable[[FidelityStep], None]) -> None:
-        """Measure how far the engines' distributions are from the reference's, unless it is known. Errors are noted."""
-        from paragone_workbench.measure.fidelity.measurement import Fidelity  # loads NumPy
-        from paragone_workbench.measure.fidelity.report import fidelity_json
-
-        engines = sorted(self.request.engines, key=lambda engine: engine.name != self.reference)
-        self._fidelity = await self._saved("fidelity", engines)
-        if self._fidelity is not None or self._stopped:
-            return
-        reference, *candidates = map(EnginePool(self.registry, mode="sequential").add, engines)
-        fidelity = Fidelity(reference, candidates, sample_text())
-        async with self._limited(fidelity, FIDELITY_SHARE):
-            try:
-                await fidelity.measure(on_step)
-            except ParagoneError as error:
-                if not fidelity.stopped:
-                    self.missing.append(f"The fidelity: {error}")
-        self.missing += [
-            f"The fidelity of {measured.name}: {measured.error}"
-            for measured in (fidelity.reference, *fidelity.candidates)
-            if measured.error is not None and not fidelity.stopped
-        ]
-        if fidelity.reference.windows:
-            self._fidelity = fidelity_json(fidelity)
-            await self._save("fidelity", engines, self._fidelity)
-        elif fidelity.stopped:
-            self.missing.append("The fidelity: the time was up.")
-
-    async def run_suite(self, observer: SuiteObserver, started: Callable[[SuiteRunner], None]) -> None:
-        """Run the suite, or go on with it. Calls `started` with the runner. Raises ParagoneError."""
-        self.experiment, _ = await find_or_create(self.history, self.request, self.registry)
-        if self._stopped:
-            return
-        runner = SuiteRunner(
-            self.history, self.experiment, self.request, self.registry, self.catalog, observer=observer
+        measurements = self._measurements = Measurements(
+            history=self.history,
+            registry=self.registry,
+            engines=self.request.engines,
+            limit=self._limit,
+            suite=self.request.suite.name,
+            prompts=self._greedy_prompts(),
         )
-        started(runner)
-        async with self._limited(runner, 1.0):
-            await runner.run()
-        if runner.failure is not None:
-            raise runner.failure
-        self.missing += [f"A part of the suite: {error}" for error in runner.given_up]
-        number = self.experiment.number
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
-        left = self.experiment.runs - self.experiment.done - self.experiment.failed
-        if left:
-            self.missing.append(
-                f"{left:,} of {self.experiment.runs:,} runs of the suite. The same command goes on."
+        fresh = self.request.fresh
+        if not fresh:
+            await measurements.look_up_speeds()
+            await measurements.look_up_fidelity(self.reference)
+        suite = self._suite = await SuiteRounds.begin(
+            self.history, self.registry, self.catalog, self.request, self._limit
+        )
+        if suite.taken:
+            self.observer.known(suite.taken, suite.experiment.runs)
+        plan = await self._plan(measurements, suite)
+        if plan is None or plan.speed_s:
+            self._begin_bench(measurements)
+        await measurements.measure_speed(None if plan is None else plan.speed_s, self.observer.bench_step)
+        await self._replace_reference(measurements)
+        if suite.left:
+            await suite.run(plan, self.observer.suite)
+        if measurements.to_compare(self.reference):
+            self.observer.comparing()
+            await measurements.compare(self.reference, self.observer.fidelity_step, self.observer.answer_step)
+        self.observer.deciding()
+
+    async def stop(self) -> None:
+        """End the measurement in progress, and begin no other."""
+        await self._limit.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._limit.close()
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The runs of the suite; None before."""
+        return None if self._suite is None else self._suite.experiment
+
+    @property
+    def taken(self) -> int:
+        """Number of answers that were known from other experiments."""
+        return 0 if self._suite is None else self._suite.taken
+
+    @property
+    def misfits(self) -> tuple[str, ...]:
+        """Why engines were left out, in sentences."""
+        return tuple(memory.misfit for memory in self.memory.values() if memory.misfit)
+
+    # The steps
+
+    async def _leave_out(self) -> None:
+        """Leave out the engines that do not fit, but for a reference that the user named."""
+        self.observer.estimating()
+        for engine in self.request.engines:
+            if self._limit.stopped:
+                return
+            self.memory[engine.name] = memory = await memory_of(engine, self.registry, self.vram)
+            if memory.misfit:
+                self.observer.left_out(memory.misfit)
+        kept = [
+            engine
+            for engine in self.request.engines
+            if not self.memory[engine.name].misfit or (engine.name == self.wanted and self.vram)
+        ]
+        if len(kept) < len(self.request.engines):
+            self.request = dataclasses.replace(self.request, engines=tuple(kept))
+            if kept and self.reference not in [engine.name for engine in kept]:
+                self.reference = largest_file(kept)
+
+    async def _plan(self, measurements: Measurements, suite: SuiteRounds) -> TimePlan | None:
+        """Share the time among the measurements. Returns None without a limit, and if all is known."""
+        to_compare = [engine.name for engine in measurements.to_compare(self.reference)]
+        if self.seconds is None or not (measurements.to_bench or suite.left or to_compare):
+            return None
+        measured = dict(measurements.speeds)
+        if measurements.to_bench:
+            self._begin_bench(measurements)
+            measured |= await measurements.rough_speeds(_PROBE_SHARE * self.seconds, self.observer.bench_step)
+        left = self._limit.left or 0.0
+        paces = {name: pace for name, item in measured.items() if (pace := pace_of(item)) is not None}
+        if self._limit.stopped:
+            return None
+        slow = [
+            engine.name
+            for engine in self.request.engines
+            if engine.name not in paces and engine.name not in measurements.errors
+        ]
+        if slow:
+            raise InputError(
+                f"The time is too short: in {duration_text(_PROBE_SHARE * self.seconds)}, {joined(slow)} did not get to "
+                "answer a short prompt.",
+                hint="Name a longer --time, or none: without one, you can stop with Ctrl+C, and the same command goes on.",
             )
+        plan = self._time_plan(left, paces, measurements, suite, to_compare)
+        if not plan.is_enough:
+            fewest = min(FEWEST_PROMPTS, plan.left)
+            raise InputError(
+                f"The time is too short: it suffices for about {plan.prompts} of {counted(plan.left, 'prompt')}, which decide nothing.",
+                hint=f"For {counted(fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
+                f"measurements about {duration_text(plan.all_s + self.seconds - left)}: name --time.",
+            )
+        self.observer.planned(plan_text(plan, bench=bool(measurements.to_bench), fidelity=bool(to_compare)))
+        return plan
+
+    def _time_plan(
+        self,
+        left: float,
+        paces: Mapping[str, Pace],
+        measurements: Measurements,
+        suite: SuiteRounds,
+        to_compare: Sequence[str],
+    ) -> TimePlan:
+        prompt_tokens, answer_tokens = usual_tokens(self.request, CHARACTERS, USUAL_ANSWER)
+        return plan_time(
+            left,
+            paces,
+            to_bench=[engine.name for engine in measurements.to_bench],
+            to_compare=to_compare,
+            runs_left=suite.runs_left,
+            prompts=len(suite.left),
+            prompt_tokens=prompt_tokens,
+            answer_tokens=answer_tokens,
+            test=TEST,
+            repeat=REPEAT,
+        )
+
+    def _greedy_prompts(self) -> list[tuple[Message, ...]]:
+        """Return some prompts from all parts of the suite."""
+        prompts = self.request.suite.prompts
+        chosen = spread_out(range(len(prompts)), GREEDY_PROMPTS)
+        return [prompts[index].messages for index in sorted(chosen)]
+
+    def _begin_bench(self, measurements: Measurements) -> None:
+        engines = [engine.name for engine in measurements.to_bench if engine.name not in measurements.errors]
+        if engines and not self._limit.is_over:
+            self.observer.benching(engines, [TEST])
+
+    async def _replace_reference(self, measurements: Measurements) -> None:
+        """Take another reference if this one cannot be opened, and the user did not name it."""
+        if self.wanted is None and self.reference in measurements.errors:
+            able = [engine for engine in self.request.engines if engine.name not in measurements.errors]
+            if able:
+                self.reference = largest_file(able)
+                if not self.request.fresh:
+                    await measurements.look_up_fidelity(self.reference)
+
+    # The decision
 
     async def decision(self, margin: float) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
         """Return the decision, the figures of the engines, and the comparison of their answers. Raises StoreError."""
         await self._save_question(margin)
         names = [engine.name for engine in self.request.engines]
-        collected = await retrying(self.history, self._collected)
+        collected = () if self._suite is None else await retrying(self.history, self._collected)
         comparison = compare_values(collected, margin=margin)
         rates = {
             summary.engine: summary.means[PASS_RATE]
             for summary in comparison.engines
             if PASS_RATE in summary.means
         }
-        sizes = {engine.name: size for engine in self.request.engines if (size := _size(engine))}
-        figures = engine_figures(names, self._bench, self._fidelity, rates, sizes)
+        figures = self._figures(names, rates)
+        if collected and any(engine.decode_tps is None for engine in figures):
+            figures = with_speeds_of_answers(figures, collected)
+        if not names:
+            return only_one(None, self.misfits), figures, comparison
+        if len(names) == 1:
+            return only_one(names[0], self.misfits), figures, comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
         losses = tag_losses(collected, self.reference, tags)
-        return decide(figures, self.reference, comparison.not_worse, losses), figures, comparison
+        deployable = [name for name in names if not self.memory[name].misfit] if self.memory else names
+        decided = decide(figures, self.reference, comparison.not_worse, losses, deployable)
+        return decided, figures, comparison
 
-    async def stop(self) -> None:
-        """End the measurement in progress, and begin no other."""
-        self._stopped = True
-        if self._work is not None:
-            await self._work.stop()
+    def _figures(
+        self, names: Sequence[str], rates: Mapping[str, tuple[float, int]]
+    ) -> tuple[EngineFigures, ...]:
+        sizes = {engine.name: size for engine in self.request.engines if (size := _size(engine))}
+        measured = self._measurements
+        speeds = {} if measured is None else measured.speeds
+        compared = {} if measured is None else measured.fidelity.candidates
+        answers = {} if measured is None else measured.fidelity.answers
+        found = engine_figures(
+            names, {"engines": list(speeds.values())}, {"candidates": list(compared.values())}, rates, sizes
+        )
+        found = with_greedy_answers(found, answers)
+        return tuple(
+            dataclasses.replace(engine, memory=known.needed, context=known.context)
+            if (known := self.memory.get(engine.engine))
+            else engine
+            for engine in found
+        )
 
-    async def close(self) -> None:
-        """Close the engines."""
-        if self._work is not None:
-            await self._work.close()
+    def missing(self) -> tuple[str, ...]:
+        """Return what was not measured and why, in sentences."""
+        measured, suite = self._measurements, self._suite
+        if measured is None or suite is None:
+            return ()
+        found = [f"{name}: {error}" for name, error in measured.errors.items()]
+        known = {str(error) for error in measured.errors.values()}
+        found += [f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known]
+        left = suite.experiment.runs - suite.experiment.done - suite.experiment.failed
+        if left:
+            found.append(
+                f"{left:,} of {suite.experiment.runs:,} runs of the suite. The same command goes on with them."
+            )
+        if unknown := [engine.name for engine in measured.to_bench if engine.name not in measured.errors]:
+            found.append(
+                f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens: the speeds are those of the answers."
+            )
+        candidates = measured.to_compare(self.reference)[1:]
+        if not measured.has_distributions(self.reference):
+            found.append(
+                f"The fidelity: {self.reference} does not report distributions over its whole vocabulary."
+            )
+        elif measured.refused is not None:
+            found.append(f"The fidelity: {measured.refused}")
+        elif candidates:
+            found.append(
+                f"The fidelity of {joined(engine.name for engine in candidates)}, or a part of it: there was no time."
+            )
+        found += [
+            f"The memory of {name}: {memory.unknown}"
+            for name, memory in self.memory.items()
+            if memory.unknown and self.vram
+        ]
+        return tuple(found)
 
     async def _save_question(self, margin: float) -> None:
         """Save what is asked, so that a report decides by the same."""
-        assert self.experiment is not None, "the suite comes first"
-        number, asked = self.experiment.number, SavedChoice(reference=self.reference, margin=margin)
+        if self.experiment is None:
+            return
+        memory = tuple(
+            EstimatedMemory(engine=known.engine, size=known.needed, context=known.context)
+            for known in self.memory.values()
+            if known.needed is not None and known.context is not None
+        )
+        number = self.experiment.number
+        asked = SavedChoice(reference=self.reference, margin=margin, memory=memory)
         await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
 
     def _collected(self, store: Store) -> tuple[EngineValues, ...]:
@@ -192,66 +342,13 @@ class Choice:
         found = comparable(store, [self.experiment])
         return collect(found.rows, found.engines)
 
-    @contextlib.asynccontextmanager
-    async def _limited(self, work: _Work, share: float) -> AsyncIterator[None]:
-        """Stop a measurement when its share of the time that is left is over, and close its engines at the end."""
-        self._work = work
-        timer = None
-        if self.seconds is not None:
-            left = max(0.0, self.seconds - (time.monotonic() - self._began))
-            timer = asyncio.create_task(_stop_after(work, share * left))
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await timer
-            await work.close()
-            self._work = None
 
-    async def _saved(
-        self, kind: MeasurementKind, engines: Sequence[EngineDefinition]
-    ) -> Mapping[str, Json] | None:
-        """Return the newest whole measurement of just these engines that is newer than their files; None if there is none."""
-        if self.request.fresh:
-            return None
-        wanted = tuple(map(self.registry.public, engines))
-        changed = max(map(_changed, engines))
-        for measurement in await retrying(self.history, lambda store: store.measurements.all(kind)):
-            if measurement.engines == wanted and measurement.created > changed:
-                return None if measurement.data.get("partial") else measurement.data
-        return None
-
-    async def _save(
-        self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
-    ) -> None:
-        measurement = Measurement(
-            kind=kind, engines=tuple(map(self.registry.public, engines)), data=data, created=time.time()
-        )
-        await retrying(self.history, lambda store: store.measurements.add(measurement))
-
-
-def largest(engines: Sequence[EngineDefinition]) -> str:
+def largest_file(engines: Sequence[EngineDefinition]) -> str:
     """Return the name of the engine with the largest file; of the first engine if the model of one is no file."""
-    sizes = [_size(engine) for engine in engines]
-    if not all(sizes):
-        return engines[0].name
-    return max(zip(sizes, engines, strict=True), key=lambda pair: pair[0])[1].name
+    return largest([engine.name for engine in engines], {engine.name: _size(engine) for engine in engines})
 
 
 def _size(engine: EngineDefinition) -> int:
     """Return the bytes of the model's file; 0 if the model is no file. The size of a folder says nothing of the model."""
     path = Path(expand_home(engine.model))
     return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0
-
-
-def _changed(engine: EngineDefinition) -> float:
-    """Return when the model's file or folder was changed, in seconds since 1970; 0 for a model on a server."""
-    path = Path(expand_home(engine.model))
-    return (WeightsFile.of(path).modified_ns or 0) / 1e9 if accessible(path) else 0.0
-
-
-async def _stop_after(work: _Work, seconds: float) -> None:
-    await asyncio.sleep(seconds)
-    await work.stop()

@@ -8,7 +8,7 @@ An engine for which that is open is not chosen: the number of prompts that would
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
@@ -54,40 +54,103 @@ class Decision:
         }
 
 
+def only_one(name: str | None, misfits: Sequence[str]) -> Decision:
+    """Return the decision where no more than one engine fits, which is `name`. `misfits` says why the others do not."""
+    reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
+    return Decision(chosen=name, reference=name or "", reasons=(reason,), others=tuple(misfits))
+
+
 def decide(
     figures: Sequence[EngineFigures],
     reference: str,
     verdicts: Sequence[NonInferiority],
     losses: Mapping[str, Mapping[str, TagLoss]],
+    deployable: Collection[str] | None = None,
 ) -> Decision:
-    """Return the decision. `losses` has, for each engine, what it loses to the reference at each tag."""
+    """Return the decision.
+
+    Args:
+        figures: The figures of the engines.
+        reference: The name of the engine whose quality is wanted.
+        verdicts: Which engines are not worse than which.
+        losses: What each engine loses to the reference, by engine and tag.
+        deployable: The names of the engines that may be chosen, which the reference need not be; by default all.
+    """
     by_name = {engine.engine: engine for engine in figures}
+    allowed = by_name.keys() if deployable is None else deployable
     against = {verdict.b: verdict for verdict in verdicts if verdict.a == reference}
     if not against and not any(
         engine.pass_rate is not None for engine in figures if engine.engine != reference
     ):
         missing = f"No engine answered a prompt whose assertions were checked beside {reference}."
         return Decision(chosen=None, reference=reference, reasons=(missing,), others=())
-    able = [by_name[reference]]
-    able += [by_name[name] for name, verdict in against.items() if verdict.verdict == "not worse"]
-    chosen = min(able, key=_order)
+    allowed = [name for name in allowed if name in by_name and not by_name[name].collapse]
+    able = [by_name[reference]] if reference in allowed else []
+    able += [
+        by_name[name]
+        for name, verdict in against.items()
+        if verdict.verdict == "not worse" and name in allowed
+    ]
+    chosen = min(able, key=_order, default=None)
+    smaller = [
+        engine
+        for engine in figures
+        if engine.engine != reference and (chosen is None or _order(engine) < _order(chosen))
+    ]
     reasons: list[str] = []
-    if chosen.engine != reference:
+    if chosen is None or chosen.engine == reference:
+        reasons += _safe(by_name[reference], smaller, against, fits=chosen is not None)
+    else:
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
-    reasons += _losses(chosen.engine, losses.get(chosen.engine, {}).values())
+        reasons += _losses(chosen.engine, losses.get(chosen.engine, {}).values())
     return Decision(
-        chosen=chosen.engine,
+        chosen=None if chosen is None else chosen.engine,
         reference=reference,
         reasons=tuple(reasons),
-        others=tuple(
-            _shown(against[engine.engine])
-            if engine.engine in against
-            else f"{engine.engine} and {reference} have too few prompts in common for an interval."
-            for engine in figures
-            if engine.engine not in (reference, chosen.engine) and _order(engine) < _order(chosen)
-        ),
+        others=tuple(_why_not(engine, reference, against) for engine in smaller),
     )
+
+
+def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:
+    if engine.collapse:
+        return engine.collapse
+    if engine.engine in against:
+        return _shown(against[engine.engine])
+    return f"{engine.engine} and {reference} have too few prompts in common for an interval."
+
+
+def _safe(
+    reference: EngineFigures,
+    smaller: Sequence[EngineFigures],
+    against: Mapping[str, NonInferiority],
+    *,
+    fits: bool,
+) -> Iterator[str]:
+    """Yield why no smaller engine is chosen, and how good the reference is."""
+    name = reference.engine
+    found = [
+        "worse" if engine.collapse else against[engine.engine].verdict if engine.engine in against else "open"
+        for engine in smaller
+    ]
+    points = next((f"{PASS_RATE.shown(verdict.margin)} points" for verdict in against.values()), "the margin")
+    if not smaller:
+        yield f"No engine is smaller than {name}, or as small and faster."
+    elif "open" in found:
+        count = found.count("open")
+        yield f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}."
+        safe = f", so {name} is the safe choice" if fits else ""
+        yield f"For {counted(count, 'engine')}, that is open{safe}."
+    else:
+        which = "The smaller engine is" if len(smaller) == 1 else "All smaller engines are"
+        yield f"{which} worse than {name} by more than {points}."
+    if not fits:
+        yield f"{name} does not fit."
+    elif reference.pass_rate is not None:
+        yield (
+            f"{name} passes {PASS_RATE.shown(reference.pass_rate)}% of {counted(reference.prompts, 'prompt')}: whether that is "
+            "enough is for you to say."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +197,9 @@ def _order(engine: EngineFigures) -> tuple[float, float]:
 
 def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
     parts: list[str] = []
-    if chosen.size and reference.size:
+    if chosen.memory and reference.memory:
+        parts.append(f"{chosen.memory / reference.memory:.2f} times the memory")
+    elif chosen.size and reference.size:
         parts.append(f"{chosen.size / reference.size:.2f} times the size")
     if chosen.decode_tps and reference.decode_tps:
         parts.append(f"{chosen.decode_tps / reference.decode_tps:.2f} times the decoding speed")
@@ -142,6 +207,8 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
         yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
     if chosen.kld is not None:
         yield f"Its mean KLD from {reference.engine} is {number(chosen.kld)}."
+    if chosen.same_answers is not None:
+        yield f"It gives the same greedy answer as {reference.engine} to {chosen.same_answers} of {counted(chosen.answers, 'prompt')}."
 
 
 def _shown(verdict: NonInferiority) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paragone import Json
+from paragone_workbench.experiments.differences.compared_metrics import SPEEDS, Metric
+from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.statistics.estimate import Estimate
+
+_METRICS = {metric.name: metric for metric in SPEEDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,9 @@ class EngineFigures:
         ttft_s: Time to first token in seconds.
         joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; of the reference itself None.
+        same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
+        answers: Number of prompts that both answered greedily; 0 if unknown.
+        collapse: A sentence that says that the engine loses itself in loops or says nothing; empty if it does not.
         pass_rate: Share of the prompts whose assertions passed.
         prompts: Number of prompts of the pass rate.
     """
@@ -34,6 +41,9 @@ class EngineFigures:
     ttft_s: float | None = None
     joules: float | None = None
     kld: Estimate | None = None
+    same_answers: int | None = None
+    answers: int = 0
+    collapse: str = ""
     pass_rate: float | None = None
     prompts: int = 0
 
@@ -49,6 +59,9 @@ class EngineFigures:
             "joules": self.joules,
             "mean_kld": None if self.kld is None else self.kld.value,
             "mean_kld_se": None if self.kld is None else self.kld.error,
+            "same_answers": self.same_answers,
+            "greedy_answers": self.answers,
+            "collapsed": bool(self.collapse),
             "pass_rate": self.pass_rate,
             "prompts": self.prompts,
         }
@@ -88,6 +101,51 @@ def engine_figures(
         )
         for engine in engines
     )
+
+
+def with_greedy_answers(
+    figures: Sequence[EngineFigures], answers: Mapping[str, Mapping[str, Json]]
+) -> tuple[EngineFigures, ...]:
+    """Return the figures with what greedy answers are like, from the JSON of `fidelity --free-running` by engine."""
+    return tuple(
+        replace(
+            engine,
+            same_answers=_whole(found.get("identical")),
+            answers=_whole(found.get("prompts")) or 0,
+            collapse=_collapse(found),
+        )
+        if (found := answers.get(engine.engine)) is not None
+        else engine
+        for engine in figures
+    )
+
+
+def _collapse(found: Mapping[str, Json]) -> str:
+    if found.get("collapsed") is not True:
+        return ""
+    return (
+        f"{found.get('candidate')} has collapsed: {found.get('lost')} of the {found.get('sound')} prompts that "
+        f"{found.get('reference')} answers soundly get a loop or no text."
+    )
+
+
+def with_speeds_of_answers(
+    figures: Sequence[EngineFigures], values: Sequence[EngineValues]
+) -> tuple[EngineFigures, ...]:
+    """Return the figures with the means of the answers' speeds, so that all engines' come from the same source."""
+    return tuple(
+        replace(
+            engine,
+            decode_tps=_mean_of(own, _METRICS["decode_tps"]),
+            ttft_s=_mean_of(own, _METRICS["ttft_s"]),
+        )
+        for engine, own in zip(figures, values, strict=True)
+    )
+
+
+def _mean_of(values: EngineValues, metric: Metric) -> float | None:
+    known = values.values(metric)
+    return sum(known.values()) / len(known) if known else None
 
 
 def _by_engine(data: Mapping[str, Json] | None, key: str) -> dict[str, Mapping[str, Json]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from paragone import Backend, Json, WeightsFile
+from paragone import Backend, InputError, Json, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     declared_options,
     expand_home,
+    split_options,
     without_secrets,
 )
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import accessible
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 
 
 def engine_identity(engine: EngineDefinition, backend: Backend | None) -> Json:
@@ -39,6 +44,33 @@ def _other_files(engine: EngineDefinition, backend: Backend) -> Iterator[Json]:
         value = engine.options.get(name)
         if info.outside == "file" and isinstance(value, str) and accessible(path := Path(expand_home(value))):
             yield to_json(WeightsFile.of(path))
+
+
+def measured_identity(engine: EngineDefinition, backend: Backend | None) -> str:
+    """Return a digest of what an engine's speed and distributions depend on: neither its name nor its sampling options."""
+    options = engine.options
+    if backend is not None:
+        with contextlib.suppress(InputError):  # this version of the backend does not declare an option
+            options, _ = split_options(engine, backend)
+    return identity_digest(
+        engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend)
+    )
+
+
+def measurement_of(
+    kind: MeasurementKind,
+    engines: Sequence[EngineDefinition],
+    data: Mapping[str, Json],
+    registry: Registry,
+) -> Measurement:
+    """Return what was measured of engines just now, as the history keeps it."""
+    return Measurement(
+        kind=kind,
+        engines=tuple(map(registry.public, engines)),
+        data=data,
+        created=time.time(),
+        identities=tuple(measured_identity(engine, registry.find(engine.backend)) for engine in engines),
+    )
 
 
 def identity_digest(identity: Json) -> str:

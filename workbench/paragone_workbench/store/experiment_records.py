@@ -260,6 +260,8 @@ class Measurement:
     """As the command prints it with `--json`."""
     created: float
     """Seconds since 1970."""
+    identities: tuple[str, ...] = ()
+    """A digest of each engine with its model's file, in their order; empty in records of older versions."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,6 @@ from paragone_cli.command_line.arguments import (
     switch,
     word,
 )
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-_LONGEST_S = 30 * 24 * 3600
-
-
-def _seconds(text: str) -> int:
-    """Return a duration such as 90s, 30m or 2h in seconds."""
-    found = re.fullmatch(r"([0-9]{1,7})([smh]?)", text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 1 <= seconds <= _LONGEST_S:
-        raise argparse.ArgumentTypeError("it is no duration, such as 90s, 30m or 2h")
-    return seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +39,20 @@ class ChooseArguments(RunArguments, PrintArguments):
         type=number(0.1, 99.0),
         default=3.0,
     )
-    time: int | None = option(
+    vram: str | None = option(
+        "--vram SIZE",
+        "choose an engine for GPUs with this much free memory each, such as 24G, 24GB or 24G,24G; by default for this machine",
+    )
+    time: str | None = option(
         "--time DURATION",
         "the time for all measurements, such as 30m; by default as long as they take",
-        type=_seconds,
     )
     fresh: bool = switch("--fresh", "measure everything again")
+    to: Path | None = option(
+        "--to FILE",
+        "also write a report; the name of the file ends in .html, .md, .csv or .json",
+        type=Path,
+    )
 
 
 @command(ChooseArguments)

@@ -3,131 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from paragone import InputError
-from paragone.options import describe
+from paragone import InputError, ParagoneError
+from paragone.wording import size_text
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.event_loop import Interrupts, interruptible, run
 from paragone_cli.command_line.judges import consented_judges
 from paragone_cli.command_line.output import note, put_json
-from paragone_cli.command_line.saved import opened_history
-from paragone_cli.measurement_progress.bench_progress import BenchProgress
-from paragone_cli.measurement_progress.fidelity_progress import FidelityProgress
-from paragone_cli.measurement_progress.suite_table import SuiteTable
+from paragone_cli.command_line.saved import opened_history, opened_store
 from paragone_cli.measuring.choose import ChooseArguments
+from paragone_cli.measuring.choose.choose_progress import ChooseProgress
 from paragone_cli.measuring.choose.choose_text import put_decision
-from paragone_workbench.choosing.choice import TEST, Choice, largest
-from paragone_workbench.choosing.questions import QUESTIONS
+from paragone_workbench.choosing.choice import Choice
+from paragone_workbench.choosing.durations import parse_duration
+from paragone_workbench.choosing.questions import QUESTIONS, deciding_suite, with_short_answers
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.suites.suite_file import read_suite
-
-LONGEST_ANSWER = 200
-"""Tokens of an answer to the prompts that come with paragone, unless the user sets `max_tokens`."""
+from paragone_workbench.exporting.report import write_report
+from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
+from paragone_workbench.reporting.file import format_of
 
 
 def choose_run(args: ChooseArguments) -> int:
     """Measure and print. Returns the exit code."""
+    seconds = None if args.time is None else parse_duration(args.time)
+    vram = () if args.vram is None else parse_sizes(args.vram)
+    if args.to is not None:
+        format_of(args.to)  # a wrong name is told before hours of measurements
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
     if args.suite is None:
-        engines = tuple(_with_short_answers(engine, context.registry) for engine in engines)
-    names = [engine.name for engine in engines]
-    reference = largest(engines) if args.reference is None else args.reference
-    reference = dict(zip(texts, names, strict=True)).get(reference, reference)
-    if reference not in names:
+        engines = with_short_answers(engines, context.registry)
+    names = dict(zip(texts, (engine.name for engine in engines), strict=True))
+    reference = None if args.reference is None else names.get(args.reference, args.reference)
+    if reference is not None and reference not in names.values():
         raise InputError(
-            f"The reference {reference!r} is none of the engines.", hint=f"They are: {', '.join(names)}."
+            f"The reference {reference!r} is none of the engines.",
+            hint=f"They are: {', '.join(names.values())}.",
         )
     catalog = load_assertions(note)
     try:
-        path = args.suite or QUESTIONS
-        request = _request(args, context, path, engines=engines, catalog=catalog)
-        if args.suite is None:
-            note(
-                f"The prompts are {len(request.suite.prompts)} that come with paragone. "
-                "Your own, with --suite, say more about your use."
-            )
-        return run(_run(args, request, reference, context.registry, catalog))
+        request = _request(args, context, engines, catalog)
+        status, experiment = run(
+            _run(args, request, context.registry, catalog, reference=reference, seconds=seconds, vram=vram)
+        )
     finally:
         catalog.close()
-
-
-def _with_short_answers(engine: EngineDefinition, registry: Registry) -> EngineDefinition:
-    """Return the engine with a limit of its answers, unless the user set one: the prompts ask for short answers."""
-    known = {info.name for info in describe(registry.get(engine.backend).sampling)}
-    if "max_tokens" not in known or "max_tokens" in engine.options:
-        return engine
-    return replace(engine, options={**engine.options, "max_tokens": LONGEST_ANSWER})
+    if args.to is not None:
+        _write(args.to, experiment, context.registry)
+    return status
 
 
 def _request(
     args: ChooseArguments,
     context: CommandContext,
-    path: Path,
-    *,
     engines: Sequence[EngineDefinition],
     catalog: AssertionCatalog,
 ) -> SuiteRequest:
-    suite = read_suite(path, catalog, system=context.system(args))
-    if suite.problems:
-        raise InputError(
-            f"{path.name} has mistakes; nothing was measured.",
-            hint=f"`paragone suite run {path} --engines {engines[0].name}` lists them.",
+    suite = deciding_suite(args.suite, catalog, context.system(args))
+    if args.suite is None:
+        note(
+            f"The prompts are {len(suite.prompts)} that come with paragone. "
+            "Your own, with --suite, say more about your use."
         )
-    if not any(prompt.assertions for prompt in suite.prompts):
-        raise InputError(
-            f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
-            hint="docs/suites.md shows how to write them.",
-        )
-    judges, foreign = consented_judges(context, path, suite, engines, catalog)
+    judges, foreign = consented_judges(context, args.suite or QUESTIONS, suite, engines, catalog)
     return SuiteRequest(suite=suite, engines=engines, judges=judges, foreign_judges=foreign, fresh=args.fresh)
 
 
 async def _run(
     args: ChooseArguments,
     request: SuiteRequest,
-    reference: str,
     registry: Registry,
     catalog: AssertionCatalog,
-) -> int:
+    *,
+    reference: str | None,
+    seconds: float | None,
+    vram: Sequence[int],
+) -> tuple[int, int | None]:
+    """Measure and print. Returns the exit code, and the number of the experiment, None without one."""
     async with opened_history() as history:
-        choice = Choice(
-            history=history,
-            registry=registry,
-            catalog=catalog,
-            request=request,
-            reference=reference,
-            seconds=args.time,
-        )
-        async with interruptible(choice) as interrupts:
-            with BenchProgress([engine.name for engine in request.engines], [TEST]) as bench:
-                await choice.measure_speed(bench.begin)
-            with FidelityProgress() as fidelity:
-                await choice.measure_fidelity(fidelity.begin)
-            with SuiteTable() as table:
-
-                def started(runner: SuiteRunner) -> None:
-                    table.engines = runner.progress
-
-                await choice.run_suite(table, started)
+        with ChooseProgress() as progress:
+            choice = Choice(
+                history=history,
+                registry=registry,
+                catalog=catalog,
+                request=request,
+                wanted=reference,
+                seconds=seconds,
+                vram=vram,
+                observer=progress,
+            )
+            async with interruptible(choice) as interrupts:
+                await choice.measure()
         decision, figures, comparison = await choice.decision(args.margin / 100)
+    missing = choice.missing()
     if args.json:
         put_json(
             {
                 **decision.to_json(),
                 "experiment": None if choice.experiment is None else f"e{choice.experiment.number}",
+                "known": choice.taken,
                 "engines": [engine.to_json() for engine in figures],
+                "left_out": list(choice.misfits),
                 "non_inferiority": [verdict.to_json() for verdict in comparison.not_worse],
-                "not_measured": list(choice.missing),
+                "not_measured": list(missing),
             }
         )
     else:
-        put_decision(decision, figures, choice)
-    return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None)
+        put_decision(decision, figures, choice, missing)
+    number = None if choice.experiment is None else choice.experiment.number
+    return _status(interrupts, decided=decision.chosen is not None), number
+
+
+def _status(interrupts: Interrupts, *, decided: bool) -> int:
+    if interrupts.interrupted:
+        note("Interrupted. What was measured is kept: the same command goes on.")
+    return interrupts.exit_code([], nothing_done=False) or int(not decided)
+
+
+def _write(path: Path, experiment: int | None, registry: Registry) -> None:
+    """Write the report. Raises ParagoneError."""
+    if experiment is None:
+        raise ParagoneError("There is no report: nothing was measured.")
+    with opened_store() as store:
+        size = write_report(store, f"e{experiment}", path, registry.find)
+    note(f"{path} is written ({size_text(size)}).")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from paragone.wording import size_text
 from paragone_cli.command_line.output import put, put_line, put_table
+from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
 from paragone_workbench.choosing.figures import EngineFigures
@@ -13,31 +14,47 @@ from paragone_workbench.experiments.differences.compared_metrics import PASS_RAT
 from paragone_workbench.statistics.estimate import number
 
 
-def put_decision(decision: Decision, figures: Sequence[EngineFigures], choice: Choice) -> None:
+def put_decision(
+    decision: Decision, figures: Sequence[EngineFigures], choice: Choice, missing: Sequence[str]
+) -> None:
     """Print the decision: the sentences, a row for each engine, and what was not measured."""
     put_line(decision.headline)
     for sentence in decision.reasons:
         put_line(sentence)
-    if decision.others:
+    _put_list("Smaller or faster, and not chosen:", decision.others)
+    _put_list("Left out:", choice.misfits if len(figures) > 1 else ())
+    if len(figures) > 1:
         put()
-        put("Smaller or faster, and not chosen:")
-        for sentence in decision.others:
-            put_line(f"  {sentence}")
-    put()
-    put_table(
-        [
-            ["", "engine", "size", "pass %", f"KLD from {decision.reference}", "tokens/s", "TTFT (ms)"],
-            *(_row(engine, decision) for engine in figures),
-        ]
-    )
-    if choice.missing:
+        put_table(
+            [
+                [
+                    "",
+                    "engine",
+                    "memory",
+                    "pass %",
+                    f"KLD from {decision.reference}",
+                    "same answers",
+                    "tokens/s",
+                    "TTFT (ms)",
+                ],
+                *(_row(engine, decision) for engine in figures),
+            ]
+        )
+    _put_list("Not measured:", missing)
+    if choice.taken and choice.experiment is not None:
         put()
-        put("Not measured:")
-        for sentence in choice.missing:
-            put_line(f"  {sentence}")
+        put(known_text(choice.taken, choice.experiment.runs))
     if choice.experiment is not None:
         number_ = choice.experiment.number
         put(f"\nSee more: paragone suite compare e{number_} · paragone report e{number_} --to report.html")
+
+
+def _put_list(title: str, sentences: Sequence[str]) -> None:
+    if sentences:
+        put()
+        put(title)
+    for sentence in sentences:
+        put_line(f"  {sentence}")
 
 
 def _row(engine: EngineFigures, decision: Decision) -> list[str]:
@@ -45,9 +62,17 @@ def _row(engine: EngineFigures, decision: Decision) -> list[str]:
     return [
         "▸" if engine.engine == decision.chosen else "",
         engine.engine,
-        "" if engine.size is None else size_text(engine.size),
+        _memory(engine),
         "" if engine.pass_rate is None else PASS_RATE.shown(engine.pass_rate),
         kld or ("" if engine.kld is None else number(engine.kld)),
+        "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
         "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
     ]
+
+
+def _memory(engine: EngineFigures) -> str:
+    """Return the estimated memory, or else the size of the weights."""
+    if engine.memory is not None:
+        return size_text(engine.memory)
+    return "" if engine.size is None else f"{size_text(engine.size)} (weights)"

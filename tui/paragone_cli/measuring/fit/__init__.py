@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone import InputError, Json, ModelInfo, ParagoneError
+from paragone import Json, ModelInfo, ParagoneError
 from paragone_cli.command_line.arguments import (
     ENGINE,
     MOST_TOKENS,
@@ -25,15 +23,10 @@ from paragone_cli.command_line.saved import opened_store
 from paragone_cli.measuring.fit.fit_text import put_fit, put_quantizations
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.measure.fidelity.saved import SavedFidelity, saved_fidelity
+from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 from paragone_workbench.measure.fit.quantizations import find_siblings, plan_siblings, rough_quantizations
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
-_SMALLEST = 1 << 24
-"""Bytes below which a size is a mistake: the smallest models take more."""
-
-_LARGEST = 1 << 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,35 +74,6 @@ def fit(args: FitArguments) -> int:
 
     run(answer())
     return 0
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return the bytes of one or several sizes of GPUs, such as `24G,24G`. Raises InputError."""
-    if not all(map(str.strip, text.split(","))):
-        raise InputError(
-            f"--vram {text} has a comma without a size beside it.",
-            hint="Write for example 24G, or 24G,24G for two GPUs.",
-        )
-    sizes = tuple(map(parse_size, text.split(",")))
-    if min(sizes) < _SMALLEST:
-        raise InputError(
-            f"A GPU of --vram {text} is too small for any model.",
-            hint="Is the unit missing? Write for example 24G, 24GB or 512M.",
-        )
-    return sizes
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of a size such as `24G`, `24GiB` (both 24 × 2^30) or `24GB` (24 × 10^9). Raises InputError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or (match[3] and not match[2]):
-        raise InputError(f"{text!r} is not a size.", hint="Write for example 24G, 24GB or 512M.")
-    number, unit, binary, byte = match.groups()
-    base = 1000 if byte and not binary else 1024
-    size = float(number) * float(base ** " KMGT".index(unit.upper() or " "))
-    if not 1 <= size <= _LARGEST:
-        raise InputError(f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M.")
-    return math.floor(size)
 
 
 def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:

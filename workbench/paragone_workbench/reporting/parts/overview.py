@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.experiments.differences.compared_metrics import SPEEDS, Metric
-from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.parts.pass_rates import pass_rate_cell
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.estimate import number
-
-_METRICS = {metric.name: metric for metric in SPEEDS}
 
 
 class _Column(NamedTuple):
@@ -83,25 +78,6 @@ def overview_of(
         ),
         note=" ".join(column.note for column in shown if column.note),
     )
-
-
-def with_speeds_of_answers(
-    figures: Sequence[EngineFigures], values: Sequence[EngineValues]
-) -> tuple[EngineFigures, ...]:
-    """Return the figures with the means of the answers' speeds, so that all engines' come from the same source."""
-    return tuple(
-        replace(
-            engine,
-            decode_tps=_mean(own, _METRICS["decode_tps"]),
-            ttft_s=_mean(own, _METRICS["ttft_s"]),
-        )
-        for engine, own in zip(figures, values, strict=True)
-    )
-
-
-def _mean(values: EngineValues, metric: Metric) -> float | None:
-    known = values.values(metric)
-    return sum(known.values()) / len(known) if known else None
 
 
 def _pass_rate(engine: EngineFigures) -> TableCell:

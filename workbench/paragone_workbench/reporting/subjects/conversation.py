@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paragone import Backend, Message
 from paragone.options import value_text
 from paragone.wording import counted
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.reporting.content import (
@@ -22,7 +22,7 @@ from paragone_workbench.reporting.parts.answers import NamedRun, answers_side_by
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import distinct_names, engine_view
-from paragone_workbench.reporting.parts.overview import overview_of, with_speeds_of_answers
+from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paragone_workbench.choosing.decision import decide, tag_losses
-from paragone_workbench.choosing.figures import engine_figures, largest
+from paragone_workbench.choosing.figures import engine_figures, largest, with_speeds_of_answers
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
@@ -15,7 +15,7 @@ from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.reporting.content import Verdict
 from paragone_workbench.reporting.drawings import Plot, Table
 from paragone_workbench.reporting.parts.known_measurements import Find, known_measurements
-from paragone_workbench.reporting.parts.overview import overview_of, with_speeds_of_answers
+from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.parts.plots import plots_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
 from paragone_workbench.reporting.parts.verdict import not_measured, verdict_of_one, verdict_of_several

@@ -23,22 +23,23 @@ class Measurements:
     def add(self, measurement: Measurement) -> None:
         """Save a measurement."""
         self._database.run(
-            "INSERT INTO measurement (id, kind, engines, data, created) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO measurement (id, kind, engines, data, created, identities) VALUES (?, ?, ?, ?, ?, ?)",
             measurement.id,
             measurement.kind,
             json.dumps([to_json(without_literal_keys(engine)) for engine in measurement.engines]),
             json.dumps(measurement.data),
             measurement.created,
+            json.dumps(measurement.identities) if measurement.identities else None,
         )
 
     def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
         """Return the measurements of a kind, newest first, without those whose record is damaged."""
         rows = self._database.rows(
-            "SELECT id, kind, engines, data, created FROM measurement WHERE kind = ? ORDER BY number DESC",
+            "SELECT id, kind, engines, data, created, identities FROM measurement WHERE kind = ? ORDER BY number DESC",
             kind,
         )
         found = []
-        for measurement_id, its_kind, engines, data, created in rows:
+        for measurement_id, its_kind, engines, data, created, identities in rows:
             with contextlib.suppress(*DAMAGED):
                 measurement = Measurement(
                     id=measurement_id,
@@ -46,6 +47,7 @@ class Measurements:
                     engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
                     data=object_in(data),
                     created=created,
+                    identities=() if identities is None else tuple(map(str, list_in(identities))),
                 )
                 found.append(measurement)
         return tuple(found)

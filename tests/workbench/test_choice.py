@@ -1,0 +1,235 @@
+"""The measurements of a choice, on the scripted backend, which is a test double."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+import scripted_backend
+from tests.workbench.suites import asked, engine, suite
+
+from paragone import InputError, Json
+from paragone_workbench.choosing.choice import Choice
+from paragone_workbench.choosing.known_measurements import known_fidelity, known_speeds
+from paragone_workbench.choosing.observer import ChoiceObserver
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.progress import SuiteObserver
+from paragone_workbench.experiments.running.request import SuiteRequest
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.suites.assertions import load_assertions
+from paragone_workbench.experiments.suites.suite import AssertionSpec
+from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.store import History
+from paragone_workbench.store.experiment_records import Measurement
+
+HAS_X = AssertionSpec(type="contains", options={"value": "X"})
+TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
+
+
+class Heard(ChoiceObserver):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.known_answers = (0, 0)
+
+    def planned(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+    def left_out(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+    def known(self, answers: int, total: int) -> None:
+        self.known_answers = answers, total
+
+
+class Choices:
+    """Begins choices among engines by prompts, in one history."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.heard = Heard()
+
+    def __call__(self, prompts, *engines, **more) -> Choice:
+        return Choice(
+            history=self.history,
+            registry=Registry(),
+            catalog=load_assertions(),
+            request=SuiteRequest(suite=suite(*prompts, assertions=[HAS_X]), engines=engines),
+            observer=self.heard,
+            **more,
+        )
+
+
+@pytest.fixture
+async def choose():
+    history = await History.open()
+    yield Choices(history)
+    await history.close()
+
+
+def words(count: int) -> list[str]:
+    return [f"x{number}" for number in range(count)]
+
+
+async def measured(choice: Choice) -> list[str]:
+    """What the engines were asked while the choice measured."""
+    before = len(scripted_backend.EVENTS)
+    try:
+        await choice.measure()
+    finally:
+        await choice.close()
+    return asked(scripted_backend.EVENTS[before:])
+
+
+async def test_another_prompt_asks_for_the_new_answers_alone(choose):
+    a, b = engine("a"), engine("b")
+    first = await measured(choose(words(20), a, b))
+    assert len([question for question in first if question.startswith("a: x")]) >= 20
+    again = choose([*words(20), "x more"], a, b)
+    assert [it for it in await measured(again) if "x" in it] == ["a: x more", "b: x more"]
+    assert (again.taken, choose.heard.known_answers) == (40, (40, 42))
+
+
+async def test_a_third_engine_is_measured_alone(choose):
+    a, b, c = engine("a"), engine("b"), engine("c")
+    await measured(choose(words(12), a, b))
+    choice = choose(words(12), a, b, c)
+    assert {it.partition(":")[0] for it in await measured(choice)} == {"a", "c"}, "a is the reference"
+    _, figures, _ = await choice.decision(0.03)
+    assert all(figure.ttft_s for figure in figures)
+    assert [figure.answers for figure in figures] == [0, 12, 12]
+
+
+async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose):
+    choice = choose(words(400), engine("a", delay_s=0.1), engine("b", delay_s=0.1), seconds=8)
+    await measured(choice)
+    (plan,) = choose.heard.said
+    assert plan.startswith("The time is enough for about: ")
+    assert any("The same command goes on with them." in sentence for sentence in choice.missing())
+    decision, figures, _ = await choice.decision(0.03)
+    a, b = figures
+    assert a.prompts == b.prompts > 0
+    assert decision.chosen == "a"
+
+
+async def test_a_time_too_short_for_anything_is_refused(choose):
+    choice = choose(words(6), engine("a", delay_s=30), engine("b", delay_s=30), seconds=2)
+    with pytest.raises(InputError, match=r"The time is too short: in 1 s, a and b did not get to answer"):
+        await measured(choice)
+
+
+async def test_an_engine_that_does_not_open_leaves_the_others(choose):
+    choice = choose(words(6), engine("gone"), engine("a"), engine("b"))
+    assert choice.reference == "gone"
+    await measured(choice)
+    assert choice.reference == "a"
+    decision, _, _ = await choice.decision(0.03)
+    assert decision.chosen in ("a", "b")
+    assert [it for it in choice.missing() if it.startswith("gone: ")] == [
+        "gone: The model gone is gone. Put it back."
+    ]
+
+
+async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_chosen(choose):
+    big = engine("big", free=1)
+    choice = choose(words(6), big, engine("a"))
+    assert await measured(choice) == []
+    (said,) = choose.heard.said
+    assert said.startswith("big does not fit: it takes ")
+    decision, _, _ = await choice.decision(0.03)
+    assert (decision.chosen, decision.others) == ("a", (said,))
+    assert decision.reasons == ("No other engine fits. Nothing was measured.",)
+
+
+class StopAtThird(SuiteObserver):
+    """Stops a choice at the third answer."""
+
+    def __init__(self, runner: SuiteRunner, choice: Choice) -> None:
+        self._runner, self._choice = runner, choice
+        self.stopping: asyncio.Task | None = None
+
+    def progressed(self) -> None:
+        if self.stopping is None and sum(progress.done for progress in self._runner.progress) >= 3:
+            self.stopping = asyncio.create_task(self._choice.stop())
+
+
+async def test_a_stop_keeps_what_was_measured(choose):
+    choice = choose(words(40), engine("a", delay_s=0.01), engine("b", delay_s=0.01))
+    choice.observer.suite = lambda runner: StopAtThird(runner, choice)
+    await measured(choice)
+    decision, _, _ = await choice.decision(0.03)
+    assert 0 < choice.experiment.done < 80
+    assert decision.reference == "a"
+
+
+# ── What is known ─────────────────────────────────────────────────────────────────────────────
+
+
+def bench(created: float, identities: tuple[str, ...], **tests: list[Json]) -> Measurement:
+    engines = tuple(engine(name) for name in tests)
+    items: list[Json] = [{"engine": name, "tests": found} for name, found in tests.items()]
+    return Measurement(
+        kind="bench", engines=engines, data={"engines": items}, created=created, identities=identities
+    )
+
+
+def figures(prompt_tokens: int, decode: float, tokens: int = 64) -> Json:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "depth": 0,
+        "tokens": tokens,
+        "repetitions": 3,
+        "decode_tps": {"mean": decode},
+    }
+
+
+def test_speeds_are_taken_from_the_newest_measurement_of_the_same_test():
+    saved = [
+        bench(3, ("A", "changed"), a=[figures(512, 9)], b=[figures(256, 8)]),
+        bench(2, ("A", "B"), a=[figures(256, 7)], b=[figures(256, 6)]),
+        bench(1, ("A", "B"), a=[figures(256, 5)], b=[figures(256, 4)]),
+    ]
+    found = known_speeds(saved, {"x": "A", "y": "B"}, TEST)
+    assert {name: item["tests"] for name, item in found.items()} == {
+        "x": [figures(256, 7)],
+        "y": [figures(256, 6)],
+    }
+
+
+def test_another_test_counts_if_all_engines_have_it():
+    saved = [bench(1, ("A", "B"), a=[figures(512, 9)], b=[figures(512, 8)])]
+    assert known_speeds(saved, {"a": "A", "b": "B"}, TEST).keys() == {"a", "b"}
+    assert known_speeds(saved, {"a": "A", "b": "B", "c": "C"}, TEST) == {}
+
+
+def test_a_measurement_of_an_older_version_is_not_taken_over():
+    assert known_speeds([bench(1, (), a=[figures(256, 9)])], {"a": "A"}, TEST) == {}
+
+
+def test_fidelity_counts_for_the_same_reference_text_and_window():
+    data: dict[str, Json] = {
+        "text": None,
+        "window": 512,
+        "candidates": [{"engine": "b", "windows": 5, "mean_kld": 0.1}, {"engine": "c", "windows": 2}],
+        "free_running": {"candidates": [{"candidate": "b", "prompts": 12, "identical": 3}]},
+    }
+    saved = Measurement(
+        kind="fidelity",
+        engines=(engine("a"), engine("b"), engine("c")),
+        data=data,
+        created=1,
+        identities=("A", "B", "C"),
+    )
+    wanted = {"a": "A", "b now": "B", "c": "C"}
+    known = known_fidelity([saved], wanted, "a", 512, 10)
+    assert {name: item["mean_kld"] for name, item in known.candidates.items()} == {"b now": 0.1}
+    assert known.answers["b now"]["identical"] == 3
+    for other in (
+        dataclasses.replace(saved, data={**data, "text": "mine.txt"}),
+        dataclasses.replace(saved, data={**data, "window": 128}),
+        dataclasses.replace(saved, identities=("changed", "B", "C")),
+        dataclasses.replace(saved, identities=()),
+    ):
+        assert not known_fidelity([other], wanted, "a", 512, 10).candidates

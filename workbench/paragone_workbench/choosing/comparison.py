@@ -1,0 +1,101 @@
+"""Compares engines with the reference while they are open once: distributions over a text, then greedy answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from paragone import Json, Message, ParagoneError
+from paragone_workbench.choosing.known_measurements import by_engine
+from paragone_workbench.compare.agreement.summary import summarize
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.fidelity.measurement import Fidelity
+from paragone_workbench.measure.fidelity.report import fidelity_json
+from paragone_workbench.measure.free_running import FreeRunning
+from paragone_workbench.measure.sample import sample_text
+from paragone_workbench.scheduling.pool import EnginePool
+
+if TYPE_CHECKING:
+    from paragone_workbench.measure.fidelity.measurement import FidelityStep
+    from paragone_workbench.measure.free_running import FreeRunningStep
+
+
+class Comparison:
+    """A comparison. What was measured so far is there at any time, also after an error or `stop`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engines: Sequence[EngineDefinition],
+        prompts: Sequence[Sequence[Message]],
+        *,
+        known: frozenset[str],
+        window: int,
+    ) -> None:
+        """Prepare to compare engines with the first of them.
+
+        `known` has the names of those whose distributions are known: they only answer the prompts.
+        """
+        pool = EnginePool(registry, mode="sequential")
+        reference, *candidates = map(pool.add, engines)
+        unknown = [candidate for candidate in candidates if candidate.definition.name not in known]
+        self.fidelity = Fidelity(reference, unknown, sample_text(), window=window)
+        self.answers = FreeRunning(pool, prompts)
+        self.refused: ParagoneError | None = None
+        """Why no distributions are compared."""
+        self.stopped = False
+        self._pool = pool
+
+    async def measure(
+        self, on_step: Callable[[FidelityStep], None], on_answer: Callable[[FreeRunningStep], None]
+    ) -> None:
+        """Open the engines, and compare them. An error of one engine is kept; the others continue."""
+        if self.fidelity.candidates:
+            try:
+                await self.fidelity.measure(on_step)
+            except ParagoneError as error:
+                self.refused = None if self.stopped else error
+        if not self.stopped:
+            await self.answers.measure(on_answer)
+
+    async def stop(self) -> None:
+        """End the measurement early."""
+        self.stopped = True
+        await self.answers.stop()
+        await self.fidelity.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._pool.close()
+
+    def errors(self) -> dict[str, ParagoneError]:
+        """Return why an engine could not be compared, by name."""
+        if self.stopped:
+            return {}
+        found = {engine.definition.name: error for engine, error in self.answers.errors.items()}
+        measured = (self.fidelity.reference, *self.fidelity.candidates)
+        return found | {one.name: one.error for one in measured if one.error is not None}
+
+    def candidates_json(self) -> dict[str, Mapping[str, Json]]:
+        """Return what was measured of each candidate's distributions, by name."""
+        compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
+        items = fidelity_json(self.fidelity)["candidates"] if compared else ()
+        return {name: item for name, item in by_engine(items, "engine").items() if name in compared}
+
+    def answers_json(self, prompts: str) -> dict[str, Json] | None:
+        """Return what the answers are like, as `fidelity --free-running` prints it; None without answers.
+
+        `prompts` is the name of the suite.
+        """
+        answers = self.answers
+        if not any(map(answers.answers, answers.engines)):
+            return None
+        summary = summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
+        return {
+            "prompts": prompts,
+            "asked": len(answers.prompts),
+            "partial": answers.partial,
+            "notes": list(answers.cautions),
+            **summary.to_json(),
+        }

@@ -1,0 +1,187 @@
+"""What is measured of the engines outside of the suite: speed, fidelity and greedy answers. What the history knows is not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from paragone import Json, Message, ParagoneError
+from paragone_workbench.choosing.known_measurements import (
+    KnownFidelity,
+    Measured,
+    by_engine,
+    known_fidelity,
+    known_speeds,
+)
+from paragone_workbench.choosing.time_limit import TimeLimit
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
+from paragone_workbench.measure.bench.measurement import Bench, OnStep
+from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.report import bench_json
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.store import History
+from paragone_workbench.store.experiment_records import MeasurementKind
+from paragone_workbench.store.retry import retrying
+
+if TYPE_CHECKING:
+    from paragone_workbench.measure.fidelity.measurement import FidelityStep
+    from paragone_workbench.measure.free_running import FreeRunningStep
+
+TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
+"""What is measured of the speed."""
+
+REPEAT = 3
+"""Measured runs of the test on each engine."""
+
+PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=8)
+"""What tells how long measurements take, where the time is limited."""
+
+FEWEST_ANSWERS = 10
+"""Smallest number of greedy answers that counts, if there are more prompts."""
+
+WINDOW = 512
+"""Tokens of a window of the fidelity, as `paragone fidelity` has by default."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Measurements:
+    """The speed and the fidelity of engines. Errors of engines are kept, and the others continue."""
+
+    history: History
+    registry: Registry
+    engines: Sequence[EngineDefinition]
+    limit: TimeLimit
+    suite: str
+    """The name of the suite that `prompts` are from."""
+    prompts: Sequence[Sequence[Message]]
+    """Prompts that the engines answer greedily."""
+    speeds: dict[str, Measured] = field(default_factory=dict)
+    """What `bench` has of each engine, by name."""
+    fidelity: KnownFidelity = field(default_factory=lambda: KnownFidelity({}, {}, {}))
+    """What `fidelity` has of each candidate."""
+    errors: dict[str, ParagoneError] = field(default_factory=dict)
+    """Why an engine could not be measured, by name."""
+    refused: ParagoneError | None = None
+    """Why no distributions were compared."""
+
+    def __post_init__(self) -> None:
+        self._identities = {
+            engine.name: measured_identity(engine, self.registry.find(engine.backend))
+            for engine in self.engines
+        }
+
+    async def look_up_speeds(self) -> None:
+        """Take over what the history knows. Raises StoreError."""
+        saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
+        self.speeds = known_speeds(saved, self._identities, TEST)
+
+    async def look_up_fidelity(self, reference: str) -> None:
+        """Take over what the history knows of the fidelity to this engine. Raises StoreError."""
+        saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
+        self.fidelity = known_fidelity(
+            saved, self._identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
+        )
+
+    @property
+    def to_bench(self) -> list[EngineDefinition]:
+        """The engines whose speed is unknown."""
+        return [engine for engine in self.engines if engine.name not in self.speeds]
+
+    def to_compare(self, reference: str) -> list[EngineDefinition]:
+        """Return the reference and the engines whose fidelity to it is unknown; nothing if it is known of all."""
+        known = set(self.fidelity.answers)
+        if self.has_distributions(reference):
+            known &= self.fidelity.candidates.keys()
+        unknown = [
+            engine
+            for engine in self.engines
+            if engine.name != reference and engine.name not in self.errors and engine.name not in known
+        ]
+        return [*(engine for engine in self.engines if unknown and engine.name == reference), *unknown]
+
+    def has_distributions(self, reference: str) -> bool:
+        """Return whether the reference reports distributions over its whole vocabulary, as far as its backend knows."""
+        backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
+        return any(backend is not None and backend.capabilities.distributions for backend in backends)
+
+    async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, Measured]:
+        """Return the rough speed of the engines whose speed is unknown, by name. It takes `seconds` at most."""
+        return await self._bench(PROBE, 1, seconds, on_step, self.to_bench)
+
+    async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
+        """Measure the speeds that are unknown. With `seconds`, it takes about twice as long at most. Raises StoreError."""
+        unknown = [engine for engine in self.to_bench if engine.name not in self.errors]
+        if unknown and seconds != 0 and not self.limit.is_over:
+            most = None if seconds is None else 2 * seconds
+            self.speeds |= await self._bench(TEST, REPEAT, most, on_step, unknown)
+
+    async def _bench(
+        self,
+        test: BenchTest,
+        repeat: int,
+        seconds: float | None,
+        on_step: OnStep,
+        engines: Sequence[EngineDefinition],
+    ) -> dict[str, Measured]:
+        pool = EnginePool(self.registry, mode="sequential")
+        for engine in engines:
+            pool.add(engine)
+        bench = Bench(pool, [test], repeat=repeat)
+        async with self.limit.limiting(bench, seconds):
+            await bench.measure(on_step)
+        self.errors |= {
+            engine.name: engine.error
+            for engine in bench.engines
+            if engine.error is not None and not engine.samples and not bench.stopped
+        }
+        data = bench_json(bench)
+        if test is TEST and any(engine.samples for engine in bench.engines):
+            await self._save("bench", engines, data)
+        measured = [engine.name for engine in bench.engines if engine.samples]
+        return {
+            name: item for name, item in by_engine(data.get("engines"), "engine").items() if name in measured
+        }
+
+    async def compare(
+        self,
+        reference: str,
+        on_step: Callable[[FidelityStep], None],
+        on_answer: Callable[[FreeRunningStep], None],
+    ) -> None:
+        """Compare the engines with the reference, where that is unknown. Raises StoreError."""
+        engines = self.to_compare(reference)
+        if not engines or self.limit.is_over:
+            return
+        from paragone_workbench.choosing.comparison import Comparison  # loads NumPy
+        from paragone_workbench.measure.fidelity.report import fidelity_json
+
+        known = set(self.fidelity.candidates)
+        if not self.has_distributions(reference):
+            known = {engine.name for engine in engines}
+        comparison = Comparison(self.registry, engines, self.prompts, known=frozenset(known), window=WINDOW)
+        async with self.limit.limiting(comparison):
+            await comparison.measure(on_step, on_answer)
+        self.errors |= comparison.errors()
+        self.refused = comparison.refused
+        found, answers = comparison.candidates_json(), comparison.answers_json(self.suite)
+        names = [engine.name for engine in engines]
+        if found or answers:
+            self.fidelity.candidates.update(found)
+            self.fidelity.answers.update(by_engine(answers and answers["candidates"], "candidate"))
+            measured = fidelity_json(comparison.fidelity) if found else {**self.fidelity.data}
+            data: Mapping[str, Json] = {
+                "text": None,
+                **(measured or fidelity_json(comparison.fidelity)),
+                "candidates": [item for name, item in self.fidelity.candidates.items() if name in names],
+                "free_running": answers,
+            }
+            await self._save("fidelity", engines, data)
+
+    async def _save(
+        self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
+    ) -> None:
+        measurement = measurement_of(kind, engines, data, self.registry)
+        await retrying(self.history, lambda store: store.measurements.add(measurement))

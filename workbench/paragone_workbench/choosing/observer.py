@@ -1,0 +1,52 @@
+"""The events of a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from paragone_workbench.experiments.running.progress import SuiteObserver
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.measure.bench.plan import BenchStep, BenchTest
+
+if TYPE_CHECKING:
+    from paragone_workbench.measure.fidelity.measurement import FidelityStep
+    from paragone_workbench.measure.free_running import FreeRunningStep
+
+
+class ChoiceObserver:
+    """Gets the events of a choice, on the event loop. Override the methods of interest."""
+
+    def estimating(self) -> None:
+        """The memory of the engines is estimated now."""
+
+    def left_out(self, sentence: str) -> None:
+        """An engine is left out, for this reason."""
+
+    def planned(self, sentence: str) -> None:
+        """The time is shared among the measurements."""
+
+    def known(self, answers: int, total: int) -> None:
+        """So many answers of the suite are known from other experiments."""
+
+    def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
+        """The speed of these engines is measured now."""
+
+    def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
+        """A step begins."""
+
+    def suite(self, runner: SuiteRunner) -> SuiteObserver:
+        """The suite, or a part of it, runs now. Returns who gets its events."""
+        return SuiteObserver()
+
+    def comparing(self) -> None:
+        """The fidelity is measured now."""
+
+    def fidelity_step(self, step: FidelityStep) -> None:
+        """A step begins."""
+
+    def answer_step(self, step: FreeRunningStep) -> None:
+        """A greedy answer begins."""
+
+    def deciding(self) -> None:
+        """All measurements have ended."""

@@ -1,0 +1,156 @@
+"""Runs a suite in a limited time so that all engines answer the same prompts: in rounds, each over all parts of the suite."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from paragone import ParagoneError
+from paragone_workbench.choosing.time_limit import TimeLimit
+from paragone_workbench.choosing.time_plan import TimePlan, spread_out
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
+from paragone_workbench.experiments.running.progress import SuiteObserver
+from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.scheduling.decision import decide
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.store import Experiment, History, RunKey
+from paragone_workbench.store.retry import retrying
+
+OnRound = Callable[[SuiteRunner], SuiteObserver]
+"""Called before each round with its runner. Returns who gets the events."""
+
+
+@dataclass(eq=False, kw_only=True)
+class SuiteRounds:
+    """The suite of a choice.
+
+    Attributes:
+        taken: Number of runs that other experiments had finished.
+        left: The indices of the prompts that an engine has not answered.
+        runs_left: Number of runs that each engine is yet to do, by name.
+        given_up: Why engines and judges did not finish their work.
+    """
+
+    history: History
+    registry: Registry
+    catalog: AssertionCatalog
+    request: SuiteRequest
+    limit: TimeLimit
+    experiment: Experiment
+    taken: int = 0
+    left: list[int] = field(default_factory=list)
+    runs_left: dict[str, int] = field(default_factory=dict)
+    given_up: list[ParagoneError] = field(default_factory=list)
+
+    @classmethod
+    async def begin(
+        cls,
+        history: History,
+        registry: Registry,
+        catalog: AssertionCatalog,
+        request: SuiteRequest,
+        limit: TimeLimit,
+    ) -> SuiteRounds:
+        """Return the suite with what is known of it: the runs of an earlier command, and those of other experiments.
+
+        Raises InputError if another instance of the program runs it, and StoreError.
+        """
+        experiment, _ = await find_or_create(history, request, registry)
+        rounds = cls(
+            history=history,
+            registry=registry,
+            catalog=catalog,
+            request=request,
+            limit=limit,
+            experiment=experiment,
+        )
+        digests = CellDigests(request, registry)
+        rounds.taken = await take_known_runs(history, experiment, request, digests, catalog)
+        await rounds._count()
+        return rounds
+
+    async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
+        """Run what is left, as far as the time goes. Raises ParagoneError if the history cannot be used."""
+        if plan is None or not plan.prompt_s:
+            await self._round(None, SCHEDULE, None, on_round)
+            return
+        schedule = await self._schedule()
+        ends = time.monotonic() + plan.suite_ends() - (plan.seconds - (self.limit.left or 0.0))
+        prompt_s = plan.prompt_s
+        first = True
+        while self.left and not self.limit.is_over:
+            seconds = ends - time.monotonic()
+            count = math.floor(seconds / prompt_s)
+            if first and schedule == "swap" and count < len(self.left):
+                count = math.ceil(count / 2)  # the rest when it is known how long these take
+            if count < 1 and not first:
+                break
+            before, began = len(self.left), time.monotonic()
+            await self._round(spread_out(self.left, max(1, count)), schedule, max(0.0, seconds), on_round)
+            answered = before - len(self.left)
+            if not answered:
+                break
+            prompt_s = (time.monotonic() - began) / answered
+            first = False
+
+    async def _round(
+        self, chosen: frozenset[int] | None, schedule: Mode, seconds: float | None, on_round: OnRound
+    ) -> None:
+        if self.limit.is_over:
+            return
+        request = dataclasses.replace(self.request, chosen=chosen, schedule=schedule)
+        runner = SuiteRunner(self.history, self.experiment, request, self.registry, self.catalog)
+        runner.observer = on_round(runner)
+        async with self.limit.limiting(runner, seconds):
+            await runner.run()
+        if runner.failure is not None:
+            raise runner.failure
+        self.given_up = [*runner.given_up]
+        await self._count()
+
+    async def _schedule(self) -> Mode:
+        """Return the schedule in which all engines come to the same prompts, also if they do not come to the end."""
+        engines = [
+            EnginePool(self.registry, mode="sequential").add(engine) for engine in self.request.engines
+        ]
+        together = (await decide(engines)).mode == "parallel"
+        return "sequential" if together and all(engine.is_local for engine in engines) else "swap"
+
+    async def _count(self) -> None:
+        """Read what is left to be run."""
+        number = self.experiment.number
+        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        prompts = [prompt.index for prompt in self.request.suite.prompts]
+        first, last = min(prompts, default=0), max(prompts, default=0)
+        states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
+        names = [engine.name for engine in self.request.engines]
+        keys = [
+            RunKey(prompt, engine, repetition)
+            for prompt in prompts
+            for engine in range(len(names))
+            for repetition in range(self.request.repetitions)
+        ]
+        unfinished = [key for key in keys if states.get(key) not in ("done", "failed")]
+        self.left = sorted({key.prompt_index for key in unfinished})
+        self.runs_left = {
+            name: sum(key.engine_index == index for key in unfinished) for index, name in enumerate(names)
+        }
+
+
+def usual_tokens(request: SuiteRequest, characters: int, usual: int) -> tuple[float, float]:
+    """Return the mean tokens of a prompt, of `characters` characters a token, and the usual ones of an answer."""
+    prompts = request.suite.prompts
+    length = sum(len(message.text) for prompt in prompts for message in prompt.messages)
+    limits: Sequence[int] = [
+        limit for engine in request.engines if isinstance(limit := engine.options.get("max_tokens"), int)
+    ]
+    return length / max(1, len(prompts)) / characters, float(
+        min([usual, *(limit for limit in limits if limit > 0)])
+    )

@@ -1,0 +1,206 @@
+"""Plans what can be measured in a given time: how many prompts of the suite, and what the rest of the time is for.
+
+The suite decides, so it comes first. Of the time that is left after the speeds, the fidelity may take a fifth, unless all
+prompts need less than the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.choosing.durations import duration_text
+from paragone_workbench.measure.bench.plan import BenchTest
+
+FEWEST_PROMPTS = 5
+"""Number of prompts below which nothing can be decided."""
+
+USUAL_ANSWER = 100
+"""Tokens of an answer that plans assume, if its limit is not smaller."""
+
+CHARACTERS = 4
+"""Characters of a token, about."""
+
+_FIDELITY_SHARE = 0.2
+"""Share of the time that the fidelity gets while prompts are left out."""
+
+_SPEED_SHARE = 0.15
+"""Largest share of the time for the speeds."""
+
+GREEDY_PROMPTS = 12
+"""Number of prompts that the engines answer greedily."""
+
+_WINDOWS, _WINDOW = 5, 512
+"""The windows of the text that comes with paragone, about, and the tokens of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast an engine is, in seconds."""
+
+    prefill_s: float
+    """For each token of a prompt."""
+    decode_s: float
+    """For each token of an answer."""
+
+    def run_s(self, prompt_tokens: float, tokens: float) -> float:
+        """Return the seconds that a run takes."""
+        return prompt_tokens * self.prefill_s + tokens * self.decode_s
+
+
+def pace_of(measured: Mapping[str, Json]) -> Pace | None:
+    """Return the pace of an engine by its figures as `bench` prints them with --json; None if it was not measured."""
+    tests = measured.get("tests")
+    for test in tests if isinstance(tests, list | tuple) else ():
+        if not isinstance(test, Mapping) or not test.get("repetitions"):
+            continue
+        decode, prefill, ttft = (_mean(test, name) for name in ("decode_tps", "prefill_tps", "ttft_s"))
+        tokens = test.get("prompt_tokens")
+        if not prefill and isinstance(tokens, int) and ttft:
+            prefill = tokens / ttft
+        return Pace(prefill_s=1 / prefill if prefill else 0.0, decode_s=1 / decode if decode else 0.0)
+    return None
+
+
+def _mean(test: Mapping[str, Json], figure: str) -> float | None:
+    spread = test.get(figure)
+    mean = spread.get("mean") if isinstance(spread, Mapping) else None
+    return float(mean) if isinstance(mean, int | float) and mean > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimePlan:
+    """How a time is used.
+
+    Attributes:
+        seconds: The time that is left.
+        speed_s: Seconds for the speeds; 0 if there is no time for them, so that those of the answers have to do.
+        prompt_s: Seconds that a prompt takes, of all engines together.
+        left: Number of prompts that are not answered by all engines.
+        prompts: Number of them for which there is time.
+        fidelity_s: Seconds that the fidelity needs.
+    """
+
+    seconds: float
+    speed_s: float
+    prompt_s: float
+    left: int
+    prompts: int
+    fidelity_s: float
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether something can be decided in the time."""
+        return self.prompts >= min(FEWEST_PROMPTS, self.left)
+
+    @property
+    def suite_s(self) -> float:
+        """Seconds that all prompts need."""
+        return self.left * self.prompt_s
+
+    @property
+    def all_s(self) -> float:
+        """Seconds that everything needs."""
+        return self.speed_s + self.suite_s + self.fidelity_s
+
+    @property
+    def fewest_s(self) -> float:
+        """Seconds below which nothing can be decided."""
+        rest = 1 - _SPEED_SHARE - _FIDELITY_SHARE
+        return min(FEWEST_PROMPTS, self.left) * self.prompt_s / rest
+
+    def suite_ends(self) -> float:
+        """Return the seconds from now after which the suite has to leave the rest to the fidelity."""
+        return self.seconds - min(self.fidelity_s, _FIDELITY_SHARE * self.seconds)
+
+    @property
+    def fidelity_is_whole(self) -> bool:
+        """Whether there is time for the whole fidelity."""
+        rest = self.seconds - self.speed_s - self.prompts * self.prompt_s
+        return rest >= self.fidelity_s
+
+
+def plan_time(
+    seconds: float,
+    paces: Mapping[str, Pace],
+    *,
+    to_bench: Collection[str],
+    to_compare: Collection[str],
+    runs_left: Mapping[str, int],
+    prompts: int,
+    prompt_tokens: float,
+    answer_tokens: float,
+    test: BenchTest,
+    repeat: int,
+) -> TimePlan:
+    """Return how the time is used.
+
+    Args:
+        seconds: The time.
+        paces: How fast the engines are.
+        to_bench: The engines whose speed is to be measured, `repeat` times with `test` after a warm-up.
+        to_compare: The engines whose distributions are to be read, the reference among them; empty for no fidelity.
+        runs_left: Runs of the suite that each engine is yet to do.
+        prompts: Number of prompts of the suite that are not answered by all engines.
+        prompt_tokens: Mean tokens of a prompt.
+        answer_tokens: Tokens of an answer.
+        test: The test of the speed.
+        repeat: Its repetitions.
+    """
+    bench_s = sum(
+        (repeat + 1) * paces[name].run_s(test.prompt_tokens, test.tokens)
+        for name in to_bench
+        if name in paces
+    )
+    speed_s = bench_s if bench_s <= _SPEED_SHARE * seconds else 0.0
+    suite_s = sum(
+        count * paces[name].run_s(prompt_tokens, answer_tokens)
+        for name, count in runs_left.items()
+        if name in paces
+    )
+    prompt_s = suite_s / prompts if prompts else 0.0
+    noise_s = _WINDOW * max((paces[name].decode_s for name in to_compare if name in paces), default=0.0)
+    fidelity_s = noise_s + sum(
+        _WINDOWS * _WINDOW * paces[name].prefill_s
+        + GREEDY_PROMPTS * paces[name].run_s(prompt_tokens, answer_tokens)
+        for name in to_compare
+        if name in paces
+    )
+    rest = seconds - speed_s
+    fits = (
+        math.floor(max(rest - fidelity_s, rest - _FIDELITY_SHARE * seconds) / prompt_s)
+        if prompt_s
+        else prompts
+    )
+    return TimePlan(
+        seconds=seconds,
+        speed_s=speed_s,
+        prompt_s=prompt_s,
+        left=prompts,
+        prompts=max(0, min(prompts, fits)),
+        fidelity_s=fidelity_s,
+    )
+
+
+def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
+    """Return `count` of the indices, at equal distances, so that all parts of a suite are among them."""
+    return frozenset(indices[number * len(indices) // count] for number in range(min(count, len(indices))))
+
+
+def plan_text(plan: TimePlan, *, bench: bool, fidelity: bool) -> str:
+    """Return how the time is used, in a sentence."""
+    parts = []
+    if bench and plan.speed_s:
+        parts.append(f"{duration_text(plan.speed_s)} for the speed")
+    if plan.left:
+        of = f"{plan.prompts} of {plan.left}" if plan.prompts < plan.left else f"{plan.left}"
+        parts.append(f"{duration_text(plan.prompts * plan.prompt_s)} for {of} prompts")
+    if fidelity:
+        whole = "" if plan.fidelity_is_whole else "a part of "
+        parts.append(f"the rest for {whole}the fidelity")
+    sentence = f"The time is enough for about: {', '.join(parts)}."
+    if plan.prompts < plan.left:
+        sentence += f" Everything would take about {duration_text(plan.all_s)}."
+    return sentence

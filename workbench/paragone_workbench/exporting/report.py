@@ -1,0 +1,60 @@
+"""Writes a report of an experiment or a conversation into a file, in the format of its suffix."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from paragone import Backend
+from paragone_workbench.reporting.file import Format, format_of, write
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+
+
+def write_report(store: Store, subject_id: str, path: Path, find: Callable[[str], Backend | None]) -> int:
+    """Write a report of what has this id, such as `e3` or `c7`, and return the file's size in bytes.
+
+    An earlier file is replaced. `find` returns the backend of a name. Raises ParagoneError.
+    """
+    return write(path, _pieces(store, subject_id, format_of(path), find))
+
+
+def _pieces(
+    store: Store, subject_id: str, file_format: Format, find: Callable[[str], Backend | None]
+) -> Iterator[str]:
+    """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
+    from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
+
+    subject = find_subject(store, subject_id)
+    match file_format:
+        case "json":
+            yield from _document(subject)
+        case "csv":
+            from paragone_workbench.reporting.table import csv_pieces
+
+            yield from csv_pieces(rows_of(store, subject))
+        case "html" | "md":
+            from paragone_workbench.reporting.subjects.gathering import report_of
+
+            if file_format == "html":
+                from paragone_workbench.reporting.page import html_pieces as pieces
+            else:
+                from paragone_workbench.reporting.markdown import markdown_pieces as pieces
+            yield from pieces(report_of(store, subject, find), time.time())
+
+
+def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
+    """Return the portable document, in pieces."""
+    from paragone_workbench.experiments.replaying.document import (
+        document_of_conversation,
+        document_of_experiment,
+    )
+    from paragone_workbench.exporting.conversations import document_pieces
+
+    if isinstance(subject, Experiment):
+        return document_pieces(lambda history: document_of_experiment(history, subject.number))
+    number = subject.conversation.number
+    assert number is not None  # it is saved
+    return document_pieces(lambda history: document_of_conversation(history, number))
