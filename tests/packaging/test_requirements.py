@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("build", "demo", "dev", "native", "site", "uv")
+LOCKS = ("build", "demo", "dev", "langchain", "native", "site", "uv")
 
 
 def entries(lock: Path) -> list[str]:
@@ -53,10 +53,12 @@ def extra(project, name: str) -> list[str]:
 def asked(project, lock: str) -> list[str]:
     groups = project["dependency-groups"]
     demo = [*project["project"]["dependencies"], *extra(project, "complete"), *groups["model"]]
+    dev = [*demo, *extra(project, "json-schema"), *groups["dev"]]
     return {
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,
-        "dev": [*demo, *extra(project, "json-schema"), *groups["dev"]],
+        "dev": dev,
+        "langchain": [*dev, *extra(project, "langchain"), *groups["langchain"]],
         "native": groups["native"],
         "site": groups["site"],
         "uv": groups["uv"],
