@@ -21,7 +21,9 @@ _STATES = re.compile(
 )
 _BUSY = frozenset({"loading", "waiting", "reading", "writing", "no data"})
 _GONE = frozenset({"failed", "crashed", "no engine"})
+_READY = frozenset({"ready", "done", "stopped"})
 _PLACEHOLDER = "Ask "
+_WRITING, _LANE_MODE, _BLIND, _QUESTION = "enter send", " LANE ", " Blind vote", "Which answer is better?"
 STOP, RESTART, ZOOM, HELP, NEW, HISTORY = "\x03", "\x1b[18~", "\x1bOQ", "\x1bOP", "\x0e", "\x0f"
 _PATIENCE_S = 60.0
 """Seconds that a lane may be busy until the person stops all lanes."""
@@ -107,6 +109,55 @@ class Person:
         if _BUSY.isdisjoint(self._states()):
             self._look("opened the history", HISTORY, "─ Earlier conversations ─")
 
+    def open_a_sheet(self) -> None:
+        """Open one of the screens of lane mode, some of which open only if there is something to show."""
+        what, key, title = self._random.choice(_SHEETS)
+        self._terminal.send("\x1b" + key)
+        if self._terminal.wait_for(lambda: title in self._terminal.text, 5):
+            self._journal.did(f"opened {what}", self._name)
+            self._look_at(f"opened {what}", title)
+        self._write()
+
+    def look_for_a_conversation(self) -> None:
+        """Search the history, and leave it again."""
+        if _BUSY.isdisjoint(self._states()):
+            self._terminal.send(HISTORY)
+            if self._terminal.wait_for(lambda: "─ Earlier conversations ─" in self._terminal.text, 20):
+                self._terminal.send(self._random.choice(("sky", "rivers -ice", "q1.1", "tag:none")))
+                self._look_at("searched the history", "─ Earlier conversations ─")
+
+    def vote(self) -> None:
+        """Ask for answers without names, and vote once they are there."""
+        if not _READY.issuperset(self._states()) or len(self._states()) < 2:
+            return
+        self._terminal.send("\x1bu")
+        self._write()
+        self._typed += 1
+        prompt = f"{self._name}.{self._typed} which is better?"
+        self._terminal.send(prompt + "\r")
+        if not self._terminal.wait_for(lambda: _BLIND in self._terminal.text, 20):
+            self._wrong("asked blind, but the answers without names did not come")
+            return
+        self.prompts.append(prompt)
+        if self._terminal.wait_for(lambda: _QUESTION in self._terminal.text, 60):
+            self._press("voted blind", self._random.choice("abtxs"))
+        else:  # an engine is gone, or frozen
+            self._press("left a blind vote", "q")
+        if not self._terminal.wait_for(lambda: _BLIND not in self._terminal.text, 60):
+            self._wrong("a blind vote did not end within a minute")
+
+    def _write(self) -> None:
+        """Go to the prompt, if lane mode is on."""
+        self._terminal.wait_for(lambda: _LANE_MODE in self._terminal.lines[-1] or self._writes, 10)
+        if not self._writes:
+            self._terminal.send("i")
+            if not self._terminal.wait_for(lambda: self._writes, 20):
+                self._wrong("lane mode did not end within 20 seconds")
+
+    @property
+    def _writes(self) -> bool:
+        return _WRITING in self._terminal.lines[-1]
+
     def begin_anew(self) -> None:
         self._press("began a conversation", NEW)
 
@@ -123,6 +174,10 @@ class Person:
         if not self._terminal.wait_for(lambda: title in self._terminal.text, 20):
             self._journal.did(f"{what}, which did not come: a lane is busy", self._name)
             return
+        self._look_at(what, title)
+
+    def _look_at(self, what: str, title: str) -> None:
+        """Look at a dialog for some time, and close it."""
         self._terminal.read(1)
         self._terminal.send("\x1b")
         if not self._terminal.wait_for(lambda: title not in self._terminal.text, 30):
@@ -173,6 +228,17 @@ class Person:
         self._journal.found(f"{self._name}: {what}", self._terminal.text)
 
 
+_SHEETS = (
+    ("the settings", "o", "─ Settings of "),
+    ("what was not the same", "c", "─ Was it fair? ─"),
+    ("the turns", "T", "─ Turns and branches"),
+    ("the costs", "$", " cost in this conversation ─"),
+    ("the search in the conversation", "S", "─ Find in this conversation ─"),
+    ("the contacts", "w", "─ Addresses contacted ─"),
+    ("where the answers part", "v", "─ Where the answers part"),
+    ("the copies", "Y", "─ Copy ─"),
+)
+"""Screens of lane mode: what they are, their keys, and what their border says."""
 _QUESTIONS = ("why is the sky blue?", "name three rivers", "what is ice?", "and then?")
 _ACTIONS: tuple[Callable[[Person], None], ...] = (
     *(Person.ask,) * 12,
@@ -182,5 +248,8 @@ _ACTIONS: tuple[Callable[[Person], None], ...] = (
     Person.zoom,
     Person.read_help,
     Person.look_into_history,
+    Person.look_for_a_conversation,
+    *(Person.open_a_sheet,) * 4,
+    Person.vote,
     *(Person.begin_anew,) * 3,
 )

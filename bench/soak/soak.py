@@ -20,6 +20,7 @@ from bench.soak.lives import Lived, Lives
 from bench.soak.outcome import Outcome
 from bench.soak.plan import Plan
 from bench.soak.saved import Answers, Saved, wrong_in_history
+from bench.soak.served import Served
 from bench.soak.server_process import ServerProcess
 from bench.soak.shared import Shared
 from bench.soak.suites import PROMPTS, Suites
@@ -33,12 +34,14 @@ def soak(plan: Plan) -> Outcome:
     began = time.monotonic()
     shared = Shared(plan, began, context.Event(), context.Lock())
     journal = Journal(plan.folder, began)
-    suites = Suites(shared, journal)
+    suites, served = Suites(shared, journal), Served(shared, journal)
     running = [context.Value("i", 0) for _ in plan.lanes]
 
     def programs() -> list[psutil.Process]:
         ids = [it.value for it in running if it.value]
-        return [psutil.Process(it) for it in ids if psutil.pid_exists(it)] + suites.processes
+        return (
+            [psutil.Process(it) for it in ids if psutil.pid_exists(it)] + suites.processes + served.processes
+        )
 
     with ServerProcess(plan.folder, plan.rate) as server:
         plan.write_config(server.url)
@@ -52,6 +55,7 @@ def soak(plan: Plan) -> Outcome:
             processes.append(process)
         threads = [
             _thread(journal, suites.run),
+            _thread(journal, served.run),
             _thread(journal, Faults(shared, journal, server, programs).cause),
         ]
         try:

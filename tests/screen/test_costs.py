@@ -9,8 +9,10 @@ from rogue_backend.definitions import rogue
 from paragone import InputError
 from paragone_tui.screens.costs_sheet import CostsSheet
 from paragone_workbench.ledger import prices
+from paragone_workbench.ledger.ledger import Ledger
 from paragone_workbench.machine import energy_shares
 from paragone_workbench.machine.energy import EnergyCounters
+from paragone_workbench.runs.costs import Costs
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,19 @@ async def test_the_sheet_does_not_wait_for_the_prices(start, monkeypatch):
         await screen.until(lambda: "tokens out" in screen.text and asked.is_set(), "the sheet opens")
         found.set()
         await screen.until(lambda: "There are no prices." in screen.text)
+
+
+async def test_prices_that_come_before_the_sheet_is_there_or_after_it_is_closed(start):
+    ledger = Ledger(engines={"e": Costs()}, prices=None, missing=())
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        sheet = CostsSheet("a lane", ledger)
+        await sheet.show(ledger, "Too early.")
+        screen.app.push_screen(sheet)
+        await screen.until(lambda: "Too early." in screen.text)
+        await screen.press("q")
+        await screen.until(lambda: not isinstance(screen.app.screen, CostsSheet))
+        await sheet.show(ledger, "Too late.")
+        assert "Too late." not in screen.text
 
 
 async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):

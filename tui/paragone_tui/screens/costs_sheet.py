@@ -42,10 +42,12 @@ class CostsSheet(Sheet):
         self.heading = one_line(f"What {lane} cost in this conversation")
 
     async def show(self, ledger: Ledger, problem: str = "") -> None:
-        """Show the ledger with prices, or why there are none."""
+        """Show the ledger with prices, or why there are none. Does nothing more before the sheet is there, or once it closes."""
         self._ledger, self._problem = ledger, problem
-        await self.scroll.remove_children()
-        await self.scroll.mount_all(self.texts())
+        if self.query("#sheet"):
+            await self.scroll.remove_children()
+        if self.query("#sheet"):  # it may have been closed meanwhile
+            await self.scroll.mount_all(self.texts())
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the table and the sentences below it."""

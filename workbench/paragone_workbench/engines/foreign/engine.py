@@ -31,7 +31,7 @@ from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, Fo
 
 _T = TypeVar("_T")
 
-CLOSING_S = 5.0
+CLOSING_S = 2.0
 """Seconds that an engine has to close, before it is abandoned."""
 
 MOST_AHEAD = 256
@@ -140,7 +140,7 @@ class ForeignEngine(OpenEngine):
     async def ended(self) -> ParagoneError:
         """Wait until the engine ends by itself, and return why. That it blocks is noticed when it is asked something."""
         try:
-            return await self._loop.call(self.engine.ended)
+            return await self._loop.call(self.engine.ended, ending_s=0)
         except Blocked:
             return self._crash()
 
@@ -148,7 +148,7 @@ class ForeignEngine(OpenEngine):
         """Close the engine, and end its thread. An engine that blocks or takes long is abandoned."""
         try:
             async with asyncio.timeout(CLOSING_S):
-                await self._loop.call(self.engine.close, watched=True)
+                await self._loop.call(self.engine.close, ending_s=0)
         except (Blocked, TimeoutError):
             return
         finally:

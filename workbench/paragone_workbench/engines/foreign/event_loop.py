@@ -78,10 +78,16 @@ class ForeignLoop:
 
         self._running.add_done_callback(lambda running: _soon(running.result(), end))
 
-    async def call(self, call: Callable[[], Coroutine[None, None, _T]], *, watched: bool = False) -> _T:
+    async def call(
+        self,
+        call: Callable[[], Coroutine[None, None, _T]],
+        *,
+        watched: bool = False,
+        ending_s: float | None = None,
+    ) -> _T:
         """Await a coroutine on the loop. Raises what it raises, and Blocked once a call that is `watched` blocks the loop.
 
-        Cancelling cancels the coroutine; one that does not end within `ENDING_S` seconds is abandoned.
+        Cancelling cancels the coroutine; one that does not end within `ending_s` seconds, or `ENDING_S`, is abandoned.
         """
         if self._blocked.done():
             raise Blocked
@@ -123,7 +129,7 @@ class ForeignLoop:
         except asyncio.CancelledError:
             if not waiting.done() and not self._blocked.done():
                 _soon(loop, cancel)
-                await self._wait(waiting, ENDING_S)
+                await self._wait(waiting, ENDING_S if ending_s is None else ending_s)
             raise
         if not waiting.done():
             raise Blocked
