@@ -141,8 +141,8 @@ class Person:
         self.prompts.append(prompt)
         if self._terminal.wait_for(lambda: _QUESTION in self._terminal.text, 60):
             self._press("voted blind", self._random.choice("abtxs"))
-        else:  # an engine is gone, or frozen
-            self._press("left a blind vote", "q")
+        if _BLIND in self._terminal.text:  # also if an engine is gone, or frozen
+            self._press("ended blind voting", "q")
         if not self._terminal.wait_for(lambda: _BLIND not in self._terminal.text, 60):
             self._wrong("a blind vote did not end within a minute")
 
