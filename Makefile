@@ -44,7 +44,7 @@ NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native test-langchain check quick ollama llama-server llama-bench llama-perplexity bench soak scale simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
+.PHONY: help demo native test test-native test-langchain test-ray check quick ollama llama-server llama-bench llama-perplexity bench soak scale simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -58,6 +58,9 @@ test: .venv/compiled ## run all tests
 
 test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
 	$(PYTEST) -m 'model or server' tests/backends/llama_cpp tests/backends/remote
+
+test-ray: .tools/ray/installed ## run the tests of suites on a Ray cluster of two nodes, in an environment of their own
+	$(WITH_TOOLS) .tools/ray/bin/pytest -q tests/on_ray
 
 check: .venv/dev ## run the fast checks, in about a minute: lint, types, tests without models, servers or installations
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
@@ -141,6 +144,8 @@ lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that 
 	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --group model --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) --group native -c requirements/dev.txt -o requirements/native.txt
+	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --extra ray --group model --group dev \
+	  -c requirements/dev.txt -o requirements/ray.txt
 	@$(COMPILE) --group site -c requirements/dev.txt -o requirements/site.txt
 	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra langchain --group model --group dev --group langchain \
 	  -c requirements/dev.txt -o requirements/langchain.txt
@@ -179,6 +184,12 @@ clean: ## remove everything that make and the tests created in this folder
 	@$(UV) pip uninstall --quiet --python $(BIN)/python llama-cpp-python 2>/dev/null
 	@$(WITHOUT_BROKEN_AMX) $(UV_PIP) install $(IN_VENV) "$$@" --compile-bytecode --require-hashes -r requirements/native.txt
 	@$(BIN)/paragone doctor llama_cpp
+	@touch $@
+
+.tools/ray/installed: requirements/ray.txt requirements/build.txt pyproject.toml | $(UV)
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/ray
+	@$(UV_PIP) install --quiet --python .tools/ray/bin/python --require-hashes -r requirements/ray.txt
+	@$(UV_PIP) install --quiet --python .tools/ray/bin/python --build-constraints requirements/build.txt --no-deps --editable .
 	@touch $@
 
 .tools/site/bin/zensical: requirements/site.txt | $(UV)

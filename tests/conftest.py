@@ -51,7 +51,7 @@ MARKS_BY_FIXTURE = {
 }
 """Marks of tests that use one of these fixtures."""
 
-MARKS_BY_FOLDER = {"program": ("cli", "end_to_end", "screen")}
+MARKS_BY_FOLDER = {"program": ("cli", "end_to_end", "on_ray", "screen")}
 """Marks of all tests in these folders."""
 
 LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})

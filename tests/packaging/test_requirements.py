@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("build", "demo", "dev", "langchain", "native", "site", "uv")
+LOCKS = ("build", "demo", "dev", "langchain", "native", "ray", "site", "uv")
 
 
 def entries(lock: Path) -> list[str]:
@@ -60,6 +60,7 @@ def asked(project, lock: str) -> list[str]:
         "dev": dev,
         "langchain": [*dev, *extra(project, "langchain"), *groups["langchain"]],
         "native": groups["native"],
+        "ray": [*dev, *extra(project, "ray")],
         "site": groups["site"],
         "uv": groups["uv"],
     }[lock]

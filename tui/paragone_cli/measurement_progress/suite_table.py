@@ -44,6 +44,11 @@ class SuiteTable(StatusLine, SuiteObserver):
         """Say that answers are judged."""
         self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
 
+    def remarked(self, sentence: str) -> None:
+        """Print what happened."""
+        self.clear()
+        note(sentence)
+
     def digesting(self, path: str) -> None:
         """Say that the digest of a file is computed."""
         self._now(f"computing the SHA-256 of {PurePath(path).name}")

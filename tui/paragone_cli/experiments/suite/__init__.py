@@ -29,6 +29,7 @@ _TAKEN_BY = {
     ),
     "schedule": ("run",),
     "junit": ("run",),
+    "on": ("run",),
     "to": ("export",),
     "source": ("new",),
     "margin": ("compare",),
@@ -71,6 +72,10 @@ class SuiteArguments(RunArguments, PrintArguments):
     retry_failed: bool = switch("--retry-failed", "run: run failed runs again; old results stay until then")
     fresh: bool = switch("--fresh", "run: begin anew, even if the same was asked before")
     skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
+    on: str | None = option(
+        "--on CLUSTER",
+        "run: execute the runs on a Ray cluster: `ray` for the one that this machine belongs to, or HOST:PORT of its head",
+    )
     junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
     margin: float | None = option(
         "--margin POINTS",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from paragone import ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
@@ -14,6 +16,8 @@ from paragone_cli.experiments.suite.suite_request import suite_path, suite_reque
 from paragone_cli.measurement_progress.suite_table import SuiteTable, known_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.running.executing.executor import CellExecutor, SuiteWork
+from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
 from paragone_workbench.experiments.running.junit import write_junit
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
@@ -42,6 +46,7 @@ async def _run(
     catalog: AssertionCatalog,
     args: SuiteArguments,
 ) -> int:
+    executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:
         experiment, resumed = await find_or_create(history, request, registry)
         if resumed:
@@ -55,13 +60,26 @@ async def _run(
                 "its engines or judges, their options, or the file of a model."
             )
         with SuiteTable() as table:
-            runner = SuiteRunner(history, experiment, request, registry, catalog, observer=table)
+            runner = SuiteRunner(
+                history, experiment, request, registry, catalog, observer=table, executor_of=executor_of
+            )
             table.engines = runner.progress
             async with interruptible(runner) as interrupts:
                 await runner.run()
         return await _finish(
             history, experiment, request, runner, args, resumed=resumed, interrupted=interrupts.interrupted
         )
+
+
+async def _cluster(
+    address: str, request: SuiteRequest, registry: Registry
+) -> Callable[[SuiteWork], CellExecutor]:
+    """Return what makes the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
+    from paragone_workbench.experiments.on_ray.plan import plan  # Ray takes a second to import
+
+    planned = await plan(address, request, registry)
+    note(planned.sentence)
+    return planned.executor
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:

@@ -27,6 +27,9 @@ _FACTS = (
 )
 """Facts of an open model that stay the same while the model and its engine do."""
 
+_CHANGED = "time of change of "
+"""What the names of these properties begin with; the file's name follows."""
+
 _SHOWN = ("program", "version", "commit", "server", "quantization")
 
 
@@ -42,10 +45,15 @@ def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity
         known[f"digest of {name}"] = file.sha256
         if file.modified_ns is not None:
             known[f"size of {name}"] = f"{file.size} bytes"
-            known[f"time of change of {name}"] = str(file.modified_ns)
+            known[f"{_CHANGED}{name}"] = str(file.modified_ns)
     if not weights and loaded.size is not None:
         known["size"] = f"{loaded.size} bytes"
     return {name: value for name, value in known.items() if value}
+
+
+def without_times(identity: Identity) -> Identity:
+    """Return an identity without the times at which files changed: copies of a file on other machines have others."""
+    return {name: value for name, value in identity.items() if not name.startswith(_CHANGED)}
 
 
 def changes(before: Identity, now: Identity) -> list[str]:

@@ -79,6 +79,9 @@ class SuiteObserver:
     def progressed(self) -> None:
         """An engine or one of its runs has progressed. Called often."""
 
+    def remarked(self, sentence: str) -> None:
+        """Something happened that ends no run for good, such as the loss of a node."""
+
     def digesting(self, path: str) -> None:
         """The runs have ended, and the digest of this file of weights is computed now."""
 

@@ -11,7 +11,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
 from paragone_workbench.experiments.running.executing.executor import CellExecutor, ExecutedCell, SuiteWork
 from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
-from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
+from paragone_workbench.experiments.running.identity import Identity, changes, identity_of, without_times
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
@@ -143,7 +143,7 @@ class SuiteRunner:
         ]
         await retrying(self.history, lambda store: store.experiments.save_all(number, ended))
         for cell, result, results in kept:
-            if result.loaded is not None:
+            if result.loaded is not None and not self._executor.elsewhere:
                 self._weights |= {file.path: file for file in result.loaded.weights}
             progress = self.progress[cell.key.engine_index]
             progress.count(result, results)
@@ -155,6 +155,8 @@ class SuiteRunner:
         if result.loaded is None:
             return True
         now = identity_of(result.loaded, await known_weights(self.history, result.loaded.weights))
+        if self._executor.elsewhere:
+            now = without_times(now)
         found = changes(self._identities.setdefault(index, now), now)
         if found:
             engine = self.progress[index].engine

@@ -60,6 +60,10 @@ class SuiteWork(Protocol):
 class CellExecutor(Protocol):
     """Executes the runs of a suite. Use it once, on one event loop."""
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other machines execute runs, whose files have paths and times of change of their own."""
+
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of these engines, by their indices. Returns early after `stop`.
 

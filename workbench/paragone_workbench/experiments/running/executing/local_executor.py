@@ -8,20 +8,19 @@ from collections.abc import Sequence
 
 from paragone import ParagoneError
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.experiments.running.cells import Cell, seed_option
-from paragone_workbench.experiments.running.executing.executor import ExecutedCell, SuiteWork
+from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
+from paragone_workbench.experiments.running.executing.executor import SuiteWork
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
-from paragone_workbench.experiments.running.saved_runs import answer_of
-from paragone_workbench.experiments.suites.assertions import evaluate
-from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
-from paragone_workbench.store.experiment_records import AssertionResult
 
 
 class LocalExecutor:
     """Executes the runs in this process, by a schedule: by default, that of the request."""
+
+    elsewhere = False
 
     def __init__(
         self, work: SuiteWork, *, mode: Mode | None = None, most_requests: int = REQUESTS_PER_SERVER
@@ -89,15 +88,9 @@ class LocalExecutor:
                 await self.stop()
 
     async def _do(self, cell: Cell) -> None:
-        work, engine = self._work, self._engines[cell.key.engine_index]
-        progress = work.progress[cell.key.engine_index]
+        work, index = self._work, cell.key.engine_index
+        progress = work.progress[index]
         progress.began = progress.began or time.monotonic()
-        sampling = seed_option(cell, engine.definition, engine.handle.backend)
-        executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
-        if executed is None:
-            return
-        results: tuple[AssertionResult, ...] = ()
-        if not executed.result.error:
-            answer = answer_of(executed.result, total_s=executed.total_s)
-            results = await evaluate(cell.prompt, answer, work.catalog, leave_judges_out=True)
-        await work.save([ExecutedCell(cell, executed.result, results)])
+        executed = await execute_cell(cell, self._engines[index], work.catalog)
+        if executed is not None:
+            await work.save([executed])

@@ -1,0 +1,234 @@
+"""Suites on a real cluster of two nodes: the same results as alone, whatever is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.on_ray.cluster import PATIENCE, until
+
+PROGRAM = str(Path(sys.executable).with_name("paragone"))
+
+
+def paragone(*argv, cwd=None):
+    return subprocess.run([PROGRAM, *argv], capture_output=True, text=True, timeout=PATIENCE, cwd=cwd)
+
+
+def suite_of(folder, *prompts):
+    path = folder / "suite.jsonl"
+    assertion = {"type": "contains", "value": "O"}
+    path.write_text(
+        "".join(json.dumps({"prompt": prompt, "assertions": [assertion]}) + "\n" for prompt in prompts)
+    )
+    return path
+
+
+def answers(done):
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    return {
+        (run["prompt_index"], run["engine"]): (
+            run["text"],
+            run["error"],
+            run["usage"]["completion_tokens"],
+            [(it["type"], it["passed"], it["reason"]) for it in run["assertions"]],
+        )
+        for run in json.loads(done.stdout)["runs"]
+    }
+
+
+class Asked:
+    """What the scripted engines were asked, from the log that all of them write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self) -> Counter:
+        text = self.path.read_text() if self.path.exists() else ""
+        return Counter(line for line in text.splitlines() if line.startswith("ask "))
+
+
+@pytest.fixture
+def asked(tmp_path):
+    return Asked(tmp_path / "events.log")
+
+
+@contextlib.contextmanager
+def running(cluster, suite, asked, *more):
+    """A suite of answers that take a while, once both nodes have an engine, and some runs have ended."""
+    command = [PROGRAM, "suite", "run", str(suite), "--engines", "scripted:one", "--on", cluster.address]
+    options = ["--set", f"log={asked.path}", "--set", "delay_s=0.2", "--json"]
+    process = subprocess.Popen(
+        [*command, *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: process.poll() is not None or asked().total() >= 8, "the suite does not begin")
+        until(
+            lambda: process.poll() is not None or all(node.actors() for node in cluster.nodes),
+            "not all nodes have an engine",
+        )
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process):
+    out, errors = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess([], process.returncode, out, errors)
+
+
+def check_complete(done, prompts):
+    found = answers(done)
+    assert {key[0]: text for key, (text, *_) in found.items()} == {
+        index: prompt.upper() for index, prompt in enumerate(prompts)
+    }
+
+
+PROMPTS = [f"prompt number {number}" for number in range(60)]
+
+
+def test_a_suite_has_the_same_results_as_alone(cluster, tmp_path):
+    suite = suite_of(tmp_path, "one two", "three", "four", "please fail")
+    engines = ("--engines", "scripted:one", "scripted:other")
+    alone = answers(paragone("suite", "run", str(suite), *engines, "--json", "--fresh"))
+    done = paragone("suite", "run", str(suite), *engines, "--json", "--fresh", "--on", cluster.address)
+    assert answers(done) == alone
+    assert len(alone) == 8
+    assert "one: 2 on 2 nodes" in done.stderr
+    # nothing is left to do
+    again = paragone("suite", "run", str(suite), *engines, "--json", "--on", cluster.address)
+    assert answers(again) == alone
+
+
+def test_smollm2_gives_the_same_answers_as_alone(cluster, tmp_path, whole_smollm2):
+    suite = suite_of(tmp_path, *(f"Name {number} things of wood." for number in range(2, 8)))
+    settings = (
+        "--set",
+        "max_tokens=12",
+        "--set",
+        "temperature=0.8",
+        "--set",
+        "n_ctx=512",
+        "--json",
+        "--fresh",
+    )
+    engine = ("--engines", f"llama_cpp:{whole_smollm2}")
+    alone = answers(paragone("suite", "run", str(suite), *engine, *settings))
+    spread = answers(paragone("suite", "run", str(suite), *engine, *settings, "--on", cluster.address))
+    assert spread == alone
+    assert all(text for text, *_ in alone.values())
+
+
+def test_a_killed_process_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
+    suite = suite_of(tmp_path, *PROMPTS)
+    with running(cluster, suite, asked) as process:
+        cluster.nodes[1].actors()[0].kill()
+        done = ended(process)
+    check_complete(done, PROMPTS)
+    assert "was lost" in done.stderr
+    assert set(asked()) == {f"ask one: {prompt}" for prompt in PROMPTS}
+    assert asked().total() <= len(PROMPTS) + 4
+
+
+def test_a_killed_node_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
+    suite = suite_of(tmp_path, *PROMPTS)
+    with running(cluster, suite, asked) as process:
+        cluster.nodes.pop().kill()
+        done = ended(process)
+    until(lambda: cluster.alive() == 1, "the head does not notice the loss")
+    cluster.add()
+    check_complete(done, PROMPTS)
+    assert "was lost" in done.stderr
+    assert asked().total() <= len(PROMPTS) + 4
+
+
+def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
+    suite = suite_of(tmp_path, *PROMPTS)
+    with running(cluster, suite, asked) as process:
+        process.kill()
+        process.wait()
+    until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
+    before = asked().total()
+    assert before < len(PROMPTS)
+    done = paragone(
+        "suite", "run", str(suite), "--engines", "scripted:one", "--on", cluster.address, "--json",
+        "--set", f"log={asked.path}", "--set", "delay_s=0.2",
+    )  # fmt: skip
+    check_complete(done, PROMPTS)
+    assert "Going on with experiment e1" in done.stderr
+    assert asked().total() <= len(PROMPTS) + 8
+
+
+def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
+    suite = suite_of(tmp_path, *PROMPTS)
+    with running(cluster, suite, asked) as process:
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    assert done.returncode == 130
+    finished = json.loads(done.stdout)["runs"]
+    assert 0 < len(finished) < len(PROMPTS)
+    assert "The same command goes on" in done.stderr
+    until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
+
+
+def test_an_engine_that_cannot_be_opened_is_given_up(cluster, tmp_path):
+    suite = suite_of(tmp_path, "one")
+    done = paragone("suite", "run", str(suite), "--engines", "scripted:gone", "--on", cluster.address)
+    assert done.returncode == 1
+    assert "The model gone is gone." in done.stderr
+    assert "Put it back." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_is_asked_from_here(cluster, tmp_path, asked):
+    suite = suite_of(tmp_path, *PROMPTS[:5])
+    done = paragone(
+        "suite", "run", str(suite), "--engines", "scripted_server:far", "--on", cluster.address, "--json",
+        "--set", f"log={asked.path}",
+    )  # fmt: skip
+    check_complete(done, PROMPTS[:5])
+    assert "servers, which are asked from here" in done.stderr
+
+
+def test_a_file_that_is_missing_on_a_node_is_named_before_anything_runs(cluster, tmp_path, smollm2):
+    # Both nodes of this cluster see the same files, so the other node's copy is one that this machine has too.
+    suite = suite_of(tmp_path, "one")
+    model = tmp_path / "model.gguf"
+    os.symlink(smollm2, model)
+    engine = ("--engines", f"llama_cpp:{model}", "--set", f"lora={tmp_path / 'absent.gguf'}")
+    done = paragone("suite", "run", str(suite), *engine, "--on", cluster.address)
+    assert done.returncode == 2
+    assert f"lacks the file {tmp_path / 'absent.gguf'}" in done.stderr or "absent.gguf" in done.stderr
+    assert "Beginning" not in done.stderr
+
+
+def test_an_address_without_a_cluster_is_refused(tmp_path):
+    pytest.importorskip("ray")
+    suite = suite_of(tmp_path, "one")
+    done = paragone("suite", "run", str(suite), "--engines", "scripted:one", "--on", "127.0.0.1:9")
+    assert done.returncode == 2
+    assert "There is no cluster at 127.0.0.1:9: Connection refused." in done.stderr
+    assert "ray start --head" in done.stderr
+
+
+def test_a_cluster_of_another_python_is_refused(cluster, tmp_path):
+    """A test double of the version: this program says that it is another Python."""
+    suite = suite_of(tmp_path, "one")
+    code = (
+        "import sys, ray._private.utils as utils\n"
+        "utils.compute_version_info = lambda: ('2.60.0', '3.99.0')\n"
+        "from paragone_cli.main import main\n"
+        f"sys.exit(main(['suite', 'run', {str(suite)!r}, '--engines', 'scripted:one', '--on', {cluster.address!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2, done.stderr
+    assert "The cluster has another Python or Ray than this program." in done.stderr
+    assert "3.99.0" in done.stderr

@@ -1,0 +1,289 @@
+"""Suites on a cluster, without Ray: the queue, the places, the check of the nodes, and processes that are lost.
+
+`tests/on_ray` has the same with a real cluster.
+"""
+
+import asyncio
+import dataclasses
+
+import pytest
+import scripted_backend
+from tests.workbench.suites import asked, engine, suite
+
+from paragone import DeviceMemory, InputError, MemoryEstimate
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.on_ray.address import cluster_address
+from paragone_workbench.experiments.on_ray.cell_actor import CellActor
+from paragone_workbench.experiments.on_ray.cell_queue import CellQueue
+from paragone_workbench.experiments.on_ray.cluster import ProcessLost
+from paragone_workbench.experiments.on_ray.executor import PlacedEngine, RayExecutor
+from paragone_workbench.experiments.on_ray.node_report import NodeReport, own_version, report
+from paragone_workbench.experiments.on_ray.places import Node, Place, places_on
+from paragone_workbench.experiments.on_ray.preflight import check_nodes
+from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.progress import SuiteObserver
+from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.suites.assertions import load_assertions
+from paragone_workbench.store import History, RunKey
+
+GIB = 1 << 30
+NODES = [Node(id=f"n{number}", name=f"node {number}", cpus=4, gpus=0, memory=64 * GIB) for number in (1, 2)]
+
+
+# The queue
+
+
+def queue_of(count):
+    prompt = suite("one").prompts[0]
+
+    async def cells():
+        for number in range(count):
+            yield Cell(key=RunKey(number, 0, 0), prompt=prompt)
+
+    return CellQueue(cells())
+
+
+async def test_a_run_is_given_once_until_it_is_given_back():
+    queue = queue_of(3)
+    first, second = await queue.take(2), await queue.take(5)
+    assert [cell.key.prompt_index for cell in (*first, *second)] == [0, 1, 2]
+    assert await queue.take(1) == []
+    assert not queue.is_done
+    assert queue.end(first[0].key) is first[0]
+    assert queue.end(first[0].key) is None
+    queue.give_back([first[0], first[1]])  # the first has ended already
+    assert await queue.take(5) == [first[1]]
+    for cell in (first[1], second[0]):
+        queue.end(cell.key)
+    assert queue.is_done
+    await queue.close()
+
+
+# Places
+
+
+def memory(device, gib, total=None):
+    return DeviceMemory(device=device, weights=gib * GIB, kv_cache=0, compute=0, total=total and total * GIB)
+
+
+@pytest.mark.parametrize(
+    ("node", "devices", "engines", "expected"),
+    [
+        ({"cpus": 8}, [memory("CPU", 5)], 1, (1, 8, 0)),
+        ({"cpus": 8}, [memory("CPU", 5)], 2, (1, 4, 0)),
+        ({"cpus": 1}, [memory("CPU", 5)], 2, (1, 0.5, 0)),
+        ({"cpus": 8}, [memory("CPU", 100)], 1, (0, 0, 0)),
+        ({"cpus": 8}, [], 1, (1, 8, 0)),
+        ({"cpus": 8, "gpus": 2}, [memory("CUDA0", 20, 80)], 1, (8, 1, 0.25)),
+        ({"cpus": 8, "gpus": 2}, [memory("CUDA0", 50, 80)], 1, (2, 1, 1)),
+        ({"cpus": 8, "gpus": 4}, [memory("CUDA0", 70, 80), memory("CUDA1", 70, 80)], 1, (2, 1, 2)),
+        ({"cpus": 8, "gpus": 0}, [memory("CUDA0", 20, 80)], 1, (0, 0, 0)),
+        ({"cpus": 1, "gpus": 2}, [memory("CUDA0", 50, 80)], 1, (2, 0.5, 1)),
+    ],
+)
+def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
+    found = places_on(
+        dataclasses.replace(NODES[0], **node),
+        MemoryEstimate(context=1024, devices=tuple(devices)),
+        engines=engines,
+    )
+    assert (len(found), *((found[0].cpus, found[0].gpus) if found else (0, 0))) == expected
+
+
+# The check of the nodes
+
+
+def test_nodes_that_have_everything_pass():
+    ours = NodeReport(paragone=own_version(), python="3.11.7", cores=2, files={"/m": 5})
+    check_nodes({"a": ours, "b": ours}, {"/m": 5})
+    check_nodes({"a": ours, "b": ours}, {"/m": None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"files": {"/m": None}}, "The node b lacks the file /m."),
+        ({"files": {"/m": 7}}, "The file /m has 7 bytes on the node b, and 5 elsewhere."),
+        ({"paragone": "0.0.1"}, "The node b has paragone 0.0.1, and this machine"),
+        ({"problems": {"smol": "It is broken."}}, "smol cannot be opened on the node b: It is broken."),
+    ],
+)
+def test_what_a_node_lacks_is_named(changes, expected):
+    ours = NodeReport(paragone=own_version(), python="3.11.7", cores=2, files={"/m": 5})
+    with pytest.raises(InputError, match="Nothing was run") as failed:
+        check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": 5})
+    assert expected in failed.value.sentence
+
+
+def test_a_report_has_the_memory_that_engines_take_and_the_files(tmp_path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"12345")
+    found = report([engine("one")], [str(file)], offline=False)
+    assert found.files == {str(file): 5}
+    assert found.estimates["one"].devices[0].weights == GIB
+    assert report([engine("one")], ["/absent"], offline=False).files == {"/absent": None}
+
+
+@pytest.mark.parametrize("text", ["ray://10.0.0.1:10001", "here", "host:", "host:99999", ":6379", ""])
+def test_addresses_that_are_refused(text):
+    with pytest.raises(InputError):
+        cluster_address(text)
+
+
+# Processes that are lost
+
+
+class ActorHere:
+    """A test double of `RemoteActor`: it runs in this process, and is lost when it is told so."""
+
+    def __init__(self, place, dies_after):
+        self._actor = CellActor()
+        self._place = place
+        self._dies_after = dies_after
+        self.killed = False
+
+    async def begin(self, definition, cores, *, offline):
+        return await self._actor.begin(definition, cores, offline=offline)
+
+    async def exchange(self, cells):
+        shard = await self._actor.exchange(cells)
+        if self._dies_after is not None:
+            self._dies_after -= 1
+            if self._dies_after < 0:
+                raise ProcessLost("It was killed.")
+        return shard
+
+    async def end(self):
+        return await self._actor.end()
+
+    def kill(self):
+        self.killed = True
+
+
+class ClusterHere:
+    """A test double of `Cluster`: its processes run here. `lives` says after how many exchanges each is lost."""
+
+    def __init__(self, *lives, nodes=NODES):
+        self.lives = [*lives]
+        self.alive = list(nodes)
+        self.actors = []
+        self.left = False
+
+    def nodes(self):
+        return self.alive
+
+    def start(self, place):
+        self.actors.append(ActorHere(place, self.lives.pop(0) if self.lives else None))
+        return self.actors[-1]
+
+    async def leave(self):
+        self.left = True
+
+
+class Remarks(SuiteObserver):
+    def __init__(self):
+        self.sentences = []
+
+    def remarked(self, sentence):
+        self.sentences.append(sentence)
+
+
+@pytest.fixture
+async def history(home):
+    history = await History.open()
+    yield history
+    await history.close()
+
+
+async def run_on(cluster, history, made, *engines, **more):
+    request = SuiteRequest(suite=made, engines=engines, **more)
+    registry = Registry()
+    experiment, _ = await find_or_create(history, request, registry)
+    placed = {
+        index: PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
+        for index, one in enumerate(engines)
+        if one.backend == "scripted"
+    }
+    runner = SuiteRunner(
+        history,
+        experiment,
+        request,
+        registry,
+        load_assertions(),
+        observer=Remarks(),
+        executor_of=lambda work: RayExecutor(work, cluster, placed),
+    )
+    before = len(scripted_backend.EVENTS)
+    await asyncio.wait_for(runner.run(), 60)
+    await runner.close()
+    return runner, asked(scripted_backend.EVENTS[before:])
+
+
+PROMPTS = [f"prompt {number}" for number in range(30)]
+
+
+@pytest.mark.parametrize("schedule", ["swap", "parallel"])
+async def test_all_runs_are_executed_and_saved_once(history, schedule):
+    cluster = ClusterHere()
+    servers = dataclasses.replace(engine("far"), backend="scripted_server")
+    runner, events = await run_on(
+        cluster, history, suite(*PROMPTS), engine("one"), engine("two"), servers, schedule=schedule
+    )
+    assert not runner.failure
+    assert not runner.given_up
+    assert [progress.done for progress in runner.progress] == [30, 30, 30]
+    assert sorted(events) == sorted(
+        f"{name}: {prompt}" for name in ("one", "two", "far") for prompt in PROMPTS
+    )
+    assert cluster.left
+    assert all(actor.killed for actor in cluster.actors)
+
+
+async def test_the_runs_of_a_lost_process_are_asked_again(history):
+    cluster = ClusterHere(1)
+    runner, events = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.02))
+    assert not runner.failure
+    assert not runner.given_up
+    assert runner.progress[0].done == 30
+    assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
+    (sentence,) = runner.observer.sentences
+    assert sentence.startswith("A process of one on the node node 1 was lost: It was killed.")
+    assert len(cluster.actors) == 3
+
+
+async def test_a_lost_node_is_not_used_again(history):
+    cluster = ClusterHere(1)
+    cluster.alive = NODES[1:]
+    runner, _ = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.02))
+    assert runner.progress[0].done == 30
+    assert runner.observer.sentences[0].startswith("The node node 1 was lost")
+    assert len(cluster.actors) == 2
+
+
+async def test_without_any_node_the_engine_is_given_up(history):
+    cluster = ClusterHere(1, 1)
+    cluster.alive = []
+    runner, _ = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.01))
+    (error,) = runner.given_up
+    assert error.sentence == "All nodes of the cluster that one had places on are gone."
+
+
+async def test_an_engine_whose_processes_are_always_lost_is_given_up(history):
+    runner, _ = await run_on(ClusterHere(*[0] * 20), history, suite(*PROMPTS), engine("one"))
+    (error,) = runner.given_up
+    assert "were lost 3 times in a row, the last one on the node node" in error.sentence
+
+
+async def test_an_engine_that_cannot_be_opened_is_given_up(history):
+    runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("gone"))
+    (error,) = runner.given_up
+    assert error.sentence.startswith("On the node node")
+    assert "The model gone is gone." in error.sentence
+    assert error.hint == "Put it back."
+
+
+async def test_results_name_the_engine_as_the_user_did(history):
+    runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("one", password="hunter2"))
+    saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
+    assert [run.result.definition for run in saved] == [engine("one")]

@@ -1,0 +1,123 @@
+"""What runs in a process on a node: an open engine, and the assertions for its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone import ParagoneError
+from paragone.network.guard import GUARD
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
+from paragone_workbench.experiments.running.executing.executor import ExecutedCell
+from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.store import RunKey
+from paragone_workbench.store.experiment_records import AssertionResult
+
+GATHER_S = 0.02
+"""Seconds for which runs that end are gathered, so that fast engines need not send each one alone."""
+REPORT_S = 1.0
+"""Seconds after which an exchange returns without a run that has ended, for the progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Runs that have ended, and the state of the engine.
+
+    Attributes:
+        ended: The runs, by their keys, with the results of their assertions.
+        left: The keys of the runs that are not executed, since the engine was given up.
+        rate: Tokens per second now; None if the engine generates none.
+        doing: What it does besides, such as loading.
+        given_up: Why it executes no more runs, and what to do: two sentences; None if it does.
+    """
+
+    ended: tuple[tuple[RunKey, RunResult, Sequence[AssertionResult]], ...] = ()
+    left: tuple[RunKey, ...] = ()
+    rate: float | None = None
+    doing: str = ""
+    given_up: tuple[str, str] | None = None
+
+
+class CellActor:
+    """An engine that executes runs in a process of its own. All calls but the first need `begin` before."""
+
+    def __init__(self) -> None:
+        self._pool = EnginePool(Registry())
+        self._catalog: AssertionCatalog | None = None
+        self._engine: SuiteEngine | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[ExecutedCell] = []
+        self._left: list[RunKey] = []
+        self._something = asyncio.Event()
+
+    async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
+        """Open the engine with so many cores. The result says why, if it cannot be opened."""
+        GUARD.is_offline = GUARD.is_offline or offline
+        registry = Registry()
+        self._pool = EnginePool(registry, cores=cores)
+        self._catalog = load_assertions()
+        self._engine = engine = SuiteEngine(self._pool, definition, lambda: None)
+        await self._pool.open_all()
+        await engine.handle.opened()
+        return self._shard()
+
+    async def exchange(self, cells: Sequence[Cell], within_s: float = REPORT_S) -> Shard:
+        """Take runs to be executed, and return those that have ended; after `within_s` seconds also if none has."""
+        for cell in cells:
+            task = asyncio.create_task(self._execute(cell))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout(within_s):
+                await self._something.wait()
+            await asyncio.sleep(GATHER_S)
+        except TimeoutError:
+            pass
+        return self._shard()
+
+    async def end(self) -> Shard:
+        """Stop the runs in progress, close the engine, and return the runs that have ended before."""
+        if self._engine is not None:
+            await asyncio.gather(self._engine.stop(), self._pool.stop())
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.close()
+        if self._catalog is not None:
+            self._catalog.close()
+        return self._shard()
+
+    async def _execute(self, cell: Cell) -> None:
+        engine, catalog = self._engine, self._catalog
+        assert engine is not None, "begin comes first"
+        assert catalog is not None, "begin comes first"
+        executed = await execute_cell(cell, engine, catalog)
+        if executed is None:
+            self._left.append(cell.key)
+        else:
+            self._ended.append(executed)
+        self._something.set()
+
+    def _shard(self) -> Shard:
+        """Return what has happened since the last time."""
+        ended, self._ended = self._ended, []
+        left, self._left = self._left, []
+        self._something.clear()
+        engine = self._engine
+        return Shard(
+            ended=tuple((cell.key, result, assertions) for cell, result, assertions in ended),
+            left=tuple(left),
+            rate=None if engine is None else engine.tokens_per_second(time.monotonic()),
+            doing="" if engine is None else engine.doing,
+            given_up=None if engine is None else _told(engine.given_up),
+        )
+
+
+def _told(error: ParagoneError | None) -> tuple[str, str] | None:
+    return None if error is None else (error.sentence, error.hint)

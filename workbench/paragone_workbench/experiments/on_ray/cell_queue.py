@@ -1,0 +1,69 @@
+"""The runs that are still to be executed, for several processes: what a lost one was given is given to others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+
+from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.store import RunKey
+
+
+class CellQueue:
+    """Gives each run to one process at a time."""
+
+    def __init__(self, cells: AsyncGenerator[Cell, None]) -> None:
+        self._cells = cells
+        self._returned: deque[Cell] = deque()
+        self._given: dict[RunKey, Cell] = {}
+        self._exhausted = False
+        self._taking = asyncio.Lock()  # a generator makes one step at a time
+        self._changed = asyncio.Event()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no run is left, and none is given to a process."""
+        return self._exhausted and not self._returned and not self._given
+
+    async def take(self, most: int) -> list[Cell]:
+        """Return up to `most` runs; none if none is left now. Raises what reading them raises."""
+        taken: list[Cell] = []
+        async with self._taking:
+            while len(taken) < most:
+                if self._returned:
+                    cell = self._returned.popleft()
+                elif self._exhausted:
+                    break
+                else:
+                    found = await anext(self._cells, None)
+                    if found is None:
+                        self._exhausted = True
+                        self._changed.set()
+                        break
+                    cell = found
+                taken.append(cell)
+                self._given[cell.key] = cell
+        return taken
+
+    def end(self, key: RunKey) -> Cell | None:
+        """Return a run that a process was given and that has ended; None if it was given back before."""
+        self._changed.set()
+        return self._given.pop(key, None)
+
+    def give_back(self, cells: Iterable[Cell]) -> None:
+        """Have runs executed by other processes."""
+        for cell in cells:
+            if self._given.pop(cell.key, None) is not None:
+                self._returned.append(cell)
+        self._changed.set()
+
+    async def changed(self) -> None:
+        """Wait until runs end or are given back."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def close(self) -> None:
+        """Read no more runs."""
+        async with self._taking:
+            await self._cells.aclose()

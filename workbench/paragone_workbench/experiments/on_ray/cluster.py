@@ -1,0 +1,224 @@
+"""The cluster, through Ray. No other module imports Ray, whose types are not checked: what comes from it is checked here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from paragone import InputError, ParagoneError
+from paragone.installation import install_command
+from paragone.threads import in_daemon_thread
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.on_ray.address import check_reachable, cluster_address
+from paragone_workbench.experiments.on_ray.cell_actor import CellActor, Shard
+from paragone_workbench.experiments.on_ray.node_report import NodeReport, report
+from paragone_workbench.experiments.on_ray.places import Node, Place
+from paragone_workbench.experiments.running.cells import Cell
+
+T = TypeVar("T")
+
+CONNECT_S = 60.0
+"""Seconds within which this process must have joined the cluster."""
+REPORT_S = 180.0
+"""Seconds that a node has to report: its first process imports paragone from a cold disk."""
+
+
+class ProcessLost(Exception):
+    """A process on a node is gone, with its node or alone. Its text says why."""
+
+
+def _ray() -> Any:
+    """Import Ray, with its report of usage off. Raises InputError if it is not installed."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # A killed process is noticed when its connection closes. Ray's metrics need the dashboard, which we do not use.
+    os.environ.setdefault("RAY_enable_metrics_collection", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"A cluster needs the package ray, and {error.name} is not installed.",
+            hint=f"Install it on this machine and on all nodes with: {install_command('ray')}",
+        ) from error
+    # Without handlers of its own, Ray's warnings would be printed into the progress.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    return ray
+
+
+class RemoteActor:
+    """A `CellActor` in a process on a node. Calls raise ProcessLost if the process is gone."""
+
+    def __init__(self, ray: Any, place: Place) -> None:
+        self._ray = ray
+        options = {
+            "num_cpus": place.cpus,
+            "num_gpus": place.gpus,
+            "memory": place.memory,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "scheduling_strategy": _only(ray, place.node.id),
+        }
+        self._actor = ray.remote(CellActor).options(**options).remote()
+
+    async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
+        """See `CellActor.begin`. Waits until the cluster has room for the process."""
+        return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
+
+    async def exchange(self, cells: Sequence[Cell]) -> Shard:
+        """See `CellActor.exchange`."""
+        return await self._call(self._actor.exchange.remote(list(cells)))
+
+    async def end(self) -> Shard:
+        """See `CellActor.end`."""
+        return await self._call(self._actor.end.remote())
+
+    def kill(self) -> None:
+        """End the process, if it is there."""
+        self._ray.kill(self._actor, no_restart=True)
+
+    async def _call(self, result: Awaitable[Shard]) -> Shard:
+        try:
+            return await result
+        except self._ray.exceptions.RayError as error:
+            raise ProcessLost(_first_line(error)) from error
+
+
+class Cluster:
+    """A cluster that this process has joined."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    @classmethod
+    async def join(cls, text: str) -> Cluster:
+        """Join the cluster that `--on` names. Raises InputError if there is none, or if it has other versions."""
+        address = cluster_address(text)
+        return await _in_thread(lambda: _joined(address), CONNECT_S, "The cluster")
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes that are alive."""
+        found = []
+        for node in self._ray.nodes():
+            if node["Alive"]:
+                resources = node["Resources"]
+                found.append(
+                    Node(
+                        id=str(node["NodeID"]),
+                        name=f"{node['NodeManagerAddress']} ({str(node['NodeID'])[:8]})",
+                        cpus=float(resources.get("CPU", 0)),
+                        gpus=float(resources.get("GPU", 0)),
+                        memory=int(resources.get("memory", 0)),
+                    )
+                )
+        return sorted(found, key=lambda node: node.id)
+
+    async def reports(
+        self,
+        nodes: Sequence[Node],
+        engines: Sequence[EngineDefinition],
+        files: Sequence[str],
+        *,
+        offline: bool,
+    ) -> Mapping[str, NodeReport]:
+        """Return what each node has, by its id. Raises InputError if one cannot say."""
+        ray = self._ray
+        asked = {}
+        for node in nodes:
+            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _only(ray, node.id)}
+            remote = ray.remote(report).options(**options)
+            asked[node] = asyncio.wait_for(
+                remote.remote(list(engines), list(files), offline=offline), REPORT_S
+            )
+        answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+        found: dict[str, NodeReport] = {}
+        for node, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NodeReport):
+                found[node.id] = answer
+            elif isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+            else:
+                raise InputError(_no_report(node, answer), hint="Nothing was run.")
+        return found
+
+    def start(self, place: Place) -> RemoteActor:
+        """Start a process at a place. It waits until its node has room."""
+        return RemoteActor(self._ray, place)
+
+    async def leave(self) -> None:
+        """Leave the cluster: the processes that this one has started end."""
+        await _in_thread(self._ray.shutdown, CONNECT_S, "Leaving the cluster")
+
+
+def _joined(address: str) -> Cluster:
+    ray = _ray()
+    if address != "auto":
+        check_reachable(address)
+    try:
+        # Nodes import paragone where it is installed; this folder says nothing about them.
+        ray.init(
+            address=address,
+            configure_logging=False,
+            log_to_driver=False,
+            include_dashboard=False,
+            namespace="paragone",
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        raise _not_joined(address, error) from error
+    return Cluster(ray)
+
+
+def _not_joined(address: str, error: Exception) -> InputError:
+    text = " ".join(str(error).split())
+    if "Version mismatch" in text:
+        text = text.partition("Version mismatch: ")[2]
+        return InputError(
+            f"The cluster has another Python or Ray than this program. {text}",
+            hint="Start the cluster and this program from environments with the same versions of both.",
+        )
+    if address == "auto":
+        return InputError(
+            "This machine belongs to no Ray cluster.",
+            hint="`ray start --head` begins one here; `ray start --address=HOST:PORT` joins one.",
+        )
+    return InputError(
+        f"The cluster at {address} cannot be joined: {text}",
+        hint="This machine must be one of its nodes: `ray start --address=HOST:PORT` makes it one.",
+    )
+
+
+def _no_report(node: Node, error: object) -> str:
+    text = str(error)
+    if "No module named" in text:
+        missing = text.rpartition("No module named ")[2].split("\n")[0].strip(" '\"")
+        return (
+            f"The node {node.name} cannot run paragone: its Python has no module {missing}. Start Ray there from the "
+            "environment that paragone is installed in."
+        )
+    if isinstance(error, TimeoutError):
+        return f"The node {node.name} did not answer within {REPORT_S:.0f} seconds."
+    return f"The node {node.name} cannot run paragone: {_first_line(error)}"
+
+
+def _first_line(error: object) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (
+        lines[-1]
+        if lines and lines[0].startswith("\x1b[36mray::")
+        else (lines[0] if lines else type(error).__name__)
+    )
+
+
+def _only(ray: Any, node: str) -> object:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+
+
+async def _in_thread(call: Callable[[], T], seconds: float, what: str) -> T:
+    """Return what a blocking call returns. Raises ParagoneError if it takes longer."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)
+    except TimeoutError as error:
+        raise ParagoneError(f"{what} did not answer within {seconds:.0f} seconds.") from error

@@ -1,0 +1,206 @@
+"""Executes the runs of a suite on a cluster: an engine in a process at each place, and servers from here."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from paragone import ParagoneError
+from paragone.network.guard import GUARD
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.on_ray.cell_actor import Shard
+from paragone_workbench.experiments.on_ray.cell_queue import CellQueue
+from paragone_workbench.experiments.on_ray.cluster import Cluster, ProcessLost, RemoteActor
+from paragone_workbench.experiments.on_ray.cluster_engine import ClusterEngine
+from paragone_workbench.experiments.on_ray.places import Place
+from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.executing.executor import ExecutedCell, SuiteWork
+from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
+from paragone_workbench.store import RunKey
+
+MOST_REQUESTS = 64
+"""Requests in progress at one server at most. `Concurrency` finds how many are of use."""
+_AHEAD_S = 0.5
+"""A process is given runs for so many seconds ahead, so that its engine does not wait for this process."""
+_LEAST_AHEAD, _MOST_AHEAD = 2, 100
+_END_S = 20.0
+"""Seconds that a process has to close its engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedEngine:
+    """An engine as its nodes open it, and its places."""
+
+    definition: EngineDefinition
+    places: Sequence[Place]
+
+
+@dataclass(eq=False)
+class _Process:
+    """A process on a node, and the runs that it was given."""
+
+    actor: RemoteActor
+    given: dict[RunKey, Cell] = field(default_factory=dict)
+    ahead: int = _LEAST_AHEAD
+    """How many runs it is given at a time."""
+
+
+class RayExecutor:
+    """Executes runs at the places of a cluster. Servers are asked from here, where their keys are."""
+
+    elsewhere = True
+
+    def __init__(self, work: SuiteWork, cluster: Cluster, engines: Mapping[int, PlacedEngine]) -> None:
+        """`engines` are those that are opened on nodes, by their indices in the request."""
+        self._work = work
+        self._cluster = cluster
+        self._engines = engines
+        self._servers = LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
+        self._stopped = asyncio.Event()
+        self._failure: ParagoneError | None = None
+
+    async def execute(self, engines: Sequence[int]) -> None:
+        """Execute the unfinished runs of these engines. Returns early after `stop`. Raises ParagoneError."""
+        servers = [index for index in engines if index not in self._engines]
+        placed = [index for index in engines if index in self._engines]
+        for index in placed:
+            engine = ClusterEngine(self._work.request.engines[index].name, len(self._engines[index].places))
+            self._work.progress[index].engine = engine
+        async with asyncio.TaskGroup() as tasks:
+            if servers:
+                tasks.create_task(self._ask(servers))
+            if self._work.request.schedule == "parallel":
+                for index in placed:
+                    tasks.create_task(self._drain([index]))
+            else:
+                tasks.create_task(self._drain(placed))
+        if self._failure is not None:
+            raise self._failure
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, and start no more. Finished runs are kept."""
+        self._stopped.set()
+        await self._servers.stop()
+
+    async def close(self) -> None:
+        """Close the connections to servers, and leave the cluster."""
+        await self._servers.close()
+        await self._cluster.leave()
+
+    async def _ask(self, servers: Sequence[int]) -> None:
+        try:
+            await self._servers.execute(servers)
+        except ParagoneError as error:
+            await self._fail(error)
+
+    async def _fail(self, error: ParagoneError) -> None:
+        """Stop everything: the history cannot be read or written."""
+        self._failure = self._failure or error
+        await self.stop()
+
+    async def _drain(self, indices: Sequence[int]) -> None:
+        """Execute all runs of engines, one engine after the other, each at all of its places."""
+        for index in indices:
+            engine = self._work.progress[index].engine
+            assert isinstance(engine, ClusterEngine), "execute has set it"
+            queue = CellQueue(self._work.unfinished([index]))
+            async with asyncio.TaskGroup() as tasks:
+                for number, place in enumerate(self._engines[index].places):
+                    tasks.create_task(self._hold(index, engine, number, place, queue))
+            await queue.close()
+
+    async def _hold(
+        self, index: int, engine: ClusterEngine, number: int, place: Place, queue: CellQueue
+    ) -> None:
+        """Keep a process at a place, until no run is left."""
+        try:
+            while not (self._stopped.is_set() or queue.is_done or engine.given_up):
+                process = _Process(self._cluster.start(place))
+                try:
+                    await self._use(index, engine, number, place, process, queue)
+                except ProcessLost as lost:
+                    engine.shards.pop(number, None)
+                    given, process.given = list(process.given.values()), {}
+                    queue.give_back(given)
+                    is_there = any(node.id == place.node.id for node in self._cluster.nodes())
+                    self._work.observer.remarked(engine.lose(place, str(lost), len(given), is_there=is_there))
+                    if not is_there:
+                        break
+                finally:
+                    process.actor.kill()
+                if engine.has_failed(number):
+                    break
+        except ParagoneError as error:
+            await self._fail(error)
+        engine.leave(number, is_done=queue.is_done or self._stopped.is_set())
+
+    async def _use(
+        self,
+        index: int,
+        engine: ClusterEngine,
+        number: int,
+        place: Place,
+        process: _Process,
+        queue: CellQueue,
+    ) -> None:
+        """Have a process execute runs until none is left. Raises ProcessLost, and StoreError."""
+        actor = process.actor
+        definition = self._engines[index].definition
+        opening = asyncio.create_task(actor.begin(definition, place.cores, offline=GUARD.is_offline))
+        while not opening.done():
+            if self._stopped.is_set() or queue.is_done or engine.given_up:
+                opening.cancel()
+                return
+            await asyncio.wait([opening], timeout=0.2)
+        shard = await opening
+        while True:
+            began = time.monotonic()
+            engine.shards[number] = shard
+            await self._merge(index, shard, process, queue)
+            if shard.given_up is not None:
+                queue.give_back(process.given.values())
+                engine.fail(number, place, *shard.given_up)
+                return
+            if self._stopped.is_set() or engine.given_up:
+                break
+            cells = await queue.take(max(0, process.ahead - len(process.given)))
+            process.given |= {cell.key: cell for cell in cells}
+            if process.given:
+                progress = self._work.progress[index]
+                progress.began = progress.began or began
+                shard = await actor.exchange(cells)
+                pace = len(shard.ended) / max(1e-3, time.monotonic() - began)
+                process.ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, round(pace * _AHEAD_S)))
+            elif queue.is_done:
+                break
+            else:  # the runs of another process may be given back
+                await queue.changed()
+                shard = dataclasses.replace(shard, ended=(), left=())
+        try:
+            shard = await asyncio.wait_for(actor.end(), _END_S)
+        except TimeoutError:
+            return
+        await self._merge(index, shard, process, queue)
+        queue.give_back(process.given.values())
+
+    async def _merge(self, index: int, shard: Shard, process: _Process, queue: CellQueue) -> None:
+        """Save the runs of a shard. Raises StoreError."""
+        definition = self._work.registry.public(self._work.request.engines[index])
+        executed = []
+        for key, result, assertions in shard.ended:
+            process.given.pop(key, None)
+            if (cell := queue.end(key)) is not None:
+                executed.append(
+                    ExecutedCell(cell, dataclasses.replace(result, definition=definition), assertions)
+                )
+        queue.give_back([process.given.pop(key) for key in shard.left if key in process.given])
+        if executed:
+            await self._work.save(executed)
+            engine = self._work.progress[index].engine
+            assert isinstance(engine, ClusterEngine), "execute has set it"
+            engine.losses = 0
+        else:
+            self._work.observer.progressed()

@@ -1,0 +1,105 @@
+"""What a node has that a suite needs: paragone, the models' files, and memory. `report` runs on the node."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from paragone import Backend, MemoryEstimate, ParagoneError
+from paragone.cores import physical_cores
+from paragone.network.guard import GUARD
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    check_engine,
+    declared_options,
+    expand_home,
+)
+from paragone_workbench.engines.memory import estimate_memory
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import accessible
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """What a node has.
+
+    Attributes:
+        paragone: The version of paragone.
+        python: The version of Python.
+        cores: Number of CPU cores.
+        files: The sizes in bytes of the asked files, by path; None for a file that the node cannot read.
+        estimates: The memory that each engine would take there; None if its backend does not estimate.
+        problems: Why engines cannot be opened there, by their names.
+    """
+
+    paragone: str
+    python: str
+    cores: int
+    files: dict[str, int | None] = field(default_factory=dict)
+    estimates: dict[str, MemoryEstimate | None] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def own_version() -> str:
+    """Return the version of paragone that is installed here."""
+    return version("paragone")
+
+
+def report(engines: Sequence[EngineDefinition], files: Sequence[str], *, offline: bool) -> NodeReport:
+    """Return what this machine has. Blocks."""
+    GUARD.is_offline = GUARD.is_offline or offline
+    found = NodeReport(
+        paragone=own_version(),
+        python=platform.python_version(),
+        cores=physical_cores(),
+        files={path: size_of(path) for path in files},
+    )
+    if None not in found.files.values():
+        asyncio.run(_estimate(engines, found))
+    return found
+
+
+async def _estimate(engines: Sequence[EngineDefinition], found: NodeReport) -> None:
+    registry = Registry()
+    for engine in engines:
+        try:
+            backend = registry.get(engine.backend)
+            check_engine(engine, backend)
+            found.estimates[engine.name] = (
+                await estimate_memory(engine, backend) if backend.capabilities.estimate else None
+            )
+        except ParagoneError as error:
+            found.problems[engine.name] = error.sentence
+
+
+def size_of(path: str) -> int | None:
+    """Return the size of a file, or of all files of a folder, in bytes; None if it cannot be read."""
+    file = Path(path)
+    try:
+        if file.is_dir():
+            return sum(part.stat().st_size for part in file.iterdir() if part.is_file())
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def placed(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+    """Return the engine with the absolute path of its model: a node has another current folder."""
+    import dataclasses
+
+    path = Path(expand_home(engine.model))
+    return dataclasses.replace(engine, model=str(path.absolute())) if accessible(path) else engine
+
+
+def files_of(engine: EngineDefinition, backend: Backend) -> list[str]:
+    """Return the files that an engine needs on its node: its model's, if it is one, and those that its options name."""
+    paths = [engine.model] if Path(engine.model).is_absolute() else []
+    for name, (_, info) in declared_options(backend).items():
+        value = engine.options.get(name)
+        if info.outside == "file" and isinstance(value, str) and value:
+            paths.append(str(Path(expand_home(value)).absolute()))
+    return paths

@@ -1,0 +1,95 @@
+"""Plans a suite on a cluster: joins it, asks its nodes what they have, and chooses the places of each engine."""
+
+from __future__ import annotations
+
+from paragone import InputError
+from paragone.network.guard import GUARD
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.on_ray.cluster import Cluster
+from paragone_workbench.experiments.on_ray.executor import PlacedEngine, RayExecutor
+from paragone_workbench.experiments.on_ray.node_report import files_of, placed, size_of
+from paragone_workbench.experiments.on_ray.places import places_on
+from paragone_workbench.experiments.on_ray.preflight import check_nodes
+from paragone_workbench.experiments.running.executing.executor import SuiteWork
+from paragone_workbench.experiments.running.request import SuiteRequest
+
+
+class ClusterPlan:
+    """Where the engines of a request are opened. Leave the cluster at the end: see `RayExecutor.close`."""
+
+    def __init__(self, cluster: Cluster, engines: dict[int, PlacedEngine]) -> None:
+        self._cluster = cluster
+        self._engines = engines
+
+    def executor(self, work: SuiteWork) -> RayExecutor:
+        """Return what executes the runs."""
+        return RayExecutor(work, self._cluster, self._engines)
+
+    @property
+    def sentence(self) -> str:
+        """Where the engines are opened, for people."""
+        counts = {
+            placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
+            for placed in self._engines.values()
+        }
+        listed = ", ".join(
+            f"{name}: {places} on {nodes} node{'' if nodes == 1 else 's'}"
+            for name, (places, nodes) in counts.items()
+        )
+        return (
+            f"Places on the cluster: {listed}."
+            if listed
+            else "All engines are servers, which are asked from here."
+        )
+
+
+async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:
+    """Return the plan for a request on the cluster that `--on` names.
+
+    Raises InputError if there is no cluster, or if a node cannot run the suite: nothing was run then.
+    """
+    if request.schedule not in ("swap", "parallel"):
+        raise InputError(
+            f"On a cluster, engines cannot be scheduled {request.schedule!r}: their runs are executed on different machines.",
+            hint="Leave --schedule out, for one engine after the other on all nodes; or use --schedule parallel.",
+        )
+    cluster = await Cluster.join(text)
+    try:
+        return await _planned(cluster, request, registry)
+    except BaseException:
+        await cluster.leave()
+        raise
+
+
+async def _planned(cluster: Cluster, request: SuiteRequest, registry: Registry) -> ClusterPlan:
+    engines = {}
+    files: dict[str, None] = {}
+    for index, engine in enumerate(request.engines):
+        backend = registry.get(engine.backend)
+        if backend.capabilities.local:
+            engines[index] = placed(engine, backend)
+            files |= dict.fromkeys(files_of(engines[index], backend))
+    if not engines:
+        return ClusterPlan(cluster, {})
+    nodes = [node for node in cluster.nodes() if node.cpus]
+    if not nodes:
+        raise InputError(
+            "No node of the cluster has a CPU to give.", hint="`ray status` shows what its nodes have."
+        )
+    reports = await cluster.reports(nodes, list(engines.values()), list(files), offline=GUARD.is_offline)
+    check_nodes({node.name: reports[node.id] for node in nodes}, {path: size_of(path) for path in files})
+    at_once = len(engines) if request.schedule == "parallel" else 1
+    chosen = {}
+    for index, engine in engines.items():
+        places = [
+            place
+            for node in nodes
+            for place in places_on(node, reports[node.id].estimates.get(engine.name), engines=at_once)
+        ]
+        if not places:
+            raise InputError(
+                f"{engine.name} fits on no node of the cluster.",
+                hint="`paragone fit` says how much memory it takes, and `ray status` what the nodes have.",
+            )
+        chosen[index] = PlacedEngine(definition=engine, places=places)
+    return ClusterPlan(cluster, chosen)
