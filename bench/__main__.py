@@ -7,7 +7,19 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import decode, fidelity, history, llama_bench, remote, screen, slow_line, stop, suite, user_bench
+from bench import (
+    decode,
+    fidelity,
+    history,
+    llama_bench,
+    remote,
+    screen,
+    serve,
+    slow_line,
+    stop,
+    suite,
+    user_bench,
+)
 from bench.row import Row, table
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -24,6 +36,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "suite": suite.suite,
     "stop": stop.stop,
     "remote": remote.remote,
+    "serve": serve.serve,
     "memory": screen.memory,
 }
 

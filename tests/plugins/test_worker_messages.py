@@ -5,8 +5,20 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from paragone import Finish, InputError, LoadedModel, MemoryEstimate, Probe, Token, TokenizedText, Vocabulary
+from paragone import (
+    Finish,
+    InputError,
+    LoadedModel,
+    MemoryEstimate,
+    Probe,
+    PromptProgress,
+    RunSettings,
+    Token,
+    TokenizedText,
+    Vocabulary,
+)
 from paragone.worker import jobs
+from paragone.worker.child_process import pipe
 from paragone.worker.child_process.pipe import Pipe
 from paragone.worker.child_process.serve import JobRunner
 from paragone.worker.jobs import JobKind
@@ -106,3 +118,28 @@ def test_a_worker_does_every_kind_of_job():
     with ours, theirs:
         assert set(JobRunner(Pipe(ours), "none:None")._handlers) == {kind.name for kind in KINDS}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
+
+
+def test_the_first_token_is_sent_at_once_and_the_next_ones_together(monkeypatch):
+    class Recorder(Pipe):
+        """A test double: keeps what is said."""
+
+        def __init__(self):
+            self.said = []
+
+        def say(self, message):
+            assert isinstance(message, Events)
+            self.said.append([type(event) for event in message.events])
+
+    monkeypatch.setattr(pipe, "FRAME", 3600)
+    monkeypatch.setattr(pipe, "LATE", 3600)
+    recorder = Recorder()
+    frames = pipe.Frames(recorder, 1)
+    for event in (RunSettings(), PromptProgress(done=1, total=1, time=1.0)):
+        frames.add(event)
+    assert recorder.said == [[RunSettings]]
+    for text in "abc":
+        frames.add(Token(text=text, time=1.0))
+    assert recorder.said == [[RunSettings], [PromptProgress, Token]]
+    frames.close()
+    assert recorder.said == [[RunSettings], [PromptProgress, Token], [Token, Token]]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from paragone.errors import EngineError
-from paragone.values.events import Event
+from paragone.values.events import Event, Token
 from paragone.values.messages import LogitsBlock
 from paragone.worker.child_process.job import Job
 from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
-"""Shortest time in seconds between two messages with tokens. A token that takes longer is sent at once."""
+"""Shortest time in seconds between two messages with tokens. The first token, and one that takes longer, are sent at once."""
 
 MOST = 256
 """Largest number of events in a message: the application reads a message at a time, while its screen waits."""
@@ -88,6 +88,8 @@ class Frames:
         self._job = job
         self._waiting: list[Event] = []
         self._sent = 0.0
+        self._has_begun = False
+        """Whether a token has come."""
         self._open = True
         self._watched = False
         """Whether the thread will check the waiting events without a notification."""
@@ -100,7 +102,9 @@ class Frames:
         """Send an event, now or together with the next ones."""
         with self._lock:
             self._waiting.append(event)
-            if time.monotonic() - self._sent >= FRAME or len(self._waiting) >= MOST:
+            is_first = not self._has_begun and isinstance(event, Token)
+            self._has_begun = self._has_begun or is_first
+            if is_first or time.monotonic() - self._sent >= FRAME or len(self._waiting) >= MOST:
                 self._flush()
             elif not self._watched:
                 self._watched = True
