@@ -23,9 +23,9 @@ from tests.workbench.test_report_page import HOSTILE, Parsed
 
 from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.reporting.label_placement import HEIGHT, LONGEST, WIDTH, Spot, placed, width_of
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.reporting.parts.label_placement import HEIGHT, LONGEST, WIDTH, Spot, placed, width_of
 from paragone_workbench.reporting.parts.plots import front, plots_of
 from paragone_workbench.store import RunKey, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
@@ -127,7 +127,7 @@ def test_an_engine_has_a_row_of_what_is_known(store):
     row = lines(found)["smol"]
     assert [it.text for it in row.values()] == ["97 MB", "100 MB", "25.0%", "0.250", "30.5/s", "1.25 s"]
     assert (row["memory"].detail, row["pass rate"].detail) == ("at 512", "8.9 to 53.2")
-    assert row["KLD"].detail == "± 0.010"
+    assert row["KLD"].detail == "large, ± 0.010"
     assert lines(found)["large"]["KLD"].text == "0"
     assert "are measured by paragone bench" in found.overview.note
     (chosen,) = (line for line in found.overview.lines if line.stands_out)
@@ -182,13 +182,34 @@ def test_throughput_with_users_at_once_is_shown(store):
     assert {"smol, 4 at once: Answers ended early.", "large: 16 slots."} <= set(texts)
 
 
-def test_what_became_of_free_answers_is_said(store):
+def test_what_a_fidelity_found_is_said(store):
+    """The sentences of the command are taken over, those on other engines left out."""
     experiment = both_checked(store, 3)
-    measured = fidelity(LARGE, SMOL, created=1.0, kld=0.01)
-    answers: Json = {"candidates": [{"candidate": "smol", "sentence": "smol loops.", "collapsed": True}]}
-    store.measurements.add(dataclasses.replace(measured, data={**measured.data, "free_running": answers}))
-    (section_,) = measurements(store, experiment)
-    assert ("smol loops.", True) in [(it.text, it.stands_out) for it in section_.remarks]
+    other = dataclasses.replace(SMOL, name="other", model="/m/other")
+    measured = fidelity(LARGE, SMOL, other, created=1.0, kld=0.01)
+    depth = {"grows": True, "parts": [{"first": 257, "mean_kld": 0.01}, {"last": 511, "mean_kld": 0.05}]}
+    candidates = [
+        {**candidate, "by_depth": depth, "warning": f"{candidate['engine']} differs nowhere."}
+        for candidate in measured.data["candidates"]
+    ]
+    answers: Json = {
+        "candidates": [
+            {"candidate": name, "sentence": f"{name} loops.", "collapsed": True} for name in ("smol", "other")
+        ]
+    }
+    pairs: Json = [{"a": "smol", "b": "other", "sentence": "Open.", "shown": False}]
+    data = {**measured.data, "candidates": candidates, "free_running": answers, "pairs": pairs}
+    store.measurements.add(dataclasses.replace(measured, data=data))
+    (found,) = measurements(store, experiment)
+    assert [(it.text, it.stands_out) for it in found.remarks[1:]] == [
+        ("smol differs nowhere.", True),
+        (
+            "smol: the KLD grows with the depth in the context, from 0.0100 after 257 tokens to 0.0500 after 511.",
+            True,
+        ),
+        ("smol loops.", True),
+    ]
+    assert "tiny below 0.01" in found.charts[0].note
 
 
 def test_speeds_of_one_row_come_from_one_source(store):

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from paragone import InputError
 from paragone.installation import install_command
 from paragone_workbench.reporting.content import Report
-from paragone_workbench.reporting.parts.label_placement import HEIGHT
+from paragone_workbench.reporting.label_placement import HEIGHT
 from paragone_workbench.reporting.public_text import date_text
 
 try:

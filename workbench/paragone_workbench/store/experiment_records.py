@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
@@ -153,6 +154,20 @@ class ExperimentRun:
     def is_undecided(self) -> bool:
         """Whether an assertion gave no verdict, whatever the others found."""
         return any(check.passed is None for check in self.checks)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of the assertions by type; a second one of a type is numbered."""
+        scores: dict[str, float] = {}
+        if all(check.score is None for check in self.checks):
+            return scores
+        count: Counter[str] = Counter()
+        for check in self.checks:
+            count[check.type] += 1
+            name = check.type if count[check.type] == 1 else f"{check.type}-{count[check.type]}"
+            if check.score is not None:
+                scores[name] = check.score
+        return scores
 
     def reasons(self, *, passed: bool | None) -> list[str]:
         """Return the assertions with this result, each with its reason; None: those that gave no verdict."""

@@ -14,7 +14,7 @@ from paragone_workbench.experiments.differences.suite_values import SuiteRow
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, ExperimentRun, Store
+from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.errors import StoreError
 
 
@@ -75,7 +75,7 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
                     passed=run.passed,
                     undecided=run.is_undecided,
                     unjudged=len(run.checks) < len(prompt.assertions),
-                    scores=scores_of(run),
+                    scores=run.scores,
                     metrics=run.result.metrics,
                     text=run.result.text,
                     sampled=_is_sampled(run.result),
@@ -109,17 +109,3 @@ def _is_sampled(record: RunResult) -> bool:
     sampling = record.settings.sampling if record.settings is not None else None
     temperature = sampling.get("temperature") if sampling is not None else None
     return isinstance(temperature, int | float) and temperature > 0
-
-
-def scores_of(run: ExperimentRun) -> dict[str, float]:
-    """Return the scores of the assertions by type; a second one of a type is numbered."""
-    scores: dict[str, float] = {}
-    if all(result.score is None for result in run.checks):
-        return scores
-    count: Counter[str] = Counter()
-    for result in run.checks:
-        count[result.type] += 1
-        name = result.type if count[result.type] == 1 else f"{result.type}-{count[result.type]}"
-        if result.score is not None:
-            scores[name] = result.score
-    return scores

@@ -14,6 +14,9 @@ from paragone_workbench.store.store import Store
 Find: TypeAlias = Callable[[str], Backend | None]
 """Returns the backend of a name."""
 
+Measured: TypeAlias = tuple[str, Mapping[str, Json]]
+"""The name of an engine, and what was measured of it."""
+
 
 class KnownMeasurements(NamedTuple):
     """What `bench` and `fidelity` measured of the engines of a report, in the form of their JSON."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.parts.pass_rates import pass_rate_cell
 from paragone_workbench.reporting.public_text import public
@@ -96,7 +97,8 @@ def _kld(engine: EngineFigures, reference: str | None) -> TableCell:
     if engine.kld is None:
         return TableCell()
     value, _, error = number(engine.kld).partition(" ± ")
-    return TableCell(text=value, detail=f"± {error}" if error else "")
+    band = band_of(engine.kld.value).name
+    return TableCell(text=value, detail=f"{band}, ± {error}" if error else band)
 
 
 def _shown(value: float | None, form: str) -> TableCell:

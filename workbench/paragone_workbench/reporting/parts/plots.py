@@ -9,7 +9,7 @@ from typing import NamedTuple
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.reporting.drawings import Axis, Plot, PlotPoint, Tick, place_between
-from paragone_workbench.reporting.parts.label_placement import HEIGHT, Spot, placed
+from paragone_workbench.reporting.label_placement import HEIGHT, Spot, placed
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import Interval, share_interval
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
-from paragone_workbench.reporting.parts.known_measurements import objects
+from paragone_workbench.reporting.parts.known_measurements import Measured, objects
 from paragone_workbench.reporting.public_text import public
 
 _COLUMNS = ("tokens/s in all", "for each user", "TTFT", "time a token", "from token to token")
@@ -17,8 +17,8 @@ _NOTE = (
 )
 
 
-def throughput_table(engines: Sequence[tuple[str, Mapping[str, Json]]]) -> Table | None:
-    """Return what users at once got of each engine; None if it was not measured. Engines with the same users follow each other."""
+def throughput_tables(engines: Sequence[Measured]) -> Iterator[Table]:
+    """Yield what users at once got of each engine, if it was measured. Engines with the same users follow each other."""
     found = [
         (users, tokens, _line(name, level, several=_lengths(engines) > 1))
         for name, engine in engines
@@ -28,9 +28,8 @@ def throughput_table(engines: Sequence[tuple[str, Mapping[str, Json]]]) -> Table
         and isinstance(level.get("tokens_per_s"), int | float)
     ]
     lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))
-    if not lines:
-        return None
-    return Table(title="Users at once", first="engine", columns=_COLUMNS, lines=lines, note=_NOTE)
+    if lines:
+        yield Table(title="Users at once", first="engine", columns=_COLUMNS, lines=lines, note=_NOTE)
 
 
 def common_throughput(
@@ -57,7 +56,7 @@ def _levels(bench: Mapping[str, Json], name: str) -> Iterator[tuple[int, float]]
                     yield users, float(rate)
 
 
-def _lengths(engines: Sequence[tuple[str, Mapping[str, Json]]]) -> int:
+def _lengths(engines: Sequence[Measured]) -> int:
     """Return the number of prompt lengths."""
     return len(
         {str(level.get("prompt_tokens")) for _, engine in engines for level in objects(engine.get("users"))}

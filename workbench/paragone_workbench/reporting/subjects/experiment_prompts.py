@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from paragone import Message
-from paragone_workbench.experiments.differences.comparable import scores_of
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.reporting.content import Fact, PromptView
 from paragone_workbench.reporting.parts.answers import answers_side_by_side
@@ -38,7 +37,7 @@ def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
                 expected=prompt.expected,
                 passed=run.passed,
                 failed_assertions="; ".join(run.reasons(passed=False)),
-                scores=scores_of(run),
+                scores=run.scores,
             )
 
 

@@ -1,0 +1,86 @@
+"""An earlier measurement of the speed, as a part of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from paragone import Json
+from paragone.wording import counted
+from paragone_workbench.reporting.drawings import Chart, Figure
+from paragone_workbench.reporting.parts.charts import bar_chart
+from paragone_workbench.reporting.parts.known_measurements import Measured, objects
+from paragone_workbench.reporting.public_text import public
+from paragone_workbench.store.experiment_records import Measurement
+
+_BENCH_CHARTS = (
+    ("prefill_tps", "Prefill", "Tokens of the prompt processed per second. More is better.", "tokens/s", 1),
+    ("decode_tps", "Decode rate", "Tokens generated per second after the first. More is better.", "tokens/s", 1),
+    ("ttft_s", "TTFT", "Time to first token. Less is better.", "ms", 1000),
+    ("decode_j_per_token", "Energy", "For each generated token. Less is better.", "J", 1),
+)  # fmt: skip
+"""The figures that are shown: name in the JSON, title, note, unit, and what a value is multiplied by."""
+
+
+def bench_charts(engines: list[Measured], measurement: Measurement) -> Iterator[Chart]:
+    """Yield a chart of each figure that an engine has."""
+    tests = [[(name, test) for test in objects(engine.get("tests"))] for name, engine in engines]
+    measured = [row for test in zip(*tests, strict=False) for row in test]
+    for key, title, note, unit, factor in _BENCH_CHARTS:
+        found = (_bench_figure(name, test, key, unit, factor) for name, test in measured)
+        if figures := [figure for figure in found if figure is not None]:
+            yield bar_chart(title, note, figures)
+
+
+def _bench_figure(name: str, test: Mapping[str, Json], key: str, unit: str, factor: float) -> Figure | None:
+    """Return a mean with its standard deviation; None if it is unknown."""
+    spread = test.get(key)
+    if not isinstance(spread, Mapping):
+        return None
+    mean, deviation = spread.get("mean"), spread.get("stdev")
+    if not isinstance(mean, int | float) or not isinstance(deviation, int | float):
+        return None
+    mean, deviation = factor * mean, factor * deviation
+    digits = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 1 else 3
+    return Figure(
+        name=public(name),
+        value=mean,
+        low=max(0.0, mean - deviation) if deviation else None,
+        high=mean + deviation if deviation else None,
+        text=f"{mean:,.{digits}f} ± {deviation:,.{digits}f} {unit}",
+        count=_test(test),
+    )
+
+
+def _test(test: Mapping[str, Json]) -> str:
+    """Return what an engine had to do: `prompt 512, depth 2,048`."""
+    prompt, depth = test.get("prompt_tokens"), test.get("depth")
+    text = f"prompt {prompt:,}" if isinstance(prompt, int) else ""
+    return f"{text}, depth {depth:,}" if isinstance(depth, int) and depth else text
+
+
+def about_bench(engines: list[Measured], measurement: Measurement) -> Iterator[str]:
+    """Yield what the figures are, after the date."""
+    yield "by paragone bench"
+    if isinstance(repeat := measurement.data.get("repeat"), int):
+        yield f"mean ± standard deviation of {counted(repeat, 'run')}"
+    tests = (test for _, engine in engines for test in objects(engine.get("tests")))
+    if isinstance(tokens := next(tests, {}).get("tokens"), int):
+        yield f"{tokens:,} tokens generated in each"
+
+
+def bench_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
+    """Yield the name of an engine or of a test, and a text about it."""
+    for name, engine in engines:
+        tests, users = objects(engine.get("tests")), objects(engine.get("users"))
+        skipped = (test.get("skipped") for test in (*tests, *users))
+        yield from ((name, text) for text in (*_list(engine.get("warnings")), *skipped, engine.get("error")))
+        yield from ((f"{name}, {_test(test)}", text) for test in tests for text in _list(test.get("notes")))
+        yield from (
+            (f"{name}, {level.get('users')} at once", text)
+            for level in users
+            for text in _list(level.get("notes"))
+        )
+
+
+def _list(found: Json) -> list[Json]:
+    return list(found) if isinstance(found, list | tuple) else []

@@ -1,0 +1,118 @@
+"""An earlier measurement of the fidelity, as a part of a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from paragone import Json
+from paragone_workbench.measure.fidelity.scale import scale_text
+from paragone_workbench.reporting.content import Remark
+from paragone_workbench.reporting.drawings import Chart, Figure
+from paragone_workbench.reporting.parts.charts import bar_chart
+from paragone_workbench.reporting.parts.known_measurements import Measured, objects
+from paragone_workbench.reporting.public_text import public
+from paragone_workbench.statistics.intervals import t_interval
+from paragone_workbench.store.experiment_records import Measurement
+
+
+def fidelity_charts(engines: list[Measured], measurement: Measurement) -> Iterator[Chart]:
+    """Yield a chart of each figure that a candidate has."""
+    noise = measurement.data.get("noise")
+    floor = [("noise floor", noise)] if isinstance(noise, Mapping) else []
+    if klds := list(_figures(engines, "mean_kld", "nats", 4)):
+        yield bar_chart(
+            "Mean KL divergence",
+            "How far the distributions are from the reference's. Less is better; what is within the noise floor "
+            f"is no difference. In words: {scale_text()}.",
+            [*klds, *_figures(floor, "mean_kld", "nats", 4)],
+        )
+    if same := list(_figures(engines, "top1_agreement", "%", 1, error="top1_se", factor=100, largest=100)):
+        note = "Share of the positions at which the likeliest token is the reference's."
+        yield Chart(title="Same top token", note=note, figures=tuple(same), start=0.0, end=100.0)
+    if bits := list(_figures(engines, "bits_per_byte", "", 3)):
+        yield bar_chart("Bits per byte", "Of the text. Less is better.", bits)
+
+
+def _figures(
+    engines: Iterable[Measured],
+    key: str,
+    unit: str,
+    digits: int,
+    *,
+    error: str = "",
+    factor: float = 1,
+    largest: float = math.inf,
+) -> Iterator[Figure]:
+    """Yield the values of `key`, none of which is negative, with their 95% intervals where these are known."""
+    for name, engine in engines:
+        value, deviation, windows = engine.get(key), engine.get(error or f"{key}_se"), engine.get("windows")
+        if not isinstance(value, int | float):
+            continue
+        value *= factor
+        text = f"{value:.{digits}f}{'' if unit in ('%', '') else ' '}{unit}"
+        if not isinstance(deviation, int | float) or not deviation or not isinstance(windows, int):
+            yield Figure(name=public(name), value=value, text=text)
+            continue
+        interval = t_interval(value, factor * deviation, windows)
+        low, high = max(0.0, interval.low), min(interval.high, largest)
+        yield Figure(
+            name=public(name),
+            value=value,
+            low=low,
+            high=high,
+            text=text,
+            interval=f"{low:.{digits}f} to {high:.{digits}f}",
+        )
+
+
+def about_fidelity(engines: list[Measured], measurement: Measurement) -> Iterator[str]:
+    """Yield what the figures are, after the date."""
+    reference = measurement.engines[0]
+    text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")
+    yield f"against {reference.name} ({reference.backend}:{reference.model})"
+    yield f"over {text if isinstance(text, str) else 'the text that comes with paragone'}"
+    if isinstance(tokens, int):
+        yield f"with {tokens:,} tokens scored"
+
+
+def fidelity_findings(engines: list[Measured], measurement: Measurement) -> Iterator[Remark]:
+    """Yield what else was found: where the divergence grows, who is closer, and what became of free-running answers."""
+    for name, engine in engines:
+        if isinstance(warning := engine.get("warning"), str):
+            yield Remark(text=public(warning), stands_out=True)
+        depth = engine.get("by_depth")
+        if isinstance(depth, Mapping) and depth.get("grows") is True:
+            yield Remark(
+                text=public(f"{name}: the KLD grows with the depth in the context{_growth(depth)}."),
+                stands_out=True,
+            )
+    measured = {str(engine.get("engine")) for _, engine in engines}
+    free = measurement.data.get("free_running")
+    answers = free.get("candidates") if isinstance(free, Mapping) else None
+    for item, who in (
+        *(
+            (pair, {str(pair.get("a")), str(pair.get("b"))})
+            for pair in objects(measurement.data.get("pairs"))
+        ),
+        *((answer, {str(answer.get("candidate"))}) for answer in objects(answers)),
+    ):
+        if who <= measured and isinstance(sentence := item.get("sentence"), str):
+            stands_out = item.get("collapsed") is True or item.get("shown") is True
+            yield Remark(text=public(sentence), stands_out=stands_out)
+
+
+def _growth(depth: Mapping[str, Json]) -> str:
+    """Return where it begins and ends; empty if that is unknown."""
+    parts = objects(depth.get("parts"))
+    klds = [part.get("mean_kld") for part in (*parts[:1], *parts[-1:])]
+    if len(klds) < 2:
+        return ""
+    first, last = (f"{kld:.4f}" if isinstance(kld, int | float) else "?" for kld in klds)
+    return f", from {first} after {parts[0].get('first')} tokens to {last} after {parts[-1].get('last')}"
+
+
+def fidelity_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
+    """Yield the name of a candidate, and why it has no figures."""
+    for name, engine in engines:
+        yield from ((name, engine.get(key)) for key in ("reason", "error"))
