@@ -228,9 +228,11 @@ def test_what_quantizations_lost_is_shown(few_tokens):
     lines = done.stdout.decode().splitlines()
     start = lines.index("What was lost, by the newest measurements with `paragone fidelity`:")
     assert lines[start + 2].split("  ")[0] == "QUANTIZATION"
-    rows = [line.split()[:6] for line in lines[start + 3 : start + 5]]
+    rows = [line.split()[:7] for line in lines[start + 3 : start + 5]]
     reference = few_tokens["F16"].stem
-    assert rows == [[name, "0.1316", "±", "0.0079", "75.8%", reference] for name in ("Q4_K_M", "Q2_K")]
+    assert rows == [
+        [name, "0.1316", "±", "0.0079", "(noticeable)", "75.8%", reference] for name in ("Q4_K_M", "Q2_K")
+    ]
     assert data("fit", paragone(*command, "--json")).keys() == as_json.keys()
 
 

@@ -322,7 +322,7 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
     (found,) = measurements(store, experiment)
     kld, top, bits = found.charts
     assert [(it.name, it.text) for it in kld.figures] == [
-        ("smol", "0.2500 nats"),
+        ("smol", "0.2500 nats, large"),
         ("noise floor", "0.0010 nats"),
     ]
     # Student's t: 2.776 standard errors to each side for 5 windows; a share ends at 100%

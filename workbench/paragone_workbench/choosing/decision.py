@@ -17,7 +17,7 @@ from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.statistics.estimate import number
+from paragone_workbench.measure.fidelity.scale import kld_text
 
 FEWEST_OF_TAG = 5
 """Smallest number of prompts with a tag whose pass rates are told apart."""
@@ -206,7 +206,7 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
     if parts:
         yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
     if chosen.kld is not None:
-        yield f"Its mean KLD from {reference.engine} is {number(chosen.kld)}."
+        yield f"Its mean KLD from {reference.engine} is {kld_text(chosen.kld)}."
     if chosen.same_answers is not None:
         yield f"It gives the same greedy answer as {reference.engine} to {chosen.same_answers} of {counted(chosen.answers, 'prompt')}."
 

@@ -11,7 +11,7 @@ from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
-from paragone_workbench.statistics.estimate import number
+from paragone_workbench.measure.fidelity.scale import kld_text
 
 
 def put_decision(
@@ -64,7 +64,7 @@ def _row(engine: EngineFigures, decision: Decision) -> list[str]:
         engine.engine,
         _memory(engine),
         "" if engine.pass_rate is None else PASS_RATE.shown(engine.pass_rate),
-        kld or ("" if engine.kld is None else number(engine.kld)),
+        kld or ("" if engine.kld is None else kld_text(engine.kld)),
         "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
         "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",

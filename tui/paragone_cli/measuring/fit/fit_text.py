@@ -12,10 +12,10 @@ from paragone_workbench.dates import local_date
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fidelity.saved import SavedFidelity
+from paragone_workbench.measure.fidelity.scale import kld_text
 from paragone_workbench.measure.fit.division import DRIVER, KEPT_FREE
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.quantizations import Quantization
-from paragone_workbench.statistics.estimate import number
 
 _OUTPUT = " (the output counts as one)"
 
@@ -157,7 +157,7 @@ def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
 def _loss(name: str, fidelity: SavedFidelity) -> tuple[str, ...]:
     same = "" if fidelity.same_top is None else f"{fidelity.same_top:.1%}"
     measured = local_date(fidelity.created, "%Y-%m-%d")
-    return name, number(fidelity.kld), same, fidelity.reference, measured
+    return name, kld_text(fidelity.kld), same, fidelity.reference, measured
 
 
 def _fits(plan: MemoryPlan) -> str:

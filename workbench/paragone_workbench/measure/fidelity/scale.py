@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from paragone_workbench.statistics.estimate import Estimate, number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
@@ -34,6 +36,11 @@ SCALE = (
 def band_of(kld: float) -> Band:
     """Return the band of a mean KL divergence in nats."""
     return next(band for band in SCALE if kld < band.below)
+
+
+def kld_text(kld: Estimate) -> str:
+    """Return a mean KL divergence with its band: `0.250 ± 0.012 (large)`."""
+    return f"{number(kld)} ({band_of(kld.value).name})"
 
 
 def scale_text() -> str:

@@ -10,7 +10,7 @@ from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.fidelity.measured import Candidate, Measured
 from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.positions import FEWEST_WINDOWS, mean, ratio_error
-from paragone_workbench.measure.fidelity.scale import band_of
+from paragone_workbench.measure.fidelity.scale import kld_text
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
 from paragone_workbench.statistics.estimate import Estimate, number
 
@@ -38,7 +38,7 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
     if kld is None or same is None:
         return ""
     return (
-        f"{candidate.name}: mean KLD {number(kld)} ({band_of(kld.value).name}){_beside_noise(kld, candidate, fidelity)}; "
+        f"{candidate.name}: mean KLD {kld_text(kld)}{_beside_noise(kld, candidate, fidelity)}; "
         f"picks another top token at {1 - same.value:.1%} of the positions."
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from paragone import Json
-from paragone_workbench.measure.fidelity.scale import scale_text
+from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.reporting.content import Remark
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
@@ -20,7 +21,7 @@ def fidelity_charts(engines: list[Measured], measurement: Measurement) -> Iterat
     """Yield a chart of each figure that a candidate has."""
     noise = measurement.data.get("noise")
     floor = [("noise floor", noise)] if isinstance(noise, Mapping) else []
-    if klds := list(_figures(engines, "mean_kld", "nats", 4)):
+    if klds := [_on_scale(figure) for figure in _figures(engines, "mean_kld", "nats", 4)]:
         yield bar_chart(
             "Mean KL divergence",
             "How far the distributions are from the reference's. Less is better; what is within the noise floor "
@@ -32,6 +33,11 @@ def fidelity_charts(engines: list[Measured], measurement: Measurement) -> Iterat
         yield Chart(title="Same top token", note=note, figures=tuple(same), start=0.0, end=100.0)
     if bits := list(_figures(engines, "bits_per_byte", "", 3)):
         yield bar_chart("Bits per byte", "Of the text. Less is better.", bits)
+
+
+def _on_scale(kld: Figure) -> Figure:
+    """Return a mean KL divergence with the name of its band."""
+    return replace(kld, text=f"{kld.text}, {band_of(kld.value).name}")
 
 
 def _figures(
