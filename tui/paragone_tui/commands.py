@@ -145,6 +145,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Let the lanes answer all at once, or one after the other for fair timing."),
     Command(id="parity", lane_keys="c", title="Was it fair?", group="Lanes",
             help="Show which conditions differed between the lanes, and level them."),
+    Command(id="fidelity", lane_keys="V", title="How far from the reference", group="Lanes",
+            help="Measure how far the other lanes' models are from that of the lane with ◆, over a text; esc stops it."),
     Command(id="blind-vote", lane_keys="u", title="Vote blind", group="Lanes",
             help="Let the next answers come shuffled and without names, until you have voted; or no longer."),
     Command(id="prefer-answer", lane_keys="+", title="Prefer this answer", group="Lanes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias, TypeVar
 
 from paragone import (
@@ -38,6 +38,8 @@ class DistributionReader:
         self._name = handle.definition.name
         self._width = 0
         self._stopped = asyncio.Event()
+        self._reads = False
+        """Whether the engine computes for this reader now, and not for a run."""
 
     @property
     def is_full(self) -> bool:
@@ -82,7 +84,7 @@ class DistributionReader:
         request = DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
         taken: list[T] = []
         rows = 0
-        async with self._handle.turn:
+        async with self._turn():
             with self._errors() as engine:
                 async with contextlib.aclosing(engine.distributions(request)) as blocks:
                     async for block in blocks:
@@ -101,7 +103,7 @@ class DistributionReader:
         if self._stopped.is_set():
             return None
         request = TopTokensRequest(ids=window.ids, start=window.start, top=top)
-        async with self._handle.turn:
+        async with self._turn():
             with self._errors() as engine:
                 async with contextlib.aclosing(engine.top_tokens(request)) as positions:
                     found = [tokens async for tokens in positions]
@@ -115,8 +117,18 @@ class DistributionReader:
         self._stopped.set()
         if self._handle.is_opening:
             await self._handle.close()
-        elif self._handle.engine is not None:
+        elif self._handle.engine is not None and self._reads:
             await self._handle.engine.stop()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until no run uses the engine, and keep others from it."""
+        async with self._handle.turn:
+            self._reads = True
+            try:
+                yield
+            finally:
+                self._reads = False
 
     def _check_count(self, count: int, window: Window) -> None:
         expected = len(window.targets)

@@ -21,6 +21,8 @@ class Measured:
 
     def __init__(self, engine: EngineHandle) -> None:
         self.engine = engine
+        self.name = engine.definition.name
+        """The engine's name; that of the lane, if it belongs to one."""
         self.size: int | None = None
         """Bytes of the model's weights; None if unknown."""
         self.tokens = 0
@@ -30,11 +32,6 @@ class Measured:
         self.error: ParagoneError | None = None
         """Why the measurement of this engine ended early."""
         self._losses: list[Values] = []
-
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self.engine.definition.name
 
     def add(self, losses: Values) -> None:
         """Add the log-losses of a window's scored positions, in nats."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from paragone_workbench.compare.divergence import Divergence
     from paragone_workbench.compare.fork import Fork
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.measure.fidelity.measurement import Fidelity
     from paragone_workbench.runs.run import Run
 
 
@@ -63,6 +66,47 @@ def parity(context: LanesContext) -> None:
     from paragone_tui.screens.parity.parity_sheet import ParitySheet
 
     context.show(ParitySheet(context.session, context.do))
+
+
+def fidelity(context: LanesContext) -> None:
+    """Measure how far the models of the other lanes are from that of the reference lane."""
+    session, reference = context.session, context.lanes.differences.reference
+    if reference is None or len(session.lanes) < 2:
+        context.say(f"There is nothing to compare with; {context.key_of('add-lane')} adds a lane.")
+        return
+    if session.pool.scheduler.opens_engines:
+        context.say(
+            "Only one engine is in memory at a time here, and a comparison of distributions needs all."
+        )
+        return
+    if any(lane.engine.is_opening for lane in session.lanes):
+        context.say("An engine is still being opened. Try again in a moment.")
+        return
+    if context.is_answering(session.lanes):
+        return
+    from paragone_tui.screens.fidelity_sheet import FidelitySheet
+
+    lanes = [reference, *(lane for lane in session.lanes if lane is not reference)]
+    context.show(FidelitySheet(lanes, context.do, lambda found: _save_fidelity(context, lanes, found)))
+
+
+async def _save_fidelity(context: LanesContext, lanes: Sequence[Lane], found: Fidelity) -> None:
+    """Save what was measured for reports, as the command line does."""
+    from paragone_workbench.measure.fidelity.report import fidelity_json
+    from paragone_workbench.store.experiment_records import Measurement
+    from paragone_workbench.store.retry import retrying
+
+    history = context.history.history
+    if history is None:
+        return
+    public = context.session.registry.public
+    measurement = Measurement(
+        kind="fidelity",
+        engines=tuple(dataclasses.replace(public(lane.engine.definition), name=lane.name) for lane in lanes),
+        data={"text": None, **fidelity_json(found), "free_running": None},
+        created=time.time(),
+    )
+    await retrying(history, lambda store: store.measurements.add(measurement))
 
 
 def divergence(context: LanesContext) -> None:
