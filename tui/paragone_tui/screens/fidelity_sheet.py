@@ -174,4 +174,7 @@ def _sentences(fidelity: Fidelity) -> Iterator[str]:
         yield from filter(None, found)
     for pair in neighbours(kld_pairs(fidelity.candidates), fidelity.candidates):
         yield pair.sentence
-    yield f"Scale of the mean KLD: {scale_text()}."
+    if any(candidate.difference.windows for candidate in fidelity.candidates):
+        yield f"Scale of the mean KLD: {scale_text()}."
+    elif not any(candidate.windows or candidate.top for candidate in fidelity.candidates):
+        yield "No candidate was measured."
