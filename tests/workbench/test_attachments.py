@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import subprocess
 import sys
 import zlib
 
@@ -205,6 +206,18 @@ def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch):
     (tmp_path / "wide.pdf").write_bytes(pdf("", packed=zlib.compress(b"BT (word) Tj ET " * 4_000_000)))
     with pytest.raises(InputError, match=r"Reading the PDF .*wide\.pdf takes more than 150 MB of memory"):
         read_file(str(tmp_path / "wide.pdf"))
+
+
+def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
+    (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
+    path = str(tmp_path / "paper.pdf")
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (5, 5));"
+        "from paragone_workbench.conversation.attachments.reading import read_file;"
+        f"print(read_file({path!r}).section)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "Hello paper" in done.stdout, done.stderr
 
 
 def test_a_pdf_with_more_text_than_may_be_attached(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import resource
 import socket
 
 import httpx
@@ -140,6 +141,12 @@ async def test_one_connection_too_many(server, client, monkeypatch, until):
     for _, writer in idle:
         writer.close()
     await until(lambda: not server.server_state.connections)
+    assert await goes_on(client)
+
+
+async def test_a_system_without_a_limit_of_files(server, client, monkeypatch):
+    unlimited = resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (unlimited, unlimited))
     assert await goes_on(client)
 
 

@@ -35,12 +35,10 @@ def text_of(content: bytes, largest: int) -> dict[str, str]:
 def main() -> None:
     """Read a PDF. The arguments are the limits: characters of text, seconds of CPU time, and bytes of memory."""
     largest, seconds, memory = map(int, sys.argv[1:])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    with contextlib.suppress(
-        ValueError, OSError
-    ):  # macOS does not limit memory; a limit may be lower already
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CPU, seconds)
+    with contextlib.suppress(ValueError, OSError):  # macOS does not limit memory
+        _limit(resource.RLIMIT_AS, memory)
     try:
         result = text_of(sys.stdin.buffer.read(), largest)
     except MemoryError:
@@ -48,6 +46,12 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 (pypdf raises many kinds for damaged files)
         result = {"error": "damaged", "reason": str(error).strip().rstrip(".") or type(error).__name__}
     sys.stdout.write(json.dumps(result))
+
+
+def _limit(what: int, most: int) -> None:
+    """Limit the process, unless the system's limit is lower already."""
+    _, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 if __name__ == "__main__":
