@@ -6,12 +6,16 @@ import asyncio
 import threading
 import time
 
+import httpx
 import pytest
 from tests.workbench.conftest import Backends, Paper
 
 from paragone import EngineCrashed, Finish, LoadedModel, LoadProgress, OpenEngine, Token, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.foreign import event_loop
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.serving.application import application
+from paragone_workbench.serving.served_engine import ServedEngines
 from paragone_workbench.workbench import Workbench
 
 LAST = Finish(reason="stop", time=time.monotonic())
@@ -202,3 +206,23 @@ async def test_no_thread_is_left(workbench):
     await engine.close()
     while threading.active_count() > before:
         await asyncio.sleep(0.005)
+
+
+async def test_a_server_goes_on_while_an_engine_blocks(end, quick, check_nothing_left):
+    names = ("decode", "other")
+    definitions = [EngineDefinition(name=name, backend="paper", model=name) for name in names]
+    engines = ServedEngines(EnginePool(Backends(BlockingBackend(end))), definitions)
+    transport = httpx.ASGITransport(application(engines, "sesame"))
+    head = {"authorization": "Bearer sesame"}
+
+    async def chat(client: httpx.AsyncClient, model: str) -> httpx.Response:
+        messages = [{"role": "user", "content": "hello"}]
+        return await client.post("/v1/chat/completions", json={"model": model, "messages": messages})
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://serve.test", headers=head) as client:
+        blocked = asyncio.create_task(chat(client, "decode"))
+        assert (await chat(client, "other")).json()["choices"][0]["message"]["content"] == "one "
+        response = await blocked
+        assert (response.status_code, response.json()["error"]["code"]) == (500, "engine_crashed")
+        assert (await chat(client, "other")).status_code == 200
+    await engines.close()
