@@ -75,6 +75,17 @@ def test_the_report_begins_with_the_decision(store):
             assert sentence in written
 
 
+def test_an_engine_that_does_not_fit_is_not_chosen(store):
+    experiment = both_checked(store, 3)
+    asked = SavedChoice(
+        reference="large", margin=0.03, unfit=("large",), left_out=("large does not fit: it takes 9 GB.",)
+    )
+    store.experiments.save_choice(experiment.number, asked)
+    verdict = report(store, experiment).verdict
+    assert verdict.headline == "Nothing is decided."
+    assert "large does not fit: it takes 9 GB." in verdict.not_chosen
+
+
 def test_what_is_open_says_how_many_prompts_would_settle_it(store):
     experiment = both_checked(store, 11)
     faster = {"decode_tps": {"mean": 90, "stdev": 0}}

@@ -334,7 +334,13 @@ class Choice:
             if known.needed is not None and known.context is not None
         )
         number = self.experiment.number
-        asked = SavedChoice(reference=self.reference, margin=margin, memory=memory)
+        asked = SavedChoice(
+            reference=self.reference,
+            margin=margin,
+            memory=memory,
+            left_out=self.misfits,
+            unfit=tuple(name for name, known in self.memory.items() if known.misfit),
+        )
         await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
 
     def _collected(self, store: Store) -> tuple[EngineValues, ...]:

@@ -230,12 +230,14 @@ class SavedChoice:
         margin: The largest loss of the pass rate that does not matter, as a share.
         memory: The memory of each engine for which it is known.
         left_out: Why other engines were left out, in sentences.
+        unfit: The names of the engines that are compared and do not fit, so that they are not chosen.
     """
 
     reference: str
     margin: float
     memory: tuple[EstimatedMemory, ...] = ()
     left_out: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

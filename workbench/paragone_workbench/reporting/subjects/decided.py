@@ -92,7 +92,14 @@ def decided_of(
     if len(figures) == 1:
         verdict = verdict_of_one(figures[0], unknown)
     else:
-        decision = decide(figures, reference, comparison.not_worse, tag_losses(values, reference, tags))
+        unfit = () if choice is None else choice.unfit
+        decision = decide(
+            figures,
+            reference,
+            comparison.not_worse,
+            tag_losses(values, reference, tags),
+            [name for name in names if name not in unfit],
+        )
         chosen = decision.chosen
         verdict = verdict_of_several(decision, comparison, unknown, () if choice is None else choice.left_out)
     return Decided(
