@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from bench import (
     decode,
@@ -20,7 +23,9 @@ from bench import (
     suite,
     user_bench,
 )
-from bench.row import Row, table
+from bench.row import HEADING, Row, line
+
+ROOT = Path(__file__).parents[1]
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "start": screen.start,
@@ -42,23 +47,57 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
 
 
 def main(names: list[str]) -> int:
-    """Run the named measurements, or all. Return 1 if a figure exceeds its budget, and 2 for an unknown name.
+    """Run the named measurements, or all, and print each row as soon as it is measured.
 
-    A name that is given twice is measured twice.
+    Return 1 if a figure exceeds its budget or a measurement fails, and 2 for an unknown name. A name that is given twice is
+    measured twice.
     """
     unknown = [name for name in names if name not in MEASURES]
     if unknown:
         print(f"bench: unknown name {unknown[0]!r}; the names are: {', '.join(MEASURES)}", file=sys.stderr)
         return 2
-    rows: list[Row] = []
+    commit, holds = _commit(), True
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs\n\n{HEADING}", flush=True)
     for name in names or MEASURES:
         print(f"measuring: {name} …", file=sys.stderr, flush=True)
+        for row in _measured(name):
+            print(line(row, commit), flush=True)
+            holds = holds and row.holds is not False
+    print(f"\nLoad {os.getloadavg()[0]:.1f} at the end", flush=True)
+    return 0 if holds else 1
+
+
+def _measured(name: str) -> Iterator[Row]:
+    """Yield the rows of a measurement; one that says so if it fails."""
+    try:
         found = MEASURES[name]()
-        rows += [found] if isinstance(found, Row) else found
-    load = os.getloadavg()[0]
-    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load:.1f} at the end\n")
-    print(table(rows))
-    return 0 if all(row.holds is not False for row in rows) else 1
+        yield from [found] if isinstance(found, Row) else found
+    except Exception as error:  # noqa: BLE001 (whatever one measurement fails with, the others go on)
+        traceback.print_exc()
+        yield Row(
+            figure=name,
+            measured="failed",
+            baseline=f"{type(error).__name__}: {error}",
+            budget="–",
+            holds=False,
+        )
+
+
+def _commit() -> str:
+    """Return the commit that is measured, with a + if files differ from it; `unknown` outside of a repository."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", *words], cwd=ROOT, capture_output=True, check=True, text=True
+            ).stdout.strip()
+            for words in (
+                ("rev-parse", "--short=7", "HEAD"),
+                ("status", "--porcelain", "--untracked-files=no"),
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}+" if changes else commit
 
 
 if __name__ == "__main__":

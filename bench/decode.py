@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.programs import environment, paragone, smollm2, started
@@ -34,12 +35,13 @@ print((len(times) - 1) / (times[-1] - times[0]), len(times))
 """
 
 
-def decode() -> list[Row]:
+def decode() -> Iterator[Row]:
     """Compare decode rates over 512 tokens, with greedy sampling and the same threads, in alternating runs.
 
     With one thread, the screen has a core of its own; with all cores in use, it takes CPU time from the engine.
     """
-    return [row for threads in sorted({1, physical_cores()}) for row in _compare(threads)]
+    for threads in sorted({1, physical_cores()}):
+        yield from _compare(threads)
 
 
 def _compare(threads: int) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.decode import TOKENS, ask
@@ -18,10 +19,11 @@ RUNS = 9
 LEAST = 0.97
 
 
-def llama_bench() -> list[Row]:
+def llama_bench() -> Iterator[Row]:
     """Compare decode rates over 512 tokens, with one thread and with all cores, in alternating runs."""
     program = built("llama-bench")
-    return [_compare(program, threads) for threads in sorted({1, physical_cores()})]
+    for threads in sorted({1, physical_cores()}):
+        yield _compare(program, threads)
 
 
 def _compare(program: Path, threads: int) -> Row:

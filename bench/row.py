@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Row", "table"]
+__all__ = ["HEADING", "Row", "line"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +21,12 @@ class Row:
 
 _HOLDS = {True: "yes", False: "NO", None: "–"}
 
+HEADING = """| figure | measured | baseline, same run | budget | holds | commit |
+| --- | --- | --- | --- | --- | --- |"""
+"""The first lines of the table, which is Markdown."""
 
-def table(rows: Iterable[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = ["| figure | measured | baseline, same run | budget | holds |", "| --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| {row.figure} | {row.measured} | {row.baseline} | {row.budget} | {_HOLDS[row.holds]} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+
+def line(row: Row, commit: str) -> str:
+    """Return a row as a line of the table. `commit` is the one that was measured."""
+    cells = (row.figure, row.measured, row.baseline, row.budget, _HOLDS[row.holds], commit)
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', '/') for cell in cells)} |"

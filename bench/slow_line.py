@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from bench.programs import paragone, started
@@ -19,12 +19,13 @@ _PATIENCE_S = 150.0
 _STREAMING = ("paced:one", "paced:other", "--set", "rate=50", "--set", "max_tokens=8000")
 
 
-def slow_line() -> list[Row]:
+def slow_line() -> Iterator[Row]:
     """Measure both on lines of these speeds, in bytes: what the line transmits before it shows the key or the stop.
 
     So a busy machine makes no difference. The baseline is what the line has transmitted in the time before.
     """
-    return [row for speed in SPEEDS for row in _on_line(speed)]
+    for speed in SPEEDS:
+        yield from _on_line(speed)
 
 
 def _on_line(speed: int) -> list[Row]:
