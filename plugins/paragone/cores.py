@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,13 @@ def physical_cores() -> int:
     """Return the number of cores that this process may run on; hyper-threads of one core count once."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
+    return _cores_of(frozenset(os.sched_getaffinity(0)))
+
+
+@functools.lru_cache(maxsize=8)  # each run asks, and the system has a file for each CPU
+def _cores_of(cpus: frozenset[int]) -> int:
     siblings = set()
-    for cpu in os.sched_getaffinity(0):
+    for cpu in cpus:
         topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         try:
             siblings.add(topology.read_text())

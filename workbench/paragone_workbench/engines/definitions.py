@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from paragone import InputError, Json, Options
@@ -145,7 +146,12 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
 
 def secret_options(backend: Backend) -> frozenset[str]:
     """Return the names of the options that hold a secret, or the way to obtain one."""
-    return frozenset(name for name, (_, info) in declared_options(backend).items() if info.secret)
+    return _secret(cast("Hashable", backend.load_options), cast("Hashable", backend.sampling))
+
+
+@functools.cache  # each run removes the secrets of its engine several times
+def _secret(*kinds: type[Options]) -> frozenset[str]:
+    return frozenset(info.name for kind in kinds for info in describe(kind) if info.secret)
 
 
 def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionInfo]]:
