@@ -9,7 +9,7 @@ from paragone import Token
 from paragone_workbench.compare.agreement.agreement import agreement
 from paragone_workbench.compare.agreement.degenerate import is_degenerate, is_loop
 from paragone_workbench.compare.agreement.summary import summarize
-from paragone_workbench.compare.agreement.verdict import verdict
+from paragone_workbench.compare.agreement.verdict import prompts_needed, verdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 
@@ -116,8 +116,15 @@ def test_significantly_more_loops_are_named_though_they_are_no_collapse():
     assert verdict(agreement("big", "small", [lost] * 7 + [kept] * 13)).startswith(
         "small loses itself more often than big: 7 of the 20 prompts"
     )
-    few = verdict(agreement("big", "small", [lost] * 4 + [kept] * 16))
-    assert few.startswith("small gives the same greedy answer")
+    few = agreement("big", "small", [lost] * 4 + [kept] * 16)
+    # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
+    assert prompts_needed(few) == 32
+    assert verdict(few).startswith(
+        "Whether small loses itself more often than big is open (4 answers against 0); about 12 more prompts would settle this. "
+        "small gives the same greedy answer"
+    )
+    assert prompts_needed(agreement("big", "small", [lost] * 7 + [kept] * 13)) is None
+    assert prompts_needed(agreement("big", "small", [kept] * 9)) is None
     turned = [(second, first) for first, second in [lost] * 7 + [kept] * 13]
     assert verdict(agreement("big", "small", turned)).startswith("small gives the same")
 

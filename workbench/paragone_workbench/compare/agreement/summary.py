@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.compare.agreement.agreement import Agreement, Conduct, agreement, conduct
-from paragone_workbench.compare.agreement.verdict import verdict
+from paragone_workbench.compare.agreement.verdict import prompts_needed, verdict
 from paragone_workbench.runs.result import RunResult
 
 
@@ -28,7 +28,10 @@ class AnswerSummary:
         """Return the fields, with a sentence for each candidate."""
         return {
             "engines": [to_json(found, complete=True) for found in self.conducts],
-            "candidates": [{**found.to_json(), "sentence": verdict(found)} for found in self.agreements],
+            "candidates": [
+                {**found.to_json(), "prompts_needed": prompts_needed(found), "sentence": verdict(found)}
+                for found in self.agreements
+            ],
         }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from paragone.wording import counted
 from paragone_workbench.compare.agreement.agreement import Agreement
 from paragone_workbench.statistics.paired import paired_difference
+from paragone_workbench.statistics.sample_size import rounded_up, values_needed
 
 _LEVEL = 0.05
 """The p-value below which more degenerate answers are no chance."""
@@ -27,8 +28,20 @@ def collapse(found: Agreement) -> str:
     )
 
 
+def prompts_needed(found: Agreement) -> int | None:
+    """Return the number of prompts, in all, that would show that a candidate loses itself more often, if it goes on so.
+
+    The power is 80%. None if that is shown already, or if the candidate does not lose more answers than the reference.
+    """
+    if found.lost <= found.regained or found.is_collapsed or _loses_more(found):
+        return None
+    difference = (found.lost - found.regained) / found.prompts
+    variance = (found.lost + found.regained) / found.prompts - difference**2
+    return values_needed(variance, difference, estimates_variance=False)
+
+
 def _sentences(found: Agreement) -> Iterator[str]:
-    interval = found.interval
+    interval, needed = found.interval, prompts_needed(found)
     assert interval is not None  # there are prompts
     if found.is_collapsed:
         yield collapse(found)
@@ -36,6 +49,12 @@ def _sentences(found: Agreement) -> Iterator[str]:
         yield (
             f"{found.candidate} loses itself more often than {found.reference}: {found.lost:,} of the "
             f"{counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or no text."
+        )
+    elif needed is not None:
+        more = counted(rounded_up(max(1, needed - found.prompts)), "more prompt")
+        yield (
+            f"Whether {found.candidate} loses itself more often than {found.reference} is open ({found.lost:,} answers "
+            f"against {found.regained:,}); about {more} would settle this."
         )
     yield (
         f"{found.candidate} gives the same greedy answer as {found.reference} to {found.identical:,} of "
