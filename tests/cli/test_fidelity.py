@@ -192,7 +192,7 @@ sys.exit(main(["fidelity", "graded:exact", "graded:rough", "--text", {str(text)!
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert (done.returncode, done.stdout) == (2, b"")
-    command = f"pip install --python {sys.executable} 'numpy<3,>=1.26'"
+    command = f"pip install --python {sys.executable} 'numpy<3,>=1.26' 'scipy<2,>=1.15'"
     assert said(done).endswith(f"not installed.\nInstall it with: uv {command}\n")
 
 
