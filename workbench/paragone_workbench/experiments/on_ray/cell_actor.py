@@ -21,7 +21,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import AssertionResult
 
-GATHER_S = 0.02
+GATHER_S = 0.05
 """Seconds for which runs that end are gathered, so that fast engines need not send each one alone."""
 REPORT_S = 1.0
 """Seconds after which an exchange returns without a run that has ended, for the progress."""

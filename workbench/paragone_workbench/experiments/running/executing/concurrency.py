@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Concurrency:
         self._least = least
         self._most = most
         self._now = 0
-        self._changed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._best = (0.0, least)
         """The highest rate so far, and its limit."""
         self._ended = 0
@@ -48,9 +49,17 @@ class Concurrency:
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
         """Wait until a request may begin. It ends when the context is left."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._now < self.limit)
+        if self._now < self.limit:
             self._now += 1
+        else:
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            try:
+                await place  # who lets it begin has counted it
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    self._leave()
+                raise
         turn = Turn()
         try:
             yield turn
@@ -58,14 +67,18 @@ class Concurrency:
             turn.succeeded = False
             raise
         finally:
-            self._now -= 1
             if self._least < self._most:
                 self.ended(time.monotonic(), succeeded=turn.succeeded)
-            await asyncio.shield(self._notify())
+            self._leave()
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _leave(self) -> None:
+        """Let those begin that there is room for now, in the order in which they came."""
+        self._now -= 1
+        while self._waiting and self._now < self.limit:
+            place = self._waiting.popleft()
+            if not place.done():
+                self._now += 1
+                place.set_result(None)
 
     def ended(self, now: float, *, succeeded: bool) -> None:
         """Count a request that has ended at this time, in seconds, and set the limit by the rate."""
