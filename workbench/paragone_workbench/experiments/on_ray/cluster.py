@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from paragone import InputError, ParagoneError
+from paragone import InputError
 from paragone.installation import install_command
 from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -20,7 +21,7 @@ from paragone_workbench.experiments.running.cells import Cell
 
 T = TypeVar("T")
 
-CONNECT_S = 60.0
+CONNECT_S = 40.0
 """Seconds within which this process must have joined the cluster."""
 REPORT_S = 180.0
 """Seconds that a node has to report: its first process imports paragone from a cold disk."""
@@ -35,6 +36,7 @@ def _ray() -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # A killed process is noticed when its connection closes. Ray's metrics need the dashboard, which we do not use.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its native part would print into the progress
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -95,7 +97,13 @@ class Cluster:
     async def join(cls, text: str) -> Cluster:
         """Join the cluster that `--on` names. Raises InputError if there is none, or if it has other versions."""
         address = cluster_address(text)
-        return await _in_thread(lambda: _joined(address), CONNECT_S, "The cluster")
+        try:
+            return await _in_thread(lambda: _joined(address), CONNECT_S)
+        except TimeoutError as error:
+            raise InputError(
+                f"The cluster {text} did not answer within {CONNECT_S:.0f} seconds.",
+                hint="Another program may listen at this address: `ray status` on a node says which one its cluster has.",
+            ) from error
 
     def nodes(self) -> Sequence[Node]:
         """Return the nodes that are alive."""
@@ -148,7 +156,8 @@ class Cluster:
 
     async def leave(self) -> None:
         """Leave the cluster: the processes that this one has started end."""
-        await _in_thread(self._ray.shutdown, CONNECT_S, "Leaving the cluster")
+        with contextlib.suppress(TimeoutError):  # it ends with this program at the latest
+            await _in_thread(self._ray.shutdown, CONNECT_S)
 
 
 def _joined(address: str) -> Cluster:
@@ -216,9 +225,6 @@ def _only(ray: Any, node: str) -> object:
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
-async def _in_thread(call: Callable[[], T], seconds: float, what: str) -> T:
-    """Return what a blocking call returns. Raises ParagoneError if it takes longer."""
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)
-    except TimeoutError as error:
-        raise ParagoneError(f"{what} did not answer within {seconds:.0f} seconds.") from error
+async def _in_thread(call: Callable[[], T], seconds: float) -> T:
+    """Return what a blocking call returns. Raises TimeoutError if it takes longer."""
+    return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)

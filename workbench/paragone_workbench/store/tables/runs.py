@@ -34,7 +34,8 @@ _CHANGED = "state, engine, result, manifest, tokens, owner_id"
 # Not one statement with ON CONFLICT: an attempt to insert would use up a number.
 _UPDATE = f"UPDATE run SET ({_CHANGED}) = (?, ?, ?, ?, ?, ?) WHERE id = ? RETURNING number"  # noqa: S608 (the names of columns)
 _INSERT = f"""
-    INSERT INTO run ({_CHANGED}, id, started, purpose, about_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO run ({_CHANGED}, id, started, purpose, about_id, text, thinking)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     RETURNING number
 """  # noqa: S608 (the names of columns)
 
@@ -62,16 +63,16 @@ def save_run(
         owner_id if running else None,
         result.id,
     )
-    rows = database.rows(_UPDATE, *values)
-    if not rows:
-        rows = database.rows(_INSERT, *values, result.started, purpose, about_id)
-    ((number,),) = rows
     # Only at the end: if another instance of the program wrongly assumed that this one had ended, it has moved the text
     # saved so far from `piece` to the run, where it must be kept.
-    if not running:
-        text, thinking = clean(result.text), clean(result.thinking)
+    text, thinking = ("", "") if running else (clean(result.text), clean(result.thinking))
+    rows = database.rows(_UPDATE, *values)
+    if not rows:
+        rows = database.rows(_INSERT, *values, result.started, purpose, about_id, text, thinking)
+    elif not running:
         database.run("UPDATE run SET text = ?, thinking = ? WHERE id = ?", text, thinking, result.id)
         database.run("DELETE FROM piece WHERE run_id = ?", result.id)
+    ((number,),) = rows
     known: int = number
     return known
 
