@@ -26,6 +26,7 @@ from paragone_workbench.experiments.running.request import SuiteRequest, find_or
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.store import History, RunKey
+from paragone_workbench.store.errors import StoreError
 
 GIB = 1 << 30
 NODES = [Node(id=f"n{number}", name=f"node {number}", cpus=4, gpus=0, memory=64 * GIB) for number in (1, 2)]
@@ -196,7 +197,7 @@ async def history(home):
     await history.close()
 
 
-async def run_on(cluster, history, made, *engines, **more):
+async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **more):
     request = SuiteRequest(suite=made, engines=engines, **more)
     registry = Registry()
     experiment, _ = await find_or_create(history, request, registry)
@@ -205,7 +206,7 @@ async def run_on(cluster, history, made, *engines, **more):
         for index, one in enumerate(engines)
         if one.backend == "scripted"
     }
-    runner = SuiteRunner(
+    runner = runner_kind(
         history,
         experiment,
         request,
@@ -217,6 +218,7 @@ async def run_on(cluster, history, made, *engines, **more):
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)
     await runner.close()
+    await asyncio.gather(*(actor.end() for actor in cluster.actors))  # those that were lost live on here
     return runner, asked(scripted_backend.EVENTS[before:])
 
 
@@ -287,3 +289,20 @@ async def test_results_name_the_engine_as_the_user_did(history):
     runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("one", password="hunter2"))
     saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
     assert [run.result.definition for run in saved] == [engine("one")]
+
+
+class FailingRunner(SuiteRunner):
+    """A test double of the history: it cannot be written after the first runs."""
+
+    async def save(self, executed):
+        if any(progress.now for progress in self.progress):
+            raise StoreError("The disk is full.")
+        await super().save(executed)
+
+
+async def test_a_history_that_fails_ends_the_work_at_all_places(history):
+    made = suite(*PROMPTS[:3])  # fewer runs than the places could take: one waits for the other
+    runner, _ = await run_on(
+        ClusterHere(), history, made, engine("one", delay_s=0.1), runner_kind=FailingRunner
+    )
+    assert runner.failure.sentence == "The disk is full."

@@ -131,6 +131,9 @@ class RayExecutor:
                         break
                 finally:
                     process.actor.kill()
+                    queue.give_back(
+                        process.given.values()
+                    )  # also after a failure: other places wait for them
                 if engine.has_failed(number):
                     break
         except ParagoneError as error:
