@@ -97,10 +97,10 @@ def test_what_was_not_the_same_stands_below_the_answers():
     done = paragone(*argv, "--set", "steady-2.context=90")
     assert (done.returncode, said(done)) == (0, "")
     *_, fair = done.stdout.decode().split("\n\n── ")
-    title, verdict, sampling, context, *rest = fair.splitlines()
+    title, verdict, context, sampling, *rest = fair.splitlines()
     assert title.startswith("Was it fair? ───")
-    assert verdict == "2 conditions were not the same:"
-    assert sampling == "≠ max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2"
+    assert verdict == "1 condition was not the same:"
+    assert sampling == "· max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2"
     assert context.startswith("≠ Context: 4096 in steady and 90 in steady-2. ")
     assert context.endswith("To level it: --set context=4096")
     assert rest[0].startswith("? steady does not tell: ")

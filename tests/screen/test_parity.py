@@ -11,14 +11,14 @@ async def sheet(screen) -> None:
 
 
 async def test_a_sampling_option_is_levelled(start):
-    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
+    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
     async with start(*lanes) as screen:
         await screen.ask("go")
         await screen.answered()
         await screen.until(lambda: screen.text.count("≠ 1") == 2, "both lanes have the mark")
         await sheet(screen)
         assert "1 condition was not the same:" in screen.text
-        assert "≠ max_tokens is 2 in first and 3 in second." in screen.text
+        assert "≠ max_tokens is 2 in first and 20 in second." in screen.text
         assert "1 sets max_tokens=2 in second" in screen.text
         assert "? first does not tell: " in screen.text
         await screen.press("1")
@@ -98,7 +98,7 @@ async def test_a_lane_that_did_not_answer_is_named(start):
 
 
 async def test_marks_of_earlier_answers_do_not_stay(start):
-    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
+    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
     async with start(*lanes) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -113,3 +113,14 @@ async def test_marks_of_earlier_answers_do_not_stay(start):
         await screen.until(lambda: "≠ 1" in screen.text)
         await screen.press("f9")
         await screen.until(lambda: "≠" not in screen.text, "one lane has no marks")
+
+
+async def test_what_is_set_for_all_lanes_is_no_alarm(start):
+    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
+    async with start(*lanes) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await sheet(screen)
+        assert "· max_tokens is 2 in first and 3 in second." in screen.text
+        assert "1 sets max_tokens=2 in second" in screen.text
+        assert "≠ 1" not in screen.text

@@ -483,10 +483,11 @@ async def test_runs_of_real_workers(rogue):
         for execution in executions:
             await execution.ended()
         parity = parity_of_runs([execution.run for execution in executions], workbench.registry.find)
-    assert [finding.what for finding in parity.findings] == ["max_tokens", "context"]
+    assert [finding.what for finding in parity.findings] == ["context", "max_tokens"]
     assert [finding.values for finding in parity.findings] == [
-        {"short": 2, "long": 3},
         {"short": "4096", "long": "100"},
+        {"short": 2, "long": 3},
     ]
-    assert parity.findings[1].advice == "To level it: --set context=4096"
+    assert parity.findings[0].advice == "To level it: --set context=4096"
+    assert [finding.is_expected for finding in parity.findings] == [False, True], "max_tokens is set for both"
     assert "prompt" not in parity.unknown[0].names, "the number of its tokens is known"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from paragone.facts import STANDARD_FACTS, StandardFact
 from paragone_workbench.compare.parity.findings import Finding, enumeration
 from paragone_workbench.compare.parity.levelling import level
-from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.side import Side, is_chosen
 
 _TEMPLATE = "chat template"
 _THREADS = "threads"
@@ -60,5 +60,5 @@ def _finding(
         values=values,
         sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
         levelling=levelling,
-        is_expected=fact.name in _OF_THE_MODEL or any(side.has_chosen(options[side.name]) for side in sides),
+        is_expected=fact.name in _OF_THE_MODEL or is_chosen(sides, options),
     )

@@ -9,7 +9,7 @@ from paragone.chat.sampling import without_effect
 from paragone.options import OptionInfo
 from paragone_workbench.compare.parity.findings import Finding, Levelling, enumeration
 from paragone_workbench.compare.parity.levelling import level, same
-from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.side import Side, is_chosen
 
 Undeclared = dict[str, dict[str, Levelling]]
 """The options with unknown values, by the names of side and option, with the changes that make the values known."""
@@ -49,7 +49,7 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             drawn = all(
                 side.has_drawn(options[side.name]) for side in sides if values.get(side.name) is not None
             )
-            chosen = any(side.has_chosen(options[side.name]) for side in sides)
+            chosen = is_chosen(sides, options)
             findings.append(
                 _finding(_name(option, options), values, silent, options, levelling, drawn, chosen)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Backend, Capabilities, Json, LoadedModel, Message, RunSettings
@@ -118,6 +118,10 @@ class Side:
         """Whether the user has set an option for this engine alone while comparing."""
         return option is not None and option.name in self.chosen
 
+    def has_set(self, option: OptionInfo | None) -> bool:
+        """Whether somebody has set an option for this engine, in config.toml, on the command line or on the screen."""
+        return option is not None and self.definition.options.get(option.name) is not None
+
     def has_drawn(self, option: OptionInfo | None) -> bool:
         """Whether the engine chose an option's value for this run alone, as engines do with seeds that nobody sets."""
         if option is None or self.run is None or (option.fact or option.name) != _SEED:
@@ -138,3 +142,10 @@ class Side:
         if self.backend is None:
             return {}
         return {info.fact: info for info in describe(self.backend.load_options) if info.fact}
+
+
+def is_chosen(sides: Sequence[Side], options: Mapping[str, OptionInfo | None]) -> bool:
+    """Whether somebody wanted a difference: set the option, which has a name for each side, for all, or while comparing."""
+    return all(side.has_set(options[side.name]) for side in sides) or any(
+        side.has_chosen(options[side.name]) for side in sides
+    )
