@@ -121,7 +121,7 @@ def test_nothing_that_differs_is_an_empty_list():
             "what": "max_tokens",
             "lanes": {"steady": 2, "steady-2": 3},
             "sentence": "max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2",
-            "expected": False,
+            "expected": True,
         }
     ]
 

@@ -8,6 +8,7 @@ from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
 from paragone_workbench.reporting.subjects import selection as selections
@@ -99,6 +100,7 @@ def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
         for it in rows_of(
             store,
             add_experiment(store, {7: ("a", "b")}, assertions={7: PASSED}, tags={7: ("x", "y")}, name="one"),
+            Registry().find,
         )
         if it.scores
     ]

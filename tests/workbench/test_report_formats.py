@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from tests.workbench.report_subjects import add_experiment, conversation
 
 from paragone import InputError, Json, ParagoneError
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.reporting.file import format_of, write
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.subjects.conversation import conversation_report
@@ -61,7 +62,7 @@ def test_an_experiment_has_a_row_for_each_run(home):
     failed: Json = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
     with closing(Store.open()) as store:
         experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
-        head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.number}")))
+        head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.number}"), Registry().find))
     assert head == list(COLUMNS)
     found = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(it["prompt_index"], it["engine"], it["text"]) for it in found] == [
@@ -80,7 +81,7 @@ def test_an_experiment_has_a_row_for_each_run(home):
 
 @given(text=st.text(alphabet=st.characters()))
 def test_any_text_survives_in_a_cell(text):
-    written = "".join(csv_pieces(conversation_rows(conversation("x", text))))
+    written = "".join(csv_pieces(conversation_rows(conversation("x", text), Registry().find)))
     written.encode()
     assert "\0" not in written
     _, row = csv.reader(io.StringIO(written, newline=""), strict=True)
@@ -91,13 +92,13 @@ def test_any_text_survives_in_a_cell(text):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a1)", "\t=1", "\r=1", "\n=1", "＝1"])
 def test_spreadsheets_take_no_text_for_a_formula(text):
-    _, row = table(conversation_rows(conversation(text, text)))
+    _, row = table(conversation_rows(conversation(text, text), Registry().find))
     cells = dict(zip(COLUMNS, row, strict=True))
     assert (cells["text"], cells["prompt"]) == (f"'{text}", f"'{text}")
 
 
 def test_lines_end_as_rfc_4180_says():
-    written = "".join(csv_pieces(conversation_rows(conversation("x", 'He said "a\nb", c'))))
+    written = "".join(csv_pieces(conversation_rows(conversation("x", 'He said "a\nb", c'), Registry().find)))
     assert written.count("\r\n") == 2
     assert '"He said ""a\nb"", c"' in written
 

@@ -34,7 +34,7 @@ def _pieces(
         case "csv":
             from paragone_workbench.reporting.table import csv_pieces
 
-            yield from csv_pieces(rows_of(store, subject))
+            yield from csv_pieces(rows_of(store, subject, find))
         case "html" | "md":
             from paragone_workbench.reporting.subjects.gathering import report_of
 

@@ -1,13 +1,18 @@
-"""Unique names for lanes, made from the names of their engines."""
+"""Unique names for lanes, made from the names of their engines: the same on the screen, in reports and in exports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from paragone_workbench.engines.definitions import EngineDefinition, numbered, server_of
-from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane
+
+if TYPE_CHECKING:
+    from paragone import Backend
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.store.records import LaneRecord
 
 
 def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
@@ -15,21 +20,42 @@ def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: R
 
     Engines with the same name are distinguished by backend, by server, or else by a number.
     """
-    others = list(lanes)
-    taken = {lane.name for lane in others}
-    namesakes = [lane.engine.definition for lane in others if lane.engine.definition.name == definition.name]
-    qualified = _qualified_names(definition, namesakes, registry)
+    named = [(lane.name, lane.engine.definition) for lane in lanes]
+    return _unique(definition, named, registry.find)
+
+
+def names_of(lanes: Sequence[LaneRecord], find: Callable[[str], Backend | None]) -> Mapping[str, str]:
+    """Return the names of saved lanes by their ids: those that they get when the conversation is opened, closed lanes last.
+
+    `find` returns the backend of a name.
+    """
+    named: list[tuple[str, EngineDefinition]] = []
+    names: dict[str, str] = {}
+    for lane in sorted(lanes, key=lambda lane: lane.closed):
+        names[lane.id] = _unique(lane.definition, named, find)
+        named.append((names[lane.id], lane.definition))
+    return names
+
+
+def _unique(
+    definition: EngineDefinition,
+    named: Sequence[tuple[str, EngineDefinition]],
+    find: Callable[[str], Backend | None],
+) -> str:
+    taken = {name for name, _ in named}
+    namesakes = [other for _, other in named if other.name == definition.name]
+    qualified = _qualified_names(definition, namesakes, find)
     names = chain([definition.name], qualified, numbered(definition.name))
     return next(name for name in names if name not in taken)
 
 
 def _qualified_names(
-    definition: EngineDefinition, namesakes: list[EngineDefinition], registry: Registry
+    definition: EngineDefinition, namesakes: Sequence[EngineDefinition], find: Callable[[str], Backend | None]
 ) -> Iterator[str]:
     if any(other.backend != definition.backend for other in namesakes):
         yield f"{definition.name} ({definition.backend})"
     if not namesakes:
         return
-    server = server_of(definition, registry.find(definition.backend))
-    if server and any(server_of(other, registry.find(other.backend)) != server for other in namesakes):
+    server = server_of(definition, find(definition.backend))
+    if server and any(server_of(other, find(other.backend)) != server for other in namesakes):
         yield f"{definition.name} ({server})"

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from paragone import Backend, LoadedModel
 from paragone.options import value_text
 from paragone.wording import size_text
-from paragone_workbench.engines.definitions import EngineDefinition, address_of, numbered, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition, address_of, without_secrets
 from paragone_workbench.reporting.content import EngineView, Fact
 from paragone_workbench.reporting.parts.answers import settings_in_force
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.result import RunResult
-
-
-def distinct_names(names: Iterable[str]) -> list[str]:
-    """Return the names with a number after those that occurred before: `smol`, `smol-2` …"""
-    found: list[str] = []
-    for name in names:
-        found.append(next(distinct for distinct in numbered(name) if distinct not in found))
-    return found
 
 
 def engine_view(

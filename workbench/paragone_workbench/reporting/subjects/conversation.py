@@ -11,6 +11,7 @@ from paragone.wording import counted
 from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
+from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.content import (
     Fact,
     PromptView,
@@ -21,7 +22,7 @@ from paragone_workbench.reporting.content import (
 from paragone_workbench.reporting.parts.answers import NamedRun, answers_side_by_side
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
-from paragone_workbench.reporting.parts.engines import distinct_names, engine_view
+from paragone_workbench.reporting.parts.engines import engine_view
 from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
@@ -45,7 +46,7 @@ def conversation_report(
     find: Callable[[str], Backend | None],
 ) -> Report:
     """Return the report of a conversation. `find` returns the backend of a name."""
-    lanes = _lanes(saved)
+    lanes = _lanes(saved, find)
     prompts = [
         (number, prompt)
         for number, prompt in enumerate(saved.conversation.prompts, 1)
@@ -93,13 +94,13 @@ def _figures(lane: _Lane) -> EngineFigures:
     return EngineFigures(engine=lane.name, size=None if loaded is None else loaded.size)
 
 
-def _lanes(saved: SavedConversation) -> list[_Lane]:
+def _lanes(saved: SavedConversation, find: Callable[[str], Backend | None]) -> list[_Lane]:
     """Return the lanes that are not closed; all of them if all are closed."""
     shown = [lane for lane in saved.lanes if not lane.closed] or list(saved.lanes)
-    names = distinct_names(lane.definition.name for lane in shown)
+    names = names_of(saved.lanes, find)
     return [
-        _Lane(name, lane, {run.prompt: run for run in path_to(lane.head) if run.prompt is not None})
-        for name, lane in zip(names, shown, strict=True)
+        _Lane(names[lane.id], lane, {run.prompt: run for run in path_to(lane.head) if run.prompt is not None})
+        for lane in shown
     ]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from paragone import InputError
+from paragone import Backend, InputError
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.reporting.parts.engines import distinct_names
+from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.subjects.experiment_prompts import experiment_rows
 from paragone_workbench.reporting.table import TableRow
 from paragone_workbench.runs.context import path_to
@@ -38,18 +38,20 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
         raise InputError(f"There is no {kind} {text} in the history.", hint=newest(store)) from None
 
 
-def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[TableRow]:
-    """Yield all runs as rows of a table. The store must stay open meanwhile. Raises StoreError."""
+def rows_of(
+    store: Store, subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
+) -> Iterator[TableRow]:
+    """Yield all runs as rows of a table. `find` returns the backend of a name. The store must stay open. Raises StoreError."""
     if isinstance(subject, Experiment):
         return experiment_rows(store, subject)
-    return conversation_rows(subject)
+    return conversation_rows(subject, find)
 
 
-def conversation_rows(saved: SavedConversation) -> Iterator[TableRow]:
-    """Yield all runs of a conversation as rows of a table, lane by lane."""
+def conversation_rows(saved: SavedConversation, find: Callable[[str], Backend | None]) -> Iterator[TableRow]:
+    """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend of a name."""
     places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
-    names = distinct_names(lane.definition.name for lane in saved.lanes)
-    for lane, name in zip(saved.lanes, names, strict=True):
+    names = names_of(saved.lanes, find)
+    for lane in saved.lanes:
         path = path_to(lane.head)
         answered: Counter[Prompt] = Counter()
         for run in lane.runs:
@@ -58,7 +60,7 @@ def conversation_rows(saved: SavedConversation) -> Iterator[TableRow]:
             yield TableRow(
                 result=run.result,
                 id=f"r{run.number}",
-                engine=name if engine == lane.definition.name else engine,
+                engine=names[lane.id] if engine == lane.definition.name else engine,
                 prompt_index=places[run.prompt],
                 repetition=answered[run.prompt],
                 prompt=run.prompt.text,
