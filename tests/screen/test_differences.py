@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from rogue_backend.definitions import rogue
 
+from paragone import Alternative, Token
+from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
+from paragone_workbench.compare.divergence import Divergence
+from paragone_workbench.compare.fork import fork_of
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 
 
 def marked(screen, number, look="differs"):
@@ -179,11 +187,53 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
             assert again.result.prefilled.chosen == choice.text
             assert lane.variants(again) == (run, again), "the earlier answer is kept"
         assert screen.text.count(f"Goes on from the chosen token “{choice.text}”.") == 2
-        await screen.press("alt+p")
+        key = "p" if reference else "alt+p"
+        await screen.press(key)
         current = reference
         await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, current)))
-        await screen.press("alt+p")
+        await screen.press(key)
         await screen.until(lambda: not any(look.startswith("heat") for look in looks(screen, current)))
+
+
+def answer_of(name: str, *texts: str) -> RunResult:
+    run = Run.of(rogue("steady", name))
+    run.result = dataclasses.replace(run.result, manifest={"request": {"logprobs": 1}})
+    for text in texts:
+        run.keep(Token(text=text, logprob=-0.5, top=(Alternative(text=text, logprob=-0.5),), time=0.0))
+        run.add("answer", text)
+    return run.result
+
+
+async def test_keys_lead_from_fork_to_fork(start):
+    reference = ("a", answer_of("a", "The", " sky", " is", " blue"), None)
+    early = ("b", answer_of("b", "The", " sea"), Divergence(token=1, char=4))
+    late = ("c", answer_of("c", "The", " sky", " was"), Divergence(token=2, char=8))
+    forks = [fork_of([reference, early, late]), fork_of([reference, late, early])]
+    chosen = []
+    async with start(rogue("steady", "a")) as screen:
+        screen.app.push_screen(DivergenceSheet("Why?", forks, 0, lambda *choice: chosen.append(choice)))
+        await screen.until(lambda: "Token 2: where b parts from a · fork 1 of 2" in screen.text)
+        assert "< > fork" in screen.text
+        await screen.press("less_than_sign")
+        await screen.until(lambda: "This is the first fork." in screen.text)
+        await screen.press("greater_than_sign")
+        await screen.until(lambda: "Token 3: where c parts from a · fork 2 of 2" in screen.text)
+        await screen.press("greater_than_sign")
+        await screen.until(lambda: "This is the last fork." in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: chosen)
+        assert chosen[0][0] is forks[1]
+        assert chosen[0][1].token.text == " was"
+
+
+async def test_three_lanes_that_part_at_one_place_have_one_fork(start):
+    async with start(rogue("steady", "a"), rogue("wide", "b"), rogue("wide", "c"), size=(120, 40)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("alt+v")
+        await screen.until(lambda: isinstance(screen.app.screen, DivergenceSheet))
+        await screen.press("greater_than_sign")
+        await screen.until(lambda: "The answers part at this place only." in screen.text)
 
 
 def transcript_layers(screen, number):

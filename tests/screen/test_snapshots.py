@@ -163,7 +163,7 @@ def test_where_answers_part(photograph):
                 run.keep(Token(text=text, logprob=log(shares.get(text, 1.0)), top=top, time=0.0))
                 run.add("answer", text)
             answers.append((name, run.result, Divergence(token=1, char=14) if answers else None))
-        app.push_screen(DivergenceSheet("What is it like?", fork_of(answers), lambda chosen: None))
+        app.push_screen(DivergenceSheet("What is it like?", [fork_of(answers)], 0, lambda *_: None))
         await pilot.pause()
 
     assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step)

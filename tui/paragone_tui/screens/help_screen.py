@@ -33,6 +33,7 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("esc ^c", "", "Close the dialog."),
         ("tab", "", "Tick the highlighted engine, to open several side by side."),
         ("^x", "", "Remove the highlighted engine, or delete the conversation."),
+        ("< >", "", "Where answers part: show the fork before, or the next one."),
         ("1 … 9", "", "In the list of conditions: level the difference with this number."),
         (
             "^underscore super+z",
@@ -50,6 +51,7 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("p r t d", "", "Pin, rename, tag or duplicate the conversation."),
         ("x u", "", "Delete the conversation; bring back the one that was deleted last."),
         ("e E i", "", "Export the conversation, or all; import conversations."),
+        ("y n", "", "Allow what an imported file names, or do not import it."),
     ],
     "Votes": [
         ("a … f 1 … 6", "", "Vote for this answer."),

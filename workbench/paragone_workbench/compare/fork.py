@@ -60,7 +60,7 @@ class ForkSide:
         return self.token is not None and self.token.text == choice.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fork:
     """The place where a candidate's answer parts from the reference's."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,7 +49,7 @@ class Chosen:
 
 
 class DivergenceSheet(Sheet):
-    """Shows a fork. The engines go on from the token that the user chooses."""
+    """Shows one of the forks of several answers. The engines go on from the token that the user chooses."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         closing_binding("divergence"),
@@ -57,28 +57,53 @@ class DivergenceSheet(Sheet):
         Binding("right,l", "move(1, 0)", "The engine to the right", show=False),
         Binding("up,k", "move(0, -1)", "The token above", show=False),
         Binding("down,j", "move(0, 1)", "The token below", show=False),
+        Binding("<", "step(-1)", "The fork before"),
+        Binding(">", "step(1)", "The next fork"),
         Binding("enter", "choose(False)", "Go on from this token"),
         Binding("b", "choose(True)", "Let all engines go on from this token"),
     ]
 
     content = query_one("#sheet Static", Static)
 
-    def __init__(self, prompt: str, fork: Fork, go_on: Callable[[Chosen], None]) -> None:
-        """Create the view of a fork of the answers to a prompt. `go_on` is called with what the user chooses."""
+    def __init__(
+        self, prompt: str, forks: Sequence[Fork], first: int, go_on: Callable[[Fork, Chosen], None]
+    ) -> None:
+        """Create the view of the forks of the answers to a prompt, of which one is shown first.
+
+        `go_on` is called with the fork that is shown and what the user chooses there.
+        """
         super().__init__()
         self._prompt = prompt
-        self._fork = fork
+        self._forks = forks
         self._go_on = go_on
+        self._told = ""
+        self._select(first)
+
+    def _select(self, number: int) -> None:
+        self._number = number
+        fork = self._fork = self._forks[number]
         reference, candidate, *_ = fork.sides
         place = "Where" if fork.place.token is None else f"Token {fork.place.token + 1:,}: where"
-        self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}")
-        self._known = [number for number, side in enumerate(fork.sides) if side.choices]
+        several = f" · fork {number + 1} of {len(self._forks)}" if len(self._forks) > 1 else ""
+        self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}{several}")
+        self._known = [at for at, side in enumerate(fork.sides) if side.choices]
         """The engines whose tokens are known."""
         column = 1 if 1 in self._known or not self._known else self._known[0]
         self._cursor = Cursor(column, 0)
         others = [at for at, choice in enumerate(self._side.choices) if not self._side.is_own(choice)]
         self._cursor = Cursor(column, others[0] if others else 0)
-        self._told = ""
+
+    def action_step(self, by: int) -> None:
+        """Show the next fork (1) or the one before (-1)."""
+        number = self._number + by
+        if 0 <= number < len(self._forks):
+            self._select(number)
+            self.scroll.border_title = self.heading
+            self._tell("")
+        elif len(self._forks) > 1:
+            self._tell("This is the last fork." if by > 0 else "This is the first fork.")
+        else:
+            self._tell("The answers part at this place only.")
 
     def parts(self) -> Iterator[Text]:
         """Yield the text, which is laid out once the width is known."""
@@ -118,7 +143,7 @@ class DivergenceSheet(Sheet):
             return
         sides = self._fork.sides if everyone else (self._side,)
         self.dismiss()
-        self._go_on(Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
+        self._go_on(self._fork, Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
 
     def _tell(self, sentence: str) -> None:
         self._told = sentence
@@ -136,6 +161,8 @@ class DivergenceSheet(Sheet):
                 ("b", "let all go on"),
                 *keys,
             ]
+        if len(self._forks) > 1:
+            keys = [*keys[:-1], ("< >", "fork"), keys[-1]]
         self.scroll.border_subtitle = hints(keys)
         self.scroll.styles.width = _WIDTH
         width = min(_WIDTH, self.app.size.width) - _FRAME

@@ -137,12 +137,19 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
         return
     if any(answer.run.spec is None or answer.run.spec.logprobs is None for answer in answers):
         context.session.wants_tokens = True  # so that the view has more to show for the next answers
-    current = next((answer for answer in parted if answer.lane is column.lane), None)
-    first = current or min(parted, key=lambda answer: (answer.parting and answer.parting.char) or 0)
-    shown = [reference, first, *(answer for answer in candidates if answer is not first)]
-    fork = fork_of([(answer.lane.name, answer.run.result, answer.parting) for answer in shown])
+    forks: dict[Fork, Sequence[_Answer]] = {}
+    for answer in sorted(parted, key=lambda answer: (answer.parting and answer.parting.char) or 0):
+        if any(answer.parting == fork.place for fork in forks):
+            continue  # another candidate parts at the same place: it is a side there
+        shown = [reference, answer, *(other for other in candidates if other is not answer)]
+        forks[fork_of([(it.lane.name, it.run.result, it.parting) for it in shown])] = shown
+    current = next((answer.parting for answer in parted if answer.lane is column.lane), None)
+    first = next((at for at, fork in enumerate(forks) if fork.place == current), 0)
     prompt = reference.run.prompt.text if reference.run.prompt is not None else ""
-    context.show(DivergenceSheet(prompt, fork, lambda chosen: _go_on_from(context, fork, chosen, shown)))
+    sheet = DivergenceSheet(
+        prompt, tuple(forks), first, lambda fork, chosen: _go_on_from(context, fork, chosen, forks[fork])
+    )
+    context.show(sheet)
 
 
 def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
