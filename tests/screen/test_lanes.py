@@ -156,6 +156,14 @@ async def test_every_size_shows_the_current_lane_and_the_composer(start, size):
         assert "語" in screen.text
 
 
+async def test_in_a_terminal_of_five_rows_an_answer_is_in_sight(start):
+    async with start(rogue("steady", max_tokens=2), size=(20, 5)) as screen:
+        await screen.until(lambda: screen.columns[0].transcript.size.height, "there is a row for it")
+        assert "max_tokens" not in screen.text
+        await screen.pilot.resize_terminal(80, 24)
+        await screen.until(lambda: "max_tokens=2" in screen.text)
+
+
 async def test_a_new_conversation_begins_empty(start):
     async with start(rogue("steady")) as screen:
         await screen.ask("secret words")

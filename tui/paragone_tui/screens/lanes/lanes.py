@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 60
 """Largest number of characters of the system prompt that is shown beside the options."""
+_WITH_SETTINGS = 8
+"""Number of rows of a terminal from which on there is room for the options that are set."""
 _AIRY = 18
 """Rows of the screen from which on a blank row stands below the headers."""
 
@@ -200,6 +202,8 @@ class Lanes(Horizontal, can_focus=True):
     def _show_settings(self) -> None:
         """Show the options that are set in each lane; if there are any, in all lanes, so that they align.
 
+        A terminal of few rows has none for them: answers need those.
+
         A backend knows which of them are secret. The first paint does not wait for its plugin.
         """
         engines = [column.lane.engine for column in self.columns]
@@ -208,8 +212,9 @@ class Lanes(Horizontal, can_focus=True):
             " · ".join(filter(None, (summary(engine.definition, engine.backend) if known else "", system)))
             for engine, system in zip(engines, map(self._system_shown, self.columns), strict=True)
         ]
+        are_shown = any(texts) and self.screen.size.height >= _WITH_SETTINGS
         for column, text in zip(self.columns, texts, strict=True):
-            column.show_settings((text or "defaults") if any(texts) else "")
+            column.show_settings((text or "defaults") if are_shown else "")
 
     def _system_shown(self, column: LaneColumn) -> str:
         """Return the beginning of the system prompt that is in force in a lane; nothing if there is none."""
