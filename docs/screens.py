@@ -73,6 +73,7 @@ async def main() -> None:
         await pilot.pause(0.5)
         _save(app, "divergence")
         await pilot.press("escape")
+        await pilot.press("escape")  # to lane mode
         for name, key in OVER_LANES.items():
             await pilot.press(key)
             await pilot.pause(2)  # the picker and the history search first
