@@ -250,15 +250,15 @@ async def test_copying_takes_the_raw_answer(start):
         await screen.press("alt+y")
         assert screen.app.clipboard == "word0 word1 "
         screen.lanes[0].path[0].add("answer", "\n```sh\nls -l\n```\n")
-        await screen.press("Y", "enter")
+        await screen.press("alt+Y", "enter")
         assert screen.app.clipboard == "ls -l", "a block of code is the first that is offered"
-        await screen.press("Y")
+        await screen.press("alt+Y")
         await screen.type("conv")
         await screen.press("ctrl+s")
         assert copied_file().read_text().startswith("> go\n\nword0 word1")
         assert f"are written to {copied_file()}" in screen.told
         screen.lanes[0].path[0].add("answer", "x" * 100_000)
-        await screen.press("y")
+        await screen.press("alt+y")
         assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
 
 
@@ -430,6 +430,6 @@ async def test_turns_are_aligned_until_lanes_are_unlinked(start):
         await screen.press("alt+L")
         assert prompt_rows(screen, 0)[1] < filled[1]
         assert "unlinked" in screen.text
-        await screen.press("L")
+        await screen.press("alt+L")
         await screen.until(lambda: prompt_rows(screen, 0) == filled)
         assert "unlinked" not in screen.text.splitlines()[-1]
