@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 PICTURE = Path(__file__).parent / "screens" / "report.png"
-SIZE = "1200,900"
+SIZE = "1200,1140"
 MOST = 200_000
 """Bytes of the picture at most."""
 
