@@ -19,6 +19,7 @@ from paragone import (
     Event,
     Finish,
     LoadedModel,
+    Message,
     OpenEngine,
     Options,
     ParagoneError,
@@ -207,7 +208,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
             self._alarm = self._new_alarm()  # the counts of another tokenizer are no measure
             return [changed]
         self._alarm.context = await self._try(self._context())
-        messages, read = request.messages, finish.usage.prompt_tokens
+        messages = request.messages or (Message(role="user", text=request.text),)
+        read = finish.usage.prompt_tokens
         sent_tokens = None
         if read and is_dense(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))

@@ -70,7 +70,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
             yield Caution(code="not-cold", sentence=sentence)
         body = make_body(self._base, request, sampling)
-        self._raw_prompt = None
+        self._raw_prompt = None if request.messages else request.text
         if continues_answer(request):
             answer = request.messages[-1]
             is_open = self._renders and await leaves_open(self._client, body, answer)

@@ -27,7 +27,13 @@ class OpenAIBackend(EndpointBackend):
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
     capabilities = Capabilities(
-        logprobs=True, tokenize=True, top_tokens=True, seed=True, continues=True, loads=True
+        logprobs=True,
+        plain_text=True,
+        tokenize=True,
+        top_tokens=True,
+        seed=True,
+        continues=True,
+        loads=True,
     )
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:

@@ -70,7 +70,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def __init__(self, model: OpenModel, *, server: Server, raw: bool, refused_fields: RefusedFields) -> None:
         """Create an engine.
 
-        `raw` says whether it uses the completions endpoint. `refused_fields` are those of earlier engines.
+        `raw` says whether chats use the completions endpoint too. `refused_fields` are those of earlier engines.
         """
         super().__init__(model)
         self._client = OpenAIClient(self._http, hangs_up=server.kind == "llama-server")
@@ -110,8 +110,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 return
 
     def _body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
-        make = completion_body if self._raw else chat_body
+        make = completion_body if self._is_raw(request) else chat_body
         return make(self._model, request, sampling, self._server.kind)
+
+    def _is_raw(self, request: RunRequest) -> bool:
+        """Whether a request uses the completions endpoint: for a plain text, and for models without a chat template."""
+        return self._raw or not request.messages
 
     def _accepted_body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
         """Return the body of a request without the fields that the server has refused."""
@@ -121,8 +125,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return with_seed(sampling, drawn_seed, self._server, self._refused_fields)
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
-        settings = settings_of(sampling, self._server, self._refused_fields, raw=self._raw)
-        return dataclasses.replace(settings, prompt=raw_prompt(request.messages)) if self._raw else settings
+        raw = self._is_raw(request)
+        settings = settings_of(sampling, self._server, self._refused_fields, raw=raw)
+        return dataclasses.replace(settings, prompt=raw_prompt(request)) if raw else settings
 
     def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
         ids = request.prompt_ids and self._prompts.tokenizes
@@ -187,7 +192,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
         """Yield the events of one request."""
         state = StreamedAnswer()
-        path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
+        is_raw = self._is_raw(request)
+        path, read = ("/completions", read_completion) if is_raw else ("/chat/completions", read_chat)
         top = request.logprobs or 0
         async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
             try:

@@ -96,6 +96,7 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool, l
     return Capabilities(
         # no server reports this in advance: the run requests them and warns if none come
         logprobs=not refused_fields.has_refused("logprobs"),
+        plain_text=True,
         tokenize=tokenizes(server, raw=raw),
         top_tokens=reports_top_tokens(server),
         continues=continues(server.kind, raw=raw)

@@ -117,6 +117,7 @@ def capabilities_of(version: str) -> Capabilities:
     number = read_version(version)
     return Capabilities(
         logprobs=number >= _HAS_LOGPROBS or number == (0,),
+        plain_text=True,
         seed=True,
         continues=number >= RENDERS or number == (0,),
         loads=True,

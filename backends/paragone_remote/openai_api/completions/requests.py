@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from paragone import InputError, Json, Message, RunRequest
@@ -99,11 +99,11 @@ def _content(message: Message) -> Json:
 
 
 def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
-    """Return the body of a completion request for the plain text of the messages, with extra fields.
+    """Return the body of a completion request for a plain text, or for that of the messages, with extra fields.
 
     Raises InputError.
     """
-    prompt = raw_prompt(request.messages)
+    prompt = raw_prompt(request)
     # The default of max_tokens is 16 on many servers; null means as many as fit.
     body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)
@@ -146,9 +146,9 @@ def _format_of_completion(schema: dict[str, Json], kind: Kind) -> dict[str, Json
             )
 
 
-def raw_prompt(messages: Sequence[Message]) -> str:
-    """Return the plain text of messages, for a completion."""
-    return "\n\n".join(message.text for message in messages)
+def raw_prompt(request: RunRequest) -> str:
+    """Return the plain text that a completion goes on with: that of the messages, if there are any."""
+    return "\n\n".join(message.text for message in request.messages) or request.text
 
 
 def _alternatives(wanted: int, kind: Kind) -> int:

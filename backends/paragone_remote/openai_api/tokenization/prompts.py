@@ -89,9 +89,7 @@ class Prompts:
 
     async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
         """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
-        if self.raw:
-            text = body["prompt"]
-            assert isinstance(text, str)
+        if isinstance(text := body.get("prompt"), str):
             return RenderedPrompt(text, await self.ids_of_text(text) if ids else None)
         wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
         if self.server.kind == "llama-server":
