@@ -153,6 +153,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Vote for the current lane's last answer, with the names known."),
     Command(id="undo-vote", lane_keys="U", title="Take the vote back", group="Lanes",
             help="Take the last vote of this conversation back."),
+    Command(id="choose", lane_keys="W", title="Choose an engine", group="Lanes",
+            help="Measure engines in speed, a suite and fidelity, and say which one to deploy."),
     Command(id="new-conversation", keys="ctrl+n", title="New conversation", group="Conversation",
             help="Start a new conversation in the same lanes."),
     Command(id="reopen", keys="ctrl+o", lane_keys="/", title="Earlier conversations", group="Conversation",

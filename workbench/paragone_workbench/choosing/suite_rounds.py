@@ -15,7 +15,7 @@ from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.progress import SuiteObserver
-from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.scheduling.decision import decide
@@ -78,10 +78,10 @@ class SuiteRounds:
 
     async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
         """Run what is left, as far as the time goes. Raises ParagoneError if the history cannot be used."""
-        if plan is None or not plan.prompt_s:
-            await self._round(None, SCHEDULE, None, on_round)
-            return
         schedule = await self._schedule()
+        if plan is None or not plan.prompt_s:
+            await self._round(None, schedule, None, on_round)
+            return
         ends = time.monotonic() + plan.suite_ends() - (plan.seconds - (self.limit.left or 0.0))
         prompt_s = plan.prompt_s
         first = True

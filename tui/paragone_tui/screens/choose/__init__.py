@@ -1,0 +1,1 @@
+"""The screen that measures engines and says which one to deploy."""

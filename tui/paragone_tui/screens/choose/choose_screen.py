@@ -1,0 +1,256 @@
+"""The screen of a choice: a form, then the progress of the measurements, then the decision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.getters import query_one
+from textual.widgets import Checkbox, Input, Static
+
+from paragone import ParagoneError
+from paragone.threads import in_daemon_thread
+from paragone_tui.screens.choose.progress_text import ProgressText
+from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.widgets.hints import hints
+from paragone_tui.widgets.line_field import LineField
+from paragone_tui.widgets.modal import Modal
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.choose.question import Question
+    from paragone_workbench.choosing.choice import Choice
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.store.history import History
+
+_FIELDS = (
+    ("suite", "Suite", "a file of prompts with assertions; empty: 58 that come with paragone"),
+    ("vram", "GPUs", "such as 24G or 24G,24G; empty: this machine"),
+    ("time", "Time", "such as 10m; empty: as long as it takes"),
+    ("margin", "Margin", "points of the pass rate that may be lost; empty: 3"),
+)
+"""Of each field its name, its title, and what can be written in it."""
+
+
+class _EngineBox(Checkbox, inherit_bindings=False):
+    """An engine that is ticked or not. Enter starts the measurements, as in the fields."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick", show=False)]
+
+
+class ChooseScreen(Modal[None]):
+    """Measures the engines that are ticked, and says which one to deploy."""
+
+    AUTO_FOCUS = "Checkbox"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "start", "Measure"),
+        Binding("r", "report", "Write the report"),
+        Binding("up", "app.focus_previous", "Up", show=False),
+        Binding("down", "app.focus_next", "Down", show=False),
+    ]
+    DEFAULT_CSS = """
+    ChooseScreen {
+        align: center middle;
+        #choose {
+            width: 100; max-width: 100%; height: auto; max-height: 100%;
+            border: round $primary; background: $surface; padding: 0 1;
+        }
+        #form, #result { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+        Checkbox { border: none; height: 1; width: 100%; padding: 0; background: $surface; }
+        .field { height: 1; }
+        Input { border: none; height: 1; width: 1fr; padding: 0 1; background: $surface; }
+        Input:focus { background: $surface-lighten-1; }
+        .title { width: 8; color: $primary; text-style: bold; }
+        #said { height: auto; display: none; }
+        #said.-error { color: $text-error; }
+        #result { display: none; }
+    }
+    """
+    HELP = "Choosing an engine"
+
+    box = query_one("#choose", Vertical)
+    form = query_one("#form", VerticalScroll)
+    said = query_one("#said", Static)
+    result = query_one("#result", VerticalScroll)
+
+    def __init__(
+        self,
+        engines: Sequence[EngineDefinition],
+        ticked: frozenset[str],
+        *,
+        history: History,
+        registry: Registry,
+        system: str,
+    ) -> None:
+        """Create the form for these engines, of which those with the names in `ticked` are ticked."""
+        super().__init__()
+        self._engines = engines
+        self._ticked = ticked
+        self._history = history
+        self._registry = registry
+        self._system = system
+        self._choice: Choice | None = None
+        self._is_measuring = False
+        # The statistics take seconds to import: in a thread, while engines are ticked.
+        self._imported = in_daemon_thread(_import_choosing)
+
+    def compose(self) -> ComposeResult:
+        """Create the form, a line for what happens, and room for the decision."""
+        with Vertical(id="choose") as box:
+            box.border_title = "Which engine should I deploy?"
+            with VerticalScroll(id="form", can_focus=False):
+                for engine in self._engines:
+                    yield _EngineBox(
+                        visible(one_line(engine.name)), engine.name in self._ticked, compact=True
+                    )
+                for name, title, hint in _FIELDS:
+                    with Horizontal(classes="field"):
+                        yield Static(title, classes="title")
+                        yield LineField(placeholder=hint, id=name, compact=True)
+            yield Static(id="said", markup=False)
+            with VerticalScroll(id="result"):
+                yield Static(id="decision", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the keys."""
+        self._show_keys()
+
+    # The form
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.action_start()
+
+    def action_start(self) -> None:
+        """Begin to measure, once the statistics are imported."""
+        if self._choice is None and not self._is_measuring:
+            self._is_measuring = True
+            self.run_worker(self._measure())
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what can be done now."""
+        del parameters
+        if action == "report":
+            return self._choice is not None and not self._is_measuring
+        return not (action == "start" and (self._is_measuring or self._choice is not None))
+
+    def action_cancel(self) -> None:
+        """Stop the measurements, whose decision is shown then; close the screen if there are none."""
+        if self._is_measuring and self._choice is not None:
+            self._say("Stopping. What was measured is kept.")
+            self.run_worker(self._choice.stop())
+        else:
+            super().action_cancel()
+
+    def _question(self) -> Question:
+        """Return what the form asks for. Raises InputError."""
+        from paragone_tui.screens.choose.question import Question
+
+        boxes = zip(self._engines, self.query(_EngineBox), strict=True)
+        values = {name: self.query_one(f"#{name}", LineField).value.strip() for name, _, _ in _FIELDS}
+        return Question.of(
+            [engine for engine, box in boxes if box.value], self._registry, self._system, **values
+        )
+
+    # The measurements
+
+    async def _measure(self) -> None:
+        """Measure, and show the decision."""
+        try:
+            self._say("One moment.")
+            await asyncio.wrap_future(self._imported)
+            question = await asyncio.to_thread(self._question)
+        except ParagoneError as error:
+            self._is_measuring = False
+            self._say(str(error), error=True)
+            return
+        from paragone_workbench.choosing.choice import Choice
+
+        self.form.display = False
+        progress = ProgressText(self._say)
+        choice = self._choice = Choice(
+            history=self._history,
+            registry=self._registry,
+            catalog=question.catalog,
+            request=question.request,
+            seconds=question.seconds,
+            vram=question.vram,
+            observer=progress,
+        )
+        self._show_keys()
+        try:
+            await choice.measure()
+            await self._show_decision(choice, question.margin)
+        except ParagoneError as error:
+            self._choice = None
+            self.form.display = True
+            self._say(str(error), error=True)
+        finally:
+            await choice.close()
+            question.catalog.close()
+            self._is_measuring = False
+            self._show_keys()
+
+    async def _show_decision(self, choice: Choice, margin: float) -> None:
+        from paragone_tui.screens.choose.decision_text import decision_text
+
+        decision, figures, _ = await choice.decision(margin)
+        self.said.display = False
+        self.result.display = True
+        self.query_one("#decision", Static).update(decision_text(decision, figures, choice))
+        self.result.focus()
+
+    def action_report(self) -> None:
+        """Write the report into the present folder."""
+        if self._choice is not None and self._choice.experiment is not None and not self._is_measuring:
+            self.run_worker(self._write_report(self._choice.experiment.number))
+
+    async def _write_report(self, number: int) -> None:
+        path = Path(f"paragone-e{number}.html").absolute()
+        try:
+            await asyncio.to_thread(_write, number, path, self._registry)
+        except ParagoneError as error:
+            self._say(str(error), error=True)
+        else:
+            self._say(f"The report is {path}.")
+
+    # What is shown
+
+    def _say(self, text: str, *, error: bool = False) -> None:
+        if not self.leaving and self.is_attached:
+            self.said.set_class(error, "-error")
+            self.said.display = bool(text)
+            self.said.update(visible(text))
+
+    def _show_keys(self) -> None:
+        if self.leaving or not self.is_attached:
+            return
+        if self._choice is None:
+            keys = [("space", "tick"), ("↑ ↓", "move"), ("enter", "measure"), ("esc", "cancel")]
+        elif self._is_measuring:
+            keys = [("esc", "stop and decide")]
+        else:
+            keys = [("r", "write the report"), ("↑ ↓", "scroll"), ("esc", "close")]
+        self.box.border_subtitle = hints(keys)
+
+
+def _import_choosing() -> None:
+    """Import what a choice needs."""
+    import paragone_workbench.choosing.choice
+    import paragone_workbench.choosing.comparison  # noqa: F401
+
+
+def _write(number: int, path: Path, registry: Registry) -> None:
+    from contextlib import closing
+
+    from paragone_workbench.exporting.report import write_report
+    from paragone_workbench.store.store import Store
+
+    with closing(Store.open()) as store:
+        write_report(store, f"e{number}", path, registry.find)

@@ -1,0 +1,61 @@
+"""The decision between engines as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from paragone.wording import size_text
+from paragone_tui.terminal.text import one_line, visible
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.statistics.estimate import number
+
+if TYPE_CHECKING:
+    from paragone_workbench.choosing.choice import Choice
+    from paragone_workbench.choosing.decision import Decision
+    from paragone_workbench.choosing.figures import EngineFigures
+
+
+def decision_text(decision: Decision, figures: Sequence[EngineFigures], choice: Choice) -> RenderableType:
+    """Return the decision: the sentences, a row for each engine, and what was not measured."""
+    parts: list[RenderableType] = [Text(visible(decision.headline), style="bold")]
+    parts += [Text(visible(sentence)) for sentence in decision.reasons]
+    if len(figures) > 1:
+        parts += [Text(), _table(decision, figures)]
+    parts += _list("Smaller or faster, and not chosen", decision.others)
+    parts += _list("Left out", choice.misfits if len(figures) > 1 else ())
+    parts += _list("Not measured", choice.missing())
+    return Group(*parts)
+
+
+def _list(title: str, sentences: Iterable[str]) -> Iterator[Text]:
+    sentences = list(sentences)
+    if sentences:
+        yield Text()
+        yield Text(title, style="bold")
+    for sentence in sentences:
+        yield Text(visible(sentence))
+
+
+def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("")
+    table.add_column("engine", overflow="ellipsis")
+    for title in ("memory", "pass %", "KLD", "tokens/s"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for engine in figures:
+        kld = "reference" if engine.engine == decision.reference else ""
+        size = engine.memory or engine.size
+        table.add_row(
+            "▸" if engine.engine == decision.chosen else "",
+            Text(visible(one_line(engine.engine))),
+            "" if size is None else size_text(size),
+            "" if engine.pass_rate is None else PASS_RATE.shown(engine.pass_rate),
+            kld or ("" if engine.kld is None else number(engine.kld)),
+            "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
+        )
+    return table

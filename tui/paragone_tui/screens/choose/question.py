@@ -1,0 +1,84 @@
+"""What the form of a choice asks for, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone_workbench.choosing.durations import parse_duration
+from paragone_workbench.choosing.questions import deciding_suite, with_short_answers
+from paragone_workbench.engines.definitions import EngineDefinition, check_engine
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.differences.non_inferiority import MARGIN
+from paragone_workbench.experiments.running.request import SuiteRequest
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The engines and the suite, and how the choice is made.
+
+    Attributes:
+        request: The engines and the suite.
+        catalog: The assertions of the suite.
+        seconds: The time; None for as long as it takes.
+        vram: Bytes of the GPUs; empty for this machine.
+        margin: The largest loss of the pass rate that does not matter, as a share.
+    """
+
+    request: SuiteRequest
+    catalog: AssertionCatalog
+    seconds: float | None
+    vram: tuple[int, ...]
+    margin: float
+
+    @classmethod
+    def of(
+        cls,
+        engines: Sequence[EngineDefinition],
+        registry: Registry,
+        system: str,
+        *,
+        suite: str,
+        vram: str,
+        time: str,
+        margin: str,
+    ) -> Question:
+        """Return what the fields ask for, which may be empty. Blocks. Raises InputError."""
+        if len(engines) < 2:
+            raise InputError("One engine leaves nothing to choose.", hint="Tick two or more with space.")
+        for engine in engines:
+            check_engine(engine, registry.get(engine.backend))
+        seconds = parse_duration(time) if time else None
+        sizes = parse_sizes(vram) if vram else ()
+        points = _points(margin) if margin else MARGIN
+        catalog = load_assertions()
+        found = deciding_suite(Path(suite).expanduser() if suite else None, catalog, system)
+        if catalog.judges(found.prompts):
+            raise InputError(
+                "This suite asks engines to judge.",
+                hint=f"`paragone choose ENGINE… --suite {suite}` asks for your consent, and runs it.",
+            )
+        if not suite:
+            engines = with_short_answers(engines, registry)
+        return cls(
+            request=SuiteRequest(suite=found, engines=tuple(engines)),
+            catalog=catalog,
+            seconds=seconds,
+            vram=sizes,
+            margin=points,
+        )
+
+
+def _points(text: str) -> float:
+    """Return a number of points as a share. Raises InputError."""
+    try:
+        points = float(text)
+    except ValueError:
+        points = 0.0
+    if not 0.1 <= points <= 99:
+        raise InputError(f"{text!r} is no margin.", hint="Write points of the pass rate, such as 3.")
+    return points / 100

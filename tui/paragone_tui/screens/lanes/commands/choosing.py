@@ -1,0 +1,37 @@
+"""Choosing an engine from those of the lanes and those that the user can pick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.lanes.commands.context import LanesContext
+
+
+def choose(context: LanesContext) -> None:
+    """Measure engines, and say which one to deploy."""
+    history, session = context.history.history, context.session
+    if history is None:
+        context.say(
+            "Measurements can be saved once the history is open. Try again in a moment.", warning=True
+        )
+        return
+    if context.is_answering(session.lanes):
+        return
+    from paragone_tui.screens.choose.choose_screen import ChooseScreen
+
+    in_lanes = {lane.engine.definition.name: lane.engine.definition for lane in session.lanes}
+    engines = {definition.name: definition for definition in context.engines.config.engines.values()}
+    context.show(
+        ChooseScreen(
+            tuple(
+                (
+                    in_lanes | {name: engine for name, engine in engines.items() if name not in in_lanes}
+                ).values()
+            ),
+            frozenset(in_lanes),
+            history=history,
+            registry=session.registry,
+            system=context.engines.config.chat.system,
+        )
+    )
