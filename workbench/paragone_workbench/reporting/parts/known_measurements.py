@@ -43,7 +43,7 @@ def known_measurements(
                     _add(found, names, identity_of(engine, find), data)
     fidelity: dict[str, Mapping[str, Json]] = {}
     for measurement in store.measurements.all("fidelity"):
-        if identity_of(measurement.engines[0], find) == wanted:
+        if measurement.engines and identity_of(measurement.engines[0], find) == wanted:
             for engine, data in _measured(measurement.engines, measurement.data.get("candidates")):
                 _add(fidelity, names, identity_of(engine, find), data)
     bench: list[Json] = [
