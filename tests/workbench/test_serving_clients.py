@@ -128,6 +128,22 @@ async def test_a_client_that_does_not_read_its_answer_frees_the_engine(
     assert await goes_on(client)
 
 
+async def test_a_client_that_leaves_ends_a_stream_whose_events_wait_already():
+    """Those of a minute for a client that read nothing kept the server from all others for 17 seconds."""
+
+    async def events():
+        while True:
+            yield {}
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    await clients.EventStream(events())({}, receive, send)
+
+
 async def test_one_connection_too_many(server, client, monkeypatch, until):
     monkeypatch.setattr(connection, "MOST_CONNECTIONS", 3)
     idle = [await asyncio.open_connection(*server.address) for _ in range(3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Coroutine
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 MOST_BYTES = 8 << 20
 """Largest body of a request, in bytes."""
+_SPELL_S = 0.002
+"""Seconds for which events are sent before other tasks have their turn."""
 BODY_S = 60.0
 """Seconds that a client has to send a body."""
 _MOST_DROPPED = 64 << 20
@@ -55,7 +58,12 @@ class EventStream(Response):
                 await unless_left(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
+        since = time.monotonic()
         async for event in self._events:
+            # Neither what waits for a slow client, nor sending to one that has left, gives other tasks a turn.
+            if time.monotonic() - since > _SPELL_S:
+                await asyncio.sleep(0)
+                since = time.monotonic()
             data = b"data: " + _encoded(event) + b"\n\n"
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
