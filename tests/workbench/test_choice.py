@@ -88,7 +88,7 @@ async def test_another_prompt_asks_for_the_new_answers_alone(choose):
     first = await measured(choose(words(20), a, b))
     assert len([question for question in first if question.startswith("a: x")]) >= 20
     again = choose([*words(20), "x more"], a, b)
-    assert [it for it in await measured(again) if "x" in it] == ["a: x more", "b: x more"]
+    assert sorted(it for it in await measured(again) if "x" in it) == ["a: x more", "b: x more"]
     assert (again.taken, choose.heard.known_answers) == (40, (40, 42))
 
 

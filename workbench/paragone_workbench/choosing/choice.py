@@ -315,7 +315,7 @@ class Choice:
             found.append(f"The fidelity: {measured.refused}")
         elif candidates:
             found.append(
-                f"The fidelity of {joined(engine.name for engine in candidates)}, or a part of it: there was no time."
+                f"The fidelity of {joined(engine.name for engine in candidates)}, or a part of it. The same command goes on with it."
             )
         found += [
             f"The memory of {name}: {memory.unknown}"
