@@ -147,8 +147,7 @@ lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that 
 	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --extra ray --group model --group dev \
 	  -c requirements/dev.txt -o requirements/ray.txt
 	@$(COMPILE) --group site -c requirements/dev.txt -o requirements/site.txt
-	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra langchain --group model --group dev --group langchain \
-	  -c requirements/dev.txt -o requirements/langchain.txt
+	@$(COMPILE) pyproject.toml --extra langchain --group langchain -c requirements/dev.txt -o requirements/langchain.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock ## pin the newest versions that pyproject.toml allows
@@ -197,9 +196,10 @@ clean: ## remove everything that make and the tests created in this folder
 	@$(UV_PIP) install --quiet --python .tools/site/bin/python --require-hashes -r requirements/site.txt
 	@touch $@
 
-.tools/langchain/ready: requirements/langchain.txt requirements/build.txt pyproject.toml | $(UV)
+.tools/langchain/ready: requirements/dev.txt requirements/langchain.txt requirements/build.txt pyproject.toml | $(UV)
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/langchain
-	@$(UV_PIP) install --quiet --python .tools/langchain/bin/python --build-constraints requirements/build.txt --require-hashes -r requirements/langchain.txt
+	@$(UV_PIP) install --quiet --python .tools/langchain/bin/python --build-constraints requirements/build.txt --require-hashes \
+	  -r requirements/dev.txt -r requirements/langchain.txt
 	@$(UV_PIP) install --quiet --python .tools/langchain/bin/python --build-constraints requirements/build.txt --no-deps --editable .
 	@touch $@
 

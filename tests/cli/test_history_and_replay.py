@@ -65,10 +65,10 @@ def test_an_answer_goes_on():
     conversation = written(chat, STEADY, ["Count."])
     before = data("history", paragone("history", f"c{conversation}", "--json"))["prompts"][0]["runs"][0]
     done = paragone("history", "continue", before["id"])
-    assert done.stdout.decode() == "word0 word1 word2 word3 word4 word5 "
+    assert done.stdout.decode() == "word0 word1 word2 word3 word4 word5 \n"
     assert f"a variant of {before['id']}" in done.stderr.decode()
     runs = data("history", paragone("history", f"c{conversation}", "--json"))["prompts"][0]["runs"]
-    assert [run["text"] for run in runs] == ["word0 word1 word2 ", done.stdout.decode()]
+    assert [run["text"] for run in runs] == ["word0 word1 word2 ", done.stdout.decode().removesuffix("\n")]
     again = data("history", paragone("history", "continue", runs[1]["id"], "--json"))
     assert again["text"].endswith("word7 word8 ")
     assert (again["prefilled"]["text"], again["usage"]["completion_tokens"]) == (36, 3)

@@ -187,7 +187,7 @@ def test_servers_here_may_be_used_offline_if_the_user_allows_it(how, answering, 
     settings("[network]\nlocal_servers = true\n" + ("offline = true\n" if how == "setting" else ""))
     offline = ["--offline"] if how == "option" else []
     done = paragone(*offline, "ask", f"ollama:m@{answering.url}", "Hi")
-    assert (done.returncode, done.stdout) == (0, b"Hello."), said(done)
+    assert (done.returncode, done.stdout) == (0, b"Hello.\n"), said(done)
     done = paragone(*offline, "ask", "ollama:m@http://10.0.0.7:1", "Hi")
     assert "it does not contact http://10.0.0.7:1" in said(done)
 

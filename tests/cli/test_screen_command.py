@@ -14,9 +14,9 @@ import json, sys
 import paragone_tui.app
 
 class App:
-    def __init__(self, *, config, state, registry, definitions, mode, system, demo=False):
+    def __init__(self, *, config, state, registry, definitions, mode, system, given, preset, demo=False):
         engines = definitions and [[it.name, it.model, dict(it.options)] for it in definitions]
-        print("GIVEN" + json.dumps({"engines": engines, "mode": mode, "system": system, "demo": demo}) + "END")
+        print("GIVEN" + json.dumps({"engines": engines, "mode": mode, "system": system, "demo": demo, "given": given}) + "END")
 
     def run_until_quit(self):
         return 7
@@ -47,9 +47,10 @@ def test_engines_that_were_named(terminal, settings):
 def test_without_engines_the_settings_decide(terminal, settings):
     settings("[lanes]\nstart = ['rogue:steady']\nmode = 'sequential'\n[chat]\nsystem = 'Be brief.'\n")
     found = given(terminal)
-    assert found == {"engines": None, "mode": "sequential", "system": "Be brief.", "demo": False}
+    assert found == {"engines": None, "mode": "sequential", "system": "Be brief.", "demo": False, "given": []}
     assert given(terminal, "--system", "")["system"] == ""
-    assert given(terminal, "--set", "rate=2")["engines"] == [["steady", "steady", {"rate": 2.0}]]
+    found = given(terminal, "--set", "rate=2")
+    assert (found["engines"], found["given"]) == ([["steady", "steady", {"rate": 2.0}]], ["rate=2"])
 
 
 def test_a_backend_that_is_missing_is_the_lane_to_show(terminal):
@@ -58,7 +59,7 @@ def test_a_backend_that_is_missing_is_the_lane_to_show(terminal):
 
 def test_demo(terminal):
     found = given(terminal, "demo", "--system", "Rhyme.")
-    assert found == {"engines": None, "mode": "parallel", "system": "Rhyme.", "demo": True}
+    assert found == {"engines": None, "mode": "parallel", "system": "Rhyme.", "demo": True, "given": []}
 
 
 def test_demo_with_settings(terminal, whole_smollm2, home):

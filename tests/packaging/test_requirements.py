@@ -58,7 +58,11 @@ def asked(project, lock: str) -> list[str]:
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,
         "dev": dev,
-        "langchain": [*dev, *extra(project, "langchain"), *groups["langchain"]],
+        "langchain": [
+            *project["project"]["dependencies"],
+            *extra(project, "langchain"),
+            *groups["langchain"],
+        ],
         "native": groups["native"],
         "ray": [*dev, *extra(project, "ray")],
         "site": groups["site"],
