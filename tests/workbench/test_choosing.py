@@ -52,6 +52,13 @@ def test_of_equally_small_engines_the_fastest_is_chosen():
     assert decide([BIG, SMALL, faster], "big", verdicts, {}).chosen == "middle"
 
 
+def test_an_engine_that_has_collapsed_is_not_chosen():
+    lost = dataclasses.replace(SMALL, collapse="small has collapsed.")
+    verdicts = [verdict("middle", *NOT_WORSE), verdict("small", *NOT_WORSE)]
+    decision = decide([BIG, MIDDLE, lost], "big", verdicts, {})
+    assert (decision.chosen, decision.others) == ("middle", ("small has collapsed.",))
+
+
 def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     verdicts = [verdict("middle", *NOT_WORSE), verdict("small", *OPEN)]
     losses = {

@@ -86,6 +86,30 @@ def test_an_engine_that_does_not_fit_is_not_chosen(store):
     assert "large does not fit: it takes 9 GB." in verdict.not_chosen
 
 
+def test_an_engine_that_has_collapsed_is_not_chosen(store):
+    experiment = both_checked(store, 12)
+    store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.9))
+    store.measurements.add(bench(SMOL, created=1.0, tests=({"decode_tps": {"mean": 90, "stdev": 0}},)))
+    store.measurements.add(bench(LARGE, created=1.0))
+    assert report(store, experiment).verdict.headline == "Deploy smol."
+    renamed = dataclasses.replace(SMOL, name="other")
+    measured = fidelity(LARGE, renamed, created=1.0, kld=0.01)
+    greedy: dict[str, Json] = {
+        "candidate": "other",
+        "reference": "big",
+        "collapsed": True,
+        "lost": 9,
+        "sound": 12,
+    }
+    free: Json = {"free_running": {"candidates": [greedy]}}
+    store.measurements.add(dataclasses.replace(measured, data={**measured.data, **free}))
+    verdict = report(store, experiment).verdict
+    assert verdict.headline == "Deploy large."
+    assert verdict.not_chosen == (
+        "smol has collapsed: 9 of the 12 prompts that large answers soundly get a loop or no text.",
+    )
+
+
 def test_what_is_open_says_how_many_prompts_would_settle_it(store):
     experiment = both_checked(store, 11)
     faster = {"decode_tps": {"mean": 90, "stdev": 0}}

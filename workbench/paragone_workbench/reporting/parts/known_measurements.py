@@ -19,10 +19,17 @@ Measured: TypeAlias = tuple[str, Mapping[str, Json]]
 
 
 class KnownMeasurements(NamedTuple):
-    """What `bench` and `fidelity` measured of the engines of a report, in the form of their JSON."""
+    """What `bench` and `fidelity` measured of the engines of a report, in the form of their JSON.
+
+    Attributes:
+        bench: The speeds and throughputs.
+        fidelity: The comparisons of distributions with the reference.
+        answers: The comparisons of greedy answers with the reference's, by engine.
+    """
 
     bench: Mapping[str, Json]
     fidelity: Mapping[str, Json]
+    answers: Mapping[str, Mapping[str, Json]]
 
 
 def known_measurements(
@@ -42,15 +49,21 @@ def known_measurements(
                 if objects(data.get(key)):
                     _add(found, names, identity_of(engine, find), data)
     fidelity: dict[str, Mapping[str, Json]] = {}
+    answers: dict[str, Mapping[str, Json]] = {}
     for measurement in store.measurements.all("fidelity"):
         if measurement.engines and identity_of(measurement.engines[0], find) == wanted:
             for engine, data in _measured(measurement.engines, measurement.data.get("candidates")):
                 _add(fidelity, names, identity_of(engine, find), data)
+            free = measurement.data.get("free_running")
+            greedy = free.get("candidates") if isinstance(free, Mapping) else None
+            for engine, data in _measured(measurement.engines, greedy, "candidate"):
+                _add(answers, names, identity_of(engine, find), {**data, "reference": names[reference][0]})
     bench: list[Json] = [
         {**throughputs.get(name, {}), **speeds.get(name, {}), "users": throughputs.get(name, {}).get("users")}
         for name in dict.fromkeys([*speeds, *throughputs])
     ]
-    return KnownMeasurements({"engines": bench}, {"candidates": list(fidelity.values())})
+    greedily = {name: {**data, "candidate": name} for name, data in answers.items()}
+    return KnownMeasurements({"engines": bench}, {"candidates": list(fidelity.values())}, greedily)
 
 
 def identity_of(engine: EngineDefinition, find: Find) -> str:
@@ -70,11 +83,11 @@ def objects(found: Json) -> list[Mapping[str, Json]]:
 
 
 def _measured(
-    engines: Sequence[EngineDefinition], data: Json
+    engines: Sequence[EngineDefinition], data: Json, name_field: str = "engine"
 ) -> Iterator[tuple[EngineDefinition, Mapping[str, Json]]]:
     by_name = {engine.name: engine for engine in engines}
     for item in objects(data):
-        engine = by_name.get(str(item.get("engine")))
+        engine = by_name.get(str(item.get(name_field)))
         if engine is not None:
             yield engine, item
 

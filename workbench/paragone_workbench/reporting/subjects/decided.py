@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paragone_workbench.choosing.decision import decide, tag_losses
-from paragone_workbench.choosing.figures import engine_figures, largest, with_speeds_of_answers
+from paragone_workbench.choosing.figures import (
+    engine_figures,
+    largest,
+    with_greedy_answers,
+    with_speeds_of_answers,
+)
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
@@ -77,6 +82,7 @@ def decided_of(
         store, list(zip(names, experiment.engines, strict=True)), find, names.index(reference)
     )
     figures = engine_figures(names, known.bench, known.fidelity, rates, sizes)
+    figures = with_greedy_answers(figures, known.answers)
     memory = {} if choice is None else {estimate.engine: estimate for estimate in choice.memory}
     figures = tuple(
         replace(engine, memory=own.size, context=own.context)
