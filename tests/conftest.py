@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests.limits import Limits
 from tests.shallow_model import make_shallow
 from tests.strangers import install
@@ -26,7 +26,10 @@ from tests.worker_forks import ForkServer, can_fork_workers
 from paragone.network.guard import GUARD, Guard
 
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
-settings.register_profile("fixed", derandomize=True, deadline=None)
+# None fails because the machine is busy.
+settings.register_profile(
+    "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("fixed")
 
 TESTS = Path(__file__).parent

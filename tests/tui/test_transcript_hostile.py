@@ -81,7 +81,11 @@ async def test_console_markup_is_shown_as_text():
         )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.text(st.characters(codec=None), max_size=60))
 async def test_any_text(text):
     widgets, lane = everywhere(text)
