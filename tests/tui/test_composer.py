@@ -12,6 +12,7 @@ from paragone_tui.program import Program
 from paragone_tui.screens.lanes.prompt.composer import Composer
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.records import DraftRecord
 
 LONG = "\n".join(f"line {number}" for number in range(30))
 
@@ -101,6 +102,12 @@ async def test_start_and_end_of_a_line_that_is_wrapped_are_those_of_the_line():
         assert field.cursor_location == (0, 0)
         await pilot.press("ctrl+e")
         assert field.cursor_location == (0, 150)
+
+
+async def test_what_is_written_before_a_draft_comes_back_stays():
+    async with prompting("new") as (_, field):
+        field.restore(DraftRecord(text="left"))
+        assert field.text == "left\nnew"
 
 
 async def test_undo_brings_back_each_text_that_was_there():

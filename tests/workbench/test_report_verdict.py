@@ -101,7 +101,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
         "lost": 9,
         "sound": 12,
     }
-    free: Json = {"free_running": {"candidates": [greedy]}}
+    free: dict[str, Json] = {"free_running": {"candidates": [greedy]}}
     store.measurements.add(dataclasses.replace(measured, data={**measured.data, **free}))
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large."

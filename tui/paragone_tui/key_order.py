@@ -91,7 +91,7 @@ class KeyOrder:
     async def _rest(self, nodes: Sequence[MessagePump]) -> None:
         """Wait for the effect of the last key, and handle those that came meanwhile."""
         try:
-            while nodes:
+            while nodes or self._waiting:  # keys may come between the turn of the last one and its end here
                 try:
                     async with asyncio.timeout(LONGEST_S):
                         await self._effect(nodes)

@@ -219,9 +219,12 @@ class Composer(MentionField):
         )
 
     def restore(self, draft: DraftRecord) -> None:
-        """Write what an earlier instance of the program left unsent, and attach the files that its user mentioned."""
+        """Write what an earlier instance of the program left unsent, and attach the files that its user mentioned.
+
+        What was written meanwhile stays, below it.
+        """
         self._pasted.take_over(draft.pasted)
-        self.load(draft.text)
+        self.load("\n".join(filter(None, (draft.text, self.text))))
         for path in draft.named:
             self.attachments.name(path)
 
