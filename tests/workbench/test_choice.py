@@ -103,14 +103,15 @@ async def test_a_third_engine_is_measured_alone(choose):
 
 
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose):
-    choice = choose(words(400), engine("a", delay_s=0.1), engine("b", delay_s=0.1), seconds=8)
+    choice = choose(words(400), engine("a", delay_s=0.1), engine("b", delay_s=0.1), seconds=15)
     await measured(choice)
     (plan,) = choose.heard.said
     assert plan.startswith("The time is enough for about: ")
     assert any("The same command goes on with them." in sentence for sentence in choice.missing())
     decision, figures, _ = await choice.decision(0.03)
     a, b = figures
-    assert a.prompts == b.prompts > 0
+    assert min(a.prompts, b.prompts) > 0
+    assert abs(a.prompts - b.prompts) <= 1, "the time may end between the answers to a prompt"
     assert decision.chosen == "a"
 
 
