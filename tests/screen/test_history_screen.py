@@ -61,6 +61,12 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "Write all conversations to" in screen.text)
         await screen.press("enter")
         await screen.until(lambda: "has 3 conversations" in " ".join(screen.text.replace("│", " ").split()))
+        await screen.press("E")
+        await screen.until(lambda: "Write all conversations to" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "This file exists; enter replaces it" in screen.text)
+        await screen.press("escape")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         await screen.press("i")
         await screen.until(lambda: "Import the file" in screen.text)
         await screen.type("conversations.json")
@@ -77,6 +83,31 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "'20' is not a date" in screen.text)
         await screen.type("20")
         await screen.until(lambda: screen.app.screen.options.option_count == 2)
+
+
+async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start, tmp_path):
+    kept, new = tmp_path / "kept.md", tmp_path / "new.md"
+    kept.write_text("precious")
+    new.write_text("old")
+    async with start(rogue("steady")) as screen:
+        await screen.ask("about whales")
+        await screen.answered()
+        await opened(screen, count=1)
+        await screen.press("tab", "e")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await screen.press("ctrl+u")
+        await screen.type(str(kept))
+        await screen.press("enter")
+        await screen.until(lambda: "This file exists" in screen.text)
+        first = screen.app.screen
+        await screen.press("ctrl+u")
+        await screen.type(str(new))
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen is not first and "This file exists" in screen.text)
+        assert new.read_text() == "old"
+        await screen.press("enter")
+        await screen.until(lambda: "about whales" in new.read_text())
+    assert kept.read_text() == "precious"
 
 
 async def asked_to_import(screen, path):

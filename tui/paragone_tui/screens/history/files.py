@@ -9,6 +9,7 @@ from pathlib import Path
 
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import accessible
 from paragone_workbench.store.store import Store
 
 
@@ -20,6 +21,10 @@ class ConversationFiles:
     state: State
     folders: Sequence[str]
     """The user's folders of models."""
+
+    def exists(self, file: str) -> bool:
+        """Return whether a file of this name is there."""
+        return accessible(Path(file).expanduser())
 
     def export(self, file: str, numbers: Sequence[int] | None) -> str:
         """Write conversations, or all of them for None, into a file, and return what was written."""

@@ -207,11 +207,15 @@ class HistoryScreen(Picker[Found | None]):
         self._ask_export("Write all conversations to", "conversations.json", None)
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
-        self._ask(
-            f"{question} (.md to read, .json for everything)",
-            name,
-            lambda file: self._do(lambda: asyncio.to_thread(self._files.export, file, numbers), "Writing …"),
-        )
+        """Ask for a file until its name is a new one, or given once more, and write conversations to the file."""
+
+        def write(file: str, existing: str = "") -> None:
+            if file != existing and self._files.exists(file):
+                self._ask("This file exists; enter replaces it", file, lambda again: write(again, file))
+            else:
+                self._do(lambda: asyncio.to_thread(self._files.export, file, numbers), "Writing …")
+
+        self._ask(f"{question} (.md to read, .json for everything)", name, write)
 
     def action_import(self) -> None:
         """Ask for the file to import."""
