@@ -52,6 +52,8 @@ class LocalExecutor:
                 for index in engines:
                     tasks.create_task(self._drain([index]))
         elif scheduler.order == "sequential":
+            # Otherwise the engine that opens first would answer first.
+            await asyncio.gather(*(self._engines[index].handle.opened() for index in engines))
             await self._drain(engines)
         else:
             for index in engines:
