@@ -34,6 +34,16 @@ def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProces
     return fork_server.run(PROGRAM, argv, stdin.encode() if isinstance(stdin, str) else stdin, PATIENCE)
 
 
+@pytest.fixture
+def graded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the doubles of `graded_backend` for the program."""
+    info = tmp_path / "plugin" / "graded-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: graded\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[paragone]\ngraded = graded_backend\ntwin = graded_backend\n")
+    monkeypatch.setenv("PYTHONPATH", str(info.parent), prepend=":")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def end_fork_server() -> Iterator[None]:
     yield

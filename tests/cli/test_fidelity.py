@@ -20,14 +20,7 @@ from .conftest import data, paragone, running, said, until
 TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
 
 
-@pytest.fixture(autouse=True)
-def graded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install the doubles of `graded_backend` for the program."""
-    info = tmp_path / "plugin" / "graded-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: graded\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[paragone]\ngraded = graded_backend\ntwin = graded_backend\n")
-    monkeypatch.setenv("PYTHONPATH", str(info.parent), prepend=":")
+pytestmark = pytest.mark.usefixtures("graded")
 
 
 @pytest.fixture
