@@ -39,6 +39,9 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
     }
     assert "paragone: a loads its model on this machine, so `paragone suite run` runs it." in said(done)
     assert "warning: A batch has no field for these options of big: top_k. They do not apply." in said(done)
+    again = paragone("suite", "export", "e1", "--to", str(batch))
+    assert (again.returncode, f"{batch} exists already." in said(again)) == (2, True)
+    assert paragone("suite", "export", "e1", "--to", str(batch), "--force").returncode == 0
     requests = [json.loads(line) for line in batch.read_text().splitlines()]
     results.write_text("".join(map(answered, requests)) + "nothing\n")
     done = paragone("suite", "import", "e1", str(results), "--json")

@@ -76,6 +76,9 @@ def test_the_report_is_written_and_a_wrong_name_is_told_first(suite, tmp_path):
     wrong = paragone("choose", *ENGINES, "--suite", suite, "--to", str(tmp_path / "report.doc"))
     assert (wrong.returncode, wrong.stdout) == (2, b"")
     assert "the name must end in .html" in said(wrong)
+    again = paragone("choose", *ENGINES, "--suite", suite, "--to", str(report))
+    assert (again.returncode, again.stdout) == (2, b"")
+    assert "report.html exists already." in said(again)
 
 
 def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path):

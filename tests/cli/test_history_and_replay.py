@@ -253,6 +253,20 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
 
 
+def test_an_export_replaces_no_file_unless_forced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.md").write_text("precious")
+    number = written(chat, STEADY, ["Hi."])
+    done = paragone("history", "export", f"c{number}", "--to", "notes.md")
+    assert (done.returncode, (tmp_path / "notes.md").read_text()) == (2, "precious")
+    assert (
+        said(done)
+        == "paragone: notes.md exists already.\nName another file, or add --force to replace this one.\n"
+    )
+    assert paragone("history", "export", f"c{number}", "--to", "notes.md", "--force").returncode == 0
+    assert "Hi." in (tmp_path / "notes.md").read_text()
+
+
 def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     broken = written(chat, STEADY, ["Broken."])
@@ -325,6 +339,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
     ]
     done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}")
     assert (done.returncode, "new.jsonl exists already" in said(done)) == (2, True)
+    assert paragone("suite", "new", "new.jsonl", "--from", f"c{number}", "--force").returncode == 0
     assert "--from" in said(paragone("suite", "new", "other.jsonl"))
     assert "does not take --from; `suite new` does." in said(paragone("suite", "list", "--from", "c1"))
     experiment = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="two")], ["One.", "Two."])

@@ -81,6 +81,10 @@ def test_the_document_is_the_portable_one(history, tmp_path):
         (("e1", "--to", "history.json"), "history.json is a file that the program reads."),
         (("e1", "--to", "protected.md"), "protected.md is write-protected."),
         (("e1", "--to", "no/r.md"), "The folder no does not exist."),
+        (
+            ("e1", "--to", "old.md"),
+            "old.md exists already.\nName another file, or add --force to replace this one.",
+        ),
         (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
         (("c7", "--to", "r.json"), "There is no conversation c7 in the history."),
         (("x", "--to", "r.md"), "'x' is not the id of an experiment or a conversation."),
@@ -89,12 +93,19 @@ def test_the_document_is_the_portable_one(history, tmp_path):
 def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "protected.md").touch(0o444)
+    (tmp_path / "old.md").touch()
     (tmp_path / "history.json").symlink_to(history_file())
     before = sorted(os.listdir(tmp_path))
     done = paragone("report", *argv)
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_force_replaces_a_file(history, tmp_path):
+    (tmp_path / "r.md").write_text("old")
+    assert paragone("report", "e1", "--to", str(tmp_path / "r.md"), "--force").returncode == 0
+    assert (tmp_path / "r.md").read_text().startswith("# ")
 
 
 def test_a_damaged_record_is_named(history, tmp_path):

@@ -57,6 +57,8 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.type("all.html")
         await screen.press("enter")
         await screen.until(lambda: "exported as .json or .md" in screen.text)
+        await screen.press("escape")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         await screen.press("E")
         await screen.until(lambda: "Write all conversations to" in screen.text)
         await screen.press("enter")
@@ -99,15 +101,34 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
         await screen.type(str(kept))
         await screen.press("enter")
         await screen.until(lambda: "This file exists" in screen.text)
-        first = screen.app.screen
         await screen.press("ctrl+u")
         await screen.type(str(new))
         await screen.press("enter")
-        await screen.until(lambda: screen.app.screen is not first and "This file exists" in screen.text)
+        await screen.until(lambda: not screen.app.screen._is_acting)
         assert new.read_text() == "old"
         await screen.press("enter")
         await screen.until(lambda: "about whales" in new.read_text())
     assert kept.read_text() == "precious"
+
+
+async def test_a_path_that_cannot_be_written_stays_in_its_dialog(start, tmp_path):
+    async with start(rogue("steady")) as screen:
+        await screen.ask("about whales")
+        await screen.answered()
+        await opened(screen, count=1)
+        await screen.press("tab", "e")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await screen.press("ctrl+u")
+        await screen.type(f"{tmp_path}/nowhere/whales.md")
+        await screen.press("enter")
+        await screen.until(
+            lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
+        )
+        assert "whales.md" in screen.text, "the typed path is still there"
+        (tmp_path / "nowhere").mkdir()
+        await screen.press("enter")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        assert (tmp_path / "nowhere" / "whales.md").is_file()
 
 
 async def asked_to_import(screen, path):

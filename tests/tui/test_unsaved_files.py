@@ -71,6 +71,16 @@ def test_a_markdown_file_can_be_read(conversation, answer, tmp_path):
     assert "Because of And then?" in (tmp_path / "all.md").read_text()
 
 
+def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(conversation, answer, tmp_path, capsys):
+    (tmp_path / "kept.md").write_text("precious")
+    (tmp_path / "all.md").write_text("old")
+    answer("kept.md\nall.md\nall.md\n")
+    offer(conversation)
+    assert (tmp_path / "kept.md").read_text() == "precious"
+    assert "Because of And then?" in (tmp_path / "all.md").read_text()
+    assert "all.md exists already. The same path once more replaces it." in capsys.readouterr().err
+
+
 def test_a_path_that_cannot_be_written_is_asked_for_again(conversation, answer, tmp_path, capsys):
     answer("nowhere/all.json\nall.txt\n.\nall.json\n")
     offer(conversation)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from paragone import Backend, InputError, ParagoneError
 from paragone.wording import counted, size_text
 from paragone_tui.terminal.text import one_line
+from paragone_workbench.experiments.output_file import FileExists, check_target
 from paragone_workbench.store.records import SavedConversation
 
 Find: TypeAlias = Callable[[str], Backend | None]
@@ -25,14 +26,18 @@ def offer_files(conversations: Sequence[SavedConversation], find: Find) -> None:
     for number, conversation in enumerate(conversations, 1):
         _say(
             f"A file can keep the conversation {_described(conversation)}: all of it in a .json file, what there is "
-            "to read in a .md file. An earlier file is replaced."
+            "to read in a .md file."
         )
         if not _offer(conversation, _proposed(number), find):
             _say("The conversation was not written.")
 
 
 def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
-    """Ask for a path until the file is written. Returns False if the user wants none."""
+    """Ask for a path until the file is written. Returns False if the user wants none.
+
+    An existing file is replaced if it is named twice.
+    """
+    existing: Path | None = None
     while True:
         sys.stderr.write(f"File (enter: {proposed}; n: none): ")
         sys.stderr.flush()
@@ -46,7 +51,11 @@ def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
             return False
         path = Path(answer.strip() or proposed).expanduser()
         try:
-            size = _write(conversation, path, find)
+            size = _write(conversation, path, find, replaces=path == existing)
+        except FileExists:
+            existing = path
+            _say(f"{path} exists already. The same path once more replaces it.")
+            continue
         except ParagoneError as error:
             _say(str(error))
             continue
@@ -54,18 +63,17 @@ def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
         return True
 
 
-def _write(conversation: SavedConversation, path: Path, find: Find) -> int:
+def _write(conversation: SavedConversation, path: Path, find: Find, *, replaces: bool) -> int:
     """Write a conversation that the history does not have, and return the size of the file in bytes.
 
     Raises ParagoneError, with InputError if the format is unknown.
     """
-    from paragone_workbench.experiments.output_file import check_target
     from paragone_workbench.reporting.file import write
 
     suffix = path.suffix.lower()
     if suffix not in (".json", ".md"):
         raise InputError(f"The name of {path} must end in .json or .md.")
-    check_target(path)
+    check_target(path, replaces=replaces)
     return write(path, _markdown(conversation, find) if suffix == ".md" else _document(conversation))
 
 

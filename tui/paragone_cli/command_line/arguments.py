@@ -43,6 +43,11 @@ def switch(flag: str, doc: str) -> Any:
     return _field(flag, help=doc, action="store_true")
 
 
+def force_switch(prefix: str = "") -> Any:
+    """Declare the option by which a command may replace the file that it writes."""
+    return switch("--force", f"{prefix}replace the file if it exists; without it, no file is replaced")
+
+
 def _field(*flags: str, **settings: Any) -> Any:
     return dataclasses.field(metadata={"flags": flags, "settings": settings})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.wording import size_text
-from paragone_cli.command_line.arguments import Arguments, command, option, word
+from paragone_cli.command_line.arguments import Arguments, command, force_switch, option, word
 from paragone_cli.command_line.output import note
 from paragone_cli.command_line.saved import opened_store
 from paragone_tui.garbage import begin_collecting
@@ -30,9 +30,10 @@ class ReportArguments(Arguments):
     to: Path | None = option(
         "--to FILE",
         "the file; its name ends in .html (a page to read), .md (Markdown), .csv (a row for each run) "
-        "or .json (everything, for other programs). An earlier file of this name is replaced",
+        "or .json (everything, for other programs)",
         type=Path,
     )
+    force: bool = force_switch()
 
 
 @command(ReportArguments)
@@ -45,10 +46,10 @@ def report(args: ReportArguments) -> int:
             "A report needs a file to be written to.",
             hint=f"Name one: paragone report {args.subject} --to report.html",
         )
-    format_of(args.to)  # a wrong name is told before the history is opened
+    format_of(args.to, replaces=args.force)  # a wrong name is told before the history is opened
     begin_collecting()
     with opened_store() as store:
-        size = write_report(store, args.subject, args.to, Registry(note).find)
+        size = write_report(store, args.subject, args.to, Registry(note).find, replaces=args.force)
     note(f"{args.to} is written ({size_text(size)}).")
     return 0
 

@@ -1,39 +1,54 @@
-"""A dialog that asks for one line of text."""
+"""A dialog that asks for one line of text, and does something with the line."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, TypeAlias
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
-from paragone_tui.terminal.text import one_line
+from paragone import ParagoneError
+from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.modal import Modal
 
+Act: TypeAlias = Callable[[str], Awaitable[str]]
+"""Does something with a line of text, and returns what was done in a sentence, which may be empty. May raise ParagoneError."""
+
 
 class Question(Modal[str | None]):
-    """Its result is the text in the field, or None if the dialog was closed."""
+    """Its result is the sentence that says what was done, or None if the dialog was closed.
+
+    If nothing could be done, the dialog stays, with the line and the reason.
+    """
 
     AUTO_FOCUS = "Input"
     CSS = """
     Question {
         align: center middle;
-        #question { width: 76; max-width: 100%; height: 3; border: round $primary; background: $surface; }
+        #question { width: 76; max-width: 100%; height: auto; max-height: 100%; border: round $primary; background: $surface; }
         Input { border: none; height: 1; padding: 0 1; background: $surface; }
+        #remark { height: auto; padding: 0 1; color: $text-muted; display: none; }
     }
     """
     LONGEST: ClassVar[int] = 1000
     """Number of characters that the field takes."""
 
-    def __init__(self, question: str, value: str = "") -> None:
-        """Create a dialog. `value` is the text to begin with."""
+    def __init__(
+        self, question: str, value: str, act: Act, *, meanwhile: str = "", takes_empty: bool = False
+    ) -> None:
+        """Create a dialog. `value` is the text to begin with, and `meanwhile` is shown while the line is acted on."""
         super().__init__()
         self._question = question
         self._value = value
+        self._act = act
+        self._meanwhile = meanwhile
+        self._takes_empty = takes_empty
+        self._is_acting = False
 
     def compose(self) -> ComposeResult:
         """Create the field."""
@@ -41,7 +56,30 @@ class Question(Modal[str | None]):
             box.border_title = one_line(self._question)
             box.border_subtitle = hints((("enter", "done"), ("esc", "cancel")))
             yield LineField(one_line(self._value), select_on_focus=False, max_length=self.LONGEST)
+            yield Static(id="remark", markup=False)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value.strip())
+        line = event.value.strip()
+        if not line and not self._takes_empty:
+            self.dismiss()
+        elif not self._is_acting:
+            self._is_acting = True
+            self.run_worker(self._work(line))
+
+    async def _work(self, line: str) -> None:
+        self._say(self._meanwhile)
+        try:
+            done = await self._act(line)
+        except ParagoneError as error:
+            self._say(str(error))
+        else:
+            self.dismiss(done)
+        finally:
+            self._is_acting = False
+
+    def _say(self, remark: str) -> None:
+        if not self.leaving:
+            line = self.query_one("#remark", Static)
+            line.update(visible(remark))
+            line.display = bool(remark)

@@ -12,10 +12,20 @@ from paragone import InputError, ParagoneError
 from paragone_workbench.paths import config_file, exists, history_file, state_file
 
 
-def check_target(path: Path, *inputs: Path) -> None:
+class FileExists(InputError):
+    """There is a file where one is to be written, and the user has not said that it may be replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} exists already.", hint="Name another file, or add --force to replace this one."
+        )
+
+
+def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     """Check that a file can be written, before hours of work. Raises InputError.
 
-    It is neither write-protected nor one of the `inputs` of the command or of the program's own files.
+    It is neither write-protected nor one of the `inputs` of the command or of the program's own files. An existing file is
+    written to only if the user agreed that it `replaces` the file; if not, raises FileExists.
     """
     try:
         found = exists(path)
@@ -30,6 +40,8 @@ def check_target(path: Path, *inputs: Path) -> None:
         own = (history_file(), config_file(), state_file())
         if found and any(exists(read) and path.samefile(read) for read in (*inputs, *own)):
             raise InputError(f"{path} is a file that the program reads.", hint="Name another one.")
+        if found and not replaces:
+            raise FileExists(path)
     except OSError as error:  # the name is too long
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     folder = _target(path).parent

@@ -33,19 +33,25 @@ class Exported(NamedTuple):
 
 
 def export_conversations(
-    store: Store, path: Path, numbers: Sequence[int] | None, find: Callable[[str], Backend | None]
+    store: Store,
+    path: Path,
+    numbers: Sequence[int] | None,
+    find: Callable[[str], Backend | None],
+    *,
+    replaces: bool,
 ) -> Exported:
-    """Write conversations into a file in place of an earlier one: all of them if `numbers` is None.
+    """Write conversations into a file: all of them if `numbers` is None.
 
     The file's ending says the form: `.json` (everything, can be imported) or `.md` (to read). `find` returns the backend of
-    a name. If all are written, those that are damaged are left out. Blocks. Raises ParagoneError.
+    a name. `replaces`: the user agreed that an existing file is replaced. If all are written, those that are damaged are
+    left out. Blocks. Raises ParagoneError.
     """
     if path.suffix.lower() not in (".json", ".md"):
         raise InputError(
             f"Conversations are exported as .json or .md, not as {path.suffix or 'a file without an ending'}.",
             hint="`paragone report ID --to FILE.html` writes one conversation as a page.",
         )
-    file_format = format_of(path)
+    file_format = format_of(path, replaces=replaces)
     left_out: list[str] = []
     if numbers is None:
         numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]

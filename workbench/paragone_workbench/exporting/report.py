@@ -13,12 +13,14 @@ from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
 
-def write_report(store: Store, subject_id: str, path: Path, find: Callable[[str], Backend | None]) -> int:
+def write_report(
+    store: Store, subject_id: str, path: Path, find: Callable[[str], Backend | None], *, replaces: bool
+) -> int:
     """Write a report of what has this id, such as `e3` or `c7`, and return the file's size in bytes.
 
-    An earlier file is replaced. `find` returns the backend of a name. Raises ParagoneError.
+    `find` returns the backend of a name. `replaces`: the user agreed that an existing file is replaced. Raises ParagoneError.
     """
-    return write(path, _pieces(store, subject_id, format_of(path), find))
+    return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 
 def _pieces(

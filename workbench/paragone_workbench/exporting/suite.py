@@ -21,17 +21,15 @@ class WrittenSuite(NamedTuple):
     """Number of prompts that are left out: a suite has no images."""
 
 
-def write_suite(saved: SavedConversation, path: Path) -> WrittenSuite:
-    """Write the prompts on the path of the first lane that is not closed into a new file, a line of JSON each.
+def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> WrittenSuite:
+    """Write the prompts on the path of the first lane that is not closed into a file, a line of JSON each.
 
-    A prompt comes with the messages before it: what its engine was sent. Raises InputError if there is no prompt, or the file
-    exists or cannot be written, and ParagoneError.
+    A prompt comes with the messages before it: what its engine was sent. `replaces`: the user agreed that an existing file is
+    replaced. Raises InputError if there is no prompt, or the file exists or cannot be written, and ParagoneError.
     """
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
-    check_target(path)
-    if path.exists():
-        raise InputError(f"{path} exists already.", hint="A suite is not replaced: name another file.")
+    check_target(path, replaces=replaces)
     heads = [lane.head for lane in saved.lanes if not lane.closed and lane.head is not None]
     written = with_images = 0
     with replacing(path) as file:

@@ -13,10 +13,13 @@ Format: TypeAlias = Literal["html", "md", "csv", "json"]
 """The suffixes of the file's name."""
 
 
-def format_of(path: Path) -> Format:
-    """Return the format of a file by its suffix. Raises InputError if it is none, or the file cannot be written."""
+def format_of(path: Path, *, replaces: bool = False) -> Format:
+    """Return the format of a file by its suffix. Raises InputError if it is none, or the file cannot be written.
+
+    `replaces`: the user agreed that an existing file is replaced.
+    """
     formats = {name: name for name in get_args(Format)}
-    check_target(path)
+    check_target(path, replaces=replaces)
     found: Format | None = formats.get(path.suffix[1:].lower())
     if found is None:
         raise InputError(

@@ -11,6 +11,7 @@ from paragone_cli.command_line.arguments import (
     PrintArguments,
     RunArguments,
     command,
+    force_switch,
     number,
     option,
     refuse_untaken,
@@ -31,6 +32,7 @@ _TAKEN_BY = {
     "junit": ("run",),
     "on": ("run",),
     "to": ("export",),
+    "force": ("export", "new"),
     "source": ("new",),
     "margin": ("compare",),
     "failed": ("show",),
@@ -87,6 +89,7 @@ class SuiteArguments(RunArguments, PrintArguments):
         "export: the batch file, such as batch.jsonl; of several engines, each gets a file with its name",
         type=Path,
     )
+    force: bool = force_switch("export and new: ")
     failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
 
 

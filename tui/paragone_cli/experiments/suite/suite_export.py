@@ -80,7 +80,7 @@ async def _export(
             chosen, inputs = subject.chosen, [suite_path(args)]
         paths = batch_paths(to, names)
         for path in paths:
-            check_target(path, *inputs, *([] if args.config is None else [args.config]))
+            check_target(path, *inputs, *([] if args.config is None else [args.config]), replaces=args.force)
         if not isinstance(subject, int):
             experiment, _ = await find_or_create(history, subject, registry)
             if catalog is not None:

@@ -22,7 +22,7 @@ def suite_new(args: SuiteArguments) -> int:
     path = Path(args.names[0])
     number = conversation_id(args.source)
     with opened_store() as store:
-        written = write_suite(store.load(number), path)
+        written = write_suite(store.load(number), path, replaces=args.force)
     if written.with_images:
         warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
     if args.json:

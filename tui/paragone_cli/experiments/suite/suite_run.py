@@ -31,7 +31,7 @@ def suite_run(args: SuiteArguments) -> int:
     """Run the suite. Returns the exit code."""
     path = suite_path(args)
     if args.junit is not None:
-        check_target(args.junit, path, *([] if args.config is None else [args.config]))
+        check_target(args.junit, path, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
     catalog = load_assertions(note)
     try:

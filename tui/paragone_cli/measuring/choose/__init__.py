@@ -12,6 +12,7 @@ from paragone_cli.command_line.arguments import (
     PrintArguments,
     RunArguments,
     command,
+    force_switch,
     number,
     option,
     switch,
@@ -53,6 +54,7 @@ class ChooseArguments(RunArguments, PrintArguments):
         "also write a report; the name of the file ends in .html, .md, .csv or .json",
         type=Path,
     )
+    force: bool = force_switch()
 
 
 @command(ChooseArguments)

@@ -32,7 +32,7 @@ def choose_run(args: ChooseArguments) -> int:
     seconds = None if args.time is None else parse_duration(args.time)
     vram = () if args.vram is None else parse_sizes(args.vram)
     if args.to is not None:
-        format_of(args.to)  # a wrong name is told before hours of measurements
+        format_of(args.to, replaces=args.force)  # a wrong name is told before hours of measurements
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
@@ -54,7 +54,7 @@ def choose_run(args: ChooseArguments) -> int:
     finally:
         catalog.close()
     if args.to is not None:
-        _write(args.to, experiment, context.registry)
+        _write(args.to, experiment, context.registry, replaces=args.force)
     return status
 
 
@@ -116,19 +116,20 @@ async def _run(
     else:
         put_decision(decision, figures, choice, missing)
     number = None if choice.experiment is None else choice.experiment.number
-    return _status(interrupts, decided=decision.chosen is not None), number
+    return _status(args, interrupts, decided=decision.chosen is not None), number
 
 
-def _status(interrupts: Interrupts, *, decided: bool) -> int:
+def _status(args: ChooseArguments, interrupts: Interrupts, *, decided: bool) -> int:
     if interrupts.interrupted:
-        note("Interrupted. What was measured is kept: the same command goes on.")
+        replacing = " (with --force, for the report)" if args.to is not None and not args.force else ""
+        note(f"Interrupted. What was measured is kept: the same command{replacing} goes on.")
     return interrupts.exit_code([], nothing_done=False) or int(not decided)
 
 
-def _write(path: Path, experiment: int | None, registry: Registry) -> None:
+def _write(path: Path, experiment: int | None, registry: Registry, *, replaces: bool) -> None:
     """Write the report. Raises ParagoneError."""
     if experiment is None:
         raise ParagoneError("There is no report: nothing was measured.")
     with opened_store() as store:
-        size = write_report(store, f"e{experiment}", path, registry.find)
+        size = write_report(store, f"e{experiment}", path, registry.find, replaces=replaces)
     note(f"{path} is written ({size_text(size)}).")

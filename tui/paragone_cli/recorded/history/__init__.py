@@ -10,6 +10,7 @@ from paragone import InputError
 from paragone_cli.command_line.arguments import (
     PrintArguments,
     command,
+    force_switch,
     option,
     refuse_untaken,
     switch,
@@ -36,6 +37,7 @@ _TAKEN_BY = {
     "limit": ("list", "search"),
     "all": ("export",),
     "to": ("export",),
+    "force": ("export",),
     "yes": ("delete",),
 }
 """The actions that take an option, by the option's field."""
@@ -63,10 +65,10 @@ class HistoryArguments(PrintArguments):
     yes: bool = switch("--yes", "delete: without confirmation")
     to: Path | None = option(
         "--to FILE",
-        "export: the file; its name ends in .json (everything; `paragone history import` reads it) or .md (to read). "
-        "An earlier file of this name is replaced",
+        "export: the file; its name ends in .json (everything; `paragone history import` reads it) or .md (to read)",
         type=Path,
     )
+    force: bool = force_switch("export: ")
 
     @property
     def most(self) -> int:

@@ -253,4 +253,4 @@ def _write(number: int, path: Path, registry: Registry) -> None:
     from paragone_workbench.store.store import Store
 
     with closing(Store.open()) as store:
-        write_report(store, f"e{number}", path, registry.find)
+        write_report(store, f"e{number}", path, registry.find, replaces=True)

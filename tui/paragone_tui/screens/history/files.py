@@ -9,7 +9,6 @@ from pathlib import Path
 
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.paths import accessible
 from paragone_workbench.store.store import Store
 
 
@@ -22,17 +21,16 @@ class ConversationFiles:
     folders: Sequence[str]
     """The user's folders of models."""
 
-    def exists(self, file: str) -> bool:
-        """Return whether a file of this name is there."""
-        return accessible(Path(file).expanduser())
+    def export(self, file: str, numbers: Sequence[int] | None, *, replaces: bool) -> str:
+        """Write conversations, or all of them for None, into a file, and return what was written.
 
-    def export(self, file: str, numbers: Sequence[int] | None) -> str:
-        """Write conversations, or all of them for None, into a file, and return what was written."""
+        Raises FileExists for an existing file that the user does not want to be replaced.
+        """
         from paragone_workbench.exporting.conversations import export_conversations
 
         with contextlib.closing(Store.open()) as store:
             exported = export_conversations(
-                store, Path(file).expanduser().absolute(), numbers, self.registry.find
+                store, Path(file).expanduser().absolute(), numbers, self.registry.find, replaces=replaces
             )
         return " ".join((str(exported), *exported.left_out))
 

@@ -10,13 +10,14 @@ from typing import ClassVar, TypeAlias, TypeVar
 from textual.binding import Binding, BindingType
 from textual.widgets.option_list import Option
 
-from paragone import ParagoneError
+from paragone import InputError, ParagoneError
 from paragone.wording import quoted
 from paragone_tui.screens.history.entries import Entry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.picker import Picker
-from paragone_tui.widgets.question import Question
+from paragone_tui.widgets.question import Act, Question
+from paragone_workbench.experiments.output_file import FileExists
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.history import History
 from paragone_workbench.store.query import Query, read_query
@@ -175,7 +176,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Title",
                 summary.title,
-                lambda title: self._change(lambda store: store.rename_conversation(number, title)),
+                lambda title: self._changed(lambda store: store.rename_conversation(number, title)),
             )
 
     def action_tag(self) -> None:
@@ -185,7 +186,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Tags, separated by spaces",
                 " ".join(summary.tags),
-                lambda tags: self._change(lambda store: store.tag_conversation(number, tags.split())),
+                lambda tags: self._changed(lambda store: store.tag_conversation(number, tags.split())),
                 takes_empty=True,
             )
 
@@ -207,19 +208,23 @@ class HistoryScreen(Picker[Found | None]):
         self._ask_export("Write all conversations to", "conversations.json", None)
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
-        """Ask for a file until its name is a new one, or given once more, and write conversations to the file."""
+        """Ask for a file, and write conversations to it. One that exists is replaced if it is named twice."""
+        existing = ""
 
-        def write(file: str, existing: str = "") -> None:
-            if file != existing and self._files.exists(file):
-                self._ask("This file exists; enter replaces it", file, lambda again: write(again, file))
-            else:
-                self._do(lambda: asyncio.to_thread(self._files.export, file, numbers), "Writing …")
+        async def write(file: str) -> str:
+            nonlocal existing
+            replaces, existing = file == existing, ""
+            try:
+                return await asyncio.to_thread(self._files.export, file, numbers, replaces=replaces)
+            except FileExists as error:
+                existing = file
+                raise InputError("This file exists; enter replaces it.") from error
 
-        self._ask(f"{question} (.md to read, .json for everything)", name, write)
+        self._ask(f"{question} (.md to read, .json for everything)", name, write, "Writing …")
 
     def action_import(self) -> None:
         """Ask for the file to import."""
-        self._ask("Import the file", "", lambda file: self._do(lambda: self._import(file), "Reading …"))
+        self._ask("Import the file", "", self._import, "Reading …")
 
     async def _import(self, file: str) -> str:
         from paragone_tui.screens.history.consent_sheet import ConsentSheet
@@ -243,30 +248,29 @@ class HistoryScreen(Picker[Found | None]):
         return None if entry is None else entry.summary
 
     def _ask(
-        self, question: str, value: str, then: Callable[[str], None], *, takes_empty: bool = False
+        self, question: str, value: str, act: Act, meanwhile: str = "", *, takes_empty: bool = False
     ) -> None:
-        """Ask for a line of text; `then` gets it."""
+        """Ask for a line of text and do something with it, then list the conversations anew."""
 
-        def answered(answer: str | None) -> None:
-            if answer or (takes_empty and answer is not None):
-                then(answer)
+        def answered(done: str | None) -> None:
+            if done is not None:
+                self.run_worker(self._search(self.words.value.strip(), done), group="act")
 
-        self.app.push_screen(Question(question, value), answered)
+        self.app.push_screen(
+            Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
+        )
 
     def _change(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> None:
         """Change the history, and list the conversations anew."""
+        self._do(lambda: self._changed(change, told))
 
-        async def work() -> str:
-            return told(await retrying(self._history, change))
+    async def _changed(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> str:
+        """Change the history."""
+        return told(await retrying(self._history, change))
 
-        self._do(work)
-
-    def _do(self, work: Callable[[], Awaitable[str]], meanwhile: str = "") -> None:
-        """Do something with the history, list the conversations anew, and show the sentence that it returns, or its error.
-
-        `meanwhile` is shown until then.
-        """
-        self.say(meanwhile)
+    def _do(self, work: Callable[[], Awaitable[str]]) -> None:
+        """Do something with the history, list the conversations anew, and show the sentence that it returns, or its error."""
+        self.say("")
         self.run_worker(self._done(work), group="act")
 
     async def _done(self, work: Callable[[], Awaitable[str]]) -> None:
