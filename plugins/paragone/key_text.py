@@ -22,11 +22,14 @@ _RANDOM = re.compile(r"(?=[A-Za-z0-9]*[0-9])(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+_NEXT = r",[A-Za-z][\w+.-]*://"
+"""How the next URL begins, in a text that names several servers."""
+
 _URL = re.compile(
-    r"(?P<scheme>[A-Za-z][\w+.-]*://)(?:[^/?#\s]*@)?(?P<host>[^/?#\s'\"<>]*)(?P<path>[^?#\s'\"<>]*)"
-    r"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]*(?=[\s'\"<>]|$))"
+    rf"(?P<scheme>[A-Za-z][\w+.-]*://)(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
+    rf"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]*(?=[\s'\"<>]|{_NEXT}|$))"
 )
-"""A URL in a text, up to the punctuation that follows it."""
+"""A URL in a text, up to the punctuation that follows it, or to the next URL."""
 
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
 

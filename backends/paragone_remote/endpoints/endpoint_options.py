@@ -17,7 +17,8 @@ class EndpointOptions(Options):
 
     url: str | None = option(
         None,
-        "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable.",
+        "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable. "
+        "For suites also those of several servers with the same model, with commas between them.",
         metavar="URL",
         address=True,
         outside="sent",

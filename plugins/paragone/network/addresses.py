@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 __all__ = ["host_and_port", "is_loopback", "is_numeric", "spelled"]
+
+
+_BETWEEN = re.compile(r",\s*(?=[A-Za-z][\w+.-]*://)")
+"""What stands between two URLs."""
+
+
+def split_urls(text: str) -> tuple[str, ...]:
+    """Return the URLs of a text that has several with commas between them, each once; a text with one URL is returned whole."""
+    return tuple(dict.fromkeys(url.strip() for url in _BETWEEN.split(text)))
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from paragone_workbench.engines.definitions import (
     EngineDefinition,
     UnknownEngine,
     apply_settings,
+    at_each_server,
     check_engine,
     resolve_all,
     settings_of,
@@ -107,12 +108,22 @@ class CommandContext:
         return apply_settings(definition, backend, settings)
 
     def checked(
-        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
+        self,
+        names: Iterable[str],
+        settings: Sequence[str],
+        preset: str | None = None,
+        *,
+        spreads: bool = False,
     ) -> tuple[EngineDefinition, ...]:
-        """Return the named engines after checking their backends and options. Raises InputError."""
+        """Return the named engines after checking their backends and options. Raises InputError.
+
+        `spreads` says whether an engine may have several servers.
+        """
         definitions = self.engines(names, settings, preset)
         for definition in definitions:
-            check_engine(definition, self.registry.get(definition.backend))
+            backend = self.registry.get(definition.backend)
+            for one in at_each_server(definition, backend) if spreads else [definition]:
+                check_engine(one, backend)
         return definitions
 
     def open_screen(

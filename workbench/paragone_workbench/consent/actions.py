@@ -10,7 +10,13 @@ from pathlib import Path
 from paragone import Backend, InputError, Json, Options
 from paragone.options import address_option, describe
 from paragone_workbench.config.settings import Config
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    at_each_server,
+    expand_home,
+    resolve,
+    split_options,
+)
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
@@ -36,7 +42,11 @@ def engine_actions(
     """
     load, sampling = split_options(definition, backend)
     try:
-        actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
+        actions = [
+            f"contacts {address}"
+            for one in at_each_server(definition, backend)
+            for address in reached(backend, definition.model, split_options(one, backend)[0])
+        ]
         # A model that is no file here is a name that the backend looks up.
         if backend.capabilities.local and accessible(expand_home(definition.model)):
             own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())

@@ -1,6 +1,7 @@
 """Engine definitions: a backend, a model and options, under a name.
 
-A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
+A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or `BACKEND:MODEL@URL`. In place of the URL may
+stand several, with commas between them: servers with the same model, among which a suite spreads its runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from paragone import InputError, Json, Options
 from paragone.hub import repository_of
 from paragone.key_text import HIDDEN, is_key, without_keys
+from paragone.network.addresses import split_urls
 from paragone.options import OptionInfo, address_option, build, describe, parse
 from paragone_workbench.engines.context_options import ContextOptions
 from paragone_workbench.visible_text import is_utf8, visible
@@ -54,7 +56,8 @@ class EngineDefinition:
     python: str | None = None
     """Interpreter for a native engine's worker; None for the default one."""
     address: str | None = None
-    """URL of the server, if the definition comes from an engine spec; otherwise one of the options holds it."""
+    """URL of the server, or several with commas between them, if the definition comes from an engine spec; otherwise one of the
+    options holds it."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
@@ -173,11 +176,24 @@ def address_of(definition: EngineDefinition, backend: Backend | None) -> str | N
 
 
 def server_of(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return HOST:PORT of the engine's server; empty if the definition names no server."""
+    """Return HOST:PORT of the engine's server, or of each of its servers; empty if the definition names no server."""
     try:
-        return urlsplit(address_of(definition, backend) or "").netloc.rpartition("@")[2]
+        urls = split_urls(address_of(definition, backend) or "")
+        return ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
     except ValueError:  # not a URL; the backend reports that
         return ""
+
+
+def at_each_server(definition: EngineDefinition, backend: Backend | None) -> tuple[EngineDefinition, ...]:
+    """Return the engine as it is at each of its servers: suites ask all of them. An engine with one address or none stays as it is."""
+    urls = split_urls(address_of(definition, backend) or "")
+    if backend is None or len(urls) == 1:
+        return (definition,)
+    if definition.address is not None:
+        return tuple(dataclasses.replace(definition, address=url) for url in urls)
+    option = address_option(backend.load_options)
+    assert option is not None, "it has the address"
+    return tuple(with_options(definition, {option.name: url}, backend) for url in urls)
 
 
 def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:

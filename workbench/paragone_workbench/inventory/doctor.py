@@ -21,7 +21,7 @@ from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import EngineDefinition, check_engine
+from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, check_engine
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
@@ -166,7 +166,8 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     for definition in engines:
         try:
             backend = registry.get(definition.backend)
-            check_engine(definition, backend)
+            for one in at_each_server(definition, backend):
+                check_engine(one, backend)
             _check_model(definition, backend)
         except ParagoneError as error:
             invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)

@@ -14,7 +14,7 @@ from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, Parag
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, split_options
 from paragone_workbench.engines.placement import name_reached
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
@@ -50,12 +50,13 @@ async def query_endpoints(
         found = backend(definition.backend)
         if found is None:
             continue
-        try:
-            options, _ = split_options(definition, found)
-        except InputError:
-            continue
-        key = (definition.backend, json.dumps(options, sort_keys=True))
-        asked.setdefault(key, (found, options, []))[2].append(definition)
+        for one in at_each_server(definition, found):
+            try:
+                options, _ = split_options(one, found)
+            except InputError:
+                continue
+            key = (one.backend, json.dumps(options, sort_keys=True))
+            asked.setdefault(key, (found, options, []))[2].append(one)
     reports = await asyncio.gather(
         *(_ask(found, load, engines, tell) for found, load, engines in asked.values())
     )

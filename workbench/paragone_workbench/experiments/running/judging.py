@@ -13,7 +13,7 @@ from paragone.assertions import NoVerdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
-from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
+from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
@@ -184,9 +184,7 @@ class _Panel:
         self, judges: Mapping[str, EngineDefinition], pool: EnginePool, observer: SuiteObserver
     ) -> None:
         self.pool = pool
-        self.engines = {
-            name: SuiteEngine(pool, definition, observer.progressed) for name, definition in judges.items()
-        }
+        self.engines = {name: SpreadEngine(pool, definition, observer) for name, definition in judges.items()}
 
     @property
     def width(self) -> int:

@@ -46,6 +46,11 @@ class Concurrency:
         """When the measurement at this limit began; None if the requests of the limit before have yet to end."""
         self._settling = least
 
+    @property
+    def load(self) -> float:
+        """The requests in progress and those that wait, as a share of the limit."""
+        return (self._now + len(self._waiting)) / self.limit
+
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
         """Wait until a request may begin. It ends when the context is left."""

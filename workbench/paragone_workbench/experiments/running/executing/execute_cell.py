@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from paragone_workbench.experiments.running.cells import Cell, seed_option
 from paragone_workbench.experiments.running.executing.executor import ExecutedCell
+from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
 from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
 from paragone_workbench.experiments.running.saved_runs import answer_of
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
@@ -11,7 +12,9 @@ from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store.experiment_records import AssertionResult
 
 
-async def execute_cell(cell: Cell, engine: SuiteEngine, catalog: AssertionCatalog) -> ExecutedCell | None:
+async def execute_cell(
+    cell: Cell, engine: SuiteEngine | SpreadEngine, catalog: AssertionCatalog
+) -> ExecutedCell | None:
     """Return the run with the results of its assertions; None if it did not end by itself."""
     sampling = seed_option(cell, engine.definition, engine.handle.backend)
     executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))

@@ -12,7 +12,7 @@ from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
 from paragone_workbench.experiments.running.executing.executor import SuiteWork
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
-from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
+from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
@@ -30,17 +30,17 @@ class LocalExecutor:
             work.registry, mode=mode or work.request.schedule, requests_per_server=most_requests
         )
         self._most_requests = most_requests
-        self._engines: dict[int, SuiteEngine] = {}
+        self._engines: dict[int, SpreadEngine] = {}
         self._failure: ParagoneError | None = None
         self._stopped = False
 
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
         for index in engines:
-            engine = SuiteEngine(
+            engine = SpreadEngine(
                 self._pool,
                 self._work.request.engines[index],
-                self._work.observer.progressed,
+                self._work.observer,
                 most_requests=self._most_requests,
             )
             self._work.progress[index].engine = self._engines[index] = engine
@@ -53,7 +53,7 @@ class LocalExecutor:
                     tasks.create_task(self._drain([index]))
         elif scheduler.order == "sequential":
             # Otherwise the engine that opens first would answer first.
-            await asyncio.gather(*(self._engines[index].handle.opened() for index in engines))
+            await asyncio.gather(*(self._engines[index].opened() for index in engines))
             await self._drain(engines)
         else:
             for index in engines:

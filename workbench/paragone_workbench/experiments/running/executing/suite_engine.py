@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paragone import EngineCrashed, ParagoneError
+from paragone import EngineCrashed, EngineError, ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.experiments.running.executing.concurrency import Concurrency
@@ -30,6 +30,8 @@ class Executed:
     result: RunResult
     total_s: float | None
     """Seconds from sending the request to the end; None if it was not sent."""
+    engine_failed: bool
+    """Whether the engine failed, though the request was correct."""
 
 
 class SuiteEngine(EngineObserver, RunObserver):
@@ -77,6 +79,11 @@ class SuiteEngine(EngineObserver, RunObserver):
     def width(self) -> int:
         """Number of runs that the engine takes at once."""
         return len(self._free)
+
+    @property
+    def load(self) -> float:
+        """The runs in progress and those that wait, as a share of those that it takes at once now."""
+        return self._concurrency.load
 
     @property
     def handle(self) -> EngineHandle:
@@ -137,7 +144,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         total_s = self._took.pop(run, None)
         if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
             return None
-        return Executed(result=run.result, total_s=total_s)
+        return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
 
     def give_up(self, error: ParagoneError) -> None:
         """Execute no more runs, for this reason. The run in progress ends by itself."""

@@ -1,0 +1,128 @@
+"""`paragone suite run` on an engine with several servers: processes on loopback, of which one is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import data, paragone, running, said, until
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def paced_server():
+    """A test double of a server, which sends tokens at given times, in a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.paced_server",
+        "--port",
+        str(port),
+        "--prefill",
+        "0.1",
+        "--step",
+        "0.01",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        until(lambda: is_there(port), "the server does not start")
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_there(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@pytest.fixture
+def two():
+    with paced_server() as one, paced_server() as other:
+        yield one, other
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "suite.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"number {number}"}) + "\n" for number in range(80)))
+    return str(path)
+
+
+def engine_of(two):
+    return "openai:m@" + ",".join(url for _, url in two)
+
+
+def test_one_of_two_servers_is_killed_in_the_middle(two, prompts):
+    command = (
+        "suite",
+        "run",
+        prompts,
+        "--engines",
+        engine_of(two),
+        "--set",
+        "max_tokens=20",
+        "--schedule",
+        "parallel",
+    )
+    done_so_far = ("suite", "show", "e1", "--json")
+    with running(*command, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until(
+            lambda: (shown := paragone(*done_so_far)).returncode == 0 and json.loads(shown.stdout)["runs"],
+            "no run ends",
+        )
+        two[1][0].kill()
+        out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    runs = json.loads(out)["runs"]
+    assert len(runs) == 80
+    assert {(run["engine"], run["error"], run["text"]) for run in runs} == {("m", None, 20 * " word")}
+    told = errors.decode()
+    assert f"The server {two[1][1].removeprefix('http://')} of m is asked no more: " in told
+    assert "Its runs go to the others." in told
+    # the same command has nothing left to do, while the server is away
+    again = data("suite run", paragone(*command, "--json"))
+    assert (again["resumed"], again["runs"]) == (True, runs)
+
+
+def test_one_request_at_a_time_is_told(two, prompts):
+    done = paragone(
+        "suite", "run", prompts, "--engines", engine_of(two), "--filter", "number 7", "--set", "max_tokens=1"
+    )
+    assert "--schedule parallel asks several servers at once" in said(done)
+
+
+def test_other_commands_refuse_several_servers(two, settings):
+    engine = engine_of(two)
+    for argv in (
+        ("ask", engine, "Hi"),
+        ("compare", engine, "scripted:a", "--prompt", "Hi"),
+        ("bench", engine),
+    ):
+        done = paragone(*argv)
+        assert done.returncode == 2
+        assert "names several servers: only suites spread their runs over them." in said(done)
+
+
+def test_the_configuration_may_have_several_servers(two, settings):
+    urls = ",".join(url for _, url in two)
+    settings(f'[engines.both]\nbackend = "openai"\nmodel = "m"\nurl = "{urls}"\n')
+    assert paragone("config", "check").returncode == 0
+    settings(f'[engines.both]\nbackend = "openai"\nmodel = "m"\nurl = "{urls},localhost:9"\n')
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    assert (
+        "Write it as http://HOST:PORT, and several of them as http://HOST:PORT,http://HOST:PORT."
+        in done.stdout.decode()
+    )
