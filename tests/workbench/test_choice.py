@@ -11,9 +11,9 @@ from tests.workbench.suites import asked, engine, suite
 
 from paragone import InputError, Json
 from paragone_workbench.choosing.choice import Choice
-from paragone_workbench.choosing.known_measurements import known_fidelity, known_speeds
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.runner import SuiteRunner

@@ -9,6 +9,7 @@ from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
 from paragone_workbench.reporting.subjects import selection as selections
@@ -297,7 +298,7 @@ def test_votes_that_were_not_blind_are_only_counted(store):
 
 
 def fidelity(*engines, created, kld):
-    figures = {"windows": 5, "mean_kld_se": 0.01, "top1_agreement": 0.9, "top1_se": 0.05}
+    figures: dict[str, Json] = {"windows": 5, "mean_kld_se": 0.01, "top1_agreement": 0.9, "top1_se": 0.05}
     return Measurement(
         kind="fidelity",
         engines=engines,
@@ -311,6 +312,7 @@ def fidelity(*engines, created, kld):
             ],
         },
         created=created,
+        identities=tuple(measured_identity(it, Paper()) for it in engines),
     )
 
 
@@ -342,6 +344,7 @@ def bench(*engines, created, tests=({},), **more):
         "prompt_tokens": 512,
         "depth": 0,
         "tokens": 64,
+        "repetitions": 3,
         "skipped": None,
         "notes": [],
         "prefill_tps": {"mean": 420.04, "stdev": 8.02},
@@ -358,6 +361,7 @@ def bench(*engines, created, tests=({},), **more):
         engines=engines,
         data={"repeat": 3, "partial": False, "engines": data, **more},
         created=created,
+        identities=tuple(measured_identity(it, Paper()) for it in engines),
     )
 
 

@@ -98,6 +98,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
         "candidate": "other",
         "reference": "big",
         "collapsed": True,
+        "prompts": 12,
         "lost": 9,
         "sound": 12,
     }

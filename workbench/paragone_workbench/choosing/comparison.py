@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import Json, Message, ParagoneError
-from paragone_workbench.choosing.known_measurements import by_engine
 from paragone_workbench.compare.agreement.summary import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.known_measurements import by_engine
 from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.report import fidelity_json
 from paragone_workbench.measure.free_running import FreeRunning

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import Json, Message, ParagoneError
-from paragone_workbench.choosing.known_measurements import (
+from paragone_workbench.choosing.time_limit import TimeLimit
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
+from paragone_workbench.experiments.known_measurements import (
     KnownFidelity,
     Measured,
     by_engine,
     known_fidelity,
     known_speeds,
 )
-from paragone_workbench.choosing.time_limit import TimeLimit
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
 from paragone_workbench.measure.bench.measurement import Bench, OnStep
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.bench.report import bench_json

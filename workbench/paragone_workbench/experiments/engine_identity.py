@@ -24,36 +24,60 @@ from paragone_workbench.paths import accessible
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 
 
-def engine_identity(engine: EngineDefinition, backend: Backend | None) -> Json:
+def engine_identity(
+    engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
+) -> Json:
     """Return an engine's definition without secrets, with path, size and time of change of its model and other files.
 
     In another folder, the same relative path is another model, and a file that was replaced has other weights. For a model
-    on a server, nothing is known but its name.
+    on a server, nothing is known but its name. `weights` are the files that an earlier run loaded: with them, it is the
+    identity that the engine had then.
     """
     known = without_secrets(engine, backend)
-    path = Path(expand_home(engine.model))
-    if backend is None or not backend.capabilities.local or not accessible(path):
+    if backend is None or not backend.capabilities.local:
         return to_json(known)
-    placed = dataclasses.replace(known, model=str(path.absolute()))
-    return [to_json(placed), to_json(WeightsFile.of(path)), *_other_files(known, backend)]
+    model = _file(engine.model, weights)
+    if model is None:
+        return to_json(known)
+    placed = dataclasses.replace(known, model=model.path)
+    return [to_json(placed), to_json(model), *_other_files(known, backend, weights)]
 
 
-def _other_files(engine: EngineDefinition, backend: Backend) -> Iterator[Json]:
+def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
+    """Return a file as it was loaded or, if it was not, as it is now; None if there is none."""
+    path = Path(expand_home(name))
+    for file in weights:
+        loaded = Path(file.path)
+        if file.modified_ns is not None and (
+            loaded == path or loaded.parts[-len(path.parts) :] == path.parts
+        ):
+            return dataclasses.replace(file, sha256=None)
+    return WeightsFile.of(path) if accessible(path) else None
+
+
+def _other_files(
+    engine: EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
+) -> Iterator[Json]:
     """Yield the files that options name, such as that of a LoRA adapter."""
     for name, (_, info) in declared_options(backend).items():
         value = engine.options.get(name)
-        if info.outside == "file" and isinstance(value, str) and accessible(path := Path(expand_home(value))):
-            yield to_json(WeightsFile.of(path))
+        if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:
+            yield to_json(file)
 
 
-def measured_identity(engine: EngineDefinition, backend: Backend | None) -> str:
-    """Return a digest of what an engine's speed and distributions depend on: neither its name nor its sampling options."""
+def measured_identity(
+    engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
+) -> str:
+    """Return a digest of what an engine's speed and distributions depend on: neither its name nor its sampling options.
+
+    With `weights`, the files that an earlier run loaded, it is that of the engine of that run.
+    """
     options = engine.options
     if backend is not None:
         with contextlib.suppress(InputError):  # this version of the backend does not declare an option
             options, _ = split_options(engine, backend)
     return identity_digest(
-        engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend)
+        engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend, weights)
     )
 
 

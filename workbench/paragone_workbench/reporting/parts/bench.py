@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from paragone import Json
 from paragone.wording import counted
+from paragone_workbench.experiments.known_measurements import Measured, objects
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
-from paragone_workbench.reporting.parts.known_measurements import Measured, objects
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.store.experiment_records import Measurement
 
@@ -21,7 +21,7 @@ _BENCH_CHARTS = (
 """The figures that are shown: name in the JSON, title, note, unit, and what a value is multiplied by."""
 
 
-def bench_charts(engines: list[Measured], measurement: Measurement) -> Iterator[Chart]:
+def bench_charts(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Chart]:
     """Yield a chart of each figure that an engine has."""
     tests = [[(name, test) for test in objects(engine.get("tests"))] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
@@ -58,7 +58,7 @@ def _test(test: Mapping[str, Json]) -> str:
     return f"{text}, depth {depth:,}" if isinstance(depth, int) and depth else text
 
 
-def about_bench(engines: list[Measured], measurement: Measurement) -> Iterator[str]:
+def about_bench(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[str]:
     """Yield what the figures are, after the date."""
     yield "by paragone bench"
     if isinstance(repeat := measurement.data.get("repeat"), int):
@@ -68,7 +68,7 @@ def about_bench(engines: list[Measured], measurement: Measurement) -> Iterator[s
         yield f"{tokens:,} tokens generated in each"
 
 
-def bench_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
+def bench_notes(engines: list[tuple[str, Measured]]) -> Iterator[tuple[str, Json]]:
     """Yield the name of an engine or of a test, and a text about it."""
     for name, engine in engines:
         tests, users = objects(engine.get("tests")), objects(engine.get("users"))

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from paragone import Json
+from paragone_workbench.experiments.known_measurements import Measured, objects
 from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.reporting.content import Remark
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
-from paragone_workbench.reporting.parts.known_measurements import Measured, objects
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import t_interval
 from paragone_workbench.store.experiment_records import Measurement
 
 
-def fidelity_charts(engines: list[Measured], measurement: Measurement) -> Iterator[Chart]:
+def fidelity_charts(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Chart]:
     """Yield a chart of each figure that a candidate has."""
     noise = measurement.data.get("noise")
     floor = [("noise floor", noise)] if isinstance(noise, Mapping) else []
@@ -41,7 +41,7 @@ def _on_scale(kld: Figure) -> Figure:
 
 
 def _figures(
-    engines: Iterable[Measured],
+    engines: Iterable[tuple[str, Measured]],
     key: str,
     unit: str,
     digits: int,
@@ -72,7 +72,7 @@ def _figures(
         )
 
 
-def about_fidelity(engines: list[Measured], measurement: Measurement) -> Iterator[str]:
+def about_fidelity(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[str]:
     """Yield what the figures are, after the date."""
     reference = measurement.engines[0]
     text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")
@@ -82,7 +82,7 @@ def about_fidelity(engines: list[Measured], measurement: Measurement) -> Iterato
         yield f"with {tokens:,} tokens scored"
 
 
-def fidelity_findings(engines: list[Measured], measurement: Measurement) -> Iterator[Remark]:
+def fidelity_findings(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Remark]:
     """Yield what else was found: where the divergence grows, who is closer, and what became of free-running answers."""
     for name, engine in engines:
         if isinstance(warning := engine.get("warning"), str):
@@ -118,7 +118,7 @@ def _growth(depth: Mapping[str, Json]) -> str:
     return f", from {first} after {parts[0].get('first')} tokens to {last} after {parts[-1].get('last')}"
 
 
-def fidelity_notes(engines: list[Measured]) -> Iterator[tuple[str, Json]]:
+def fidelity_notes(engines: list[tuple[str, Measured]]) -> Iterator[tuple[str, Json]]:
     """Yield the name of a candidate, and why it has no figures."""
     for name, engine in engines:
         yield from ((name, engine.get(key)) for key in ("reason", "error"))

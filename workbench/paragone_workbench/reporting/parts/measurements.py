@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from paragone import Json
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.known_measurements import Measured, names_now, objects
 from paragone_workbench.reporting.content import Remark, Section
 from paragone_workbench.reporting.drawings import Chart, Table
 from paragone_workbench.reporting.parts.bench import about_bench, bench_charts, bench_notes
@@ -16,34 +16,30 @@ from paragone_workbench.reporting.parts.fidelity import (
     fidelity_findings,
     fidelity_notes,
 )
-from paragone_workbench.reporting.parts.known_measurements import Find, Measured, identity_of, objects
 from paragone_workbench.reporting.parts.throughput import throughput_tables
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
 
 
-def measurements_of(store: Store, engines: Sequence[EngineDefinition], find: Find) -> tuple[Section, ...]:
+def measurements_of(store: Store, identities: Mapping[str, str]) -> tuple[Section, ...]:
     """Return the newest measurement of each kind and engine. The reference of a fidelity is not one of its engines.
 
-    An engine is the same if its backend, its model and its load options are. Several of the report's engines can be
-    the same, with other sampling options: they are named together.
+    `identities` has the identity of each engine by its name. Several of the report's engines can have the same, with other
+    sampling options: they are named together.
     """
-    wanted: dict[str, str] = {}
-    for engine in engines:
-        identity = identity_of(engine, find)
-        wanted[identity] = f"{wanted[identity]}, {engine.name}" if identity in wanted else engine.name
-    return tuple(section for kind in _VIEWS for section in _newest(store, kind, wanted, find))
+    return tuple(section for kind in _VIEWS for section in _newest(store, kind, identities))
 
 
-def _newest(store: Store, kind: MeasurementKind, wanted: Mapping[str, str], find: Find) -> Iterator[Section]:
-    """Yield the newest measurement of each engine in `wanted`, which maps the identity of an engine to its name."""
+def _newest(store: Store, kind: MeasurementKind, identities: Mapping[str, str]) -> Iterator[Section]:
+    """Yield the newest measurement of each engine."""
     shown: set[str] = set()
     for measurement in store.measurements.all(kind):
+        named = names_now(measurement, identities)
         names = {
-            engine.name: wanted[identity]
+            engine.name: together
             for engine in measurement.measured
-            if (identity := identity_of(engine, find)) in wanted and wanted[identity] not in shown
+            if (together := ", ".join(named.get(engine.name, ()))) and together not in shown
         }
         if names and (section := _section(measurement, names)) is not None:
             shown |= set(names.values())
@@ -83,13 +79,13 @@ class _View(NamedTuple):
     title: str
     engines: str
     """The name of the list of engines in the JSON."""
-    charts: Callable[[list[Measured], Measurement], Iterator[Chart]]
-    tables: Callable[[list[Measured]], Iterable[Table]]
-    findings: Callable[[list[Measured], Measurement], Iterable[Remark]]
+    charts: Callable[[list[tuple[str, Measured]], Measurement], Iterator[Chart]]
+    tables: Callable[[list[tuple[str, Measured]]], Iterable[Table]]
+    findings: Callable[[list[tuple[str, Measured]], Measurement], Iterable[Remark]]
     """Yields sentences about the results."""
-    about: Callable[[list[Measured], Measurement], Iterator[str]]
+    about: Callable[[list[tuple[str, Measured]], Measurement], Iterator[str]]
     """Yields what the figures are, after the date."""
-    notes: Callable[[list[Measured]], Iterator[tuple[str, Json]]]
+    notes: Callable[[list[tuple[str, Measured]]], Iterator[tuple[str, Json]]]
     """Yields the name of an engine or of a test, and a text about it; a value that is not a text is not shown."""
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.experiments.known_measurements import Measured
 from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.parts.pass_rates import pass_rate_cell
@@ -28,12 +29,12 @@ def overview_of(
     reference: str | None,
     chosen: str | None,
     benched: bool,
-    throughput: tuple[int, Mapping[str, float]] | None = None,
+    throughput: tuple[int, Mapping[str, Measured]] | None = None,
 ) -> Table:
     """Return the table.
 
     `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
-    the tokens per second that each engine generates for all of them.
+    what each engine does for all of them.
     """
     users, rates = throughput or (0, {})
     columns = (
@@ -44,7 +45,7 @@ def overview_of(
         ),
         _Column(
             counted(users, "user"),
-            lambda engine: _shown(rates.get(engine.engine), "{:,.1f}/s"),
+            lambda engine: _shown(_rate(rates.get(engine.engine)), "{:,.1f}/s"),
             f"With {counted(users, 'user')} at once, the speed is that of all together.",
         ),
         _Column("TTFT", lambda engine: _shown(engine.ttft_s, "{:.2f} s")),
@@ -79,6 +80,11 @@ def overview_of(
         ),
         note=" ".join(column.note for column in shown if column.note),
     )
+
+
+def _rate(level: Measured | None) -> float | None:
+    rate = None if level is None else level.get("tokens_per_s")
+    return rate if isinstance(rate, int | float) else None
 
 
 def _pass_rate(engine: EngineFigures) -> TableCell:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from paragone import Json
 from paragone.wording import counted
+from paragone_workbench.experiments.known_measurements import Measured, objects
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
-from paragone_workbench.reporting.parts.known_measurements import Measured, objects
 from paragone_workbench.reporting.public_text import public
 
 _COLUMNS = ("tokens/s in all", "for each user", "TTFT", "time a token", "from token to token")
@@ -17,7 +17,7 @@ _NOTE = (
 )
 
 
-def throughput_tables(engines: Sequence[Measured]) -> Iterator[Table]:
+def throughput_tables(engines: Sequence[tuple[str, Measured]]) -> Iterator[Table]:
     """Yield what users at once got of each engine, if it was measured. Engines with the same users follow each other."""
     found = [
         (users, tokens, _line(name, level, several=_lengths(engines) > 1))
@@ -33,30 +33,18 @@ def throughput_tables(engines: Sequence[Measured]) -> Iterator[Table]:
 
 
 def common_throughput(
-    bench: Mapping[str, Json], engines: Sequence[str]
-) -> tuple[int, Mapping[str, float]] | None:
-    """Return the most users for which the throughput of all engines is known, and the tokens per second of each.
+    known: Mapping[tuple[int, int, int], Mapping[str, Measured]], engines: Sequence[str]
+) -> tuple[int, Mapping[str, Measured]] | None:
+    """Return the most users for which the throughput of all engines is known, with the same prompts, and that of each engine.
 
-    Of several prompt lengths, it is the first. None if there is no such number.
+    `known` is what `known_throughputs` returns. None if there is no such number.
     """
-    levels = {name: dict(_levels(bench, name)) for name in engines}
-    common = set.intersection(*(set(of_engine) for of_engine in levels.values())) if levels else set()
-    if not common:
-        return None
-    most = max(common)
-    return most, {name: of_engine[most] for name, of_engine in levels.items()}
+    whole = (level for level, found in known.items() if len(found) == len(engines))
+    most = max(whole, key=lambda level: level[0], default=None)
+    return None if most is None else (most[0], known[most])
 
 
-def _levels(bench: Mapping[str, Json], name: str) -> Iterator[tuple[int, float]]:
-    for engine in objects(bench.get("engines")):
-        if engine.get("engine") == name:
-            for level in reversed(objects(engine.get("users"))):
-                users, rate = level.get("users"), level.get("tokens_per_s")
-                if isinstance(users, int) and isinstance(rate, int | float):
-                    yield users, float(rate)
-
-
-def _lengths(engines: Sequence[Measured]) -> int:
+def _lengths(engines: Sequence[tuple[str, Measured]]) -> int:
     """Return the number of prompt lengths."""
     return len(
         {str(level.get("prompt_tokens")) for _, engine in engines for level in objects(engine.get("users"))}

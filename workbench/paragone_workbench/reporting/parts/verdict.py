@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.choosing.decision import Decision
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.reporting.content import Verdict
-from paragone_workbench.reporting.parts.known_measurements import KnownMeasurements, objects
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import share_interval
 from paragone_workbench.store import Experiment
@@ -66,9 +64,13 @@ def _settling(decision: Decision, comparison: SuiteComparison) -> Iterator[str]:
 
 
 def not_measured(
-    experiment: Experiment, figures: Sequence[EngineFigures], known: KnownMeasurements, reference: str
+    experiment: Experiment,
+    figures: Sequence[EngineFigures],
+    reference: str,
+    no_speed: Mapping[str, str],
+    no_fidelity: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return what is unknown of the engines, and why, in sentences."""
+    """Return what is unknown of the engines in sentences. `no_speed` and `no_fidelity` say why, by the engine's name."""
     left = experiment.runs - experiment.done - experiment.failed
     others = [engine for engine in figures if engine.engine != reference]
     return tuple(
@@ -78,15 +80,8 @@ def not_measured(
                 f"{left:,} of {experiment.runs:,} runs of the suite." if left else "",
                 f"{counted(experiment.failed, 'run')} failed." if experiment.failed else "",
                 _missing("The pass rate", figures, lambda engine: engine.pass_rate, {}),
-                _missing(
-                    "The speed", figures, lambda engine: engine.decode_tps, _errors(known.bench, "engines")
-                ),
-                _missing(
-                    f"The fidelity to {reference}",
-                    others,
-                    lambda engine: engine.kld,
-                    _errors(known.fidelity, "candidates"),
-                ),
+                _missing("The speed", figures, lambda engine: engine.decode_tps, no_speed),
+                _missing(f"The fidelity to {reference}", others, lambda engine: engine.kld, no_fidelity),
                 _missing("The memory", figures, lambda engine: engine.memory, {}),
             ),
         )
@@ -107,18 +102,6 @@ def _missing(
         return f"{what}."
     named = (f"{name} ({why[name].rstrip('.')})" if name in why else name for name in unknown)
     return f"{what}: {', '.join(named)}."
-
-
-def _errors(data: Mapping[str, Json], key: str) -> dict[str, str]:
-    """Return why the measurement of an engine has no result, by the engine's name."""
-    return dict(_reasons(data, key))
-
-
-def _reasons(data: Mapping[str, Json], key: str) -> Iterator[tuple[str, str]]:
-    for item in objects(data.get(key)):
-        for why in (item.get("error"), item.get("reason")):
-            if isinstance(why, str) and why:
-                yield str(item.get("engine")), why
 
 
 def _public(

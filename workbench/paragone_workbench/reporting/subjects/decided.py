@@ -12,14 +12,20 @@ from paragone_workbench.choosing.figures import (
     with_greedy_answers,
     with_speeds_of_answers,
 )
+from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
 from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.experiments.known_measurements import (
+    known_errors,
+    known_fidelity,
+    known_speeds,
+    known_throughputs,
+)
 from paragone_workbench.reporting.content import Verdict
 from paragone_workbench.reporting.drawings import Plot, Table
-from paragone_workbench.reporting.parts.known_measurements import Find, known_measurements
 from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.parts.plots import plots_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
@@ -57,11 +63,12 @@ def decided_of(
     values: Sequence[EngineValues],
     tags: Mapping[int, Sequence[str]],
     examples: Mapping[int, RunResult],
-    find: Find,
+    identities: Mapping[str, str],
 ) -> Decided:
     """Return what the runs and the earlier measurements decide.
 
-    `tags` has the tags of each prompt, `examples` a run of each engine that began, by the engine's index. The reference and the
+    `tags` has the tags of each prompt, `examples` a run of each engine that began, by the engine's index, and
+    `identities` the identity of each engine in these runs, by its name. The reference and the
     margin are those of the newest `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
     """
     names = [engine.name for engine in experiment.engines]
@@ -78,11 +85,18 @@ def decided_of(
         for summary in comparison.engines
         if PASS_RATE in summary.means
     }
-    known = known_measurements(
-        store, list(zip(names, experiment.engines, strict=True)), find, names.index(reference)
+    benches, fidelities = store.measurements.all("bench"), store.measurements.all("fidelity")
+    speeds = known_speeds(benches, identities, TEST)
+    fewest = min(FEWEST_ANSWERS, experiment.prompts)
+    fidelity = known_fidelity(fidelities, identities, reference, WINDOW, fewest)
+    figures = engine_figures(
+        names,
+        {"engines": list(speeds.values())},
+        {"candidates": list(fidelity.candidates.values())},
+        rates,
+        sizes,
     )
-    figures = engine_figures(names, known.bench, known.fidelity, rates, sizes)
-    figures = with_greedy_answers(figures, known.answers)
+    figures = with_greedy_answers(figures, fidelity.answers)
     memory = {} if choice is None else {estimate.engine: estimate for estimate in choice.memory}
     figures = tuple(
         replace(engine, memory=own.size, context=own.context)
@@ -93,7 +107,14 @@ def decided_of(
     benched = all(engine.decode_tps is not None for engine in figures)
     if not benched:
         figures = with_speeds_of_answers(figures, values)
-    unknown = not_measured(experiment, figures, known, reference)
+    against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
+    unknown = not_measured(
+        experiment,
+        figures,
+        reference,
+        known_errors(benches, identities, "engines"),
+        known_errors(against, identities, "candidates"),
+    )
     chosen = None
     if len(figures) == 1:
         verdict = verdict_of_one(figures[0], unknown)
@@ -115,7 +136,7 @@ def decided_of(
             reference=reference if len(figures) > 1 else None,
             chosen=chosen,
             benched=benched,
-            throughput=common_throughput(known.bench, names),
+            throughput=common_throughput(known_throughputs(benches, identities), names),
         ),
         plots=plots_of(figures, chosen),
         comparison=comparison,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from paragone import Backend, Json
+from paragone import Backend, Json, WeightsFile
 from paragone.wording import counted, size_text
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.reporting.content import (
     Conditions,
@@ -21,6 +22,7 @@ from paragone_workbench.reporting.content import (
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import engine_view
+from paragone_workbench.reporting.parts.measurements import measurements_of
 from paragone_workbench.reporting.parts.pass_rates import rates_by_assertion, rates_by_tag
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.reporting.subjects.decided import Decided, decided_of
@@ -51,7 +53,11 @@ def experiment_report(
     prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
     tags = {number: tags for number, (_, tags) in enumerate(prompts)}
     examples, conditions = _first_answers(store, experiment, find)
-    decided = decided_of(store, experiment, values, tags, examples, find)
+    identities = {
+        engine.name: measured_identity(engine, find(engine.backend), _weights(examples.get(index)))
+        for index, engine in enumerate(experiment.engines)
+    }
+    decided = decided_of(store, experiment, values, tags, examples, identities)
     comparison = decided.comparison
     sections = (
         Section(
@@ -76,6 +82,7 @@ def experiment_report(
             ),
         ),
         Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
+        *measurements_of(store, identities),
     )
     return Report(
         id=f"e{experiment.number}",
@@ -103,6 +110,10 @@ def experiment_report(
         ),
         left_out=" ".join(_order(selection)),
     )
+
+
+def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
+    return () if run is None or run.loaded is None else tuple(run.loaded.weights)
 
 
 def _order(selection: Selection) -> Iterator[str]:

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from paragone import Backend
-from paragone_workbench.reporting.content import Report
+from paragone_workbench.experiments.engine_identity import measured_identity
+from paragone_workbench.lanes.names import names_of
+from paragone_workbench.reporting.content import Report, Section
 from paragone_workbench.reporting.parts.measurements import measurements_of
 from paragone_workbench.reporting.parts.ratings import ratings_section
 from paragone_workbench.reporting.subjects.conversation import conversation_report
@@ -25,13 +27,20 @@ def report_of(
     """
     if isinstance(subject, Experiment):
         votes: Sequence[SavedVote] = store.votes.all(subject.number)
-        engines = subject.engines
         report = experiment_report(store, subject, find)
+        measured: tuple[Section, ...] = ()
     else:
         prompts = {prompt.id for prompt in subject.conversation.prompts}
         votes = [vote for vote in store.votes.all() if vote.prompt_id in prompts]
-        engines = tuple(lane.definition for lane in subject.lanes)
         report = conversation_report(subject, find)
+        names = names_of(subject.lanes, find)
+        measured = measurements_of(
+            store,
+            {
+                names[lane.id]: measured_identity(lane.definition, find(lane.definition.backend))
+                for lane in subject.lanes
+            },
+        )
     ratings = ratings_section(votes)
-    sections = (*([] if ratings is None else [ratings]), *measurements_of(store, engines, find))
+    sections = (*([] if ratings is None else [ratings]), *measured)
     return dataclasses.replace(report, sections=(*report.sections, *sections))

@@ -1,0 +1,142 @@
+"""Which measurements in the history are of the engines in question: one rule for decisions and for reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from contextlib import closing
+
+import pytest
+from tests.workbench.conftest import Paper
+from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.report_subjects import ENGINES, add_experiment, ended
+from tests.workbench.test_report_experiment import bench, fidelity
+
+from paragone import Capabilities, LoadedModel, RunRequest, WeightsFile
+from paragone_workbench.choosing.measurements import TEST, WINDOW
+from paragone_workbench.experiments.engine_identity import measured_identity
+from paragone_workbench.experiments.known_measurements import (
+    known_fidelity,
+    known_speeds,
+    known_throughputs,
+)
+from paragone_workbench.reporting.parts.throughput import common_throughput
+from paragone_workbench.reporting.subjects.gathering import report_of
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.store import RunKey, Store
+from paragone_workbench.store.experiment_records import Measurement
+
+
+class Local(Paper):
+    """A test double of a backend that opens files on this machine, of which only the options are used."""
+
+    capabilities = Capabilities(local=True)
+
+
+@pytest.fixture
+def store(home):
+    with closing(Store.open()) as store:
+        yield store
+
+
+@pytest.fixture
+def models(tmp_path):
+    """The two engines, with files for their models."""
+    engines = []
+    for engine in ENGINES:
+        path = tmp_path / f"{engine.name}.gguf"
+        path.write_bytes(b"weights")
+        engines.append(dataclasses.replace(engine, model=str(path)))
+    return engines
+
+
+def of(measurement: Measurement, engines) -> Measurement:
+    """The measurement, of these engines as they are now."""
+    identities = tuple(measured_identity(it, Local()) for it in engines)
+    return dataclasses.replace(measurement, engines=tuple(engines), identities=identities)
+
+
+def asked(store, engines):
+    """An experiment whose runs say which files they loaded."""
+    experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=tuple(engines))
+    for index, engine in enumerate(engines):
+        weights = (WeightsFile.of(engine.model),)
+        loaded = LoadedModel(name=engine.name, size=weights[0].size, weights=weights)
+        made = manifest(engine, None, loaded, RunRequest(messages=()))
+        key = RunKey(prompt_index=0, engine_index=index, repetition=0)
+        store.experiments.save(experiment.number, key, ended("a", engine, manifest=made))
+    return experiment
+
+
+def reported(store, experiment):
+    """The speeds in the first table, and the sections of measurements."""
+    found = report_of(store, experiment, lambda name: Local())
+    column = found.overview.columns.index("speed")
+    speeds = [line.cells[column].text for line in found.overview.lines]
+    return speeds, [it.title for it in found.sections if it.title in ("Bench", "Fidelity")]
+
+
+def test_a_report_rejects_the_bench_of_another_file_as_choose_does(store, models):
+    old = of(bench(*models, created=1.0), models)
+    store.measurements.add(old)
+    for engine in models:
+        with open(engine.model, "ab") as file:
+            file.write(b"other weights")
+    experiment = asked(store, models)
+    now = {it.name: measured_identity(it, Local()) for it in models}
+    assert known_speeds([old], now, TEST) == {}
+    assert reported(store, experiment) == (["40.0/s", "40.0/s"], [])  # those of the answers
+    store.measurements.add(of(bench(*models, created=2.0), models))
+    assert reported(store, experiment) == (["30.5/s", "30.5/s"], ["Bench"])
+
+
+def test_a_report_keeps_the_bench_of_the_files_that_answered(store, models, tmp_path, monkeypatch):
+    """Later, the files are replaced or deleted, and the report is written in another folder."""
+    monkeypatch.chdir(tmp_path)
+    relative = [dataclasses.replace(it, model=os.path.basename(it.model)) for it in models]
+    experiment = dataclasses.replace(asked(store, models), engines=tuple(relative))
+    store.measurements.add(of(bench(*relative, created=1.0), relative))
+    os.unlink(models[0].model)
+    with open(models[1].model, "ab") as file:
+        file.write(b"other weights")
+    store.measurements.add(of(bench(models[1], created=2.0, tests=({"decode_tps": None},)), models[1:]))
+    monkeypatch.chdir("/")
+    assert reported(store, experiment) == (["30.5/s", "30.5/s"], ["Bench"])
+
+
+def test_a_report_compares_speeds_of_the_same_test_only(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    short = {"prompt_tokens": 32, "decode_tps": {"mean": 99, "stdev": 0}}
+    store.measurements.add(bench(SMOL, created=2.0, tests=(short,)))
+    store.measurements.add(bench(LARGE, created=3.0))
+    found = report_of(store, experiment, lambda name: Paper())
+    assert "are means over the answers" in found.overview.note
+
+
+def level(users, prompt, rate):
+    return {"users": users, "prompt_tokens": prompt, "tokens": 64, "tokens_per_s": rate}
+
+
+def test_throughputs_are_compared_for_the_same_prompts_only():
+    measurement = bench(SMOL, LARGE, created=1.0)
+    users = {
+        "smol": [level(4, 64, 9.0), level(16, 64, 8.0), level(1, 64, 5.0)],
+        "large": [level(4, 64, 7.0), level(16, 999, 6.0), level(4, 999, None)],
+    }
+    data = {**measurement.data, "engines": [{"engine": it, "users": users[it]} for it in users]}
+    identities = dict(zip(users, measurement.identities, strict=True))
+    known = known_throughputs([dataclasses.replace(measurement, data=data)], identities)
+    most, levels = common_throughput(known, list(users))
+    assert (most, {name: it["tokens_per_s"] for name, it in levels.items()}) == (
+        4,
+        {"smol": 9.0, "large": 7.0},
+    )
+
+
+def test_a_text_of_the_user_counts_if_all_candidates_have_it():
+    other = dataclasses.replace(SMOL, name="other", model="/m/other")
+    mine = fidelity(LARGE, SMOL, other, created=1.0, kld=0.3)
+    identities = dict(zip(("large", "smol", "other"), mine.identities, strict=True))
+    assert known_fidelity([mine], identities, "large", WINDOW, 10).candidates.keys() == {"smol", "other"}
+    half = fidelity(LARGE, SMOL, created=2.0, kld=0.3)
+    assert known_fidelity([half], identities, "large", WINDOW, 10).candidates == {}

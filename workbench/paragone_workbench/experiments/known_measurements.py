@@ -1,0 +1,160 @@
+"""What earlier measurements in the history say of the engines in question, for decisions and reports.
+
+A measurement is of an engine if `measured_identity` is the same: its model's file, too. Those of older versions, which have
+no identities, are of no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
+
+from paragone import Json
+from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.store.experiment_records import Measurement
+
+Measured: TypeAlias = Mapping[str, Json]
+"""What was measured of an engine, as `bench` or `fidelity` print it with --json. In what the functions of this module return,
+`created` says when: seconds since 1970."""
+
+FEWEST_WINDOWS = 4
+"""Smallest number of windows of a fidelity that counts: fewer give no uncertainty."""
+
+
+def known_speeds(
+    measurements: Iterable[Measurement], identities: Mapping[str, str], test: BenchTest
+) -> dict[str, Measured]:
+    """Return the newest speeds, by the names of the engines, all of one test: `test`, or another that all engines have.
+
+    `identities` has the identity of each engine by its name. The newest measurement comes first.
+    """
+    by_test: dict[tuple[Json, ...], dict[str, Measured]] = {}
+    for measurement in measurements:
+        for name, item in _items(measurement, identities, measurement.data.get("engines")):
+            for found in objects(item.get("tests")):
+                if found.get("repetitions"):
+                    key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
+                    speed: Measured = {"engine": name, "tests": [found], "created": measurement.created}
+                    by_test.setdefault(key, {}).setdefault(name, speed)
+    return _of_all(by_test, (test.prompt_tokens, test.depth, test.tokens), identities)
+
+
+def known_throughputs(
+    measurements: Iterable[Measurement], identities: Mapping[str, str]
+) -> dict[tuple[int, int, int], dict[str, Measured]]:
+    """Return the newest throughputs, by the name of the engine, for each number of users, tokens of a prompt, and tokens."""
+    found: dict[tuple[int, int, int], dict[str, Measured]] = {}
+    for measurement in measurements:
+        for name, item in _items(measurement, identities, measurement.data.get("engines")):
+            for level in objects(item.get("users")):
+                match level:
+                    case {"users": int(users), "prompt_tokens": int(prompt), "tokens": int(tokens)} if (
+                        level.get("tokens_per_s")
+                    ):
+                        levels = found.setdefault((users, prompt, tokens), {})
+                        levels.setdefault(name, {**level, "created": measurement.created})
+    return found
+
+
+class KnownFidelity(NamedTuple):
+    """What is known of the fidelity to a reference, by the names of the candidates.
+
+    Attributes:
+        candidates: The comparisons of distributions.
+        answers: The comparisons of greedy answers.
+        data: The newest measurement, without these; empty if there is none.
+    """
+
+    candidates: dict[str, Measured]
+    answers: dict[str, Measured]
+    data: Measured
+
+
+def known_fidelity(
+    measurements: Iterable[Measurement],
+    identities: Mapping[str, str],
+    reference: str,
+    window: int,
+    fewest_answers: int,
+) -> KnownFidelity:
+    """Return the newest fidelity of each candidate to the reference, all over one text in windows of one size.
+
+    The text is the one that comes with paragone, or another that all candidates have. Fewer greedy answers than
+    `fewest_answers` do not count.
+    """
+    by_text: dict[tuple[Json, ...], dict[str, Measured]] = {}
+    newest: dict[tuple[Json, ...], Measured] = {}
+    answers: dict[str, Measured] = {}
+    for measurement in measurements:
+        data = measurement.data
+        if measurement.identities[:1] != (identities[reference],):
+            continue
+        text = (data.get("text"), data.get("window"))
+        newest.setdefault(text, data)
+        for name, item in _items(measurement, identities, data.get("candidates")):
+            windows = item.get("windows")
+            whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
+            if name != reference and (whole or item.get("reason") is not None):
+                found = {**item, "engine": name, "created": measurement.created}
+                by_text.setdefault(text, {}).setdefault(name, found)
+        free = data.get("free_running")
+        greedy = free.get("candidates") if isinstance(free, Mapping) else None
+        for name, item in _items(measurement, identities, greedy, "candidate"):
+            prompts = item.get("prompts")
+            if name != reference and isinstance(prompts, int) and prompts >= fewest_answers:
+                found = {**item, "candidate": name, "reference": reference, "created": measurement.created}
+                answers.setdefault(name, found)
+    candidates = _of_all(by_text, (None, window), identities.keys() - {reference})
+    over = [newest[text] for text, found in by_text.items() if found is candidates]
+    return KnownFidelity(candidates, answers, over[0] if over else newest.get((None, window), {}))
+
+
+def known_errors(
+    measurements: Iterable[Measurement], identities: Mapping[str, str], field: str
+) -> dict[str, str]:
+    """Return why the newest measurement of an engine has no result, by the engine's name. `field` is where its data lists them."""
+    found: dict[str, str] = {}
+    for measurement in measurements:
+        for name, item in _items(measurement, identities, measurement.data.get(field)):
+            why = [item.get(key) for key in ("error", "reason")]
+            found.setdefault(name, next((text for text in why if isinstance(text, str)), ""))
+    return {name: why for name, why in found.items() if why}
+
+
+def _of_all(
+    found: Mapping[tuple[Json, ...], dict[str, Measured]],
+    wanted: tuple[Json, ...],
+    names: Collection[str],
+) -> dict[str, Measured]:
+    """Return what was measured in the way that is wanted; if that is not known for all, in another way that is."""
+    ways = (found.get(wanted, {}), *found.values())
+    return next((by_name for by_name in ways if len(by_name) == len(names)), ways[0])
+
+
+def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names that the engines of a measurement have now, by the names that they had."""
+    found: dict[str, list[str]] = {}
+    for engine, identity in zip(measurement.engines, measurement.identities, strict=False):
+        if same := [name for name, own in identities.items() if own == identity]:
+            found[engine.name] = same
+    return found
+
+
+def _items(
+    measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
+) -> Iterator[tuple[str, Measured]]:
+    """Yield what a list in a measurement has of the engines, by the names that these have now."""
+    items = by_engine(found, name_field)
+    for old, names in names_now(measurement, identities).items():
+        if old in items:
+            yield from ((name, items[old]) for name in names)
+
+
+def by_engine(items: Json, field: str) -> dict[str, Measured]:
+    """Return the objects in a list by the name of the engine that a field of each has."""
+    return {str(item[field]): item for item in objects(items) if field in item}
+
+
+def objects(found: Json) -> list[Mapping[str, Json]]:
+    """Return the objects of a list in JSON."""
+    return [item for item in (found if isinstance(found, list | tuple) else ()) if isinstance(item, Mapping)]
