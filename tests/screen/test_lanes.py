@@ -164,6 +164,18 @@ async def test_in_a_terminal_of_five_rows_an_answer_is_in_sight(start):
         await screen.until(lambda: "max_tokens=2" in screen.text)
 
 
+async def test_in_a_terminal_of_few_rows_the_row_of_the_cursor_is_in_sight(start):
+    async with start(rogue("steady", max_tokens=2), size=(20, 5)) as screen:
+        await screen.ask("hi")
+        await screen.answered()
+        await screen.type(" ".join(f"word{number}" for number in range(20)))
+        for rows in (5, 6, 7, 8, 12):
+            await screen.pilot.resize_terminal(20, rows)
+            await screen.until(lambda rows=rows: screen.app.screen.size.height == rows)
+            await screen.until(lambda: "word19" in screen.text, f"the cursor's row in {rows} rows")
+            assert "steady" in screen.text, "and the lane"
+
+
 async def test_a_new_conversation_begins_empty(start):
     async with start(rogue("steady")) as screen:
         await screen.ask("secret words")

@@ -180,7 +180,8 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._readiness.check()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Adapt the lanes and the key hints to the new width."""
+        """Adapt the lanes and the key hints to the new width, and the prompt to the new height."""
+        self.composer.fit(event.size.height)
         self.lanes.lay_out(event.size.width)
         self._show_keys(event.size.width)
 

@@ -34,6 +34,8 @@ _BY_WORDS = ("alt+left", "alt+right")
 _AROUND_MESSAGE = 8
 """Cells of the rule above the prompt that a message leaves free."""
 _FOLDED = "The pasted text is folded, and sent in full. Backspace removes it."
+_ROWS = 8
+"""Largest number of rows, with the rule above the prompt."""
 _USUAL_WIDTH = 80
 """Width in cells that is assumed until the real one is known."""
 
@@ -61,7 +63,6 @@ class Composer(MentionField):
         height: auto;
         min-height: 1;
         min-width: 8;  /* in less, there is no room for its placeholder to wrap in */
-        max-height: 8;
         border: none;
         border-top: solid $surface-lighten-2;
         padding: 0 1;
@@ -127,6 +128,10 @@ class Composer(MentionField):
         """Fit the name of the lane and the message to the new width."""
         self._show_placeholder()
         self._show_title()
+
+    def fit(self, rows: int) -> None:
+        """Take at most half of the rows of the terminal, so that the row of the cursor has a place beside the answers."""
+        self.styles.max_height = max(2, min(_ROWS, rows // 2))
 
     def _show_placeholder(self) -> None:
         match self._lanes:
