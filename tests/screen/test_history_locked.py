@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import sqlite3
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -11,6 +12,7 @@ from paragone_tui import history_opening
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 from paragone_workbench.store.file import owners
+from paragone_workbench.store.recording import queue
 
 WORDS = "".join(f"word{number} " for number in range(20))
 """What the steady model answers."""
@@ -81,6 +83,26 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
     assert "another instance of paragone has been opening it" in words
     opening.close()
     assert in_history() == {}
+
+
+@pytest.mark.parametrize("leaves_at_once", [False, True])
+async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch, leaves_at_once):
+    monkeypatch.setattr(queue, "CLOSE_S", 3600 if leaves_at_once else 0.1)
+    with contextlib.ExitStack() as until_the_end:
+        async with start(rogue("steady")) as screen:
+            blocker = sqlite3.connect(history_file(), isolation_level=None)
+            until_the_end.enter_context(contextlib.closing(blocker))
+            blocker.execute("BEGIN IMMEDIATE")
+            await screen.ask("lost")
+            await screen.press("ctrl+q")
+            await screen.until(lambda: "tries for some seconds more, then offers a file" in screen.told)
+            if leaves_at_once:
+                assert not screen.app.is_leaving
+                await screen.press("ctrl+q")
+            await screen.until(lambda: screen.app.is_leaving)
+    (words,) = screen.app.exit_messages
+    assert "could not be saved" in words
+    assert screen.app.lanes.session.recorder.losses(), "a file is offered for them"
 
 
 async def test_leaving_waits_for_nothing_where_nothing_was_asked(start, opening, monkeypatch):

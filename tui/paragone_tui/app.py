@@ -154,8 +154,11 @@ class ParagoneApp(ProgramApp):
         await asyncio.to_thread(_import_for_answers)
 
     async def may_leave(self) -> bool:
-        """Save what is written and not sent. If that fails, say so once instead of leaving."""
-        if self._knows_loss:
+        """Save what is written and not sent. If that fails, say so once instead of leaving.
+
+        If the conversation is not saved, say at once what the end waits for; the second time, it waits no more.
+        """
+        if self._knows_loss or self.is_closing:
             return True
         await self._history.tried()
         problem = await self.lanes.drafts.save_now(self.history)
@@ -166,7 +169,24 @@ class ParagoneApp(ProgramApp):
                 f"{self._history.problem or problem}",
                 warning=True,
             )
-        return problem is None
+            return False
+        if (unsaved := await self._unsaved()) is not None:
+            self.is_closing = True
+            self.say(
+                f"Not saved: {unsaved.sentence} The program tries for some seconds more, then offers a file; "
+                f"{self.keys['quit'].first} leaves at once.",
+                warning=True,
+            )
+            await self._history.end()
+            await self._session.close()
+        return True
+
+    async def _unsaved(self) -> ParagoneError | None:
+        """Return why prompts or answers are not saved at present; None if all are."""
+        recorder = self._session.recorder
+        if self.history is None and not recorder.waits_for_history:
+            return None
+        return await recorder.saved(self._session.conversation) or recorder.problem
 
     def after_screen(self) -> None:
         """Offer files for the conversations that could not be saved."""

@@ -34,6 +34,7 @@ class HistoryOpening:
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _tried: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set once it is known whether the history can be opened at once."""
+    _is_ending: bool = field(default=False, init=False)
 
     def begin(self, then: Callable[[], None]) -> None:
         """Start to open the history. `then` is called once it is open."""
@@ -60,11 +61,15 @@ class HistoryOpening:
                     await self._tried.wait()
 
     async def end(self) -> None:
-        """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening."""
+        """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening.
+
+        Called again, it waits no more.
+        """
         task = self._task
         if task is None or task.done():
             return
-        if self.session.recorder.waits_for_history:
+        if self.session.recorder.waits_for_history and not self._is_ending:
+            self._is_ending = True
             await asyncio.wait([task], timeout=LEAVING_S)
         if not task.done():
             if self.session.recorder.problem is None:

@@ -66,6 +66,8 @@ class ProgramApp(OwnErrorsApp):
         """Messages to print after the screen is closed."""
         self.is_unmounted = False
         """Whether the widgets are gone."""
+        self.is_closing = False
+        """Whether the program closes what it has open and then ends, while the screen is still there."""
         self.ui = config.ui
         self._set_theme(config)
         self._local_servers = config.network.local_servers
@@ -338,7 +340,7 @@ class ProgramApp(OwnErrorsApp):
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
-        if self.is_leaving:
+        if self.is_leaving or self.is_closing:
             self.exit_messages.append(str(error))
             return
         self.notify(str(error), severity="error", timeout=12, markup=False)

@@ -133,16 +133,22 @@ class SaveQueue:
         return unsaved.problem
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also if cancelled."""
         if self._closing.is_set():
             return
         self._closing.set()
         self._urgent.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
         saving = self._saving
-        if saving is not None:
-            await asyncio.wait([saving], timeout=CLOSE_S + LAST_TRY_S)
-            saving.cancel()
+        try:
+            if saving is not None:
+                await asyncio.wait([saving], timeout=CLOSE_S + LAST_TRY_S)
+        finally:
+            if saving is not None:
+                saving.cancel()
+            self._report_losses()
+
+    def _report_losses(self) -> None:
         if self.history is None:
             self._report_unopened()
             return
