@@ -141,7 +141,8 @@ class Person:
         self.prompts.append(prompt)
         if self._terminal.wait_for(lambda: _QUESTION in self._terminal.text, 60):
             self._press("voted blind", self._random.choice("abtxs"))
-        if _BLIND in self._terminal.text:  # also if an engine is gone, or frozen
+        # The screen may be half painted. Voting does not end by itself, also if an engine is gone, or frozen.
+        if self._terminal.wait_for(lambda: _BLIND in self._terminal.text, 20):
             self._press("ended blind voting", "q")
         if not self._terminal.wait_for(lambda: _BLIND not in self._terminal.text, 60):
             self._wrong("a blind vote did not end within a minute")
@@ -235,7 +236,7 @@ _SHEETS = (
     ("the costs", "$", " cost in this conversation ─"),
     ("the search in the conversation", "S", "─ Find in this conversation ─"),
     ("the contacts", "w", "─ Addresses contacted ─"),
-    ("where the answers part", "v", "─ Where the answers part"),
+    ("where the answers part", "v", "─ Where "),
     ("the copies", "Y", "─ Copy ─"),
 )
 """Screens of lane mode: what they are, their keys, and what their border says."""

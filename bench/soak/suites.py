@@ -19,6 +19,8 @@ PROMPTS = 4
 _ATTEMPTS = 8
 """How often a command is run until its suite has no failed run."""
 _LONGEST_S = 240.0
+_RESTING_S = 5.0
+"""Seconds between two attempts."""
 """Seconds after which an attempt is a promise that was not kept."""
 
 
@@ -54,6 +56,8 @@ class Suites:
                 self.finished.append(name)
                 self._journal.did("finished a suite")
                 return
+            # An attempt fails at once while the server is down.
+            self._shared.interrupted.wait(_RESTING_S)
         self._journal.found(f"{name} has failed runs after {_ATTEMPTS} attempts")
 
     def _attempt(self, file: str, *, is_killed: bool) -> int:
