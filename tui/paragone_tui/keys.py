@@ -119,22 +119,9 @@ def sign(name: str) -> str:
 
 _MODIFIERS = frozenset(("ctrl", "alt", "shift", "super", "hyper", "meta"))
 _NAMED = frozenset(
-    (
-        "up",
-        "down",
-        "left",
-        "right",
-        "home",
-        "end",
-        "pageup",
-        "pagedown",
-        "insert",
-        "delete",
-        "backspace",
-        "enter",
-        "tab",
-    )
-) | {"escape", "space"}
+    ("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete", "backspace", "enter", "tab",
+     "escape", "space")
+)  # fmt: skip
 """The names of keys that send no character."""
 _SIGNS = {
     "slash": "solidus", "backslash": "reverse_solidus", "at": "commercial_at", "minus": "hyphen_minus",
