@@ -5,6 +5,7 @@ A quantized KV cache can be good at the start and drift with every token that it
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,13 +111,7 @@ def depths(klds: Sequence[Values], window: int) -> tuple[Depth, ...]:
     tested = [index for index, depth in enumerate(found) if depth.adjusted_p is not None]
     adjusted = dict(zip(tested, holm([found[index].adjusted_p or 0.0 for index in tested]), strict=True))
     return tuple(
-        Depth(
-            parts=depth.parts,
-            growth=depth.growth,
-            interval=depth.interval,
-            adjusted_p=adjusted.get(index),
-        )
-        for index, depth in enumerate(found)
+        dataclasses.replace(depth, adjusted_p=adjusted.get(index)) for index, depth in enumerate(found)
     )
 
 
