@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from paragone import Image, Json, Role
 
@@ -55,3 +55,10 @@ def image(url: str, name: str = "") -> Image | None:
     except ValueError:
         return None
     return Image(data=data, media_type=match[1], name=name or "image")
+
+
+def images(parts: Iterable[Json], *path: str) -> Iterator[Image]:
+    """Yield the images in the `data:` URLs that parts have at a path. A part may have a `name`."""
+    for part in parts:
+        if (found := image(text(part, *path), text(part, "name"))) is not None:
+            yield found

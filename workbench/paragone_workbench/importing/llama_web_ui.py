@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paragone import Image, Json
+from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import image, items, role_of, seconds, text, value
+from paragone_workbench.importing.foreign_json import images, items, role_of, seconds, text, value
 from paragone_workbench.importing.tree import in_order
 
 SOURCE = "llama-web-ui"
@@ -45,11 +45,5 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
             thinking=text(node, "reasoningContent") or text(node, "thinking"),
             model=text(node, "model"),
             created=seconds(node, "timestamp"),
-            images=tuple(_images(node)),
+            images=tuple(images(items(node, "extra"), "base64Url")),
         )
-
-
-def _images(node: Json) -> Iterator[Image]:
-    for extra in items(node, "extra"):
-        if (found := image(text(extra, "base64Url"), text(extra, "name"))) is not None:
-            yield found

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from paragone import Image, Json
+from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import image, items, seconds, text, value
+from paragone_workbench.importing.foreign_json import images, items, seconds, text, value
 from paragone_workbench.importing.tree import in_order
 
 SOURCE = "open-webui"
@@ -46,11 +46,5 @@ def _messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMessage]:
             thinking="" if reasoning is None else reasoning[1].strip(),
             model=text(node, "model") or text(node, "modelName"),
             created=seconds(node, "timestamp"),
-            images=tuple(_images(node)),
+            images=tuple(images(items(node, "files"), "url")),
         )
-
-
-def _images(node: Json) -> Iterator[Image]:
-    for file in items(node, "files"):
-        if (found := image(text(file, "url"), text(file, "name"))) is not None:
-            yield found

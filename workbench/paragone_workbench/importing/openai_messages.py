@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from paragone import Image, Json
+from paragone import Json
 from paragone_workbench.identity import derived_id
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import image, items, role_of, seconds, text, value
+from paragone_workbench.importing.foreign_json import images, items, role_of, seconds, text, value
 
 SOURCE = "openai-messages"
 
@@ -31,7 +31,7 @@ def chats(data: Json) -> Iterator[Chat]:
                 text=_content(value(message, "content")),
                 thinking=text(message, "reasoning_content") or text(message, "thinking"),
                 model=text(message, "model") or text(data, "model"),
-                images=tuple(_images(value(message, "content"))),
+                images=tuple(images(items(message, "content"), "image_url", "url")),
             )
         )
     if messages:
@@ -49,9 +49,3 @@ def _content(given: Json) -> str:
     if isinstance(given, str):
         return given
     return "\n".join(found for part in items(given) if (found := text(part, "text")))
-
-
-def _images(given: Json) -> Iterator[Image]:
-    for part in items(given):
-        if (found := image(text(part, "image_url", "url"))) is not None:
-            yield found
