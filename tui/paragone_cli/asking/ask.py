@@ -8,11 +8,10 @@ from paragone_cli.command_line.answer_printer import AnswerPrinter
 from paragone_cli.command_line.arguments import ENGINE, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.output import OutputError, flush, print_error, put_json
+from paragone_cli.command_line.output import print_error
 from paragone_cli.command_line.progress import Progress
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
 from paragone_cli.command_line.stream import Stream
-from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
@@ -46,14 +45,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
             progress.follow(0, execution.run)
             await execution.ended()
         answer = execution.run
-        if stream is None:
-            put_json(answer_json(answer.result))
-            flush()
-        else:
-            await stream.end()
-        printer.warn_afterwards()
-    if stream is not None and stream.error is not None:
-        raise OutputError(stream.error)
+        await printer.finish(answer)
     if answer.error is not None:
         print_error(answer.error)
     errors = [] if answer.error is None else [answer.error]

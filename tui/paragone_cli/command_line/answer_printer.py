@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from paragone import Caution, Channel
-from paragone_cli.command_line.output import warn
+from paragone_cli.command_line.output import OutputError, flush, put_json, warn
 from paragone_cli.command_line.progress import Progress
 from paragone_cli.command_line.stream import Stream
-from paragone_workbench.compare.answers import warnings_of
+from paragone_workbench.compare.answers import answer_json, warnings_of
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 
@@ -18,6 +18,7 @@ class AnswerPrinter(RunObserver):
     """Prints the answer as it arrives, without the thinking before it."""
 
     stream: Stream | None
+    """None for JSON, which is printed at the end."""
     progress: Progress
     begun: bool = False
     deferred_warnings: list[str] = field(default_factory=list)
@@ -54,8 +55,14 @@ class AnswerPrinter(RunObserver):
                 "The answer is cut: it reached max_tokens, or the end of the context."
             )
 
-    def warn_afterwards(self) -> None:
-        """Print the warnings that arrived during the answer, unless the answer could not be printed."""
-        if self.stream is None or self.stream.error is None:
-            for sentence in self.deferred_warnings:
-                warn(sentence)
+    async def finish(self, run: Run) -> None:
+        """Print the end of the answer, or all of it as JSON, and the warnings that arrived meanwhile. Raises OutputError."""
+        if self.stream is None:
+            put_json(answer_json(run.result))
+            flush()
+        else:
+            await self.stream.end()
+            if self.stream.error is not None:
+                raise OutputError(self.stream.error)
+        for sentence in self.deferred_warnings:
+            warn(sentence)

@@ -6,12 +6,11 @@ from paragone import InputError
 from paragone_cli.command_line.answer_printer import AnswerPrinter
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.output import OutputError, flush, note, print_error, put_json
+from paragone_cli.command_line.output import note, print_error
 from paragone_cli.command_line.progress import Progress
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.command_line.stream import Stream
 from paragone_cli.recorded.history import HistoryArguments
-from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.lanes.continuing import go_on
 from paragone_workbench.lanes.lane import Lane
@@ -49,14 +48,7 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
                 progress.follow(0, again)
                 await session.answered()
             await session.saved()
-            if stream is None:
-                put_json(answer_json(again.result))
-                flush()
-            else:
-                await stream.end()
-            printer.warn_afterwards()
-        if stream is not None and stream.error is not None:
-            raise OutputError(stream.error)
+            await printer.finish(again)
         if again.error is not None:
             print_error(again.error)
         else:
