@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
@@ -92,20 +91,16 @@ def fidelity(context: LanesContext) -> None:
 
 async def _save_fidelity(context: LanesContext, lanes: Sequence[Lane], found: Fidelity) -> None:
     """Save what was measured for reports, as the command line does."""
+    from paragone_workbench.experiments.engine_identity import measurement_of
     from paragone_workbench.measure.fidelity.report import fidelity_json
-    from paragone_workbench.store.experiment_records import Measurement
     from paragone_workbench.store.retry import retrying
 
     history = context.history.history
     if history is None:
         return
-    public = context.session.registry.public
-    measurement = Measurement(
-        kind="fidelity",
-        engines=tuple(dataclasses.replace(public(lane.engine.definition), name=lane.name) for lane in lanes),
-        data={"text": None, **fidelity_json(found), "free_running": None},
-        created=time.time(),
-    )
+    engines = [dataclasses.replace(lane.engine.definition, name=lane.name) for lane in lanes]
+    data = {"text": None, **fidelity_json(found), "free_running": None}
+    measurement = await asyncio.to_thread(measurement_of, "fidelity", engines, data, context.session.registry)
     await retrying(history, lambda store: store.measurements.add(measurement))
 
 
