@@ -65,6 +65,36 @@ def test_a_time_too_short_for_anything_says_so():
     done = paragone("choose", *ENGINES, "--set", "delay_s=30", "--time", "2s")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "The time is too short: in 1 s, a and b did not get to answer a short prompt." in said(done)
+    with closing(Store.open()) as store:
+        assert not store.experiments.all()
+
+
+@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
+def test_a_file_that_is_missing_is_told_before_anything_is_measured(limit):
+    done = paragone("choose", "llama_cpp:/nowhere.gguf", "scripted:a", *limit)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "There is no file /nowhere.gguf." in said(done)
+    assert "The time" not in said(done)
+    assert not measured()
+    with closing(Store.open()) as store:
+        assert not store.experiments.all()
+
+
+@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
+@pytest.mark.parametrize("lost", ["llama_cpp:/nowhere.gguf", "scripted:gone"])
+def test_the_others_are_compared_without_an_engine_that_does_not_open(suite, limit, lost):
+    done = paragone("choose", lost, *ENGINES, "--suite", suite, "--json", *limit)
+    found = data("choose", done)
+    assert [engine["engine"] for engine in found["engines"]] == ["a", "b"]
+    (why,) = found["left_out"]
+    assert why in said(done)
+    assert why.endswith(("There is no file /nowhere.gguf.", "The model gone is gone."))
+
+
+def test_without_the_reference_that_was_named_nothing_is_compared(suite):
+    done = paragone("choose", "scripted:gone", *ENGINES, "--suite", suite, "--reference", "scripted:gone")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "Nothing can be chosen: the reference is missing. The model gone is gone." in said(done)
 
 
 def test_the_report_is_written_and_a_wrong_name_is_told_first(suite, tmp_path):
@@ -91,6 +121,11 @@ def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path)
     assert len(found["left_out"]) == 2
     assert "F16 does not fit: it takes " in found["left_out"][0]
     assert " layers would fit." in found["left_out"][0]
+    done = paragone("choose", *engines, "--vram", "1G", "--json")
+    assert (
+        "GPUs of this size leave nothing for a model: of each GPU, 1.5 GB stay free"
+        in data("choose", done)["left_out"][0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,6 +138,7 @@ def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path)
         ([*ENGINES, "--vram", "much"], "'much' is not a size."),
         ([*ENGINES, "--time", "0s"], "is no duration"),
         ([*ENGINES, "--suite", "{folder}/none.jsonl"], "none.jsonl"),
+        ([*ENGINES, "--to", "{folder}/plain.jsonl/a.html"], "plain.jsonl is a file, not a folder."),
         ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
     ],
 )

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paragone import InputError, Message, WeightsFile
+from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.wording import counted
 from paragone_workbench.choosing.decision import Decision, decide, only_one, tag_losses
-from paragone_workbench.choosing.durations import duration_text
 from paragone_workbench.choosing.figures import (
     EngineFigures,
     engine_figures,
@@ -20,10 +19,12 @@ from paragone_workbench.choosing.figures import (
 )
 from paragone_workbench.choosing.measurements import REPEAT, TEST, Measurements
 from paragone_workbench.choosing.memory import EngineMemory, memory_of
+from paragone_workbench.choosing.not_measured import not_measured
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_tokens
-from paragone_workbench.choosing.time_limit import TimeLimit
-from paragone_workbench.choosing.time_plan import (
+from paragone_workbench.choosing.timing.durations import duration_text
+from paragone_workbench.choosing.timing.time_limit import TimeLimit
+from paragone_workbench.choosing.timing.time_plan import (
     CHARACTERS,
     FEWEST_PROMPTS,
     GREEDY_PROMPTS,
@@ -42,6 +43,7 @@ from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
 from paragone_workbench.experiments.differences.suite_values import EngineValues, collect
+from paragone_workbench.experiments.known_measurements import Measured
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.paths import accessible
@@ -81,6 +83,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         self._limit = TimeLimit(self.seconds)
+        self._left_out: dict[str, str] = {}
         self._measurements: Measurements | None = None
         self._suite: SuiteRounds | None = None
         self.reference = self.wanted or largest_file(self.request.engines)
@@ -89,7 +92,8 @@ class Choice:
     async def measure(self) -> None:
         """Measure what is unknown, as far as the time goes.
 
-        Raises InputError if the time is too short for a decision, and ParagoneError if the history cannot be used.
+        Raises InputError if the time is too short for a decision, or fewer than two engines can be opened, and ParagoneError if
+        the history cannot be used.
         """
         await self._leave_out()
         if len(self.request.engines) < 2 or self._limit.stopped:
@@ -102,25 +106,35 @@ class Choice:
             suite=self.request.suite.name,
             prompts=self._greedy_prompts(),
         )
-        fresh = self.request.fresh
-        if not fresh:
+        if not self.request.fresh:
             await measurements.look_up_speeds()
             await measurements.look_up_fidelity(self.reference)
+        rough: Mapping[str, Measured] = {}
+        if self.seconds is None:
+            await self._bench(measurements, None)
+        elif measurements.to_bench:
+            self._begin_bench(measurements)
+            rough = await measurements.rough_speeds(_PROBE_SHARE * self.seconds, self.observer.bench_step)
+        await self._leave_out_unopened(measurements)
         suite = self._suite = await SuiteRounds.begin(
             self.history, self.registry, self.catalog, self.request, self._limit
         )
-        if suite.taken:
-            self.observer.known(suite.taken, suite.experiment.runs)
-        plan = await self._plan(measurements, suite)
-        if plan is None or plan.speed_s:
-            self._begin_bench(measurements)
-        await measurements.measure_speed(None if plan is None else plan.speed_s, self.observer.bench_step)
-        await self._replace_reference(measurements)
-        if suite.left:
-            await suite.run(plan, self.observer.suite)
-        if measurements.to_compare(self.reference):
-            self.observer.comparing()
-            await measurements.compare(self.reference, self.observer.fidelity_step, self.observer.answer_step)
+        try:
+            if suite.taken:
+                self.observer.known(suite.taken, suite.experiment.runs)
+            plan = self._plan(measurements, suite, rough)
+            if plan is not None and plan.speed_s:
+                await self._bench(measurements, plan.speed_s)
+            if suite.left:
+                await suite.run(plan, self.observer.suite)
+            if measurements.to_compare(self.reference):
+                self.observer.comparing()
+                await measurements.compare(
+                    self.reference, self.observer.fidelity_step, self.observer.answer_step
+                )
+        finally:
+            if await suite.forget_if_empty():
+                self._suite = None
         self.observer.deciding()
 
     async def stop(self) -> None:
@@ -142,49 +156,77 @@ class Choice:
         return 0 if self._suite is None else self._suite.taken
 
     @property
-    def misfits(self) -> tuple[str, ...]:
+    def left_out(self) -> tuple[str, ...]:
         """Why engines were left out, in sentences."""
-        return tuple(memory.misfit for memory in self.memory.values() if memory.misfit)
+        return tuple(self._left_out.values())
 
     # The steps
 
     async def _leave_out(self) -> None:
-        """Leave out the engines that do not fit, but for a reference that the user named."""
+        """Leave out the engines that cannot be opened or do not fit, but for a reference that the user named and that opens."""
         self.observer.estimating()
+        unopened: dict[str, ParagoneError] = {}
         for engine in self.request.engines:
             if self._limit.stopped:
                 return
             self.memory[engine.name] = memory = await memory_of(engine, self.registry, self.vram)
-            if memory.misfit:
-                self.observer.left_out(memory.misfit)
+            if memory.error is not None:
+                unopened[engine.name] = memory.error
+        self._leave_out_all(unopened)
         kept = [
             engine
             for engine in self.request.engines
             if not self.memory[engine.name].misfit or (engine.name == self.wanted and self.vram)
         ]
+        for memory in self.memory.values():
+            if memory.misfit:
+                self._left_out[memory.engine] = memory.misfit
+                self.observer.left_out(memory.misfit)
+        self._keep(kept)
+
+    async def _leave_out_unopened(self, measurements: Measurements) -> None:
+        """Leave out the engines that could not be opened."""
+        before = self.reference
+        self._leave_out_all(measurements.errors)
+        measurements.engines = self.request.engines
+        if self.reference != before and not self.request.fresh:
+            await measurements.look_up_fidelity(self.reference)
+
+    def _leave_out_all(self, errors: Mapping[str, ParagoneError]) -> None:
+        """Leave out engines, and tell why. Raises ParagoneError if one of them is the reference that the user named, or one is left."""
+        if not errors:
+            return
+        for name, error in errors.items():
+            self._left_out[name] = sentence = f"{name} is left out: {error.sentence}"
+            self.observer.left_out(sentence)
+        kept = [engine for engine in self.request.engines if engine.name not in errors]
+        if len(kept) < 2 or self.wanted in errors:
+            error = errors.get(self.wanted or "") or next(iter(errors.values()))
+            rest = "the reference is missing" if self.wanted in errors else "fewer than two engines are left"
+            refusal = InputError if isinstance(error, InputError) else ParagoneError
+            raise refusal(f"Nothing can be chosen: {rest}. {error.sentence}", hint=error.hint)
+        self._keep(kept)
+
+    def _keep(self, kept: Sequence[EngineDefinition]) -> None:
+        """Go on with these engines only."""
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=tuple(kept))
             if kept and self.reference not in [engine.name for engine in kept]:
                 self.reference = largest_file(kept)
 
-    async def _plan(self, measurements: Measurements, suite: SuiteRounds) -> TimePlan | None:
+    def _plan(
+        self, measurements: Measurements, suite: SuiteRounds, rough: Mapping[str, Measured]
+    ) -> TimePlan | None:
         """Share the time among the measurements. Returns None without a limit, and if all is known."""
         to_compare = [engine.name for engine in measurements.to_compare(self.reference)]
         if self.seconds is None or not (measurements.to_bench or suite.left or to_compare):
             return None
-        measured = dict(measurements.speeds)
-        if measurements.to_bench:
-            self._begin_bench(measurements)
-            measured |= await measurements.rough_speeds(_PROBE_SHARE * self.seconds, self.observer.bench_step)
+        measured = {**measurements.speeds, **rough}
         left = self._limit.left or 0.0
         paces = {name: pace for name, item in measured.items() if (pace := pace_of(item)) is not None}
         if self._limit.stopped:
             return None
-        slow = [
-            engine.name
-            for engine in self.request.engines
-            if engine.name not in paces and engine.name not in measurements.errors
-        ]
+        slow = [engine.name for engine in self.request.engines if engine.name not in paces]
         if slow:
             raise InputError(
                 f"The time is too short: in {duration_text(_PROBE_SHARE * self.seconds)}, {joined(slow)} did not get to "
@@ -235,14 +277,9 @@ class Choice:
         if engines and not self._limit.is_over:
             self.observer.benching(engines, [TEST])
 
-    async def _replace_reference(self, measurements: Measurements) -> None:
-        """Take another reference if this one cannot be opened, and the user did not name it."""
-        if self.wanted is None and self.reference in measurements.errors:
-            able = [engine for engine in self.request.engines if engine.name not in measurements.errors]
-            if able:
-                self.reference = largest_file(able)
-                if not self.request.fresh:
-                    await measurements.look_up_fidelity(self.reference)
+    async def _bench(self, measurements: Measurements, seconds: float | None) -> None:
+        self._begin_bench(measurements)
+        await measurements.measure_speed(seconds, self.observer.bench_step)
 
     # The decision
 
@@ -261,9 +298,9 @@ class Choice:
         if collected and any(engine.decode_tps is None for engine in figures):
             figures = with_speeds_of_answers(figures, collected)
         if not names:
-            return only_one(None, self.misfits), figures, comparison
+            return only_one(None, self.left_out), figures, comparison
         if len(names) == 1:
-            return only_one(names[0], self.misfits), figures, comparison
+            return only_one(names[0], self.left_out), figures, comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
         losses = tag_losses(collected, self.reference, tags)
         deployable = [name for name in names if not self.memory[name].misfit] if self.memory else names
@@ -291,38 +328,10 @@ class Choice:
 
     def missing(self) -> tuple[str, ...]:
         """Return what was not measured and why, in sentences."""
-        measured, suite = self._measurements, self._suite
-        if measured is None or suite is None:
+        if self._measurements is None:
             return ()
-        found = [f"{name}: {error}" for name, error in measured.errors.items()]
-        known = {str(error) for error in measured.errors.values()}
-        found += [f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known]
-        left = suite.experiment.runs - suite.experiment.done - suite.experiment.failed
-        if left:
-            found.append(
-                f"{left:,} of {suite.experiment.runs:,} runs of the suite. The same command goes on with them."
-            )
-        if unknown := [engine.name for engine in measured.to_bench if engine.name not in measured.errors]:
-            found.append(
-                f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens: the speeds are those of the answers."
-            )
-        candidates = measured.to_compare(self.reference)[1:]
-        if not measured.has_distributions(self.reference):
-            found.append(
-                f"The fidelity: {self.reference} does not report distributions over its whole vocabulary."
-            )
-        elif measured.refused is not None:
-            found.append(f"The fidelity: {measured.refused}")
-        elif candidates:
-            found.append(
-                f"The fidelity of {joined(engine.name for engine in candidates)}, or a part of it. The same command goes on with it."
-            )
-        found += [
-            f"The memory of {name}: {memory.unknown}"
-            for name, memory in self.memory.items()
-            if memory.unknown and self.vram
-        ]
-        return tuple(found)
+        memory = self.memory.values() if self.vram else ()
+        return tuple(not_measured(self._measurements, self._suite, self.reference, memory))
 
     async def _save_question(self, margin: float) -> None:
         """Save what is asked, so that a report decides by the same."""
@@ -338,7 +347,7 @@ class Choice:
             reference=self.reference,
             margin=margin,
             memory=memory,
-            left_out=self.misfits,
+            left_out=self.left_out,
             unfit=tuple(name for name, known in self.memory.items() if known.misfit),
         )
         await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))

@@ -143,6 +143,15 @@ def with_speeds_of_answers(
     )
 
 
+def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
+    """Return how to read the figures of several engines, in sentences."""
+    contexts = sorted({engine.context for engine in figures if engine.memory and engine.context})
+    if not contexts:
+        return ()
+    tokens = " or ".join(f"{context:,}" for context in contexts)
+    return (f"Memory is estimated for a context of {tokens} tokens. --set n_ctx=N names another.",)
+
+
 def _mean_of(values: EngineValues, metric: Metric) -> float | None:
     known = values.values(metric)
     return sum(known.values()) / len(known) if known else None

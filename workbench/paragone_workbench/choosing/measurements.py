@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import Json, Message, ParagoneError
-from paragone_workbench.choosing.time_limit import TimeLimit
+from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
@@ -135,7 +135,7 @@ class Measurements:
         self.errors |= {
             engine.name: engine.error
             for engine in bench.engines
-            if engine.error is not None and not engine.samples and not bench.stopped
+            if engine.error is not None and not engine.samples
         }
         data = bench_json(bench)
         if test is TEST and any(engine.samples for engine in bench.engines):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paragone import ParagoneError
+from paragone import InputError, ParagoneError
 from paragone.wording import size_text
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.fit.division import KEPT_FREE
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 
@@ -23,6 +24,7 @@ class EngineMemory:
         context: The context window in tokens for which they are estimated; None if unknown.
         misfit: Why the engine does not fit, in a sentence; empty if it does, or if that is unknown.
         unknown: Why nothing is known, in a sentence; empty if it is.
+        error: Why the engine cannot be opened, such as a file that is missing; None if that is not known.
     """
 
     engine: str
@@ -30,13 +32,21 @@ class EngineMemory:
     context: int | None = None
     misfit: str = ""
     unknown: str = ""
+    error: InputError | None = None
 
 
 async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence[int]) -> EngineMemory:
-    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each."""
+    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each.
+
+    It is that of a context of 4,096 tokens, unless the engine's options have another.
+    """
+    backend = registry.get(engine.backend)
+    if not backend.capabilities.estimate:
+        return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate it.")
     try:
-        planner = MemoryPlanner(engine, registry.get(engine.backend), vram=vram)
-        plan = await planner.plan()
+        plan = await MemoryPlanner(engine, backend, vram=vram, comparable=True).plan()
+    except InputError as error:
+        return EngineMemory(engine=engine.name, error=error)
     except ParagoneError as error:
         return EngineMemory(engine=engine.name, unknown=error.sentence)
     fits = plan.fits_whole if vram else plan.fits is not False
@@ -48,12 +58,16 @@ async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence
     )
 
 
+def _rest(free: int) -> str:
+    return f"GPUs of this size leave {size_text(free)}" if free else "GPUs of this size leave nothing"
+
+
 def _misfit(name: str, plan: MemoryPlan) -> str:
     gpus = [device for device in plan.devices if device.device.startswith(HYPOTHETICAL)]
     limits = gpus or [device for device in plan.devices if device.fits is False]
     free = sum(device.free or 0 for device in limits)
     where = (
-        f"GPUs of this size leave {size_text(free)} for a model"
+        f"{_rest(free)} for a model: of each GPU, {size_text(KEPT_FREE)} stay free for the driver and as a margin"
         if gpus
         else f"{size_text(free)} are free on {' and '.join(device.device for device in limits)}"
     )

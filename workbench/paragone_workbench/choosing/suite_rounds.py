@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from paragone import ParagoneError
-from paragone_workbench.choosing.time_limit import TimeLimit
-from paragone_workbench.choosing.time_plan import TimePlan, spread_out
+from paragone_workbench.choosing.timing.time_limit import TimeLimit
+from paragone_workbench.choosing.timing.time_plan import TimePlan, spread_out
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
@@ -36,6 +36,7 @@ class SuiteRounds:
         left: The indices of the prompts that an engine has not answered.
         runs_left: Number of runs that each engine is yet to do, by name.
         given_up: Why engines and judges did not finish their work.
+        lost: The names of the engines that answer no more.
     """
 
     history: History
@@ -48,6 +49,7 @@ class SuiteRounds:
     left: list[int] = field(default_factory=list)
     runs_left: dict[str, int] = field(default_factory=dict)
     given_up: list[ParagoneError] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
 
     @classmethod
     async def begin(
@@ -100,6 +102,14 @@ class SuiteRounds:
             prompt_s = (time.monotonic() - began) / answered
             first = False
 
+    async def forget_if_empty(self) -> bool:
+        """Delete the experiment if no prompt is answered, and return whether it was deleted. Raises StoreError."""
+        if self.experiment.done or self.experiment.failed:
+            return False
+        number = self.experiment.number
+        await retrying(self.history, lambda store: store.experiments.delete(number))
+        return True
+
     async def _round(
         self, chosen: frozenset[int] | None, schedule: Mode, seconds: float | None, on_round: OnRound
     ) -> None:
@@ -112,7 +122,8 @@ class SuiteRounds:
             await runner.run()
         if runner.failure is not None:
             raise runner.failure
-        self.given_up = [*runner.given_up]
+        self.given_up += [error for error in runner.given_up if error not in self.given_up]
+        self.lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
         await self._count()
 
     async def _schedule(self) -> Mode:
@@ -138,7 +149,10 @@ class SuiteRounds:
             for repetition in range(self.request.repetitions)
         ]
         unfinished = [key for key in keys if states.get(key) not in ("done", "failed")]
-        self.left = sorted({key.prompt_index for key in unfinished})
+        unfinished = [key for key in unfinished if names[key.engine_index] not in self.lost]
+        self.left = sorted(
+            {key.prompt_index for key in unfinished} if len(names) - len(self.lost) > 1 else ()
+        )
         self.runs_left = {
             name: sum(key.engine_index == index for key in unfinished) for index, name in enumerate(names)
         }

@@ -45,6 +45,9 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     except OSError as error:  # the name is too long
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     folder = _target(path).parent
+    above = next((parent for parent in (folder, *folder.parents) if exists(parent)), folder)
+    if above.is_file():
+        raise InputError(f"{above} is a file, not a folder.", hint="Name a file in a folder.")
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist.", hint="Create it, or choose another one.")
     if not os.access(folder, os.W_OK):

@@ -16,8 +16,8 @@ from paragone_cli.measuring.choose import ChooseArguments
 from paragone_cli.measuring.choose.choose_progress import ChooseProgress
 from paragone_cli.measuring.choose.choose_text import put_decision
 from paragone_workbench.choosing.choice import Choice
-from paragone_workbench.choosing.durations import parse_duration
 from paragone_workbench.choosing.questions import QUESTIONS, deciding_suite, with_short_answers
+from paragone_workbench.choosing.timing.durations import parse_duration
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.request import SuiteRequest
@@ -108,7 +108,7 @@ async def _run(
                 "experiment": None if choice.experiment is None else f"e{choice.experiment.number}",
                 "known": choice.taken,
                 "engines": [engine.to_json() for engine in figures],
-                "left_out": list(choice.misfits),
+                "left_out": list(choice.left_out),
                 "non_inferiority": [verdict.to_json() for verdict in comparison.not_worse],
                 "not_measured": list(missing),
             }

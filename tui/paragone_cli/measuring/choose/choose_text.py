@@ -9,7 +9,7 @@ from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.figures import EngineFigures, notes_of
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.measure.fidelity.scale import kld_text
 
@@ -22,7 +22,7 @@ def put_decision(
     for sentence in decision.reasons:
         put_line(sentence)
     _put_list("Smaller or faster, and not chosen:", decision.others)
-    _put_list("Left out:", choice.misfits if len(figures) > 1 else ())
+    _put_list("Left out:", choice.left_out if len(figures) > 1 else ())
     if len(figures) > 1:
         put()
         put_table(
@@ -40,6 +40,8 @@ def put_decision(
                 *(_row(engine, decision) for engine in figures),
             ]
         )
+        for sentence in notes_of(figures):
+            put_line(sentence)
     _put_list("Not measured:", missing)
     if choice.taken and choice.experiment is not None:
         put()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
+from paragone_workbench.choosing.figures import notes_of
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.statistics.estimate import number
 
@@ -25,9 +26,9 @@ def decision_text(decision: Decision, figures: Sequence[EngineFigures], choice: 
     parts: list[RenderableType] = [Text(visible(decision.headline), style="bold")]
     parts += [Text(visible(sentence)) for sentence in decision.reasons]
     if len(figures) > 1:
-        parts += [Text(), _table(decision, figures)]
+        parts += [Text(), _table(decision, figures), *map(Text, notes_of(figures))]
     parts += _list("Smaller or faster, and not chosen", decision.others)
-    parts += _list("Left out", choice.misfits if len(figures) > 1 else ())
+    parts += _list("Left out", choice.left_out if len(figures) > 1 else ())
     parts += _list("Not measured", choice.missing())
     return Group(*parts)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
-from paragone_workbench.choosing.durations import parse_duration
 from paragone_workbench.choosing.questions import deciding_suite, with_short_answers
+from paragone_workbench.choosing.timing.durations import parse_duration
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN

@@ -15,7 +15,7 @@ from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan, place, scaled
 
 _CONTEXT = 4096
-"""Context in tokens for hypothetical GPUs, if none is set. An engine chooses its context by this machine's memory."""
+"""Context in tokens where an engine's own says nothing: the engine chooses that by this machine's memory."""
 
 _STEP = 256
 """Contexts are searched in multiples of this number of tokens."""
@@ -24,10 +24,18 @@ _STEP = 256
 class MemoryPlanner:
     """Plans the memory of one engine, for this machine or for hypothetical GPUs with `vram` free bytes each.
 
+    For hypothetical GPUs, and with `comparable`, the context is the same for all engines that are given none: 4,096 tokens.
     Free memory is read once, so that all plans assume the same.
     """
 
-    def __init__(self, definition: EngineDefinition, backend: Backend, *, vram: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        definition: EngineDefinition,
+        backend: Backend,
+        *,
+        vram: Sequence[int] = (),
+        comparable: bool = False,
+    ) -> None:
         if not backend.capabilities.estimate:
             raise InputError(
                 f"{backend.title} cannot estimate the memory that a model needs.",
@@ -36,6 +44,7 @@ class MemoryPlanner:
         self._definition = definition
         self._backend = backend
         self._vram = vram
+        self._comparable = comparable or bool(vram)
         self._option = next(
             (info.name for info in describe(backend.load_options) if info.fact == "context"), None
         )
@@ -46,7 +55,7 @@ class MemoryPlanner:
         """Plan with this context window, by default the engine's own. Raises ParagoneError."""
         found = await self._estimate(context)
         own = self._definition.options.get(self._option or "")
-        if self._vram and context is None and own is None and self._option:
+        if self._comparable and context is None and own is None and self._option:
             found = await self._estimate(min(_CONTEXT, found.trained_context or _CONTEXT))
         return place(found, vram=self._vram)
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.choosing.durations import duration_text
+from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.measure.bench.plan import BenchTest
 
 FEWEST_PROMPTS = 5

@@ -1,0 +1,46 @@
+"""What a choice did not measure, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from paragone_workbench.choosing.measurements import TEST, Measurements
+from paragone_workbench.choosing.memory import EngineMemory
+from paragone_workbench.choosing.suite_rounds import SuiteRounds
+from paragone_workbench.compare.parity.findings import joined
+
+
+def not_measured(
+    measured: Measurements, suite: SuiteRounds | None, reference: str, memory: Iterable[EngineMemory]
+) -> Iterator[str]:
+    """Yield what is unknown, in sentences. `suite` is None if no prompt was answered."""
+    names = [engine.name for engine in measured.engines]
+    errors = {name: error for name, error in measured.errors.items() if name in names}
+    yield from (f"{name}: {error}" for name, error in errors.items())
+    if suite is None:
+        yield "The suite: no prompt was answered."
+    else:
+        yield from _rest_of(suite, {str(error) for error in errors.values()})
+    if unknown := [engine.name for engine in measured.to_bench if engine.name not in errors]:
+        yield (
+            f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens: the speeds are those of the answers."
+        )
+    candidates = measured.to_compare(reference)[1:]
+    if not measured.has_distributions(reference):
+        yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."
+    elif measured.refused is not None:
+        yield f"The fidelity: {measured.refused}"
+    elif candidates:
+        yield (
+            f"The fidelity of {joined(engine.name for engine in candidates)}, or a part of it. The same command goes on with it."
+        )
+    for one in memory:
+        if one.unknown:
+            yield f"The memory of {one.engine}: {one.unknown}"
+
+
+def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
+    yield from (f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known)
+    runs = suite.experiment.runs
+    if left := runs - suite.experiment.done - suite.experiment.failed:
+        yield f"{left:,} of {runs:,} runs of the suite. The same command goes on with them."
