@@ -31,6 +31,7 @@ class LlamaCppBackend(NativeBackend):
     capabilities = Capabilities(
         logprobs=True,
         plain_text=True,
+        token_ids=True,
         tokenize=True,
         score=True,
         distributions=True,

@@ -132,7 +132,8 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     ) -> Iterator[Event]:
         """Answer a prompt."""
         self._distributions.close()  # frees memory for other engines
-        prompt = self._prompts.make(request.messages, sampling, text=request.text)
+        self._vocab.check(request.ids)
+        prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = AnswerText(sampling.stop, inside=prompt.inside)
         sampling = with_seed(sampling, request.drawn_seed)
         sampler = make_sampler(sampling, self._vocab, self._schemas, text)
@@ -141,7 +142,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             yield RunSettings(
                 seed=sampling.seed,
                 sampling=as_values(sampling),
-                prompt=prompt.text,
+                prompt=prompt.text or None,
                 prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
                 threads=self._threads,
             )
@@ -167,7 +168,12 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
         """Compute the log-probabilities of a text."""
-        tokens, start = self._prompts.to_score(request.messages, request.text)
+        if request.ids:
+            self._vocab.check(request.ids)
+            self._prompts.check_length(request.ids)
+            tokens, start = list(request.ids), 0
+        else:
+            tokens, start = self._prompts.to_score(request.messages, request.text)
         return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:

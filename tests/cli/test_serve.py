@@ -10,7 +10,7 @@ import sys
 import httpx
 import pytest
 
-from paragone import InputError, ScoreRequest, Token
+from paragone import InputError, ScoreRequest, Token, TokenizeRequest
 from paragone_cli.commands import load, parse
 from paragone_workbench.workbench import Workbench
 
@@ -19,13 +19,14 @@ from .conftest import all_gone, engines_of, paragone, running, said
 TEXT = "The capital of France is Paris."
 
 
-async def scores(model: str) -> list[float | None]:
-    """The log-probabilities of the text, computed in this process's own engine."""
+async def scores(model: str) -> list[Token]:
+    """The tokens of the text with their log-probabilities, computed in this process's own engine."""
     async with Workbench() as workbench:
         handle = await workbench.open(model, n_threads=1, n_ctx=1024)
         assert handle.engine is not None
-        events = [event async for event in handle.engine.score(ScoreRequest(text=TEXT))]
-    return [event.logprob for event in events if isinstance(event, Token)]
+        ids = (await handle.engine.tokenize(TokenizeRequest(text=TEXT))).ids
+        events = [event async for event in handle.engine.score(ScoreRequest(ids=ids))]
+    return [event for event in events if isinstance(event, Token)]
 
 
 async def test_the_real_model_is_served(smol, monkeypatch):
@@ -56,7 +57,15 @@ async def test_the_real_model_is_served(smol, monkeypatch):
             tokens = choice["logprobs"]["tokens"]
             assert "".join(tokens[:-1]) == TEXT
             assert choice["text"] == "".join(tokens)
-            assert choice["logprobs"]["token_logprobs"][:-1] == [None, *await scores(engine)]
+            own = await scores(engine)
+            assert choice["logprobs"]["token_logprobs"][:-1] == [token.logprob for token in own]
+
+            echo["prompt"] = [[token.id for token in own]]
+            (by_ids,) = (await client.post("/completions", json=echo)).json()["choices"]
+            assert (by_ids["text"], by_ids["logprobs"]) == (choice["text"], choice["logprobs"])
+            wrong = await client.post("/completions", json={"model": name, "prompt": [1 << 30]})
+            assert (wrong.status_code, wrong.json()["error"]["type"]) == (400, "invalid_request_error")
+            assert "There is no token 1073741824" in wrong.json()["error"]["message"]
 
             async with client.stream(
                 "POST", "/chat/completions", json={**asked, "max_tokens": 900, "stream": True}

@@ -118,14 +118,14 @@ class PoliteEngine(OpenEngine):
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         self.check_open()
         sampling = build(self.backend.sampling, request.sampling, owner=self.backend.title)
-        words = self.words(request.messages) or request.text.split()
+        words = self.words(request.messages) or request.text.split() or [""] * len(request.ids)
         self.check_fits(words)
         self.stopping = False
         seed = random.SystemRandom().randrange(2**32) if sampling.seed is None else sampling.seed
         sampling = replace(sampling, seed=seed)
         chooser = self.chooser(sampling)
         started = time.monotonic()
-        prompt = self.ids(words)
+        prompt = list(request.ids) or self.ids(words)
         for event in self.settings(sampling, words, prompt if request.prompt_ids else None):
             yield event
         cached = self.keep(prompt, cold=request.cold)
@@ -222,23 +222,27 @@ class PoliteEngine(OpenEngine):
         self.stopping = False
         words = request.text.split()
         before = self.ids(self.words(request.messages) if request.messages else words[:1])
-        words = words if request.messages else words[1:]
+        tokens = self.ids(words if request.messages else words[1:])
+        texts = [word + " " for word in words][-len(tokens) :]
+        if request.ids:
+            before, tokens = list(request.ids[:1]), list(request.ids[1:])
+            first, *texts = (self.text_of(token) for token in request.ids)
+            yield Token(text=first, id=before[0], n_bytes=len(first.encode()), time=self.now())
         reason: FinishReason = "stop"
-        total = len(before) + len(words) - 1
-        for word in words:
+        total = len(before) + len(tokens) - 1
+        for token, text in zip(tokens, texts, strict=True):
             if await self.pause():
                 reason = "cancelled"
                 break
             yield PromptProgress(done=len(before), total=total, time=self.now())
             row = self.score_row(before)
-            token = self.id_of(word + " ")
             yield self.scored(
                 Token(
-                    text=word + " ",
+                    text=text,
                     id=token,
                     logprob=row[token],
                     top=self.alternatives(request.top, row),
-                    n_bytes=len((word + " ").encode()),
+                    n_bytes=len(text.encode()),
                     time=self.now(),
                 )
             )
@@ -312,6 +316,7 @@ class PoliteBackend(Backend):
     capabilities = Capabilities(
         logprobs=True,
         plain_text=True,
+        token_ids=True,
         tokenize=True,
         score=True,
         distributions=True,

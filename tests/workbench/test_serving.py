@@ -132,17 +132,43 @@ async def test_an_answer_follows_the_text_that_is_echoed(client):
     assert reply["usage"] == {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
 
 
+async def test_token_ids_are_continued_and_scored(client):
+    engine = PoliteEngine(PoliteBackend(), LoadedModel(name="Words", context=1024))
+    ids = engine.ids(TEXT.split())
+    fields = {"max_tokens": 2, "logprobs": 1, "seed": 1}
+    by_ids = (await complete(client, prompt=ids, **fields)).json()
+    by_text = (await complete(client, **fields)).json()
+    assert by_ids["choices"] == by_text["choices"]
+    assert by_ids["usage"] == by_text["usage"]
+    given = (await complete(client, prompt=[ids, ids[:2]], echo=True, **fields)).json()
+    text = (await complete(client, prompt=[TEXT, "red green "], echo=True, **fields)).json()
+    assert given["choices"] == text["choices"]
+    (choice,) = (await complete(client, prompt=ids, echo=True, max_tokens=0)).json()["choices"]
+    assert (choice["text"], choice["logprobs"]) == (TEXT, None)
+
+
+@pytest.mark.parametrize(
+    "prompt", [None, "", [], [""], [[]], ["a", 1], [1, "a"], [[1], 2], [-1], [2**31], [1.5], [True], {"a": 1}]
+)
+async def test_what_is_no_prompt_is_refused(client, prompt):
+    error = (await complete(client, prompt=prompt)).json()["error"]
+    assert (error["param"], error["type"]) == ("prompt", "invalid_request_error")
+
+
 async def test_what_an_engine_cannot_do_is_refused(client):
     scored = await complete(client, "steady", echo=True, max_tokens=0, logprobs=1)
     plain = await complete(client, "steady")
+    ids = await complete(client, "steady", prompt=[1, 2, 3])
+    scored_ids = await complete(client, "steady", prompt=[1, 2, 3], echo=True, max_tokens=0)
     tokens = await chat(client, "steady", logprobs=True)
     seed = await chat(client, "steady", seed=1)
     streamed = await complete(client, "steady", stream=True)
-    for response in (scored, plain, tokens, seed, streamed):
+    for response in (scored, plain, ids, scored_ids, tokens, seed, streamed):
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "invalid_request_error"
     assert "log-probabilities of a given text" in scored.json()["error"]["message"]
     assert "cannot continue a plain text" in plain.json()["error"]["message"]
+    assert ids.json()["error"]["message"].startswith("steady takes no token ids.")
     assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
     # what changes nothing is not refused
     neutral = await chat(client, "steady", max_tokens=1, top_p=1, presence_penalty=0.0, n=1, tools=[])
@@ -204,8 +230,6 @@ async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
     for header in ("", "Bearer wrong", "Bearer sesamé", "sesame"):
         status, error = await post(b"{}", authorization=header)
         assert (status, error["code"]) == (401, "invalid_api_key")
-    ids = await complete(client, prompt=[1, 2, 3])
-    assert "token ids" in ids.json()["error"]["message"]
     unknown = await chat(client, "gpt-4o")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
     assert "polite, steady" in unknown.json()["error"]["message"]

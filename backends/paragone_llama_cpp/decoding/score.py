@@ -15,12 +15,19 @@ from paragone_llama_cpp.model.vocab import Vocab
 def score(
     context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int
 ) -> Iterator[Event]:
-    """Yield the tokens from `start` on, each with its log-probability after the tokens before it."""
+    """Yield the tokens from `start` on, each with its log-probability after the tokens before it.
+
+    The first token of all has none.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     reason: FinishReason = "stop"
     # A token's probability follows from the logits of the position before it. The last token is not computed.
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
+    if start == 0:
+        piece = vocab.piece(tokens[0])
+        yield Token(text=decoder.decode(piece), id=tokens[0], n_bytes=len(piece), time=started)
+        start = 1
     with context.aborted_by(cancelled):
         done = cached = context.keep(tokens[:start])
         yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from paragone import Alternative, Vocabulary, fingerprint
+from paragone import Alternative, InputError, Vocabulary, fingerprint
 from paragone_llama_cpp.build.packages import np
 from paragone_llama_cpp.c_api.functions import Pointer, lib
 
@@ -49,6 +49,12 @@ class Vocab:
             if n >= 0:
                 return tokens[:n]
             room = -n
+
+    def check(self, tokens: Iterable[int]) -> None:
+        """Raise InputError if one of the tokens is not in the vocabulary."""
+        wrong = next((token for token in tokens if not 0 <= token < self.size), None)
+        if wrong is not None:
+            raise InputError(f"There is no token {wrong}: the vocabulary has {self.size:,}.")
 
     def piece(self, token: int) -> bytes:
         """Return the bytes of a token; empty for a control token."""

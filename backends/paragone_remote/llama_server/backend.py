@@ -24,7 +24,14 @@ from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOpt
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
 CAPABILITIES = Capabilities(
-    logprobs=True, plain_text=True, tokenize=True, top_tokens=True, seed=True, continues=True, local=True
+    logprobs=True,
+    plain_text=True,
+    token_ids=True,
+    tokenize=True,
+    top_tokens=True,
+    seed=True,
+    continues=True,
+    local=True,
 )
 """What every llama-server can do."""
 

@@ -29,6 +29,7 @@ class OpenAIBackend(EndpointBackend):
     capabilities = Capabilities(
         logprobs=True,
         plain_text=True,
+        token_ids=True,
         tokenize=True,
         top_tokens=True,
         seed=True,

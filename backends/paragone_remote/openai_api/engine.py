@@ -127,11 +127,11 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
         raw = self._is_raw(request)
         settings = settings_of(sampling, self._server, self._refused_fields, raw=raw)
-        return dataclasses.replace(settings, prompt=raw_prompt(request)) if raw else settings
+        return dataclasses.replace(settings, prompt=raw_prompt(request) or None) if raw else settings
 
     def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
         ids = request.prompt_ids and self._prompts.tokenizes
-        if not (self._prompts.renders or ids) or has_images(request.messages):
+        if request.ids or not (self._prompts.renders or ids) or has_images(request.messages):
             return None
 
         async def ask() -> RenderedPrompt:
@@ -140,6 +140,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return ask
 
     async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
+        if request.ids:
+            return len(request.ids)
         if not self._prompts.tokenizes or has_images(request.messages):
             return None
         prompt = await self._prompts.of_request(self._accepted_body(request, sampling), ids=True)

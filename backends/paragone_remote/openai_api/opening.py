@@ -30,7 +30,7 @@ from paragone_remote.loading.hold import Hold
 from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
-from paragone_remote.openai_api.completions.requests import continues
+from paragone_remote.openai_api.completions.requests import TAKE_IDS, continues
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
@@ -97,6 +97,7 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool, l
         # no server reports this in advance: the run requests them and warns if none come
         logprobs=not refused_fields.has_refused("logprobs"),
         plain_text=True,
+        token_ids=server.kind in TAKE_IDS,
         tokenize=tokenizes(server, raw=raw),
         top_tokens=reports_top_tokens(server),
         continues=continues(server.kind, raw=raw)

@@ -22,7 +22,7 @@ class Prompt(NamedTuple):
 
     tokens: list[int]
     text: str
-    """The text that the chat template rendered."""
+    """The text that the chat template rendered; empty if tokens were given."""
     inside: Tags | None = None
     """The tags of the thinking block that the prompt leaves open."""
 
@@ -46,13 +46,24 @@ class PromptMaker:
     option: str
     owner: str
 
-    def make(self, messages: Sequence[Message], sampling: SamplingOptions, *, text: str = "") -> Prompt:
-        """Return the prompt for these messages, or without messages for a plain text. It leaves room for an answer.
+    def make(
+        self,
+        messages: Sequence[Message],
+        sampling: SamplingOptions,
+        *,
+        text: str = "",
+        ids: Sequence[int] = (),
+    ) -> Prompt:
+        """Return the prompt for these messages, or without messages for a plain text or for tokens.
+
+        It leaves room for an answer.
 
         Raises InputError and ContextOverflow.
         """
         if not messages and text:
             return self.check(Prompt(self.tokenize(text), text))
+        if not messages and ids:
+            return self.check(Prompt(list(ids), ""))
         return self.check(self.whole(messages, sampling.thinking))
 
     def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> Prompt:
@@ -87,6 +98,11 @@ class PromptMaker:
         else:
             tokens = self.tokenize(text)
             start = 1 if self.bos is None else 2
+        self.check_length(tokens)
+        return tokens, max(start, 1)
+
+    def check_length(self, tokens: Sequence[int]) -> None:
+        """Raise ContextOverflow if the context does not hold the tokens of a text that is scored."""
         if len(tokens) > self.context:
             raise ContextOverflow(
                 f"The text and its prompt are {len(tokens):,} tokens long and the context of {self.owner} "
@@ -95,7 +111,6 @@ class PromptMaker:
                 tokens=len(tokens),
                 context=self.context,
             )
-        return tokens, max(start, 1)
 
     def _rendered(self, messages: Sequence[Message], thinking: Thinking) -> tuple[str, Tags | None]:
         """Return the text of the prompt, and the tags of the thinking block that it leaves open."""

@@ -86,6 +86,8 @@ class RunRequest:
             answer continues it.
         text: A plain text that the answer continues, without a chat template; used if `messages` is empty, by engines
             with the capability `plain_text`. It begins with the BOS token if the model adds one.
+        ids: The tokens that the answer continues, in place of `text`; used by engines with the capability
+            `token_ids`. Nothing is added to them.
         sampling: Values for the backend's `sampling` options, by name. The backend checks them.
         logprobs: None for no log-probabilities; 0 for each token's own; N for each token's own and
             the N most likely tokens at its position.
@@ -102,6 +104,7 @@ class RunRequest:
 
     messages: tuple[Message, ...]
     text: str = ""
+    ids: tuple[int, ...] = ()
     sampling: Mapping[str, Json] = field(default_factory=dict)
     logprobs: int | None = None
     threads: int | None = None
@@ -119,11 +122,14 @@ class ScoreRequest:
         text: The text to score.
         messages: The conversation that `text` answers. Empty to score `text` alone, from its second
             token on.
+        ids: The tokens to score in place of a text, by engines with the capability `token_ids`. Nothing is added
+            to them. Each has a Token; the first one has no log-probability.
         top: Number of alternatives to report with each token.
     """
 
-    text: str
+    text: str = ""
     messages: tuple[Message, ...] = ()
+    ids: tuple[int, ...] = ()
     top: int = 0
 
 

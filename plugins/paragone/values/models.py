@@ -18,6 +18,8 @@ class Capabilities:
     Attributes:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.
         plain_text: A run without messages continues `RunRequest.text`.
+        token_ids: A run without messages and text continues `RunRequest.ids`, and `score`, if there is one, takes
+            `ScoreRequest.ids`.
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
@@ -32,6 +34,7 @@ class Capabilities:
 
     logprobs: bool = False
     plain_text: bool = False
+    token_ids: bool = False
     tokenize: bool = False
     score: bool = False
     distributions: bool = False

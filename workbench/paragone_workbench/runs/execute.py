@@ -161,6 +161,10 @@ class Execution:
                 f"{handle.definition.name} answers messages; it cannot continue a plain text.",
                 hint="Send the text as the message of a user.",
             )
+        if spec.ids and not handle.capabilities.token_ids:
+            raise InputError(
+                f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text."
+            )
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
         options, sampling = handle.context_options, {**handle.sampling, **spec.sampling}
         if spec.left_out is not None:
@@ -173,6 +177,7 @@ class Execution:
         request = RunRequest(
             messages=fitted.messages,
             text=spec.text,
+            ids=spec.ids,
             sampling=sampling,
             logprobs=spec.logprobs,
             threads=turn.threads if spec.threads is None else spec.threads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from paragone import Json
@@ -12,7 +12,7 @@ from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition, secret_options, without_secrets
 
 if TYPE_CHECKING:
-    from paragone import Backend, LoadedModel, Message, RunRequest
+    from paragone import Backend, LoadedModel, RunRequest
 
 
 def manifest(
@@ -41,10 +41,10 @@ def manifest(
         "machine": machine or {},
         "schedule": schedule,
         "request": {
-            **to_json(dataclasses.replace(request, messages=(), text="", sampling=sampling)),
+            **to_json(dataclasses.replace(request, messages=(), text="", ids=(), sampling=sampling)),
             "messages": len(request.messages),
             "left_out": left_out,
-            "messages_sha256": _digest(request.messages, request.text),
+            "messages_sha256": _digest(request),
         },
     }
 
@@ -57,15 +57,15 @@ def _version() -> str:
     return version("paragone")
 
 
-def _digest(messages: Sequence[Message], text: str) -> str:
+def _digest(request: RunRequest) -> str:
     """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer.
 
-    A plain text that is continued without messages is one part.
+    A plain text that is continued without messages is one part, and so are token ids, as text with spaces.
     """
     import hashlib  # not at start
 
-    parts = [text] if text else []
-    for message in messages:
+    parts = [given] if (given := request.text or " ".join(map(str, request.ids))) else []
+    for message in request.messages:
         parts += [message.role, message.text, message.thinking, *(image.data for image in message.images)]
     digest = hashlib.sha256()
     for part in parts:

@@ -20,6 +20,8 @@ class RunSpec:
     """The conversation so far, oldest first. If the last message is the assistant's, the answer goes on from its end."""
     text: str = ""
     """Without messages: a plain text that the answer continues."""
+    ids: tuple[int, ...] = ()
+    """Without messages and text: the tokens that the answer continues."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
     """Sampling options, which override those of the engine's definition."""
     logprobs: int | None = None

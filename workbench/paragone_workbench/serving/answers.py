@@ -54,9 +54,13 @@ async def _compute(engine: ServedEngine, choice: Choice, index: int, put: Callab
     async with engine.place() as handle:
         given: tuple[Token, ...] = ()
         if choice.given:
-            if choice.logprobs is not None:
-                given = await scored(engine.pool, handle, choice.given, choice.logprobs)
-            put(Piece(index=index, text=choice.given, tokens=given))
+            text = choice.given
+            # Scoring is also how an engine tells the text of tokens.
+            if choice.logprobs is not None or not isinstance(text, str):
+                given = await scored(engine.pool, handle, text, choice.logprobs or 0)
+            if not isinstance(text, str):
+                text = "".join(token.text for token in given)
+            put(Piece(index=index, text=text, tokens=given))
         if choice.run is None:
             put(End(index=index, reason="length", prompt_tokens=len(given)))
         else:

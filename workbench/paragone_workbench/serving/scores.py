@@ -11,10 +11,11 @@ from paragone import EngineCrashed, EngineError, Finish, InputError, OpenEngine,
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.serving.protocol.requests import Given
 
 
-async def scored(pool: EnginePool, handle: EngineHandle, text: str, top: int) -> tuple[Token, ...]:
-    """Return all tokens of a text, with their log-probabilities and `top` alternatives, once the engine is free.
+async def scored(pool: EnginePool, handle: EngineHandle, given: Given, top: int) -> tuple[Token, ...]:
+    """Return what the client gave as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
     The first token has none, unless the model puts a token before every text. Raises ParagoneError.
     """
@@ -23,6 +24,8 @@ async def scored(pool: EnginePool, handle: EngineHandle, text: str, top: int) ->
             f"{handle.definition.name} cannot compute the log-probabilities of a given text.",
             hint="Ask without echo or without logprobs, or an engine that computes on this machine.",
         )
+    if not isinstance(given, str) and not handle.capabilities.token_ids:
+        raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
     async with pool.scheduler.turn(handle):
         engine = handle.engine
         if engine is None:
@@ -30,7 +33,11 @@ async def scored(pool: EnginePool, handle: EngineHandle, text: str, top: int) ->
         use = _Score(engine)
         handle.begin_use(use)
         try:
-            tokens = await use.tokens(ScoreRequest(text=text, top=top))
+            tokens = await use.tokens(
+                ScoreRequest(text=given, top=top)
+                if isinstance(given, str)
+                else ScoreRequest(ids=given, top=top)
+            )
         except PLUGIN_ERRORS as failure:
             error = as_paragone_error(failure, handle.definition.backend)
             if isinstance(error, EngineCrashed):
@@ -39,7 +46,7 @@ async def scored(pool: EnginePool, handle: EngineHandle, text: str, top: int) ->
         finally:
             handle.end_use(use)
             use.end()
-    return _with_beginning(text, tokens)
+    return _with_beginning(given, tokens) if isinstance(given, str) else tuple(tokens)
 
 
 class _Score:
@@ -50,7 +57,7 @@ class _Score:
         self._over = asyncio.Event()
 
     async def tokens(self, request: ScoreRequest) -> list[Token]:
-        """Return the scored tokens: all but the first, unless a token is put before every text."""
+        """Return the scored tokens. Of a text, the first is missing, unless a token is put before every text."""
         found: list[Token] = []
         async with contextlib.aclosing(self._engine.score(request)) as events:
             async for event in events:

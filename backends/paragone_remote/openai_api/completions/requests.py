@@ -19,6 +19,9 @@ _MOST_ALTERNATIVES = 20
 _CONTINUE: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
 """Servers that go on with the last message if it is the assistant's. Others may begin a new answer."""
 
+TAKE_IDS: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang"})
+"""Servers whose completions go on with token ids. Others take texts alone, or do not say."""
+
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""
 
@@ -99,11 +102,11 @@ def _content(message: Message) -> Json:
 
 
 def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
-    """Return the body of a completion request for a plain text, or for that of the messages, with extra fields.
+    """Return the body of a completion request for a plain text, that of the messages, or tokens, with extra fields.
 
     Raises InputError.
     """
-    prompt = raw_prompt(request)
+    prompt: Json = raw_prompt(request) or list(request.ids)
     # The default of max_tokens is 16 on many servers; null means as many as fit.
     body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from paragone.options import build, describe
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import needs, text_of
+from paragone.testing.runs import finish_of, needs, text_of
 from paragone.testing.subject import Subject
 from paragone.values.events import Event, RunSettings
 from paragone.values.messages import RunRequest
@@ -80,6 +80,18 @@ class ReportChecks(ConformanceFixtures):
         if settings.prompt_ids is not None and subject.able.tokenize:
             ids = await subject.ids_of(request.text)
             assert settings.prompt_ids == ids, "the prompt is not the plain text"
+
+    async def test_tokens_are_continued(self, subject: Subject) -> None:
+        """A run without messages and text continues the given tokens, and nothing is added to them."""
+        needs(
+            subject.able.token_ids and subject.able.tokenize, "the backend takes no token ids, or tells none"
+        )
+        ids = await subject.ids_of("The sea is deep, and")
+        request = RunRequest(messages=(), ids=ids, sampling=subject.sampling, prompt_ids=True)
+        events = await subject.answer(request)
+        settings = settings_of(events)
+        assert settings.prompt_ids in (None, ids), "the prompt is not the given tokens"
+        assert finish_of(events).usage.prompt_tokens in (None, len(ids))
 
 
 def settings_of(events: Sequence[Event]) -> RunSettings:

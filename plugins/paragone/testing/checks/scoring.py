@@ -9,6 +9,7 @@ import pytest
 from paragone.errors import ParagoneError
 from paragone.testing.checks.probabilities import check_probabilities
 from paragone.testing.fixtures import ConformanceFixtures
+from paragone.testing.noise import check_agreement, noise_of
 from paragone.testing.runs import check_events, finish_of, needs, refused, tokens_of
 from paragone.testing.subject import Subject
 from paragone.values.events import Event, PromptProgress, Token
@@ -49,6 +50,25 @@ class ScoreChecks(ConformanceFixtures):
         n_bytes = sum(token.n_bytes or 0 for token in tokens)
         assert n_bytes == len(text.encode()), (
             f"n_bytes add up to {n_bytes}, but the text has {len(text.encode())} bytes"
+        )
+
+    async def test_tokens_are_scored_as_their_text(self, subject: Subject) -> None:
+        """Given tokens are scored as the text that they are the tokens of. The first one has no log-probability."""
+        able = subject.able
+        needs(able.score and able.token_ids and able.distributions, "the backend does not score token ids")
+        ids = await subject.ids_of(TEXT)
+        scored = tokens_of(await subject.score(ScoreRequest(text=TEXT)))
+        given = tokens_of(await subject.score(ScoreRequest(ids=ids)))
+        assert tuple(token.id for token in given) == ids, "the tokens are not the given ones"
+        assert given[0].logprob is None
+        later = given[len(given) - len(scored) :]
+        assert [token.id for token in later] == [token.id for token in scored]
+        noise = await subject.within("distributions", noise_of(subject.engine, ids))
+        check_agreement(
+            [token.logprob or 0.0 for token in later],
+            [token.logprob or 0.0 for token in scored],
+            noise,
+            "scores of tokens and of their text",
         )
 
     @pytest.mark.parametrize("how", ["stopped", "left"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from paragone import Json
 from paragone.chat.sampling import SEEDS
@@ -30,14 +31,18 @@ _NOT_SUPPORTED = ("tools", "functions", "logit_bias", "suffix", "best_of", "audi
 """Fields that would change the answer."""
 
 
+Given: TypeAlias = str | tuple[int, ...]
+"""A prompt that is continued without a chat template: a text, or the ids of tokens."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One answer that a request asks for."""
 
     run: RunSpec | None
     """The run that computes the answer; None if nothing is to be added to the given text."""
-    given: str = ""
-    """The text that the client wants back before the answer."""
+    given: Given = ""
+    """What the client wants back before the answer; empty if nothing."""
     logprobs: int | None = None
     """Number of alternatives to report with each token; None for no log-probabilities."""
 
@@ -82,7 +87,7 @@ def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     logprobs = body.whole("logprobs", 0, _MOST_TOP)
     choices = [
         Choice(
-            run=None if limit == 0 else RunSpec(messages=(), text=prompt, sampling=own, logprobs=logprobs),
+            run=None if limit == 0 else _continuation(prompt, own, logprobs),
             given=prompt if echo else "",
             logprobs=logprobs,
         )
@@ -112,15 +117,28 @@ def _check_count(answers: int) -> None:
         raise ApiError(400, sentence, param="n")
 
 
-def _prompts(body: Fields) -> tuple[str, ...]:
+def _continuation(prompt: Given, sampling: Mapping[str, Json], logprobs: int | None) -> RunSpec:
+    spec = RunSpec(messages=(), sampling=sampling, logprobs=logprobs)
+    return replace(spec, text=prompt) if isinstance(prompt, str) else replace(spec, ids=prompt)
+
+
+def _prompts(body: Fields) -> Sequence[Given]:
     value = body.value("prompt")
-    if isinstance(value, Sequence) and any(isinstance(item, int | list) for item in value):
-        sentence = "prompt must be a text or a list of texts: engines take no token ids."
-        raise ApiError(400, sentence, param="prompt")
-    prompts = body.texts("prompt")
+    items = value if isinstance(value, list) else [value]
+    several = all(isinstance(item, str | list) for item in items)
+    prompts = [_prompt(item) for item in (items if several else [value])]
     if not prompts or not all(prompts):
-        raise body.wrong("prompt", "a text, or a list of texts, none of them empty")
+        raise body.wrong("prompt", "a text, a list of token ids, or a list of either, none of them empty")
     return prompts
+
+
+def _prompt(value: Json) -> Given:
+    """Return a text or the ids of tokens; empty if the value is neither."""
+    if isinstance(value, str):
+        return value
+    ids = value if isinstance(value, list) else ()
+    found = tuple(at for at in ids if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 2**31)
+    return found if len(found) == len(ids) else ()
 
 
 def _count(body: Fields) -> int:
