@@ -126,7 +126,23 @@ def test_a_report_has_the_memory_that_engines_take_and_the_files(tmp_path):
     assert report([engine("one")], ["/absent"], offline=False).files == {"/absent": None}
 
 
-@pytest.mark.parametrize("text", ["ray://10.0.0.1:10001", "here", "host:", "host:99999", ":6379", ""])
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("ray://gpu-box:10001", "gpu-box:6379"),
+        ("ray://[::1]:10001", "[::1]:6379"),
+        ("ray://", "HOST:6379"),
+        ("ray://[", "HOST:6379"),
+    ],
+)
+def test_a_client_server_is_refused_with_what_to_write(text, head):
+    with pytest.raises(InputError) as refused:
+        cluster_address(text)
+    assert f"Write --on {head} instead" in refused.value.hint
+    assert f"`ray start --address={head}`" in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["here", "host:", "host:99999", ":6379", ""])
 def test_addresses_that_are_refused(text):
     with pytest.raises(InputError):
         cluster_address(text)

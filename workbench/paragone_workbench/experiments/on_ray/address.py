@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from urllib.parse import urlsplit
 
 from paragone import InputError
 from paragone.network.addresses import host_and_port
@@ -13,16 +14,20 @@ _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""
 
 
+_USUAL_PORT = 6379
+"""Where the head of a cluster listens, unless `ray start --head` is told otherwise."""
+
+
 def cluster_address(text: str) -> str:
     """Return what Ray calls the address: `auto` for `ray`, or HOST:PORT. Raises InputError."""
     if text == "ray":
         return "auto"
     if text.startswith("ray://"):
+        head = f"{_host_of(text)}:{_USUAL_PORT}"
         raise InputError(
-            "Addresses that begin with ray:// are those of Ray's client server, through which results would take a second "
-            "way that loses them if the connection breaks.",
-            hint="Run this command on a node of the cluster, with --on ray, or with --on HOST:PORT of the cluster's head "
-            "after `ray start --address=HOST:PORT` on this machine.",
+            "ray:// is the address of Ray's client server, which ends all engines when a connection is broken for half a minute.",
+            hint=f"Write --on {head} instead, with another port if the cluster's head has one. This machine must belong to the "
+            f"cluster: `ray start --address={head}` lets it join.",
         )
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
@@ -31,6 +36,16 @@ def cluster_address(text: str) -> str:
             hint="Write --on ray for the cluster that this machine belongs to, or --on HOST:PORT, such as --on 127.0.0.1:6379.",
         )
     return text
+
+
+def _host_of(url: str) -> str:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    if host is None:
+        return "HOST"
+    return f"[{host}]" if ":" in host else host
 
 
 def check_reachable(address: str) -> None:

@@ -17,12 +17,11 @@ from paragone_workbench.experiments.on_ray.cluster import Cluster, ProcessLost, 
 from paragone_workbench.experiments.on_ray.cluster_engine import ClusterEngine
 from paragone_workbench.experiments.on_ray.places import Place
 from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
 from paragone_workbench.experiments.running.executing.executor import ExecutedCell, SuiteWork
 from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
 from paragone_workbench.store import RunKey
 
-MOST_REQUESTS = 64
-"""Requests in progress at one server at most. `Concurrency` finds how many are of use."""
 _AHEAD_S = 0.5
 """A process is given runs for so many seconds ahead, so that its engine does not wait for this process."""
 _LEAST_AHEAD, _MOST_AHEAD = 2, 100

@@ -12,6 +12,7 @@ from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
@@ -23,6 +24,7 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 from paragone_workbench.store import Experiment, ExperimentRun, History
 from paragone_workbench.store.retry import retrying
 
@@ -49,6 +51,8 @@ class Judging:
     catalog: AssertionCatalog
     progress: Sequence[EngineProgress]
     observer: SuiteObserver
+    elsewhere: bool = False
+    """Whether the engines are on other machines: then servers that judge are asked as much as they can do with."""
     given_up: list[ParagoneError] = field(default_factory=list)
     """Why some judges did not finish their work."""
     failure: ParagoneError | None = None
@@ -88,11 +92,7 @@ class Judging:
             if first is None or self._stopped:
                 return
             self.observer.judging(names)
-            self._panel = panel = _Panel(
-                {name: self.request.judges[name] for name in names},
-                EnginePool(self.registry, mode=self.request.schedule),
-                self.observer,
-            )
+            self._panel = panel = self._open_panel({name: self.request.judges[name] for name in names})
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work(open_runs, names, panel, first))
                 for _ in range(panel.width - 1):
@@ -103,6 +103,14 @@ class Judging:
             await open_runs.close()
             await self.close()
             self._panel = None
+
+    def _open_panel(self, judges: Mapping[str, EngineDefinition]) -> _Panel:
+        backends = [self.registry.find(judge.backend) for judge in judges.values()]
+        if self.elsewhere and not any(backend is None or backend.capabilities.local for backend in backends):
+            pool = EnginePool(self.registry, mode="parallel", requests_per_server=MOST_REQUESTS)
+            return _Panel(judges, pool, self.observer, MOST_REQUESTS)
+        pool = EnginePool(self.registry, mode=self.request.schedule)
+        return _Panel(judges, pool, self.observer, REQUESTS_PER_SERVER)
 
     async def _work(
         self,
@@ -181,10 +189,17 @@ class _Panel:
     """The judges of an assertion."""
 
     def __init__(
-        self, judges: Mapping[str, EngineDefinition], pool: EnginePool, observer: SuiteObserver
+        self,
+        judges: Mapping[str, EngineDefinition],
+        pool: EnginePool,
+        observer: SuiteObserver,
+        most_requests: int,
     ) -> None:
         self.pool = pool
-        self.engines = {name: SpreadEngine(pool, definition, observer) for name, definition in judges.items()}
+        self.engines = {
+            name: SpreadEngine(pool, definition, observer, most_requests=most_requests)
+            for name, definition in judges.items()
+        }
 
     @property
     def width(self) -> int:

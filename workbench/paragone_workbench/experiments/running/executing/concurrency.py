@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+MOST_REQUESTS = 64
+"""Requests in progress at one server at most, for suites whose engines are on other machines."""
+
 _STEP = 1.5
 """By this factor the limit grows."""
 _BETTER = 1.1
