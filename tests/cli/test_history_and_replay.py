@@ -253,6 +253,18 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
 
 
+def test_a_document_names_its_lanes_as_the_screen_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    number = written(chat, STEADY, ["Hi."], 2)
+    assert paragone("history", "export", f"c{number}", "--to", "chat.json").returncode == 0
+    names = [lane["name"] for lane in json.loads((tmp_path / "chat.json").read_text())["lanes"]]
+    assert names == ["steady", "steady-2"]
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
+    assert paragone("history", "import", "chat.json").returncode == 0
+    assert paragone("history", "export", "c1", "--to", "again.json").returncode == 0
+    assert [lane["name"] for lane in json.loads((tmp_path / "again.json").read_text())["lanes"]] == names
+
+
 def test_an_export_replaces_no_file_unless_forced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.md").write_text("precious")

@@ -26,6 +26,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         assert "e export" not in screen.text
         await screen.press("tab")
         assert "p pin" in screen.text
+        assert "…" not in screen.text.splitlines()[-1], "each key that is shown is shown whole"
         assert "i import" in screen.text, "the keys fit 80 columns"
 
         await screen.press("j", "p")
@@ -79,7 +80,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.type("sea")
         await screen.until(lambda: screen.app.screen.options.option_count == 2)
         title = screen.app.screen.options.get_option_at_index(0).prompt
-        assert [title.plain[span.start : span.end] for span in title.spans if "underline" in str(span.style)]
+        assert [title.plain[span.start : span.end] for span in title.spans if "reverse" in str(span.style)]
         await screen.press("ctrl+u")
         await screen.type("tag:work since:20")
         await screen.until(lambda: "'20' is not a date" in screen.text)

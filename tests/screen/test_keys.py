@@ -43,13 +43,24 @@ async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
         assert "LANE" not in screen.text
 
 
-@pytest.mark.parametrize(("there", "back"), [("escape", "escape"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")])
+@pytest.mark.parametrize(("there", "back"), [("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")])
 async def test_keys_that_change_the_mode(start, there, back):
     async with start(rogue("steady")) as screen:
         await screen.press(there)
         assert screen.app.lanes.lanes.in_lane_mode
         await screen.press(back)
         assert screen.app.screen.focused is screen.app.lanes.composer
+
+
+async def test_escape_twice_is_lane_mode_too(start):
+    """As a letter with Alt is Escape and the letter, one in lane mode is the letter."""
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        lanes = screen.app.lanes.lanes
+        await screen.press("escape", "escape", "z")
+        assert (lanes.in_lane_mode, lanes.zoomed) == (True, True)
+        await screen.press("alt+z")
+        assert (lanes.in_lane_mode, lanes.zoomed) == (True, False)
+        assert screen.app.lanes.composer.text == ""
 
 
 async def test_keys_typed_at_once_meet_the_mode_that_they_were_typed_for(start):
@@ -134,6 +145,16 @@ async def test_earlier_prompts_are_found_and_what_is_no_command_is_text(start):
         await screen.type("/hosts")
         await screen.press("enter")
         assert (shown(screen), composer.text) == ("LanesScreen", "//hosts")
+        await screen.press("ctrl+u", "slash")
+        await screen.type("temp")
+        await screen.press("escape")
+        assert (shown(screen), composer.text) == ("LanesScreen", ""), (
+            "what looks for a command is not the prompt"
+        )
+        await screen.press("slash")
+        await screen.type("etc/passwd")
+        await screen.press("escape")
+        assert (shown(screen), composer.text) == ("LanesScreen", "/etc/passwd"), "nothing written is lost"
         await screen.press("ctrl+u", "slash")
         await screen.type("zoom")
         await screen.press("enter")

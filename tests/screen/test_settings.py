@@ -178,6 +178,18 @@ async def test_an_engine_is_saved_with_its_options(start):
         assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
 
 
+async def test_the_explanation_of_each_field_is_whole_in_a_small_terminal(start):
+    async with start(rogue("steady"), settings="[presets.brief]\nmax_tokens = 2\n", size=(80, 24)) as screen:
+        shown = await form(screen)
+        for field in screen.app.screen.query("SettingField, SystemField, NameField"):
+            (field if field.can_focus else field.query_one("Input")).focus()
+            await screen.pilot.pause()
+            description = " ".join(str(shown.description.content).split())
+            seen = " ".join(screen.text.replace("│", " ").split())
+            assert description
+            assert description in seen
+
+
 async def test_a_preset_is_applied_and_saved(start):
     settings = "[presets.brief]\nsystem = 'Be brief.'\nmax_tokens = 2\n[presets.odd]\ntop_q = 1\nrate = 300\n"
     async with start(rogue("steady", "first"), settings=settings) as screen:

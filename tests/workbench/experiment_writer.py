@@ -75,11 +75,12 @@ def _save(experiment_id: int, key: RunKey, result: RunResult, store: Store) -> i
     return store.experiments.save(experiment_id, key, result)
 
 
-async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str]) -> int:
-    """Send prompts to an engine in a conversation, one after the other, and return its id."""
+async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str], lanes: int = 1) -> int:
+    """Send prompts to an engine in the lanes of a conversation, one after the other, and return its id."""
     session = Session(Registry(), system="Be brief.")
     session.recorder.open(history)
-    session.add_lane(engine)
+    for _ in range(lanes):
+        session.add_lane(engine)
     session.open_engines()
     for text in prompts:
         session.send(text)
@@ -92,6 +93,9 @@ async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str
 
 async def write_document(history: History, number: str, path: Path) -> Path:
     """Write the document of `e3` or `c7`."""
-    document_of = document_of_experiment if number[0] == "e" else document_of_conversation
-    path.write_text("".join([piece async for piece in document_of(history, int(number[1:]))]))
+    if number[0] == "e":
+        pieces = document_of_experiment(history, int(number[1:]))
+    else:
+        pieces = document_of_conversation(history, int(number[1:]), Registry().find)
+    path.write_text("".join([piece async for piece in pieces]))
     return path

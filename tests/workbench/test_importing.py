@@ -73,7 +73,8 @@ async def exported(tmp_path, change=lambda document: None):
         before = writer.load()
     history = await History.open(path)
     try:
-        pieces = [piece async for piece in document_of_conversations(history, [before.conversation.number])]
+        number = before.conversation.number
+        pieces = [piece async for piece in document_of_conversations(history, [number], Registry().find)]
     finally:
         await history.close()
     document = json.loads("".join(pieces))

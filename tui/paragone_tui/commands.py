@@ -173,7 +173,7 @@ COMMANDS: tuple[Command, ...] = (
             help="Show every address that was contacted since the start, and by which engine."),
     Command(id="quit", keys="ctrl+q", title="Quit", group="Program",
             help="Quit paragone. Conversations are kept."),
-    Command(id="write", lane_keys="i,enter,escape,ctrl+f", title="Write a prompt", group="Lane mode",
+    Command(id="write", lane_keys="i,enter,ctrl+f", title="Write a prompt", group="Lane mode",
             help="Return to the prompt."),
     Command(id="scroll-down", lane_keys="j,down", title="Row down", group="Lane mode",
             help="Scroll the current lane down by a row."),

@@ -74,7 +74,7 @@ def _write(conversation: SavedConversation, path: Path, find: Find, *, replaces:
     if suffix not in (".json", ".md"):
         raise InputError(f"The name of {path} must end in .json or .md.")
     check_target(path, replaces=replaces)
-    return write(path, _markdown(conversation, find) if suffix == ".md" else _document(conversation))
+    return write(path, _markdown(conversation, find) if suffix == ".md" else _document(conversation, find))
 
 
 def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
@@ -84,11 +84,11 @@ def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
     return markdown_pieces(conversation_report(conversation, find), time.time())
 
 
-def _document(conversation: SavedConversation) -> Iterable[str]:
+def _document(conversation: SavedConversation, find: Find) -> Iterable[str]:
     from paragone_workbench.experiments.replaying.document import document_of_unsaved
 
     async def pieces() -> list[str]:
-        return [piece async for piece in document_of_unsaved(conversation)]
+        return [piece async for piece in document_of_unsaved(conversation, find)]
 
     return asyncio.run(pieces())
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.store.snippet import any_of
 
-FOUND = "bold underline $text-warning"
-"""The style of the words that were searched for."""
+FOUND = "bold reverse $text-warning"
+"""The style of the words that were searched for; also without colours, where the highlighted option is underlined."""
 
 
 def marked(text: str, words: Collection[str], style: str = "") -> Iterator[tuple[str, str]]:

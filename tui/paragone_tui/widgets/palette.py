@@ -84,7 +84,7 @@ class Palette(Picker[Callable[[], object] | None]):
     DEFAULT_CSS = "Palette OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, entries: Sequence[Entry], otherwise: Callable[[str], object] | None = None) -> None:
-        """Create the palette. `otherwise` gets what was typed if no entry is picked."""
+        """Create the palette. `otherwise` gets what was typed if no entry matches it."""
         super().__init__()
         self._entries = entries
         self._otherwise = otherwise
@@ -123,8 +123,8 @@ class Palette(Picker[Callable[[], object] | None]):
             self.action_cancel()
 
     def action_cancel(self) -> None:
-        """Close the palette, and hand over what was typed."""
-        typed = self.words.value
+        """Close the palette, and hand over what was typed if it is no command."""
+        typed = "" if self.options.option_count else self.words.value
         super().action_cancel()
         if self.leaving and typed and self._otherwise is not None:
             self._otherwise(typed)
@@ -135,7 +135,7 @@ def show_palette(
 ) -> None:
     """Show the palette with these entries, unless there is one already; run what is picked.
 
-    `otherwise` gets what was typed if nothing is picked.
+    `otherwise` gets what was typed if no entry matches it.
     """
 
     def picked(run: Callable[[], object] | None) -> None:

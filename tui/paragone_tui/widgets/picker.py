@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -22,6 +23,8 @@ from paragone_tui.widgets.modal import Modal
 
 LONGEST = 1000
 """Number of characters that the field takes. Each key costs Textual time in proportion to those before it."""
+_AROUND_KEYS = 4
+"""Cells of the lower edge that the keys leave free."""
 
 
 class _Field(LineField):
@@ -62,6 +65,8 @@ class Picker(Modal[ScreenResultType]):
     """Whether more options may come."""
     is_outdated = False
     """Whether the options are those of an earlier text. None of them is picked."""
+    _offered: Sequence[tuple[str, str]] = ()
+    """The keys that are shown, or would be if they fitted."""
     _picks = False
     """Whether Enter was pressed before there was an option for the text: the first one that fits is picked."""
 
@@ -92,18 +97,25 @@ class Picker(Modal[ScreenResultType]):
         """Create the input field, the list, and a line for remarks."""
         with Vertical(id="picker") as box:
             box.border_title = self.heading
-            box.border_subtitle = hints(self.key_hints)
             yield _Field(placeholder=self.placeholder, select_on_focus=False, max_length=LONGEST)
             yield OptionList(markup=False)
             yield Static(id="remark", markup=False)
 
     def on_mount(self) -> None:
         """List the options for an empty field."""
+        self.offer(self.key_hints)
         self.show()
 
+    def on_resize(self) -> None:
+        """Show as many keys as fit now."""
+        self.call_after_refresh(lambda: self.offer(self._offered))
+
     def offer(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Show other keys than `key_hints` at the lower edge."""
-        self.query_one("#picker").border_subtitle = hints(keys)
+        """Show these keys at the lower edge, as many as fit in whole."""
+        self._offered = keys
+        if not self.leaving and self.is_attached:
+            box = self.query_one("#picker")
+            box.border_subtitle = hints(keys, (box.size.width or sys.maxsize) - _AROUND_KEYS)
 
     def say(self, remark: str) -> None:
         """Show a remark below the list; with an empty one, hide the line."""

@@ -57,7 +57,7 @@ def export_conversations(
         numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
         if not numbers:
             raise InputError("The history has no conversations yet.")
-    pieces = _documents(numbers) if file_format == "json" else _markdown(store, numbers, find)
+    pieces = _documents(numbers, find) if file_format == "json" else _markdown(store, numbers, find)
     return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
 
 
@@ -88,7 +88,7 @@ def _markdown(store: Store, numbers: Sequence[int], find: Callable[[str], Backen
         yield from markdown_pieces(report_of(store, store.load(number), find), time.time())
 
 
-def _documents(numbers: Sequence[int]) -> Iterator[str]:
+def _documents(numbers: Sequence[int], find: Callable[[str], Backend | None]) -> Iterator[str]:
     """Return the document of one conversation, or one document of several, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,
@@ -96,8 +96,8 @@ def _documents(numbers: Sequence[int]) -> Iterator[str]:
     )
 
     if len(numbers) == 1:
-        return document_pieces(lambda history: document_of_conversation(history, numbers[0]))
-    return document_pieces(lambda history: document_of_conversations(history, numbers))
+        return document_pieces(lambda history: document_of_conversation(history, numbers[0], find))
+    return document_pieces(lambda history: document_of_conversations(history, numbers, find))
 
 
 def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:

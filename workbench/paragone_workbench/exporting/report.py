@@ -32,7 +32,7 @@ def _pieces(
     subject = find_subject(store, subject_id)
     match file_format:
         case "json":
-            yield from _document(subject)
+            yield from _document(subject, find)
         case "csv":
             from paragone_workbench.reporting.table import csv_pieces
 
@@ -47,7 +47,9 @@ def _pieces(
             yield from pieces(report_of(store, subject, find), time.time())
 
 
-def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
+def _document(
+    subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
+) -> Iterator[str]:
     """Return the portable document, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,
@@ -59,4 +61,4 @@ def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
         return document_pieces(lambda history: document_of_experiment(history, subject.number))
     number = subject.conversation.number
     assert number is not None  # it is saved
-    return document_pieces(lambda history: document_of_conversation(history, number))
+    return document_pieces(lambda history: document_of_conversation(history, number, find))

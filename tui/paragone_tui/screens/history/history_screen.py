@@ -14,7 +14,6 @@ from paragone import InputError, ParagoneError
 from paragone.wording import quoted
 from paragone_tui.screens.history.entries import Entry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
-from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.picker import Picker
 from paragone_tui.widgets.question import Act, Question
 from paragone_workbench.experiments.output_file import FileExists
@@ -141,9 +140,7 @@ class HistoryScreen(Picker[Found | None]):
 
     def on_descendant_focus(self) -> None:
         """Show what the keys do."""
-        keys = _ACTING if self.focused is self.options else _SEARCHING
-        box = self.query_one("#picker")
-        box.border_subtitle = hints(keys, box.size.width - 2)
+        self.offer(_ACTING if self.focused is self.options else _SEARCHING)
 
     def action_delete(self) -> None:
         """Delete the conversation; `u` brings it back."""

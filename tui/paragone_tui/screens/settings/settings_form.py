@@ -30,15 +30,15 @@ from paragone_workbench.config.presets import Preset, find_preset
 from paragone_workbench.lanes.settings import Setting
 
 _PRESET = (
-    "Name of a preset. Once you leave this field, its values are in the fields below.\n"
+    "Name of a preset. Once you leave this field, its values are in the fields below. "
     "^x removes a preset that was saved here."
 )
 _SAVE_PRESET = (
-    "A name, under which the system prompt and the sampling options are saved: to choose here,\n"
-    "and for --preset on the command line. config.toml does not change."
+    "A name for the system prompt and the sampling options, to choose here and with --preset. "
+    "config.toml does not change."
 )
 _SAVE_ENGINE = (
-    "A name, to find the engine in the engine picker and to use it on the command line.\n"
+    "A name, to find the engine in the engine picker and to use it on the command line. "
     "config.toml does not change."
 )
 
@@ -94,7 +94,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         }
         #fields { height: 1fr; scrollbar-size-vertical: 1; }
         .group { height: 1; padding: 0 1; color: $primary; text-style: bold; }
-        #description { height: 3; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
+        #description { height: auto; min-height: 3; max-height: 6; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
         #description.-error { color: $text-error; }
         #hints { height: 1; padding: 0 1; color: $text-muted; }
         &.-low { #description, #hints { display: none; } }

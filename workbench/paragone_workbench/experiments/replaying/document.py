@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from paragone import Json
+from paragone import Backend, Json
 from paragone.wire import json_text, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
+from paragone_workbench.lanes.names import names_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, LaneRecord
@@ -25,6 +26,8 @@ from paragone_workbench.store.records import SavedConversation
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
 
+Find: TypeAlias = Callable[[str], Backend | None]
+"""Returns the backend of a name, which can be part of the name of a lane."""
 ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 """The fields that say where a run belongs in the document, and the run."""
 
@@ -67,25 +70,25 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
         yield piece
 
 
-async def document_of_conversation(history: History, conversation_id: int) -> AsyncIterator[str]:
+async def document_of_conversation(history: History, conversation_id: int, find: Find) -> AsyncIterator[str]:
     """Yield the document of a conversation in pieces. Digests of weights that are unknown are computed first.
 
     Raises InputError if it does not exist, and StoreError.
     """
     saved = await history.load(conversation_id)
     votes = await history.call(lambda store: store.votes.all())
-    async for piece in _conversation(history, saved, votes):
+    async for piece in _conversation(history, saved, votes, find):
         yield piece
 
 
-async def document_of_unsaved(conversation: SavedConversation) -> AsyncIterator[str]:
+async def document_of_unsaved(conversation: SavedConversation, find: Find) -> AsyncIterator[str]:
     """Yield the document of a conversation that no history has. It has no votes, and no digests of weights."""
-    async for piece in _conversation(None, conversation, ()):
+    async for piece in _conversation(None, conversation, (), find):
         yield piece
 
 
 async def _conversation(
-    history: History | None, saved: SavedConversation, votes: Iterable[SavedVote]
+    history: History | None, saved: SavedConversation, votes: Iterable[SavedVote], find: Find
 ) -> AsyncIterator[str]:
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
@@ -101,6 +104,7 @@ async def _conversation(
     ):
         if definition not in definitions:
             definitions.append(definition)
+    lane_names = names_of(saved.lanes, find)
     lanes = {run: number for number, lane in enumerate(saved.lanes) for run in lane.runs}
     head: dict[str, Json] = {
         "kind": "conversation",
@@ -109,7 +113,7 @@ async def _conversation(
         "name": saved.title,
         "created": saved.conversation.created,
         "engines": [to_json(definition) for definition in definitions],
-        "lanes": [_lane(lane, definitions, names) for lane in saved.lanes],
+        "lanes": [{"name": lane_names[lane.id], **_lane(lane, definitions, names)} for lane in saved.lanes],
         "prompts": [_prompt(prompt, prompts) for prompt in prompts],
     }
 
@@ -129,14 +133,16 @@ async def _conversation(
         yield piece
 
 
-async def document_of_conversations(history: History, numbers: Sequence[int]) -> AsyncIterator[str]:
+async def document_of_conversations(
+    history: History, numbers: Sequence[int], find: Find
+) -> AsyncIterator[str]:
     """Yield one document with several conversations in pieces. Raises InputError if one does not exist, and StoreError."""
     votes = await history.call(lambda store: store.votes.all())
     yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
     separator = "\n"
     for number in numbers:
         yield separator
-        async for piece in _conversation(history, await history.load(number), votes):
+        async for piece in _conversation(history, await history.load(number), votes, find):
             yield piece
         separator = ",\n"
     yield "]}\n"
