@@ -41,11 +41,11 @@ class SettingsReport:
         self._known = known
         self._ask = ask
         self._accepted: RunSettings | None = None
-        self._told = False
+        self._is_reported = False
 
     async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
         """Return the settings if they must be reported before the current event, which may be the `last`."""
-        if self._told:
+        if self._is_reported:
             return None
         if self._accepted is None:
             self._accepted = self._known()
@@ -59,9 +59,9 @@ class SettingsReport:
 
     def rest(self) -> RunSettings | None:
         """Return the settings of a run that ends now, unless they were reported or there was no answer."""
-        if self._told:
+        if self._is_reported:
             return None
-        self._told = self._accepted is not None
+        self._is_reported = self._accepted is not None
         return self._accepted
 
     @staticmethod

@@ -49,7 +49,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
                 if part is None:
                     raise IncompleteAnswer
             except FAULTS as error:
-                raise _told(error, endpoint, model, begun=begun) from error
+                raise _pull_error(error, endpoint, model, begun=begun) from error
             if part.get("status") == "success":
                 return
             begun = True
@@ -77,7 +77,7 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
     return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
 
 
-def _told(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> ParagoneError:
+def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> ParagoneError:
     """Return the error for an exception in `FAULTS`. `begun` says whether the download had begun."""
     at = f"The server at {endpoint.origin}"
     match error:

@@ -198,8 +198,8 @@ class Guard:
         if self._is_listing and key not in self._known and not is_full:
             self._known.add(key)
             self.contacts.append(contact)
-            for told in self.on_contact:
-                told(contact)
+            for listener in self.on_contact:
+                listener(contact)
         return contact
 
 

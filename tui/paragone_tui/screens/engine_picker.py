@@ -159,7 +159,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         if option_id == _WRITTEN:
             self.dismiss([Picked(self._written, is_new=True)])
         elif ticked:
-            self.dismiss([Picked(it.definition, is_new=it.group is Group.FOUND) for it in ticked])
+            self.dismiss([Picked(one.definition, is_new=one.group is Group.FOUND) for one in ticked])
         elif entry is not None and self.is_offered(option_id):
             self.dismiss([Picked(entry.definition)])
 

@@ -44,12 +44,12 @@ def placement_of(definition: EngineDefinition, backend: Backend | None) -> Place
     model = definition.model
     return Placement(
         is_local=backend.capabilities.local,
-        addresses=_told(definition, backend, lambda load: reached(backend, model, load), ()),
-        sharing=_told(definition, backend, lambda load: max(1, backend.sharing(model, load)), 1),
+        addresses=_reported(definition, backend, lambda load: reached(backend, model, load), ()),
+        sharing=_reported(definition, backend, lambda load: max(1, backend.sharing(model, load)), 1),
     )
 
 
-def _told(
+def _reported(
     definition: EngineDefinition, backend: Backend, ask: Callable[[Mapping[str, Json]], T], otherwise: T
 ) -> T:
     """Return what the backend reports for the load options; `otherwise` if they are invalid or the backend fails."""

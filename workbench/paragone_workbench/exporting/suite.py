@@ -57,4 +57,4 @@ def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
         system, messages = {"system": messages[0].text}, messages[1:]
     if len(messages) == 1:
         return {**system, "prompt": messages[0].text}
-    return {**system, "messages": [{"role": it.role, "content": it.text} for it in messages]}
+    return {**system, "messages": [{"role": message.role, "content": message.text} for message in messages]}

@@ -34,10 +34,10 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
         parent = shown.get(before)
         message = value(node, "message")
         role = text(message, "author", "role")
-        said = "\n".join(part for part in items(message, "content", "parts") if isinstance(part, str))
-        said = said or text(message, "content", "text")
+        content = "\n".join(part for part in items(message, "content", "parts") if isinstance(part, str))
+        content = content or text(message, "content", "text")
         hidden = value(message, "metadata", "is_visually_hidden_from_conversation") is True
-        if role not in ("system", "user", "assistant") or not said or hidden:
+        if role not in ("system", "user", "assistant") or not content or hidden:
             shown[node_id] = parent
             continue
         shown[node_id] = node_id
@@ -45,7 +45,7 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
             id=node_id,
             parent=parent,
             role=role_of(role),
-            text=said,
+            text=content,
             model=text(message, "metadata", "model_slug"),
             created=seconds(message, "create_time"),
         )

@@ -84,16 +84,16 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
-    theirs = _ids(saved)
+    new_ids = _ids(saved)
     if number is not None:
         retrying_now(partial(store.restore_conversation, number))
         here = store.load(number)
-        theirs -= _ids(here)
+        new_ids -= _ids(here)
         imported = {run.id: run for run in saved.runs}
         known = {lane.id for lane in here.lanes} | here.running
         known |= {prompt.id for prompt in here.conversation.prompts}
         known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
-    if store.has_any(theirs):
+    if store.has_any(new_ids):
         raise InputError(
             f"A part of the conversation {quoted(saved.title)} has the id of a part of another one in the history.",
             hint="Export the conversation again, where it was written.",
@@ -140,5 +140,7 @@ def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
 def _dated(chat: Chat, path: Path) -> SavedConversation:
     """Return a chat as a conversation. A chat without a date has that of the file, a message that of its chat."""
     created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
-    messages = [it if is_date(it.created) else replace(it, created=None) for it in chat.messages]
+    messages = [
+        message if is_date(message.created) else replace(message, created=None) for message in chat.messages
+    ]
     return conversation_of(replace(chat, created=created, messages=messages))

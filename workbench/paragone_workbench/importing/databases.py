@@ -82,12 +82,12 @@ def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
     for chat_id, name, response_id, model, prompt, system, response, written in _rows(database, _LLM):
         created = _seconds(written)
         messages = chats.setdefault(chat_id, (name, created, []))[2]
-        said: tuple[tuple[Role, str], ...] = (
+        exchanged: tuple[tuple[Role, str], ...] = (
             ("system", system),
             ("user", prompt),
             ("assistant", response),
         )
-        for role, content in said:
+        for role, content in exchanged:
             if content or role != "system":
                 parent = messages[-1].id if messages else None
                 messages.append(
@@ -106,7 +106,7 @@ def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
 
 def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
     chats: dict[str, tuple[str, list[ChatMessage]]] = {}
-    for chat_id, name, message_id, model, system, author, said, images in _rows(database, _OTERM):
+    for chat_id, name, message_id, model, system, author, content, images in _rows(database, _OTERM):
         messages = chats.setdefault(chat_id, (name, []))[1]
         if system and not messages:
             messages.append(ChatMessage(id="system", parent=None, role="system", text=system))
@@ -115,7 +115,7 @@ def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
                 id=message_id,
                 parent=messages[-1].id if messages else None,
                 role="user" if author == "user" else "assistant",
-                text=said,
+                text=content,
                 model=model,
                 images=tuple(_images(images)),
             )

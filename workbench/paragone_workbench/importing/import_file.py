@@ -46,10 +46,10 @@ def import_file(
 
 def import_text(imported: Iterable[Imported]) -> str:
     """Return in sentences how many conversations are new, completed, and were in the history already."""
-    added = [it.added for it in imported]
-    new = [it.number for it in added if it.is_new]
+    added = [conversation.added for conversation in imported]
+    new = [one.number for one in added if one.is_new]
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
-    completed = sum(it.is_completed for it in added)
+    completed = sum(one.is_completed for one in added)
     known = len(added) - len(new) - completed
     return (
         f"{counted(len(new), 'conversation')} imported{ids}."

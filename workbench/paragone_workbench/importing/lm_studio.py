@@ -39,14 +39,14 @@ def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], st
         chosen = value(message, "currentlySelected")
         following = parent
         for number, version in enumerate(items(message, "versions")):
-            said, thinking = _content(version)
+            content, thinking = _content(version)
             own_id = f"{position}/{number}"
             messages.append(
                 ChatMessage(
                     id=own_id,
                     parent=parent,
                     role="user" if text(version, "role") == "user" else "assistant",
-                    text=said,
+                    text=content,
                     thinking=thinking,
                     model=text(version, "senderInfo", "senderName")
                     or text(data, "lastUsedModel", "identifier"),
@@ -63,5 +63,5 @@ def _content(version: Json) -> tuple[str, str]:
     parts: dict[bool, list[str]] = {False: [], True: []}
     for block in (version, *items(version, "steps")):
         thinking = text(block, "style", "type") == "thinking"
-        parts[thinking] += [said for part in items(block, "content") if (said := text(part, "text"))]
+        parts[thinking] += [words for part in items(block, "content") if (words := text(part, "text"))]
     return "\n\n".join(parts[False]), "\n\n".join(parts[True])

@@ -36,13 +36,13 @@ def _messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMessage]:
     if system:
         yield ChatMessage(id="", parent=None, role="system", text=system)
     for node_id, parent, node in in_order(nodes, "parentId"):
-        said = text(node, "content")
-        reasoning = _REASONING.search(said)
+        content = text(node, "content")
+        reasoning = _REASONING.search(content)
         yield ChatMessage(
             id=node_id,
             parent=parent or ("" if system else None),
             role="user" if text(node, "role") == "user" else "assistant",
-            text=_REASONING.sub("", said),
+            text=_REASONING.sub("", content),
             thinking="" if reasoning is None else reasoning[1].strip(),
             model=text(node, "model") or text(node, "modelName"),
             created=seconds(node, "timestamp"),

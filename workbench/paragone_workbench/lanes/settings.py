@@ -121,15 +121,15 @@ class Carried:
         """What is not as it was, in a sentence; empty if all options were taken over under their names."""
         renamed = [f"{old} is {new} here" for old, new in self.renamed.items()]
         refused = [f"it does not take {', '.join(self.refused)}"] if self.refused else []
-        told = "; ".join(renamed + refused)
-        return f"{self.definition.name}: {told}." if told else ""
+        differences = "; ".join(renamed + refused)
+        return f"{self.definition.name}: {differences}." if differences else ""
 
 
 def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefinition]) -> Mapping[str, Json]:
     """Return the options that an engine has beyond what the defined one sets: those of the command line and of the screen."""
     namesake = engines.get(definition.name)
     if namesake is None or not namesake.has_model_of(definition):
-        namesake = next((it for it in engines.values() if it.has_model_of(definition)), None)
+        namesake = next((engine for engine in engines.values() if engine.has_model_of(definition)), None)
     defined = {} if namesake is None else namesake.options
     return {
         name: value

@@ -263,7 +263,9 @@ class SavedVote:
 
 def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
     """Return the names of the engines of a vote's candidates."""
-    return frozenset(str(it.get("engine")) if isinstance(it, Mapping) else "" for it in candidates)
+    return frozenset(
+        str(candidate.get("engine")) if isinstance(candidate, Mapping) else "" for candidate in candidates
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

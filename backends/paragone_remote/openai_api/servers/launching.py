@@ -38,8 +38,8 @@ async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -
     entry = next((item for item in items(listed, "data") if item.get("id") == model), {})
     if word(entry, "owned_by") == "llama-swap":
         running = await optional_data(http, endpoint, f"{root_of(endpoint)}/running")
-        ours = next((item for item in items(running, "running") if item.get("model") == model), {})
-        return Launch(arguments=_shown(_split(text(ours, "cmd"))), by_llama_swap=True)
+        entry = next((item for item in items(running, "running") if item.get("model") == model), {})
+        return Launch(arguments=_shown(_split(text(entry, "cmd"))), by_llama_swap=True)
     return Launch(arguments=_shown(texts(part(entry, "status"), "args")))
 
 

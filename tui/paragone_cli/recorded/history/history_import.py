@@ -28,7 +28,7 @@ def history_import(args: HistoryArguments) -> int:
     )
     if args.json:
         listed: list[Json] = [
-            {"id": f"c{it.added.number}", "title": it.title, "new": it.added.is_new} for it in imported
+            {"id": f"c{one.added.number}", "title": one.title, "new": one.added.is_new} for one in imported
         ]
         put_json({"imported": listed})
     else:

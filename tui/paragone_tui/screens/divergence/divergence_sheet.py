@@ -76,7 +76,7 @@ class DivergenceSheet(Sheet):
         self._prompt = prompt
         self._forks = forks
         self._go_on = go_on
-        self._told = ""
+        self._remark = ""
         self._select(first)
 
     def _select(self, number: int) -> None:
@@ -146,7 +146,7 @@ class DivergenceSheet(Sheet):
         self._go_on(self._fork, Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
 
     def _tell(self, sentence: str) -> None:
-        self._told = sentence
+        self._remark = sentence
         self._show()
 
     def _show(self) -> None:
@@ -179,8 +179,8 @@ class DivergenceSheet(Sheet):
         yield Text()
         following = max(3, min(self.app.size.height - _OTHER_ROWS, _MOST_ROWS))
         yield from fork_rows(fork, self._cursor, width, following, palette)
-        if self._told:
-            yield Text(visible(self._told), style="bold")
+        if self._remark:
+            yield Text(visible(self._remark), style="bold")
         elif fork.greedy_sentence:
             yield Text(visible(fork.greedy_sentence))
         if not fork.is_exact:

@@ -101,8 +101,10 @@ def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
     """Return whether the messages are the same, apart from those of the role `but`; True if they are unknown."""
     if one.messages is None or other.messages is None:
         return True
-    ours, theirs = ([it for it in side.messages or () if it.role != but] for side in (one, other))
-    return ours == theirs
+    first, second = (
+        [message for message in side.messages or () if message.role != but] for side in (one, other)
+    )
+    return first == second
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:

@@ -121,9 +121,9 @@ def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: 
     request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell))
     loaded = LoadedModel(name=result.model or engine.definition.model)
     # as ASCII: texts of JSON may have half a surrogate pair
-    said = json.dumps([result.error, result.text, result.thinking])
+    content = json.dumps([result.error, result.text, result.thinking])
     return RunResult(
-        id=derived_id("batch", str(place), said),
+        id=derived_id("batch", str(place), content),
         definition=engine.definition,
         started=time.time() if result.created is None else result.created,
         state="failed" if result.error else "done",

@@ -83,7 +83,7 @@ class SaveQueue:
         lost = [
             unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
         ]
-        return [unsaved.whole() for unsaved in sorted(lost, key=lambda it: it.conversation.created)]
+        return [unsaved.whole() for unsaved in sorted(lost, key=lambda unsaved: unsaved.conversation.created)]
 
     @property
     def waits_for_history(self) -> bool:

@@ -84,8 +84,8 @@ def result_of(row: Row) -> RunResult:
     known = {} if manifest is None else _manifest_in(manifest)
     if "request" in data:
         known = {**known, "request": data.pop("request")}
-    ours = {"id": run_id, "state": state, "started": started, "text": text, "thinking": thinking}
-    result = from_json(RunResult, {**data, **ours, "manifest": known})
+    columns = {"id": run_id, "state": state, "started": started, "text": text, "thinking": thinking}
+    result = from_json(RunResult, {**data, **columns, "manifest": known})
     return result if tokens is None else dataclasses.replace(result, tokens=unpack(tokens))
 
 

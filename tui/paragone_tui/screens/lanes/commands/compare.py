@@ -137,7 +137,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
         if any(answer.parting == fork.place for fork in forks):
             continue  # another candidate parts at the same place: it is a side there
         shown = [reference, answer, *(other for other in candidates if other is not answer)]
-        forks[fork_of([(it.lane.name, it.run.result, it.parting) for it in shown])] = shown
+        forks[fork_of([(side.lane.name, side.run.result, side.parting) for side in shown])] = shown
     current = next((answer.parting for answer in parted if answer.lane is column.lane), None)
     first = next((at for at, fork in enumerate(forks) if fork.place == current), 0)
     prompt = reference.run.prompt.text if reference.run.prompt is not None else ""

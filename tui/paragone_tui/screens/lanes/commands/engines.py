@@ -27,7 +27,7 @@ def add_lane(context: LanesContext) -> None:
         return
 
     def chosen(picked: Sequence[Picked]) -> None:
-        engines = [(it.definition, it.is_new) for it in picked if it.definition is not None]
+        engines = [(one.definition, one.is_new) for one in picked if one.definition is not None]
         room = MOST_LANES - len(context.session.lanes)
         if len(engines) > room:
             context.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
