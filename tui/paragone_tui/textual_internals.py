@@ -1,4 +1,4 @@
-"""What the screens use of Textual and of Rich that these do not document. It can change in any release.
+"""The undocumented parts of Textual and Rich that the screens use. They can change in any release.
 
 No other module uses such names. `tests/architecture/test_textual_internals.py` says what to do with another version.
 """
@@ -168,7 +168,7 @@ class CompositorScreen(Screen[ScreenResultType]):
 
     @abstractmethod
     def left_out(self) -> Iterable[Region]:
-        """Return what of the last frame was not written, because there was no room for it."""
+        """Return the part of the last frame that was not written, because there was no room for it."""
 
     def _compositor_refresh(self) -> None:
         driver = self.driver

@@ -68,7 +68,7 @@ class Guard:
         self.allows_loopback = False
         """Whether engines may contact loopback while the process is offline."""
         self.layer = ""
-        """What of the system keeps the network closed to this process for good; empty if the guard alone does."""
+        """The part of the system that keeps the network closed to this process for good; empty if the guard alone does."""
         self.on_contact: list[Callable[[Contact], None]] = []
         """Called with each contact that is new in the list, in the thread that makes it. They must not raise."""
         self.contacts: list[Contact] = []

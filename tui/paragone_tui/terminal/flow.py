@@ -28,7 +28,7 @@ _PATIENCE_S = 10.0
 
 
 class Flow:
-    """Knows how much of what was written is still on its way, and how much more may be written.
+    """Knows how many of the written bytes are still on their way, and how many more may be written.
 
     Questions between the frames tell: their answers say how much arrived, and how fast the line is. Of a terminal that
     does not answer, only what the system took is known. `wrote` and `taken` count bytes; `taken` may be called in any

@@ -122,7 +122,7 @@ class EngineHandle:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The loaded model, while the engine is open; among its cautions is one if the engine has no log."""
+        """The loaded model, while the engine is open. It has a caution if the engine has no log."""
         if self.engine is None:
             return None
         loaded = self.engine.loaded

@@ -18,7 +18,7 @@ async def estimate_memory(
     *,
     tell: Tell = tell_nobody,
 ) -> MemoryEstimate:
-    """Return the memory that opening an engine would take, with these load options over its own.
+    """Return the memory that opening an engine would take, with these load options instead of its own.
 
     Raises ParagoneError, whatever the backend raised or returned.
     """

@@ -84,7 +84,7 @@ def _target(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _created(new: Path) -> Iterator[None]:
-    """Create a file, and delete it at the end if it still has its first name."""
+    """Create a file, and delete it at the end of the block, unless it was renamed."""
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield

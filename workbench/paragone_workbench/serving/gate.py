@@ -37,7 +37,7 @@ class RequiredKey:
 
 
 class CountedRequests:
-    """Counts requests by path and status. All unknown paths are one."""
+    """Counts requests by path and status. Unknown paths are counted together."""
 
     def __init__(self, app: ASGIApp, figures: Figures, known: Collection[str]) -> None:
         self._app = app

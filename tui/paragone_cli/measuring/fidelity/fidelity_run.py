@@ -77,7 +77,7 @@ class FidelityRun:
 
     @property
     def _summary(self) -> AnswerSummary | None:
-        """What the answers are like; None if there are none."""
+        """The comparison of the answers; None if there are none."""
         answers = self._answers
         if answers is None or not any(map(answers.answers, answers.engines)):
             return None

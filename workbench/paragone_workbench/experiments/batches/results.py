@@ -55,7 +55,7 @@ class BatchResult:
 
 
 def read_result(line: bytes) -> BatchResult:
-    """Return the result in a line. Raises BatchLineError."""
+    """Return the result that a line has. Raises BatchLineError."""
     try:
         data = parse_json(line)
     except ValueError as fault:

@@ -34,7 +34,7 @@ def is_long(text: str) -> bool:
 
 
 def size_shown(text: str) -> str:
-    """Return how much a text is: its lines, and its characters or, if it is large, its bytes."""
+    """Return the size of a text: its lines, and its characters or, if it is large, its bytes."""
     size = size_of(text) if len(text) > _MOST_CHARACTERS else counted(len(text), "character")
     return f"{counted(text.count(_NEW_LINE) + 1, 'line')}, {size}"
 

@@ -92,7 +92,7 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def doing(self) -> str:
-        """Whether the model is being loaded, and how much of it is."""
+        """`loading`, with the share of the model that is loaded if it is known; empty if the model is not being loaded."""
         if self.handle.state != "opening":
             return ""
         fraction = self.handle.load_fraction
