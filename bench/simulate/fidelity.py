@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -49,6 +50,7 @@ def windows(count: int, rng: np.random.Generator, *, mean: float = 0.15) -> Valu
     return mean * np.exp(spread - (_PASSAGE**2 + _POSITION**2) / 2)
 
 
+@functools.cache  # the two rows of its table come from one computation
 def coverage(count: int, trials: int, *, seed: int = 0) -> tuple[float, float]:
     """Return how often the 95% interval of the mean holds: with windows as units, and with positions."""
     rng = np.random.default_rng(seed)
@@ -86,6 +88,7 @@ def _pairs(shape: tuple[int, int], rng: np.random.Generator, apart: float) -> ND
     return b - a
 
 
+@functools.cache  # as above
 def pair_coverage(count: int, trials: int, *, apart: float = 1.0, seed: int = 0) -> tuple[float, float]:
     """Return how often the 95% interval of a paired difference holds: Student's t, and a percentile bootstrap."""
     rng = np.random.default_rng(seed)

@@ -47,6 +47,7 @@ class FidelityRun:
         reference, *candidates = map(pool.add, engines)
         self._fidelity = Fidelity(reference, candidates, text, window=window)
         self._answers = None if prompts is None else FreeRunning(pool, prompts.prompts)
+        self._refused = False
 
     def run(self, *, limit: float | None, as_json: bool) -> int:
         """Measure, print and save. Returns the exit code.
@@ -97,7 +98,8 @@ class FidelityRun:
         errors = self._errors()
         for error in errors:
             print_error(error)
-        return interrupts.exit_code(errors, nothing_done=bool(errors) and not self._is_measured)
+        status = interrupts.exit_code(errors, nothing_done=bool(errors) and not self._is_measured)
+        return status or int(self._refused)
 
     def _put(self) -> None:
         summary, answers = self._summary, self._answers
@@ -119,6 +121,8 @@ class FidelityRun:
         ):  # else the engines were closed while they were opened
             if not self._is_measured:
                 raise refused
+            # an engine without distributions is compared by its answers: nothing failed
+            self._refused = self._fidelity.reference.engine.capabilities.distributions
             note(f"There is no comparison of distributions. {refused}")
 
     def _errors(self) -> list[ParagoneError]:
