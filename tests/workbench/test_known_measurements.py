@@ -14,17 +14,20 @@ from tests.workbench.test_report_experiment import bench, fidelity
 
 from paragone import Capabilities, LoadedModel, RunRequest, WeightsFile
 from paragone_workbench.choosing.measurements import TEST, WINDOW
+from paragone_workbench.dates import local_date
 from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.experiments.known_measurements import (
     known_fidelity,
     known_speeds,
     known_throughputs,
 )
+from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.page import html_pieces
 from paragone_workbench.reporting.parts.throughput import common_throughput
 from paragone_workbench.reporting.subjects.gathering import report_of
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.store import RunKey, Store
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.experiment_records import Measurement, SavedChoice
 
 
 class Local(Paper):
@@ -140,3 +143,59 @@ def test_a_text_of_the_user_counts_if_all_candidates_have_it():
     assert known_fidelity([mine], identities, "large", WINDOW, 10).candidates.keys() == {"smol", "other"}
     half = fidelity(LARGE, SMOL, created=2.0, kld=0.3)
     assert known_fidelity([half], identities, "large", WINDOW, 10).candidates == {}
+
+
+# What is marked on the first page
+
+
+def first_page(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.03))
+    found = report_of(store, experiment, lambda name: Paper())
+    cells = {
+        line.name: dict(zip(found.overview.columns, line.cells, strict=True)) for line in found.overview.lines
+    }
+    return found, cells
+
+
+def test_speeds_of_different_moments_are_marked_with_their_dates(store):
+    store.measurements.add(bench(SMOL, LARGE, created=1.0))
+    found, cells = first_page(store)
+    assert (found.verdict.cautions, cells["smol"]["speed"].detail) == ((), "")
+    store.measurements.add(bench(SMOL, created=86_400.0 * 365))
+    found, cells = first_page(store)
+    (caution,) = found.verdict.cautions
+    assert caution.startswith("The speeds were measured at different moments, which the table names")
+    details = [cells[name]["speed"].detail for name in ("smol", "large")]
+    assert [detail[:4] for detail in details] == [local_date(86_400.0 * 365, "%Y"), local_date(1.0, "%Y")]
+    for pieces in (html_pieces, markdown_pieces):
+        written = "".join(pieces(found, 0.0))
+        assert "Read with care" in written
+        assert caution.partition(":")[0] in written
+        assert details[0] in written
+
+
+def test_throughputs_of_different_moments_are_marked(store):
+    users = [level(4, 64, 9.0)]
+    for engine, created in ((SMOL, 1.0), (LARGE, 86_400.0 * 365)):
+        measurement = bench(engine, created=created, tests=())
+        data = {**measurement.data, "engines": [{"engine": engine.name, "users": users}]}
+        store.measurements.add(dataclasses.replace(measurement, data=data))
+    found, cells = first_page(store)
+    (caution,) = found.verdict.cautions
+    assert caution.startswith("The speeds with users at once were measured at different moments")
+    assert cells["large"]["4 users"].detail.startswith(local_date(86_400.0 * 365, "%Y"))
+
+
+def test_a_fidelity_over_fewer_windows_is_marked(store):
+    measured = fidelity(LARGE, SMOL, created=1.0, kld=0.3)
+    store.measurements.add(measured)
+    found, cells = first_page(store)
+    assert (found.verdict.cautions, cells["smol"]["KLD"].detail) == ((), "large, ± 0.010")
+    ended_early = dataclasses.replace(measured, data={**measured.data, "partial": True}, id="2")
+    store.measurements.add(ended_early)
+    found, cells = first_page(store)
+    assert found.verdict.cautions == (
+        "The fidelity of smol was measured over fewer windows of the text: compare its uncertainty, too.",
+    )
+    assert cells["smol"]["KLD"].detail == "large, ± 0.010, 5 windows"

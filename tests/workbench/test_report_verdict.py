@@ -283,6 +283,71 @@ def test_assertions_have_pass_rates(store):
     )
 
 
+# What follows the first page
+
+
+def open_text(page):
+    """Return what a reader sees of a page without unfolding anything."""
+    found, depth, in_summary = [], 0, False
+    for token in re.split("(<[^>]+>)", re.sub("<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.DOTALL)):
+        if token.startswith("<details"):
+            depth += " open" not in token
+        elif token.startswith("</details"):
+            depth = max(0, depth - 1)
+        elif token.startswith(("<summary", "</summary")):
+            in_summary = token.startswith("<summary")
+        elif not token.startswith("<") and (not depth or (in_summary and depth == 1)):
+            found.append(token)
+    return " ".join(" ".join(found).split())
+
+
+def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
+    experiment = both_checked(store, 3, tags=dict.fromkeys(range(5), ("json",)))
+    store.measurements.add(bench(SMOL, LARGE, created=1.0))
+    found = report(store, experiment)
+    assert [it.title for it in found.sections if not it.folded] == [
+        "Differences between engines",
+        "Pass rates",
+    ]
+    assert {it.title for it in found.sections if it.folded} >= {"Results", "Bench"}
+    prompts = list(found.prompts())
+    assert [it.folded for it in prompts] == [False] + [True] * 11
+    assert [it.sound for it in prompts] == [False] * 9 + [True] * 3
+    seen = open_text("".join(html_pieces(found, 0.0)))
+    assert "3 other prompts at which nothing failed" in seen
+    assert "Prompt at 8" in seen
+    assert "Prompt at 0" not in seen, "nothing failed there"
+    assert "Wilson" not in seen
+    assert "420 ± 8 tokens/s" not in seen
+    places = [seen.index(title) for title in ("Differences between", "Pass rates", "Answers", "Details")]
+    assert places == sorted(places)
+    written = "".join(markdown_pieces(found, 0.0))
+    assert written.index("## Answers") < written.index("## Results") < written.index("## How it was run")
+
+
+def test_prompts_without_failures_are_folded_after_the_first(store):
+    found = report(store, both_checked(store, 12))
+    assert found.sound == 11
+    assert "11 other prompts at which nothing failed" in "".join(html_pieces(found, 0.0))
+
+
+def test_differences_that_do_not_decide_are_folded(store):
+    experiment = both_checked(store, 0)
+    for run in list(store.experiments.runs(experiment.number)):
+        slow = 40.0 if run.key.engine_index else 20.0 + run.key.prompt_index / 10
+        metrics = dataclasses.replace(run.result.metrics, decode_tps=slow)
+        store._database.run("DELETE FROM cell WHERE number = ?", run.number)
+        store.experiments.save(
+            experiment.number,
+            run.key,
+            dataclasses.replace(run.result, metrics=metrics),
+            [PASSED if run.key.engine_index else FAILED],
+        )
+    differences = section(report(store, experiment), "Differences between engines")
+    assert [("passes" in it.text, it.stands_out) for it in differences.remarks] == [(True, True)]
+    assert any("decodes" in it.text and it.stands_out for it in differences.rest)
+
+
 # Plots
 
 
@@ -308,6 +373,9 @@ def test_a_plot_marks_the_front_and_the_chosen_engine():
     assert all(it.low > it.y > it.high for it in by_size.points)
     assert 2 <= len(by_size.x.ticks) <= 6
     assert by_size.points[0].text == "4 GB, 70.0%"
+    assert "although" not in by_size.note
+    above = [engine("big", 4e9, 0.6), engine("small", 2e9, 0.7)]
+    assert "big is chosen although it is not on the line" in plots_of(above, "big")[0].note
     assert plots_of(figures[:1], None) == ()
 
 

@@ -95,7 +95,12 @@ def known_fidelity(
             windows = item.get("windows")
             whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
             if name != reference and (whole or item.get("reason") is not None):
-                found = {**item, "engine": name, "created": measurement.created}
+                found = {
+                    **item,
+                    "engine": name,
+                    "partial": data.get("partial"),
+                    "created": measurement.created,
+                }
                 by_text.setdefault(text, {}).setdefault(name, found)
         free = data.get("free_running")
         greedy = free.get("candidates") if isinstance(free, Mapping) else None

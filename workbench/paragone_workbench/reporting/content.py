@@ -50,6 +50,7 @@ class Section:
         remarks: Sentences about them.
         rest: More sentences, which are folded.
         note: How to read them.
+        folded: Whether they are details, which stand at the end and are folded.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Section:
     remarks: tuple[Remark, ...] = ()
     rest: tuple[Remark, ...] = ()
     note: str = ""
+    folded: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -74,12 +76,14 @@ class Verdict:
         reasons: Why, at what price, and how sure that is.
         not_chosen: Why no smaller or faster one.
         not_measured: What is not known, and why.
+        cautions: What is to be read with care.
     """
 
     headline: str
     reasons: tuple[str, ...] = ()
     not_chosen: tuple[str, ...] = ()
     not_measured: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +156,7 @@ class PromptView:
         left_out: How many repetitions are not shown, as a sentence; empty if all are.
         conditions: Whether they were answered under the same conditions; None if that is said elsewhere.
         folded: Whether only its beginning is shown until the reader asks for more.
+        sound: Whether no run and no assertion failed, so that it is folded with the others of its kind.
     """
 
     number: int
@@ -163,6 +168,7 @@ class PromptView:
     left_out: str = ""
     conditions: Conditions | None = None
     folded: bool = False
+    sound: bool = False
 
     @property
     def beginning(self) -> str:
@@ -187,6 +193,7 @@ class Report:
         conditions: Whether the engines answered under the same conditions; None if each prompt says that.
         prompts: Returns an iterator over the prompts that are shown in full.
         left_out: How many prompts are not shown, as a sentence; empty if all are.
+        sound: Number of the prompts that are folded together: nothing failed at them.
     """
 
     id: str
@@ -201,3 +208,4 @@ class Report:
     conditions: Conditions | None
     prompts: Callable[[], Iterator[PromptView]]
     left_out: str
+    sound: int = 0

@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
-from paragone_workbench.reporting.content import AnswerView, Fact, PromptView, Remark, Report, Verdict
+from paragone_workbench.reporting.content import (
+    AnswerView,
+    Fact,
+    PromptView,
+    Remark,
+    Report,
+    Section,
+    Verdict,
+)
 from paragone_workbench.reporting.drawings import Chart, Table, TableLine
 from paragone_workbench.reporting.public_text import date_text
 
@@ -23,26 +31,27 @@ def markdown_pieces(report: Report, now: float) -> Iterator[str]:
         yield from _verdict(report.verdict)
     yield _table(report.overview)
     for plot in report.plots:
-        yield f"**{_inline(plot.title)}.** {_inline(plot.note)}\n\n"
-    for section in report.sections:
-        yield f"## {_inline(section.title)}\n\n"
-        yield from map(_table, section.tables)
-        yield from map(_chart, section.charts)
-        yield _remarks(section.remarks)
-        yield _remarks(section.rest)
-        if section.note:
-            yield f"{_inline(section.note)}\n\n"
-    if report.conditions is not None:
-        yield f"## Was it fair?\n\n{_inline(report.conditions.verdict)}\n\n{_remarks(report.conditions.remarks)}"
+        front = ", ".join(_inline(point.name) for point in plot.front)
+        yield f"**{_inline(plot.title)}.** On the line: {front}. {_inline(plot.note)}\n\n"
+    yield from (_section(section) for section in report.sections if not section.folded)
     yield "## Answers\n\n"
     if report.left_out:
         yield f"{report.left_out}\n\n"
     for prompt in report.prompts():
         yield from _prompt(prompt)
+    yield from (_section(section) for section in report.sections if section.folded)
+    if report.conditions is not None:
+        yield f"## Was it fair?\n\n{_inline(report.conditions.verdict)}\n\n{_remarks(report.conditions.remarks)}"
     yield f"## How it was run\n\n{_facts(report.facts)}"
     for engine in report.engines:
         yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
     yield f"Written by paragone {version('paragone')} on {date_text(now)}.\n"
+
+
+def _section(section: Section) -> str:
+    note = f"{_inline(section.note)}\n\n" if section.note else ""
+    parts = (*map(_table, section.tables), *map(_chart, section.charts))
+    return f"## {_inline(section.title)}\n\n{''.join(parts)}{_remarks(section.remarks)}{_remarks(section.rest)}{note}"
 
 
 def _verdict(verdict: Verdict) -> Iterator[str]:
@@ -50,6 +59,7 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
         yield f"{_inline(reason)}\n\n"
     for title, sentences in (
         ("Smaller or faster, and not chosen", verdict.not_chosen),
+        ("Read with care", verdict.cautions),
         ("Not measured", verdict.not_measured),
     ):
         if sentences:

@@ -70,7 +70,7 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
         for subject, text in dict.fromkeys(note for note in view.notes(engines) if isinstance(note[1], str))
     ]
     remarks += view.findings(engines, measurement)
-    return Section(title=view.title, tables=tables, charts=charts, remarks=tuple(remarks))
+    return Section(title=view.title, tables=tables, charts=charts, remarks=tuple(remarks), folded=True)
 
 
 class _View(NamedTuple):

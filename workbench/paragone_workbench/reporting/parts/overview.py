@@ -10,6 +10,7 @@ from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.known_measurements import Measured
 from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
+from paragone_workbench.reporting.parts.cautions import Cautions
 from paragone_workbench.reporting.parts.pass_rates import pass_rate_cell
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.estimate import number
@@ -30,22 +31,25 @@ def overview_of(
     chosen: str | None,
     benched: bool,
     throughput: tuple[int, Mapping[str, Measured]] | None = None,
+    cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
 ) -> Table:
     """Return the table.
 
     `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
-    what each engine does for all of them.
+    what each engine does for all of them. `cautions` has marks for single figures.
     """
     users, rates = throughput or (0, {})
     columns = (
         _Column(
             "speed",
-            lambda engine: _shown(engine.decode_tps, "{:,.1f}/s"),
+            lambda engine: _marked(_shown(engine.decode_tps, "{:,.1f}/s"), engine, cautions.speeds),
             f"Speed, in tokens per second, and TTFT are {'measured by paragone bench' if benched else 'means over the answers'}.",
         ),
         _Column(
             counted(users, "user"),
-            lambda engine: _shown(_rate(rates.get(engine.engine)), "{:,.1f}/s"),
+            lambda engine: _marked(
+                _shown(_rate(rates.get(engine.engine)), "{:,.1f}/s"), engine, cautions.users
+            ),
             f"With {counted(users, 'user')} at once, the speed is that of all together.",
         ),
         _Column("TTFT", lambda engine: _shown(engine.ttft_s, "{:.2f} s")),
@@ -61,7 +65,7 @@ def overview_of(
     if any(engine.kld for engine in figures):
         kld = _Column(
             "KLD",
-            lambda engine: _kld(engine, reference),
+            lambda engine: _marked(_kld(engine, reference), engine, cautions.fidelities),
             f"KLD is the mean divergence from {public(reference or '')}.",
         )
         quality += (kld,)
@@ -80,6 +84,14 @@ def overview_of(
         ),
         note=" ".join(column.note for column in shown if column.note),
     )
+
+
+def _marked(cell: TableCell, engine: EngineFigures, marks: Mapping[str, str]) -> TableCell:
+    """Return a cell with the mark of its engine, if it has a value."""
+    mark = marks.get(engine.engine)
+    if not mark or not cell.text:
+        return cell
+    return TableCell(text=cell.text, detail=f"{cell.detail}, {mark}" if cell.detail else mark)
 
 
 def _rate(level: Measured | None) -> float | None:

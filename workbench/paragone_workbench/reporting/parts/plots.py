@@ -111,7 +111,7 @@ def _plot(known: Sequence[EngineFigures], across: _Horizontal, chosen: str | Non
     )
     return Plot(
         title=f"Pass rate over {across.title}",
-        note=_note(best, points, across, all_named=None not in labels.values()),
+        note=_note(points, across, all_named=None not in labels.values()),
         x=xs.axis(f"{across.title} ({unit})"),
         y=ys.axis("pass rate (%)"),
         points=points,
@@ -119,13 +119,18 @@ def _plot(known: Sequence[EngineFigures], across: _Horizontal, chosen: str | Non
     )
 
 
-def _note(best: Sequence[int], points: Sequence[PlotPoint], across: _Horizontal, *, all_named: bool) -> str:
+def _note(points: Sequence[PlotPoint], across: _Horizontal, *, all_named: bool) -> str:
     direction = "up and to the left" if across.better < 0 else "up and to the right"
-    names = ", ".join(points[index].name for index in best)
     left_out = "" if all_named else " Some names have no room."
+    off = next((point.name for point in points if point.chosen and not point.in_front), None)
+    why = (
+        ""
+        if off is None
+        else f" {off} is chosen although it is not on the line: the higher pass rate of another engine may be chance."
+    )
     return (
-        f"Better is {direction}. On the line, the front: {names}. No other engine is better in one value and as good in the "
-        f"other. Vertical lines are 95% intervals.{left_out}"
+        f"Better is {direction}. For the engines on the line, no other one is better in one value and as good in the "
+        f"other.{why} Vertical lines are 95% intervals.{left_out}"
     )
 
 

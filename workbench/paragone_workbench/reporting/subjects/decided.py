@@ -26,6 +26,7 @@ from paragone_workbench.experiments.known_measurements import (
 )
 from paragone_workbench.reporting.content import Verdict
 from paragone_workbench.reporting.drawings import Plot, Table
+from paragone_workbench.reporting.parts.cautions import cautions_of
 from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.parts.plots import plots_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
@@ -53,8 +54,12 @@ class Decided:
     about: frozenset[str]
 
     def concerns(self, pair: MetricComparison) -> bool:
-        """Return whether a comparison is about the reference or the engine to deploy."""
-        return pair.a in self.about or pair.b in self.about
+        """Return whether a comparison is about what decides: the pass rate of the reference or of the engine to deploy.
+
+        If no answer was checked, all that differs from them is.
+        """
+        checked = any(other.metric == PASS_RATE for other in self.comparison.comparisons)
+        return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
 
 
 def decided_of(
@@ -107,6 +112,9 @@ def decided_of(
     benched = all(engine.decode_tps is not None for engine in figures)
     if not benched:
         figures = with_speeds_of_answers(figures, values)
+    throughput = common_throughput(known_throughputs(benches, identities), names)
+    users = {} if throughput is None else throughput[1]
+    cautions = cautions_of(speeds if benched else {}, users, fidelity.candidates)
     against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
     unknown = not_measured(
         experiment,
@@ -130,13 +138,14 @@ def decided_of(
         chosen = decision.chosen
         verdict = verdict_of_several(decision, comparison, unknown, () if choice is None else choice.left_out)
     return Decided(
-        verdict=verdict,
+        verdict=replace(verdict, cautions=cautions.sentences),
         overview=overview_of(
             figures,
             reference=reference if len(figures) > 1 else None,
             chosen=chosen,
             benched=benched,
-            throughput=common_throughput(known_throughputs(benches, identities), names),
+            throughput=throughput,
+            cautions=cautions,
         ),
         plots=plots_of(figures, chosen),
         comparison=comparison,

@@ -19,6 +19,7 @@ from paragone_workbench.reporting.content import (
     Report,
     Section,
 )
+from paragone_workbench.reporting.drawings import Table
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import engine_view
@@ -70,20 +71,21 @@ def experiment_report(
             rest=_other_comparisons(decided),
             note=_COMPARED,
         ),
+        Section(title="Pass rates", tables=_tables(rates_by_tag(values, tags))),
         Section(
-            title="Pass rates",
-            tables=tuple(
-                table
-                for table in (
-                    rates_by_tag(values, tags),
-                    rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
-                )
-                if table is not None
-            ),
+            title="Pass rates by type of assertion",
+            tables=_tables(rates_by_assertion(names, store.experiments.assertion_rates(experiment.number))),
+            folded=True,
         ),
-        Section(title="Results", charts=charts_of(values), remarks=tuple(_notes(comparison, experiment))),
+        Section(
+            title="Results",
+            charts=charts_of(values),
+            remarks=tuple(_notes(comparison, experiment)),
+            folded=True,
+        ),
         *measurements_of(store, identities),
     )
+    first_sound = len(selection.numbers) - selection.sound
     return Report(
         id=f"e{experiment.number}",
         title=public(experiment.name),
@@ -105,11 +107,22 @@ def experiment_report(
         sections=tuple(section for section in sections if not section.is_empty),
         conditions=conditions,
         prompts=lambda: (
-            prompt_view(store, experiment, prompts[number][0], folded=place >= PROMPTS_OPEN)
+            prompt_view(
+                store,
+                experiment,
+                prompts[number][0],
+                folded=place >= PROMPTS_OPEN,
+                sound=place >= max(PROMPTS_OPEN, first_sound),
+            )
             for place, number in enumerate(selection.numbers)
         ),
         left_out=" ".join(_order(selection)),
+        sound=max(0, len(selection.numbers) - max(PROMPTS_OPEN, first_sound)),
     )
+
+
+def _tables(table: Table | None) -> tuple[Table, ...]:
+    return () if table is None else (table,)
 
 
 def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
@@ -176,7 +189,7 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
 
 
 def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
-    """Return the comparisons that are folded: first the differences between other engines than the decision is about."""
+    """Return the comparisons that are folded: first the differences that do not decide."""
     comparison = decided.comparison
     shown = [
         Remark(text=public(pair.sentence), stands_out=True)

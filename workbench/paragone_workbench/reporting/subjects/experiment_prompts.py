@@ -41,8 +41,8 @@ def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
             )
 
 
-def prompt_view(store: Store, experiment: Experiment, index: int, *, folded: bool = False) -> PromptView:
-    """Return the prompt with this index, with its answers."""
+def prompt_view(store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool) -> PromptView:
+    """Return the prompt with this index, with its answers. `sound` says that nothing failed at it."""
     prompt = saved_prompt(store, experiment.number, index)
     rounds: dict[int, list[ExperimentRun]] = {}
     for run in store.experiments.runs_of_prompt(experiment.number, index):
@@ -69,6 +69,7 @@ def prompt_view(store: Store, experiment: Experiment, index: int, *, folded: boo
         if left_out > 0
         else "",
         folded=folded,
+        sound=sound,
     )
 
 

@@ -13,7 +13,7 @@ from paragone_workbench.experiments.differences.suite_values import SuiteRow
 PROMPTS_SHOWN = 100
 """Largest number of prompts that are shown."""
 
-PROMPTS_OPEN = 3
+PROMPTS_OPEN = 1
 """Number of prompts whose answers are shown at once. Those of the others are folded."""
 
 _WORDS = 2_000
@@ -53,6 +53,11 @@ class Selection:
     def left_out(self) -> int:
         """Number of prompts that are not shown."""
         return self.count - len(self._best)
+
+    @property
+    def sound(self) -> int:
+        """Number of chosen prompts at which no run and no assertion failed. They are the last ones."""
+        return sum(not interest.failures for interest in self._best)
 
     @property
     def numbers(self) -> list[int]:

@@ -1,0 +1,81 @@
+"""What a reader must know before comparing figures in a row: speeds of different moments, and fidelities over fewer windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from paragone.wording import counted
+from paragone_workbench.dates import local_date
+from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.reporting.public_text import public
+
+
+class Cautions(NamedTuple):
+    """What stands on the first page.
+
+    Attributes:
+        sentences: What is to be read with care, and what to do.
+        speeds: The marks of the speeds, by engine.
+        users: Those of the speeds with users at once.
+        fidelities: Those of the fidelities.
+    """
+
+    sentences: tuple[str, ...] = ()
+    speeds: Mapping[str, str] = {}
+    users: Mapping[str, str] = {}
+    fidelities: Mapping[str, str] = {}
+
+
+def cautions_of(
+    speeds: Mapping[str, Measured], users: Mapping[str, Measured], fidelities: Mapping[str, Measured]
+) -> Cautions:
+    """Return the cautions, from what is known by the name of the engine."""
+    marks = _dates(speeds), _dates(users)
+    windows = _windows(fidelities)
+    return Cautions(tuple(_sentences(*marks, windows)), *marks, windows)
+
+
+def _sentences(
+    speeds: Mapping[str, str], users: Mapping[str, str], windows: Mapping[str, str]
+) -> Iterator[str]:
+    for what, marks, command in (
+        ("The speeds", speeds, "paragone bench"),
+        ("The speeds with users at once", users, "paragone bench --users"),
+    ):
+        if marks:
+            yield (
+                f"{what} were measured at different moments, which the table names: the machine may have been busier at one "
+                f"of them. One `{command}` of all engines compares them."
+            )
+    if windows:
+        yield (
+            f"The fidelity of {public(', '.join(windows))} was measured over fewer windows of the text: compare its "
+            "uncertainty, too."
+        )
+
+
+def _dates(found: Mapping[str, Measured]) -> dict[str, str]:
+    """Return when each was measured; nothing if all were measured together."""
+    moments = {name: item.get("created") for name, item in found.items()}
+    if len(set(moments.values())) < 2:
+        return {}
+    return {
+        name: local_date(moment, "%Y-%m-%d %H:%M") if isinstance(moment, float | int) else "?"
+        for name, moment in moments.items()
+    }
+
+
+def _windows(found: Mapping[str, Measured]) -> dict[str, str]:
+    """Return the number of windows of each candidate that has fewer than another one, or whose measurement was ended early."""
+    counts = {
+        name: windows
+        for name, item in found.items()
+        if isinstance(windows := item.get("windows"), int) and windows
+    }
+    most = max(counts.values(), default=0)
+    return {
+        name: counted(windows, "window")
+        for name, windows in counts.items()
+        if windows < most or found[name].get("partial") is True
+    }
