@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from tests.workbench.conversation_writer import ConversationWriter
 
 from paragone_workbench.store import Store
+from paragone_workbench.store.tables import search
 
 TEXTS = [
     "What does the borrow checker do in Rust?",
@@ -79,6 +80,41 @@ def test_any_script_and_any_symbol(store, query, found):
 )
 def test_missing_text_is_not_found(store, query):
     assert store.search(query) == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "borrow",
+        "BORROW checker",
+        "公园散步",
+        "москву",
+        "übermut",
+        "GRÖSSE mut",
+        "that* NOT",
+        "🚀🚀🚀",
+        "rust? tag:none",
+    ],
+)
+def test_a_common_word_is_found_without_the_index_as_a_rare_one_with_it(store, monkeypatch, query):
+    by_index = store.search(query)
+    monkeypatch.setattr(search, "_RARE", 0)
+    assert store.search(query) == by_index
+
+
+def test_a_common_word_in_few_conversations_reads_each_row_once(store, monkeypatch):
+    """To find each row by the index takes five times as long, where a filter leaves few of them."""
+    monkeypatch.setattr(search, "_RARE", 3)
+    for number in range(8):
+        ConversationWriter(store, f"common {number}")
+    store.tag_conversation(len(TEXTS) + 1, ["old"])
+    statements: list[str] = []
+    store._database._connection.set_trace_callback(statements.append)
+    assert [hit.snippet for hit in store.search("tag:old common")] == ["common 0"]
+    assert not [it for it in statements if "prompt_search CROSS JOIN" in it]
+    statements.clear()
+    assert [hit.snippet for hit in store.search("borrow")] == [TEXTS[0]]
+    assert [it for it in statements if "prompt_search CROSS JOIN" in it]
 
 
 @given(st.text(min_size=1))

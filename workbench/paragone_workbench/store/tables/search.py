@@ -53,6 +53,9 @@ _THESE = "conversation.id IN (SELECT value FROM json_each(?))"
 # CROSS JOIN: the matches of the index come one at a time, newest first, so that a search that has enough can stop.
 _INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
 _MATCH = "{}_search MATCH ?"
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM {0}_search WHERE {0}_search MATCH ? LIMIT ?)"
+_RARE = 2000
+"""Number of rows up to which a word is looked up in the index."""
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
@@ -104,21 +107,32 @@ def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
 def _found(
     database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
 ) -> Iterator[Hit]:
-    """Yield what has all terms in a column, newest first. All tables but the one of conversations have an index."""
-    if table != "conversation" and terms and len(terms[0]) >= _GRAM:
-        # Quotes make the term a literal phrase in a query of the index. The other terms are checked below.
-        phrase = '"' + terms[0].replace('"', '""') + '"'
+    """Yield what has all terms in a column, newest first. All tables but the one of conversations have an index.
+
+    The index is for words that are rare: to read the rows takes less time than to find each by the index.
+    """
+    match = _rare(database, table, terms[0]) if table != "conversation" and terms else None
+    if match is not None:
         source, order, others = _INDEXED.format(table), f"{table}_search.rowid", terms[1:]
-        condition = all_of(Condition(_MATCH.format(table), (phrase,)), condition)
+        condition = all_of(match, condition)
     else:
         source, order, others = table, f"{table}.number", terms
-        condition = all_of(*(of_text(f"{table}.{column}", term) for term in terms), condition)
+    condition = all_of(*(of_text(f"{table}.{column}", term) for term in others), condition)
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
     any_term = any_of(terms)
     sql = f"{select.format(source)} WHERE {condition.sql} ORDER BY {order} DESC"
     for row in database.stream(sql, *condition.values):
         if _is_whole(row) and all(term.search(row[6]) for term in wanted):
             yield _hit(row, any_term)
+
+
+def _rare(database: Database, table: str, term: str) -> Condition | None:
+    """Return the condition that finds a term by the index of a table; None for a short term, and for one of many rows."""
+    if len(term) < _GRAM:
+        return None
+    phrase = '"' + term.replace('"', '""') + '"'  # quotes make it a literal phrase in a query of the index
+    ((rows,),) = database.rows(_COUNT.format(table), phrase, _RARE + 1)
+    return Condition(_MATCH.format(table), (phrase,)) if rows <= _RARE else None
 
 
 def _is_whole(row: Row) -> bool:
