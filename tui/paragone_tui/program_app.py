@@ -21,7 +21,7 @@ from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
 from paragone.network.guard import GUARD, Contact
-from paragone_tui.garbage import begin_collecting
+from paragone_tui.garbage import CollectorAtRest
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force
@@ -77,6 +77,7 @@ class ProgramApp(OwnErrorsApp):
         self._early: list[events.Event] | None = []
         """What was typed before a field could take it; None once it can."""
         self._key_order = KeyOrder(self, self._forward)
+        self._collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -157,6 +158,7 @@ class ProgramApp(OwnErrorsApp):
             if self._early is not None:
                 self._early.append(event)
                 return
+            self._collector.key_came()
             await self._key_order.take(event)
         else:
             await super().on_event(event)
@@ -188,7 +190,7 @@ class ProgramApp(OwnErrorsApp):
         self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
-        begin_collecting()
+        self._collector.begin(self)
         self.begin_work()
 
     def action_palette(self) -> None:
