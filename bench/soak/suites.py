@@ -19,9 +19,9 @@ PROMPTS = 4
 _ATTEMPTS = 8
 """How often a command is run until its suite has no failed run."""
 _LONGEST_S = 240.0
+"""Seconds after which an attempt is a promise that was not kept."""
 _RESTING_S = 5.0
 """Seconds between two attempts."""
-"""Seconds after which an attempt is a promise that was not kept."""
 
 
 class Suites:
