@@ -148,7 +148,8 @@ class Person:
             self._wrong("a blind vote did not end within a minute")
 
     def _write(self) -> None:
-        """Go to the prompt, if lane mode is on."""
+        """Go to the prompt, if lane mode is on. The line at the foot tells the mode some time after a dialog is closed."""
+        self._terminal.read_until_quiet(0.5, timeout=5)
         self._terminal.wait_for(lambda: _LANE_MODE in self._terminal.lines[-1] or self._writes, 10)
         if not self._writes:
             self._terminal.send("i")
