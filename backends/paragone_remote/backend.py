@@ -45,11 +45,12 @@ class EndpointBackend(Backend):
             )
             address = endpoint.origin
             async with make_client(endpoint) as http:
-                facts, models = await self._described(http, endpoint)
+                facts, models, pulls = await self._described(http, endpoint)
         except ParagoneError as error:
             probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
             return EndpointReport(address=address, probe=probe)
-        return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)
+        probe = Probe(usable=True, facts=facts)
+        return EndpointReport(address=address, probe=probe, models=models, pulls=pulls)
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check that the options name a server and do not contain its key."""
@@ -68,5 +69,8 @@ class EndpointBackend(Backend):
     @abstractmethod
     async def _described(
         self, http: httpx.AsyncClient, endpoint: Endpoint
-    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
-        """Return facts about a server, for the user, and its models. Raises ParagoneError."""
+    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
+        """Return facts about a server, for the user, its models, and whether it downloads models on request.
+
+        Raises ParagoneError.
+        """

@@ -67,11 +67,13 @@ class EndpointReport:
         address: Scheme, host and port; empty if the options do not name a server.
         probe: Whether the server can be used. Its facts are the server's name and version and what is loaded.
         models: The models that the server offers.
+        pulls: Whether the server downloads models on request: `Backend.pull`.
     """
 
     address: str
     probe: Probe
     models: tuple[ModelInfo, ...] = ()
+    pulls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +265,7 @@ class Backend(ABC):
     def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
         """Tell the server that these load options name to download a model, and yield its progress.
 
-        Closing the generator, or cancelling the task that awaits it, ends the download; the server may
-        keep the part that it has. Raises InputError and EngineError.
+        Closing the generator, or cancelling the task that awaits it, ends the download if the server can end it; the
+        server may keep the part that it has. Raises InputError and EngineError.
         """
         raise InputError(f"{self.title} cannot download models.")

@@ -23,6 +23,10 @@ class LoadingServer:
         self.fails = False
         self.keeps = False
         """Whether it ignores requests to unload."""
+        self.downloaded = []
+        """The models that it was told to download."""
+        self.downloads: list[dict[str, object]] = [{"status": "already_downloaded"}]
+        """The states of the download that it reports, one after the other."""
 
     async def load(self, model):
         self.loads.append(model)
@@ -92,6 +96,8 @@ class LmStudio(LoadingServer):
             "/api/v1/models": self.described,
             "/api/v1/models/load": self.asked_to_load,
             "/api/v1/models/unload": self.asked_to_unload,
+            "/api/v1/models/download": self.asked_to_download,
+            "/api/v1/models/download/status/job_1": self.asked_for_download,
         }
 
     async def described(self, exchange):
@@ -121,3 +127,14 @@ class LmStudio(LoadingServer):
     async def asked_to_unload(self, exchange):
         self.unload(exchange.request.body["instance_id"])
         await exchange.refuse(200, {"instance_id": exchange.request.body["instance_id"]})
+
+    async def asked_to_download(self, exchange):
+        self.downloaded.append(exchange.request.body["model"])
+        await self.asked_for_download(exchange)
+
+    async def asked_for_download(self, exchange):
+        state = self.downloads.pop(0)
+        if "error" in state:
+            await exchange.refuse(404, state)
+        else:
+            await exchange.refuse(200, state)

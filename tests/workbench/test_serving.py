@@ -171,7 +171,9 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert ids.json()["error"]["message"].startswith("steady takes no token ids.")
     assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
     # what changes nothing is not refused
-    neutral = await chat(client, "steady", max_tokens=1, top_p=1, presence_penalty=0.0, n=1, tools=[])
+    neutral = await chat(
+        client, "steady", max_tokens=1, top_p=1, presence_penalty=0.0, n=1, tools=[], tool_choice="auto"
+    )
     assert neutral.status_code == 200
 
 
@@ -197,6 +199,7 @@ async def test_what_an_engine_cannot_do_is_refused(client):
         ({"stop": [1]}, "stop"),
         ({"stream": "yes"}, "stream"),
         ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_object"}}, "response_format"),

@@ -73,10 +73,10 @@ class OllamaBackend(EndpointBackend):
 
     async def _described(
         self, http: httpx.AsyncClient, endpoint: Endpoint
-    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
         from paragone_remote.ollama_api.description import describe
 
-        return await describe(http, endpoint)
+        return *await describe(http, endpoint), True
 
 
 @hookimpl

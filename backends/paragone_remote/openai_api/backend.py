@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paragone import Backend, Capabilities, ModelInfo, OnProgress, OpenEngine, OpenRequest
+from paragone import Backend, Capabilities, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, PullProgress
 from paragone.hooks import hookimpl
 from paragone_remote.backend import EndpointBackend
 from paragone_remote.http.http_library import import_http_library
@@ -48,9 +48,18 @@ class OpenAIBackend(EndpointBackend):
 
         return await open_model(request, on_progress)
 
+    async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+        """Tell LM Studio to download a model. Other servers cannot."""
+        await import_http_library()
+        from paragone_remote.openai_api.downloading import pull
+
+        async for progress in pull(model, options, title=self.title, path=self.path):
+            yield progress
+
     async def _described(
         self, http: httpx.AsyncClient, endpoint: Endpoint
-    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
+        from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
         from paragone_remote.openai_api.loaders.loader_of import loader_of
         from paragone_remote.openai_api.servers.server import find_models, identify
 
@@ -63,7 +72,7 @@ class OpenAIBackend(EndpointBackend):
             models = tuple(replace(model, is_loaded=model.model in loaded) for model in models)
             if names := [model.name for model in models if model.is_loaded]:
                 facts["loaded"] = ", ".join(names)
-        return facts, models
+        return facts, models, isinstance(loader, LmStudioLoader)
 
 
 @hookimpl

@@ -116,7 +116,7 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
         remedy = f"Did you mean {near[0]!r}?"
     else:
         remedy = f"It has: {', '.join(names[:_NAMED])}." if names else "It has no models."
-    if type(backend).pull is not Backend.pull:
+    if report.pulls:
         remedy = f"{remedy} To download it to the server: paragone pull {definition.name}"
     return Probe(
         usable=False, reason=f"The server at {report.address} has no model {wanted!r}.", remedy=remedy

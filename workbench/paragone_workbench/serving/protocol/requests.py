@@ -27,8 +27,13 @@ _USUAL_TOKENS = 16
 _NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _NEUTRAL: Mapping[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """The values that change nothing. Clients send them to engines that have no such option."""
-_NOT_SUPPORTED = ("tools", "functions", "logit_bias", "suffix", "best_of", "audio", "prediction")
+_NOT_SUPPORTED = (
+    *("tools", "tool_choice", "functions", "function_call"),
+    *("logit_bias", "suffix", "best_of", "audio", "prediction"),
+)
 """Fields that would change the answer."""
+_NOTHING_ASKED: Sequence[Json] = (None, 1, "", [], {}, "auto", "none")
+"""The values with which these fields change nothing."""
 
 
 Given: TypeAlias = str | tuple[int, ...]
@@ -99,7 +104,7 @@ def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
 
 def _request(body: Fields, choices: Sequence[Choice], *, is_chat: bool) -> AnswerRequest:
     for name in _NOT_SUPPORTED:
-        if body.value(name) not in (None, 1, "", [], {}):
+        if body.value(name) not in _NOTHING_ASKED:
             raise ApiError(400, f"{name} is not supported.", param=name)
     stream_options = body.object("stream_options")
     return AnswerRequest(

@@ -1,0 +1,52 @@
+"""Tell LM Studio to download a model: https://lmstudio.ai/docs/developer/rest/download."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from collections.abc import AsyncGenerator, Mapping
+
+from paragone import EngineError, InputError, Json, PullProgress
+from paragone.options import build
+from paragone_remote.endpoints.endpoint import make_endpoint
+from paragone_remote.http.replies import await_reply, data_of
+from paragone_remote.http.transport import make_client
+from paragone_remote.json_fields import count, text, word
+from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
+from paragone_remote.openai_api.loaders.loader_of import loader_of
+from paragone_remote.openai_api.openai_options import OpenAILoadOptions
+from paragone_remote.openai_api.servers.server import find_models, identify, root_of
+
+_PAUSE_S = 0.5
+"""Seconds between two questions about the download."""
+
+
+async def pull(
+    model: str, options: Mapping[str, Json], *, title: str, path: str
+) -> AsyncGenerator[PullProgress, None]:
+    """Yield the progress of the download. The server offers no way to stop it. Raises InputError and EngineError."""
+    endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner=title), path=path)
+    at = f"The server at {endpoint.origin}"
+    async with make_client(endpoint) as http:
+        await find_models(http, endpoint)  # raises if the server does not answer
+        server = await identify(http, endpoint)
+        if not isinstance(await loader_of(http, endpoint, server), LmStudioLoader):
+            raise InputError(
+                f"{at} downloads no models on request.",
+                hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
+            )
+        url = f"{root_of(endpoint)}/api/v1/models/download"
+        job = data_of(await await_reply(endpoint, http.post(url, json={"model": model}), model=model))
+        name = urllib.parse.quote(text(job, "job_id"), safe="")
+        while (status := word(job, "status")) in ("downloading", "paused"):
+            done, total = count(job, "downloaded_bytes"), count(job, "total_size_bytes")
+            yield PullProgress(status=status, done=done or 0, total=total or None)
+            if not name:
+                raise EngineError(f"{at} does not tell the progress of its download of {model!r}.")
+            await asyncio.sleep(_PAUSE_S)
+            job = data_of(await await_reply(endpoint, http.get(f"{url}/status/{name}")))
+        if status not in ("completed", "already_downloaded"):
+            raise EngineError(
+                f"{at} did not download {endpoint.quote(model)!r}: the download's status is {status or 'missing'}.",
+                hint="LM Studio's window or log says why.",
+            )

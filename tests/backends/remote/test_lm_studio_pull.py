@@ -1,0 +1,74 @@
+"""Downloads by LM Studio, as a test double: the progress, and how a download ends."""
+
+import pytest
+from hostile_server import OPENAI
+from loading_servers import LlamaSwap, LmStudio
+
+from paragone import InputError, ParagoneError
+from paragone_remote.openai_api import downloading
+from paragone_remote.openai_api.backend import OpenAIBackend
+
+JOB = {"job_id": "job_1", "status": "downloading", "total_size_bytes": 100, "downloaded_bytes": 0}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(downloading, "_PAUSE_S", 0)
+
+
+async def told(url):
+    """Return what a download yields, and the error that it ends in, if it does."""
+    progress = []
+    try:
+        async for one in OpenAIBackend().pull("maker/tiny", {"url": url}):
+            progress.append((one.status, one.done, one.total))  # noqa: PERF401 (what came before an error counts)
+    except ParagoneError as error:
+        return progress, error
+    return progress, None
+
+
+async def test_the_progress_is_told_until_the_model_is_there(serve):
+    states = [
+        JOB,
+        {**JOB, "downloaded_bytes": 40},
+        {**JOB, "status": "paused"},
+        {**JOB, "status": "completed"},
+    ]
+    server = LmStudio()
+    server.downloads[:] = states
+    url = (await serve(OPENAI, server.replies)).url
+    assert await told(url) == ([("downloading", 0, 100), ("downloading", 40, 100), ("paused", 0, 100)], None)
+    assert server.downloaded == ["maker/tiny"]
+
+
+async def test_a_model_that_is_there_is_not_downloaded(serve):
+    assert await told((await serve(OPENAI, LmStudio().replies)).url) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        ([JOB, {**JOB, "status": "failed"}], "the download's status is failed"),
+        ([{}], "the download's status is missing"),
+        ([{**JOB, "job_id": None}], "does not tell the progress"),
+        ([{"error": {"message": "Unknown model."}}], "maker/tiny"),
+    ],
+)
+async def test_a_download_that_fails_says_so(serve, states, sentence):
+    server = LmStudio()
+    server.downloads = states
+    _, error = await told((await serve(OPENAI, server.replies)).url)
+    assert sentence in str(error)
+
+
+async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve):
+    server = LmStudio()
+    url = (await serve(OPENAI, server.replies)).url
+    assert (await OpenAIBackend().endpoint({"url": url})).pulls
+    assert server.downloaded == []
+    other = (await serve(OPENAI, LlamaSwap().replies)).url
+    assert not (await OpenAIBackend().endpoint({"url": other})).pulls
+    progress, error = await told(other)
+    assert progress == []
+    assert isinstance(error, InputError)
+    assert "downloads no models on request" in error.sentence
