@@ -23,6 +23,7 @@ from paragone_workbench.experiments.known_measurements import (
 )
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
+from paragone_workbench.reporting.parts.cautions import cautions_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
 from paragone_workbench.reporting.subjects.gathering import report_of
 from paragone_workbench.runs.manifest import manifest
@@ -199,3 +200,16 @@ def test_a_fidelity_over_fewer_windows_is_marked(store):
         "The fidelity of smol was measured over fewer windows of the text: compare its uncertainty, too.",
     )
     assert cells["smol"]["KLD"].detail == "large, ± 0.010, 5 windows"
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [("12 of 31", True), ("31 of 31", False), ("0 of 31", False), ("none", False), ("?", False)],
+)
+def test_a_model_that_is_divided_between_gpu_and_cpu_is_marked(layers, said):
+    """No GPU is needed: the engine reports the division."""
+    model = LoadedModel(name="m", facts={"layers on a GPU": layers})
+    sentences = cautions_of({}, {}, {}, {"smol": model, "large": LoadedModel(name="n")}).sentences
+    assert [it.partition(":")[0] for it in sentences] == (
+        ["smol has 12 of its 31 layers on a GPU, the others on the CPU"] if said else []
+    )

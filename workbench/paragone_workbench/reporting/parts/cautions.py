@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from paragone import LoadedModel
 from paragone.wording import counted
 from paragone_workbench.dates import local_date
 from paragone_workbench.experiments.known_measurements import Measured
@@ -28,12 +30,27 @@ class Cautions(NamedTuple):
 
 
 def cautions_of(
-    speeds: Mapping[str, Measured], users: Mapping[str, Measured], fidelities: Mapping[str, Measured]
+    speeds: Mapping[str, Measured],
+    users: Mapping[str, Measured],
+    fidelities: Mapping[str, Measured],
+    loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
-    """Return the cautions, from what is known by the name of the engine."""
+    """Return the cautions, from what is known by the name of the engine. `loaded` are the models as they answered."""
     marks = _dates(speeds), _dates(users)
     windows = _windows(fidelities)
-    return Cautions(tuple(_sentences(*marks, windows)), *marks, windows)
+    sentences = (*_sentences(*marks, windows), *filter(None, map(_divided, loaded, loaded.values())))
+    return Cautions(sentences, *marks, windows)
+
+
+def _divided(name: str, model: LoadedModel) -> str:
+    """Return that a model computes with a part of its layers on a GPU; empty if it does not, or if that is unknown."""
+    layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
+    if layers is None or not 0 < int(layers[1]) < int(layers[2]):
+        return ""
+    return public(
+        f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds are those of this "
+        "division. With more or fewer layers there, they are others."
+    )
 
 
 def _sentences(

@@ -114,7 +114,8 @@ def decided_of(
         figures = with_speeds_of_answers(figures, values)
     throughput = common_throughput(known_throughputs(benches, identities), names)
     users = {} if throughput is None else throughput[1]
-    cautions = cautions_of(speeds if benched else {}, users, fidelity.candidates)
+    loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
+    cautions = cautions_of(speeds if benched else {}, users, fidelity.candidates, loaded)
     against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
     unknown = not_measured(
         experiment,
