@@ -1,6 +1,6 @@
 """Prints how often intervals hold and how often nothing is claimed as something: `make simulate`.
 
-The tables stand in docs/ratings.md and docs/fidelity.md. It takes about ten minutes on one core.
+The tables stand in docs/ratings.md, docs/fidelity.md and docs/choose.md. It takes about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bench.simulate import fidelity, intervals, ratings, suites
+from bench.simulate import choices, fidelity, intervals, ratings, suites
 
 PROMPTS = (10, 12, 20, 50, 200)
 WINDOWS = (4, 5, 8, 15, 60)
@@ -87,6 +87,18 @@ def main() -> None:
             "20 prompts, 3 repetitions": partial(suites.false_claims, prompts=20, trials=300, repetitions=3),
         },
     )
+    for prompts, margin in ((58, 0.1), (200, 0.1), (1_000, 0.03)):
+        _table(
+            f"How often engines that lose {margin:.0%} are called not worse than that at one of ten looks, {prompts} prompts, by candidates",
+            (1, 5),
+            {
+                f"{rule}; {wins:.0%} won": partial(
+                    choices.false_claims, rule=rule, prompts=prompts, margin=margin, wins=wins, trials=TRIALS
+                )
+                for wins in (0.0, 0.02, 0.1)
+                for rule in choices.RULES
+            },
+        )
 
 
 def _table(title: str, columns: Sequence[int], rows: dict[str, Callable[[int], float]]) -> None:

@@ -21,7 +21,8 @@ def suite(tmp_path: Path) -> str:
     """The path of a suite that half of the answers pass."""
     path = tmp_path / "prompts.jsonl"
     checked = [{"type": "contains", "value": "X"}]
-    prompts = [{"prompt": text, "assertions": checked, "tags": [text]} for text in ("x1", "x2", "y1", "y2")]
+    texts = [f"{letter}{number}" for letter in "xy" for number in range(10)]
+    prompts = [{"prompt": text, "assertions": checked, "tags": [text[0]]} for text in texts]
     path.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
     return str(path)
 
@@ -39,7 +40,7 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     assert (found["reference"], found["experiment"]) == ("a", "e1")
     assert found["chosen"] in ("a", "b")
     assert [(it["engine"], it["pass_rate"], it["prompts"]) for it in found["engines"]] == [
-        ("a", 0.5, 4), ("b", 0.5, 4),
+        ("a", 0.5, 20), ("b", 0.5, 20),
     ]  # fmt: skip
     assert all(it["ttft_s"] > 0 for it in found["engines"])
     assert any(sentence.startswith("The fidelity") for sentence in found["not_measured"])
@@ -49,6 +50,17 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     fresh = data("choose", paragone("choose", *ENGINES, "--suite", suite, "--json", "--fresh"))
     assert fresh["experiment"] == "e2"
     assert len(measured()) > len(before)
+
+
+def test_few_prompts_decide_nothing(tmp_path):
+    path = tmp_path / "few.jsonl"
+    path.write_text('{"prompt": "x", "assertions": [{"type": "contains", "value": "X"}]}\n')
+    done = paragone("choose", *ENGINES, "--suite", str(path))
+    text = done.stdout.decode()
+    assert (done.returncode, text.splitlines()[0]) == (1, "Nothing is decided.")
+    assert "100.0 (1)" in text
+    assert "Name a suite of 20 prompts or more." in " ".join(text.split())
+    assert "1 prompt cannot rule out a loss of 3.0 points: that takes 91 or more" in said(done)
 
 
 def test_the_text_begins_with_the_answer(suite):

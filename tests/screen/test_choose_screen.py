@@ -16,7 +16,7 @@ def suite(tmp_path, monkeypatch) -> str:
     """The name of a suite in the present folder."""
     monkeypatch.chdir(tmp_path)
     checked = [{"type": "contains", "value": "w"}]
-    lines = (json.dumps({"prompt": f"p{number}", "assertions": checked}) + "\n" for number in range(6))
+    lines = (json.dumps({"prompt": f"p{number}", "assertions": checked}) + "\n" for number in range(20))
     Path("mine.jsonl").write_text("".join(lines))
     return "mine.jsonl"
 

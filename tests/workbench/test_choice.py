@@ -122,15 +122,13 @@ async def test_a_time_too_short_for_anything_is_refused(choose):
 
 
 async def test_an_engine_that_does_not_open_leaves_the_others(choose):
-    choice = choose(words(6), engine("gone"), engine("a"), engine("b"))
+    choice = choose(words(20), engine("gone"), engine("a"), engine("b"))
     assert choice.reference == "gone"
     await measured(choice)
     assert choice.reference == "a"
     decision, _, _ = await choice.decision(0.03)
     assert decision.chosen in ("a", "b")
-    assert [it for it in choice.missing() if it.startswith("gone: ")] == [
-        "gone: The model gone is gone. Put it back."
-    ]
+    assert choice.left_out == ("gone is left out: The model gone is gone.",)
 
 
 async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_chosen(choose):

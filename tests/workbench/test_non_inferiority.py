@@ -7,8 +7,8 @@ import pytest
 
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
-from paragone_workbench.experiments.differences.non_inferiority import non_inferiority
-from paragone_workbench.statistics.intervals import Interval
+from paragone_workbench.experiments.differences.non_inferiority import non_inferiority, prompts_for
+from paragone_workbench.statistics.intervals import Interval, paired_share_interval
 from paragone_workbench.statistics.paired import PairedDifference, paired_difference
 
 
@@ -93,3 +93,29 @@ def test_the_prompts_that_are_needed_give_a_verdict_in_four_of_five_cases():
     typical = sorted(count for count in needed if count is not None)[len(needed) // 2]
     settled = sum(simulated(rng, typical, 0.8, 0.8, 0.8).verdict != "open" for _ in range(200)) / 200
     assert 0.6 < settled < 0.97
+
+
+def test_with_several_comparisons_and_before_all_prompts_are_answered_the_interval_is_wider():
+    (alone, _) = verdicts(-0.02, 0.0, prompts=100)
+    several = alone.as_one_of(5, 100)
+    early = alone.as_one_of(1, 400)
+    assert several.interval.low == pytest.approx(-0.01 - 0.01 * 2.5758 / 1.96, abs=1e-5)
+    assert early.interval.low == pytest.approx(-0.01 - 0.01 * 2.2414 * 2 / 1.96, abs=1e-5)
+    assert (alone.verdict, several.verdict, early.verdict) == ("not worse", "not worse", "open")
+    assert (several.is_early, early.is_early) == (False, True)
+    needed = [it.prompts_needed for it in (alone, early, several)]
+    assert needed[0] == needed[1] < needed[2]
+
+
+@pytest.mark.parametrize("comparisons", [1, 5])
+@pytest.mark.parametrize("margin", [0.03, 0.1])
+def test_the_fewest_prompts_for_a_margin_are_those_with_which_equal_engines_are_not_worse(
+    comparisons, margin
+):
+    fewest = prompts_for(margin, comparisons)
+    verdict = []
+    for count in (fewest - 1, fewest):
+        interval = paired_share_interval(0, 0, count)
+        (one, _) = verdicts(interval.low, interval.high, margin, prompts=count)
+        verdict.append(one.as_one_of(comparisons, count).verdict)
+    assert verdict == ["open", "not worse"]

@@ -30,7 +30,7 @@ from paragone_workbench.reporting.parts.plots import front, plots_of
 from paragone_workbench.store import RunKey, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
-PROMPTS = range(12)
+PROMPTS = range(20)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def store(home):
 
 
 def both_checked(store, passing, **fields):
-    """Return an experiment of both engines over 12 prompts: `large` passes all, `smol` passes `passing`."""
+    """Return an experiment of both engines over 20 prompts: `large` passes all, `smol` passes `passing`."""
     experiment = add_experiment(
         store,
         dict.fromkeys(PROMPTS, ("a", "b")),
@@ -61,7 +61,7 @@ def lines(found):
 
 
 def test_the_report_begins_with_the_decision(store):
-    experiment = both_checked(store, 3)
+    experiment = both_checked(store, 5)
     found = report(store, experiment)
     assert found.verdict.headline == "Deploy smol."  # as large as the other one, and the first
     asked = SavedChoice(reference="large", margin=0.05)
@@ -87,7 +87,7 @@ def test_an_engine_that_does_not_fit_is_not_chosen(store):
 
 
 def test_an_engine_that_has_collapsed_is_not_chosen(store):
-    experiment = both_checked(store, 12)
+    experiment = both_checked(store, 20)
     store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.9))
     store.measurements.add(bench(SMOL, created=1.0, tests=({"decode_tps": {"mean": 90, "stdev": 0}},)))
     store.measurements.add(bench(LARGE, created=1.0))
@@ -112,7 +112,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
 
 
 def test_what_is_open_says_how_many_prompts_would_settle_it(store):
-    experiment = both_checked(store, 11)
+    experiment = both_checked(store, 19)
     faster = {"decode_tps": {"mean": 90, "stdev": 0}}
     store.measurements.add(bench(SMOL, created=1.0, tests=(faster,)))
     store.measurements.add(bench(LARGE, created=1.0))
@@ -120,7 +120,8 @@ def test_what_is_open_says_how_many_prompts_would_settle_it(store):
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large."
     assert re.fullmatch(
-        r"What is open would be settled by about [\d,]+ more prompts for smol\.", verdict.reasons[-1]
+        r"The suite has no more: to settle it for smol, name a suite of your own with about [\d,]+ prompts \(--suite\)\.",
+        verdict.reasons[-1],
     )
     assert verdict.not_chosen[0].startswith(
         "Whether smol is worse than large by more than 3.0 points is open."
@@ -128,12 +129,12 @@ def test_what_is_open_says_how_many_prompts_would_settle_it(store):
 
 
 def test_one_engine_is_not_chosen_but_rated(store):
-    experiment = both_checked(store, 3)
+    experiment = both_checked(store, 5)
     store._database.run("DELETE FROM cell WHERE engine_index = 1")
     alone = dataclasses.replace(experiment, engines=(SMOL,))
     verdict = report(store, alone).verdict
-    assert verdict.headline == "smol passes 25.0% of 12 prompts."
-    assert verdict.reasons[0] == "The 95% interval is 8.9 to 53.2%."
+    assert verdict.headline == "smol passes 25.0% of 20 prompts."
+    assert verdict.reasons[0] == "The 95% interval is 11.2 to 46.9%."
 
 
 def test_without_assertions_nothing_is_decided(store):
@@ -148,7 +149,7 @@ def test_without_assertions_nothing_is_decided(store):
 
 
 def test_an_engine_has_a_row_of_what_is_known(store):
-    experiment = both_checked(store, 3)
+    experiment = both_checked(store, 5)
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     store.measurements.add(fidelity(LARGE, SMOL, created=2.0, kld=0.25))
     memory = tuple(
@@ -162,13 +163,23 @@ def test_an_engine_has_a_row_of_what_is_known(store):
     assert found.overview.columns == ("size", "memory", "pass rate", "KLD", "speed", "TTFT")
     row = lines(found)["smol"]
     assert [it.text for it in row.values()] == ["97 MB", "100 MB", "25.0%", "0.250", "30.5/s", "1.25 s"]
-    assert (row["memory"].detail, row["pass rate"].detail) == ("at 512", "8.9 to 53.2")
+    assert (row["memory"].detail, row["pass rate"].detail) == ("at 512", "11.2 to 46.9")
     assert row["KLD"].detail == "large, ± 0.010"
     assert lines(found)["large"]["KLD"].text == "0"
     assert "are measured by paragone bench" in found.overview.note
     (chosen,) = (line for line in found.overview.lines if line.stands_out)
     assert (chosen.name, chosen.note) == ("large", "reference")
     assert [it.title for it in found.plots] == ["Pass rate over memory", "Pass rate over decoding speed"]
+
+
+def test_a_plot_says_why_the_chosen_engine_is_not_on_the_front():
+    big = EngineFigures(engine="big", memory=2 * 10**9, pass_rate=0.8, prompts=40)
+    small = EngineFigures(engine="small", memory=10**9, pass_rate=0.85, prompts=40)
+    (plot,) = plots_of((big, small), "big")
+    assert [point.name for point in plot.front] == ["small"]
+    assert "big is chosen and not on the line: a lead of this size over it may be chance" in plot.note
+    (plot,) = plots_of((big, small), "small")
+    assert "not on the line" not in plot.note
 
 
 def level(users, rate, **more):
@@ -276,8 +287,8 @@ def test_assertions_have_pass_rates(store):
         store.experiments.save_judgement(run.number, run.result.id, checks)
     rates = store.experiments.assertion_rates(experiment.number)
     assert rates == (
-        (0, "contains", 0.0, 12),
-        (1, "contains", 1.0, 12),
+        (0, "contains", 0.0, 20),
+        (1, "contains", 1.0, 20),
         (0, "number", 1.0, 4),
         (1, "number", 1.0, 4),
     )
@@ -311,8 +322,8 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
     ]
     assert {it.title for it in found.sections if it.folded} >= {"Results", "Bench"}
     prompts = list(found.prompts())
-    assert [it.folded for it in prompts] == [False] + [True] * 11
-    assert [it.sound for it in prompts] == [False] * 9 + [True] * 3
+    assert [it.folded for it in prompts] == [False] + [True] * 19
+    assert [it.sound for it in prompts] == [False] * 17 + [True] * 3
     seen = open_text("".join(html_pieces(found, 0.0)))
     assert "3 other prompts at which nothing failed" in seen
     assert "Prompt at 8" in seen
@@ -326,9 +337,9 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
 
 
 def test_prompts_without_failures_are_folded_after_the_first(store):
-    found = report(store, both_checked(store, 12))
-    assert found.sound == 11
-    assert "11 other prompts at which nothing failed" in "".join(html_pieces(found, 0.0))
+    found = report(store, both_checked(store, 20))
+    assert found.sound == 19
+    assert "19 other prompts at which nothing failed" in "".join(html_pieces(found, 0.0))
 
 
 def test_differences_that_do_not_decide_are_folded(store):

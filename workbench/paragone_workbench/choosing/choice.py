@@ -9,7 +9,8 @@ from pathlib import Path
 
 from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.wording import counted
-from paragone_workbench.choosing.decision import Decision, decide, only_one, tag_losses
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide, only_one, tag_losses
+from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     EngineFigures,
     engine_figures,
@@ -26,7 +27,6 @@ from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.choosing.timing.time_plan import (
     CHARACTERS,
-    FEWEST_PROMPTS,
     GREEDY_PROMPTS,
     USUAL_ANSWER,
     Pace,
@@ -40,8 +40,7 @@ from paragone_workbench.compare.parity.findings import joined
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import EngineValues, collect
 from paragone_workbench.experiments.known_measurements import Measured
 from paragone_workbench.experiments.running.request import SuiteRequest
@@ -235,10 +234,9 @@ class Choice:
             )
         plan = self._time_plan(left, paces, measurements, suite, to_compare)
         if not plan.is_enough:
-            fewest = min(FEWEST_PROMPTS, plan.left)
             raise InputError(
                 f"The time is too short: it suffices for about {plan.prompts} of {counted(plan.left, 'prompt')}, which decide nothing.",
-                hint=f"For {counted(fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
+                hint=f"For {counted(plan.fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
                 f"measurements about {duration_text(plan.all_s + self.seconds - left)}: name --time.",
             )
         self.observer.planned(plan_text(plan, bench=bool(measurements.to_bench), fidelity=bool(to_compare)))
@@ -260,6 +258,7 @@ class Choice:
             to_compare=to_compare,
             runs_left=suite.runs_left,
             prompts=len(suite.left),
+            fewest=max(0, min(FEWEST_PROMPTS - suite.answered, len(suite.left))),
             prompt_tokens=prompt_tokens,
             answer_tokens=answer_tokens,
             test=TEST,
@@ -288,24 +287,25 @@ class Choice:
         await self._save_question(margin)
         names = [engine.name for engine in self.request.engines]
         collected = () if self._suite is None else await retrying(self.history, self._collected)
-        comparison = compare_values(collected, margin=margin)
-        rates = {
-            summary.engine: summary.means[PASS_RATE]
-            for summary in comparison.engines
-            if PASS_RATE in summary.means
-        }
-        figures = self._figures(names, rates)
+        experiment = self.experiment
+        evidence = evidence_of(
+            collected,
+            self.reference,
+            margin,
+            checked=self.request.suite.checked,
+            is_complete=experiment is not None and not experiment.left,
+        )
+        figures = self._figures(names, evidence.rates)
         if collected and any(engine.decode_tps is None for engine in figures):
             figures = with_speeds_of_answers(figures, collected)
         if not names:
-            return only_one(None, self.left_out), figures, comparison
+            return only_one(None, self.left_out), figures, evidence.comparison
         if len(names) == 1:
-            return only_one(names[0], self.left_out), figures, comparison
+            return only_one(names[0], self.left_out), figures, evidence.comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
-        losses = tag_losses(collected, self.reference, tags)
+        losses = tag_losses(evidence.values, self.reference, tags)
         deployable = [name for name in names if not self.memory[name].misfit] if self.memory else names
-        decided = decide(figures, self.reference, comparison.not_worse, losses, deployable)
-        return decided, figures, comparison
+        return decide(figures, self.reference, evidence, losses, deployable), figures, evidence.comparison
 
     def _figures(
         self, names: Sequence[str], rates: Mapping[str, tuple[float, int]]
@@ -349,6 +349,7 @@ class Choice:
             memory=memory,
             left_out=self.left_out,
             unfit=tuple(name for name, known in self.memory.items() if known.misfit),
+            checked=self.request.suite.checked,
         )
         await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
 

@@ -2,7 +2,8 @@
 
 The reference is the engine whose quality is wanted. Of the engines that are shown to pass the assertions not less often than
 the reference by more than a margin, and the reference itself, the smallest is chosen; of equally small ones, the fastest.
-An engine for which that is open is not chosen: the number of prompts that would settle the question is said instead.
+An engine for which that is open is not chosen: the number of prompts that would settle the question is said instead. With few
+prompts, nothing is decided; while prompts are yet to be answered, the decision is preliminary.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from dataclasses import dataclass
 
 from paragone import Json
 from paragone.wording import counted
+from paragone_workbench.choosing.evidence import Evidence
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.measure.fidelity.scale import kld_text
+from paragone_workbench.statistics.sample_size import rounded_up
+
+FEWEST_PROMPTS = 20
+"""Smallest number of prompts of a decision: with fewer, engines that always pass and fail alike may still be 13 points apart."""
 
 FEWEST_OF_TAG = 5
 """Smallest number of prompts with a tag whose pass rates are told apart."""
@@ -32,17 +38,25 @@ class Decision:
         reference: The engine whose quality is wanted.
         reasons: Why this one, and at what price, in sentences.
         others: Why no smaller one, in sentences.
+        prompts: Number of prompts that all compared engines answered.
+        planned: Number of prompts that they are to answer.
     """
 
     chosen: str | None
     reference: str
     reasons: tuple[str, ...]
     others: tuple[str, ...]
+    prompts: int = 0
+    planned: int = 0
 
     @property
     def headline(self) -> str:
         """The decision in a sentence."""
-        return "Nothing is decided." if self.chosen is None else f"Deploy {self.chosen}."
+        if self.chosen is None:
+            return "Nothing is decided."
+        if self.prompts < self.planned:
+            return f"Preliminary, after {self.prompts} of {self.planned} prompts: deploy {self.chosen}."
+        return f"Deploy {self.chosen}."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -51,6 +65,8 @@ class Decision:
             "reference": self.reference,
             "reasons": list(self.reasons),
             "others": list(self.others),
+            "prompts": self.prompts,
+            "planned": self.planned,
         }
 
 
@@ -63,7 +79,7 @@ def only_one(name: str | None, misfits: Sequence[str]) -> Decision:
 def decide(
     figures: Sequence[EngineFigures],
     reference: str,
-    verdicts: Sequence[NonInferiority],
+    evidence: Evidence,
     losses: Mapping[str, Mapping[str, TagLoss]],
     deployable: Collection[str] | None = None,
 ) -> Decision:
@@ -72,18 +88,23 @@ def decide(
     Args:
         figures: The figures of the engines.
         reference: The name of the engine whose quality is wanted.
-        verdicts: Which engines are not worse than which.
+        evidence: What the answers show.
         losses: What each engine loses to the reference, by engine and tag.
         deployable: The names of the engines that may be chosen, which the reference need not be; by default all.
     """
     by_name = {engine.engine: engine for engine in figures}
     allowed = by_name.keys() if deployable is None else deployable
-    against = {verdict.b: verdict for verdict in verdicts if verdict.a == reference}
-    if not against and not any(
-        engine.pass_rate is not None for engine in figures if engine.engine != reference
-    ):
-        missing = f"No engine answered a prompt whose assertions were checked beside {reference}."
-        return Decision(chosen=None, reference=reference, reasons=(missing,), others=())
+    against = {verdict.b: verdict for verdict in evidence.comparison.not_worse}
+    prompts = evidence.prompts
+    if prompts < FEWEST_PROMPTS or reference not in evidence.rates or len(evidence.rates) < 2:
+        return Decision(
+            chosen=None,
+            reference=reference,
+            reasons=tuple(_too_few(evidence, reference)),
+            others=(),
+            prompts=prompts,
+            planned=evidence.planned,
+        )
     allowed = [name for name in allowed if name in by_name and not by_name[name].collapse]
     able = [by_name[reference]] if reference in allowed else []
     able += [
@@ -104,12 +125,59 @@ def decide(
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
         reasons += _losses(chosen.engine, losses.get(chosen.engine, {}).values())
+    is_open = [
+        verdict
+        for engine in smaller
+        if engine.engine in allowed
+        and (verdict := against.get(engine.engine)) is not None
+        and verdict.verdict == "open"
+    ]
+    reasons += _next_step(is_open, evidence.planned - prompts)
     return Decision(
         chosen=None if chosen is None else chosen.engine,
         reference=reference,
         reasons=tuple(reasons),
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
+        prompts=prompts,
+        planned=evidence.planned,
     )
+
+
+def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
+    """Yield why nothing is decided, and what to do."""
+    others = evidence.rates.keys() - {reference}
+    if reference not in evidence.rates or not others:
+        yield f"No engine answered a prompt whose assertions were checked beside {reference}."
+        return
+    yield (
+        f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. A decision "
+        f"takes {FEWEST_PROMPTS}: with fewer, even engines that pass and fail alike may be 13 points apart."
+    )
+    if evidence.planned >= FEWEST_PROMPTS:
+        yield "The same command goes on."
+    else:
+        yield f"Name a suite of {FEWEST_PROMPTS} prompts or more."
+
+
+def _next_step(is_open: Sequence[NonInferiority], left: int) -> Iterator[str]:
+    """Yield what would settle what is open."""
+    if not is_open:
+        return
+    nearest = max(is_open, key=lambda verdict: verdict.interval.low)
+    lost = PASS_RATE.shown(-nearest.interval.low)
+    if nearest.interval.low < 0:
+        yield f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
+    known = [(verdict.more_prompts, verdict) for verdict in is_open if verdict.more_prompts is not None]
+    if not known:
+        yield "More prompts hardly settle what is open."
+        return
+    more, fewest = min(known, key=lambda one: one[0])
+    if more <= left:
+        yield f"The suite has {counted(left, 'prompt')} left, which may settle it for {fewest.b}: the same command goes on."
+        return
+    rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
+    needed = rounded_up(fewest.prompts + more)
+    yield f"{rest}: to settle it for {fewest.b}, name a suite of your own with about {needed:,} prompts (--suite)."
 
 
 def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:
@@ -214,9 +282,13 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
 def _shown(verdict: NonInferiority) -> str:
     low, high = verdict.interval.low, verdict.interval.high
     return (
-        f"{verdict.sentence} (Difference {_points(verdict.difference)} points, 95% interval {_points(low)} to "
+        f"{verdict.sentence} (Difference {_points(verdict.difference)} points, 95% interval{_of_all(verdict)} {_points(low)} to "
         f"{_points(high)}, over {counted(verdict.prompts, 'prompt')}.)"
     )
+
+
+def _of_all(verdict: NonInferiority) -> str:
+    return f" of all {verdict.comparisons} comparisons together" if verdict.comparisons > 1 else ""
 
 
 def _points(share: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paragone import Json
-from paragone_workbench.experiments.differences.compared_metrics import SPEEDS, Metric
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.statistics.estimate import Estimate
 
@@ -141,6 +141,14 @@ def with_speeds_of_answers(
         )
         for engine, own in zip(figures, values, strict=True)
     )
+
+
+def pass_rate_text(engine: EngineFigures, planned: int) -> str:
+    """Return the pass rate in percent with the number of prompts, of those that all engines are to answer; empty if unknown."""
+    if engine.pass_rate is None:
+        return ""
+    of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
+    return f"{PASS_RATE.shown(engine.pass_rate)} ({of})"
 
 
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:

@@ -42,5 +42,5 @@ def not_measured(
 def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
     yield from (f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known)
     runs = suite.experiment.runs
-    if left := runs - suite.experiment.done - suite.experiment.failed:
+    if left := suite.experiment.left:
         yield f"{left:,} of {runs:,} runs of the suite. The same command goes on with them."

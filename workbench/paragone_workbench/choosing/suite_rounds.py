@@ -78,6 +78,11 @@ class SuiteRounds:
         await rounds._count()
         return rounds
 
+    @property
+    def answered(self) -> int:
+        """Number of prompts that all engines answered."""
+        return len(self.request.suite.prompts) - len(self.left)
+
     async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
         """Run what is left, as far as the time goes. Raises ParagoneError if the history cannot be used."""
         schedule = await self._schedule()

@@ -19,14 +19,16 @@ _MOST = 1_000_000
 _FOR_T = Z**2 / 2
 
 
-def values_needed(variance: float, difference: float, *, estimates_variance: bool = True) -> int | None:
+def values_needed(
+    variance: float, difference: float, *, z: float = Z, estimates_variance: bool = True
+) -> int | None:
     """Return the number of values, in all, that show a difference; None if it is above a million.
 
-    `estimates_variance` says whether the test is a t-test, and not one of shares.
+    `estimates_variance` says whether the test is a t-test, and not one of shares. `z` is that of the test's level.
     """
     if not difference:
         return None
-    needed = (Z + POWER_Z) ** 2 * variance / difference**2 + (_FOR_T if estimates_variance else 0)
+    needed = (z + POWER_Z) ** 2 * variance / difference**2 + (_FOR_T if estimates_variance else 0)
     return math.ceil(needed) if needed <= _MOST else None
 
 

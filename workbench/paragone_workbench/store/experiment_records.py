@@ -51,6 +51,11 @@ class Experiment:
         """Number of runs that the experiment consists of."""
         return self.prompts * len(self.engines) * self.repetitions
 
+    @property
+    def left(self) -> int:
+        """Number of runs that have neither ended nor failed."""
+        return self.runs - self.done - self.failed
+
 
 class RunKey(NamedTuple):
     """The place of a run in its experiment. All indices start at 0."""
@@ -231,6 +236,7 @@ class SavedChoice:
         memory: The memory of each engine for which it is known.
         left_out: Why other engines were left out, in sentences.
         unfit: The names of the engines that are compared and do not fit, so that they are not chosen.
+        checked: Number of prompts whose answers are checked; 0 if unknown.
     """
 
     reference: str
@@ -238,6 +244,7 @@ class SavedChoice:
     memory: tuple[EstimatedMemory, ...] = ()
     left_out: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
+    checked: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from paragone_cli.measuring.choose import ChooseArguments
 from paragone_cli.measuring.choose.choose_progress import ChooseProgress
 from paragone_cli.measuring.choose.choose_text import put_decision
 from paragone_workbench.choosing.choice import Choice
+from paragone_workbench.choosing.evidence import too_few_prompts
 from paragone_workbench.choosing.questions import QUESTIONS, deciding_suite, with_short_answers
 from paragone_workbench.choosing.timing.durations import parse_duration
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -70,6 +71,8 @@ def _request(
             f"The prompts are {len(suite.prompts)} that come with paragone. "
             "Your own, with --suite, say more about your use."
         )
+    if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
+        note(doubt)
     judges, foreign = consented_judges(context, args.suite or QUESTIONS, suite, engines, catalog)
     return SuiteRequest(suite=suite, engines=engines, judges=judges, foreign_judges=foreign, fresh=args.fresh)
 

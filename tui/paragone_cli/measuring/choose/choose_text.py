@@ -9,8 +9,7 @@ from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
-from paragone_workbench.choosing.figures import EngineFigures, notes_of
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text
 from paragone_workbench.measure.fidelity.scale import kld_text
 
 
@@ -65,7 +64,7 @@ def _row(engine: EngineFigures, decision: Decision) -> list[str]:
         "▸" if engine.engine == decision.chosen else "",
         engine.engine,
         _memory(engine),
-        "" if engine.pass_rate is None else PASS_RATE.shown(engine.pass_rate),
+        pass_rate_text(engine, decision.planned),
         kld or ("" if engine.kld is None else kld_text(engine.kld)),
         "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
         "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
-from paragone_workbench.choosing.figures import notes_of
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.choosing.figures import notes_of, pass_rate_text
 from paragone_workbench.statistics.estimate import number
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
             "▸" if engine.engine == decision.chosen else "",
             Text(visible(one_line(engine.engine))),
             "" if size is None else size_text(size),
-            "" if engine.pass_rate is None else PASS_RATE.shown(engine.pass_rate),
+            pass_rate_text(engine, decision.planned),
             kld or ("" if engine.kld is None else number(engine.kld)),
             "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
         )

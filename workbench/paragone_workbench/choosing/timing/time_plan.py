@@ -14,9 +14,6 @@ from paragone import Json
 from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.measure.bench.plan import BenchTest
 
-FEWEST_PROMPTS = 5
-"""Number of prompts below which nothing can be decided."""
-
 USUAL_ANSWER = 100
 """Tokens of an answer that plans assume, if its limit is not smaller."""
 
@@ -80,6 +77,7 @@ class TimePlan:
         prompt_s: Seconds that a prompt takes, of all engines together.
         left: Number of prompts that are not answered by all engines.
         prompts: Number of them for which there is time.
+        fewest: Number of them without which nothing can be decided.
         fidelity_s: Seconds that the fidelity needs.
     """
 
@@ -88,12 +86,13 @@ class TimePlan:
     prompt_s: float
     left: int
     prompts: int
+    fewest: int
     fidelity_s: float
 
     @property
     def is_enough(self) -> bool:
         """Whether something can be decided in the time."""
-        return self.prompts >= min(FEWEST_PROMPTS, self.left)
+        return self.prompts >= self.fewest
 
     @property
     def suite_s(self) -> float:
@@ -109,7 +108,7 @@ class TimePlan:
     def fewest_s(self) -> float:
         """Seconds below which nothing can be decided."""
         rest = 1 - _SPEED_SHARE - _FIDELITY_SHARE
-        return min(FEWEST_PROMPTS, self.left) * self.prompt_s / rest
+        return self.fewest * self.prompt_s / rest
 
     def suite_ends(self) -> float:
         """Return the seconds from now after which the suite has to leave the rest to the fidelity."""
@@ -130,6 +129,7 @@ def plan_time(
     to_compare: Collection[str],
     runs_left: Mapping[str, int],
     prompts: int,
+    fewest: int,
     prompt_tokens: float,
     answer_tokens: float,
     test: BenchTest,
@@ -144,6 +144,7 @@ def plan_time(
         to_compare: The engines whose distributions are to be read, the reference among them; empty for no fidelity.
         runs_left: Runs of the suite that each engine is yet to do.
         prompts: Number of prompts of the suite that are not answered by all engines.
+        fewest: Number of them without which nothing can be decided.
         prompt_tokens: Mean tokens of a prompt.
         answer_tokens: Tokens of an answer.
         test: The test of the speed.
@@ -180,6 +181,7 @@ def plan_time(
         prompt_s=prompt_s,
         left=prompts,
         prompts=max(0, min(prompts, fits)),
+        fewest=fewest,
         fidelity_s=fidelity_s,
     )
 

@@ -6,15 +6,17 @@ question is turned around: is a loss of more than the margin ruled out?
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
-from paragone_workbench.statistics.intervals import Interval, Z
+from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.statistics.sample_size import rounded_up, values_needed
 
 MARGIN = 0.03
@@ -30,8 +32,10 @@ class NonInferiority:
         b: The engine in question.
         margin: The largest loss that does not matter, as a share.
         difference: The pass rate of `b` minus that of `a`.
-        interval: The 95% interval of the difference.
+        interval: The interval of the difference: in 95% of cases, those of all `comparisons` hold, whenever one looks.
         prompts: Number of prompts that both answered.
+        comparisons: Number of engines about which the same is asked together.
+        planned: Number of prompts that both are to answer; 0 if no others are to come.
     """
 
     a: str
@@ -40,6 +44,38 @@ class NonInferiority:
     difference: float
     interval: Interval
     prompts: int
+    comparisons: int = 1
+    planned: int = 0
+
+    @property
+    def is_early(self) -> bool:
+        """Whether prompts are yet to be answered, so that the verdict is preliminary."""
+        return self.planned > self.prompts
+
+    def as_one_of(self, comparisons: int, planned: int) -> NonInferiority:
+        """Return the same as one of several comparisons, after `prompts` of the `planned` prompts.
+
+        Its interval is wider. Who asks about k engines errs k times as often, so each has a level of 5%/k (Bonferroni). Who looks
+        again and again while prompts are added sees a false verdict at some time: until all are answered, the interval
+        is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian motion exceeds
+        z√t at a time up to 1 with twice the probability of exceeding z at 1; so z is that of half the level, times √(planned/prompts).
+        """
+        found = replace(self, comparisons=comparisons, planned=planned)
+        middle = (self.interval.low + self.interval.high) / 2
+        half = (self.interval.high - middle) * found._z / self._z
+        return replace(found, interval=Interval(low=max(-1.0, middle - half), high=min(1.0, middle + half)))
+
+    @property
+    def _z(self) -> float:
+        """Standard errors on each side of the interval."""
+        if not self.is_early:
+            return self._last_z
+        return _quantile(0.05 / self.comparisons / 2) * math.sqrt(self.planned / self.prompts)
+
+    @property
+    def _last_z(self) -> float:
+        """Standard errors on each side of the interval when all prompts are answered."""
+        return _quantile(0.05 / self.comparisons)
 
     @property
     def verdict(self) -> Literal["not worse", "worse", "open"]:
@@ -52,12 +88,12 @@ class NonInferiority:
     def prompts_needed(self) -> int | None:
         """Number of prompts, in all, that give a verdict with a probability of 80% if the difference stays as it is.
 
-        n = (z₀.₉₇₅ + z₀.₈₀)² σ² / (d + margin)², where d is the middle of the interval, and σ², the variance of the
+        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the variance of the
         difference at one prompt, is estimated from the width of the interval. None if the number is above a million.
         """
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
-        variance = ((self.interval.high - self.interval.low) / (2 * Z)) ** 2 * self.prompts
-        return values_needed(variance, distance, estimates_variance=False)
+        variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
+        return values_needed(variance, distance, z=self._last_z, estimates_variance=False)
 
     @property
     def more_prompts(self) -> int | None:
@@ -92,6 +128,19 @@ class NonInferiority:
             "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
             "sentence": self.sentence,
         }
+
+
+def prompts_for(margin: float, comparisons: int) -> int:
+    """Return the smallest number of prompts that can rule out a loss of this margin: if all engines pass and fail alike.
+
+    With n such prompts, the half width of the interval is z√2/(n + 2): see `paired_share_interval`.
+    """
+    return math.floor(_quantile(0.05 / comparisons) * math.sqrt(2) / margin - 2) + 1
+
+
+def _quantile(level: float) -> float:
+    """Return the z of a two-sided test at this level."""
+    return NormalDist().inv_cdf(1 - level / 2)
 
 
 def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:

@@ -85,6 +85,11 @@ class Suite:
     problems: tuple[SuiteProblem, ...] = ()
     given_system: frozenset[int] = frozenset()
 
+    @property
+    def checked(self) -> int:
+        """Number of prompts whose answers are checked."""
+        return sum(bool(prompt.assertions) for prompt in self.prompts)
+
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
     """Return the suite with the prompts that match an expression only; they keep their indices.

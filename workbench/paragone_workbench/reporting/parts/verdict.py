@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from paragone.wording import counted
@@ -17,9 +17,6 @@ from paragone_workbench.store import Experiment
 
 _DIFFERENCES = 3
 """Number of differences that are named if nothing is decided."""
-
-_NAMED = 3
-"""Number of engines for which it is said how many more prompts would settle what is open."""
 
 
 def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Verdict:
@@ -41,26 +38,11 @@ def verdict_of_several(
     decision: Decision, comparison: SuiteComparison, not_measured: Sequence[str], left_out: Sequence[str] = ()
 ) -> Verdict:
     """Return the verdict on several engines; without a decision, the greatest differences that are shown."""
-    reasons = [*decision.reasons, *_settling(decision, comparison)]
+    reasons = [*decision.reasons]
     if decision.chosen is None:
         shown = (pair.sentence for pair in comparison.comparisons if pair.shown)
         reasons += islice(shown, _DIFFERENCES)
     return _public(decision.headline, reasons, (*decision.others, *left_out), not_measured)
-
-
-def _settling(decision: Decision, comparison: SuiteComparison) -> Iterator[str]:
-    """Yield how many more prompts would settle what is open, those for the fewest first."""
-    is_open = sorted(
-        (pair.more_prompts, pair.b)
-        for pair in comparison.not_worse
-        if pair.a == decision.reference and pair.verdict == "open" and pair.more_prompts is not None
-    )
-    if is_open:
-        (fewest, engine), *others = is_open
-        more = "".join(f", {count:,} for {name}" for count, name in others[: _NAMED - 1])
-        rest = len(is_open) - _NAMED
-        more += f", and more for {counted(rest, 'other')}" if rest > 0 else ""
-        yield f"What is open would be settled by about {counted(fewest, 'more prompt')} for {engine}{more}."
 
 
 def not_measured(
@@ -71,7 +53,7 @@ def not_measured(
     no_fidelity: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Return what is unknown of the engines in sentences. `no_speed` and `no_fidelity` say why, by the engine's name."""
-    left = experiment.runs - experiment.done - experiment.failed
+    left = experiment.left
     others = [engine for engine in figures if engine.engine != reference]
     return tuple(
         filter(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paragone_workbench.choosing.decision import decide, tag_losses
+from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     engine_figures,
     largest,
@@ -16,7 +17,7 @@ from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDO
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.known_measurements import (
     known_errors,
@@ -84,12 +85,14 @@ def decided_of(
     reference = (
         choice.reference if choice is not None and choice.reference in names else largest(names, sizes)
     )
-    comparison = compare_values(values, margin=MARGIN if choice is None else choice.margin)
-    rates = {
-        summary.engine: summary.means[PASS_RATE]
-        for summary in comparison.engines
-        if PASS_RATE in summary.means
-    }
+    evidence = evidence_of(
+        values,
+        reference,
+        MARGIN if choice is None else choice.margin,
+        checked=(choice.checked if choice is not None else 0) or experiment.prompts,
+        is_complete=not experiment.left,
+    )
+    comparison = evidence.comparison
     benches, fidelities = store.measurements.all("bench"), store.measurements.all("fidelity")
     speeds = known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
@@ -98,7 +101,7 @@ def decided_of(
         names,
         {"engines": list(speeds.values())},
         {"candidates": list(fidelity.candidates.values())},
-        rates,
+        evidence.rates,
         sizes,
     )
     figures = with_greedy_answers(figures, fidelity.answers)
@@ -132,8 +135,8 @@ def decided_of(
         decision = decide(
             figures,
             reference,
-            comparison.not_worse,
-            tag_losses(values, reference, tags),
+            evidence,
+            tag_losses(evidence.values, reference, tags),
             [name for name in names if name not in unfit],
         )
         chosen = decision.chosen

@@ -1,0 +1,97 @@
+"""What the answers of engines to the same prompts show: their pass rates, and which engines are not worse than the reference."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from paragone.wording import counted
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
+from paragone_workbench.experiments.differences.non_inferiority import prompts_for
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.differences.suite_values import EngineValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the answers show.
+
+    Attributes:
+        values: The values of the engines. All pass rates and scores are over the same prompts.
+        comparison: The engines compared. Of the questions whether one is worse, it has those about the reference, with the
+            intervals of all of them together.
+        rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
+        planned: Number of prompts that all are to answer.
+    """
+
+    values: tuple[EngineValues, ...]
+    comparison: SuiteComparison
+    rates: Mapping[str, tuple[float, int]]
+    planned: int
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts that all compared engines answered."""
+        return max((prompts for _, prompts in self.rates.values()), default=0)
+
+
+def evidence_of(
+    collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
+) -> Evidence:
+    """Return what the answers show.
+
+    Args:
+        collected: The values of all engines.
+        reference: The engine that the others are measured against.
+        margin: The largest loss of the pass rate that does not matter, as a share.
+        checked: Number of prompts whose answers are checked.
+        is_complete: Whether no answers are yet to come.
+    """
+    values = _on_common_prompts(collected)
+    comparison = compare_values(values, margin=margin)
+    rates = {
+        summary.engine: summary.means[PASS_RATE]
+        for summary in comparison.engines
+        if PASS_RATE in summary.means
+    }
+    answered = max((prompts for _, prompts in rates.values()), default=0)
+    planned = answered if is_complete else max(checked, answered)
+    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
+    return Evidence(
+        values=values,
+        comparison=replace(
+            comparison, not_worse=tuple(verdict.as_one_of(len(about), planned) for verdict in about)
+        ),
+        rates=rates,
+        planned=planned,
+    )
+
+
+def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
+    """Return that so many prompts cannot rule out a loss of the margin, whatever the answers are, as a sentence; empty if they can."""
+    needed = prompts_for(margin, comparisons)
+    if checked >= needed:
+        return ""
+    return (
+        f"{counted(checked, 'prompt')} cannot rule out a loss of {PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
+        "even if all engines pass and fail alike. Name a larger suite (--suite), or a larger --margin."
+    )
+
+
+def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
+    """Return the values without the pass rates and scores of prompts that another engine did not answer.
+
+    An engine that answered less than half as many prompts as another one has none: it would leave nothing to the others.
+    """
+    answered = {values.engine: values.values(PASS_RATE).keys() for values in collected}
+    most = max(map(len, answered.values()), default=0)
+    kept = [prompts for prompts in answered.values() if prompts and 2 * len(prompts) >= most]
+    common = frozenset[int]().union(*kept).intersection(*kept)
+    found = []
+    for values in collected:
+        own = copy.copy(values)
+        prompts = answered[values.engine]
+        own.left_out = {*values.left_out, *(prompts - common if 2 * len(prompts) >= most else prompts)}
+        found.append(own)
+    return tuple(found)
