@@ -34,7 +34,7 @@ def pull(args: PullArguments) -> int:
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
-    name_reached(backend, definition.name, definition.model, load)
+    name_reached(backend, definition.name, definition.model, load, tell=note)
     run(_follow(backend, definition.model, load))
     put_line(f"{definition.model}: the server has the model")
     return 0

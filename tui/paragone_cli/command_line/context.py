@@ -123,7 +123,7 @@ class CommandContext:
         for definition in definitions:
             backend = self.registry.get(definition.backend)
             for one in at_each_server(definition, backend) if spreads else [definition]:
-                check_engine(one, backend)
+                check_engine(one, backend, tell=self.registry.tell)
         return definitions
 
     def open_screen(

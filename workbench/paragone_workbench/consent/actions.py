@@ -18,6 +18,7 @@ from paragone_workbench.engines.definitions import (
     split_options,
 )
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.foreign.answers import answer
 from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
@@ -49,7 +50,10 @@ def engine_actions(
         ]
         # A model that is no file here is a name that the backend looks up.
         if backend.capabilities.local and accessible(expand_home(definition.model)):
-            own = (*folders, USUAL_FOLDER, str(cache_folder()), *backend.model_folders())
+            theirs = answer(
+                lambda: [*backend.model_folders()], f"the backend {backend.name}", "its folders of models"
+            )
+            own = (*folders, USUAL_FOLDER, str(cache_folder()), *theirs)
             if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
                 actions += _reading(definition.model, document)
     except PLUGIN_ERRORS as error:

@@ -24,6 +24,7 @@ from paragone.key_text import HIDDEN, is_key, without_keys
 from paragone.network.addresses import split_urls
 from paragone.options import OptionInfo, address_option, build, describe, parse
 from paragone_workbench.engines.context_options import ContextOptions
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.visible_text import is_utf8, visible
 
 if TYPE_CHECKING:
@@ -309,18 +310,24 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
     return load, sampling
 
 
-def check_engine(definition: EngineDefinition, backend: Backend) -> None:
-    """Check an engine's options, each alone and all together.
+def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell = tell_nobody) -> None:
+    """Check an engine's options, each alone and all together. Blocks until the backend has answered.
 
-    Raises InputError if they are invalid, and EngineError if the backend itself fails.
+    Raises InputError if they are invalid, and EngineError if the backend itself fails or takes too long.
     """
+    # asyncio is not needed to read definitions
+    from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+    from paragone_workbench.engines.foreign.answers import answer
+
     load, _ = split_options(definition, backend)
     try:
-        backend.check(definition.model, load)
-    except Exception as error:
-        # asyncio is not needed to read definitions
-        from paragone_workbench.engines.error_boundary import as_paragone_error
-
+        answer(
+            lambda: backend.check(definition.model, load),
+            f"the backend {backend.name}",
+            "whether options fit together",
+            tell=tell,
+        )
+    except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 
 

@@ -18,7 +18,7 @@ from paragone_workbench.engines.error_boundary import (
     report,
 )
 from paragone_workbench.engines.logs import engine_log
-from paragone_workbench.engines.placement import Placement, name_reached, placement_of
+from paragone_workbench.engines.placement import Placement, name_reached_apart
 from paragone_workbench.engines.slot import Slot
 
 if TYPE_CHECKING:
@@ -98,8 +98,6 @@ class EngineHandle:
         """Says that there is no log, and why, if there is none."""
         self._watch: asyncio.Task[None] | None = None
         """Waits for the end of the open engine."""
-        self._placed: tuple[tuple[EngineDefinition, Backend | None], Placement] | None = None
-        """What `placement` found, and for what."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
 
     @property
@@ -160,11 +158,12 @@ class EngineHandle:
 
     @property
     def placement(self) -> Placement:
-        """Where the engine computes. The backend is asked once for each definition: each run needs it several times."""
-        asked = self.definition, self.backend
-        if self._placed is None or self._placed[0] != asked:
-            self._placed = asked, placement_of(*asked)
-        return self._placed[1]
+        """Where the engine computes, as far as it is known: `place` asks."""
+        return self._registry.placement(self.definition)
+
+    async def place(self) -> None:
+        """Ask the backend where the engine computes, unless it is known."""
+        await self._registry.place([self.definition])
 
     @property
     def left(self) -> Caution | None:
@@ -296,7 +295,8 @@ class EngineHandle:
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
         self.context_options, self.sampling = split_context_options(sampling)
-        name_reached(backend, definition.name, definition.model, load)
+        await name_reached_apart(backend, definition.name, definition.model, load, tell=self._registry.tell)
+        await self.place()
         request = OpenRequest(
             model=definition.model,
             options=load,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from paragone import Backend, Json, MemoryEstimate, OpenRequest
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.placement import name_reached
+from paragone_workbench.engines.placement import name_reached_apart
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 
@@ -30,5 +30,5 @@ async def estimate_memory(
         options={**load, **(options or {})},
         python=interpreter(backend, definition.python),
     )
-    name_reached(backend, definition.name, request.model, request.options)
+    await name_reached_apart(backend, definition.name, request.model, request.options, tell=tell)
     return await questions.estimate(backend, request, tell=tell)

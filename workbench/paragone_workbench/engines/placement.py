@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.foreign.answers import answer, answer_apart
+from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 if TYPE_CHECKING:  # not needed at start
     from paragone import Backend, Json
@@ -37,15 +39,26 @@ class Placement:
         return None if self.addresses and not self.is_local else self.sharing
 
 
-def placement_of(definition: EngineDefinition, backend: Backend | None) -> Placement:
-    """Return where an engine computes. What an invalid definition or a backend that fails leaves open has its default."""
+def placement_of(
+    definition: EngineDefinition, backend: Backend | None, *, tell: Tell = tell_nobody
+) -> Placement:
+    """Return where an engine computes. What an invalid definition or a backend that fails leaves open has its default.
+
+    Blocks until the backend has answered.
+    """
     if backend is None:
         return Placement()
     model = definition.model
+
+    def sharing(load: Mapping[str, Json]) -> int:
+        what = "how many engines share a model"
+        shared = answer(lambda: backend.sharing(model, load), f"the backend {backend.name}", what, tell=tell)
+        return max(1, shared)
+
     return Placement(
         is_local=backend.capabilities.local,
-        addresses=_reported(definition, backend, lambda load: reached(backend, model, load), ()),
-        sharing=_reported(definition, backend, lambda load: max(1, backend.sharing(model, load)), 1),
+        addresses=_reported(definition, backend, lambda load: reached(backend, model, load, tell=tell), ()),
+        sharing=_reported(definition, backend, sharing, 1),
     )
 
 
@@ -56,29 +69,50 @@ def _reported(
     try:
         load, _ = split_options(definition, backend)
         return ask(load)
-    except Exception:  # noqa: BLE001 (opening the engine reports the error)
+    except PLUGIN_ERRORS:  # opening the engine reports the error
         return otherwise
 
 
-def reached(backend: Backend, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return the addresses that an engine with this model and these load options contacts.
+def reached(
+    backend: Backend, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
+) -> tuple[str, ...]:
+    """Return the addresses that an engine with this model and these load options contacts. Blocks until it is known.
 
     Raises ParagoneError that names the backend, whatever the backend raised or returned.
     """
     try:
-        return _checked(backend.reaches(model, options))
+        addresses = answer(
+            lambda: backend.reaches(model, options),
+            f"the backend {backend.name}",
+            "the addresses that it contacts",
+            tell=tell,
+        )
+        return _checked(addresses)
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 
 
-def name_reached(backend: Backend, engine: str, model: str, options: Mapping[str, Json]) -> None:
-    """Let an engine with this name contact the addresses that `reached` returns.
+def name_reached(
+    backend: Backend, engine: str, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
+) -> None:
+    """Let an engine with this name contact the addresses that `reached` returns. Blocks until they are known.
 
     Raises ParagoneError, with InputError if this process is offline and may not contact one of them.
     """
     from paragone.network.guard import GUARD  # not needed at start
 
-    GUARD.name(reached(backend, model, options), engine, is_local=backend.capabilities.local)
+    GUARD.name(reached(backend, model, options, tell=tell), engine, is_local=backend.capabilities.local)
+
+
+async def name_reached_apart(
+    backend: Backend, engine: str, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
+) -> None:
+    """Do what `name_reached` does, and leave the event loop to others until the addresses are known."""
+    from paragone.network.guard import GUARD  # not needed at start
+
+    addresses = await answer_apart(lambda: reached(backend, model, options, tell=tell))
+    # here, because what the caller asks later is done for this engine
+    GUARD.name(addresses, engine, is_local=backend.capabilities.local)
 
 
 def _checked(addresses: object) -> tuple[str, ...]:

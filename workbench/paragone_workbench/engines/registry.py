@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition, suggest, without_secrets
+from paragone_workbench.engines.definitions import (
+    IMPORTED,
+    EngineDefinition,
+    at_each_server,
+    suggest,
+    without_secrets,
+)
+from paragone_workbench.engines.foreign.answers import answer_apart
+from paragone_workbench.engines.placement import Placement, placement_of
 from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
 
 if TYPE_CHECKING:
     from paragone import Backend
     from paragone.discovery import Discovery, PluginProblem
+
+_MOST_PLACED = 64
+"""Number of engines whose placement is kept."""
 
 
 class Registry:
@@ -29,6 +41,8 @@ class Registry:
         self._problems: tuple[PluginProblem, ...] = ()
         self._complete = False
         self._loading = asyncio.Lock()
+        self._placed: list[tuple[tuple[EngineDefinition, Backend | None], Placement]] = []
+        """What `placement` found, and for what: each run needs it several times."""
 
     def get(self, name: str) -> Backend:
         """Return the backend of this name. Raises InputError if there is none or its plugin is broken."""
@@ -66,6 +80,32 @@ class Registry:
     def public(self, definition: EngineDefinition) -> EngineDefinition:
         """Return a definition without the options that its backend declares as secret."""
         return without_secrets(definition, self.find(definition.backend))
+
+    def placement(self, definition: EngineDefinition) -> Placement:
+        """Return where an engine computes. Of a backend of another author, what is known: see `place`."""
+        backend = self.find(definition.backend)
+        asked = definition, backend
+        known = next((found for key, found in self._placed if key == asked), None)
+        if known is None and backend is not None and not self.is_own(backend.name):
+            return Placement(is_local=backend.capabilities.local)
+        if known is None:
+            known = placement_of(definition, backend)
+            self._keep(definition, backend, known)
+        return known
+
+    async def place(self, definitions: Iterable[EngineDefinition]) -> None:
+        """Ask where engines compute, in a thread: the event loop goes on. Then `placement` has the answer."""
+        for definition in definitions:
+            backend = self.find(definition.backend)
+            for one in at_each_server(definition, backend):
+                if any(key == (one, backend) for key, _ in self._placed):
+                    continue
+                ask = partial(placement_of, one, backend, tell=self.tell)
+                foreign = backend is not None and not self.is_own(backend.name)
+                self._keep(one, backend, await answer_apart(ask) if foreign else ask())
+
+    def _keep(self, definition: EngineDefinition, backend: Backend | None, placed: Placement) -> None:
+        self._placed = [*self._placed[1 - _MOST_PLACED :], ((definition, backend), placed)]
 
     def knows(self, name: str) -> bool:
         """Whether `find` returns at once: it has looked for the backend before."""

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from paragone.discovery import Watch
 
+NOTICE_S = 2.0
+"""Seconds after which the user is told which plugin is waited for."""
+DEADLINE_S = 20.0
+"""Seconds that a plugin has for an answer."""
+
 Tell: TypeAlias = Callable[[str], None]
 """Shows a sentence. It may be called in any thread."""
 

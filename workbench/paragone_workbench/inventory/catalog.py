@@ -21,6 +21,7 @@ from paragone_workbench.engines.definitions import (
     shorten_home,
     to_spec,
 )
+from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import probe
@@ -169,7 +170,7 @@ class _Catalog:
             for model in models:
                 self._add(_model(backend, model))
             has_engines = any(engine.backend == backend.name for engine in self._config.engines.values())
-            if has_server_here(backend) and not self._asks_servers:
+            if not self._asks_servers and await answer_apart(lambda: has_server_here(backend)):
                 sentence = "Its server on this machine was not asked."
                 self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
             elif not models and not has_engines:

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, check_engine
+from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
@@ -167,7 +169,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
         try:
             backend = registry.get(definition.backend)
             for one in at_each_server(definition, backend):
-                check_engine(one, backend)
+                await answer_apart(partial(check_engine, one, backend, tell=registry.tell))
             _check_model(definition, backend)
         except ParagoneError as error:
             invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)

@@ -15,7 +15,7 @@ from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, split_options
-from paragone_workbench.engines.placement import name_reached
+from paragone_workbench.engines.placement import name_reached_apart
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20
@@ -141,7 +141,7 @@ async def _ask(
     try:
         if not backend.capabilities.local:
             for engine in engines:
-                name_reached(backend, engine.name, engine.model, options)
+                await name_reached_apart(backend, engine.name, engine.model, options, tell=tell)
         return await questions.endpoint(backend, options, tell=tell)
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)

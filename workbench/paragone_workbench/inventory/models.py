@@ -8,6 +8,7 @@ from paragone import Backend, InputError, ModelInfo, ParagoneError
 from paragone.network.guard import GUARD
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.waiting import Tell, tell_nobody
@@ -27,14 +28,14 @@ async def find_models(
     backend raised or returned.
     """
     asks_servers = asks_servers and not GUARD.is_offline
-    if has_server_here(backend) and not asks_servers:
+    if not asks_servers and await answer_apart(lambda: has_server_here(backend, tell=tell)):
         return ()
     with GUARD.looking_here(backend.name if asks_servers else ""):
         return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
 
 
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
-    """Return the backends whose servers on this machine were not asked, because no engine names them.
+    """Return the backends whose servers on this machine were not asked, because no engine names them. Blocks.
 
     `endpoints` are the servers of engines, which were asked.
     """
@@ -42,12 +43,12 @@ def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[Configure
     return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
 
 
-def has_server_here(backend: Backend) -> bool:
-    """Whether a backend looks for a server on this machine that no engine names."""
+def has_server_here(backend: Backend, *, tell: Tell = tell_nobody) -> bool:
+    """Whether a backend looks for a server on this machine that no engine names. Blocks until it has answered."""
     if backend.capabilities.local:
         return False
     try:
-        return bool(reached(backend, "", {}))
+        return bool(reached(backend, "", {}, tell=tell))
     except ParagoneError:
         return False
 

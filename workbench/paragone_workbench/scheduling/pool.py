@@ -74,8 +74,9 @@ class EnginePool:
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Find the backends in a thread, have `auto` decide on the order, and then start to open all closed engines."""
+        """Find the backends in a thread, ask them where engines compute, have `auto` decide on the order, and then start to open all closed engines."""
         await self.registry.load([engine.definition.backend for engine in self.engines])
+        await self.registry.place([engine.definition for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 

@@ -99,6 +99,7 @@ class Scheduler(Turns):
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
         """Wait until a run may use the engine. The turn ends when the context is left."""
         async with engine.turn, contextlib.AsyncExitStack() as held:
+            await engine.place()
             await self.decide_order()
             order = self.order
             if order != "swap":

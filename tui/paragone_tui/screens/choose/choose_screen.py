@@ -165,7 +165,7 @@ class ChooseScreen(Modal[None]):
         try:
             self._say("One moment.")
             await asyncio.wrap_future(self._imported)
-            question = await asyncio.to_thread(self._question)
+            question = await asyncio.wrap_future(in_daemon_thread(self._question))
         except ParagoneError as error:
             self._is_measuring = False
             self._say(str(error), error=True)

@@ -51,11 +51,11 @@ class Question:
         if len(engines) < 2:
             raise InputError("One engine leaves nothing to choose.", hint="Tick two or more with space.")
         for engine in engines:
-            check_engine(engine, registry.get(engine.backend))
+            check_engine(engine, registry.get(engine.backend), tell=registry.tell)
         seconds = parse_duration(time) if time else None
         sizes = parse_sizes(vram) if vram else ()
         points = _points(margin) if margin else MARGIN
-        catalog = load_assertions()
+        catalog = load_assertions(registry.tell)
         found = deciding_suite(Path(suite).expanduser() if suite else None, catalog, system)
         if catalog.judges(found.prompts):
             raise InputError(

@@ -115,7 +115,7 @@ async def engines_to_replay(
             definition = dataclasses.replace(definition, model=model)
         settings = settings_of(recorded.name, choices.settings, names)
         definition = apply_settings(definition, backend, settings)
-        check_engine(definition, backend)
+        check_engine(definition, backend, tell=registry.tell)
         engine = ReplayEngine(
             recorded=recorded,
             definition=definition,

@@ -92,6 +92,7 @@ class Judging:
             if first is None or self._stopped:
                 return
             self.observer.judging(names)
+            await self.registry.place([self.request.judges[name] for name in names])
             self._panel = panel = self._open_panel({name: self.request.judges[name] for name in names})
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work(open_runs, names, panel, first))

@@ -42,18 +42,26 @@ class AssertionCatalog:
     own: frozenset[str] = frozenset()
     """The names of paragone's own assertions. The others are checked on event loops of their own."""
     foreign: ForeignChecks = field(default_factory=ForeignChecks)
+    tell: Tell = tell_nobody
+    """Shows which assertion is waited for."""
 
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
         """Check an assertion of a prompt with this expected answer. Raises InputError."""
         assertion, options = self.prepared(spec)
         with _blaming(spec.type):
-            assertion.check_expected(expected, options)
+            if assertion.name in self.own:
+                assertion.check_expected(expected, options)
+            else:
+                self.foreign.check_expected(assertion, expected, options, tell=self.tell)
 
     def asks_engines(self, spec: AssertionSpec) -> tuple[str, ...]:
         """Return the names of the engines that an assertion asks. Raises InputError."""
         assertion, options = self.prepared(spec)
         with _blaming(spec.type):
-            names = assertion.engines(options)
+            if assertion.name in self.own:
+                names: object = assertion.engines(options)
+            else:
+                names = self.foreign.engines(assertion, options, tell=self.tell)
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
                 raise TypeError(f"expected a tuple of names of engines, not {names!r}")
         return names
@@ -92,7 +100,7 @@ def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
     found = discover_assertions(watch=import_watch(tell))
-    return AssertionCatalog(assertions=found.assertions, problems=found.problems, own=found.own)
+    return AssertionCatalog(assertions=found.assertions, problems=found.problems, own=found.own, tell=tell)
 
 
 async def evaluate(

@@ -9,7 +9,9 @@ from collections import Counter
 from paragone import Message, Options
 from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict
 from paragone.threads import in_daemon_thread
+from paragone_workbench.engines.foreign.answers import answer
 from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, ForeignLoop
+from paragone_workbench.engines.waiting import Tell
 
 MOST_BLOCKED = 3
 """Checks of one assertion that may block their event loop, before it is asked no more."""
@@ -23,6 +25,23 @@ class ForeignChecks:
     def __init__(self) -> None:
         self._loops: dict[str, ForeignLoop] = {}
         self._blocked: Counter[str] = Counter()
+        self._engines: dict[tuple[str, str], object] = {}
+        """The engines that assertions ask, by the assertion's name and its options."""
+
+    def engines(self, assertion: AnyAssertion, options: Options, *, tell: Tell) -> object:
+        """Return which engines an assertion asks with these options. Blocks the first time. Raises what it raises."""
+        asked = assertion.name, repr(options)
+        if asked not in self._engines:
+            plugin, what = _named(assertion), "which engines it asks"
+            self._engines[asked] = answer(lambda: assertion.engines(options), plugin, what, tell=tell)
+        return self._engines[asked]
+
+    def check_expected(
+        self, assertion: AnyAssertion, expected: str | None, options: Options, *, tell: Tell
+    ) -> None:
+        """Have an assertion check an expected answer. Blocks. Raises what it raises."""
+        what = "whether the expected answer suits it"
+        answer(lambda: assertion.check_expected(expected, options), _named(assertion), what, tell=tell)
 
     async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
         """Return what an assertion finds. Raises what it raises, and NoVerdict if it blocks its event loop."""
@@ -49,6 +68,10 @@ class ForeignChecks:
         for loop in loops.values():
             loop.end()
         concurrent.futures.wait([in_daemon_thread(assertion.close) for assertion in assertions], CLOSING_S)
+
+
+def _named(assertion: AnyAssertion) -> str:
+    return f"the assertion {assertion.name}"
 
 
 class _JudgeElsewhere:

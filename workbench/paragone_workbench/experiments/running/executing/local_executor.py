@@ -36,6 +36,7 @@ class LocalExecutor:
 
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
+        await self._work.registry.place([self._work.request.engines[index] for index in engines])
         for index in engines:
             engine = SpreadEngine(
                 self._pool,

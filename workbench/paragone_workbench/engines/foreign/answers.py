@@ -1,0 +1,52 @@
+"""What methods of plugins return that are no coroutines: each call runs in a thread of its own, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from paragone import EngineError
+from paragone.threads import in_daemon_thread
+from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_nobody
+
+_T = TypeVar("_T")
+
+_owed: dict[tuple[str, str], Future[Any]] = {}
+"""Questions without an answer in time, by the plugin and what was asked. Their threads go on."""
+
+
+def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_nobody) -> _T:
+    """Return what a method of a plugin returns. Blocks: on the application's event loop, await `answer_apart`.
+
+    After `NOTICE_S` seconds, tell what is waited for. While a plugin still owes an answer, it is not asked for the same
+    again. Raises what the method raises, and EngineError without an answer within `DEADLINE_S` seconds.
+
+    Args:
+        call: Calls the method.
+        plugin: The plugin for the user, such as `the backend ollama`.
+        what: What the method reports, such as `the addresses that it contacts`.
+        tell: Shows which plugin is waited for.
+    """
+    late = f"{plugin[0].upper()}{plugin[1:]} did not report {what} within {DEADLINE_S:g} seconds."
+    owed = _owed.get((plugin, what))
+    if owed is not None and not owed.done():
+        raise EngineError(late, hint="It is not asked again while it computes.")
+    given = in_daemon_thread(call)
+    if not _is_given(given, NOTICE_S):
+        tell(f"Waiting for {plugin} to report {what}, at most {DEADLINE_S:g} seconds …")
+        if not _is_given(given, DEADLINE_S - NOTICE_S):
+            _owed[plugin, what] = given
+            raise EngineError(late, hint="Report it to the author of the plugin; the rest goes on.")
+    return given.result()
+
+
+async def answer_apart(ask: Callable[[], _T]) -> _T:
+    """Await what calls `answer`, in a thread. Raises what it raises. Cancelling abandons it."""
+    return await asyncio.wrap_future(in_daemon_thread(ask))
+
+
+def _is_given(given: Future[_T], seconds: float) -> bool:
+    return bool(concurrent.futures.wait([given], seconds).done)
