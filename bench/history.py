@@ -67,7 +67,8 @@ async def _measure(path: Path) -> list[Row]:
     saved = await History.open(path)
     with contextlib.closing(sqlite3.connect(path)) as bare:
         listing = await _times(
-            lambda: saved.conversations(LIMIT), lambda: bare.execute(_LIST, (LIMIT,)).fetchall()
+            lambda: saved.call(lambda store: store.conversations(LIMIT)),
+            lambda: bare.execute(_LIST, (LIMIT,)).fetchall(),
         )
 
         async def found(text: str) -> tuple[object, ...]:

@@ -157,11 +157,11 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path):
         assert "the engine far contacts http://192.0.2.1:9" in screen.text
         await screen.press("enter")
         await screen.until(lambda: "is not imported" in " ".join(screen.text.replace("│", " ").split()))
-        assert not await screen.app.history.conversations()
+        assert not await screen.app.history.call(lambda store: store.conversations())
         await asked_to_import(screen, path)
         await screen.press("y")
         await screen.until(lambda: "1 conversation imported: c1." in screen.text)
-        assert len(await screen.app.history.conversations()) == 1
+        assert len(await screen.app.history.call(lambda store: store.conversations())) == 1
 
 
 async def test_an_engine_of_two_lanes_is_listed_once(start):
@@ -179,7 +179,7 @@ async def test_the_open_conversation_is_not_deleted(start):
         await opened(screen, count=1)
         await screen.press("ctrl+x")
         await screen.until(lambda: "This conversation is open" in screen.text)
-        assert len(await screen.app.history.conversations()) == 1
+        assert len(await screen.app.history.call(lambda store: store.conversations())) == 1
 
 
 async def test_a_found_answer_is_scrolled_to_in_its_lane(start):

@@ -186,7 +186,7 @@ async def test_a_new_conversation_begins_empty(start):
         await screen.ask("again")
         await screen.answered()
         await screen.app.lanes.session.saved()
-        assert len(await screen.app.history.conversations()) == 2
+        assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
 
 
 async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
@@ -206,7 +206,7 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
         await screen.ask("more")
         await screen.answered()
         await screen.app.lanes.session.saved()
-        (_, whales) = (await screen.app.history.conversations())[::-1]
+        (_, whales) = (await screen.app.history.call(lambda store: store.conversations()))[::-1]
         assert whales.prompts == 2
 
 

@@ -682,7 +682,7 @@ async def test_a_kill_loses_half_a_second_at_most(check_nothing_left):
         program.send_signal(signal.SIGKILL)
         came += [json.loads(line) for line in said if line.endswith("\n")]
     history = await History.open()
-    (summary,) = await history.conversations()
+    (summary,) = await history.call(lambda store: store.conversations())
     (run,) = (await history.load(summary.number)).runs
     await history.close()
     assert run.state == "interrupted"

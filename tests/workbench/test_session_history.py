@@ -252,7 +252,9 @@ async def test_a_new_conversation_is_another_one(session, rogue, history):
     await answers(session, "new")
     found = await saved(session, history)
     assert [prompt.parent for prompt in found.conversation.prompts] == [None]
-    titles = {summary.number: summary.title for summary in await history.conversations()}
+    titles = {
+        summary.number: summary.title for summary in await history.call(lambda store: store.conversations())
+    }
     assert titles == {old: "old", session.conversation.number: "new"}
 
 
@@ -419,7 +421,7 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
     await answers(session, "And this.")
     session.new_conversation()
     await session.deletions.delete(earlier)
-    assert await history.conversations() == ()
+    assert await history.call(lambda store: store.conversations()) == ()
     with pytest.raises(InputError, match="was deleted"):
         await session.reopen(earlier)
     assert await session.deletions.restore_last() == earlier

@@ -35,7 +35,7 @@ def is_saved(session: Session) -> bool:
 async def in_history(history: History) -> dict[str, list[str]]:
     """Return the answers in the history, by the title of their conversation."""
     found = {}
-    for summary in await history.conversations():
+    for summary in await history.call(lambda store: store.conversations()):
         saved = await history.load(summary.number)
         assert summary.title not in found
         found[summary.title] = [run.text for run in saved.runs]
@@ -62,7 +62,9 @@ async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, ro
     await session.close()
     both, one = [words(2), "語0😀 "], [words(2)]
     assert await in_history(history) == {"first": both, "second": both, "third": one}
-    second = next(it for it in await history.conversations() if it.title == "second")
+    second = next(
+        it for it in await history.call(lambda store: store.conversations()) if it.title == "second"
+    )
     saved = await history.load(second.number)
     assert [(lane.definition.name, lane.closed, lane.head.text) for lane in saved.lanes] == [
         ("steady", False, words(2)),
@@ -233,7 +235,7 @@ async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_le
     await closing
     assert run.phase == "ended"
     await until(lambda: is_saved(session))
-    (summary,) = await history.conversations()
+    (summary,) = await history.call(lambda store: store.conversations())
     saved = (await history.load(summary.number)).runs[1]
     assert (saved.state, saved.text) == (run.state, run.text)
 

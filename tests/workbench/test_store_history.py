@@ -35,9 +35,9 @@ async def test_saved_data_is_loaded(opened):
     numbers = await opened.call(lambda store: store.save(changes))
     assert numbers.keys() == {conversation.id}
     assert conversation.number is None, "records are changed only on the event loop"
-    (summary,) = await opened.conversations()
+    (summary,) = await opened.call(lambda store: store.conversations())
     assert summary.number == numbers[conversation.id]
-    assert await opened.conversations(before=summary) == ()
+    assert await opened.call(lambda store: store.conversations(before=summary)) == ()
     (hit,) = await opened.call(lambda store: store.search("zebra"))
     assert hit.prompt_id == prompt.id
     saved = await opened.load(summary.number)
@@ -57,7 +57,7 @@ async def test_the_store_uses_one_thread(opened):
     assert not threads[0].is_alive()
     assert not any(history_file().with_name("history.db.owners").iterdir())
     with pytest.raises(StoreError, match="closed"):
-        await opened.conversations()
+        await opened.call(lambda store: store.conversations())
 
 
 async def test_a_damaged_file_is_reported(check_nothing_left):
@@ -106,7 +106,7 @@ async def test_a_cancelled_call_is_not_executed(opened):
         await asyncio.sleep(0.05)
         waiting.cancel()
         await blocking
-        await opened.conversations()
+        await opened.call(lambda store: store.conversations())
     assert made == []
 
 
@@ -128,7 +128,7 @@ async def test_waiting_for_a_lock_has_a_timeout(opened):
         with pytest.raises(StoreError, match="keeps it locked") as told:
             await opened.call(lambda store: store.save(NEW))
         assert told.value.can_pass
-        assert await opened.conversations() == (), "reading still works"
+        assert await opened.call(lambda store: store.conversations()) == (), "reading still works"
         assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]
 
 

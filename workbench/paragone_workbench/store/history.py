@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.records import SavedConversation, Summary
+from paragone_workbench.store.records import SavedConversation
 
 if TYPE_CHECKING:  # imported late to keep the start fast
     from concurrent.futures import Future
@@ -60,10 +60,6 @@ class History:
             jobs.put(None)  # after a cancellation the thread may still open the store: have it closed
             raise
         return cls(jobs, closed, warning)
-
-    async def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
-        """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
-        return await self.call(lambda store: store.conversations(limit, before))
 
     async def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
