@@ -81,3 +81,37 @@ async def test_quitting_without_a_draft_needs_no_history(start):
             blocker.execute("BEGIN IMMEDIATE")
             await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)
+
+
+ENGINE = (
+    '[engines.steady]\nbackend = "rogue"\nmodel = "steady"\nmax_tokens = 1\n[lanes]\nstart = ["steady"]\n'
+)
+
+
+async def test_an_edit_of_an_earlier_prompt_is_one_at_the_next_start(start):
+    async with start(settings=ENGINE, remembered=True) as screen:
+        for text in ("first", "second"):
+            await screen.ask(text)
+            await screen.answered()
+        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.type(" again")
+        await screen.press("ctrl+q")
+        await screen.until(lambda: screen.app.is_leaving)
+    async with start(settings=ENGINE, remembered=True) as screen:
+        composer, session = screen.app.lanes.composer, screen.app.lanes.session
+        await screen.until(lambda: composer.edited is not None, "the edit goes on")
+        assert composer.text == "second again"
+        assert "Editing an earlier prompt" in screen.text
+        await screen.ask("")
+        await screen.until(lambda: len(session.prompts) == 3)
+        first, second, edited = session.prompts
+        assert (edited.text, edited.parent) == ("second again", first), "it is a branch"
+        await screen.answered()
+        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.type("!")
+        await screen.press("ctrl+q")
+        await screen.until(lambda: screen.app.is_leaving)
+    async with start(rogue("wide")) as screen:
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: "a conversation that is not open" in screen.told)
+        assert (composer.text, composer.edited) == ("second again!", None)

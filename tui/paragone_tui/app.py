@@ -134,11 +134,14 @@ class ParagoneApp(ProgramApp):
         """Write the prompt again that was not sent, and resume the last conversation if the engines are those of the last
         session, or offer it if it was interrupted.
         """
+        from paragone_tui.screens.lanes.commands.prompts import resume_edit
         from paragone_tui.screens.lanes.commands.resuming import restore_draft, resume_last
 
-        await restore_draft(self.lanes.context, self.lanes.drafts)
+        draft = await restore_draft(self.lanes.context, self.lanes.drafts)
         await self.registry.load(self._session.backends)
         await resume_last(self.lanes.context, may_resume=self._may_resume)
+        if draft is not None and draft.edits:
+            resume_edit(self.lanes.context, draft.edits)
 
     async def _use_backends(self) -> None:
         """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""

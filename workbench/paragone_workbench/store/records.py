@@ -74,6 +74,8 @@ class DraftRecord:
     """The pasted texts by their marks."""
     named: tuple[str, ...] = ()
     """The paths of the files that the user mentioned."""
+    edits: str = ""
+    """The id of the earlier prompt of which it is a new version; empty for a new prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

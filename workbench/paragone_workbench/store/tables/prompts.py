@@ -58,11 +58,12 @@ def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int
     database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
     for draft in drafts:
         database.run(
-            "INSERT INTO draft (owner_id, text, pasted, named) VALUES (?, ?, ?, ?)",
+            "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
             owner_id,
             clean(draft.text),
             json.dumps(dict(draft.pasted)),
             json.dumps(draft.named),
+            draft.edits,
         )
 
 
@@ -70,7 +71,7 @@ def take_draft(database: Database, owner_id: int) -> Row | None:
     """Give the newest draft that no running instance of the program has to one, and return its row; None if there is none."""
     newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
     rows = database.rows(
-        f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named",  # noqa: S608 (a constant)
+        f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits",  # noqa: S608 (a constant)
         owner_id,
     )
     return next(iter(rows), None)
@@ -78,10 +79,11 @@ def take_draft(database: Database, owner_id: int) -> Row | None:
 
 def draft_of(row: Row) -> DraftRecord:
     """Return the draft that a row has. Raises StoreError if it is damaged."""
-    text, pasted, named = row
+    text, pasted, named, edits = row
     with decoding("The prompt that was not sent"):
         return DraftRecord(
             text=text_in(text),
             pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
             named=tuple(map(text_in, list_in(named))),
+            edits=text_in(edits),
         )

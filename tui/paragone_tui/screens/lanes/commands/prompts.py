@@ -149,9 +149,24 @@ def edit_prompt(context: LanesContext) -> None:
     edited, selected = context.composer.edited, context.lanes.turn
     first = prompts.index(selected) if selected in prompts else len(prompts) - 1
     at = max(prompts.index(edited) - 1 if edited in prompts else first, 0)
+    context.composer.edit_prompt(prompts[at], _edit_title(context, f"prompt {at + 1} of {len(prompts)}"))
+
+
+def _edit_title(context: LanesContext, which: str) -> str:
     enter, stop = _shown_key(context, "send"), _shown_key(context, "stop")
-    title = f"Editing prompt {at + 1} of {len(prompts)} · {enter} starts a branch · {stop} cancels"
-    context.composer.edit_prompt(prompts[at], title)
+    return f"Editing {which} · {enter} starts a branch · {stop} cancels"
+
+
+def resume_edit(context: LanesContext, prompt_id: str) -> None:
+    """Have what is written be a new version of an earlier prompt, if that is here; if not, say that it is a new prompt."""
+    edited = next((prompt for prompt in context.session.prompts if prompt.id == prompt_id), None)
+    if edited is None:
+        context.say(
+            "What you wrote edited a prompt of a conversation that is not open, so it is a new prompt here; "
+            f"{context.key_of('reopen')} lists the conversation."
+        )
+    else:
+        context.composer.resume_edit(edited, _edit_title(context, "an earlier prompt"))
 
 
 def _shown_key(context: LanesContext, command: str) -> str:

@@ -9,7 +9,7 @@ from paragone.wording import quoted
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.store.recording.drafts import DraftSaving
-    from paragone_workbench.store.records import Summary
+    from paragone_workbench.store.records import DraftRecord, Summary
     from paragone_workbench.store.store import Store
 
 
@@ -40,12 +40,16 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
         )
 
 
-async def restore_draft(context: LanesContext, drafts: DraftSaving) -> None:
-    """Write the prompt again that an earlier instance of the program left unsent, unless another one is written."""
+async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
+    """Write the prompt again that an earlier instance of the program left unsent, unless another one is written.
+
+    Returns it.
+    """
     history = context.history.history
     assert history is not None  # this is called once it is open
     if (draft := await drafts.open(history)) is not None:
         context.composer.restore(draft)
+    return draft
 
 
 def _last_used(store: Store) -> Summary | None:

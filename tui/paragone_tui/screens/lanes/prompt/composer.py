@@ -167,6 +167,14 @@ class Composer(MentionField):
         self._unedited = self.text
         self.attachments.take_over(prompt)
 
+    def resume_edit(self, prompt: Prompt, title: str) -> None:
+        """Have what is written be a new version of an earlier prompt, as it was before the program ended."""
+        self._before_edit = _NOTHING
+        self._edit_title, self._unedited = title, prompt.written
+        self.edited, self.queued = prompt, None
+        self._on_change()
+        self._show_title()
+
     def end_edit(self) -> None:
         """Edit the earlier prompt no more: show what was written before."""
         before = self._before_edit
@@ -214,12 +222,15 @@ class Composer(MentionField):
     @property
     def unsent(self) -> tuple[DraftRecord, ...]:
         """What is written and not sent, as it is saved, the newest last. A prompt that is edited counts once it is changed."""
-        texts = [self.text]
+        texts = [(self.text, "")]
         if self.edited is not None or self.queued is not None:
-            texts = [self._before_edit.text, "" if self.text == self._unedited else self.text]
+            edit = "" if self.text == self._unedited else self.text
+            texts = [(self._before_edit.text, ""), (edit, "" if self.edited is None else self.edited.id)]
         return tuple(
-            DraftRecord(text=text, pasted=self._pasted.marked(text), named=self.attachments.named(text))
-            for text in texts
+            DraftRecord(
+                text=text, pasted=self._pasted.marked(text), named=self.attachments.named(text), edits=edits
+            )
+            for text, edits in texts
             if text.strip()
         )
 
