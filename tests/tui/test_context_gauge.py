@@ -21,6 +21,10 @@ def forecast(lane, tokens, context=1000, **more):
             "47 more, a 500 of 1,000, b 400 of 1,000 tokens ███░░░",
         ),
         ([forecast("a", 500), forecast("b", 500)], "500 of 1,000 tokens ███░░░"),
+        (
+            [forecast("a", 500), forecast("b", 600), forecast("c", 400)],
+            "fullest: b 600 of 1,000 tokens ███▋░░",
+        ),
         ([forecast("a", 500), forecast("b", 400)], "a 500 of 1,000, b 400 of 1,000 tokens ███░░░"),
         (
             [forecast("a", 500, left_out=2), forecast("b", 2000)],

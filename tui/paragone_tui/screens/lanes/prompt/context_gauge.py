@@ -21,6 +21,9 @@ _PAUSE = 0.4
 """Seconds without a key after which the engines are asked."""
 _CELLS = 6
 
+_EACH = 2
+"""Number of lanes up to which each count is shown: a usual terminal has no room for more."""
+
 
 class ContextGauge:
     """Asks the engines how many tokens the prompt would have, once the user pauses and no answer is written."""
@@ -91,13 +94,19 @@ class ContextGauge:
 
 
 def _content(found: Sequence[Forecast]) -> Content:
-    """Return the warnings, the counts of the other lanes (one if they are equal), and a bar of the fullest context."""
+    """Return the warnings, the counts of the other lanes, and a bar of the fullest context.
+
+    One count stands for all that are equal, and of many lanes, for the fullest.
+    """
     if not found:
         return Content()
     warnings = [Content.styled(one_line(one.warning), "$text-warning") for one in found if one.warning]
     fitting = [one for one in found if not one.is_refused]
     counts = {one.lane: f"{one.tokens:,} of {one.context:,}" for one in fitting}
     told = [f"{one_line(lane)} {count}" for lane, count in counts.items()]
+    if len(fitting) > _EACH:
+        fullest_lane = max(fitting, key=lambda one: one.tokens / one.context).lane
+        told = [f"fullest: {one_line(fullest_lane)} {counts[fullest_lane]}"]
     if len(found) == len(counts) and len({*counts.values()}) == 1:
         told = [*counts.values()][:1]
     added = {one.added for one in fitting}
