@@ -103,7 +103,7 @@ class Picker(Modal[ScreenResultType]):
 
     def on_mount(self) -> None:
         """List the options for an empty field."""
-        self.offer(self.key_hints)
+        self.offer(self._offered or self.key_hints)  # those of a subclass, which mounts first
         self.show()
 
     def on_resize(self) -> None:
