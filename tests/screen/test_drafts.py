@@ -104,7 +104,7 @@ async def test_an_edit_of_an_earlier_prompt_is_one_at_the_next_start(start):
         assert "Editing an earlier prompt" in screen.text
         await screen.ask("")
         await screen.until(lambda: len(session.prompts) == 3)
-        first, second, edited = session.prompts
+        first, _, edited = session.prompts
         assert (edited.text, edited.parent) == ("second again", first), "it is a branch"
         await screen.answered()
         await screen.app.run_action("screen.command('edit-prompt')")
