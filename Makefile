@@ -31,11 +31,13 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
 
 # Tests wait for engines about as long as they compute: two processes for each core keep the cores busy.
 # tests/conftest.py decides which tests share a process, and which run alone.
-PARALLEL := -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+DISTRIBUTED := --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED)
 WITH_TOOLS := PATH="$(CURDIR)/.tools/bin:$$PATH"
-PYTEST := $(WITH_TOOLS) $(BIN)/pytest $(PARALLEL)
-# The tests of make check
-FAST := not (model or server or install or gpu or program or slow or alone)
+PYTEST := $(WITH_TOOLS) $(BIN)/pytest
+# The tests of make check: they hardly wait, and each process collects all tests first.
+FAST := -n $$((1 + $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED) -q --hypothesis-profile quick \
+  -m 'not (model or server or install or gpu or program or slow or thorough or alone)'
 # Tests that coverage disturbs: an exception from another thread, which stops a template, can leave coverage's lock taken;
 # and the others list the modules that a new interpreter imports.
 NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
@@ -54,10 +56,10 @@ demo: .venv/demo ## run paragone with two small models side by side
 native: .venv/native ## compile llama.cpp for this machine and use it, which is faster; needs a C++ compiler and some minutes
 
 test: .venv/compiled ## run all tests
-	$(PYTEST)
+	$(PYTEST) $(PARALLEL)
 
 test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
-	$(PYTEST) -m 'model or server' tests/backends/llama_cpp tests/backends/remote
+	$(PYTEST) $(PARALLEL) -m 'model or server' tests/backends/llama_cpp tests/backends/remote
 
 test-ray: .tools/ray/installed ## run the tests of suites on a Ray cluster of two nodes, in an environment of their own
 	$(WITH_TOOLS) .tools/ray/bin/pytest -q tests/on_ray
@@ -111,7 +113,7 @@ changelog: .venv/dev ## show the section of the changelog that the files in chan
 
 coverage: .venv/dev ## run the tests of make check, and list how many lines of each module they run
 	@rm -f .coverage .coverage.*
-	-$(WITH_TOOLS) $(BIN)/coverage run -m pytest $(PARALLEL) -q -m '$(FAST)' $(NOT_TRACED)
+	-$(WITH_TOOLS) $(BIN)/coverage run -m pytest $(FAST) $(NOT_TRACED)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
@@ -128,7 +130,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/compiled
-	$(PYTEST) -q -m '$(FAST)'
+	$(PYTEST) $(FAST)
 
 format: .venv/dev ## format the code and fix lint errors
 	$(BIN)/ruff check --fix

@@ -31,6 +31,8 @@ settings.register_profile(
     "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fixed")
+# For `make check`
+settings.register_profile("quick", settings.get_profile("fixed"), max_examples=10)
 
 TESTS = Path(__file__).parent
 PYPROJECT = TESTS.parent / "pyproject.toml"
@@ -50,7 +52,8 @@ MARKS_BY_FIXTURE = {
     "model": {"whole_smollm2"},
     "server": {"llama_cpp_server", "ollama_server", "run_llama_server"},
     "install": {"wheels", "installer", "wheel", "sources"},
-    "program": {"check_nothing_left"},  # lanes and sessions with engines in worker processes
+    # Engines in worker processes, of several lanes, or with an interpreter of their own
+    "program": {"check_nothing_left", "interpreter", "bare_interpreter", "new_interpreters"},
 }
 """Marks of tests that use one of these fixtures."""
 

@@ -172,6 +172,7 @@ def test_the_page_has_its_files():
     }
 
 
+@pytest.mark.thorough
 def test_the_plugins_are_discovered(site):
     assert run(site, "look.py") == "parrot\n"
     for plugin in ("lines", "starling"):

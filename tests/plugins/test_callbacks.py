@@ -158,6 +158,7 @@ def test_a_consumer_that_fails_stops_the_call():
     assert library.ended.is_set()
 
 
+@pytest.mark.thorough
 def test_a_generator_that_is_dropped_stops_the_call():
     library = EndlessLibrary()
     items = stream(library.call)

@@ -48,6 +48,7 @@ async def test_its_output_and_its_end_are_known(start, tmp_path):
     assert (error.status, error.log_tail) == (3, ("one", "two"))
 
 
+@pytest.mark.thorough
 async def test_a_program_that_prints_without_end_fills_no_disk(start, tmp_path, monkeypatch):
     """Its first lines are kept: they describe its build."""
     monkeypatch.setattr("paragone.worker.process.LOG_LIMIT", 2**18)

@@ -257,6 +257,7 @@ async def test_the_shared_file_is_private_and_unlinked_before_use(files):
         assert files() == []
 
 
+@pytest.mark.thorough
 async def test_the_memory_is_released_with_the_last_block():
     async with opened(vocab_size=16, rows=1) as engine:
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(3)))) as blocks:

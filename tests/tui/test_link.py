@@ -119,6 +119,7 @@ async def test_all_scroll_together(pair):
     assert pair.rows[0] == pair.rows[1]
 
 
+@pytest.mark.thorough
 async def test_the_end_of_each_is_followed(pair):
     """Also that of the slower one, when the other is far ahead."""
     left, right = pair.lanes
@@ -138,6 +139,7 @@ async def test_the_end_of_each_is_followed(pair):
         assert f"right {row}" in pair.pilot.app.terminal.text
 
 
+@pytest.mark.thorough
 async def test_lanes_that_follow_stay_in_line_as_long_as_their_ends_are_in_view(pair):
     left, right = pair.lanes
     pair.turn(1, 0, 0)
@@ -196,6 +198,7 @@ async def test_a_prompt_that_comes_later_moves_what_the_other_shows_nowhere(pair
     assert pair.starts(left) == pair.starts(right)
 
 
+@pytest.mark.thorough
 async def test_a_resize_and_folding_keep_the_turns_aligned(pair):
     for number in range(3):
         for lane, words in zip(pair.lanes, (8, 40), strict=True):

@@ -135,6 +135,7 @@ async def test_layers_lie_upon_each_other(lane):
     assert looks == [(True, False), (True, True), (False, True)]
 
 
+@pytest.mark.thorough
 async def test_random_marks_on_random_text(lane):
     pilot, widget = lane
     draw = random.Random(5)

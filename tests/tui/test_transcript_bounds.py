@@ -97,6 +97,7 @@ def test_the_oldest_text_is_removed_when_there_is_too_much():
     assert page.blocks[:2] == [note, prompt]
 
 
+@pytest.mark.thorough
 def test_many_blocks_are_removed():
     page = Page()
     for number in range(3000):

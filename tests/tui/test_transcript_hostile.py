@@ -51,6 +51,7 @@ def everywhere(text):
     return Vertical(status, lane), lane
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("screen", [ChangedRowsScreen, Screen])
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_only_our_own_sequences_are_written(text, screen):

@@ -86,6 +86,7 @@ async def lane():
         yield Lane(pilot, widget)
 
 
+@pytest.mark.thorough
 async def test_the_end_is_followed_several_rows_at_a_time(lane):
     lane.widget.add("prompt", "Count.")
     tops: list[int] = []
@@ -208,6 +209,7 @@ async def test_a_short_text_does_not_scroll(lane):
     assert lane.widget.following
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("markdown", [True, False])
 async def test_the_position_is_kept_when_resized(lane, markdown):
     typeset_or_not(lane.widget, markdown)
@@ -293,6 +295,7 @@ async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
     assert all(len(row) < 30 for row in rows)
 
 
+@pytest.mark.thorough
 async def test_the_end_is_kept_when_resized(lane):
     lane.widget.add("answer", paragraphs(50))
     await lane.settle()
@@ -302,6 +305,7 @@ async def test_the_end_is_kept_when_resized(lane):
         assert lane.widget.following
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [(60, 15), (300, 100), (10, 3), (2, 1), (1, 1)])
 async def test_sizes(lane, size):
     lane.widget.add("prompt", "A question")
@@ -316,6 +320,7 @@ async def test_sizes(lane, size):
     assert lane.widget.following
 
 
+@pytest.mark.thorough
 async def test_resized_while_text_streams_in(lane):
     """Updates may happen between the resize and the painting."""
     lane.widget.add("prompt", "Count.")

@@ -191,6 +191,7 @@ def test_the_text_of_a_pdf(tmp_path, monkeypatch):
     assert "pypdf" in caught.value.hint
 
 
+@pytest.mark.thorough
 def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(pdf_text, "SECONDS", 1)
     operators = zlib.compress(b"BT (word) Tj ET " * 4_000_000)
@@ -200,6 +201,7 @@ def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch):
         read_file(str(tmp_path / "long.pdf"))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
 def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch):
     monkeypatch.setattr(pdf_text, "MEMORY", 150 * 10**6)

@@ -102,6 +102,7 @@ async def test_a_third_engine_is_measured_alone(choose):
     assert [figure.answers for figure in figures] == [0, 12, 12]
 
 
+@pytest.mark.thorough
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose):
     choice = choose(words(400), engine("a", delay_s=0.1), engine("b", delay_s=0.1), seconds=15)
     await measured(choice)

@@ -27,6 +27,7 @@ async def examined():
     return diagnosis
 
 
+@pytest.mark.thorough
 async def test_the_machine_and_the_probes_of_backends():
     diagnosis = await examined()
     machine = diagnosis.machine
@@ -41,6 +42,7 @@ async def test_the_machine_and_the_probes_of_backends():
     assert "llama_cpp" in diagnosis.backends
 
 
+@pytest.mark.thorough
 async def test_neither_a_broken_plugin_nor_errors_in_the_config_prevent_the_report(tmp_path, monkeypatch):
     folder = tmp_path / "broken-1.0.dist-info"
     folder.mkdir()
@@ -98,6 +100,7 @@ async def test_an_interpreter_that_does_not_exist():
     assert "/nowhere/python cannot be started" in found.reason
 
 
+@pytest.mark.thorough
 async def test_a_backend_that_is_usable_in_the_interpreter_of_an_engine(monkeypatch):
     """The results of the probes are synthetic, because there is no second interpreter with other packages."""
 

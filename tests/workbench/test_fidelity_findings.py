@@ -192,10 +192,12 @@ def test_both_rows_of_a_table_come_from_one_computation(capsys):
     assert pair_coverage.cache_info().misses == 2
 
 
+@pytest.mark.thorough
 def test_equal_candidates_are_seldom_told_apart():
     assert pair_claims(8, 300, candidates=4) < 0.08
 
 
+@pytest.mark.thorough
 def test_depth_is_seldom_claimed_without_growth_and_found_where_it_is():
     assert depth_claims(8, 200) < 0.06
     assert depth_claims(8, 100, growth=1.0) > 0.95

@@ -4,6 +4,7 @@ import asyncio
 import time
 import tracemalloc
 
+import pytest
 from bench.instant_engine import InstantRegistry
 
 from paragone import Caution, Finish, Token
@@ -45,6 +46,7 @@ async def test_other_tasks_get_their_turns_while_events_come_without_a_pause():
     assert len(lengths) > 10
 
 
+@pytest.mark.thorough
 async def test_a_run_keeps_a_bounded_number_of_warnings():
     result = await flood(Caution(code="loud", sentence=f"warning {number}") for number in range(20_000))
     assert len(result.cautions) == MOST_CAUTIONS + 1
@@ -52,6 +54,7 @@ async def test_a_run_keeps_a_bounded_number_of_warnings():
     assert "more than 100 warnings" in result.cautions[100].sentence
 
 
+@pytest.mark.thorough
 async def test_the_text_of_a_run_takes_little_more_than_its_characters():
     memory = []
 

@@ -142,6 +142,7 @@ def test_values_of_other_types(imported, database, rows):
     assert len(saved.conversation.prompts) == 1
 
 
+@pytest.mark.thorough
 def test_a_column_that_computes_a_text_of_gigabytes(imported, database):
     path = database(
         LLM.format(" AS (hex(zeroblob(300000000)))") + "INSERT INTO conversations VALUES ('a', 'n');"
@@ -157,6 +158,7 @@ def test_a_database_that_computes_without_end(imported, database, monkeypatch):
         imported(database(LLM.format("") + CROSS))
 
 
+@pytest.mark.thorough
 def test_a_database_of_more_messages_than_anybody_wrote(imported, database, monkeypatch):
     monkeypatch.setattr(databases, "MOST_MESSAGES", 1000)
     with pytest.raises(InputError, match="has more than 1,000 messages"):

@@ -72,6 +72,7 @@ def test_intervals_of_passes_hold_in_95_percent_at_least(case, prompts):
         assert coverage <= 0.97
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", [it for it in NUMBERS if "unlike" not in it])
 def test_intervals_of_numbers_hold_as_often_as_they_say(case):
     trials = 400

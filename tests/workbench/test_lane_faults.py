@@ -213,6 +213,7 @@ async def test_a_backend_that_fails_to_close(faulty, check_nothing_left):
 # ── A program that ends without closing ────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["loading", "writing"])
 async def test_a_program_that_ends_without_closing(moment):
     program = f"""

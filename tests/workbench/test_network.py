@@ -103,6 +103,7 @@ def test_a_system_that_cannot_hold_it_is_named():
         assert warning.endswith("not by the system: the calls of s390x are not known.")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="the other machine is a Linux machine")
 def test_a_command_warns_once_if_the_system_cannot_hold_it():
     done = subprocess.run(

@@ -80,6 +80,7 @@ def simulated(rng, prompts, pass_a, pass_b, same):
     return next(non_inferiority([pair], 0.03))
 
 
+@pytest.mark.thorough
 def test_an_engine_that_is_worse_by_the_margin_is_rarely_called_not_worse():
     # B fails 0.03 of what A passes: the true difference is −margin, and 2.5% of the intervals lie above.
     rng = random.Random(7)

@@ -241,6 +241,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
 PROMPTS = [f"prompt {number}" for number in range(30)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("schedule", ["swap", "parallel"])
 async def test_all_runs_are_executed_and_saved_once(history, schedule):
     cluster = ClusterHere()

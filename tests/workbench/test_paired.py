@@ -40,6 +40,7 @@ def test_few_values_are_permuted_exactly():
     assert found.p == pytest.approx(expected)
 
 
+@pytest.mark.thorough
 def test_many_values_are_tested_alike_by_both_tests():
     rng = np.random.default_rng(5)
     differences = rng.normal(0.06, 1, 1000)

@@ -37,6 +37,7 @@ def rating(found):
 TRUTH = dict(zip("abcde", (1130, 1060, 1000, 950, 860), strict=True))
 
 
+@pytest.mark.thorough
 def test_true_ratings_are_recovered_from_many_votes():
     found = rate(simulated_votes(TRUTH, 20_000, random.Random(1)))
     for engine, it in by_engine(found).items():
@@ -46,6 +47,7 @@ def test_true_ratings_are_recovered_from_many_votes():
     assert [it.engine for it in found.engines] == list("abcde")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [40, 400])
 def test_intervals_cover_the_true_ratings(count):
     rng = random.Random(count)
@@ -58,6 +60,7 @@ def test_intervals_cover_the_true_ratings(count):
     assert np.mean(held) == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 120) ** 0.5)
 
 
+@pytest.mark.thorough
 def test_five_equal_engines_are_seldom_told_apart():
     """Ten intervals that held 95% each would tell some of them apart in 30% of the simulations."""
     trials = 80
@@ -187,6 +190,7 @@ def test_one_vote_shows_nothing():
     assert found.engines[0].interval.high - found.engines[0].interval.low > PRIOR_SD
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [5, 50, 100_000])
 def test_an_engine_that_always_wins_has_a_finite_rating(count):
     found = rate(won("a", "b", 1) * count)

@@ -523,6 +523,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_failed_writes_lose_nothing():
     said = subprocess.run(
         [sys.executable, "-c", LIMITED],

@@ -306,6 +306,7 @@ def test_a_migrated_conversation_can_be_continued(second):
     store.close()
 
 
+@pytest.mark.thorough
 def test_a_long_conversation_is_migrated_in_linear_time(tmp_path, monkeypatch):
     """The search for the previous run ends at the first prompt above."""
     work = 0

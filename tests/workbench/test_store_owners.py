@@ -78,6 +78,7 @@ def test_a_killed_program_leaves_its_saved_text(start):
     store.close()
 
 
+@pytest.mark.thorough
 def test_runs_of_a_living_program_are_not_changed(start):
     living, theirs = start()
     dead, lost = start()
@@ -108,6 +109,7 @@ def test_two_stores_of_one_program_are_two_owners():
     assert not any(history_file().with_name("history.db.owners").iterdir())
 
 
+@pytest.mark.thorough
 def test_many_programs_that_start_at_once(start):
     programs = [
         subprocess.Popen(

@@ -187,6 +187,7 @@ def claims(found):
     return [it for it in found.comparisons if it.shown]
 
 
+@pytest.mark.thorough
 def test_undecided_judges_favour_no_engine():
     """Both engines pass at 70% of the prompts; the judge is undecided about 60% of the answers of B."""
     false = 0
@@ -337,6 +338,7 @@ def test_all_comparisons_are_corrected_together():
     assert smallest.adjusted_p == pytest.approx(min(1, 21 * smallest.paired.p))
 
 
+@pytest.mark.thorough
 def test_the_same_engine_under_two_names_is_seldom_told_apart():
     trials = 60
     assert false_claims(2, 10, trials) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5

@@ -351,6 +351,7 @@ async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
     assert suites.runner.given_up[0].sentence == "The model frail is gone."
 
 
+@pytest.mark.thorough
 async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, monkeypatch):
     """SQLite's limit of pages simulates the full disk."""
     monkeypatch.setattr(retry, "GIVE_UP_S", 0.3)

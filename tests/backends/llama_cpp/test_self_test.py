@@ -37,6 +37,7 @@ def test_the_builds_here_pass(build):
     assert checked(build) == "passed"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "error"),
     [

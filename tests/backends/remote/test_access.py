@@ -350,6 +350,7 @@ def clear_proxies(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "setting",
     [

@@ -111,6 +111,7 @@ def test_llama_server_in_a_lane_of_the_screen(smollm2, llama_server):
         assert program.leave() == 0
 
 
+@pytest.mark.thorough
 async def test_a_cut_prompt_is_in_the_json(broken):
     server = broken[1]
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=1)

@@ -160,6 +160,7 @@ async def test_a_schema_that_is_none(check, schema):
         await check("json_schema", "3", schema=schema)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("schema", "answer", "reason"),
     [

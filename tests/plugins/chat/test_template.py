@@ -108,6 +108,7 @@ def test_a_prompt_is_counted_while_it_grows(monkeypatch):
         render("{% for i in range(99999) %}{{ 'a' * 1000000 }}{% endfor %}")
 
 
+@pytest.mark.thorough
 def test_a_single_call_that_never_ends_ends_its_process():
     program = (
         "from paragone import Message\n"
