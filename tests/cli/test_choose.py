@@ -52,6 +52,21 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     assert len(measured()) > len(before)
 
 
+@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
+def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite, limit):
+    servers = ("scripted_server:s", "scripted:a")
+    command = ("choose", *servers, "--suite", suite, *limit)
+    done = paragone(*command, "--json")
+    rates = {it["engine"]: it["users_tps"] for it in data("choose", done)["engines"]}
+    assert rates["s"] > 0
+    assert rates["a"] is None
+    again = data("choose", paragone(*command, "--json"))
+    assert {it["engine"]: it["users_tps"] for it in again["engines"]} == rates
+    text = paragone(*command).stdout.decode()
+    assert "16 users" in text
+    assert "the tokens per second are those of all together" in text
+
+
 def test_few_prompts_decide_nothing(tmp_path):
     path = tmp_path / "few.jsonl"
     path.write_text('{"prompt": "x", "assertions": [{"type": "contains", "value": "X"}]}\n')

@@ -23,6 +23,7 @@ from paragone_workbench.choosing.memory import EngineMemory, memory_of
 from paragone_workbench.choosing.not_measured import not_measured
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_tokens
+from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS, Throughputs
 from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.choosing.timing.time_plan import (
@@ -84,6 +85,7 @@ class Choice:
         self._limit = TimeLimit(self.seconds)
         self._left_out: dict[str, str] = {}
         self._measurements: Measurements | None = None
+        self._throughputs: Throughputs | None = None
         self._suite: SuiteRounds | None = None
         self.reference = self.wanted or largest_file(self.request.engines)
         """The engine whose quality is wanted."""
@@ -115,15 +117,23 @@ class Choice:
             self._begin_bench(measurements)
             rough = await measurements.rough_speeds(_PROBE_SHARE * self.seconds, self.observer.bench_step)
         await self._leave_out_unopened(measurements)
+        users = self._throughputs = Throughputs(
+            history=self.history, registry=self.registry, limit=self._limit, engines=self.request.engines
+        )
+        if not self.request.fresh:
+            await users.look_up()
         suite = self._suite = await SuiteRounds.begin(
             self.history, self.registry, self.catalog, self.request, self._limit
         )
         try:
             if suite.taken:
                 self.observer.known(suite.taken, suite.experiment.runs)
-            plan = self._plan(measurements, suite, rough)
+            plan = self._plan(measurements, users, suite, rough)
             if plan is not None and plan.speed_s:
                 await self._bench(measurements, plan.speed_s)
+            if users.left and not self._limit.is_over and (plan is None or plan.users_s is not None):
+                self.observer.benching([engine.name for engine in users.left], USERS_TESTS)
+                await users.measure(None if plan is None else plan.users_s, self.observer.bench_step)
             if suite.left:
                 await suite.run(plan, self.observer.suite)
             if measurements.to_compare(self.reference):
@@ -214,11 +224,15 @@ class Choice:
                 self.reference = largest_file(kept)
 
     def _plan(
-        self, measurements: Measurements, suite: SuiteRounds, rough: Mapping[str, Measured]
+        self,
+        measurements: Measurements,
+        users: Throughputs,
+        suite: SuiteRounds,
+        rough: Mapping[str, Measured],
     ) -> TimePlan | None:
         """Share the time among the measurements. Returns None without a limit, and if all is known."""
         to_compare = [engine.name for engine in measurements.to_compare(self.reference)]
-        if self.seconds is None or not (measurements.to_bench or suite.left or to_compare):
+        if self.seconds is None or not (measurements.to_bench or users.left or suite.left or to_compare):
             return None
         measured = {**measurements.speeds, **rough}
         left = self._limit.left or 0.0
@@ -232,7 +246,7 @@ class Choice:
                 "answer a short prompt.",
                 hint="Name a longer --time, or none: without one, you can stop with Ctrl+C, and the same command goes on.",
             )
-        plan = self._time_plan(left, paces, measurements, suite, to_compare)
+        plan = self._time_plan(left, paces, measurements, users, suite, to_compare)
         if not plan.is_enough:
             raise InputError(
                 f"The time is too short: it suffices for about {plan.prompts} of {counted(plan.left, 'prompt')}, which decide nothing.",
@@ -247,6 +261,7 @@ class Choice:
         left: float,
         paces: Mapping[str, Pace],
         measurements: Measurements,
+        users: Throughputs,
         suite: SuiteRounds,
         to_compare: Sequence[str],
     ) -> TimePlan:
@@ -255,6 +270,7 @@ class Choice:
             left,
             paces,
             to_bench=[engine.name for engine in measurements.to_bench],
+            with_users=[engine.name for engine in users.left],
             to_compare=to_compare,
             runs_left=suite.runs_left,
             prompts=len(suite.left),
@@ -263,6 +279,8 @@ class Choice:
             answer_tokens=answer_tokens,
             test=TEST,
             repeat=REPEAT,
+            users_test=USERS_TESTS[0],
+            requests=REQUESTS,
         )
 
     def _greedy_prompts(self) -> list[tuple[Message, ...]]:
@@ -319,6 +337,8 @@ class Choice:
             names, {"engines": list(speeds.values())}, {"candidates": list(compared.values())}, rates, sizes
         )
         found = with_greedy_answers(found, answers)
+        users = {} if self._throughputs is None else self._throughputs.rates
+        found = tuple(dataclasses.replace(engine, users_tps=users.get(engine.engine)) for engine in found)
         return tuple(
             dataclasses.replace(engine, memory=known.needed, context=known.context)
             if (known := self.memory.get(engine.engine))
@@ -331,7 +351,7 @@ class Choice:
         if self._measurements is None:
             return ()
         memory = self.memory.values() if self.vram else ()
-        return tuple(not_measured(self._measurements, self._suite, self.reference, memory))
+        return tuple(not_measured(self._measurements, self._throughputs, self._suite, self.reference, memory))
 
     async def _save_question(self, margin: float) -> None:
         """Save what is asked, so that a report decides by the same."""

@@ -24,6 +24,7 @@ class EngineFigures:
         context: Context window in tokens for which the memory is estimated.
         decode_tps: Decode rate in tokens per second.
         ttft_s: Time to first token in seconds.
+        users_tps: Tokens per second that users at once get together.
         joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; of the reference itself None.
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
@@ -39,6 +40,7 @@ class EngineFigures:
     context: int | None = None
     decode_tps: float | None = None
     ttft_s: float | None = None
+    users_tps: float | None = None
     joules: float | None = None
     kld: Estimate | None = None
     same_answers: int | None = None
@@ -56,6 +58,7 @@ class EngineFigures:
             "context": self.context,
             "decode_tps": self.decode_tps,
             "ttft_s": self.ttft_s,
+            "users_tps": self.users_tps,
             "joules": self.joules,
             "mean_kld": None if self.kld is None else self.kld.value,
             "mean_kld_se": None if self.kld is None else self.kld.error,
@@ -153,11 +156,13 @@ def pass_rate_text(engine: EngineFigures, planned: int) -> str:
 
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
     """Return how to read the figures of several engines, in sentences."""
-    contexts = sorted({engine.context for engine in figures if engine.memory and engine.context})
-    if not contexts:
-        return ()
-    tokens = " or ".join(f"{context:,}" for context in contexts)
-    return (f"Memory is estimated for a context of {tokens} tokens. --set n_ctx=N names another.",)
+    notes = []
+    if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
+        tokens = " or ".join(f"{context:,}" for context in contexts)
+        notes.append(f"Memory is estimated for a context of {tokens} tokens. --set n_ctx=N names another.")
+    if any(engine.users_tps for engine in figures):
+        notes.append("With users at once, the tokens per second are those of all together.")
+    return tuple(notes)
 
 
 def _mean_of(values: EngineValues, metric: Metric) -> float | None:

@@ -7,11 +7,16 @@ from collections.abc import Iterable, Iterator
 from paragone_workbench.choosing.measurements import TEST, Measurements
 from paragone_workbench.choosing.memory import EngineMemory
 from paragone_workbench.choosing.suite_rounds import SuiteRounds
+from paragone_workbench.choosing.throughput import USERS, Throughputs
 from paragone_workbench.compare.parity.findings import joined
 
 
 def not_measured(
-    measured: Measurements, suite: SuiteRounds | None, reference: str, memory: Iterable[EngineMemory]
+    measured: Measurements,
+    users: Throughputs | None,
+    suite: SuiteRounds | None,
+    reference: str,
+    memory: Iterable[EngineMemory],
 ) -> Iterator[str]:
     """Yield what is unknown, in sentences. `suite` is None if no prompt was answered."""
     names = [engine.name for engine in measured.engines]
@@ -25,6 +30,10 @@ def not_measured(
         yield (
             f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens: the speeds are those of the answers."
         )
+    if users is not None:
+        yield from (f"{max(USERS)} users at once of {name}: {why}" for name, why in users.errors.items())
+        if users.left:
+            yield f"{max(USERS)} users at once of {joined(engine.name for engine in users.left)}. The same command goes on with them."
     candidates = measured.to_compare(reference)[1:]
     if not measured.has_distributions(reference):
         yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."

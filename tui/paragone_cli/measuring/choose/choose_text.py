@@ -10,6 +10,7 @@ from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
 from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text
+from paragone_workbench.choosing.throughput import USERS
 from paragone_workbench.measure.fidelity.scale import kld_text
 
 
@@ -23,6 +24,7 @@ def put_decision(
     _put_list("Smaller or faster, and not chosen:", decision.others)
     _put_list("Left out:", choice.left_out if len(figures) > 1 else ())
     if len(figures) > 1:
+        with_users = any(engine.users_tps for engine in figures)
         put()
         put_table(
             [
@@ -35,8 +37,9 @@ def put_decision(
                     "same answers",
                     "tokens/s",
                     "TTFT (ms)",
+                    *([f"{max(USERS)} users"] if with_users else []),
                 ],
-                *(_row(engine, decision) for engine in figures),
+                *(_row(engine, decision, with_users=with_users) for engine in figures),
             ]
         )
         for sentence in notes_of(figures):
@@ -58,7 +61,7 @@ def _put_list(title: str, sentences: Sequence[str]) -> None:
         put_line(f"  {sentence}")
 
 
-def _row(engine: EngineFigures, decision: Decision) -> list[str]:
+def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list[str]:
     kld = "reference" if engine.engine == decision.reference else ""
     return [
         "▸" if engine.engine == decision.chosen else "",
@@ -69,6 +72,7 @@ def _row(engine: EngineFigures, decision: Decision) -> list[str]:
         "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
         "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
+        *(["" if engine.users_tps is None else f"{engine.users_tps:.1f}"] if with_users else []),
     ]
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_workbench.choosing.figures import notes_of, pass_rate_text
+from paragone_workbench.choosing.throughput import USERS
 from paragone_workbench.statistics.estimate import number
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("")
     table.add_column("engine", overflow="ellipsis")
-    for title in ("memory", "pass %", "KLD", "tokens/s"):
+    users = [f"{max(USERS)} users"] if any(engine.users_tps for engine in figures) else []
+    for title in ("memory", "pass %", "KLD", "tokens/s", *users):
         table.add_column(title, justify="right", no_wrap=True)
     for engine in figures:
         kld = "reference" if engine.engine == decision.reference else ""
@@ -57,5 +59,6 @@ def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
             pass_rate_text(engine, decision.planned),
             kld or ("" if engine.kld is None else number(engine.kld)),
             "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
+            *("" if engine.users_tps is None else f"{engine.users_tps:.1f}" for _ in users),
         )
     return table

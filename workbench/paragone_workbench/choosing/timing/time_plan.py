@@ -24,7 +24,7 @@ _FIDELITY_SHARE = 0.2
 """Share of the time that the fidelity gets while prompts are left out."""
 
 _SPEED_SHARE = 0.15
-"""Largest share of the time for the speeds."""
+"""Largest share of the time for the speeds, and for users at once."""
 
 GREEDY_PROMPTS = 12
 """Number of prompts that the engines answer greedily."""
@@ -74,6 +74,7 @@ class TimePlan:
     Attributes:
         seconds: The time that is left.
         speed_s: Seconds for the speeds; 0 if there is no time for them, so that those of the answers have to do.
+        users_s: Seconds for users at once; None if there is no time for them.
         prompt_s: Seconds that a prompt takes, of all engines together.
         left: Number of prompts that are not answered by all engines.
         prompts: Number of them for which there is time.
@@ -83,6 +84,7 @@ class TimePlan:
 
     seconds: float
     speed_s: float
+    users_s: float | None
     prompt_s: float
     left: int
     prompts: int
@@ -102,12 +104,12 @@ class TimePlan:
     @property
     def all_s(self) -> float:
         """Seconds that everything needs."""
-        return self.speed_s + self.suite_s + self.fidelity_s
+        return self.speed_s + (self.users_s or 0.0) + self.suite_s + self.fidelity_s
 
     @property
     def fewest_s(self) -> float:
         """Seconds below which nothing can be decided."""
-        rest = 1 - _SPEED_SHARE - _FIDELITY_SHARE
+        rest = 1 - 2 * _SPEED_SHARE - _FIDELITY_SHARE
         return self.fewest * self.prompt_s / rest
 
     def suite_ends(self) -> float:
@@ -117,7 +119,7 @@ class TimePlan:
     @property
     def fidelity_is_whole(self) -> bool:
         """Whether there is time for the whole fidelity."""
-        rest = self.seconds - self.speed_s - self.prompts * self.prompt_s
+        rest = self.seconds - self.speed_s - (self.users_s or 0.0) - self.prompts * self.prompt_s
         return rest >= self.fidelity_s
 
 
@@ -126,6 +128,7 @@ def plan_time(
     paces: Mapping[str, Pace],
     *,
     to_bench: Collection[str],
+    with_users: Collection[str],
     to_compare: Collection[str],
     runs_left: Mapping[str, int],
     prompts: int,
@@ -134,6 +137,8 @@ def plan_time(
     answer_tokens: float,
     test: BenchTest,
     repeat: int,
+    users_test: BenchTest,
+    requests: int,
 ) -> TimePlan:
     """Return how the time is used.
 
@@ -141,6 +146,8 @@ def plan_time(
         seconds: The time.
         paces: How fast the engines are.
         to_bench: The engines whose speed is to be measured, `repeat` times with `test` after a warm-up.
+        with_users: The engines of which `requests` are made by users at once, each like `users_test`. That these take less time together
+            than one after the other is not counted on.
         to_compare: The engines whose distributions are to be read, the reference among them; empty for no fidelity.
         runs_left: Runs of the suite that each engine is yet to do.
         prompts: Number of prompts of the suite that are not answered by all engines.
@@ -149,6 +156,8 @@ def plan_time(
         answer_tokens: Tokens of an answer.
         test: The test of the speed.
         repeat: Its repetitions.
+        users_test: A request of users at once.
+        requests: Number of these requests to an engine.
     """
     bench_s = sum(
         (repeat + 1) * paces[name].run_s(test.prompt_tokens, test.tokens)
@@ -156,6 +165,12 @@ def plan_time(
         if name in paces
     )
     speed_s = bench_s if bench_s <= _SPEED_SHARE * seconds else 0.0
+    all_users_s = sum(
+        requests * paces[name].run_s(users_test.prompt_tokens, users_test.tokens)
+        for name in with_users
+        if name in paces
+    )
+    users_s = all_users_s if all_users_s <= _SPEED_SHARE * seconds else None
     suite_s = sum(
         count * paces[name].run_s(prompt_tokens, answer_tokens)
         for name, count in runs_left.items()
@@ -169,7 +184,7 @@ def plan_time(
         for name in to_compare
         if name in paces
     )
-    rest = seconds - speed_s
+    rest = seconds - speed_s - (users_s or 0.0)
     fits = (
         math.floor(max(rest - fidelity_s, rest - _FIDELITY_SHARE * seconds) / prompt_s)
         if prompt_s
@@ -178,6 +193,7 @@ def plan_time(
     return TimePlan(
         seconds=seconds,
         speed_s=speed_s,
+        users_s=users_s,
         prompt_s=prompt_s,
         left=prompts,
         prompts=max(0, min(prompts, fits)),
@@ -196,6 +212,8 @@ def plan_text(plan: TimePlan, *, bench: bool, fidelity: bool) -> str:
     parts = []
     if bench and plan.speed_s:
         parts.append(f"{duration_text(plan.speed_s)} for the speed")
+    if plan.users_s:
+        parts.append(f"{duration_text(plan.users_s)} for users at once")
     if plan.left:
         of = f"{plan.prompts} of {plan.left}" if plan.prompts < plan.left else f"{plan.left}"
         parts.append(f"{duration_text(plan.prompts * plan.prompt_s)} for {of} prompts")

@@ -1,0 +1,96 @@
+"""The throughput of engines with users at once, where an engine answers several prompts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from paragone_workbench.choosing.timing.time_limit import TimeLimit
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
+from paragone_workbench.experiments.known_measurements import known_throughputs
+from paragone_workbench.measure.bench.measurement import Bench, OnStep
+from paragone_workbench.measure.bench.plan import users_tests
+from paragone_workbench.measure.bench.report import bench_json
+from paragone_workbench.measure.bench.users import bench_pool, refusal
+from paragone_workbench.store import History
+from paragone_workbench.store.retry import retrying
+
+USERS = (1, 4, 16)
+"""Numbers of users at once."""
+
+USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
+"""What is measured with users at once."""
+
+REQUESTS = 2 * sum(USERS)
+"""Requests to an engine in these tests: of each user one that is not counted, and another one."""
+
+_OPENING_S = 10.0
+"""Seconds that opening the engines may take: with more slots, a server loads its model anew."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Throughputs:
+    """The tokens per second that most users at once get together. Errors of engines are kept, and the others continue.
+
+    Attributes:
+        engines: The engines that answer as many prompts at once as there are users, if they are given as many slots.
+        rates: What is known, by the engine's name.
+        errors: Why an engine could not be measured, by name, in sentences.
+    """
+
+    history: History
+    registry: Registry
+    limit: TimeLimit
+    engines: Sequence[EngineDefinition]
+    rates: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pool = bench_pool(self.registry, self.engines, USERS)
+        pairs = list(zip(self.engines, pool.engines, strict=True))
+        self.engines = [engine for engine, handle in pairs if not refusal(handle, max(USERS))]
+
+    @property
+    def left(self) -> list[EngineDefinition]:
+        """The engines of which it is unknown."""
+        return [
+            engine
+            for engine in self.engines
+            if engine.name not in self.rates and engine.name not in self.errors
+        ]
+
+    async def look_up(self) -> None:
+        """Take over what the history knows. Raises StoreError."""
+        saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
+        identities = {
+            engine.name: measured_identity(engine, self.registry.find(engine.backend))
+            for engine in self.engines
+        }
+        most = USERS_TESTS[-1]
+        levels = known_throughputs(saved, identities).get((most.users, most.prompt_tokens, most.tokens), {})
+        self.rates = {
+            name: float(rate)
+            for name, level in levels.items()
+            if isinstance(rate := level.get("tokens_per_s"), int | float)
+        }
+
+    async def measure(self, seconds: float | None, on_step: OnStep) -> None:
+        """Measure what is unknown. With `seconds`, it takes twice as long at most, after the opening. Raises StoreError."""
+        engines = self.left
+        if not engines or self.limit.is_over:
+            return
+        bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
+        async with self.limit.limiting(bench, None if seconds is None else 2 * seconds + _OPENING_S):
+            await bench.measure(on_step)
+        for benched in bench.engines:
+            found = benched.throughputs.get(USERS_TESTS[-1])
+            why = benched.error.sentence if benched.error else benched.skipped.get(USERS_TESTS[-1])
+            if found is not None:
+                self.rates[benched.name] = found.tokens_per_s
+            elif why:
+                self.errors[benched.name] = why
+        if any(benched.throughputs for benched in bench.engines):
+            measurement = measurement_of("bench", engines, bench_json(bench), self.registry)
+            await retrying(self.history, lambda store: store.measurements.add(measurement))
