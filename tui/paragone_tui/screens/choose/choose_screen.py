@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.getters import query_one
-from textual.widgets import Checkbox, Input, Static
+from textual.widget import Widget
+from textual.widgets import Checkbox, Static
 
 from paragone import ParagoneError
 from paragone.threads import in_daemon_thread
 from paragone_tui.screens.choose.progress_text import ProgressText
 from paragone_tui.terminal.text import one_line, visible
-from paragone_tui.widgets.hints import hints
-from paragone_tui.widgets.line_field import LineField
-from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.form import Form, FormField
 
 if TYPE_CHECKING:
     from paragone_tui.screens.choose.question import Question
@@ -30,12 +27,11 @@ if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
 _FIELDS = (
-    ("suite", "Suite", "a file of prompts with assertions; empty: 58 that come with paragone"),
-    ("vram", "GPUs", "such as 24G or 24G,24G; empty: this machine"),
-    ("time", "Time", "such as 10m; empty: as long as it takes"),
-    ("margin", "Margin", "points of the pass rate that may be lost; empty: 3"),
+    FormField("suite", "Suite", "a file of prompts with assertions; empty: 58 that come with paragone"),
+    FormField("vram", "GPUs", "such as 24G or 24G,24G; empty: this machine"),
+    FormField("time", "Time", "such as 10m; empty: as long as it takes"),
+    FormField("margin", "Margin", "points of the pass rate that may be lost; empty: 3"),
 )
-"""Of each field its name, its title, and what can be written in it."""
 
 
 class _EngineBox(Checkbox, inherit_bindings=False):
@@ -44,39 +40,22 @@ class _EngineBox(Checkbox, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick", show=False)]
 
 
-class ChooseScreen(Modal[None]):
+class ChooseScreen(Form[None]):
     """Measures the engines that are ticked, and says which one to deploy."""
 
     AUTO_FOCUS = "Checkbox"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "start", "Measure"),
         Binding("r", "report", "Write the report"),
-        Binding("up", "app.focus_previous", "Up", show=False),
-        Binding("down", "app.focus_next", "Down", show=False),
     ]
     DEFAULT_CSS = """
     ChooseScreen {
-        align: center middle;
-        #choose {
-            width: 100; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; background: $surface; padding: 0 1;
-        }
-        #form, #result { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
         Checkbox { border: none; height: 1; width: 100%; padding: 0; background: $surface; }
-        .field { height: 1; }
-        Input { border: none; height: 1; width: 1fr; padding: 0 1; background: $surface; }
-        Input:focus { background: $surface-lighten-1; }
-        .title { width: 8; color: $primary; text-style: bold; }
-        #said { height: auto; display: none; }
-        #said.-error { color: $text-error; }
-        #result { display: none; }
+        #result { height: auto; max-height: 100%; scrollbar-size-vertical: 1; display: none; }
     }
     """
     HELP = "Choosing an engine"
 
-    box = query_one("#choose", Vertical)
-    form = query_one("#form", VerticalScroll)
-    said = query_one("#said", Static)
     result = query_one("#result", VerticalScroll)
 
     def __init__(
@@ -89,7 +68,7 @@ class ChooseScreen(Modal[None]):
         system: str,
     ) -> None:
         """Create the form for these engines, of which those with the names in `ticked` are ticked."""
-        super().__init__()
+        super().__init__("Which engine should I deploy?", _FIELDS)
         self._engines = engines
         self._ticked = ticked
         self._history = history
@@ -100,22 +79,14 @@ class ChooseScreen(Modal[None]):
         # The statistics take seconds to import: in a thread, while engines are ticked.
         self._imported = in_daemon_thread(_import_choosing)
 
-    def compose(self) -> ComposeResult:
-        """Create the form, a line for what happens, and room for the decision."""
-        with Vertical(id="choose") as box:
-            box.border_title = "Which engine should I deploy?"
-            with VerticalScroll(id="form", can_focus=False):
-                for engine in self._engines:
-                    yield _EngineBox(
-                        visible(one_line(engine.name)), engine.name in self._ticked, compact=True
-                    )
-                for name, title, hint in _FIELDS:
-                    with Horizontal(classes="field"):
-                        yield Static(title, classes="title")
-                        yield LineField(placeholder=hint, id=name, compact=True)
-            yield Static(id="said", markup=False)
-            with VerticalScroll(id="result"):
-                yield Static(id="decision", markup=False)
+    def above(self) -> Iterator[Widget]:
+        """Yield the engines."""
+        for engine in self._engines:
+            yield _EngineBox(visible(one_line(engine.name)), engine.name in self._ticked, compact=True)
+
+    def below(self) -> Iterator[Widget]:
+        """Yield the room for the decision."""
+        yield VerticalScroll(Static(id="decision", markup=False), id="result")
 
     def on_mount(self) -> None:
         """Show the keys."""
@@ -123,11 +94,11 @@ class ChooseScreen(Modal[None]):
 
     # The form
 
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        self.action_start()
-
     def action_start(self) -> None:
+        """Begin to measure."""
+        self.submit()
+
+    def submit(self) -> None:
         """Begin to measure, once the statistics are imported."""
         if self._choice is None and not self._is_measuring:
             self._is_measuring = True
@@ -143,7 +114,7 @@ class ChooseScreen(Modal[None]):
     def action_cancel(self) -> None:
         """Stop the measurements, whose decision is shown then; close the screen if there are none."""
         if self._is_measuring and self._choice is not None:
-            self._say("Stopping. What was measured is kept.")
+            self.say("Stopping. What was measured is kept.")
             self.run_worker(self._choice.stop())
         else:
             super().action_cancel()
@@ -153,7 +124,7 @@ class ChooseScreen(Modal[None]):
         from paragone_tui.screens.choose.question import Question
 
         boxes = zip(self._engines, self.query(_EngineBox), strict=True)
-        values = {name: self.query_one(f"#{name}", LineField).value.strip() for name, _, _ in _FIELDS}
+        values = {name: value.strip() for name, value in self.values.items()}
         return Question.of(
             [engine for engine, box in boxes if box.value], self._registry, self._system, **values
         )
@@ -163,17 +134,17 @@ class ChooseScreen(Modal[None]):
     async def _measure(self) -> None:
         """Measure, and show the decision."""
         try:
-            self._say("One moment.")
+            self.say("One moment.")
             await asyncio.wrap_future(self._imported)
             question = await asyncio.wrap_future(in_daemon_thread(self._question))
         except ParagoneError as error:
             self._is_measuring = False
-            self._say(str(error), error=True)
+            self.say(str(error), error=True)
             return
         from paragone_workbench.choosing.choice import Choice
 
         self.form.display = False
-        progress = ProgressText(self._say)
+        progress = ProgressText(self.say)
         choice = self._choice = Choice(
             history=self._history,
             registry=self._registry,
@@ -190,7 +161,7 @@ class ChooseScreen(Modal[None]):
         except ParagoneError as error:
             self._choice = None
             self.form.display = True
-            self._say(str(error), error=True)
+            self.say(str(error), error=True)
         finally:
             await choice.close()
             question.catalog.close()
@@ -216,17 +187,11 @@ class ChooseScreen(Modal[None]):
         try:
             await asyncio.to_thread(_write, number, path, self._registry)
         except ParagoneError as error:
-            self._say(str(error), error=True)
+            self.say(str(error), error=True)
         else:
-            self._say(f"The report is {path}.")
+            self.say(f"The report is {path}.")
 
     # What is shown
-
-    def _say(self, text: str, *, error: bool = False) -> None:
-        if not self.leaving and self.is_attached:
-            self.said.set_class(error, "-error")
-            self.said.display = bool(text)
-            self.said.update(visible(text))
 
     def _show_keys(self) -> None:
         if self.leaving or not self.is_attached:
@@ -237,7 +202,7 @@ class ChooseScreen(Modal[None]):
             keys = [("esc", "stop and decide")]
         else:
             keys = [("r", "write the report"), ("↑ ↓", "scroll"), ("esc", "close")]
-        self.box.border_subtitle = hints(keys)
+        self.show_keys(keys)
 
 
 def _import_choosing() -> None:
