@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from bench.simulate.choices import RULES, false_claims
 
-from paragone_workbench.choosing.decision import TagLoss, decide, tag_losses
+from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import Evidence, evidence_of
 from paragone_workbench.choosing.figures import EngineFigures, engine_figures
+from paragone_workbench.choosing.tag_losses import TagLoss, tag_losses
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
@@ -204,3 +205,11 @@ def test_who_looks_again_and_again_is_not_misled(candidates):
     }
     naive, used = claims.values()
     assert used <= 0.05 < naive
+
+
+@pytest.mark.parametrize(
+    ("small", "headline"),
+    [(OPEN, "Deploy big, the safe choice."), (WORSE, "Deploy big."), (NOT_WORSE, "Deploy small.")],
+)
+def test_the_headline_says_that_the_reference_is_only_the_safe_choice(small, headline):
+    assert decide([BIG, SMALL], "big", evidence(verdict("small", *small)), {}).headline == headline

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.wording import counted
-from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide, only_one, tag_losses
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide, only_one
 from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     EngineFigures,
@@ -23,6 +23,7 @@ from paragone_workbench.choosing.memory import EngineMemory, memory_of
 from paragone_workbench.choosing.not_measured import not_measured
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_tokens
+from paragone_workbench.choosing.tag_losses import tag_losses
 from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS, Throughputs
 from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.choosing.timing.time_limit import TimeLimit

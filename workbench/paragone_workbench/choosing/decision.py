@@ -9,24 +9,21 @@ prompts, nothing is decided; while prompts are yet to be answered, the decision 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.choosing.evidence import Evidence
 from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.tag_losses import TagLoss, worst_loss
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
-from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.measure.fidelity.scale import kld_text
 from paragone_workbench.statistics.sample_size import rounded_up
 
 FEWEST_PROMPTS = 20
 """Smallest number of prompts of a decision: with fewer, engines that always pass and fail alike may still be 13 points apart."""
-
-FEWEST_OF_TAG = 5
-"""Smallest number of prompts with a tag whose pass rates are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +37,7 @@ class Decision:
         others: Why no smaller one, in sentences.
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that they are to answer.
+        is_safe: Whether the reference is chosen because it is open whether a smaller engine is as good.
     """
 
     chosen: str | None
@@ -48,15 +46,17 @@ class Decision:
     others: tuple[str, ...]
     prompts: int = 0
     planned: int = 0
+    is_safe: bool = False
 
     @property
     def headline(self) -> str:
         """The decision in a sentence."""
         if self.chosen is None:
             return "Nothing is decided."
+        chosen = f"{self.chosen}, the safe choice" if self.is_safe else self.chosen
         if self.prompts < self.planned:
-            return f"Preliminary, after {self.prompts} of {self.planned} prompts: deploy {self.chosen}."
-        return f"Deploy {self.chosen}."
+            return f"Preliminary, after {self.prompts} of {self.planned} prompts: deploy {chosen}."
+        return f"Deploy {chosen}."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -124,7 +124,7 @@ def decide(
     else:
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
-        reasons += _losses(chosen.engine, losses.get(chosen.engine, {}).values())
+        reasons += worst_loss(chosen.engine, losses.get(chosen.engine, {}).values())
     is_open = [
         verdict
         for engine in smaller
@@ -132,7 +132,15 @@ def decide(
         and (verdict := against.get(engine.engine)) is not None
         and verdict.verdict == "open"
     ]
-    reasons += _next_step(is_open, evidence.planned - prompts)
+    if is_open:
+        nearest = max(is_open, key=lambda verdict: verdict.interval.low)
+        if chosen is not None and nearest.interval.low < 0:
+            lost = PASS_RATE.shown(-nearest.interval.low)
+            reasons.append(
+                f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
+            )
+            reasons += _price(by_name[nearest.b], by_name[reference])
+        reasons += _next_step(is_open, evidence.planned - prompts)
     return Decision(
         chosen=None if chosen is None else chosen.engine,
         reference=reference,
@@ -140,6 +148,7 @@ def decide(
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
         prompts=prompts,
         planned=evidence.planned,
+        is_safe=bool(is_open) and chosen is not None and chosen.engine == reference,
     )
 
 
@@ -161,12 +170,6 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
 
 def _next_step(is_open: Sequence[NonInferiority], left: int) -> Iterator[str]:
     """Yield what would settle what is open."""
-    if not is_open:
-        return
-    nearest = max(is_open, key=lambda verdict: verdict.interval.low)
-    lost = PASS_RATE.shown(-nearest.interval.low)
-    if nearest.interval.low < 0:
-        yield f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
     known = [(verdict.more_prompts, verdict) for verdict in is_open if verdict.more_prompts is not None]
     if not known:
         yield "More prompts hardly settle what is open."
@@ -207,8 +210,7 @@ def _safe(
     elif "open" in found:
         count = found.count("open")
         yield f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}."
-        safe = f", so {name} is the safe choice" if fits else ""
-        yield f"For {counted(count, 'engine')}, that is open{safe}."
+        yield f"For {counted(count, 'engine')}, that is open."
     else:
         which = "The smaller engine is" if len(smaller) == 1 else "All smaller engines are"
         yield f"{which} worse than {name} by more than {points}."
@@ -219,40 +221,6 @@ def _safe(
             f"{name} passes {PASS_RATE.shown(reference.pass_rate)}% of {counted(reference.prompts, 'prompt')}: whether that is "
             "enough is for you to say."
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TagLoss:
-    """How much less often an engine passes than the reference at the prompts with a tag.
-
-    Attributes:
-        tag: The tag.
-        loss: The pass rate of the reference minus that of the engine, as a share.
-        prompts: Number of prompts with this tag that both answered.
-    """
-
-    tag: str
-    loss: float
-    prompts: int
-
-
-def tag_losses(
-    collected: Sequence[EngineValues], reference: str, tags: Mapping[int, Sequence[str]]
-) -> dict[str, dict[str, TagLoss]]:
-    """Return what each engine loses to the reference, by tag. `tags` has the tags of each prompt by its index."""
-    rates = {values.engine: values.values(PASS_RATE) for values in collected}
-    wanted = rates.get(reference, {})
-    found: dict[str, dict[str, TagLoss]] = {}
-    for engine, own in rates.items():
-        by_tag: dict[str, list[float]] = {}
-        for prompt in own.keys() & wanted.keys():
-            for tag in tags.get(prompt, ()):
-                by_tag.setdefault(tag, []).append(wanted[prompt] - own[prompt])
-        found[engine] = {
-            tag: TagLoss(tag=tag, loss=math.fsum(values) / len(values), prompts=len(values))
-            for tag, values in by_tag.items()
-        }
-    return found
 
 
 def _order(engine: EngineFigures) -> tuple[float, float]:
@@ -288,19 +256,11 @@ def _shown(verdict: NonInferiority) -> str:
 
 
 def _of_all(verdict: NonInferiority) -> str:
-    return f" of all {verdict.comparisons} comparisons together" if verdict.comparisons > 1 else ""
+    count = verdict.comparisons
+    if count == 1:
+        return ""
+    return " of both comparisons together" if count == 2 else f" of all {count} comparisons together"
 
 
 def _points(share: float) -> str:
     return f"{'+' if share > 0 else ''}{PASS_RATE.shown(share)}"
-
-
-def _losses(engine: str, losses: Iterable[TagLoss]) -> Iterator[str]:
-    """Yield a sentence on the tag at which an engine loses most, if it loses something there."""
-    lost = [loss for loss in losses if loss.prompts >= FEWEST_OF_TAG and loss.loss > 0]
-    if lost:
-        worst = max(lost, key=lambda loss: loss.loss)
-        yield (
-            f"{engine} loses most on `{worst.tag}`: {PASS_RATE.shown(worst.loss)} points over "
-            f"{counted(worst.prompts, 'prompt')}, which may be chance."
-        )

@@ -111,7 +111,7 @@ def _plot(known: Sequence[EngineFigures], across: _Horizontal, chosen: str | Non
     )
     return Plot(
         title=f"Pass rate over {across.title}",
-        note=_note(points, across, all_named=None not in labels.values()) + _apart(points),
+        note=_note(points, across, all_named=None not in labels.values()),
         x=xs.axis(f"{across.title} ({unit})"),
         y=ys.axis("pass rate (%)"),
         points=points,
@@ -131,17 +131,6 @@ def _note(points: Sequence[PlotPoint], across: _Horizontal, *, all_named: bool) 
     return (
         f"Better is {direction}. For the engines on the line, no other one is better in one value and as good in the "
         f"other.{why} Vertical lines are 95% intervals.{left_out}"
-    )
-
-
-def _apart(points: Sequence[PlotPoint]) -> str:
-    """Return why the chosen engine is not on the front; empty if it is, or none is chosen."""
-    chosen = next((point for point in points if point.chosen and not point.in_front), None)
-    if chosen is None:
-        return ""
-    return (
-        f" {chosen.name} is chosen and not on the line: a lead of this size over it may be chance, and an engine is chosen by what is "
-        "shown beyond chance, then by memory. The sentences above say why no other one is."
     )
 
 

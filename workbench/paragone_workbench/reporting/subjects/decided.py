@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from paragone_workbench.choosing.decision import decide, tag_losses
+from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     engine_figures,
@@ -14,6 +14,7 @@ from paragone_workbench.choosing.figures import (
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
+from paragone_workbench.choosing.tag_losses import tag_losses
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
