@@ -139,12 +139,15 @@ class Person:
             self._wrong("asked blind, but the answers without names did not come")
             return
         self.prompts.append(prompt)
+        vote = ""  # if an engine is gone, or frozen
         if self._terminal.wait_for(lambda: _QUESTION in self._terminal.text, 60):
-            self._press("voted blind", self._random.choice("abtxs"))
-        # The screen may be half painted. Voting does not end by itself, also if an engine is gone, or frozen.
-        if self._terminal.wait_for(lambda: _BLIND in self._terminal.text, 20):
-            self._press("ended blind voting", "q")
-        if not self._terminal.wait_for(lambda: _BLIND not in self._terminal.text, 60):
+            vote = self._random.choice("abtxs")
+            self._press("voted blind", vote)
+        # Who skips is asked blind again. All else leaves the answers on the screen.
+        self._press("ended blind voting", "\x1bu" if vote == "s" else "q")
+        if self._terminal.wait_for(lambda: _BLIND not in self._terminal.text, 60):
+            self._write()
+        else:
             self._wrong("a blind vote did not end within a minute")
 
     def _write(self) -> None:
