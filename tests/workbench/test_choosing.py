@@ -10,6 +10,7 @@ from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import Evidence, evidence_of
 from paragone_workbench.choosing.figures import EngineFigures, engine_figures
 from paragone_workbench.choosing.tag_losses import TagLoss, tag_losses
+from paragone_workbench.choosing.timing.time_plan import Pace, pace_of
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
@@ -213,3 +214,10 @@ def test_who_looks_again_and_again_is_not_misled(candidates):
 )
 def test_the_headline_says_that_the_reference_is_only_the_safe_choice(small, headline):
     assert decide([BIG, SMALL], "big", evidence(verdict("small", *small)), {}).headline == headline
+
+
+def test_a_plan_goes_by_the_median_token_which_a_busy_moment_does_not_hold_up():
+    test: dict[str, Any] = {"repetitions": 1, "decode_tps": {"mean": 2.0}, "prefill_tps": {"mean": 100.0}}
+    assert pace_of({"tests": [test]}) == Pace(prefill_s=0.01, decode_s=0.5)
+    busy = {**test, "itl_p50_ms": {"mean": 20.0}}
+    assert pace_of({"tests": [busy]}) == Pace(prefill_s=0.01, decode_s=0.02)

@@ -36,8 +36,8 @@ TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 REPEAT = 3
 """Measured runs of the test on each engine."""
 
-PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=8)
-"""What tells how long measurements take, where the time is limited."""
+PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=16)
+"""What tells how long measurements take, where the time is limited. Twice: the machine may be busy for a moment."""
 
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers that counts, if there are more prompts."""
@@ -109,7 +109,7 @@ class Measurements:
 
     async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, Measured]:
         """Return the rough speed of the engines whose speed is unknown, by name. It takes `seconds` at most."""
-        return await self._bench(PROBE, 1, seconds, on_step, self.to_bench)
+        return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
         """Measure the speeds that are unknown. With `seconds`, it takes about twice as long at most. Raises StoreError."""

@@ -48,16 +48,21 @@ class Pace:
 
 
 def pace_of(measured: Mapping[str, Json]) -> Pace | None:
-    """Return the pace of an engine by its figures as `bench` prints them with --json; None if it was not measured."""
+    """Return the pace of an engine by its figures as `bench` prints them with --json; None if it was not measured.
+
+    A few tokens are measured, and a machine that is busy for a moment holds up one or two of them: the median says more of the rest.
+    """
     tests = measured.get("tests")
     for test in tests if isinstance(tests, list | tuple) else ():
         if not isinstance(test, Mapping) or not test.get("repetitions"):
             continue
         decode, prefill, ttft = (_mean(test, name) for name in ("decode_tps", "prefill_tps", "ttft_s"))
+        median_ms = _mean(test, "itl_p50_ms")
+        decode_s = [*([1 / decode] if decode else []), *([median_ms / 1000] if median_ms else [])]
         tokens = test.get("prompt_tokens")
         if not prefill and isinstance(tokens, int) and ttft:
             prefill = tokens / ttft
-        return Pace(prefill_s=1 / prefill if prefill else 0.0, decode_s=1 / decode if decode else 0.0)
+        return Pace(prefill_s=1 / prefill if prefill else 0.0, decode_s=min(decode_s, default=0.0))
     return None
 
 
