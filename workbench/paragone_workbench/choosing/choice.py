@@ -118,8 +118,8 @@ class Choice:
             self._begin_bench(measurements)
             rough = await measurements.rough_speeds(_PROBE_SHARE * self.seconds, self.observer.bench_step)
         await self._leave_out_unopened(measurements)
-        users = self._throughputs = Throughputs(
-            history=self.history, registry=self.registry, limit=self._limit, engines=self.request.engines
+        users = self._throughputs = await Throughputs.begin(
+            self.history, self.registry, self._limit, self.request.engines
         )
         if not self.request.fresh:
             await users.look_up()

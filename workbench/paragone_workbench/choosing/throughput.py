@@ -47,10 +47,17 @@ class Throughputs:
     rates: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        pool = bench_pool(self.registry, self.engines, USERS)
-        pairs = list(zip(self.engines, pool.engines, strict=True))
-        self.engines = [engine for engine, handle in pairs if not refusal(handle, max(USERS))]
+    @classmethod
+    async def begin(
+        cls, history: History, registry: Registry, limit: TimeLimit, engines: Sequence[EngineDefinition]
+    ) -> Throughputs:
+        """Return the throughputs, all unknown, of those of the engines that answer several prompts at once."""
+        handles = bench_pool(registry, engines, USERS).engines
+        await registry.place(handle.definition for handle in handles)
+        able = [
+            engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, max(USERS))
+        ]
+        return cls(history=history, registry=registry, limit=limit, engines=able)
 
     @property
     def left(self) -> list[EngineDefinition]:

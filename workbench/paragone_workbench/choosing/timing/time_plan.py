@@ -170,12 +170,6 @@ def plan_time(
         if name in paces
     )
     speed_s = bench_s if bench_s <= _SPEED_SHARE * seconds else 0.0
-    all_users_s = sum(
-        requests * paces[name].run_s(users_test.prompt_tokens, users_test.tokens)
-        for name in with_users
-        if name in paces
-    )
-    users_s = all_users_s if all_users_s <= _SPEED_SHARE * seconds else None
     suite_s = sum(
         count * paces[name].run_s(prompt_tokens, answer_tokens)
         for name, count in runs_left.items()
@@ -189,6 +183,13 @@ def plan_time(
         for name in to_compare
         if name in paces
     )
+    all_users_s = sum(
+        requests * paces[name].run_s(users_test.prompt_tokens, users_test.tokens)
+        for name in with_users
+        if name in paces
+    )
+    spare = seconds - speed_s - suite_s - fidelity_s
+    users_s = all_users_s if all_users_s <= max(_SPEED_SHARE * seconds, spare) else None
     rest = seconds - speed_s - (users_s or 0.0)
     fits = (
         math.floor(max(rest - fidelity_s, rest - _FIDELITY_SHARE * seconds) / prompt_s)
