@@ -8,7 +8,7 @@ from bench.simulate.choices import RULES, false_claims
 
 from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import Evidence, evidence_of
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures
+from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text
 from paragone_workbench.choosing.tag_losses import TagLoss, tag_losses
 from paragone_workbench.choosing.timing.time_plan import Pace, pace_of
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
@@ -181,7 +181,9 @@ def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
 
 def test_figures_come_from_what_was_measured():
     bench: dict[str, Any] = {
-        "engines": [{"engine": "small", "tests": [{"decode_tps": {"mean": 80.0}, "ttft_s": None}]}]
+        "engines": [
+            {"engine": "small", "tests": [{"decode_tps": {"mean": 80.0, "stdev": 4.0}, "ttft_s": None}]}
+        ]
     }
     fidelity: dict[str, Any] = {
         "reference": {"engine": "big", "size": 200},
@@ -190,8 +192,20 @@ def test_figures_come_from_what_was_measured():
     big, small = engine_figures(["big", "small"], bench, fidelity, {"small": (0.5, 10)}, {"big": 1})
     assert big == EngineFigures(engine="big", size=200)
     assert small == EngineFigures(
-        engine="small", size=100, decode_tps=80.0, kld=Estimate(0.1, None), pass_rate=0.5, prompts=10
+        engine="small",
+        size=100,
+        decode_tps=80.0,
+        decode_stdev=4.0,
+        kld=Estimate(0.1, None),
+        pass_rate=0.5,
+        prompts=10,
     )
+
+
+def test_a_speed_is_shown_with_its_spread():
+    assert speed_text(dataclasses.replace(SMALL, decode_stdev=4.0)) == "80.0 ± 4.0"
+    assert speed_text(SMALL) == "80.0"
+    assert speed_text(EngineFigures(engine="small")) == ""
 
 
 def test_without_measurements_the_size_is_that_of_the_file():

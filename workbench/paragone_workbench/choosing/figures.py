@@ -23,6 +23,7 @@ class EngineFigures:
         memory: Bytes of memory that the engine takes, estimated.
         context: Context window in tokens for which the memory is estimated.
         decode_tps: Decode rate in tokens per second.
+        decode_stdev: Its standard deviation over the repetitions; None if the rate is that of the answers.
         ttft_s: Time to first token in seconds.
         users_tps: Tokens per second that users at once get together.
         joules: Joules of energy for each generated token.
@@ -39,6 +40,7 @@ class EngineFigures:
     memory: int | None = None
     context: int | None = None
     decode_tps: float | None = None
+    decode_stdev: float | None = None
     ttft_s: float | None = None
     users_tps: float | None = None
     joules: float | None = None
@@ -57,6 +59,7 @@ class EngineFigures:
             "memory": self.memory,
             "context": self.context,
             "decode_tps": self.decode_tps,
+            "decode_tps_stdev": self.decode_stdev,
             "ttft_s": self.ttft_s,
             "users_tps": self.users_tps,
             "joules": self.joules,
@@ -96,6 +99,7 @@ def engine_figures(
             engine=engine,
             size=_whole(found.get(engine, {}).get("size")) or sizes.get(engine),
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
+            decode_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(compared.get(engine, {})),
@@ -140,6 +144,7 @@ def with_speeds_of_answers(
         replace(
             engine,
             decode_tps=_mean_of(own, _METRICS["decode_tps"]),
+            decode_stdev=None,
             ttft_s=_mean_of(own, _METRICS["ttft_s"]),
         )
         for engine, own in zip(figures, values, strict=True)
@@ -152,6 +157,14 @@ def pass_rate_text(engine: EngineFigures, planned: int) -> str:
         return ""
     of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
     return f"{PASS_RATE.shown(engine.pass_rate)} ({of})"
+
+
+def speed_text(engine: EngineFigures) -> str:
+    """Return the decode rate with its standard deviation; empty if unknown."""
+    if engine.decode_tps is None:
+        return ""
+    spread = f" ± {engine.decode_stdev:.1f}" if engine.decode_stdev else ""
+    return f"{engine.decode_tps:.1f}{spread}"
 
 
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
@@ -179,12 +192,12 @@ def _by_engine(data: Mapping[str, Json] | None, key: str) -> dict[str, Mapping[s
     }
 
 
-def _mean(speeds: Mapping[str, Json], figure: str) -> float | None:
-    """Return the mean of a figure in the first test that has it."""
+def _mean(speeds: Mapping[str, Json], figure: str, of: str = "mean") -> float | None:
+    """Return the mean of a figure, or its `of`, in the first test that has it."""
     tests = speeds.get("tests")
     for test in tests if isinstance(tests, list | tuple) else ():
         spread = test.get(figure) if isinstance(test, Mapping) else None
-        mean = spread.get("mean") if isinstance(spread, Mapping) else None
+        mean = spread.get(of) if isinstance(spread, Mapping) else None
         if isinstance(mean, int | float):
             return float(mean)
     return None

@@ -27,9 +27,8 @@ def not_measured(
     else:
         yield from _rest_of(suite, {str(error) for error in errors.values()})
     if unknown := [engine.name for engine in measured.to_bench if engine.name not in errors]:
-        yield (
-            f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens: the speeds are those of the answers."
-        )
+        instead = "." if suite is None else ": the speeds are those of the answers."
+        yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
     if users is not None:
         yield from (f"{max(USERS)} users at once of {name}: {why}" for name, why in users.errors.items())
         if users.left:

@@ -9,7 +9,7 @@ from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
-from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text
+from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text, speed_text
 from paragone_workbench.choosing.throughput import USERS
 from paragone_workbench.measure.fidelity.scale import kld_text
 
@@ -70,7 +70,7 @@ def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list
         pass_rate_text(engine, decision.planned),
         kld or ("" if engine.kld is None else kld_text(engine.kld)),
         "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
-        "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
+        speed_text(engine),
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
         *(["" if engine.users_tps is None else f"{engine.users_tps:.1f}"] if with_users else []),
     ]

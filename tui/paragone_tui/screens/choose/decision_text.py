@@ -11,7 +11,7 @@ from rich.text import Text
 
 from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
-from paragone_workbench.choosing.figures import notes_of, pass_rate_text
+from paragone_workbench.choosing.figures import notes_of, pass_rate_text, speed_text
 from paragone_workbench.choosing.throughput import USERS
 from paragone_workbench.statistics.estimate import number
 
@@ -58,7 +58,7 @@ def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
             "" if size is None else size_text(size),
             pass_rate_text(engine, decision.planned),
             kld or ("" if engine.kld is None else number(engine.kld)),
-            "" if engine.decode_tps is None else f"{engine.decode_tps:.1f}",
+            speed_text(engine),
             *("" if engine.users_tps is None else f"{engine.users_tps:.1f}" for _ in users),
         )
     return table
