@@ -292,3 +292,14 @@ def test_a_history_that_cannot_be_used_is_a_warning(home):
     assert done.returncode == 0
     assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
     assert len(data("bench", done)["engines"]) == 1
+
+
+def test_users_at_once_of_a_server_whose_plugin_is_of_another_author():
+    found = data(
+        "bench",
+        paragone(
+            "bench", "scripted_server:s", "--users", "4", "--prompt-tokens", "16", "--repeat", "1", "--json"
+        ),
+    )
+    ((level,),) = ([*engine["users"]] for engine in found["engines"])
+    assert (level["users"], level["answers"]) == (4, 4)
