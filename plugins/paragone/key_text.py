@@ -26,10 +26,13 @@ _NEXT = r",[A-Za-z][\w+.-]*://"
 """How the next URL begins, in a text that names several servers."""
 
 _URL = re.compile(
-    rf"(?P<scheme>[A-Za-z][\w+.-]*://)(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
-    rf"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]*(?=[\s'\"<>]|{_NEXT}|$))"
+    rf"(?<=[\w+.-])(?P<scheme>://)(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
+    rf"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]{{0,8}}(?=[\s'\"<>]|{_NEXT}|$))"
 )
-"""A URL in a text, up to the punctuation that follows it, or to the next URL."""
+"""A URL in a text from its `://` on, up to the punctuation that follows it, or to the next URL.
+
+It begins there and has bounded punctuation so that the time is proportional to the length of the text.
+"""
 
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
 

@@ -58,3 +58,17 @@ def test_texts_without_keys(text, public):
 )
 def test_texts_without_keys_among_their_words(text, public):
     assert without_key_words(text) == public
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("a" * 500_000, "a" * 500_000),
+        ("a." * 250_000 + "://u:p@h", "a." * 250_000 + "://h"),
+        ("http://h?k" + "." * 500_000 + "v", "http://h"),
+    ],
+    ids=["letters", "a scheme", "punctuation"],
+)
+def test_a_long_text_takes_no_more_than_its_length_deserves(text, public):
+    # the time limit of all tests ends a search whose time grows with the square of the length
+    assert without_keys(text) == without_key_words(text) == public

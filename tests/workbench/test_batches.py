@@ -303,6 +303,8 @@ def test_the_parts_of_an_answer(message, text, thinking):
          "The request failed in the batch (HTTP 400): boom."),
         ({"custom_id": "i", "response": {"status_code": 500}},
          "The request failed in the batch (HTTP 500): the result does not say why."),
+        ({"custom_id": "i", "error": {"message": "Incorrect API key provided: sk-verysecret12 at https://u:p@h/?k=v."}},
+         "The request failed in the batch: Incorrect API key provided: ••• at https://h/."),
     ],
 )  # fmt: skip
 def test_the_forms_of_errors(line, error):

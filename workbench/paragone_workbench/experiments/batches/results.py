@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from paragone import Caution, Json, LoadedModel, RunRequest
 from paragone.chat.text import AnswerText
+from paragone.key_text import without_key_words
 from paragone.wire import parse_json
 from paragone.wording import shortened
 from paragone_workbench.dates import is_date
@@ -158,10 +159,10 @@ def _metrics(usage: _Object) -> RunMetrics | None:
 
 
 def _message(error: Json) -> str:
-    """Return what an error says, in one line."""
+    """Return what an error says, in one line, without keys: services repeat a wrong one."""
     while isinstance(error, Mapping):
         error = error.get("message") or error.get("error") or error.get("code")
-    return shortened(" ".join(str(error).split()), _LONGEST_ERROR) if error else ""
+    return shortened(without_key_words(" ".join(str(error).split())), _LONGEST_ERROR) if error else ""
 
 
 def _object(data: _Object, name: str) -> _Object:
