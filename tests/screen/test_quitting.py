@@ -1,9 +1,15 @@
 """Quitting while something else is about to happen."""
 
 import asyncio
+import threading
 
 import pytest
+from blocking_backend import BlockingBackend
 from rogue_backend.definitions import rogue
+from tests.workbench.history_file import rows
+
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
 
 DIALOGS = [
     "app.palette",
@@ -24,3 +30,28 @@ async def test_quitting_while_a_dialog_opens(start, action, steps):
             await asyncio.sleep(0)
         screen.app.exit()
     assert screen.app.return_code == 0
+
+
+@pytest.mark.parametrize("model", ["open", "decode", "stop", "close"])
+async def test_quitting_beside_an_engine_that_blocks(start, monkeypatch, model):
+    """Nothing but the end of the program gives the engine up here, and what it said is saved."""
+    for name in ("event_loop.BEAT_S", "event_loop.ENDING_S", "engine.CLOSING_S"):
+        monkeypatch.setattr(f"paragone_workbench.engines.foreign.{name}", 10_000.0)
+    end = threading.Event()
+    backend = BlockingBackend(end)
+    monkeypatch.setattr(Registry, "find", lambda self, name: backend)
+    try:
+        async with start(EngineDefinition(name="hangs", backend="blocking", model=model)) as screen:
+            lane = screen.lanes[0]
+            if model == "open":
+                await screen.until(lambda: lane.engine.load_fraction)
+            else:
+                await screen.ask("hello")
+                await screen.until(lambda: lane.record.head and lane.record.head.text)
+            screen.app.exit()
+        assert screen.app.return_code == 0
+        assert lane.engine.state == "closed"
+    finally:
+        end.set()
+    texts = rows("SELECT text FROM run")
+    assert texts == ([] if model == "open" else [("one ",)])

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import httpx
 import pytest
-from tests.workbench.conftest import Backends, Paper
+from blocking_backend import BlockingBackend
+from tests.workbench.conftest import Backends
 
-from paragone import EngineCrashed, Finish, LoadedModel, LoadProgress, OpenEngine, Token, TokenizeRequest
+from paragone import EngineCrashed, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.foreign import event_loop
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.served_engine import ServedEngines
 from paragone_workbench.workbench import Workbench
-
-LAST = Finish(reason="stop", time=time.monotonic())
-
-
-def token(text: str) -> Token:
-    return Token(text=text, time=time.monotonic())
 
 
 @pytest.fixture
@@ -39,70 +33,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(event_loop, "BEAT_S", 0.05)
 
 
-class Blocking(OpenEngine):
-    """A test double of an engine that blocks its event loop where its model says so."""
-
-    def __init__(self, model: str, end: threading.Event) -> None:
-        self.loaded = LoadedModel(name=model)
-        self.end = end
-        self.stopped = asyncio.Event()
-
-    def _block_at(self, place: str) -> None:
-        if self.loaded.name == place:
-            self.end.wait()
-
-    async def run(self, request):
-        self._block_at("prefill")
-        yield token("one ")
-        self._block_at("decode")
-        if self.loaded.name == "busy":
-            while not self.end.is_set():
-                pass
-        if self.loaded.name == "waits":
-            await self.stopped.wait()
-            yield Finish(reason="cancelled", time=time.monotonic())
-            return
-        if self.loaded.name == "endless":
-            while True:
-                yield token("more ")  # without ever waiting
-        if self.loaded.name == "stop":
-            await asyncio.sleep(3600)
-        if self.loaded.name == "fails":
-            raise ZeroDivisionError("on cue")
-        if self.loaded.name == "slow":
-            for _ in range(8):
-                time.sleep(0.02)
-                yield token("two ")
-        yield LAST
-
-    async def stop(self):
-        self._block_at("stop")
-        self.stopped.set()
-
-    async def tokenize(self, request):
-        self._block_at("tokenize")
-        raise NotImplementedError
-
-    async def close(self):
-        self._block_at("close")
-
-
-class BlockingBackend(Paper):
-    """A test double of a backend of another author, whose engines block."""
-
-    def __init__(self, end: threading.Event) -> None:
-        self.end = end
-        self.began = threading.Event()
-
-    async def open(self, request, on_progress):
-        self.began.set()
-        for step in range(10_000):
-            on_progress(LoadProgress(fraction=step / 10_000))
-        if request.model == "open":
-            self.end.wait()
-        return Blocking(request.model, self.end)
-
-
 @pytest.fixture
 async def workbench(end, check_nothing_left):
     async with Workbench(Backends(BlockingBackend(end))) as workbench:
@@ -110,7 +40,7 @@ async def workbench(end, check_nothing_left):
 
 
 def added(workbench: Workbench, model: str):
-    engine = workbench.add(EngineDefinition(name=model, backend="paper", model=model))
+    engine = workbench.add(EngineDefinition(name=model, backend="blocking", model=model))
     engine.open()
     return engine
 
@@ -121,7 +51,7 @@ async def test_an_engine_that_blocks_counts_as_crashed(workbench, quick, model):
     execution = workbench.ask(blocking, "hello")
     answer = await workbench.ask(other, "hello").result()
     assert answer.text == "one ", "the other engine answers meanwhile"
-    with pytest.raises(EngineCrashed, match="An engine of the backend paper gave no sign of life"):
+    with pytest.raises(EngineCrashed, match="An engine of the backend blocking gave no sign of life"):
         await execution.result()
     assert execution.run.text == ("" if model == "prefill" else "one ")
     assert blocking.state == "crashed"
@@ -210,7 +140,7 @@ async def test_no_thread_is_left(workbench):
 
 async def test_a_server_goes_on_while_an_engine_blocks(end, quick, check_nothing_left):
     names = ("decode", "other")
-    definitions = [EngineDefinition(name=name, backend="paper", model=name) for name in names]
+    definitions = [EngineDefinition(name=name, backend="blocking", model=name) for name in names]
     engines = ServedEngines(EnginePool(Backends(BlockingBackend(end))), definitions)
     transport = httpx.ASGITransport(application(engines, "sesame"))
     head = {"authorization": "Bearer sesame"}

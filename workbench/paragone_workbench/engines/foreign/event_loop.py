@@ -8,6 +8,7 @@ import contextvars
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from paragone.threads import in_daemon_thread
 from paragone.violation import InterfaceViolation
@@ -57,7 +58,13 @@ class ForeignLoop:
         """Changes whenever the loop takes the step that it was asked for."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self._end: asyncio.Event
+        _loops.add(self)
         in_daemon_thread(lambda: asyncio.run(self._run())).add_done_callback(Future.exception)
+
+    @property
+    def home(self) -> asyncio.AbstractEventLoop:
+        """The application's event loop."""
+        return self._blocked.get_loop()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -77,6 +84,11 @@ class ForeignLoop:
             self._end.set()
 
         self._running.add_done_callback(lambda running: _soon(running.result(), end))
+
+    def give_up(self) -> None:
+        """Wait no more for what it does: calls raise Blocked, and those that were cancelled end."""
+        if not self._blocked.done():
+            self._blocked.set_result(None)
 
     async def call(
         self,
@@ -147,8 +159,8 @@ class ForeignLoop:
             _soon(loop, step)
             await self._wait(waiting, BEAT_S)
             missed = missed + 1 if self._steps == known else 0
-            if missed == MOST_MISSED and not self._blocked.done():
-                self._blocked.set_result(None)
+            if missed == MOST_MISSED:
+                self.give_up()
 
     async def _wait(self, waiting: asyncio.Future[_T], seconds: float | None = None) -> None:
         """Wait for an answer, or until the loop is given up."""
@@ -183,6 +195,17 @@ class ForeignLoop:
         finally:
             pumping.cancel()
             await asyncio.wait([pumping])
+
+
+_loops: WeakSet[ForeignLoop] = WeakSet()
+
+
+def give_up_all() -> None:
+    """Wait no more for any plugin: the program ends. Call it on the application's event loop."""
+    home = asyncio.get_running_loop()
+    for loop in [*_loops]:
+        if loop.home is home:
+            loop.give_up()
 
 
 class _DaemonThreads(ThreadPoolExecutor):
