@@ -9,8 +9,11 @@ from bench.simulate.choices import RULES, false_claims
 from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import Evidence, evidence_of
 from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text
+from paragone_workbench.choosing.questions import for_questions
 from paragone_workbench.choosing.tag_losses import TagLoss, tag_losses
 from paragone_workbench.choosing.timing.time_plan import Pace, pace_of
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
@@ -235,3 +238,13 @@ def test_a_plan_goes_by_the_median_token_which_a_busy_moment_does_not_hold_up():
     assert pace_of({"tests": [test]}) == Pace(prefill_s=0.01, decode_s=0.5)
     busy = {**test, "itl_p50_ms": {"mean": 20.0}}
     assert pace_of({"tests": [busy]}) == Pace(prefill_s=0.01, decode_s=0.02)
+
+
+def test_the_prompts_that_come_with_paragone_are_answered_greedily_unless_the_user_says_otherwise():
+    engine = EngineDefinition(name="a", backend="llama_cpp", model="a.gguf")
+    warm = dataclasses.replace(engine, options={"temperature": 0.7})
+    without = EngineDefinition(name="s", backend="scripted", model="s")
+    found = for_questions((engine, warm, without), Registry())
+    assert [it.options for it in found] == [
+        {"max_tokens": 200, "temperature": 0}, {"max_tokens": 200, "temperature": 0.7}, {},
+    ]  # fmt: skip

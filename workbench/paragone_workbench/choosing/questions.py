@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from paragone import InputError
+from paragone import InputError, Json
 from paragone.options import describe
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -17,8 +17,9 @@ from paragone_workbench.experiments.suites.suite_file import read_suite
 QUESTIONS = Path(__file__).with_name("questions.toml")
 """Prompts with assertions: facts, sums, instructions, JSON, and another language."""
 
-LONGEST_ANSWER = 200
-"""Tokens of an answer to the prompts that come with paragone, unless the user sets `max_tokens`."""
+SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
+"""Options for the prompts that come with paragone, unless the user sets them: these ask for short answers, and chance in an answer
+would hide what a quantization loses."""
 
 
 def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
@@ -38,15 +39,12 @@ def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) ->
     return suite
 
 
-def with_short_answers(
-    engines: Sequence[EngineDefinition], registry: Registry
-) -> tuple[EngineDefinition, ...]:
-    """Return the engines with a limit of their answers, unless the user set one: the prompts ask for short answers."""
-    return tuple(_limited(engine, registry) for engine in engines)
+def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
+    """Return the engines with `SAMPLING`, as far as they have these options and the user did not set them."""
+    return tuple(_for_questions(engine, registry) for engine in engines)
 
 
-def _limited(engine: EngineDefinition, registry: Registry) -> EngineDefinition:
+def _for_questions(engine: EngineDefinition, registry: Registry) -> EngineDefinition:
     known = {info.name for info in describe(registry.get(engine.backend).sampling)}
-    if "max_tokens" not in known or "max_tokens" in engine.options:
-        return engine
-    return replace(engine, options={**engine.options, "max_tokens": LONGEST_ANSWER})
+    options = {name: value for name, value in SAMPLING.items() if name in known}
+    return replace(engine, options={**options, **engine.options})

@@ -17,7 +17,7 @@ from paragone_cli.measuring.choose.choose_progress import ChooseProgress
 from paragone_cli.measuring.choose.choose_text import put_decision
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.evidence import too_few_prompts
-from paragone_workbench.choosing.questions import QUESTIONS, deciding_suite, with_short_answers
+from paragone_workbench.choosing.questions import QUESTIONS, deciding_suite, for_questions
 from paragone_workbench.choosing.timing.durations import parse_duration
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -38,7 +38,7 @@ def choose_run(args: ChooseArguments) -> int:
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
     if args.suite is None:
-        engines = with_short_answers(engines, context.registry)
+        engines = for_questions(engines, context.registry)
     names = dict(zip(texts, (engine.name for engine in engines), strict=True))
     reference = None if args.reference is None else names.get(args.reference, args.reference)
     if reference is not None and reference not in names.values():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
-from paragone_workbench.choosing.questions import deciding_suite, with_short_answers
+from paragone_workbench.choosing.questions import deciding_suite, for_questions
 from paragone_workbench.choosing.timing.durations import parse_duration
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.registry import Registry
@@ -63,7 +63,7 @@ class Question:
                 hint=f"`paragone choose ENGINE… --suite {suite}` asks for your consent, and runs it.",
             )
         if not suite:
-            engines = with_short_answers(engines, registry)
+            engines = for_questions(engines, registry)
         return cls(
             request=SuiteRequest(suite=found, engines=tuple(engines)),
             catalog=catalog,
