@@ -20,6 +20,7 @@ _NAMES = {
     "engine": ("Cancelled", "Engine", "Report"),
     "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
     "options": ("Options", "option"),
+    "values.embeddings": ("EmbedRequest", "Embeddings"),
     "values.events": (
         "Alternative", "Caution", "Channel", "Event", "Finish", "FinishReason", "LoadProgress",
         "PromptProgress", "Queued", "RunSettings", "Timings", "Token", "Usage",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from paragone.errors import *
     from paragone.options import Options as Options
     from paragone.options import option as option
+    from paragone.values.embeddings import *
     from paragone.values.events import *
     from paragone.values.memory import *
     from paragone.values.messages import *

@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias
 
 from paragone.errors import EngineError, InputError, ParagoneError
 from paragone.options import Options
+from paragone.values.embeddings import Embeddings, EmbedRequest
 from paragone.values.events import Alternative, Caution, Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
@@ -148,6 +149,14 @@ class OpenEngine(ABC):
         InputError if the sequence exceeds the context, and EngineError if the engine cannot report them.
         """
         raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Return a vector for each text.
+
+        Cancelling the task that awaits it, or `stop`, ends the computation; after `stop` it raises EngineError. Raises
+        ContextOverflow if a text exceeds the context, and EngineError if the engine computes no embeddings.
+        """
+        raise EngineError("This engine computes no embeddings.")
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot."""

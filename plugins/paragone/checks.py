@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TypeVar, cast, get_args
 
+from paragone.values.embeddings import Embeddings
 from paragone.values.events import Alternative, Channel, Event, Token
 from paragone.values.messages import LogitsBlock
 from paragone.violation import InterfaceViolation
@@ -15,6 +16,7 @@ from paragone.wording import quoted
 __all__ = [
     "MAX_TEXT",
     "check_alternatives",
+    "check_embeddings",
     "check_event",
     "check_logits",
     "check_value",
@@ -29,7 +31,7 @@ _LONG_TEXTS = frozenset({"RunSettings.prompt", "TokenizedText.text"})
 _LIMIT = 2**63
 """All numbers are smaller, so that SQLite can keep the integers, and sums of the others stay finite."""
 
-_SIGNED = frozenset({"logprob", "seed", "sampling"})
+_SIGNED = frozenset({"logprob", "seed", "sampling", "vectors"})
 """The fields whose numbers may be negative. The others are counts, sizes, durations and times."""
 
 _EVENTS = frozenset(get_args(Event))
@@ -76,6 +78,16 @@ def check_logits(block: object) -> LogitsBlock:
     if not isinstance(block.data, memoryview) or block.data.nbytes != 4 * block.rows * block.vocab_size:
         raise InterfaceViolation("the data of a LogitsBlock has another size than its rows and columns")
     return block
+
+
+def check_embeddings(embeddings: object, texts: int) -> Embeddings:
+    """Return embeddings that are as many vectors as there are texts, equally long. Raises InterfaceViolation."""
+    found = check_value(Embeddings, embeddings)
+    if len(found.vectors) != texts:
+        raise InterfaceViolation(f"there are {len(found.vectors):,} embeddings of {texts:,} texts")
+    if len({len(vector) for vector in found.vectors}) > 1 or not all(found.vectors):
+        raise InterfaceViolation("embeddings differ in length, or are empty")
+    return found
 
 
 def _is_right(token: Token) -> bool:

@@ -20,6 +20,7 @@ from paragone.values.messages import (
 
 if TYPE_CHECKING:  # a worker needs few of these: each takes a millisecond of its start
     from paragone.backend import Probe
+    from paragone.values.embeddings import Embeddings, EmbedRequest
     from paragone.values.memory import MemoryEstimate
     from paragone.values.models import LoadedModel
     from paragone.values.tokens import TokenizedText, Vocabulary
@@ -36,7 +37,7 @@ Report: TypeAlias = Callable[[float], None]
 class Cancelled(ABC):
     """Whether the user has asked the current job to stop.
 
-    A job is one call of `load`, `generate`, `score` or `distributions`, and each has its own object.
+    A job is one call of `load`, `generate`, `score`, `distributions` or `embed`, and each has its own object.
     Check it (`if cancelled:`) between any two steps that take more than a few milliseconds.
     """
 
@@ -100,6 +101,10 @@ class Engine(ABC, Generic[L, S]):
         one, so blocks can share one buffer.
         """
         raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
+
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
+        """Return a vector for each text. Raises EngineError soon after `cancelled` is true."""
+        raise EngineError("This engine computes no embeddings.")
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""

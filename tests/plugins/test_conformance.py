@@ -42,6 +42,7 @@ class Modest(PoliteBackend):
         score = OpenEngine.score
         distributions = OpenEngine.distributions
         top_tokens = OpenEngine.top_tokens
+        embed = OpenEngine.embed
         vocabulary = OpenEngine.vocabulary
 
 

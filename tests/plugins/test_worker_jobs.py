@@ -14,6 +14,8 @@ from rogue_backend.plugin import RogueBackend
 from paragone import (
     ContextOverflow,
     DistributionsRequest,
+    Embeddings,
+    EmbedRequest,
     EngineCrashed,
     EngineError,
     Event,
@@ -155,6 +157,25 @@ async def test_a_worker_that_is_killed_while_it_scores_is_reported():
         # Tokens that were collected for the next frame may be lost, but no others, and none arrives twice.
         said = [event.id for event in events if isinstance(event, Token)]
         assert said == list(range(len(said)))
+
+
+async def test_embeddings_come_stop_and_crash():
+    async with opened() as engine:
+        found = await engine.embed(EmbedRequest(texts=("one", "two three")))
+        assert found == Embeddings(vectors=((1.0, -0.5), (2.0, -0.5)), prompt_tokens=3)
+        stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=(WORDS,))))
+        await asyncio.sleep(0)
+        await engine.stop()
+        with pytest.raises(EngineError, match="was stopped"):
+            await stopped
+        left = asyncio.create_task(engine.embed(EmbedRequest(texts=(WORDS,))))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait({left})
+        await works(engine)
+    async with opened("killed", fails_at=3) as engine:
+        with pytest.raises(EngineCrashed, match="SIGKILL"):
+            await engine.embed(EmbedRequest(texts=(WORDS,)))
 
 
 async def test_distributions_arrive_completely():

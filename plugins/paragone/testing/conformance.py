@@ -7,6 +7,7 @@ import pytest
 from paragone.testing.checks.answers import AnswerChecks
 from paragone.testing.checks.declarations import DeclarationChecks
 from paragone.testing.checks.distributions import DistributionChecks
+from paragone.testing.checks.embeddings import EmbeddingChecks
 from paragone.testing.checks.estimating import EstimateChecks
 from paragone.testing.checks.loading import LoadingChecks
 from paragone.testing.checks.opening import OpeningChecks
@@ -32,6 +33,7 @@ class BackendConformance(
     ScoreChecks,
     DistributionChecks,
     TopTokensChecks,
+    EmbeddingChecks,
     RefusalChecks,
     StoppingChecks,
 ):

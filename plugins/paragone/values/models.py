@@ -24,6 +24,7 @@ class Capabilities:
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
         top_tokens: `top_tokens` yields the likeliest next tokens at each position of a sequence.
+        embeddings: `embed` returns a vector for each text. If `token_ids` is set too, it takes `EmbedRequest.ids`.
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
         continues: If the last message of a run is the assistant's, the answer goes on from the end of its text.
@@ -39,6 +40,7 @@ class Capabilities:
     score: bool = False
     distributions: bool = False
     top_tokens: bool = False
+    embeddings: bool = False
     estimate: bool = False
     seed: bool = False
     continues: bool = False

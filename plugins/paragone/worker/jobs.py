@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
+from paragone.values.embeddings import EmbedRequest
 from paragone.values.messages import (
     DistributionsRequest,
     OpenRequest,
@@ -17,12 +18,13 @@ from paragone.wire import Json, Value, from_json
 
 if TYPE_CHECKING:  # a worker only sends these, and starts sooner without them
     from paragone.backend import Probe
+    from paragone.values.embeddings import Embeddings
     from paragone.values.memory import MemoryEstimate
     from paragone.values.models import LoadedModel
     from paragone.values.tokens import TokenizedText, Vocabulary
 
 __all__ = [
-    "DISTRIBUTIONS", "ESTIMATE", "LOAD", "PROBE", "RUN", "SCORE", "TOKENIZE", "VOCABULARY",
+    "DISTRIBUTIONS", "EMBED", "ESTIMATE", "LOAD", "PROBE", "RUN", "SCORE", "TOKENIZE", "VOCABULARY",
     "JobKind", "Nothing", "SharedDistributions",
 ]  # fmt: skip
 
@@ -68,6 +70,9 @@ RUN: JobKind[RunRequest, Nothing] = JobKind("run", RunRequest, _NOTHING)
 SCORE: JobKind[ScoreRequest, Nothing] = JobKind("score", ScoreRequest, _NOTHING)
 TOKENIZE: JobKind[TokenizeRequest, TokenizedText] = JobKind(
     "tokenize", TokenizeRequest, "paragone.values.tokens:TokenizedText"
+)
+EMBED: JobKind[EmbedRequest, Embeddings] = JobKind(
+    "embed", EmbedRequest, "paragone.values.embeddings:Embeddings"
 )
 VOCABULARY: JobKind[Nothing, Vocabulary] = JobKind("vocabulary", Nothing, "paragone.values.tokens:Vocabulary")
 DISTRIBUTIONS: JobKind[SharedDistributions, Nothing] = JobKind("distributions", SharedDistributions, _NOTHING)

@@ -16,6 +16,7 @@ from paragone.errors import EngineError, ParagoneError
 from paragone.network.guard import GUARD
 from paragone.options import build
 from paragone.threads import in_daemon_thread
+from paragone.values.embeddings import Embeddings, EmbedRequest
 from paragone.values.events import Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
@@ -164,6 +165,10 @@ class WorkerEngine(OpenEngine):
                     self.worker.free_slot()
         finally:
             buffer.unlink()
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Return a vector for each text."""
+        return await self.worker.answer(jobs.EMBED, request)
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""

@@ -17,6 +17,8 @@ from paragone import (
     ContextOverflow,
     DeviceMemory,
     DistributionsRequest,
+    Embeddings,
+    EmbedRequest,
     Engine,
     EngineError,
     Event,
@@ -233,6 +235,19 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                     file.write(b".")
             data = memoryview(room)[: rows * width].cast("B").cast("f")
             yield LogitsBlock(start=start, rows=rows, vocab_size=width, data=data)
+
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
+        """Vectors of the number of the text's words, which come one per millisecond."""
+        self.check_scores()
+        for text in request.texts:
+            for number in range(len(text.split())):
+                if number == self.options.fails_at:
+                    self.misbehave(cancelled)
+                if cancelled:
+                    raise EngineError("The computation was stopped.")
+                time.sleep(0.001)
+        counts = [len(text.split()) for text in request.texts]
+        return Embeddings(vectors=tuple((float(n), -0.5) for n in counts), prompt_tokens=sum(counts))
 
     def check_scores(self) -> None:
         if not self.options.scores:

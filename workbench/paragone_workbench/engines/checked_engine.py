@@ -10,6 +10,8 @@ from paragone import (
     Alternative,
     Caution,
     DistributionsRequest,
+    Embeddings,
+    EmbedRequest,
     EngineError,
     Event,
     Finish,
@@ -24,7 +26,7 @@ from paragone import (
     TopTokensRequest,
     Vocabulary,
 )
-from paragone.checks import check_alternatives, check_event, check_logits, check_value
+from paragone.checks import check_alternatives, check_embeddings, check_event, check_logits, check_value
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.error_boundary import as_paragone_error
 
@@ -93,6 +95,10 @@ class CheckedEngine(OpenEngine):
         async with contextlib.aclosing(self.engine.top_tokens(request)) as positions:
             async for tokens in positions:
                 yield self._checked(check_alternatives, tokens)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Return a vector for each text."""
+        return self._checked(check_embeddings, await self.engine.embed(request), len(request.inputs))
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""

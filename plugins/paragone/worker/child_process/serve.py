@@ -93,6 +93,7 @@ class JobRunner:
                     jobs.SCORE,
                     lambda job, request: self._send_events(job, self._open().score(request, job.stop)),
                 ),
+                _handler(jobs.EMBED, lambda job, request: self._open().embed(request, job.stop)),
                 _handler(jobs.TOKENIZE, lambda job, request: self._open().tokenize(request)),
                 _handler(jobs.VOCABULARY, lambda job, request: self._open().vocabulary()),
                 _handler(jobs.DISTRIBUTIONS, self._distributions),

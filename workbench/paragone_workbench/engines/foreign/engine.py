@@ -10,6 +10,8 @@ from paragone import (
     Alternative,
     Backend,
     DistributionsRequest,
+    Embeddings,
+    EmbedRequest,
     EngineCrashed,
     Event,
     LoadProgress,
@@ -132,6 +134,10 @@ class ForeignEngine(OpenEngine):
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text."""
         return await self._call(lambda: self.engine.tokenize(request))
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Return a vector for each text."""
+        return await self._call(lambda: self.engine.embed(request))
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
