@@ -237,8 +237,6 @@ async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
     assert "polite, steady" in unknown.json()["error"]["message"]
     assert (await client.get("/v1/chat/completions")).json()["error"]["code"] == "unknown_url"
-    embeddings = await client.post("/v1/embeddings", json={"model": "polite", "input": "x"})
-    assert (embeddings.status_code, embeddings.json()["error"]["code"]) == (404, "not_supported")
     assert (await chat(client, max_tokens=1)).status_code == 200
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,16 +25,20 @@ from paragone_workbench.serving.clients import (
     read_body,
     unless_left,
 )
+from paragone_workbench.serving.embeddings import embedded
 from paragone_workbench.serving.figures import CONTENT_TYPE, Figures
 from paragone_workbench.serving.gate import CountedRequests, RequiredKey
 from paragone_workbench.serving.protocol.api_error import ApiError, api_error
+from paragone_workbench.serving.protocol.embeddings import embeddings_reply, embeddings_request
 from paragone_workbench.serving.protocol.fields import Fields
 from paragone_workbench.serving.protocol.parts import End, Part
 from paragone_workbench.serving.protocol.replies import Reply, reply_to
 from paragone_workbench.serving.protocol.requests import AnswerRequest, chat_request, completion_request
 from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
 
-ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], AnswerRequest]
+_Asked = TypeVar("_Asked")
+ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], _Asked]
+"""Returns what a request asks for, given the names of the engine's sampling options."""
 
 _INTERNAL = "An internal error occurred."
 _SMALL = 1 << 16
@@ -105,23 +109,34 @@ class _Paths:
         return await self._answer(request, completion_request)
 
     async def embeddings(self, request: Request) -> Response:
-        """Answer that there are none."""
-        raise ApiError(404, "The engines of paragone compute no embeddings.", code="not_supported")
+        """Answer the embeddings of texts."""
+        engine, asked = await self._understood(request, embeddings_request)
+        try:
+            found = await unless_left(request.receive, embedded(engine, asked.inputs))
+        except ParagoneError as error:
+            raise api_error(error) from error
+        self.figures.embedded(engine.name, found)
+        # many vectors take so long to write that other answers would wait
+        return await asyncio.to_thread(lambda: JsonResponse(embeddings_reply(asked, found, engine.name)))
 
     def _described(self, engine: ServedEngine) -> Json:
         return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
 
-    async def _answer(self, request: Request, read: ReadRequest) -> Response:
+    async def _understood(self, request: Request, read: ReadRequest[_Asked]) -> tuple[ServedEngine, _Asked]:
+        """Return which engine a request asks, and for what."""
         data = await read_body(request.receive)
 
-        def understood() -> tuple[ServedEngine, AnswerRequest]:
+        def understood() -> tuple[ServedEngine, _Asked]:
             body = Fields.of_body(data)
             engine = self._engines.find(body.required("model"))
             return engine, read(body, engine.options)
 
         # a large body takes so long that other answers would wait
         is_large = len(data) > _SMALL
-        engine, asked = await asyncio.to_thread(understood) if is_large else understood()
+        return await asyncio.to_thread(understood) if is_large else understood()
+
+    async def _answer(self, request: Request, read: ReadRequest[AnswerRequest]) -> Response:
+        engine, asked = await self._understood(request, read)
         reply = reply_to(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:

@@ -15,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from paragone import Embeddings
 from paragone_workbench.serving.protocol.parts import End
 from paragone_workbench.serving.served_engine import ServedEngines
 
@@ -51,6 +52,10 @@ class Figures:
         self._completion.labels(model).inc(end.completion_tokens)
         if end.ttft_s is not None:
             self._ttft.labels(model).observe(end.ttft_s)
+
+    def embedded(self, model: str, found: Embeddings) -> None:
+        """Count the tokens of texts whose embeddings were computed."""
+        self._prompt.labels(model).inc(found.prompt_tokens or 0)
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""

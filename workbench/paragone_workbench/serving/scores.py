@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import time
 
-from paragone import EngineCrashed, EngineError, Finish, InputError, OpenEngine, ScoreRequest, Token
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone import EngineError, Finish, InputError, OpenEngine, ScoreRequest, Token
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.serving.protocol.requests import Given
+from paragone_workbench.serving.direct_use import used
+from paragone_workbench.serving.protocol.given import Given
 
 
 async def scored(pool: EnginePool, handle: EngineHandle, given: Given, top: int) -> tuple[Token, ...]:
@@ -26,55 +25,22 @@ async def scored(pool: EnginePool, handle: EngineHandle, given: Given, top: int)
         )
     if not isinstance(given, str) and not handle.capabilities.token_ids:
         raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
-    async with pool.scheduler.turn(handle):
-        engine = handle.engine
-        if engine is None:
-            raise handle.error or EngineError(f"The engine {handle.definition.name} was closed.")
-        use = _Score(engine)
-        handle.begin_use(use)
-        try:
-            tokens = await use.tokens(
-                ScoreRequest(text=given, top=top)
-                if isinstance(given, str)
-                else ScoreRequest(ids=given, top=top)
-            )
-        except PLUGIN_ERRORS as failure:
-            error = as_paragone_error(failure, handle.definition.backend)
-            if isinstance(error, EngineCrashed):
-                handle.mark_crashed(error)
-            raise error from failure
-        finally:
-            handle.end_use(use)
-            use.end()
-    return _with_beginning(given, tokens) if isinstance(given, str) else tuple(tokens)
+    async with used(pool, handle) as engine:
+        if not isinstance(given, str):
+            return tuple(await _tokens(engine, ScoreRequest(ids=given, top=top)))
+        return _with_beginning(given, await _tokens(engine, ScoreRequest(text=given, top=top)))
 
 
-class _Score:
-    """The computation in progress, for those who close the engine."""
-
-    def __init__(self, engine: OpenEngine) -> None:
-        self._engine = engine
-        self._over = asyncio.Event()
-
-    async def tokens(self, request: ScoreRequest) -> list[Token]:
-        """Return the scored tokens. Of a text, the first is missing, unless a token is put before every text."""
-        found: list[Token] = []
-        async with contextlib.aclosing(self._engine.score(request)) as events:
-            async for event in events:
-                if isinstance(event, Token):
-                    found.append(event)
-                elif isinstance(event, Finish) and event.reason == "cancelled":
-                    raise EngineError("The computation was stopped.")
-        return found
-
-    async def stop(self) -> None:
-        await self._engine.stop()
-
-    async def ended(self) -> None:
-        await self._over.wait()
-
-    def end(self) -> None:
-        self._over.set()
+async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
+    """Return the scored tokens. Of a text, the first is missing, unless a token is put before every text."""
+    found: list[Token] = []
+    async with contextlib.aclosing(engine.score(request)) as events:
+        async for event in events:
+            if isinstance(event, Token):
+                found.append(event)
+            elif isinstance(event, Finish) and event.reason == "cancelled":
+                raise EngineError("The computation was stopped.")
+    return found
 
 
 def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from paragone import Json
 from paragone.chat.sampling import SEEDS
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.fields import Fields
+from paragone_workbench.serving.protocol.given import Given, given_in
 from paragone_workbench.serving.protocol.messages import messages_of
 
 _MOST_CHOICES = 1024
@@ -34,10 +34,6 @@ _NOT_SUPPORTED = (
 """Fields that would change the answer."""
 _NOTHING_ASKED: Sequence[Json] = (None, 1, "", [], {}, "auto", "none")
 """The values with which these fields change nothing."""
-
-
-Given: TypeAlias = str | tuple[int, ...]
-"""A prompt that is continued without a chat template: a text, or the ids of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +77,7 @@ def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
 
 def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     """Return what a request for completions asks for. `options` are the names of the engine's sampling options."""
-    prompts, echo = _prompts(body), body.flag("echo")
+    prompts, echo = given_in(body, "prompt"), body.flag("echo")
     _check_count(len(prompts) * _count(body))
     limit = body.whole("max_tokens", 0, _MOST_TOKENS)
     if limit == 0 and not echo:
@@ -125,25 +121,6 @@ def _check_count(answers: int) -> None:
 def _continuation(prompt: Given, sampling: Mapping[str, Json], logprobs: int | None) -> RunSpec:
     spec = RunSpec(messages=(), sampling=sampling, logprobs=logprobs)
     return replace(spec, text=prompt) if isinstance(prompt, str) else replace(spec, ids=prompt)
-
-
-def _prompts(body: Fields) -> Sequence[Given]:
-    value = body.value("prompt")
-    items = value if isinstance(value, list) else [value]
-    several = all(isinstance(item, str | list) for item in items)
-    prompts = [_prompt(item) for item in (items if several else [value])]
-    if not prompts or not all(prompts):
-        raise body.wrong("prompt", "a text, a list of token ids, or a list of either, none of them empty")
-    return prompts
-
-
-def _prompt(value: Json) -> Given:
-    """Return a text or the ids of tokens; empty if the value is neither."""
-    if isinstance(value, str):
-        return value
-    ids = value if isinstance(value, list) else ()
-    found = tuple(at for at in ids if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 2**31)
-    return found if len(found) == len(ids) else ()
 
 
 def _count(body: Fields) -> int:

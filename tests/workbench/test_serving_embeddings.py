@@ -1,0 +1,192 @@
+"""`/v1/embeddings` of the OpenAI-compatible server, asked in this process over test doubles of engines."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from array import array
+
+import httpx
+import pytest
+from polite_backend import PoliteBackend, PoliteEngine
+from rogue_backend.plugin import RogueBackend
+
+from paragone import Capabilities, EngineError, LoadedModel
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.serving.application import application
+from paragone_workbench.serving.served_engine import ServedEngines
+
+from .conftest import Backends
+
+KEY = {"authorization": "Bearer sesame"}
+TEXTS = ["red green blue ", "white black "]
+
+
+class Textual(PoliteBackend):
+    """A test double that embeds texts alone, and stops only when it is told to."""
+
+    name = "textual"
+    capabilities = Capabilities(embeddings=True)
+
+    class engine(PoliteEngine):
+        asked: list[int] = []  # noqa: RUF012 (the numbers of texts in the requests to all engines)
+
+        async def embed(self, request):
+            self.asked.append(len(request.texts))
+            if "forever" in request.texts:
+                self.stopping = False
+                while not self.stopping:
+                    await asyncio.sleep(0.001)
+                raise EngineError("The computation was stopped.")
+            return await super().embed(request)
+
+
+class Wrong(PoliteBackend):
+    """A test double that returns too few vectors."""
+
+    name = "wrong"
+
+    class engine(PoliteEngine):
+        async def embed(self, request):
+            return await super().embed(type(request)(texts=request.texts[:1]))
+
+
+@pytest.fixture
+async def engines(check_nothing_left, rogue):
+    named = [
+        EngineDefinition(name=name, backend=name, model="words") for name in ("polite", "textual", "wrong")
+    ]
+    backends = Backends(PoliteBackend(), Textual(), Wrong(), RogueBackend())
+    made = ServedEngines(EnginePool(backends), (*named, rogue()))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def client(engines):
+    transport = httpx.ASGITransport(application(engines, "sesame"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://serve.test", headers=KEY) as client:
+        yield client
+
+
+async def embed(client, given, model="polite", **fields) -> httpx.Response:
+    return await client.post("/v1/embeddings", json={"model": model, "input": given, **fields})
+
+
+def vectors(response: httpx.Response) -> list[list[float]]:
+    data = response.json()["data"]
+    assert [(entry["object"], entry["index"]) for entry in data] == [
+        ("embedding", index) for index in range(len(data))
+    ]
+    return [entry["embedding"] for entry in data]
+
+
+async def test_texts_and_tokens_are_embedded(client):
+    engine = PoliteEngine(PoliteBackend(), LoadedModel(name="Words", context=1024))
+    ids = [engine.ids(text.split()) for text in TEXTS]
+    expected = [list(engine.embedding(tokens)) for tokens in ids]
+    both = await embed(client, TEXTS)
+    assert both.json()["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
+    assert (both.json()["object"], both.json()["model"]) == ("list", "polite")
+    assert vectors(both) == vectors(await embed(client, ids, dimensions=None)) == expected
+    assert vectors(await embed(client, TEXTS[1])) == vectors(await embed(client, ids[1])) == expected[1:]
+    mixed = [TEXTS[0], ids[1], TEXTS[1], ids[0]]
+    assert vectors(await embed(client, mixed, user="me")) == [*expected, *reversed(expected)]
+    figures = (await client.get("/metrics")).text.splitlines()
+    assert 'paragone_prompt_tokens_total{model="polite"} 24.0' in figures
+    assert 'paragone_requests_total{path="/v1/embeddings",status="200"} 5.0' in figures
+
+
+async def test_vectors_in_base64_are_32_bit_floats(client):
+    plain = vectors(await embed(client, TEXTS, encoding_format="float"))
+    for entry, vector in zip(
+        (await embed(client, TEXTS, encoding_format="base64")).json()["data"], plain, strict=True
+    ):
+        assert array("f", base64.b64decode(entry["embedding"])).tolist() == pytest.approx(vector, abs=1e-6)
+
+
+async def test_many_texts_are_several_requests_to_the_engine(client, engines):
+    Textual.engine.asked.clear()
+    texts = [" ".join(["red"] * (n % 5 + 1) + ["blue"]) for n in range(70)]
+    found = vectors(await embed(client, texts, "textual"))
+    assert Textual.engine.asked == [32, 32, 6]
+    assert found == vectors(await embed(client, texts))
+    assert found[:5] == found[5:10]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        *(({"input": given}, "input") for given in (
+            None, "", [], [""], [[]], ["a", 1], [[1], 2], [-1], [2**31], [1.5], [True], {"a": 1}, ["a"] * 2049)),
+        ({"dimensions": 256}, "dimensions"),
+        ({"encoding_format": "int8"}, "encoding_format"),
+        ({"encoding_format": 3}, "encoding_format"),
+        ({"model": None}, "model"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_field_is_named(client, fields, param):
+    response = await client.post("/v1/embeddings", json={"model": "polite", "input": "red", **fields})
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+
+
+async def test_what_an_engine_cannot_do_is_refused(client):
+    none = await embed(client, "red", "steady")
+    assert (none.status_code, none.json()["error"]["code"]) == (404, "not_supported")
+    assert none.json()["error"]["message"] == "steady computes no embeddings."
+    ids = await embed(client, ["red", [1, 2]], "textual")
+    assert (ids.status_code, ids.json()["error"]["param"]) == (400, "input")
+    unknown = await embed(client, [SIZE_AND_MORE])
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (400, "invalid_request_error")
+    long = await embed(client, "red " * 5000)
+    assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
+    wrong = await embed(client, TEXTS, "wrong")
+    assert (wrong.status_code, wrong.json()["error"]["type"]) == (500, "server_error")
+    assert "there are 1 embeddings of 2 texts" in wrong.json()["error"]["message"]
+    unnamed = await embed(client, "red", "gpt-4o")
+    assert (unnamed.status_code, unnamed.json()["error"]["code"]) == (404, "model_not_found")
+    assert (await embed(client, "red")).status_code == 200
+
+
+SIZE_AND_MORE = [10**6]
+"""A token that the vocabulary does not have."""
+
+
+async def test_a_client_that_leaves_stops_the_computation(engines, client, until):
+    gone = asyncio.Event()
+    received: list[dict] = []
+    body = json.dumps({"model": "textual", "input": "forever"}).encode()
+    requests = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive():
+        if (request := next(requests, None)) is not None:
+            return request
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        received.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/embeddings", "query_string": b"",
+             "headers": [(b"authorization", b"Bearer sesame")]}  # fmt: skip
+    asking = asyncio.create_task(application(engines, "sesame")(scope, receive, send))
+    textual = engines.find("textual")
+    await until(lambda: textual.first.state == "open" and textual.computing == 1)
+    gone.set()
+    await asking
+    assert (received[0]["status"], textual.computing) == (499, 0)
+    assert (await embed(client, "red", "textual")).status_code == 200
+
+
+async def test_the_end_of_the_server_stops_the_computation(engines, client, until):
+    asking = asyncio.create_task(embed(client, "forever", "textual"))
+    textual = engines.find("textual")
+    Textual.engine.asked.clear()
+    await until(lambda: Textual.engine.asked == [1])
+    await engines.close()
+    response = await asking
+    assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
+    assert textual.computing == 0

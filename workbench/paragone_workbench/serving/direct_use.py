@@ -1,0 +1,50 @@
+"""Uses of an engine that are no runs: scores and embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from paragone import EngineCrashed, EngineError, OpenEngine
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.scheduling.pool import EnginePool
+
+
+@contextlib.asynccontextmanager
+async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngine]:
+    """Wait until an engine is free, and give it for one computation. What the engine raises becomes a ParagoneError."""
+    async with pool.scheduler.turn(handle):
+        engine = handle.engine
+        if engine is None:
+            raise handle.error or EngineError(f"The engine {handle.definition.name} was closed.")
+        use = _Use(engine)
+        handle.begin_use(use)
+        try:
+            yield engine
+        except PLUGIN_ERRORS as failure:
+            error = as_paragone_error(failure, handle.definition.backend)
+            if isinstance(error, EngineCrashed):
+                handle.mark_crashed(error)
+            raise error from failure
+        finally:
+            handle.end_use(use)
+            use.end()
+
+
+class _Use:
+    """The computation in progress, for those who close the engine."""
+
+    def __init__(self, engine: OpenEngine) -> None:
+        self._engine = engine
+        self._over = asyncio.Event()
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+    async def ended(self) -> None:
+        await self._over.wait()
+
+    def end(self) -> None:
+        self._over.set()
