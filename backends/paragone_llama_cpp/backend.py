@@ -35,6 +35,7 @@ class LlamaCppBackend(NativeBackend):
         tokenize=True,
         score=True,
         distributions=True,
+        embeddings=True,
         estimate=True,
         seed=True,
         continues=True,

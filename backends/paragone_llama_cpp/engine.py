@@ -9,6 +9,8 @@ from pathlib import Path
 from paragone import (
     Cancelled,
     DistributionsRequest,
+    Embeddings,
+    EmbedRequest,
     Engine,
     EngineError,
     Event,
@@ -36,6 +38,7 @@ from paragone_llama_cpp.build import library
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.decoding.distributions import Distributions
+from paragone_llama_cpp.decoding.embedding import Embedder, pooling_of
 from paragone_llama_cpp.decoding.run import run
 from paragone_llama_cpp.decoding.score import score
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
@@ -111,6 +114,13 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
         )
+        self._embedder = Embedder(
+            make=self._make_embeddings_context,
+            pooling=pooling_of(model.header),
+            shortest=self._shortest_equivalent_context(),
+            batch=self._context.n_batch,
+            vocab_size=self._vocab.size,
+        )
         with self._context.aborted_by(cancelled):
             if not self._context.warm_up(self._vocab.bos):
                 raise EngineError(f"Loading {owner} was cancelled.")
@@ -132,6 +142,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     ) -> Iterator[Event]:
         """Answer a prompt."""
         self._distributions.close()  # frees memory for other engines
+        self._embedder.close()
         self._vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = AnswerText(sampling.stop, inside=prompt.inside)
@@ -180,6 +191,20 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         """Compute the logits after the tokens of a sequence."""
         return self._distributions.blocks(request, cancelled)
 
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
+        """Return a vector for each text."""
+        self._distributions.close()
+        sequences = list(request.ids) or [self._whole(text) for text in request.texts]
+        for tokens in sequences:
+            self._vocab.check(tokens)
+            self._prompts.check_length(tokens)
+        return self._embedder.embed(sequences, cancelled)
+
+    def _whole(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text with those that the model puts before and after it."""
+        end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
+        return (*self._prompts.tokenize(text), *end)
+
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
         return self._vocab.described()
@@ -187,6 +212,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def close(self) -> None:
         """Free the model."""
         self._distributions.close()
+        self._embedder.close()
         self._context.close()
         lib.llama_model_free(self._model.pointer)
 
@@ -206,7 +232,14 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         """Return another context with the settings of the engine's own, for distributions."""
         return self._make_context_of(n_ctx, replace(self._model.options, n_batch=batch), outputs)[0]
 
-    def _make_context_of(self, n_ctx: int, options: LlamaCppLoadOptions, outputs: int) -> tuple[Context, str]:
+    def _make_embeddings_context(self, n_ctx: int, batch: int) -> Context:
+        """Return another context with the settings of the engine's own, for embeddings."""
+        options = replace(self._model.options, n_batch=batch)
+        return self._make_context_of(n_ctx, options, batch, embeddings=True)[0]
+
+    def _make_context_of(
+        self, n_ctx: int, options: LlamaCppLoadOptions, outputs: int, *, embeddings: bool = False
+    ) -> tuple[Context, str]:
         model = self._model
         pointer, flash_attn = make_context(
             model.pointer,
@@ -215,6 +248,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             threads=self._threads,
             owner=model.path.name,
             outputs=outputs,
+            embeddings=embeddings,
         )
         apply_lora(self._lora, pointer, options)
         return Context(pointer, self._vocab.size), flash_attn

@@ -67,6 +67,13 @@ async def test_the_real_model_is_served(smol, monkeypatch):
             assert (wrong.status_code, wrong.json()["error"]["type"]) == (400, "invalid_request_error")
             assert "There is no token 1073741824" in wrong.json()["error"]["message"]
 
+            given = [TEXT, "Paris is the capital of France.", [token.id for token in own]]
+            embeddings = (await client.post("/embeddings", json={"model": name, "input": given})).json()
+            vectors = [entry["embedding"] for entry in embeddings["data"]]
+            assert vectors[0] == vectors[2] != vectors[1]
+            assert len(vectors[0]) == 576
+            assert sum(number * number for number in vectors[0]) == pytest.approx(1, abs=1e-5)
+
             async with client.stream(
                 "POST", "/chat/completions", json={**asked, "max_tokens": 900, "stream": True}
             ) as reply:

@@ -125,6 +125,15 @@ class Context:
         values = (self._row * rows).from_address(lib.llama_get_logits(self.pointer))
         return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, self._vocab_size)
 
+    def hidden_states(self, rows: int) -> NDArray[np.float32]:
+        """Return the states after all tokens of the last computation: a view that the next one overwrites.
+
+        Only a context that was made for embeddings has them.
+        """
+        width = lib.llama_model_n_embd_out(lib.llama_get_model(self.pointer))
+        values = (ctypes.c_float * (rows * width)).from_address(lib.llama_get_embeddings(self.pointer))
+        return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, width)
+
     @contextmanager
     def aborted_by(self, cancelled: Cancelled) -> Iterator[None]:
         """Abort computations when the user asks to stop. Has no effect on a GPU."""

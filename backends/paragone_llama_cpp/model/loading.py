@@ -36,6 +36,7 @@ _CACHE_TYPES: dict[CacheType, int] = {
 _ROPE_SCALING = {None: -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
 _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 _SPLIT_NONE = 0
+_POOLING_NONE = 0
 _COPIED = r"(CPU_REPACK|AMX) model buffer size"
 """The log line for weights in main memory in another layout than in the file."""
 
@@ -99,11 +100,12 @@ def make_context(
     threads: int,
     owner: str,
     outputs: int = OUTPUTS,
+    embeddings: bool = False,
 ) -> tuple[Pointer, str]:
     """Return a pointer to a context of the model, and whether it uses flash attention.
 
     The defaults of the options must be filled in. `outputs` is the largest number of positions whose logits one
-    computation returns. Raises EngineError.
+    computation returns. With `embeddings`, it also returns the hidden states of all tokens of a batch. Raises EngineError.
     """
     n_batch = options.n_batch or 0
     params = lib.llama_context_default_params()
@@ -117,6 +119,8 @@ def make_context(
     params.rope_freq_base = options.rope_freq_base or 0.0  # 0 means the model's own
     params.rope_freq_scale = options.rope_freq_scale or 0.0
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
+    if embeddings:
+        params.embeddings, params.pooling_type = True, _POOLING_NONE
     log = library.Log()
     context = lib.llama_init_from_model(model, params)
     if context is None:

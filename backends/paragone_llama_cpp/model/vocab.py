@@ -29,6 +29,7 @@ class Vocab:
         self.marks: tuple[int, int] = (self.bos, lib.llama_vocab_eos(self.pointer))
         """The tokens that begin and end a text; -1 if there is none."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
+        self.adds_eos: bool = lib.llama_vocab_get_add_eos(self.pointer)
         self._described: Vocabulary | None = None
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}

@@ -1,0 +1,101 @@
+"""Embeddings of the real model: their length, batches, long texts, and an early end."""
+
+import math
+
+import numpy as np
+import pytest
+
+from paragone import ContextOverflow, EmbedRequest, EngineError, InputError, TokenizeRequest
+from paragone.gguf.header import Header
+from paragone_llama_cpp.decoding.embedding import pooling_of
+
+pytestmark = pytest.mark.model
+
+SEA = "The sea is deep, and the sky is high above it."
+TEXTS = (SEA, "Nobody knows what lies between the two of them.", "def f(x): return x + 1", "海は深い。")
+
+
+def vectors_of(chat, *texts, stop, ids=()):
+    found = chat.engine.embed(EmbedRequest(texts=texts, ids=tuple(ids)), stop)
+    return np.array(found.vectors), found.prompt_tokens
+
+
+def test_equal_texts_have_equal_vectors_of_length_one(chat, make_stop):
+    vectors, tokens = vectors_of(chat, SEA, SEA, stop=make_stop())
+    again, _ = vectors_of(chat, SEA, stop=make_stop())
+    assert vectors.shape == (2, 576)
+    assert tokens == 2 * len(chat.engine.tokenize(TokenizeRequest(text=SEA)).ids)
+    assert (vectors[0] == vectors[1]).all()
+    assert (vectors[0] == again[0]).all()
+    assert vectors[0] @ vectors[1] == pytest.approx(1, abs=1e-6)
+
+
+def test_each_text_has_its_own_vector_whatever_is_beside_it(chat, make_stop):
+    together, _ = vectors_of(chat, *TEXTS, stop=make_stop())
+    alone = np.concatenate([vectors_of(chat, text, stop=make_stop())[0] for text in TEXTS])
+    assert np.abs(together - alone).max() < 1e-5
+    likeness = together @ together.T
+    assert np.abs(np.diag(likeness) - 1).max() < 1e-5
+    assert likeness[~np.eye(len(TEXTS), dtype=bool)].max() < 0.999
+
+
+def test_tokens_are_embedded_as_their_text(chat, make_stop):
+    ids = [chat.engine.tokenize(TokenizeRequest(text=text)).ids for text in TEXTS]
+    by_ids, count = vectors_of(chat, ids=ids, stop=make_stop())
+    by_text, same = vectors_of(chat, *TEXTS, stop=make_stop())
+    assert (by_ids == by_text).all()
+    assert count == same == sum(map(len, ids))
+
+
+def test_a_long_text_has_several_batches(chat, small, make_stop):
+    text = " ".join([SEA] * 12)
+    assert small.engine._context.n_batch == 64 < len(small.engine.tokenize(TokenizeRequest(text=text)).ids)
+    (one,), _ = vectors_of(chat, text, stop=make_stop())
+    (other,), _ = vectors_of(small, text, stop=make_stop())
+    assert one @ other > 0.999
+
+
+def test_a_conversation_goes_on_as_if_there_were_no_embeddings(chat, make_stop):
+    first = chat.ask("Say hello.", max_tokens=8, temperature=0)[0]
+    vectors_of(chat, SEA, stop=make_stop())
+    assert chat.engine._embedder._context is not None
+    assert chat.ask("Say hello.", max_tokens=8, temperature=0, cold=True)[0] == first
+    assert chat.engine._embedder._context is None  # its memory is free for other engines
+
+
+def test_what_cannot_be_embedded(small, make_stop):
+    with pytest.raises(ContextOverflow) as caught:
+        vectors_of(small, "north " * 400, stop=make_stop())
+    assert caught.value.context == 256 < caught.value.tokens
+    with pytest.raises(InputError, match="There is no token 1000000"):
+        vectors_of(small, ids=[(1, 1_000_000)], stop=make_stop())
+    with pytest.raises(InputError, match="without tokens"):
+        vectors_of(small, ids=[(1,), ()], stop=make_stop())
+    assert vectors_of(small, SEA, stop=make_stop())[0].shape == (1, 576)
+
+
+def test_it_can_be_stopped(chat, make_stop):
+    stop = make_stop(on_subscribe=lambda stop: stop.ask())
+    with pytest.raises(EngineError, match="was stopped"):
+        vectors_of(chat, SEA, stop=stop)
+    (vector,), _ = vectors_of(chat, SEA, stop=make_stop())
+    assert math.isclose(vector @ vector, 1, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
+    """Over one token they are the same; the first state does not depend on later tokens, the last one does."""
+    monkeypatch.setattr(chat.engine._embedder, "pooling", pooling)
+    found, _ = vectors_of(chat, ids=[(504,), (504, 3146), (504, 3146, 28)], stop=make_stop())
+    same = found[0] @ found[1:].T > 0.9999
+    assert same.tolist() == ([True, True] if pooling == "first" else [False, False])
+
+
+def test_the_file_names_the_pooling():
+    def pooling(**values):
+        return pooling_of(Header(architecture="qwen3", values=values))
+
+    assert pooling() == pooling(**{"qwen3.pooling_type": 0}) == "mean"
+    assert pooling(**{"qwen3.pooling_type": 2}) == "first"
+    assert pooling(**{"qwen3.pooling_type": 3}) == "last"
+    assert pooling(**{"qwen3.pooling_type": 4}) is None
