@@ -15,6 +15,8 @@ import httpx
 
 from paragone import (
     Caution,
+    Embeddings,
+    EmbedRequest,
     EngineError,
     Event,
     Finish,
@@ -121,6 +123,24 @@ class RemoteEngine(OpenEngine, Generic[S]):
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
         """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
         return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
+
+    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+        """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
+        del request
+        raise EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Return a vector for each text."""
+        self._see_open()
+        wait = self._wait = Wait()
+        try:
+            return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
+        except Stopped as stopped:
+            raise EngineError("The computation of embeddings was stopped.") from stopped
+        except FAULTS as error:
+            raise (await self._fault(error, begun=False)).error from error
+        finally:
+            self._wait = None
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy or restarting.

@@ -305,7 +305,7 @@ class PoliteEngine(OpenEngine):
         self.check_open()
         self.stopping = False
         vectors = []
-        sequences = list(request.ids) or [self.ids(text.split()) for text in request.texts]
+        sequences = request.ids or [self.ids(text.split()) for text in request.texts]
         for ids in sequences:
             self.check_sequence(ids)
             if await self.pause():

@@ -12,7 +12,7 @@ import pytest
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
-from paragone import Capabilities, EngineError, LoadedModel
+from paragone import Capabilities, EngineError, Json, LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.application import application
@@ -116,11 +116,28 @@ async def test_many_texts_are_several_requests_to_the_engine(client, engines):
     assert found[:5] == found[5:10]
 
 
+WRONG: list[Json] = [
+    None,
+    "",
+    [],
+    [""],
+    [[]],
+    ["a", 1],
+    [[1], 2],
+    [-1],
+    [2**31],
+    [1.5],
+    [True],
+    {"a": 1},
+    ["a"] * 2049,
+]
+"""Values that are no input."""
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        *(({"input": given}, "input") for given in (
-            None, "", [], [""], [[]], ["a", 1], [[1], 2], [-1], [2**31], [1.5], [True], {"a": 1}, ["a"] * 2049)),
+        *(({"input": given}, "input") for given in WRONG),
         ({"dimensions": 256}, "dimensions"),
         ({"encoding_format": "int8"}, "encoding_format"),
         ({"encoding_format": 3}, "encoding_format"),

@@ -39,7 +39,9 @@ class OllamaBackend(EndpointBackend):
     title = "Ollama"
     load_options = OllamaLoadOptions
     sampling = OllamaSampling
-    capabilities = Capabilities(logprobs=True, plain_text=True, seed=True, continues=True, loads=True)
+    capabilities = Capabilities(
+        logprobs=True, plain_text=True, embeddings=True, seed=True, continues=True, loads=True
+    )
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models of the server on this machine; empty if there is none, or if it does not answer."""

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 
 from paragone import (
     Caution,
+    Embeddings,
+    EmbedRequest,
     EngineError,
     Event,
     Json,
@@ -127,6 +129,14 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Raise EngineError: Ollama has no endpoint for tokenization."""
         raise EngineError("Ollama does not report the tokens of a prompt or a text.")
+
+    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+        if request.ids:
+            raise EngineError("Ollama takes no token ids.")
+        able = self.loaded.capabilities
+        if able is None or not able.embeddings:
+            return await super()._embeddings(request)
+        return await self._client.embeddings(self._base, request.texts)
 
     async def _identify(self) -> Identity:
         running = find_model(await self._client.running(), self._model)

@@ -32,6 +32,7 @@ class OpenAIBackend(EndpointBackend):
         token_ids=True,
         tokenize=True,
         top_tokens=True,
+        embeddings=True,
         seed=True,
         continues=True,
         loads=True,

@@ -12,6 +12,8 @@ import httpx
 from paragone import (
     Alternative,
     Caution,
+    Embeddings,
+    EmbedRequest,
     EngineError,
     Event,
     Finish,
@@ -47,6 +49,7 @@ from paragone_remote.openai_api.completions.requests import (
     raw_prompt,
 )
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
+from paragone_remote.openai_api.embeddings import embeddings_from
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
@@ -151,6 +154,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if self._is_ollama:
             return await context_in_use(self._http, self._endpoint, self._model)
         return await super()._context()
+
+    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+        able = self.loaded.capabilities
+        if able is None or not able.embeddings:
+            return await super()._embeddings(request)
+        return await embeddings_from(self._http, self._model, request)
 
     async def _identify(self) -> Identity:
         listed = await find_models(self._http, self._endpoint)

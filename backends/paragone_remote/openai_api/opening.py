@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import difflib
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import TAKE_IDS, continues
+from paragone_remote.openai_api.embeddings import computes_embeddings
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
@@ -68,6 +70,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         launch = await find_launch(http, endpoint, request.model) if starts_others else Launch()
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
+        embeds = await computes_embeddings(http, server, request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
         loaded = LoadedModel(
             name=name,
@@ -77,7 +80,9 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=(*_cautions(name, server, launch, raw=raw), *evictions),
-            capabilities=_capabilities(server, refused_fields, raw=raw, loads=hold is not None),
+            capabilities=dataclasses.replace(
+                _capabilities(server, refused_fields, raw=raw, loads=hold is not None), embeddings=embeds
+            ),
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import httpx
 
-from paragone import Capabilities, Json
+from paragone import Capabilities, Embeddings, Json
+from paragone_remote.answers.vectors import embeddings_of
 from paragone_remote.http.replies import read_object
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, items, part
+from paragone_remote.json_fields import Data, count, items, part
 from paragone_remote.server_text import without_surrogates
 
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
@@ -41,6 +43,18 @@ class OllamaClient:
     async def load(self, body: Mapping[str, Json]) -> None:
         """Send a chat request without messages, which loads or unloads the model."""
         await self._post("/api/chat", {**body, "messages": [], "stream": False})
+
+    async def embeddings(self, body: Mapping[str, Json], texts: Sequence[str]) -> Embeddings:
+        """Return the embeddings of texts."""
+        reply = await self._http.post("/api/embed", json={**body, "input": texts})
+
+        def read() -> Embeddings:
+            data = read_object(reply.text, invalid=_NOT_OLLAMA)
+            found = data.get("embeddings")
+            vectors = found if isinstance(found, list) else []
+            return embeddings_of(vectors, count(data, "prompt_eval_count"), texts=len(texts))
+
+        return await asyncio.to_thread(read)
 
     async def rendered(self, body: Mapping[str, Json]) -> str | None:
         """Return the server's rendered prompt of a chat request; None if it returns none.
@@ -108,6 +122,9 @@ SAYS_CUT = (0, 12, 4)
 _HAS_LOGPROBS = (0, 12, 11)
 """The first version that supports `logprobs` in a chat."""
 
+_EMBEDS = (0, 3)
+"""A version from which on there is `/api/embed`."""
+
 RENDERS = (0, 12, 11)
 """The oldest version whose source is known to have `_debug_render_only`; no release notes mention it."""
 
@@ -118,6 +135,7 @@ def capabilities_of(version: str) -> Capabilities:
     return Capabilities(
         logprobs=number >= _HAS_LOGPROBS or number == (0,),
         plain_text=True,
+        embeddings=number >= _EMBEDS or number == (0,),
         seed=True,
         continues=number >= RENDERS or number == (0,),
         loads=True,

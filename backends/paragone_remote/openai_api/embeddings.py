@@ -1,0 +1,53 @@
+"""Embeddings from llama-server: https://platform.openai.com/docs/api-reference/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from paragone import Embeddings, EmbedRequest, Json
+from paragone_remote.answers.vectors import embeddings_of
+from paragone_remote.http.faults import FAULTS
+from paragone_remote.http.replies import data_of
+from paragone_remote.http.timeouts import Wait
+from paragone_remote.http.transport import InvalidReply, Refusal
+from paragone_remote.json_fields import Data, count, items, part
+from paragone_remote.openai_api.servers.server import Server
+
+_PATH = "/embeddings"
+_PATIENCE = 10.0
+"""Seconds to wait for the reply to a request that computes nothing."""
+
+
+async def computes_embeddings(http: httpx.AsyncClient, server: Server, model: str) -> bool:
+    """Whether a server computes embeddings. Never raises.
+
+    No server lists it. A llama-server that can, which needs `--embeddings` and a pooling, asks for the input that this
+    request lacks; one that cannot gives its reason. Neither computes anything. Other servers' replies would say less.
+    """
+    if server.kind != "llama-server":
+        return False
+    try:
+        await Wait().within(_PATIENCE, http.post(_PATH, json={"model": model}))
+    except Refusal as refusal:
+        return refusal.status == httpx.codes.BAD_REQUEST and "must be provided" in refusal.body
+    except FAULTS:
+        pass
+    return False
+
+
+async def embeddings_from(http: httpx.AsyncClient, model: str, request: EmbedRequest) -> Embeddings:
+    """Return the embeddings of texts or tokens. Raises the exceptions in `faults.FAULTS`."""
+    inputs: list[Json] = [*request.inputs]
+    body = {"model": model, "input": inputs, "encoding_format": "float"}
+    reply = await http.post(_PATH, json=body)
+    return await asyncio.to_thread(lambda: _read(data_of(reply), len(inputs)))
+
+
+def _read(reply: Data, texts: int) -> Embeddings:
+    by_index = {count(entry, "index"): entry.get("embedding") for entry in items(reply, "data")}
+    if set(by_index) != set(range(texts)):
+        raise InvalidReply("embeddings of other texts than requested")
+    tokens = count(part(reply, "usage"), "prompt_tokens")
+    return embeddings_of((by_index[index] for index in range(texts)), tokens, texts=texts)

@@ -1,0 +1,193 @@
+"""Embeddings from servers: doubles, and the real llama-server and Ollama against llama.cpp in process."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hostile_server import OLLAMA, OPENAI
+
+from paragone import (
+    Cancelled,
+    Capabilities,
+    EmbedRequest,
+    EngineError,
+    InputError,
+    OpenRequest,
+    TokenizeRequest,
+)
+from paragone.options import build
+from paragone_remote.ollama_api.protocol.client import capabilities_of
+from paragone_workbench.engines.registry import Registry
+
+TEXTS = (
+    "The sea is deep, and the sky is high above it.",
+    "Nobody knows what lies between them.",
+    "海は深い。",
+)
+REQUEST = EmbedRequest(texts=TEXTS[:2])
+ENTRIES = [{"index": 1, "embedding": [0, 1.5]}, {"index": 0, "embedding": [1, -0.5]}]
+WRONG = [
+    {},
+    {"data": []},
+    {"data": ENTRIES[:1]},
+    {"data": [*ENTRIES, {"index": 2, "embedding": [1, 2]}]},
+    {"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1, 2]}]},
+    {"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [None]}]},
+    {"data": [{"index": 0, "embedding": []}, {"index": 1, "embedding": []}]},
+    {"data": [{"index": 0, "embedding": "AACAPw=="}, {"index": 1, "embedding": "AACAPw=="}]},
+]
+
+
+async def ollama(serve, open_lane, reply):
+    server = await serve(OLLAMA, {"/api/embed": reply})
+    return server, (await open_lane(server)).engine
+
+
+async def test_what_ollama_is_asked(serve, open_lane):
+    reply = {"embeddings": [[1, -0.5], [0, 1.5]], "prompt_eval_count": 7}
+    server, engine = await ollama(serve, open_lane, reply)
+    assert engine.loaded.capabilities.embeddings
+    found = await engine.embed(REQUEST)
+    assert (found.vectors, found.prompt_tokens) == (((1.0, -0.5), (0.0, 1.5)), 7)
+    (body,) = [request.body for request in server.requests if request.path == "/api/embed"]
+    assert body == {
+        "model": "m",
+        "input": list(REQUEST.texts),
+        "options": {"num_ctx": 4096},
+        "truncate": False,
+        "shift": False,
+    }
+    with pytest.raises(EngineError, match="takes no token ids"):
+        await engine.embed(EmbedRequest(ids=((1, 2),)))
+
+
+@pytest.mark.parametrize("reply", WRONG)
+async def test_what_is_no_embeddings_of_ollama(serve, open_lane, reply):
+    rows = [entry["embedding"] for entry in reply.get("data", [])]
+    _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
+    with pytest.raises(EngineError, match="sent"):
+        await engine.embed(REQUEST)
+
+
+async def test_replies_of_an_openai_compatible_server(serve, open_lane):
+    right = {"data": ENTRIES, "usage": {"prompt_tokens": 7}}
+    server = await serve(OPENAI, {"/v1/embeddings": right})
+    engine = (await open_lane(server)).engine
+    engine.loaded = replace(engine.loaded, capabilities=Capabilities(embeddings=True))
+    found = await engine.embed(REQUEST)
+    assert (found.vectors, found.prompt_tokens) == (((1.0, -0.5), (0.0, 1.5)), 7)
+    asked = server.requests[-1].body
+    assert asked == {"model": "m", "input": list(REQUEST.texts), "encoding_format": "float"}
+    for reply in WRONG:
+        server.replies["/v1/embeddings"] = reply
+        with pytest.raises(EngineError, match="sent"):
+            await engine.embed(REQUEST)
+
+
+def test_an_old_ollama_has_none():
+    assert not capabilities_of("0.1.48").embeddings
+    assert capabilities_of("0.3.0").embeddings
+
+
+async def test_other_servers_are_not_asked(serve, open_lane):
+    server = await serve(OPENAI)
+    engine = (await open_lane(server)).engine
+    assert not engine.loaded.capabilities.embeddings
+    assert not [request for request in server.requests if request.path == "/v1/embeddings"]
+    with pytest.raises(EngineError, match="computes no embeddings"):
+        await engine.embed(REQUEST)
+
+
+@pytest.fixture
+def real_llama_server(run_llama_server, whole_smollm2):
+    options = ("-c", "1024", "--embeddings", "--pooling", "mean")
+    with run_llama_server(*options, model=whole_smollm2) as url:
+        yield url
+
+
+async def in_process(model):
+    """The vectors that llama.cpp computes in process."""
+    opening = OpenRequest(model=str(model), options={"n_threads": 1, "n_ctx": 512})
+    engine = await Registry().get("llama_cpp").open(opening, lambda progress: None)
+    try:
+        ids = [(await engine.tokenize(TokenizeRequest(text=text))).ids for text in TEXTS]
+        found = await engine.embed(EmbedRequest(texts=TEXTS))
+    finally:
+        await engine.close()
+    return np.array(found.vectors), ids
+
+
+@pytest.mark.model
+async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(
+    real_llama_server, open_smollm2, whole_smollm2
+):
+    engine = (await open_smollm2(real_llama_server)).engine
+    assert engine.loaded.capabilities.embeddings
+    own, ids = await in_process(whole_smollm2)
+    found = await engine.embed(EmbedRequest(texts=TEXTS))
+    served = np.array(found.vectors)
+    assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3
+    assert found.prompt_tokens == sum(map(len, ids))
+    assert (served * own).sum(axis=1).min() > 0.999
+    by_ids = np.array((await engine.embed(EmbedRequest(ids=tuple(ids)))).vectors)
+    assert (served * by_ids).sum(axis=1).min() > 0.999
+    with pytest.raises(EngineError, match="too large to process"):
+        await engine.embed(EmbedRequest(texts=("north " * 400,)))
+    stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=TEXTS * 300)))
+    await asyncio.sleep(0.05)
+    await engine.stop()
+    with pytest.raises(EngineError, match="was stopped"):
+        await stopped
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("options", [(), ("--embeddings",)], ids=["without", "no pooling"])
+async def test_a_real_llama_server_that_cannot(run_llama_server, open_smollm2, options):
+    with run_llama_server("-c", "512", *options) as url:
+        engine = (await open_smollm2(url)).engine
+        assert not engine.loaded.capabilities.embeddings
+        with pytest.raises(EngineError, match="computes no embeddings"):
+            await engine.embed(REQUEST)
+
+
+class Never(Cancelled):
+    """A test double of the worker's `Cancelled`, with which nothing is stopped."""
+
+    def __bool__(self):
+        return False
+
+    def subscribe(self, on_cancel):
+        pass
+
+
+def last_states(model):
+    """The states after the last tokens, which llama.cpp computes in this process, and the number of tokens."""
+    from paragone_llama_cpp.engine import LlamaCppEngine
+
+    engine = LlamaCppEngine()
+    options = build(engine.load_options, {"n_ctx": 512})
+    engine.load(OpenRequest(model=str(model), threads=1), options, lambda fraction: None, Never())
+    try:
+        engine._embedder.pooling = "last"
+        found = engine.embed(EmbedRequest(texts=TEXTS), Never())
+    finally:
+        engine.close()
+    return np.array(found.vectors), found.prompt_tokens
+
+
+@pytest.mark.model
+async def test_the_real_ollama_takes_the_states_after_the_last_tokens(ollama_server, whole_smollm2):
+    opening = OpenRequest(model="smollm2", options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
+    engine = await Registry().get("ollama").open(opening, lambda progress: None)
+    try:
+        found = await engine.embed(EmbedRequest(texts=TEXTS))
+        with pytest.raises(InputError, match="context"):
+            await engine.embed(EmbedRequest(texts=("north " * 3000,)))
+    finally:
+        await engine.close()
+    own, tokens = last_states(whole_smollm2)
+    served = np.array(found.vectors)
+    assert found.prompt_tokens == tokens
+    assert (served * own).sum(axis=1).min() > 0.999
+    assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3
