@@ -3,9 +3,11 @@
 import contextlib
 import json
 import sqlite3
+import threading
 
 from rogue_backend.definitions import rogue
 
+from paragone_workbench.importing.import_file import import_file
 from paragone_workbench.paths import history_file
 
 
@@ -141,7 +143,15 @@ async def asked_to_import(screen, path):
     await screen.until(lambda: type(screen.app.screen).__name__ == "ConsentSheet")
 
 
-async def test_what_an_imported_file_names_needs_consent(start, tmp_path):
+async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkeypatch):
+    """The plugins that an import asks are not waited for at the end of the program: daemon threads ask them."""
+    asked = []
+
+    def reading(*arguments):
+        asked.append(threading.current_thread().daemon)
+        return import_file(*arguments)
+
+    monkeypatch.setattr("paragone_workbench.importing.import_file.import_file", reading)
     path = tmp_path / "theirs" / "chat.json"
     path.parent.mkdir()
     far = {"name": "far", "backend": "openai", "model": "m", "options": {"url": "http://192.0.2.1:9"}}
@@ -162,6 +172,7 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path):
         await screen.press("y")
         await screen.until(lambda: "1 conversation imported: c1." in screen.text)
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 1
+    assert asked == [True] * 3
 
 
 async def test_an_engine_of_two_lanes_is_listed_once(start):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
 from paragone import ParagoneError
+from paragone.threads import in_daemon_thread
 from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.program_app import ProgramApp
@@ -152,9 +154,8 @@ class ParagoneApp(ProgramApp):
         await self.registry.load(self._session.backends)
         self.lanes.lanes.lay_out()  # with the options that are set
         self.engines.remember_lanes()
-        exposed = await asyncio.to_thread(
-            permission_warning, self.engines.config.document, self.registry.find
-        )
+        warning = partial(permission_warning, self.engines.config.document, self.registry.find)
+        exposed = await asyncio.wrap_future(in_daemon_thread(warning))  # it may import plugins
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()

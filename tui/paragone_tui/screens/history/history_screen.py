@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
@@ -11,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets.option_list import Option
 
 from paragone import InputError, ParagoneError
+from paragone.threads import in_daemon_thread
 from paragone.wording import quoted
 from paragone_tui.screens.history.entries import Entry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
@@ -229,13 +231,17 @@ class HistoryScreen(Picker[Found | None]):
 
         path = Path(file).expanduser().absolute()
         try:
-            return await asyncio.to_thread(self._files.add, path)
+            return await self._added(path)
         except ConsentNeeded as needed:
             sheet = ConsentSheet(path, needed.actions)
             await self.app.push_screen_wait(sheet)
             if not sheet.is_allowed:
                 return f"{path} is not imported."
-            return await asyncio.to_thread(self._files.add, path, needed.actions)
+            return await self._added(path, needed.actions)
+
+    async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
+        """Add a file's conversations. The end of the program does not wait for plugins that are asked meanwhile."""
+        return await asyncio.wrap_future(in_daemon_thread(partial(self._files.add, path, allowed)))
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation; say why if there is none."""
