@@ -89,6 +89,31 @@ async def test_the_real_model_is_served(smol, monkeypatch):
         assert all_gone(engines)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_completes_the_answers_in_progress(monkeypatch, number):
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    endless = ("--set", "max_tokens=1000000", "--set", "rate=100")
+    with running("serve", "rogue:steady", *endless, "--port", "0") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().split()[-1]
+        asked = {
+            "model": "steady",
+            "messages": [{"role": "user", "content": "hello"}],
+            "stream": True,
+        }
+        head = {"authorization": "Bearer sesame"}
+        with httpx.stream(
+            "POST", f"{address}/chat/completions", json=asked, headers=head, timeout=60
+        ) as reply:
+            lines = filter(None, reply.iter_lines())
+            assert any("word0" in line for line in lines), "the answer has begun"
+            process.send_signal(number)
+            assert [*lines][-1] == "data: [DONE]"
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+
 def test_an_address_that_cannot_be_used():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -82,7 +82,9 @@ async def _serve(engines: ServedEngines, listener: socket.socket, key: str, *, i
     server = Server(application(engines, key), started)
     work = _Work(engines, server)
     async with interruptible(work) as interrupts:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupts.stop)
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                asyncio.get_running_loop().add_signal_handler(number, interrupts.stop)
         names = ", ".join(engine.name for engine in engines.all)
         note(f"Opening {names}.")
         try:
