@@ -196,6 +196,14 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
             "Run 0 has a figure, 'joules', that is no possible measurement",
         ),
         (lambda d: d["runs"][0].update(waited_s=-1e300), "Run 0 has a figure, 'waited_s', that is no"),
+        (
+            lambda d: d.update(uuid="\ud800"),
+            "The document has an id, 'uuid', that is too long or has unprintable",
+        ),
+        (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
+        (lambda d: d["prompts"][0].update(uuid="\ud800"), "Prompt 0 has an id, 'uuid', that is too long or"),
+        (lambda d: d["runs"][0].update(uuid="i" * 201), "Run 0 has an id, 'id', that is too long or"),
+        (lambda d: d.update(kind="a" * 9999), r"The document cannot be read: .{400,600}$"),
     ],
 )
 async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, change, sentence):

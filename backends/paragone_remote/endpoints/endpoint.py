@@ -11,11 +11,14 @@ from pathlib import Path
 import httpx
 
 from paragone import InputError
-from paragone.key_text import HIDDEN
+from paragone.key_text import HIDDEN, without_key_words
 from paragone_remote.endpoints.addresses import read_url, url_of
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keys import check_headers, check_key, fill_path, find_key, make_headers
 from paragone_remote.server_text import plain
+
+_LONGEST_ERROR = 10_000
+"""Characters of a server's error that are looked at; messages quote fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,10 @@ class Endpoint:
                 if len(secret) >= 4:
                     text = text.replace(secret, HIDDEN)
         return plain(text)
+
+    def quote_error(self, text: str) -> str:
+        """Return a server's error for use in a message, also without keys of others: gateways repeat their own."""
+        return self.quote(without_key_words(text[:_LONGEST_ERROR]))
 
 
 async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint:

@@ -88,10 +88,10 @@ def explain(
         case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
             return Fault(_full(endpoint))
         case ReportedFailure() if _OVERFLOW.search(str(error)):
-            return Fault(_overflow(endpoint.quote(str(error)), endpoint, context))
+            return Fault(_overflow(endpoint.quote_error(str(error)), endpoint, context))
         case ReportedFailure():
             when = "failed in the middle of the answer" if begun else "failed"
-            sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}"
+            sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote_error(str(error)))}"
             return Fault(EngineError(sentence, hint=cure(str(error))))
         case UnicodeEncodeError():
             sentence = "The request has half of a surrogate pair, which is no character."
@@ -152,7 +152,7 @@ def _at(endpoint: Endpoint) -> str:
 
 def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: int | None) -> Fault:
     status, at = error.status, _at(endpoint)
-    words = endpoint.quote(error_text(error.body))
+    words = endpoint.quote_error(error_text(error.body))
     reason = f": {sentence_of(words)}" if words else "."
     if status < 400:
         return Fault(_redirect(error, endpoint))

@@ -87,7 +87,7 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
                 sentence, hint="Check its name and tag: the registry of the server does not have it."
             )
         case ReportedFailure():
-            words = endpoint.quote(str(error))
+            words = endpoint.quote_error(str(error))
             hint = "The server itself downloads the model: can it reach the registry?"
             return EngineError(
                 f"{at} cancelled the download: {sentence_of(words)}",

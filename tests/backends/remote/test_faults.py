@@ -258,6 +258,24 @@ async def test_an_error_line_under_200(hostile, open_lane, text, texts):
     assert error.sentence == f"The server at {hostile.url} {when}: llama runner process has terminated."
 
 
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_key_of_the_gateway_in_its_error_is_not_shown(hostile, open_lane, status):
+    said = "Incorrect API key provided: sk-thegateways12, at http://u:p@up.example/v1?key=k"
+    refusal = {"error": said}
+    if status == 200:
+
+        async def chat(exchange):
+            await exchange.begin()
+            await exchange.send(exchange.protocol.line(refusal))
+
+        hostile.on_chat = chat
+    else:
+        hostile.on_chat = lambda exchange: exchange.refuse(status, refusal)
+    _, error = await (await open_lane(hostile)).ask()
+    assert "Incorrect API key provided: •••, at http://up.example/v1" in error.sentence
+    assert "key=k" not in error.sentence
+
+
 async def test_a_web_page(hostile, open_lane):
     page = "<html><body>Log in</body></html>"
     hostile.on_chat = lambda exchange: exchange.refuse(200, page, "text/html; charset=utf-8")

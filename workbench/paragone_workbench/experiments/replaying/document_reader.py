@@ -12,6 +12,7 @@ from typing import Literal, NoReturn, TypeVar
 from paragone import Image, InputError, Json, Message
 from paragone.regular_file import read_regular_file
 from paragone.wire import Value, from_json, parse_json, to_json
+from paragone.wording import shortened
 from paragone_workbench.conversation.attachments.attached_file import files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.dates import is_date
@@ -120,6 +121,12 @@ _WANTED = "`paragone report ID --to FILE.json` writes a document that can be rep
 
 _DATES = ("created", "started", "ended")
 """The fields that are dates, in every part of a document."""
+_IDS = ("id", "uuid")
+"""The fields that are ids, in every part of a document."""
+_LONGEST_ID = 200
+"""Characters of an id: it is the key of a record in the history."""
+_LONGEST_REASON = 500
+"""Characters of what is said of a value."""
 _LIMIT = 2**63
 """All figures are smaller: the same limit holds for what plugins report."""
 
@@ -144,7 +151,7 @@ class _DocumentReader:
         if version != FORMAT or isinstance(version, bool):
             newer = isinstance(version, int) and version > FORMAT
             raise InputError(
-                f"{path} has version {version!r} of the format; this paragone reads version {FORMAT}.",
+                f"{path} has version {shortened(repr(version), 20)} of the format; this paragone reads version {FORMAT}.",
                 hint="Update paragone." if newer else "Write the document again.",
             )
         self._data = data
@@ -319,12 +326,16 @@ class _DocumentReader:
                 self._wrong(f"{what} has no {known.name!r}")
         try:
             value = from_json(kind, given)
-        except (TypeError, ValueError) as error:
-            self._wrong(f"{what} cannot be read: {error}")
+        except (TypeError, ValueError) as error:  # it quotes the value
+            self._wrong(f"{what} cannot be read: {shortened(str(error), _LONGEST_REASON)}")
         for name in _DATES:
             date = getattr(value, name, None)
             if date is not None and not is_date(date):
                 self._wrong(f"{what} has a date, {name!r}, that is outside of the years 1970 to 9999")
+        for name in _IDS:
+            own_id: str = getattr(value, name, "")
+            if len(own_id) > _LONGEST_ID or not own_id.isprintable():
+                self._wrong(f"{what} has an id, {name!r}, that is too long or has unprintable characters")
         return value
 
     def _wrong(self, reason: str) -> NoReturn:
