@@ -16,6 +16,7 @@ from textual.css.types import CSSLocation
 from textual.pilot import Pilot
 
 from paragone import Backend, Probe
+from paragone_tui import key_order
 from paragone_tui.app import ParagoneApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.settings import Mode
@@ -119,6 +120,12 @@ def probe_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("paragone_workbench.inventory.catalog.probe", once)
         yield
+
+
+@pytest.fixture(autouse=True)
+def keys_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, a key can take longer than it may. The keys after it would then go where the focus was before."""
+    monkeypatch.setattr(key_order, "LONGEST_S", PATIENCE / 2)
 
 
 @pytest.fixture

@@ -83,11 +83,14 @@ async def test_keys_after_one_that_opens_a_dialog_go_into_the_dialog(start):
 
 async def test_keys_wait_until_a_form_that_takes_long_is_there(start, monkeypatch):
     compose = SettingsForm._compose
+    patience = key_order.LONGEST_S
 
     async def slowly(self):
         await asyncio.sleep(key_order.LONGEST_S + 0.2)
+        monkeypatch.setattr(key_order, "LONGEST_S", patience)  # for the keys in the form
         await compose(self)
 
+    monkeypatch.setattr(key_order, "LONGEST_S", 1.0)
     monkeypatch.setattr(SettingsForm, "_compose", slowly)
     async with start(rogue("steady")) as screen:
         burst(screen, "alt+o", "4", "0", "0", "down", "1", "5")

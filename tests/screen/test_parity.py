@@ -1,8 +1,16 @@
 """The parity sheet: what it says, what its keys set, and the marks in the lanes."""
 
+import pytest
 from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.parity.parity_sheet import ParitySheet
+from paragone_workbench.scheduling import scheduler
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """Each run has one thread, also where the other lane ends before it starts and would leave it all cores."""
+    monkeypatch.setattr(scheduler, "physical_cores", lambda: 1)
 
 
 async def sheet(screen) -> None:
