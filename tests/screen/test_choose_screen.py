@@ -33,11 +33,9 @@ async def test_engines_of_the_lanes_are_measured_and_the_report_is_written(start
         await screen.press("down", "down")
         await screen.type(suite)
         await screen.press("enter")
+        # b is an alternative only where it was measured to be faster.
         await screen.until(
-            lambda: (
-                "Deploy a, the safe choice." in screen.text or "Deploy b, the safe choice." in screen.text
-            ),
-            "the decision",
+            lambda: "Deploy a." in screen.text or "Deploy a, the safe choice." in screen.text, "the decision"
         )
         assert "pass %" in screen.text
         await screen.until(lambda: "write the report" in screen.text, "the engines are closed")
