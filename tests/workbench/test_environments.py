@@ -16,6 +16,7 @@ from tests.wheels import write_wheel
 from paragone import EngineError, InputError, Probe
 from paragone.worker import Build, Environment, NativeBackend
 from paragone_workbench.engines import environments
+from paragone_workbench.engines.environments import process
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -262,19 +263,21 @@ async def test_cancelling_while_a_process_starts_ends_it_too(wheels, tmp_path, m
     child = tmp_path / "child"
     slow = tmp_path / "slow"
     slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
+        f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) setsid sleep 2 & sleep 600 & echo $! > {child}; wait;; esac\n'
     )
     slow.chmod(0o755)
     plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
     object.__setattr__(plan, "uv", None)
     start = asyncio.create_subprocess_exec
+    started = []
 
     async def start_slowly(*command, **options):
-        process = await start(*command, **options)
+        started.append(await start(*command, **options))
         await asyncio.sleep(1)
-        return process
+        return started[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
+    monkeypatch.setattr(process, "_HEARTBEAT", 20.0)  # the program that leaves its group holds the pipe
 
     async def make() -> None:
         async with contextlib.aclosing(environments.create(plan)) as steps:
@@ -289,6 +292,7 @@ async def test_cancelling_while_a_process_starts_ends_it_too(wheels, tmp_path, m
     async with asyncio.timeout(20):
         await asyncio.wait([making])
     assert making.cancelled()
+    assert started[-1].stdout.at_eof(), "a pipe that is open when the event loop is closed prints a traceback"
     # A process that was sent SIGKILL exists until the kernel has ended it.
     async with asyncio.timeout(20):
         while _alive(int(child.read_text())):

@@ -76,7 +76,9 @@ async def run_command(
         raise CommandFailed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
     except asyncio.CancelledError:
         with contextlib.suppress(OSError):
-            await _end(await starting)
+            process = await starting
+            await _end(process)
+            await _drain(process)
         raise
     assert process.stdout is not None
     tail: list[str] = []
@@ -102,7 +104,8 @@ async def run_command(
         reading.cancel()
         if process.returncode is None:
             await _end(process)
-        await _drain(process.stdout, reading)
+        await asyncio.wait({reading})  # before another reads
+        await _drain(process)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -116,15 +119,15 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _drain(pipe: asyncio.StreamReader, reading: asyncio.Future[bytes]) -> None:
-    """Read a pipe to its end, since the event loop keeps the process object until then.
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """Read a program's output to its end, since the event loop keeps the process object until then.
 
     A child process may keep the pipe open for longer; that is not waited for.
     """
-    await asyncio.wait({reading})
+    assert process.stdout is not None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_HEARTBEAT):
-            await pipe.read()
+            await process.stdout.read()
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
