@@ -248,3 +248,11 @@ def test_the_prompts_that_come_with_paragone_are_answered_greedily_unless_the_us
     assert [it.options for it in found] == [
         {"max_tokens": 200, "temperature": 0}, {"max_tokens": 200, "temperature": 0.7}, {},
     ]  # fmt: skip
+
+
+def test_what_would_settle_is_said_of_the_engine_that_comes_nearest():
+    lost = verdict("small", -0.27, 0.0)
+    shown = evidence(verdict("middle", -0.06, 0.06), lost)
+    reasons = decide([BIG, MIDDLE, SMALL], "big", shown, {}).reasons
+    assert lost.more_prompts < verdict("middle", -0.06, 0.06).more_prompts
+    assert "to settle it for middle" in reasons[-1]

@@ -169,18 +169,18 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
 
 
 def _next_step(is_open: Sequence[NonInferiority], left: int) -> Iterator[str]:
-    """Yield what would settle what is open."""
-    known = [(verdict.more_prompts, verdict) for verdict in is_open if verdict.more_prompts is not None]
-    if not known:
-        yield "More prompts hardly settle what is open."
+    """Yield what would settle whether the engine that comes nearest is as good."""
+    nearest = max(is_open, key=lambda verdict: verdict.interval.low)
+    more = nearest.more_prompts
+    if more is None:
+        yield f"More prompts hardly settle it for {nearest.b}."
         return
-    more, fewest = min(known, key=lambda one: one[0])
     if more <= left:
-        yield f"The suite has {counted(left, 'prompt')} left, which may settle it for {fewest.b}: the same command goes on."
+        yield f"The suite has {counted(left, 'prompt')} left, which may settle it for {nearest.b}: the same command goes on."
         return
     rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
-    needed = rounded_up(fewest.prompts + more)
-    yield f"{rest}: to settle it for {fewest.b}, name a suite of your own with about {needed:,} prompts (--suite)."
+    needed = rounded_up(nearest.prompts + more)
+    yield f"{rest}: to settle it for {nearest.b}, name a suite of your own with about {needed:,} prompts (--suite)."
 
 
 def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:
