@@ -210,6 +210,7 @@ def test_the_assertion_checks_answers(site):
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # the suite allows 5 seconds for stopping
 @pytest.mark.parametrize("plugin", ["parrot", "starling", "lines"])
 def test_the_plugins_conform(site, plugin):
     needed = ("--disable-plugin-autoload", "-p", "asyncio", "-p", "no:cacheprovider", "-W", "error")
