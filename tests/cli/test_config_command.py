@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from .conftest import data, paragone, said
 
 
@@ -112,3 +114,12 @@ def test_check_sees_what_can_reach_no_server(settings):
     listed = paragone("engines").stdout.decode().splitlines()
     assert [line.split()[0] for line in listed] == ["nowhere", "open"]
     assert all("not usable: " in line for line in listed)
+
+
+@pytest.mark.parametrize("text", ["5", "['a']", "{ a = 1 }"])
+def test_check_names_a_template_that_is_no_text(settings, text):
+    settings(f"[templates]\nx = {text}\n")
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    assert "The template 'x' is not text." in said(done) + done.stdout.decode()
+    assert "internal error" not in said(done)

@@ -73,3 +73,12 @@ async def await_reply(
         return await Wait().within(patience, answer)
     except FAULTS as error:
         raise explain(error, endpoint, model=model).error from error
+
+
+async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> Data:
+    """Await a reply and return its JSON object. Raises ParagoneError, also if it is not JSON."""
+
+    async def read() -> Data:
+        return data_of(await answer)
+
+    return await await_reply(endpoint, read(), model=model)

@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Mapping
 from paragone import EngineError, InputError, Json, PullProgress
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import make_endpoint
-from paragone_remote.http.replies import await_reply, data_of
+from paragone_remote.http.replies import await_data
 from paragone_remote.http.transport import make_client
-from paragone_remote.json_fields import count, text, word
+from paragone_remote.json_fields import count, word
 from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
 from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
@@ -36,17 +36,18 @@ async def pull(
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
             )
         url = f"{root_of(endpoint)}/api/v1/models/download"
-        job = data_of(await await_reply(endpoint, http.post(url, json={"model": model}), model=model))
-        name = urllib.parse.quote(text(job, "job_id"), safe="")
+        job = await await_data(endpoint, http.post(url, json={"model": model}), model=model)
+        name = urllib.parse.quote(word(job, "job_id"), safe="")
         while (status := word(job, "status")) in ("downloading", "paused"):
             done, total = count(job, "downloaded_bytes"), count(job, "total_size_bytes")
             yield PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
                 raise EngineError(f"{at} does not tell the progress of its download of {model!r}.")
             await asyncio.sleep(_PAUSE_S)
-            job = data_of(await await_reply(endpoint, http.get(f"{url}/status/{name}")))
+            job = await await_data(endpoint, http.get(f"{url}/status/{name}"))
         if status not in ("completed", "already_downloaded"):
             raise EngineError(
-                f"{at} did not download {endpoint.quote(model)!r}: the download's status is {status or 'missing'}.",
+                f"{at} did not download {endpoint.quote(model)!r}: the download's status is "
+                f"{endpoint.quote_error(status) or 'missing'}.",
                 hint="LM Studio's window or log says why.",
             )

@@ -5,8 +5,14 @@ from hostile_server import OPENAI
 from loading_servers import LlamaSwap, LmStudio
 
 from paragone import InputError, ParagoneError
+from paragone_remote.endpoints.endpoint import make_endpoint
+from paragone_remote.http.transport import make_client
 from paragone_remote.openai_api import downloading
 from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.openai_api.loaders.llama_swap import LlamaSwapLoader
+from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
+from paragone_remote.openai_api.loaders.router import RouterLoader
+from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 
 JOB = {"job_id": "job_1", "status": "downloading", "total_size_bytes": 100, "downloaded_bytes": 0}
 
@@ -52,6 +58,8 @@ async def test_a_model_that_is_there_is_not_downloaded(serve):
         ([{}], "the download's status is missing"),
         ([{**JOB, "job_id": None}], "does not tell the progress"),
         ([{"error": {"message": "Unknown model."}}], "maker/tiny"),
+        ([{"status": "failed: sk-thegateways12"}], "the download's status is failed: •••"),
+        ([{**JOB, "job_id": "../\ud800"}], "404"),
     ],
 )
 async def test_a_download_that_fails_says_so(serve, states, sentence):
@@ -59,6 +67,29 @@ async def test_a_download_that_fails_says_so(serve, states, sentence):
     server.downloads = states
     _, error = await told((await serve(OPENAI, server.replies)).url)
     assert sentence in str(error)
+
+
+async def nonsense(exchange):
+    await exchange.refuse(200, "[" * 200_000)
+
+
+async def test_a_download_without_json_is_an_error_of_the_server(serve):
+    url = (await serve(OPENAI, {**LmStudio().replies, "/api/v1/models/download": nonsense})).url
+    progress, error = await told(url)
+    assert progress == []
+    assert f"The server at {url} sent a reply that is not JSON" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("loader", "path"),
+    [(LmStudioLoader, "/api/v1/models"), (LlamaSwapLoader, "/running"), (RouterLoader, "/models")],
+)
+async def test_a_list_without_json_is_an_error_of_the_server(serve, loader, path):
+    url = (await serve(OPENAI, {path: nonsense})).url
+    endpoint = await make_endpoint(OpenAILoadOptions(url=url), path="/v1")
+    async with make_client(endpoint) as http:
+        with pytest.raises(ParagoneError, match="sent a reply that is not JSON"):
+            await loader(http, endpoint, url).loaded()
 
 
 async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve):

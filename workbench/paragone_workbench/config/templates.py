@@ -40,9 +40,11 @@ def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
 def problems(config: Config) -> Iterator[ConfigProblem]:
     """Yield what cannot be read in the templates of a config file."""
     named = config.document.data.get("templates")
-    for name in named if isinstance(named, dict) else ():
+    for name, text in named.items() if isinstance(named, dict) else ():
+        if not isinstance(text, str):
+            continue  # the reader of the file says so
         try:
-            names_in(config.templates[name])
+            names_in(text)
         except InputError as error:
             yield ConfigProblem(
                 file=config.document.path,

@@ -8,7 +8,7 @@ import httpx
 
 from paragone import EngineError, OnProgress
 from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.http.replies import await_reply, data_of
+from paragone_remote.http.replies import await_data, await_reply
 from paragone_remote.http.transport import InvalidReply, Refusal
 from paragone_remote.json_fields import Data, items, text
 from paragone_remote.loading.model_loader import ModelLoader
@@ -48,8 +48,8 @@ class LlamaSwapLoader(ModelLoader):
         await await_reply(self._endpoint, asked, model=model)
 
     async def _running(self) -> list[Data]:
-        reply = await await_reply(self._endpoint, self._http.get(f"{self._root}/running"))
-        return list(items(data_of(reply), "running"))
+        found = await await_data(self._endpoint, self._http.get(f"{self._root}/running"))
+        return list(items(found, "running"))
 
     async def _wake(self, model: str) -> None:
         try:

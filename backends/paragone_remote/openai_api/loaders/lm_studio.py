@@ -6,7 +6,7 @@ import httpx
 
 from paragone import OnProgress
 from paragone_remote.endpoints.endpoint import Endpoint
-from paragone_remote.http.replies import await_reply, data_of
+from paragone_remote.http.replies import await_data, await_reply
 from paragone_remote.json_fields import Data, count, items, part, text
 from paragone_remote.loading.model_loader import ModelLoader
 
@@ -46,8 +46,8 @@ class LmStudioLoader(ModelLoader):
         await self._post("unload", {"instance_id": instance}, model)
 
     async def _models(self) -> list[Data]:
-        reply = await await_reply(self._endpoint, self._http.get(self._url))
-        return list(items(data_of(reply), "models"))
+        found = await await_data(self._endpoint, self._http.get(self._url))
+        return list(items(found, "models"))
 
     async def _post(
         self, action: str, body: dict[str, str], model: str, *, seconds: float | None = None

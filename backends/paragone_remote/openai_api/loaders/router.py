@@ -14,7 +14,7 @@ from httpx_sse import EventSource
 from paragone import EngineError, LoadProgress, OnProgress
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, explain
-from paragone_remote.http.replies import await_reply, data_of, read_object
+from paragone_remote.http.replies import await_data, await_reply, read_object
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.http.transport import Refusal
 from paragone_remote.json_fields import Data, count, items, number, part, text, texts
@@ -85,8 +85,8 @@ class RouterLoader(ModelLoader):
         await self._http.post(f"{self._root}/models/{action}", json={"model": model})
 
     async def _models(self) -> list[Data]:
-        reply = await await_reply(self._endpoint, self._http.get(f"{self._root}/models"))
-        return list(items(data_of(reply), "data"))
+        found = await await_data(self._endpoint, self._http.get(f"{self._root}/models"))
+        return list(items(found, "data"))
 
     def _failure(self, model: str, entry: Data) -> EngineError:
         code = count(part(entry, "status"), "exit_code")
