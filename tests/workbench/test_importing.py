@@ -202,6 +202,8 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
         ),
         (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
         (lambda d: d["prompts"][0].update(uuid="\ud800"), "Prompt 0 has an id, 'uuid', that is too long or"),
+        (lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]), "Two of its parts have the same id"),
+        (lambda d: d["runs"][0].update(uuid=d["runs"][1]["uuid"]), "Two of its parts have the same id"),
         (lambda d: d["runs"][0].update(uuid="i" * 201), "Run 0 has an id, 'id', that is too long or"),
         (lambda d: d.update(kind="a" * 9999), r"The document cannot be read: .{400,600}$"),
     ],

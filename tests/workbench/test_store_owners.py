@@ -1,5 +1,6 @@
 """Runs of killed programs are marked as interrupted; those of living programs are not."""
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from tests.workbench.conversation_writer import ConversationWriter
 
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store.file.owners import Owner
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,3 +187,20 @@ def test_another_instance_that_is_opening_the_history_is_waited_for(opening):
     threading.Timer(0.3, opening.stdin.close).start()
     Store.open().close()
     opening.wait()
+
+
+def test_an_instance_that_has_not_locked_its_file_yet_is_not_taken_for_an_ended_one(tmp_path, monkeypatch):
+    other, lock = Owner(tmp_path / "owners"), fcntl.flock
+
+    def late(handle, how):
+        if how == fcntl.LOCK_EX:
+            monkeypatch.setattr(fcntl, "flock", lock)
+            other.alive()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    owner = Owner(tmp_path / "owners")
+    assert other.alive() == owner.alive() == {owner.lock, other.lock}
+    owner.release()
+    assert other.alive() == {other.lock}
+    other.release()

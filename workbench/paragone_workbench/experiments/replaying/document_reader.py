@@ -193,6 +193,9 @@ class _DocumentReader:
             self._item(lanes, place.lane, f"Run {place.id!r} names lane").runs.append(run)
         for lane_record, head_id in zip(lanes, heads, strict=True):
             lane_record.head = runs.get(head_id or "")
+        ids = [*(it.id for it in tree), *(it.id for it in lanes), *(it.id for it in runs.values())]
+        if len(set(ids)) < len(ids):
+            self._wrong("Two of its parts have the same id")
         return SavedConversation(
             conversation=Conversation(
                 prompts=tree, created=head.created, id=head.uuid or self._derived_id("conversation", 0)
@@ -249,7 +252,7 @@ class _DocumentReader:
         own = {
             "started": 0.0,
             **given,
-            "id": given.get("uuid", given["id"]),
+            "id": given.get("uuid") or given["id"],
             "definition": to_json(engine),
             "manifest": manifest,
         }

@@ -30,11 +30,17 @@ class Owner:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.lock = os.urandom(8).hex()
-        """The name of its lock file; random, so that it is never reused."""
-        self._path = folder / self.lock
-        self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        while True:
+            self.lock = os.urandom(8).hex()
+            """The name of its lock file; random, so that it is never reused."""
+            self._path = folder / self.lock
+            self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            if self._path.exists():
+                break
+            os.close(
+                self._handle
+            )  # before it was locked, another instance took it for one of an ended instance
 
     def alive(self) -> set[str]:
         """Return the lock names of all running instances of the program, including this one.
@@ -45,8 +51,6 @@ class Owner:
         for path in self._path.parent.iterdir():
             if path.name != self.lock and _held(path):
                 alive.add(path.name)
-            elif path.name != self.lock:
-                path.unlink(missing_ok=True)
         return alive
 
     def release(self) -> None:
@@ -90,13 +94,18 @@ def _locked(handle: int) -> bool:
 
 
 def _held(path: Path) -> bool:
-    """Return whether the file exists and is locked by its owner."""
+    """Return whether the file exists and is locked by its owner; delete it if it is not."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        return not _locked(handle)
+        if not _locked(handle):
+            return True
+        path.unlink(
+            missing_ok=True
+        )  # while it is locked: a new owner that waits for the lock then looks for it
+        return False
     finally:
         os.close(handle)
 
