@@ -92,6 +92,7 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
         "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
         "middle loses most on `json`: 9.0 points over 8 prompts, which may be chance.",
     )
+    assert "If you can bear" not in str(decision.reasons), "an engine is shown to be as good"
     (other,) = decision.others
     assert "Whether small is worse than big by more than 3.0 points is open." in other
     assert "more prompts would settle this" in other

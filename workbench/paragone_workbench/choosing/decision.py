@@ -134,7 +134,7 @@ def decide(
     ]
     if is_open:
         nearest = max(is_open, key=lambda verdict: verdict.interval.low)
-        if chosen is not None and nearest.interval.low < 0:
+        if chosen is not None and chosen.engine == reference and nearest.interval.low < 0:
             lost = PASS_RATE.shown(-nearest.interval.low)
             reasons.append(
                 f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
