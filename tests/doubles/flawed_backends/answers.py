@@ -111,7 +111,7 @@ class CountsItsTokensWrong(PoliteEngine):
         return (replace(finish, usage=usage),)
 
 
-@found_by(USAGE, TOKENS)
+@found_by(USAGE, TOKENS, "tokens are continued")
 class CountsItsPromptWrong(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         usage = replace(finish.usage, prompt_tokens=(finish.usage.prompt_tokens or 0) + 1)
@@ -177,13 +177,13 @@ class ReportsItsDefaults(PoliteEngine):
         return super().settings(PoliteSampling(seed=sampling.seed), words, ids)
 
 
-@found_by(REPORT)
+@found_by(REPORT, "tokens are continued")
 class ReportsIdsUnasked(PoliteEngine):
     def settings(self, sampling, words, ids):
         return super().settings(sampling, words, self.ids(words))
 
 
-@found_by("prompt ids come on request", "a plain text is continued")
+@found_by("prompt ids come on request", "a plain text is continued", "tokens are continued")
 class ReportsAnotherPrompt(PoliteEngine):
     def settings(self, sampling, words, ids):
         return super().settings(sampling, words[1:], ids and ids[1:])

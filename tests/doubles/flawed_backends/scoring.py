@@ -47,6 +47,17 @@ class TellsNoBytes(PoliteEngine):
         return replace(token, n_bytes=None)
 
 
+@found_by("tokens are scored as their text")
+class LeavesOutTheFirstGivenToken(PoliteEngine):
+    async def score(self, request):
+        comes = not request.ids
+        async for event in super().score(request):
+            if comes or not isinstance(event, Token):
+                yield event
+            else:
+                comes = True
+
+
 @found_by(SCORED)
 class ScoresWithoutProgress(PoliteEngine):
     async def score(self, request):
