@@ -265,6 +265,21 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         )
 
 
+async def test_the_rule_of_an_edit_says_what_the_key_to_stop_does_now(start):
+    async with start(
+        rogue("steady", "quick", max_tokens=1), rogue("steady", "slow", max_tokens=10**6), size=(80, 24)
+    ) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].path and not screen.lanes[0].is_busy)
+        await screen.press("alt+C")
+        assert "enter starts a branch · ctrl+c stops the lanes first" in screen.text
+        await screen.press("ctrl+c")
+        await screen.until(lambda: "ctrl+c cancels" in screen.text)
+        assert screen.app.lanes.composer.edited is not None
+        await screen.press("ctrl+c")
+        assert screen.app.lanes.composer.edited is None
+
+
 async def test_an_edit_that_no_engine_can_answer_is_kept(start):
     image = Image(name="sea.png", media_type="image/png", data="")
     async with start(

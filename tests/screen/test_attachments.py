@@ -55,7 +55,7 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
         await screen.until(lambda: "one two" in screen.text, "the text is unfolded")
         assert "steady does not accept images." in screen.text
         assert screen.lanes[0].path[0].text == "cat.png "
-        composer.edit_prompt(prompt, "")
+        composer.edit_prompt(prompt, str)
         assert (composer.draft.files, composer.draft.images) == (prompt.files, prompt.images)
         assert composer.text == prompt.written
         await screen.type("@my")

@@ -116,14 +116,14 @@ async def test_undo_brings_back_each_text_that_was_there():
         assert field.text == "third"
         await pilot.press("ctrl+underscore")
         assert field.text == "a draft"
-        field.edit_prompt(Prompt(text="an earlier prompt"), "Editing prompt 1 of 1")
+        field.edit_prompt(Prompt(text="an earlier prompt"), lambda: "Editing prompt 1 of 1")
         assert (field.text, str(field.border_title)) == ("an earlier prompt", " Editing prompt 1 of 1 ")
         await pilot.press("ctrl+underscore")
         assert (field.text, field.edited, field.border_title) == ("a draft", None, None)
-        field.edit_prompt(Prompt(text="an earlier prompt"), "")
+        field.edit_prompt(Prompt(text="an earlier prompt"), str)
         assert field.take().text == "an earlier prompt"
         assert field.text == "a draft", "it comes back once the edit is sent"
-        field.edit_prompt(Prompt(text="an earlier prompt"), "")
+        field.edit_prompt(Prompt(text="an earlier prompt"), str)
         field.end_edit()
         assert (field.text, field.edited) == ("a draft", None)
         assert field.take().text == "a draft"

@@ -18,6 +18,13 @@ _AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
 _ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-variant"})
 
 
+def can_stop(session: Session) -> bool:
+    """Whether the command to stop has answers or loading to stop."""
+    # An engine that has just been opened says so before its opening has ended.
+    opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
+    return session.is_busy or opening
+
+
 class Readiness(LaneObserver):
     """Observes all lanes of a session, and calls `show` when something can be done, or no longer."""
 
@@ -33,9 +40,7 @@ class Readiness(LaneObserver):
         """Find both again."""
         session = self._session
         idle: frozenset[str] = frozenset()
-        # An engine that has just been opened says so before its opening has ended.
-        opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
-        if not session.is_busy and not opening:
+        if not can_stop(session):
             idle |= _STOPPING
         if len(session.lanes) < 2:
             idle |= _AMONG_LANES

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.votes import can_vote, open_ballot
+from paragone_tui.screens.lanes.readiness import can_stop
 from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
@@ -130,8 +131,9 @@ def queue(context: LanesContext) -> None:
             return
         context.session.queue.keep(queued)  # no lane begins it meanwhile
         write(context)
-        title = f"Editing a prompt that waits · {_shown_key(context, 'stop')} keeps it as it was"
-        context.composer.edit_queued(queued, title)
+        context.composer.edit_queued(
+            queued, lambda: f"Editing a prompt that waits · {_end_of_edit(context, 'keeps it as it was')}"
+        )
 
     context.show(QueuePicker(context.session), edit)
 
@@ -152,9 +154,14 @@ def edit_prompt(context: LanesContext) -> None:
     context.composer.edit_prompt(prompts[at], _edit_title(context, f"prompt {at + 1} of {len(prompts)}"))
 
 
-def _edit_title(context: LanesContext, which: str) -> str:
-    enter, stop = _shown_key(context, "send"), _shown_key(context, "stop")
-    return f"Editing {which} · {enter} starts a branch · {stop} cancels"
+def _edit_title(context: LanesContext, which: str) -> Callable[[], str]:
+    enter = _shown_key(context, "send")
+    return lambda: f"Editing {which} · {enter} starts a branch · {_end_of_edit(context, 'cancels')}"
+
+
+def _end_of_edit(context: LanesContext, effect: str) -> str:
+    """Say what the key does that ends an edit, which has this effect: as long as lanes are busy, the key stops them."""
+    return f"{_shown_key(context, 'stop')} {'stops the lanes first' if can_stop(context.session) else effect}"
 
 
 def resume_edit(context: LanesContext, prompt_id: str) -> None:

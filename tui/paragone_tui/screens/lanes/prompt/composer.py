@@ -111,7 +111,7 @@ class Composer(MentionField):
         """The earlier prompt that is being edited; None for a new prompt."""
         self.queued: QueuedPrompt | None = None
         """The prompt of the queue that is being edited; None for a new prompt."""
-        self._edit_title = ""
+        self._edit_title: Callable[[], str] = str
         self._before_edit = _NOTHING
         """What was written before an earlier prompt or one of the queue was edited."""
         self._unedited = ""
@@ -146,19 +146,19 @@ class Composer(MentionField):
                 whom = f"all {len(self._lanes)} lanes "
         self.placeholder = f"Ask {whom}…"
 
-    def edit_prompt(self, prompt: Prompt, title: str) -> None:
-        """Edit an earlier prompt, with its files and images. `title` says which one it is, and how to end."""
+    def edit_prompt(self, prompt: Prompt, title: Callable[[], str]) -> None:
+        """Edit an earlier prompt, with its files and images. `title` returns which one it is, and how to end."""
         self._begin_edit(title, prompt.written, prompt)
         self.edited, self.queued = prompt, None
         self._show_title()
 
-    def edit_queued(self, queued: QueuedPrompt, title: str) -> None:
-        """Edit a prompt of the queue, with its files and images. `title` says that it is one, and how to end."""
+    def edit_queued(self, queued: QueuedPrompt, title: Callable[[], str]) -> None:
+        """Edit a prompt of the queue, with its files and images. `title` returns that it is one, and how to end."""
         self._begin_edit(title, queued.text, queued)
         self.edited, self.queued = None, queued
         self._show_title()
 
-    def _begin_edit(self, title: str, text: str, prompt: Prompt | QueuedPrompt) -> None:
+    def _begin_edit(self, title: Callable[[], str], text: str, prompt: Prompt | QueuedPrompt) -> None:
         if self.edited is None and self.queued is None:
             attached = self.attachments
             self._before_edit = _Before(self.text, attached.files, attached.images)
@@ -167,7 +167,7 @@ class Composer(MentionField):
         self._unedited = self.text
         self.attachments.take_over(prompt)
 
-    def resume_edit(self, prompt: Prompt, title: str) -> None:
+    def resume_edit(self, prompt: Prompt, title: Callable[[], str]) -> None:
         """Have what is written be a new version of an earlier prompt, as it was before the program ended."""
         self._before_edit = _NOTHING
         self._edit_title, self._unedited = title, prompt.written
@@ -249,7 +249,7 @@ class Composer(MentionField):
         """What the rule above the prompt says about the prompt."""
         names = visible(self.attachments.described(self.text))
         parts = (
-            Content(self._edit_title if self.edited is not None or self.queued is not None else ""),
+            Content(self._edit_title() if self.edited is not None or self.queued is not None else ""),
             Content(f"with {names}" if names else ""),
             Content(self._note),
             self.gauge.content,
