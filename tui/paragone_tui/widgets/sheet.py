@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.console import RenderableType
@@ -39,6 +39,10 @@ class Sheet(Modal[None]):
 
     heading: str
     """The heading, at the upper edge."""
+    key_hints: ClassVar[Sequence[tuple[str, str]]] = [
+        ("j k", "scroll"), ("d u", "half page"), ("g G", "start, end"), ("q", "close"),
+    ]  # fmt: skip
+    """The keys, each with a word for what it does; shown at the lower edge."""
     scroll = query_one("#sheet", VerticalScroll)
 
     @abstractmethod
@@ -58,9 +62,7 @@ class Sheet(Modal[None]):
 
     def on_mount(self) -> None:
         """Show the keys at the lower edge."""
-        self.scroll.border_subtitle = hints(
-            [("j k", "scroll"), ("d u", "half page"), ("g G", "start, end"), ("q", "close")]
-        )
+        self.scroll.border_subtitle = hints(self.key_hints)
 
     def action_rows(self, rows: int) -> None:
         """Scroll down by a number of rows; up if it is negative."""

@@ -10,7 +10,6 @@ from rich.console import RenderableType
 from textual.binding import BindingType
 
 from paragone_tui.terminal.text import one_line
-from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.sheet import Sheet
 
 
@@ -19,6 +18,7 @@ class ConsentSheet(Sheet):
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "allow", "Allow it"), ("n", "dismiss", "Do not")]
     heading = "Files of somebody else"
+    key_hints = (("y", "import and allow"), ("n", "do not import"), ("j k", "scroll"))
 
     def __init__(self, document: Path, actions: Sequence[str]) -> None:
         """Create the sheet for a file and what the engines that it names would do."""
@@ -33,11 +33,7 @@ class ConsentSheet(Sheet):
         yield f"{one_line(str(self._document))} may come from somebody else. It names what reaches beyond its folder:\n"
         for action in self._actions:
             yield f"· {one_line(action)}"
-        yield "\nAllow this when a conversation of the file is opened? A yes is remembered for this file."
-
-    def on_mount(self) -> None:
-        """Show the keys at the lower edge."""
-        self.scroll.border_subtitle = hints([("y", "allow"), ("n", "do not import"), ("j k", "scroll")])
+        yield "\nImport the file, and allow this when one of its conversations is opened? A yes is remembered for this file."
 
     def action_allow(self) -> None:
         """Allow what is listed."""
