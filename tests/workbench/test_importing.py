@@ -11,7 +11,7 @@ from tests.workbench.conversation_writer import LARGE, ConversationWriter
 from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversations
-from paragone_workbench.importing.conversations import add_conversation, read_conversations
+from paragone_workbench.importing.conversations import Added, add_conversation, read_conversations
 from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
 from paragone_workbench.store import History, Store
 
@@ -115,7 +115,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     number = after.conversation.number
     store.rename_conversation(number, "Mine now")
     (again,) = read_conversations(path)
-    assert add_conversation(store, again) == (number, False, False)
+    assert add_conversation(store, again) == Added(number, is_new=False, is_completed=False)
     assert store.load(number).title == "Mine now"
     assert comparable(store.load(number))[1:] == comparable(before)[1:]
 

@@ -9,7 +9,7 @@ from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
 from tests.workbench.history_file import rows
 
 from paragone import InputError
-from paragone_workbench.importing.conversations import add_conversation
+from paragone_workbench.importing.conversations import Added, add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
 from paragone_workbench.store.file.database import SCHEMA
@@ -163,7 +163,7 @@ def test_an_import_brings_a_deleted_conversation_back(store):
     number = written(store, "back again")
     saved = store.load(number)
     store.hide_conversation(number)
-    assert add_conversation(store, saved) == (number, False, False)
+    assert add_conversation(store, saved) == Added(number, is_new=False, is_completed=False, is_restored=True)
     assert listed(store) == ["back again"]
 
 

@@ -73,6 +73,8 @@ class Added(NamedTuple):
     """Whether the whole conversation is new in the history."""
     is_completed: bool
     """Whether the history had the conversation, and lacked something of it."""
+    is_restored: bool = False
+    """Whether the conversation was deleted, and is back."""
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
@@ -84,9 +86,10 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
+    is_restored = False
     new_ids = _ids(saved)
     if number is not None:
-        retrying_now(partial(store.restore_conversation, number))
+        is_restored = retrying_now(partial(store.restore_conversation, number))
         here = store.load(number)
         new_ids -= _ids(here)
         imported = {run.id: run for run in saved.runs}
@@ -101,7 +104,7 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     changes = Changes.of(saved, known)
     saved_as = save_whole(store, changes, saved.title if number is None else "")
     is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
-    return Added(saved_as, is_new=number is None, is_completed=is_completed)
+    return Added(saved_as, is_new=number is None, is_completed=is_completed, is_restored=is_restored)
 
 
 def _ids(saved: SavedConversation) -> set[str]:

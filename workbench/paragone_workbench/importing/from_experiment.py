@@ -32,8 +32,8 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
     conversation_id = derived_id(experiment.id, "conversation", str(index))
     known = store.number_of(conversation_id)
     if known is not None:
-        store.restore_conversation(known)
-        return Added(known, is_new=False, is_completed=False)
+        is_restored = store.restore_conversation(known)
+        return Added(known, is_new=False, is_completed=False, is_restored=is_restored)
     prompt = saved_prompt(store, experiment_number, index)
     builder = _Builder(experiment, conversation_id, prompt)
     for run in store.experiments.runs_of_prompt(experiment_number, index):

@@ -45,14 +45,16 @@ def import_file(
 
 
 def import_text(imported: Iterable[Imported]) -> str:
-    """Return in sentences how many conversations are new, completed, and were in the history already."""
+    """Return in sentences how many conversations are new, completed, deleted before, and were in the history already."""
     added = [conversation.added for conversation in imported]
     new = [one.number for one in added if one.is_new]
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
     completed = sum(one.is_completed for one in added)
-    known = len(added) - len(new) - completed
+    restored = sum(one.is_restored for one in added)
+    known = sum(not (one.is_new or one.is_completed or one.is_restored) for one in added)
     return (
         f"{counted(len(new), 'conversation')} imported{ids}."
         + (f" {counted(completed, 'conversation')} completed." if completed else "")
+        + (f" {counted(restored, 'deleted conversation')} brought back." if restored else "")
         + (f" The history had {counted(known, 'conversation')} already." if known else "")
     )

@@ -32,14 +32,14 @@ class Deletions:
     async def restore_last(self) -> int | None:
         """Bring back the conversation that was deleted last, and return its number; None if there is none.
 
-        Raises ParagoneError if that fails.
+        One that an import has brought back meanwhile does not count. Raises ParagoneError if that fails.
         """
-        if not self._numbers:
-            return None
-        number = self._numbers.pop()
-        try:
-            await self.recorder.restore(number)
-        except StoreError:  # not if another program has deleted it for good
-            self._numbers.append(number)
-            raise
-        return number
+        while self._numbers:
+            number = self._numbers.pop()
+            try:
+                if await self.recorder.restore(number):
+                    return number
+            except StoreError:  # not if another program has deleted it for good
+                self._numbers.append(number)
+                raise
+        return None

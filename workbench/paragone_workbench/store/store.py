@@ -151,11 +151,11 @@ class Store:
             self._keep_owner()
             hide(self._database, number, self._owner_id)
 
-    def restore_conversation(self, number: int) -> None:
-        """Bring back a hidden conversation. Raises InputError if it is gone."""
+    def restore_conversation(self, number: int) -> bool:
+        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if it is gone."""
         from paragone_workbench.store.tables.labels import restore
 
-        restore(self._database, number)
+        return restore(self._database, number)
 
     def rename_conversation(self, number: int, title: str) -> None:
         """Give a conversation another title: the first line of a text. Raises InputError if it does not exist."""
@@ -175,6 +175,12 @@ class Store:
         from paragone_workbench.store.tables.labels import tag
 
         tag(self._database, number, [tag_name(name) for name in tags])
+
+    def date_as(self, number: int, original: int) -> None:
+        """Have a conversation count as last used when another one was, of which it is a copy."""
+        from paragone_workbench.store.tables.labels import date_as
+
+        date_as(self._database, number, original)
 
     def number_of(self, conversation_id: str) -> int | None:
         """Return the number of the conversation with this UUID, also of a hidden one; None if the history does not have it."""

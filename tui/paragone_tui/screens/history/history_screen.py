@@ -151,8 +151,15 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _delete(self, summary: Summary) -> str:
         await self._session.deletions.delete(summary.number)
+        self._leave(summary)
         undo = "u" if self.focused is self.options else "tab, then u"
         return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
+
+    def _leave(self, summary: Summary) -> None:
+        """Highlight the conversation below one that goes, or above the last one, if the user has not moved on."""
+        if (entry := self._entry) is None or entry.summary != summary:
+            return
+        self.action_move(1 if self.options.highlighted != self.options.option_count - 1 else -1)
 
     def action_undo(self) -> None:
         """Bring back the conversation that was deleted last."""
@@ -160,7 +167,7 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _restore(self) -> str:
         number = await self._session.deletions.restore_last()
-        return "Nothing was deleted since the start." if number is None else f"c{number} is back."
+        return "No deletion is left to undo." if number is None else f"c{number} is back."
 
     def action_pin(self) -> None:
         """Pin the conversation, or no longer."""

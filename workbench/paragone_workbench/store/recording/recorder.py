@@ -83,9 +83,10 @@ class Recorder(SaveQueue, RunObserver):
             self.run_started(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
-        """Note that a conversation was read from the history, so that it can be continued."""
+        """Note that a conversation was read from the history, so that it can be continued. Save that it is used now."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.know(lanes)
+            self.changed(unsaved)
 
     # Reading what is being saved
 
@@ -111,10 +112,13 @@ class Recorder(SaveQueue, RunObserver):
         await self._all_saved(number, "deleted", "Delete")
         await self.history.call(lambda store: store.hide_conversation(number))
 
-    async def restore(self, number: int) -> None:
-        """Bring back a conversation that `delete` has hidden. Raises InputError if it is gone, and StoreError."""
+    async def restore(self, number: int) -> bool:
+        """Bring back a conversation that `delete` has hidden, and return whether it still was.
+
+        Raises InputError if it is gone, and StoreError.
+        """
         assert self.history is not None  # without a history there is nothing to restore
-        await self.history.call(lambda store: store.restore_conversation(number))
+        return await self.history.call(lambda store: store.restore_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for unsaved in self.find(number):

@@ -41,12 +41,25 @@ def hide(database: Database, number: int, owner_id: int) -> None:
     )
 
 
-def restore(database: Database, number: int) -> None:
-    """Bring back a conversation that `hide` deleted. Raises InputError if it is gone."""
-    if not database.rows(
-        "UPDATE conversation SET deleted_by = NULL WHERE number = ? RETURNING number", number
+def restore(database: Database, number: int) -> bool:
+    """Bring back a conversation that `hide` deleted, and return whether it was deleted. Raises InputError if it is gone."""
+    if database.rows(
+        "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING number",
+        number,
     ):
+        return True
+    if not database.rows("SELECT 1 FROM conversation WHERE number = ?", number):
         raise _unknown(number)
+    return False
+
+
+def date_as(database: Database, number: int, original: int) -> None:
+    """Have a conversation count as last used when another one was."""
+    database.run(
+        "UPDATE conversation SET updated = (SELECT used FROM conversation WHERE number = ?) WHERE number = ?",
+        original,
+        number,
+    )
 
 
 def _update(database: Database, number: int, assignment: str, *values: object) -> str:
