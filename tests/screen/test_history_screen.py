@@ -6,6 +6,7 @@ import sqlite3
 import threading
 
 from rogue_backend.definitions import rogue
+from textual.content import Content
 
 from paragone_workbench.importing.import_file import import_file
 from paragone_workbench.paths import history_file
@@ -52,7 +53,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         assert "Until the program ends, u brings it back." in " ".join(screen.text.replace("│", " ").split())
         await screen.press("u", "u", "u")
         await screen.until(lambda: screen.app.screen.options.option_count == 3)
-        await screen.until(lambda: "Nothing was deleted" in screen.text)
+        await screen.until(lambda: "No deletion is left to undo." in screen.text)
 
         await screen.press("e")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
@@ -88,6 +89,54 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "'20' is not a date" in screen.text)
         await screen.type("20")
         await screen.until(lambda: screen.app.screen.options.option_count == 2)
+
+
+async def test_after_a_deletion_the_next_row_is_highlighted(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        for number in range(4):
+            await screen.ask(f"prompt {number}")
+            await screen.answered()
+            await screen.press("ctrl+n")
+        await opened(screen, count=4)
+        options = screen.app.screen.options
+        await screen.press("tab", "j", "j")
+        assert options.highlighted_option.id == "c2"
+        await screen.press("x")
+        await screen.until(lambda: options.option_count == 3)
+        assert (options.highlighted, options.highlighted_option.id) == (2, "c1")
+        await screen.press("x")
+        await screen.until(lambda: options.option_count == 2)
+        assert (options.highlighted, options.highlighted_option.id) == (1, "c3"), "above the last row"
+
+
+async def test_an_import_that_brings_a_conversation_back_says_so_and_leaves_nothing_to_undo(start, tmp_path):
+    path = tmp_path / "all.json"
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        for text in ("about whales", "about birds"):
+            await screen.ask(text)
+            await screen.answered()
+            await screen.press("ctrl+n")
+        await opened(screen, count=2)
+        await screen.press("tab", "E")
+        await screen.until(lambda: "Write all conversations to" in screen.text)
+        await screen.press("ctrl+u")
+        await screen.type(str(path))
+        await screen.press("enter")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        options = screen.app.screen.options
+        await screen.press("x")
+        await screen.until(lambda: options.option_count == 1)
+        await screen.press("i")
+        await screen.until(lambda: "Import the file" in screen.text)
+        await screen.type(str(path))
+        await screen.press("enter")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        await screen.until(lambda: options.option_count == 2)
+        told = " ".join(screen.text.replace("│", " ").split())
+        assert "0 conversations imported. 1 deleted conversation brought back." in told
+        assert "The history had 1 conversation already." in told
+        await screen.press("u")
+        await screen.until(lambda: "No deletion is left to undo." in screen.text)
 
 
 async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start, tmp_path):
@@ -165,6 +214,10 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkey
         await screen.press("tab")
         await asked_to_import(screen, path)
         assert "the engine far contacts http://192.0.2.1:9" in screen.text
+        keys = Content.from_markup(screen.app.screen.scroll.border_subtitle).plain
+        assert keys == "y import and allow  n do not import  j k scroll"
+        assert keys in screen.text, "the keys fit 80 columns"
+        assert "Import the file, and allow this when one" in screen.text
         await screen.press("enter")
         await screen.until(lambda: "is not imported" in " ".join(screen.text.replace("│", " ").split()))
         assert not await screen.app.history.call(lambda store: store.conversations())
@@ -274,3 +327,25 @@ async def test_the_last_conversation_is_resumed_and_an_interrupted_one_offered(s
             lambda: "'go on tomorrow' was interrupted. ^o lists the conversation." in screen.told
         )
         assert not screen.app.lanes.session.prompts
+
+
+async def test_the_conversation_that_was_open_is_resumed_and_not_its_copy_or_a_newer_one(start):
+    async with start(settings=ENGINE, remembered=True) as screen:
+        for text in ("older", "newer"):
+            await screen.press("ctrl+n")
+            await screen.ask(text)
+            await screen.answered()
+        await opened(screen, count=2)
+        await screen.press("tab", "d")
+        await screen.until(lambda: screen.app.screen.options.option_count == 3)
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.until(lambda: "Resumed: " in screen.told)
+        assert "Resumed: 'newer'." in screen.told
+        await opened(screen, count=3)
+        options = screen.app.screen.options
+        await screen.press("tab", *["j"] * 2)
+        assert options.highlighted_option.id == "c1"
+        await screen.press("enter")
+        await screen.until(lambda: [prompt.text for prompt in screen.app.lanes.session.prompts] == ["older"])
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.until(lambda: "Resumed: 'older'." in screen.told)

@@ -84,6 +84,8 @@ class Changes:
     texts: tuple[NewText, ...] = ()
     queue: tuple[QueuedRecord, ...] | None = None
     """All prompts that wait now; None if that has not changed."""
+    opened: float | None = None
+    """When the conversation was opened again, in seconds since 1970; None if that is saved."""
 
     @classmethod
     def of(cls, saved: SavedConversation, known: Collection[str] = ()) -> Changes:

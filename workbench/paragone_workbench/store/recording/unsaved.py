@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,6 +54,8 @@ class Unsaved:
         self._lanes: dict[LaneRecord, None] = {}
         self._queue: tuple[QueuedRecord, ...] | None = None
         """The prompts that wait; None if that is saved."""
+        self._opened: float | None = None
+        """When the conversation was opened again; None if that is saved."""
         self._heads: dict[str, str] = {}
         """For each lane, its latest head that is saved or that the next save writes."""
         self._turns: dict[Run, _Turn] = {}
@@ -67,7 +70,8 @@ class Unsaved:
         """Whether there are changes to save. A conversation without prompts is not saved."""
         if self.conversation.number is None and not self._prompts:
             return False
-        return bool(self._prompts or self._lanes or self._queue is not None) or any(
+        noted = self._queue is not None or self._opened is not None
+        return bool(self._prompts or self._lanes or noted) or any(
             turn.is_changed or _new_text(run, turn) for run, turn in self._turns.items()
         )
 
@@ -87,7 +91,8 @@ class Unsaved:
         return len(self._prompts)
 
     def know(self, lanes: Iterable[LaneRecord]) -> None:
-        """Note that the history has these lanes, with the runs that have a number."""
+        """Note that the conversation was opened again, and that the history has these lanes, with the runs that have a number."""
+        self._opened = time.time()
         for lane in lanes:
             self._records[lane] = None
             self._known.add(lane.id)
@@ -144,7 +149,7 @@ class Unsaved:
     def clear(self) -> None:
         """Drop all unsaved changes, and all runs."""
         self._prompts.clear()
-        self._queue = None
+        self._queue = self._opened = None
         self._lanes.clear()
         self._turns.clear()
 
@@ -191,6 +196,7 @@ class Unsaved:
                 if run.state == "running" and _new_text(run, turn)
             ),
             queue=self._queue,
+            opened=self._opened,
         )
 
     def was_saved(self, changes: Changes, numbers: Mapping[str, int]) -> None:
@@ -202,6 +208,8 @@ class Unsaved:
             self._prompts.pop(prompt, None)
         if self._queue is changes.queue:
             self._queue = None
+        if self._opened == changes.opened:
+            self._opened = None
         runs = {run.id: run for run in self._turns}
         for new in changes.texts:
             if new.run_id in runs:
@@ -230,7 +238,10 @@ class Unsaved:
         del self.waiting[:count]
 
     def loss(self) -> str:
-        """Return how much is not saved, as the subject of a sentence; empty if everything is saved."""
+        """Return how much is not saved, as the subject of a sentence; empty if everything is saved.
+
+        When the conversation was opened is no loss.
+        """
         if not self:
             return ""
         counts = [
@@ -241,7 +252,9 @@ class Unsaved:
         parts = [counted(len(self._prompts), "prompt")] if self._prompts else []
         if counts:
             parts.append(f"{counted(sum(counts), 'character')} of {counted(len(counts), 'answer')}")
-        return " and ".join(parts) or "The last changes of lanes"
+        if not parts and (self._lanes or self._queue is not None):
+            return "The last changes of lanes"
+        return " and ".join(parts)
 
     def whole(self) -> SavedConversation:
         """Return the conversation as the history would have it, with what is saved and what is not.

@@ -38,11 +38,12 @@ def save_whole(store: Store, changes: Changes, title: str = "") -> int:
 def duplicate(store: Store, number: int) -> int:
     """Save a copy of a conversation with all its answers, and return its number. Raises ParagoneError.
 
-    The copy has the same tags, and a title that says what it is.
+    The copy has the same tags, was last used when its original was, and a title that says what it is.
     """
     saved = store.load(number)
     tags = store.summaries([number])[number].tags
     copied = save_whole(store, Changes.of(_copy(saved)), f"{saved.title} (copy)")
+    retrying_now(lambda: store.date_as(copied, number))
     if tags:
         retrying_now(lambda: store.tag_conversation(copied, tags))
     return copied

@@ -29,13 +29,16 @@ _LIST = """
     WHERE (pinned, used, number) < (?, ?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     AND {} ORDER BY pinned DESC, used DESC, number DESC LIMIT ?
 """
+_LAST = """
+    WHERE pinned = ? AND deleted_by IS NULL AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY used DESC, number LIMIT 1
+"""
 _THESE = "WHERE number IN (SELECT value FROM json_each(?))"
 _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
 _Place: TypeAlias = tuple[int, float, int]
 """The place of a conversation in the list: whether it is pinned, when it was used, its number."""
 _FIRST_PLACE: _Place = (2, 0.0, 0)
-_AFTER_PINNED: _Place = (1, 0.0, 0)
 
 
 def conversations(
@@ -54,11 +57,12 @@ def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
 
 
 def last_used(database: Database) -> Summary | None:
-    """Return the conversation that was used last, pinned or not; None if there is none."""
-    found = [
-        summary for place in (_FIRST_PLACE, _AFTER_PINNED) for summary in _listed(database, 1, place, Query())
-    ]
-    return max(found, key=lambda summary: summary.updated, default=None)
+    """Return the conversation that was used last, pinned or not; None if there is none.
+
+    A copy has the time of its original, and is the later one: it was not used yet.
+    """
+    found = [_summary(database, row) for pinned in (0, 1) for row in database.rows(_SELECT + _LAST, pinned)]
+    return max(found, key=lambda summary: (summary.updated, -summary.number), default=None)
 
 
 def _listed(database: Database, limit: int, after: _Place, query: Query) -> tuple[Summary, ...]:

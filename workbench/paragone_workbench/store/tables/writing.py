@@ -141,9 +141,10 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
 
 
 def _used(database: Database, changes: Changes) -> None:
-    """Update the time when the conversation was last used: the newest prompt or end of a run."""
+    """Update the time when the conversation was last used: the newest prompt, end of a run, or opening."""
     times = [prompt.created for prompt in changes.prompts]
     times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
+    times += [] if changes.opened is None else [changes.opened]
     if times:
         database.run(
             "UPDATE conversation SET updated = max(used, ?) WHERE id = ?",
