@@ -6,6 +6,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from paragone import (
+    Embeddings,
     Finish,
     InputError,
     LoadedModel,
@@ -104,7 +105,7 @@ def test_the_hello_of_an_older_worker_says_its_version():
 
 def test_the_type_of_each_answer_is_the_one_that_is_declared():
     names = {"Probe": Probe, "LoadedModel": LoadedModel, "MemoryEstimate": MemoryEstimate}
-    names |= {"TokenizedText": TokenizedText, "Vocabulary": Vocabulary}
+    names |= {"TokenizedText": TokenizedText, "Vocabulary": Vocabulary, "Embeddings": Embeddings}
     declared = get_type_hints(jobs, localns=names)
     for name, kind in vars(jobs).items():
         if isinstance(kind, JobKind):
