@@ -1,8 +1,16 @@
 """The gauge above the prompt."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from paragone_tui.screens.lanes.prompt.context_gauge import _content
+from paragone_tui.screens.lanes.prompt import context_gauge
+from paragone_tui.screens.lanes.prompt.attachments import Draft
+from paragone_tui.screens.lanes.prompt.context_gauge import ContextGauge, _content
+from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts
+from paragone_workbench.lanes import forecast as forecasting
 from paragone_workbench.lanes.forecast import Forecast
 
 
@@ -35,3 +43,33 @@ def forecast(lane, tokens, context=1000, **more):
 )
 def test_what_it_shows(found, text):
     assert _content(found).plain == text
+
+
+class Session:
+    """A test double of a session with one lane, whose engine is open."""
+
+    def __init__(self) -> None:
+        record = SimpleNamespace(head="an answer")
+        self.lanes = [SimpleNamespace(record=record, engine=SimpleNamespace(opened=self.answered))]
+
+    async def answered(self) -> None:
+        pass
+
+
+async def test_a_draft_is_counted_anew_in_another_conversation(monkeypatch):
+    session = Session()
+
+    async def forecasts(session: Session, *_: object, **__: object) -> list[Forecast]:
+        return [forecast("a", 64 if session.lanes[0].record.head else 12)]
+
+    monkeypatch.setattr(forecasting, "forecasts", forecasts)
+    monkeypatch.setattr(context_gauge, "_PAUSE", 0.0)
+    changed = asyncio.Event()
+    gauge = ContextGauge(cast("Any", session), changed.set)
+    draft = Draft(typed="Why?", pasted=PastedTexts())
+    for head, tokens in (("an answer", "64"), (None, "12")):
+        session.lanes[0].record.head = head
+        changed.clear()
+        gauge.follow(draft, None)
+        await asyncio.wait_for(changed.wait(), 60)
+        assert gauge.content.plain.startswith(f"{tokens} of 1,000 tokens")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from textual.content import Content
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.forecast import Forecast
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
+    from paragone_workbench.runs.run import Run
+
+_Asked: TypeAlias = "tuple[Draft, Prompt | None, tuple[Run | None, ...]]"
+"""A prompt, the earlier one that it replaces, and the answers that it follows, one for each lane."""
 
 _PAUSE = 0.4
 """Seconds without a key after which the engines are asked."""
@@ -37,19 +41,20 @@ class ContextGauge:
         self._found: Sequence[Forecast] = ()
         self._asking: asyncio.Task[None] | None = None
         self._counting = asyncio.Lock()
-        self._asked: tuple[Draft, Prompt | None] | None = None
+        self._asked: _Asked | None = None
 
     def follow(self, draft: Draft, edited: Prompt | None) -> None:
-        """Show what would come of this prompt, if it is another one; `edited` is the earlier prompt that it replaces."""
-        if (draft, edited) == self._asked:
+        """Show what would come of this prompt, unless that is known; `edited` is the earlier prompt that it replaces."""
+        asked = draft, edited, tuple(lane.record.head for lane in self._session.lanes)
+        if asked == self._asked:
             return
         self.stop()
         self._found = ()
-        self._asked = draft, edited
+        self._asked = asked
         if not (draft.typed.strip() or draft.files):
             self._show(())
             return
-        self._asking = asyncio.create_task(self._ask(draft, edited))
+        self._asking = asyncio.create_task(self._ask(asked))
 
     def refusal(self, draft: Draft, lanes: Sequence[Lane]) -> str:
         """Return why all of these lanes would refuse this prompt; empty if one may not, or that is not known yet."""
@@ -66,23 +71,24 @@ class ContextGauge:
         if self._asking is not None:
             self._asking.cancel()
 
-    async def _ask(self, draft: Draft, edited: Prompt | None) -> None:
+    async def _ask(self, asked: _Asked) -> None:
         await asyncio.sleep(_PAUSE)
         await asyncio.gather(*(lane.engine.opened() for lane in self._session.lanes))
         await self._session.answered()
         # Counts that have begun go on, one after the other: an engine cannot drop them.
-        await asyncio.shield(asyncio.create_task(self._count(draft, edited)))
+        await asyncio.shield(asyncio.create_task(self._count(asked)))
 
-    async def _count(self, draft: Draft, edited: Prompt | None) -> None:
+    async def _count(self, asked: _Asked) -> None:
         from paragone_workbench.lanes.forecast import forecasts
 
         async with self._counting:
-            if (draft, edited) != self._asked:
+            if asked != self._asked:
                 return
+            draft, edited, _ = asked
             found = await forecasts(
                 self._session, draft.text, files=draft.files, images=draft.images, instead_of=edited
             )
-        if (draft, edited) == self._asked:
+        if asked == self._asked:
             self._show(found)
 
     def _show(self, found: Sequence[Forecast]) -> None:
