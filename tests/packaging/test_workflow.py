@@ -2,8 +2,10 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
+from pathlib import Path
 
 
 def test_ci_runs_the_make_targets(checkout):
@@ -34,9 +36,10 @@ def test_a_release_is_built_by_the_make_targets(checkout):
 
 
 def test_a_release_has_the_version_of_the_project_as_its_tag(checkout):
+    # Other tests use the environment meanwhile: make does not install in it, also if pyproject.toml is newer.
+    make = ["make", "--no-print-directory", "--old-file=.venv/dev", f"BIN={Path(sys.executable).parent}"]
     for tag, status in (("v0.0.0", 2), ("", 2)):
-        # Other tests use the environment meanwhile: make does not install in it, also if pyproject.toml is newer.
-        command = ["make", "--no-print-directory", "--old-file=.venv/dev", "release", f"TAG={tag}"]
+        command = [*make, "release", f"TAG={tag}"]
         refused = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
         assert refused.returncode == status
         assert f"TAG has to be v{version('paragone')}" in refused.stderr
