@@ -193,10 +193,12 @@ async def test_stop_while_waiting_for_a_turn(make_lane, until):
     lane._turns = other._turns = scheduler
     lane.open()
     other.open()
+    await lane.engine.opened()
     answering = ask(other)
     await until(lambda: answering.text)
     run = ask(lane)
-    await until(lambda: lane.state == "waiting")
+    await until(lambda: lane.state == "waiting" or not lane.is_busy)
+    assert (lane.state, answering.phase, lane.error, other.error) == ("waiting", "decode", None, None)
     await lane.stop()
     await lane.answered()
     assert (run.state, lane.state) == ("stopped", "stopped")
