@@ -32,7 +32,7 @@ class Saved:
 
     runs: Sequence[SavedRun]
     prompts: Mapping[str, int]
-    """How often each prompt is there."""
+    """How often each prompt is there, in a conversation or in its queue."""
     cells: Mapping[str, Sequence[str]]
     """The states of the runs of each experiment, by its name."""
     damage: str
@@ -46,7 +46,12 @@ class Saved:
         Store.open(path).close()
         with contextlib.closing(sqlite3.connect(path)) as file:
             runs = [SavedRun(*row) for row in file.execute("SELECT engine, state, text FROM run")]
-            prompts = dict(file.execute("SELECT text, count(*) FROM prompt GROUP BY text"))
+            prompts = dict(
+                file.execute(
+                    "SELECT text, count(*) FROM (SELECT text FROM prompt UNION ALL"
+                    " SELECT text FROM queued WHERE prompt_id IS NULL) GROUP BY text"
+                )
+            )
             cells: dict[str, list[str]] = defaultdict(list)
             for name, state in file.execute(
                 "SELECT e.name, r.state FROM cell c JOIN experiment e ON e.id = c.experiment_id"
