@@ -1,9 +1,14 @@
 """The settings form: the values that it shows, and the effect of changes."""
 
+import gc
+import weakref
+
 from rogue_backend.definitions import rogue
+from textual.widget import Widget
 
 from paragone_tui.screens.settings.settings_form import SettingsForm
 from paragone_tui.screens.templates.variables_form import VariablesForm
+from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -328,3 +333,22 @@ async def test_a_prompt_is_written_from_a_template(start):
         await screen.press("ctrl+x", "ctrl+x")  # those of config.toml stay
         assert list(screen.app.engines.config.templates) == ["plain", "translate"]
         assert State(state_file()).saved.templates == {}
+
+
+async def test_a_closed_form_is_freed(start):
+    async with start(rogue("steady", "first")) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        shown = await form(screen)
+        widgets: list[Widget] = [shown, *shown.query(TextField)]
+        freed = [weakref.ref(widget) for widget in widgets]
+        assert len(freed) > 1
+        del shown, widgets
+        await screen.press("escape")
+        await screen.until(lambda: not isinstance(screen.app.screen, SettingsForm), "the form closes")
+
+        def is_free() -> bool:
+            gc.collect()
+            return all(one() is None for one in freed)
+
+        await screen.until(is_free, "the form is freed")

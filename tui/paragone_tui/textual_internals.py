@@ -43,6 +43,7 @@ __all__ = [
     "RegionCompositor",
     "SequenceParser",
     "attributes_of",
+    "stop_watching",
 ]
 
 CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
@@ -343,3 +344,13 @@ class SequenceParser(XTermParser):
 def attributes_of(style: Style) -> int:
     """Return the attributes that a style turns on, as a bit mask in Rich's order."""
     return style._attributes & style._set_attributes
+
+
+def stop_watching(widget: Widget) -> None:
+    """Have the application forget that a widget watches its attributes: a text area watches the theme.
+
+    Textual keeps a removed widget, and all that it refers to, until the attribute changes.
+    """
+    watchers: dict[str, list[tuple[object, object]]] = getattr(widget.app, "__watchers", {})
+    for watching in watchers.values():
+        watching[:] = [entry for entry in watching if entry[0] is not widget]

@@ -14,6 +14,7 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location
 
 from paragone.wording import size_text
+from paragone_tui.textual_internals import stop_watching
 
 LONGEST = 50_000
 """Size in bytes up to which a text can be edited. At each key, Textual examines all of it."""
@@ -73,6 +74,10 @@ class TextField(TextArea):
     """Number of edits."""
     _after_kill: tuple[int, Location] | None = None
     """The number of edits and the place of the cursor after the last deletion that `ctrl+y` brings back."""
+
+    def on_unmount(self) -> None:
+        """Let the field be freed."""
+        stop_watching(self)
 
     def takes(self, key: str) -> bool:
         """Return whether the field itself uses a key of a character with Alt."""
