@@ -341,7 +341,8 @@ async def test_a_closed_form_is_freed(start):
         await screen.answered()
         shown = await form(screen)
         widgets: list[Widget] = [shown, *shown.query(TextField)]
-        freed = [weakref.ref(widget) for widget in widgets]
+        freed: list[weakref.ref[object]] = [weakref.ref(widget) for widget in widgets]
+        freed += [weakref.ref(widget._styles_cache) for widget in widgets]
         assert len(freed) > 1
         del shown, widgets
         await screen.press("escape")
