@@ -18,6 +18,13 @@ async def opened(screen, *, count: int):
     await screen.until(lambda: screen.app.screen.options.option_count == count)
 
 
+async def answer(screen, text: str):
+    """Replace the text in a question, and answer with it."""
+    await screen.press("ctrl+u")
+    await screen.type(text)
+    await screen.press("enter")
+
+
 async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with start(rogue("steady", max_tokens=1), size=(80, 24)) as screen:
@@ -37,9 +44,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         assert screen.text.index("about whales") < screen.text.index("about birds")
         await screen.press("r")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await screen.press("ctrl+u")
-        await screen.type("The sea")
-        await screen.press("enter")
+        await answer(screen, "The sea")
         await screen.until(lambda: "The sea" in screen.text)
         await screen.press("t")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
@@ -57,9 +62,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
 
         await screen.press("e")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await screen.press("ctrl+u")
-        await screen.type("all.html")
-        await screen.press("enter")
+        await answer(screen, "all.html")
         await screen.until(lambda: "exported as .json or .md" in screen.text)
         await screen.press("escape")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
@@ -119,9 +122,7 @@ async def test_an_import_that_brings_a_conversation_back_says_so_and_leaves_noth
         await opened(screen, count=2)
         await screen.press("tab", "E")
         await screen.until(lambda: "Write all conversations to" in screen.text)
-        await screen.press("ctrl+u")
-        await screen.type(str(path))
-        await screen.press("enter")
+        await answer(screen, str(path))
         await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         options = screen.app.screen.options
         await screen.press("x")
@@ -149,13 +150,9 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
         await opened(screen, count=1)
         await screen.press("tab", "e")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await screen.press("ctrl+u")
-        await screen.type(str(kept))
-        await screen.press("enter")
+        await answer(screen, str(kept))
         await screen.until(lambda: "This file exists" in screen.text)
-        await screen.press("ctrl+u")
-        await screen.type(str(new))
-        await screen.press("enter")
+        await answer(screen, str(new))
         await screen.until(lambda: not screen.app.screen._is_acting)
         assert new.read_text() == "old"
         await screen.press("enter")
@@ -170,9 +167,7 @@ async def test_a_path_that_cannot_be_written_stays_in_its_dialog(start, tmp_path
         await opened(screen, count=1)
         await screen.press("tab", "e")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await screen.press("ctrl+u")
-        await screen.type(f"{tmp_path}/nowhere/whales.md")
-        await screen.press("enter")
+        await answer(screen, f"{tmp_path}/nowhere/whales.md")
         await screen.until(
             lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -172,6 +173,14 @@ async def check_nothing_left(workers):
     assert not left, left
     assert workers() == []
     assert errors == []
+
+
+@pytest.fixture
+def end():
+    """An event that blocks a plugin, until the test is over."""
+    end = threading.Event()
+    yield end
+    end.set()
 
 
 @pytest.fixture

@@ -9,22 +9,14 @@ import httpx
 import pytest
 from blocking_backend import BlockingBackend
 from tests.workbench.conftest import Backends
+from tests.workbench.serving_client import client_of
 
 from paragone import EngineCrashed, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.foreign import event_loop
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.serving.application import application
 from paragone_workbench.serving.served_engine import ServedEngines
 from paragone_workbench.workbench import Workbench
-
-
-@pytest.fixture
-def end():
-    """An event that blocks an engine, until the test is over."""
-    end = threading.Event()
-    yield end
-    end.set()
 
 
 @pytest.fixture
@@ -142,14 +134,12 @@ async def test_a_server_goes_on_while_an_engine_blocks(end, quick, check_nothing
     names = ("decode", "other")
     definitions = [EngineDefinition(name=name, backend="blocking", model=name) for name in names]
     engines = ServedEngines(EnginePool(Backends(BlockingBackend(end))), definitions)
-    transport = httpx.ASGITransport(application(engines, "sesame"))
-    head = {"authorization": "Bearer sesame"}
 
     async def chat(client: httpx.AsyncClient, model: str) -> httpx.Response:
         messages = [{"role": "user", "content": "hello"}]
         return await client.post("/v1/chat/completions", json={"model": model, "messages": messages})
 
-    async with httpx.AsyncClient(transport=transport, base_url="http://serve.test", headers=head) as client:
+    async with client_of(engines) as client:
         blocked = asyncio.create_task(chat(client, "decode"))
         assert (await chat(client, "other")).json()["choices"][0]["message"]["content"] == "one "
         response = await blocked

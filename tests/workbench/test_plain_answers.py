@@ -24,14 +24,6 @@ ENGINE = EngineDefinition(name="slow", backend="polite", model="m")
 
 
 @pytest.fixture
-def end():
-    """An event until which a plugin waits."""
-    end = threading.Event()
-    yield end
-    end.set()
-
-
-@pytest.fixture
 def hurried(monkeypatch):
     """The user is told at once, and nobody is waited for."""
     monkeypatch.setattr(answers, "NOTICE_S", 0.01)

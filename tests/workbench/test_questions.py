@@ -16,14 +16,6 @@ from paragone_workbench.engines import questions
 from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
 
 
-@pytest.fixture
-def end():
-    """An event that blocks a plugin, until the test is over."""
-    end = threading.Event()
-    yield end
-    end.set()
-
-
 class Asked(Paper):
     """A test double of a backend whose answers are those of a function."""
 

@@ -19,8 +19,8 @@ from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
+from .serving_client import KEY, client_of
 
-KEY = {"authorization": "Bearer sesame"}
 HI = [{"role": "user", "content": "Say hello."}]
 TEXT = "red green blue "
 
@@ -37,8 +37,7 @@ async def engines(check_nothing_left, rogue):
 
 @pytest.fixture
 async def client(engines):
-    transport = httpx.ASGITransport(application(engines, "sesame"))
-    async with httpx.AsyncClient(transport=transport, base_url="http://serve.test", headers=KEY) as client:
+    async with client_of(engines) as client:
         yield client
 
 

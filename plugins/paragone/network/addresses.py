@@ -6,7 +6,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-__all__ = ["host_and_port", "is_loopback", "is_numeric", "spelled"]
+__all__ = ["host_and_port", "is_loopback", "is_numeric", "spelled", "split_urls"]
 
 
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z][\w+.-]*://)")
