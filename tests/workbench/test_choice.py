@@ -20,7 +20,7 @@ from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec
 from paragone_workbench.measure.bench.plan import BenchTest
-from paragone_workbench.store import History
+from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 
 HAS_X = AssertionSpec(type="contains", options={"value": "X"})
@@ -183,6 +183,21 @@ def figures(prompt_tokens: int, decode: float, tokens: int = 64) -> Json:
         "repetitions": 3,
         "decode_tps": {"mean": decode},
     }
+
+
+async def test_answers_before_a_failure_are_kept(choose, monkeypatch):
+    run = SuiteRunner.run
+
+    async def failing(runner: SuiteRunner) -> None:
+        await run(runner)
+        runner.failure = StoreError("The history is locked.")
+
+    monkeypatch.setattr(SuiteRunner, "run", failing)
+    choice = choose(words(3), engine("a"), engine("b"))
+    with pytest.raises(StoreError):
+        await measured(choice)
+    (experiment,) = await choose.history.call(lambda store: store.experiments.all())
+    assert experiment.done == 6
 
 
 def test_speeds_are_taken_from_the_newest_measurement_of_the_same_test():

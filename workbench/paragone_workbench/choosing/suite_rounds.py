@@ -109,9 +109,11 @@ class SuiteRounds:
 
     async def forget_if_empty(self) -> bool:
         """Delete the experiment if no prompt is answered, and return whether it was deleted. Raises StoreError."""
+        number = self.experiment.number
+        # Read anew: a round that failed or was cancelled has saved answers that were not counted.
+        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
         if self.experiment.done or self.experiment.failed:
             return False
-        number = self.experiment.number
         await retrying(self.history, lambda store: store.experiments.delete(number))
         return True
 
