@@ -120,3 +120,15 @@ def test_the_fewest_prompts_for_a_margin_are_those_with_which_equal_engines_are_
         (one, _) = verdicts(interval.low, interval.high, margin, prompts=count)
         verdict.append(one.as_one_of(comparisons, count).verdict)
     assert verdict == ["open", "not worse"]
+
+
+def test_an_open_verdict_before_the_last_prompt_asks_for_one_more_at_least():
+    asked = []
+    for losses in range(21):
+        interval = paired_share_interval(0, losses, 20)
+        (one, _) = verdicts(interval.low, interval.high, prompts=20)
+        early = one.as_one_of(1, 58)
+        if early.verdict == "open" and early.more_prompts is not None:
+            asked.append(early.more_prompts)
+    assert len(asked) > 1
+    assert min(asked) >= 1

@@ -97,8 +97,11 @@ class NonInferiority:
 
     @property
     def more_prompts(self) -> int | None:
-        """About how many more prompts would give a verdict, to two digits; None if that is not known."""
-        return None if self.prompts_needed is None else rounded_up(self.prompts_needed - self.prompts)
+        """About how many more prompts would give a verdict, to two digits, at least one; None if that is not known.
+
+        The number that is needed is of the last look. With the wider intervals of a look before, it may be reached.
+        """
+        return None if self.prompts_needed is None else rounded_up(max(1, self.prompts_needed - self.prompts))
 
     @property
     def sentence(self) -> str:
