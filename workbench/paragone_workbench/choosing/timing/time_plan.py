@@ -85,6 +85,7 @@ class TimePlan:
         prompts: Number of them for which there is time.
         fewest: Number of them without which nothing can be decided.
         fidelity_s: Seconds that the fidelity needs.
+        all_s: Seconds that everything needs, also what there is no time for.
     """
 
     seconds: float
@@ -95,21 +96,12 @@ class TimePlan:
     prompts: int
     fewest: int
     fidelity_s: float
+    all_s: float
 
     @property
     def is_enough(self) -> bool:
         """Whether something can be decided in the time."""
         return self.prompts >= self.fewest
-
-    @property
-    def suite_s(self) -> float:
-        """Seconds that all prompts need."""
-        return self.left * self.prompt_s
-
-    @property
-    def all_s(self) -> float:
-        """Seconds that everything needs."""
-        return self.speed_s + (self.users_s or 0.0) + self.suite_s + self.fidelity_s
 
     @property
     def fewest_s(self) -> float:
@@ -205,6 +197,7 @@ def plan_time(
         prompts=max(0, min(prompts, fits)),
         fewest=fewest,
         fidelity_s=fidelity_s,
+        all_s=bench_s + all_users_s + suite_s + fidelity_s,
     )
 
 
