@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -267,6 +268,9 @@ class Choice:
         to_compare: Sequence[str],
     ) -> TimePlan:
         prompt_tokens, answer_tokens = usual_tokens(self.request, CHARACTERS, USUAL_ANSWER)
+        prompts = self.request.suite
+        # Only prompts whose answers are checked can decide.
+        fewest = math.ceil(FEWEST_PROMPTS * len(prompts.prompts) / max(1, prompts.checked))
         return plan_time(
             left,
             paces,
@@ -275,7 +279,7 @@ class Choice:
             to_compare=to_compare,
             runs_left=suite.runs_left,
             prompts=len(suite.left),
-            fewest=max(0, min(FEWEST_PROMPTS - suite.answered, len(suite.left))),
+            fewest=max(0, min(fewest - suite.answered, len(suite.left))),
             prompt_tokens=prompt_tokens,
             answer_tokens=answer_tokens,
             test=TEST,
