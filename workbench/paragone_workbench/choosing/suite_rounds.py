@@ -129,7 +129,8 @@ class SuiteRounds:
             await runner.run()
         if runner.failure is not None:
             raise runner.failure
-        self.given_up += [error for error in runner.given_up if error not in self.given_up]
+        known = {str(error) for error in self.given_up}
+        self.given_up += [error for error in runner.given_up if str(error) not in known]
         self.lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
         await self._count()
 
