@@ -81,8 +81,9 @@ class Measurements:
     async def look_up_fidelity(self, reference: str) -> None:
         """Take over what the history knows of the fidelity to this engine. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
+        identities = {engine.name: self._identities[engine.name] for engine in self.engines}
         self.fidelity = known_fidelity(
-            saved, self._identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
+            saved, identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
         )
 
     @property
