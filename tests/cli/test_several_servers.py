@@ -103,6 +103,13 @@ def test_one_request_at_a_time_is_told(two, prompts):
     assert "--schedule parallel asks several servers at once" in said(done)
 
 
+def test_a_schedule_that_decides_on_parallel_is_not_told_to_be_slow(two, prompts):
+    command = ("suite", "run", prompts, "--engines", engine_of(two), "--filter", "number 7")
+    done = paragone(*command, "--set", "max_tokens=1", "--schedule", "auto")
+    assert done.returncode == 0
+    assert "one request at a time" not in said(done)
+
+
 def test_other_commands_refuse_several_servers(two, settings):
     engine = engine_of(two)
     for argv in (

@@ -47,7 +47,8 @@ async def _run(
     catalog: AssertionCatalog,
     args: SuiteArguments,
 ) -> int:
-    if args.on is None and request.schedule != "parallel" and _has_several_servers(request, registry):
+    one_at_a_time = args.on is None and request.schedule in ("sequential", "swap")
+    if one_at_a_time and _has_several_servers(request, registry):
         note("There is one request at a time in all: --schedule parallel asks several servers at once.")
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:
