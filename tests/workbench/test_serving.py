@@ -199,6 +199,7 @@ async def test_what_an_engine_cannot_do_is_refused(client):
         ({"stream": "yes"}, "stream"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"suffix": "auto"}, "suffix"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_object"}}, "response_format"),

@@ -32,8 +32,12 @@ _NOT_SUPPORTED = (
     *("logit_bias", "suffix", "best_of", "audio", "prediction"),
 )
 """Fields that would change the answer."""
-_NOTHING_ASKED: Sequence[Json] = (None, 1, "", [], {}, "auto", "none")
+_NOTHING_ASKED: Sequence[Json] = (None, 1, "", [], {})
 """The values with which these fields change nothing."""
+_NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
+    ("tool_choice", "function_call"), (*_NOTHING_ASKED, "auto", "none")
+)
+"""The same for fields that say which tool to use. Without tools, all of these mean none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
 
 def _request(body: Fields, choices: Sequence[Choice], *, is_chat: bool) -> AnswerRequest:
     for name in _NOT_SUPPORTED:
-        if body.value(name) not in _NOTHING_ASKED:
+        if body.value(name) not in _NO_TOOL.get(name, _NOTHING_ASKED):
             raise ApiError(400, f"{name} is not supported.", param=name)
     stream_options = body.object("stream_options")
     return AnswerRequest(
