@@ -228,9 +228,11 @@ class RemoteEngine(OpenEngine, Generic[S]):
             self._alarm = self._new_alarm()  # the counts of another tokenizer are no measure
             return [changed]
         self._alarm.context = await self._try(self._context())
-        messages = request.messages or (Message(role="user", text=request.text),)
+        messages = request.messages
+        if not messages and request.text:
+            messages = (Message(role="user", text=request.text),)
         read = finish.usage.prompt_tokens
-        sent_tokens = None
+        sent_tokens = len(request.ids) or None
         if read and is_dense(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))
         written = finish.usage.completion_tokens

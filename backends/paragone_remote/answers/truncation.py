@@ -115,8 +115,8 @@ class TruncationAlarm:
         return max(least, self._answers.get(message.text, 0)) if message.role == "assistant" else least
 
     def _learn(self, sent: tuple[Message, ...], least: int, written: int | None, answer: str | None) -> None:
-        if sent and sent[-1].role == "assistant":
-            return  # a template may show the thinking of the last answer, and leave it out later
+        if not sent or sent[-1].role == "assistant":
+            return  # given tokens are no conversation, and a template may leave out the thinking of the last answer later
         if any(message.images for message in sent):
             return  # a server may leave out earlier images
         if not self._known or self._known[-1][0] != sent:

@@ -143,8 +143,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return ask
 
     async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
-        if request.ids:
-            return len(request.ids)
         if not self._prompts.tokenizes or has_images(request.messages):
             return None
         prompt = await self._prompts.of_request(self._accepted_body(request, sampling), ids=True)

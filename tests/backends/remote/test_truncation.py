@@ -75,6 +75,13 @@ def test_thinking_that_a_template_leaves_out_was_not_cut():
     assert alarm.check([*talk[:2], Message(role="user", text=answer)], 40, 5).code == "truncated"
 
 
+def test_given_tokens_are_held_against_their_own_number():
+    alarm = TruncationAlarm("It")
+    assert alarm.check((), 100, 5, sent_tokens=100) is None
+    assert alarm.check((), 50, 5, sent_tokens=50) is None, "no conversation goes on"
+    assert alarm.check((), 49, 5, sent_tokens=50) is not None
+
+
 def test_a_server_that_counts_nothing():
     assert TruncationAlarm("The server").check([Message(role="user", text="How are you?")], 0, 5) is None
 
