@@ -28,6 +28,7 @@ from paragone_workbench.engines.definitions import (
     suggest,
     without_secrets,
 )
+from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.relocation import find_model
@@ -115,7 +116,7 @@ async def engines_to_replay(
             definition = dataclasses.replace(definition, model=model)
         settings = settings_of(recorded.name, choices.settings, names)
         definition = apply_settings(definition, backend, settings)
-        check_engine(definition, backend, tell=registry.tell)
+        await answer_apart(partial(check_engine, definition, backend, tell=registry.tell))
         engine = ReplayEngine(
             recorded=recorded,
             definition=definition,
