@@ -88,6 +88,27 @@ ENGINE = (
 )
 
 
+async def test_an_edit_keeps_the_files_of_its_prompt_at_the_next_start(start, tmp_path):
+    attached = tmp_path / "notes.md"
+    attached.write_text("some notes")
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.type(f"why @{attached} ")
+        await screen.until(lambda: screen.app.lanes.composer.draft.files, "the file is attached")
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.app.lanes.session.prompts) == 1)
+        await screen.answered()
+        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.type("again")
+        files = screen.app.lanes.composer.draft.files
+        assert [file.name for file in files] == ["notes.md"]
+        await screen.press("ctrl+q")
+        await screen.until(lambda: screen.app.is_leaving)
+    async with start(settings=ENGINE, remembered=True) as screen:
+        composer = screen.app.lanes.composer
+        await screen.until(lambda: composer.edited is not None, "the edit goes on")
+        assert composer.draft.files == files
+
+
 async def test_an_edit_of_an_earlier_prompt_is_one_at_the_next_start(start):
     async with start(settings=ENGINE, remembered=True) as screen:
         for text in ("first", "second"):

@@ -172,8 +172,8 @@ class Composer(MentionField):
         self._before_edit = _NOTHING
         self._edit_title, self._unedited = title, prompt.written
         self.edited, self.queued = prompt, None
+        self.attachments.take_over(prompt)
         self._on_change()
-        self._show_title()
 
     def end_edit(self) -> None:
         """Edit the earlier prompt no more: show what was written before."""
