@@ -20,15 +20,15 @@ _NAMES = {
     "engine": ("Cancelled", "Engine", "Report"),
     "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
     "options": ("Options", "option"),
-    "values.embeddings": ("EmbedRequest", "Embeddings"),
+    "values.embeddings": ("Embeddings",),
     "values.events": (
         "Alternative", "Caution", "Channel", "Event", "Finish", "FinishReason", "LoadProgress",
         "PromptProgress", "Queued", "RunSettings", "Timings", "Token", "Usage",
     ),
     "values.memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
     "values.messages": (
-        "DistributionsRequest", "Image", "LogitsBlock", "Message", "OpenRequest", "Role", "RunRequest",
-        "ScoreRequest", "TokenizeRequest", "TopTokensRequest",
+        "DistributionsRequest", "EmbedRequest", "Image", "LogitsBlock", "Message", "OpenRequest", "Role",
+        "RunRequest", "ScoreRequest", "TokenizeRequest", "TopTokensRequest",
     ),
     "values.models": ("Capabilities", "LoadedModel", "ModelInfo", "WeightsFile"),
     "values.tokens": ("TokenizedText", "Vocabulary", "fingerprint"),

@@ -10,11 +10,12 @@ from typing import ClassVar, TypeAlias
 
 from paragone.errors import EngineError, InputError, ParagoneError
 from paragone.options import Options
-from paragone.values.embeddings import Embeddings, EmbedRequest
+from paragone.values.embeddings import Embeddings
 from paragone.values.events import Alternative, Caution, Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
     DistributionsRequest,
+    EmbedRequest,
     LogitsBlock,
     OpenRequest,
     RunRequest,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TypeVar, cast, get_args
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
-from paragone.values.embeddings import Embeddings
 from paragone.values.events import Alternative, Channel, Event, Token
 from paragone.values.messages import LogitsBlock
 from paragone.violation import InterfaceViolation
 from paragone.wire import Value, from_json, to_json
 from paragone.wording import quoted
+
+if TYPE_CHECKING:
+    from paragone.values.embeddings import Embeddings
 
 __all__ = [
     "MAX_TEXT",
@@ -82,7 +84,10 @@ def check_logits(block: object) -> LogitsBlock:
 
 def check_embeddings(embeddings: object, texts: int) -> Embeddings:
     """Return embeddings that are as many vectors as there are texts, equally long. Raises InterfaceViolation."""
-    found = check_value(Embeddings, embeddings)
+    from paragone.values.embeddings import Embeddings  # a worker starts sooner without it
+
+    is_right = type(embeddings) is Embeddings and _has_numbers(embeddings)
+    found = cast("Embeddings", embeddings) if is_right else check_value(Embeddings, embeddings)
     if len(found.vectors) != texts:
         raise InterfaceViolation(f"there are {len(found.vectors):,} embeddings of {texts:,} texts")
     if len({len(vector) for vector in found.vectors}) > 1 or not all(found.vectors):
@@ -100,7 +105,7 @@ def _is_right(token: Token) -> bool:
         and token.channel in _CHANNELS
         and _is_count(token.id)
         and _is_count(token.n_bytes)
-        and (token.logprob is None or _is_logprob(token.logprob))
+        and (token.logprob is None or _is_number(token.logprob))
         and type(token.top) is tuple
         and all(map(_is_alternative, token.top))
     )
@@ -112,7 +117,17 @@ def _is_alternative(item: object) -> bool:
         and type(item.text) is str
         and len(item.text) <= MAX_TEXT
         and _is_count(item.id)
-        and _is_logprob(item.logprob)
+        and _is_number(item.logprob)
+    )
+
+
+def _has_numbers(embeddings: Embeddings) -> bool:
+    """Return whether embeddings have vectors of numbers. A text has thousands: `check_value` converts each to JSON and back."""
+    vectors = embeddings.vectors
+    return (
+        type(vectors) is tuple
+        and all(type(vector) is tuple and all(map(_is_number, vector)) for vector in vectors)
+        and _is_count(embeddings.prompt_tokens)
     )
 
 
@@ -120,7 +135,7 @@ def _is_count(number: object) -> bool:
     return number is None or (type(number) is int and 0 <= number < _LIMIT)
 
 
-def _is_logprob(number: object) -> bool:
+def _is_number(number: object) -> bool:
     return type(number) is float and -_LIMIT < number < _LIMIT
 
 

@@ -11,6 +11,7 @@ from paragone.options import Options
 from paragone.values.events import Event
 from paragone.values.messages import (
     DistributionsRequest,
+    EmbedRequest,
     LogitsBlock,
     OpenRequest,
     RunRequest,
@@ -20,7 +21,7 @@ from paragone.values.messages import (
 
 if TYPE_CHECKING:  # a worker needs few of these: each takes a millisecond of its start
     from paragone.backend import Probe
-    from paragone.values.embeddings import Embeddings, EmbedRequest
+    from paragone.values.embeddings import Embeddings
     from paragone.values.memory import MemoryEstimate
     from paragone.values.models import LoadedModel
     from paragone.values.tokens import TokenizedText, Vocabulary

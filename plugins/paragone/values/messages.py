@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from paragone.wire import Json
 
 __all__ = [
     "DistributionsRequest",
+    "EmbedRequest",
     "Image",
     "LogitsBlock",
     "Message",
@@ -131,6 +132,26 @@ class ScoreRequest:
     messages: tuple[Message, ...] = ()
     ids: tuple[int, ...] = ()
     top: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """Texts whose embeddings are requested, without a chat template.
+
+    Attributes:
+        texts: The texts. Each begins with the tokens that the model puts before a text, and ends with those that it
+            puts after one.
+        ids: The same as tokens, in place of texts, for engines with the capability `token_ids`. Nothing is added to
+            them.
+    """
+
+    texts: tuple[str, ...] = ()
+    ids: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def inputs(self) -> Sequence[str] | Sequence[tuple[int, ...]]:
+        """The texts, or the sequences of tokens."""
+        return self.texts or self.ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
-from paragone.values.embeddings import EmbedRequest
 from paragone.values.messages import (
     DistributionsRequest,
+    EmbedRequest,
     OpenRequest,
     RunRequest,
     ScoreRequest,

@@ -16,11 +16,12 @@ from paragone.errors import EngineError, ParagoneError
 from paragone.network.guard import GUARD
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone.values.embeddings import Embeddings, EmbedRequest
+from paragone.values.embeddings import Embeddings
 from paragone.values.events import Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
     DistributionsRequest,
+    EmbedRequest,
     LogitsBlock,
     OpenRequest,
     RunRequest,

@@ -10,7 +10,8 @@ from paragone.errors import EngineError, ParagoneError
 from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import check_error, check_plain, needs, refused, within
 from paragone.testing.subject import Subject
-from paragone.values.embeddings import Embeddings, EmbedRequest
+from paragone.values.embeddings import Embeddings
+from paragone.values.messages import EmbedRequest
 
 __all__ = ["EmbeddingChecks"]
 
