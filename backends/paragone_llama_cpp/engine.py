@@ -107,17 +107,18 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             option="n_ctx",
             owner=owner,
         )
+        shortest = self._shortest_equivalent_context()
         self._distributions = Distributions(
             make=self._make_distributions_context,
             size=self._context.size,
-            shortest=self._shortest_equivalent_context(),
+            shortest=shortest,
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
         )
         self._embedder = Embedder(
             make=self._make_embeddings_context,
             pooling=pooling_of(model.header),
-            shortest=self._shortest_equivalent_context(),
+            shortest=shortest,
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
         )
@@ -189,14 +190,16 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
         """Compute the logits after the tokens of a sequence."""
+        self._vocab.check(request.ids)
         return self._distributions.blocks(request, cancelled)
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
         """Return a vector for each text."""
         self._distributions.close()
+        for tokens in request.ids:
+            self._vocab.check(tokens)
         sequences = list(request.ids) or [self._whole(text) for text in request.texts]
         for tokens in sequences:
-            self._vocab.check(tokens)
             self._prompts.check_length(tokens)
         return self._embedder.embed(sequences, cancelled)
 

@@ -15,7 +15,7 @@ LOGITS = 256 << 20
 llama.cpp allocates it twice: for the result and a copy.
 """
 
-_PAD = 256
+PAD = 256
 """llama.cpp rounds contexts up to a multiple of this."""
 
 MakeContext = Callable[[int, int, int], Context]
@@ -79,9 +79,6 @@ class Distributions:
                 tokens=length,
                 context=self.size,
             )
-        wrong = next((token for token in request.ids if not 0 <= token < self.vocab_size), None)
-        if wrong is not None:
-            raise InputError(f"There is no token {wrong}: the vocabulary has {self.vocab_size:,}.")
         if request.start < 0 or (request.batch is not None and request.batch < 1):
             raise InputError("The fields start and batch must be at least 0 and 1.")
 
@@ -92,7 +89,7 @@ class Distributions:
         return batch if _most(length, start, batch) <= rows else min(batch, rows)
 
     def _context_for(self, length: int, batch: int, outputs: int) -> Context:
-        size = min(max(length, self.shortest) + _PAD - 1, self.size + _PAD - 1) // _PAD * _PAD
+        size = min(max(length, self.shortest) + PAD - 1, self.size + PAD - 1) // PAD * PAD
         shape = (size, batch, outputs)
         if self._context is None or shape != self._shape:
             self.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from paragone import Cancelled, Embeddings, EngineError, InputError
 from paragone.gguf.header import Header
 from paragone_llama_cpp.build.packages import np
-from paragone_llama_cpp.decoding.distributions import LOGITS
+from paragone_llama_cpp.decoding.distributions import LOGITS, PAD
 from paragone_llama_cpp.model.context import Context
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ Pooling = Literal["mean", "first", "last"]
 _POOLINGS: dict[object, Pooling] = {1: "mean", 2: "first", 3: "last"}
 """The kinds of pooling in a GGUF file (llama_pooling_type). 0 is none."""
 _RANK = 4
-_PAD = 256
-"""llama.cpp rounds contexts up to a multiple of this."""
 
 MakeContext = Callable[[int, int], Context]
 """Makes a context that keeps hidden states. Arguments: context size and batch size, in tokens."""
@@ -88,7 +86,7 @@ class Embedder:
         return tuple(unit.astype(np.float32).tolist())
 
     def _context_for(self, length: int) -> Context:
-        size = (max(length, self.shortest) + _PAD - 1) // _PAD * _PAD
+        size = (max(length, self.shortest) + PAD - 1) // PAD * PAD
         if self._context is None or self._context.size < size:
             self.close()
             # llama.cpp computes the logits too
