@@ -124,14 +124,18 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
         return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
 
+    @abstractmethod
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
-        """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
-        del request
-        raise EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
+        """Return a vector for each text, from a server that computes embeddings.
+
+        Raises ParagoneError or the exceptions in `FAULTS`.
+        """
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Return a vector for each text."""
         self._see_open()
+        if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
+            raise EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
         wait = self._wait = Wait()
         try:
             return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))

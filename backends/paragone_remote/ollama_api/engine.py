@@ -133,9 +133,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
         if request.ids:
             raise EngineError("Ollama takes no token ids.")
-        able = self.loaded.capabilities
-        if able is None or not able.embeddings:
-            return await super()._embeddings(request)
         return await self._client.embeddings(self._base, request.texts)
 
     async def _identify(self) -> Identity:

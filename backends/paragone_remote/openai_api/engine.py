@@ -154,9 +154,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await super()._context()
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
-        able = self.loaded.capabilities
-        if able is None or not able.embeddings:
-            return await super()._embeddings(request)
         return await embeddings_from(self._http, self._model, request)
 
     async def _identify(self) -> Identity:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import difflib
 import time
 from collections.abc import Iterator, Sequence
@@ -80,8 +79,8 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=(*_cautions(name, server, launch, raw=raw), *evictions),
-            capabilities=dataclasses.replace(
-                _capabilities(server, refused_fields, raw=raw, loads=hold is not None), embeddings=embeds
+            capabilities=_capabilities(
+                server, refused_fields, raw=raw, loads=hold is not None, embeds=embeds
             ),
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
@@ -97,7 +96,9 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 
-def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool, loads: bool) -> Capabilities:
+def _capabilities(
+    server: Server, refused_fields: RefusedFields, *, raw: bool, loads: bool, embeds: bool
+) -> Capabilities:
     return Capabilities(
         # no server reports this in advance: the run requests them and warns if none come
         logprobs=not refused_fields.has_refused("logprobs"),
@@ -109,6 +110,7 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool, l
         and not refused_fields.has_refused("continue_final_message"),
         seed=server.kind in HONOUR_SEEDS and not refused_fields.has_refused("seed"),
         loads=loads,
+        embeddings=embeds,
     )
 
 
