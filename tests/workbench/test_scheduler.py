@@ -75,6 +75,7 @@ async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeyp
     monkeypatch.setattr(swapping, "FREE_TIMEOUT", 0.3)
     async with Workbench(mode="swap") as workbench:
         engines = [workbench.add(rogue("steady", name, max_tokens=1)) for name in ("big", "next")]
+        await workbench.open_all()  # asks where they compute: the runs then begin in their order
         first, second = await answered(workbench, *engines)
     assert first.result.cautions == ()
     (caution,) = second.result.cautions
