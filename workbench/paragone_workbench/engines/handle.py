@@ -99,6 +99,8 @@ class EngineHandle:
         self._watch: asyncio.Task[None] | None = None
         """Waits for the end of the open engine."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
+        self._placed: tuple[EngineDefinition, Placement] | None = None
+        """Where the engine computes, and with which definition: each run asks for each engine that waits."""
 
     @property
     def engine(self) -> OpenEngine | None:
@@ -159,11 +161,16 @@ class EngineHandle:
     @property
     def placement(self) -> Placement:
         """Where the engine computes, as far as it is known: `place` asks."""
+        if self._placed is not None and self._placed[0] is self.definition:
+            return self._placed[1]
         return self._registry.placement(self.definition)
 
     async def place(self) -> None:
         """Ask the backend where the engine computes, unless it is known."""
-        await self._registry.place([self.definition])
+        definition = self.definition
+        if self._placed is None or self._placed[0] is not definition:
+            await self._registry.place([definition])
+            self._placed = definition, self._registry.placement(definition)
 
     @property
     def left(self) -> Caution | None:
