@@ -122,7 +122,7 @@ class SpreadEngine:
     async def stop(self) -> None:
         """Execute no more runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
-        self._let_all()
+        self._wake()
         await asyncio.gather(*(server.stop() for server in self._servers))
 
     def give_up(self, error: ParagoneError) -> None:
@@ -130,7 +130,7 @@ class SpreadEngine:
         self._given_up = self._given_up or error
         for server in self._servers:
             server.give_up(error)
-        self._let_all()
+        self._wake()
 
     async def _server(self, failed_at: dict[SuiteEngine, Executed]) -> SuiteEngine | None:
         """Return the server that a run is to be asked at, once it has room; None if there is none."""
@@ -158,17 +158,15 @@ class SpreadEngine:
     def _let_next(self) -> None:
         """Let the run that has waited longest look for a server, if one has room."""
         if any(server.given_up is None and server.load < 1 for server in self._servers):
-            while self._waiting:
-                place = self._waiting.popleft()
-                if not place.done():
-                    place.set_result(None)
-                    return
+            self._wake(1)
 
-    def _let_all(self) -> None:
-        while self._waiting:
+    def _wake(self, most: int | None = None) -> None:
+        """Let runs that wait look for a server: all, or at most the `most` that have waited longest."""
+        while self._waiting and most != 0:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_result(None)
+                most = None if most is None else most - 1
 
     def _count_failure(self, server: SuiteEngine, executed: Executed) -> None:
         """Ask a server no more, if it has failed too often."""
@@ -185,7 +183,7 @@ class SpreadEngine:
             return
         self._told.add(server)
         if self.given_up is not None:
-            self._let_all()
+            self._wake()
             return
         address = server_of(server.definition, self._backend)
         self._observer.remarked(
