@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from urllib.parse import urlsplit
 
 from paragone import InputError
 from paragone.network.addresses import host_and_port
@@ -12,8 +11,6 @@ from paragone.network.guard import GUARD
 
 _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""
-
-
 _USUAL_PORT = 6379
 """Where the head of a cluster listens, unless `ray start --head` is told otherwise."""
 
@@ -40,10 +37,8 @@ def cluster_address(text: str) -> str:
 
 def _host_of(url: str) -> str:
     try:
-        host = urlsplit(url).hostname
+        host, _ = host_and_port(url)
     except ValueError:
-        host = None
-    if host is None:
         return "HOST"
     return f"[{host}]" if ":" in host else host
 
