@@ -7,21 +7,18 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-from paragone import Backend, InputError, ParagoneError
+from paragone import InputError, ParagoneError
 from paragone.wording import counted, size_text
 from paragone_tui.terminal.text import one_line
+from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.experiments.output_file import FileExists, check_target
 from paragone_workbench.store.records import SavedConversation
 
-Find: TypeAlias = Callable[[str], Backend | None]
-"""Returns the backend of a name."""
 
-
-def offer_files(conversations: Sequence[SavedConversation], find: Find) -> None:
+def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup) -> None:
     """Ask for each conversation, on the terminal, whether and where to write it."""
     for number, conversation in enumerate(conversations, 1):
         _say(
@@ -32,7 +29,7 @@ def offer_files(conversations: Sequence[SavedConversation], find: Find) -> None:
             _say("The conversation was not written.")
 
 
-def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
+def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup) -> bool:
     """Ask for a path until the file is written. Returns False if the user wants none.
 
     An existing file is replaced if it is named twice.
@@ -63,7 +60,7 @@ def _offer(conversation: SavedConversation, proposed: Path, find: Find) -> bool:
         return True
 
 
-def _write(conversation: SavedConversation, path: Path, find: Find, *, replaces: bool) -> int:
+def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, replaces: bool) -> int:
     """Write a conversation that the history does not have, and return the size of the file in bytes.
 
     Raises ParagoneError, with InputError if the format is unknown.
@@ -77,14 +74,14 @@ def _write(conversation: SavedConversation, path: Path, find: Find, *, replaces:
     return write(path, _markdown(conversation, find) if suffix == ".md" else _document(conversation, find))
 
 
-def _markdown(conversation: SavedConversation, find: Find) -> Iterator[str]:
+def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.markdown import markdown_pieces
     from paragone_workbench.reporting.subjects.conversation import conversation_report
 
     return markdown_pieces(conversation_report(conversation, find), time.time())
 
 
-def _document(conversation: SavedConversation, find: Find) -> Iterable[str]:
+def _document(conversation: SavedConversation, find: BackendLookup) -> Iterable[str]:
     from paragone_workbench.experiments.replaying.document import document_of_unsaved
 
     async def pieces() -> list[str]:

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import Backend, InputError
+from paragone import InputError
 from paragone.wording import counted, size_text
+from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.reporting.file import format_of, write
 from paragone_workbench.store import History, Store, StoreError
 
@@ -36,7 +37,7 @@ def export_conversations(
     store: Store,
     path: Path,
     numbers: Sequence[int] | None,
-    find: Callable[[str], Backend | None],
+    find: BackendLookup,
     *,
     replaces: bool,
 ) -> Exported:
@@ -78,7 +79,7 @@ def _all(store: Store) -> Iterator[int]:
         last = page[-1]
 
 
-def _markdown(store: Store, numbers: Sequence[int], find: Callable[[str], Backend | None]) -> Iterator[str]:
+def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     """Yield a report of each conversation."""
     from paragone_workbench.reporting.markdown import markdown_pieces
     from paragone_workbench.reporting.subjects.gathering import report_of
@@ -88,7 +89,7 @@ def _markdown(store: Store, numbers: Sequence[int], find: Callable[[str], Backen
         yield from markdown_pieces(report_of(store, store.load(number), find), time.time())
 
 
-def _documents(numbers: Sequence[int], find: Callable[[str], Backend | None]) -> Iterator[str]:
+def _documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     """Return the document of one conversation, or one document of several, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,

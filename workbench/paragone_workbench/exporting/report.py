@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from paragone import Backend
+from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.reporting.file import Format, format_of, write
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
 
-def write_report(
-    store: Store, subject_id: str, path: Path, find: Callable[[str], Backend | None], *, replaces: bool
-) -> int:
+def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
     """Write a report of what has this id, such as `e3` or `c7`, and return the file's size in bytes.
 
     `find` returns the backend of a name. `replaces`: the user agreed that an existing file is replaced. Raises ParagoneError.
@@ -23,9 +21,7 @@ def write_report(
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 
-def _pieces(
-    store: Store, subject_id: str, file_format: Format, find: Callable[[str], Backend | None]
-) -> Iterator[str]:
+def _pieces(store: Store, subject_id: str, file_format: Format, find: BackendLookup) -> Iterator[str]:
     """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
     from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
 
@@ -47,9 +43,7 @@ def _pieces(
             yield from pieces(report_of(store, subject, find), time.time())
 
 
-def _document(
-    subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
-) -> Iterator[str]:
+def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
     """Return the portable document, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,

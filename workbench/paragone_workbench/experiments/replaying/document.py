@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from paragone import Backend, Json
+from paragone import Json
 from paragone.wire import json_text, to_json
+from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
@@ -26,8 +27,6 @@ from paragone_workbench.store.records import SavedConversation
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
 
-Find: TypeAlias = Callable[[str], Backend | None]
-"""Returns the backend of a name, which can be part of the name of a lane."""
 ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 """The fields that say where a run belongs in the document, and the run."""
 
@@ -70,7 +69,9 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
         yield piece
 
 
-async def document_of_conversation(history: History, conversation_id: int, find: Find) -> AsyncIterator[str]:
+async def document_of_conversation(
+    history: History, conversation_id: int, find: BackendLookup
+) -> AsyncIterator[str]:
     """Yield the document of a conversation in pieces. Digests of weights that are unknown are computed first.
 
     Raises InputError if it does not exist, and StoreError.
@@ -81,14 +82,14 @@ async def document_of_conversation(history: History, conversation_id: int, find:
         yield piece
 
 
-async def document_of_unsaved(conversation: SavedConversation, find: Find) -> AsyncIterator[str]:
+async def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
     """Yield the document of a conversation that no history has. It has no votes, and no digests of weights."""
     async for piece in _conversation(None, conversation, (), find):
         yield piece
 
 
 async def _conversation(
-    history: History | None, saved: SavedConversation, votes: Iterable[SavedVote], find: Find
+    history: History | None, saved: SavedConversation, votes: Iterable[SavedVote], find: BackendLookup
 ) -> AsyncIterator[str]:
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
@@ -134,7 +135,7 @@ async def _conversation(
 
 
 async def document_of_conversations(
-    history: History, numbers: Sequence[int], find: Find
+    history: History, numbers: Sequence[int], find: BackendLookup
 ) -> AsyncIterator[str]:
     """Yield one document with several conversations in pieces. Raises InputError if one does not exist, and StoreError."""
     votes = await history.call(lambda store: store.votes.all())
