@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from paragone import ParagoneError
-from paragone.threads import in_daemon_thread
 from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.program_app import ProgramApp
@@ -21,6 +20,7 @@ from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
+from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.import_marks import fatal_imports
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
@@ -155,7 +155,7 @@ class ParagoneApp(ProgramApp):
         self.lanes.lanes.lay_out()  # with the options that are set
         self.engines.remember_lanes()
         warning = partial(permission_warning, self.engines.config.document, self.registry.find)
-        exposed = await asyncio.wrap_future(in_daemon_thread(warning))  # it may import plugins
+        exposed = await answer_apart(warning)  # it may import plugins
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()

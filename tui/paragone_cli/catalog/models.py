@@ -20,6 +20,7 @@ from paragone_cli.command_line.output import flush, note, print_error, put_json,
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.engines.placement import name_reached
+from paragone_workbench.engines.waiting import NOTICE_S
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, normalize_url, query_endpoints
 from paragone_workbench.inventory.models import (
     USUAL_FOLDER,
@@ -128,7 +129,7 @@ async def _found(
         for backend in backends.values()
     ]
     asked.append(asyncio.create_task(_served(querying)))
-    quick, _ = await asyncio.wait(asked, timeout=questions.NOTICE_S)
+    quick, _ = await asyncio.wait(asked, timeout=NOTICE_S)
     listed: dict[object, _Listed] = {}
     errors: list[tuple[str, ParagoneError]] = []
     for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):

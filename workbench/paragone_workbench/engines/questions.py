@@ -15,15 +15,12 @@ from typing import TypeVar
 from paragone import Backend, EndpointReport, EngineError, Json, MemoryEstimate, ModelInfo, OpenRequest, Probe
 from paragone.checks import check_value
 from paragone.violation import InterfaceViolation
-from paragone_workbench.engines import waiting
 from paragone_workbench.engines.definitions import RENAME, expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
-from paragone_workbench.engines.waiting import Tell, tell_nobody
+from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_nobody
 from paragone_workbench.visible_text import is_utf8
 
-NOTICE_S = waiting.NOTICE_S
-DEADLINE_S = waiting.DEADLINE_S
 LOCAL_DEADLINE_S = 60.0
 """Seconds that a backend has that computes on this machine: some import gigabytes from a cold disk, or search large folders."""
 DEMO_DEADLINE_S = 300.0

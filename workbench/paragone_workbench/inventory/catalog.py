@@ -22,8 +22,8 @@ from paragone_workbench.engines.definitions import (
     to_spec,
 )
 from paragone_workbench.engines.foreign.answers import answer_apart
-from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.waiting import NOTICE_S
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, offered_model, query_endpoints
 from paragone_workbench.inventory.models import existing_demo_models, find_models, has_server_here

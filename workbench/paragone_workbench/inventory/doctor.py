@@ -25,7 +25,7 @@ from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, check_engine
 from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.engines.waiting import Tell, tell_nobody
+from paragone_workbench.engines.waiting import NOTICE_S, Tell, tell_nobody
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.inventory.models import servers_not_asked
 from paragone_workbench.machine.gpus import Gpu, find_gpus
@@ -122,7 +122,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
         )
 
     asked = (*probes.values(), endpoints)
-    _, late = await asyncio.wait(asked, timeout=questions.NOTICE_S)
+    _, late = await asyncio.wait(asked, timeout=NOTICE_S)
     if late:
         yield so_far()
         await asyncio.wait(late)

@@ -12,12 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.widgets.option_list import Option
 
 from paragone import InputError, ParagoneError
-from paragone.threads import in_daemon_thread
 from paragone.wording import quoted
 from paragone_tui.screens.history.entries import Entry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
 from paragone_tui.widgets.picker import Picker
 from paragone_tui.widgets.question import Act, Question
+from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.experiments.output_file import FileExists
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.history import History
@@ -248,7 +248,7 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
         """Add a file's conversations. The end of the program does not wait for plugins that are asked meanwhile."""
-        return await asyncio.wrap_future(in_daemon_thread(partial(self._files.add, path, allowed)))
+        return await answer_apart(partial(self._files.add, path, allowed))
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation; say why if there is none."""

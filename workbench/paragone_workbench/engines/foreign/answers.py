@@ -1,4 +1,4 @@
-"""What methods of plugins return that are no coroutines: each call runs in a thread of its own, with a deadline."""
+"""Calls of the synchronous methods of plugins: each runs in a thread of its own, with a deadline."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
 
 
 async def answer_apart(ask: Callable[[], _T]) -> _T:
-    """Await what calls `answer`, in a thread. Raises what it raises. Cancelling abandons it."""
+    """Return what a blocking call returns that may ask plugins. It runs in a daemon thread.
+
+    Raises what the call raises. Cancelling abandons the call, and the end of the program does not wait for it.
+    """
     return await asyncio.wrap_future(in_daemon_thread(ask))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from paragone import Backend, InputError, Json
 from paragone.options import describe
-from paragone.threads import in_daemon_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent.actions import engine_actions, option_actions
 from paragone_workbench.consent.consent import Consent
@@ -127,11 +125,11 @@ async def engines_to_replay(
         engines.append(engine)
         if choices.consent is not None:
             naming = partial(_actions, engine, replacement, settings, choices.consent.document, folders)
-            actions += await asyncio.wrap_future(in_daemon_thread(naming))
+            actions += await answer_apart(naming)
     if choices.consent is not None:
         hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
         asking = partial(choices.consent.require, actions, hint=hint)  # waits for the user
-        await asyncio.wrap_future(in_daemon_thread(asking))
+        await answer_apart(asking)
     return tuple(engines)
 
 
