@@ -123,7 +123,7 @@ class Choice:
             self.history, self.registry, self._limit, self.request.engines
         )
         if not self.request.fresh:
-            await users.look_up()
+            await users.look_up(measurements.identities)
         suite = self._suite = await SuiteRounds.begin(
             self.history, self.registry, self.catalog, self.request, self._limit
         )

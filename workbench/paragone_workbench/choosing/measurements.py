@@ -68,7 +68,7 @@ class Measurements:
     """Why no distributions were compared."""
 
     def __post_init__(self) -> None:
-        self._identities = {
+        self.identities = {
             engine.name: measured_identity(engine, self.registry.find(engine.backend))
             for engine in self.engines
         }
@@ -76,12 +76,12 @@ class Measurements:
     async def look_up_speeds(self) -> None:
         """Take over what the history knows. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
-        self.speeds = known_speeds(saved, self._identities, TEST)
+        self.speeds = known_speeds(saved, self.identities, TEST)
 
     async def look_up_fidelity(self, reference: str) -> None:
         """Take over what the history knows of the fidelity to this engine. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
-        identities = {engine.name: self._identities[engine.name] for engine in self.engines}
+        identities = {engine.name: self.identities[engine.name] for engine in self.engines}
         self.fidelity = known_fidelity(
             saved, identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
+from paragone_workbench.experiments.engine_identity import measurement_of
 from paragone_workbench.experiments.known_measurements import known_throughputs
 from paragone_workbench.measure.bench.measurement import Bench, OnStep
 from paragone_workbench.measure.bench.plan import users_tests
@@ -68,13 +68,10 @@ class Throughputs:
             if engine.name not in self.rates and engine.name not in self.errors
         ]
 
-    async def look_up(self) -> None:
-        """Take over what the history knows. Raises StoreError."""
+    async def look_up(self, identities: Mapping[str, str]) -> None:
+        """Take over what the history knows. `identities` has those of the engines by their names. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
-        identities = {
-            engine.name: measured_identity(engine, self.registry.find(engine.backend))
-            for engine in self.engines
-        }
+        identities = {engine.name: identities[engine.name] for engine in self.engines}
         most = USERS_TESTS[-1]
         levels = known_throughputs(saved, identities).get((most.users, most.prompt_tokens, most.tokens), {})
         self.rates = {

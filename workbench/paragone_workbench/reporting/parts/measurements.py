@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from paragone import Json
 from paragone_workbench.experiments.known_measurements import Measured, names_now, objects
@@ -21,20 +21,28 @@ from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
 
+SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
+"""The measurements in the history by their kind, the newest first."""
 
-def measurements_of(store: Store, identities: Mapping[str, str]) -> tuple[Section, ...]:
+
+def saved_measurements(store: Store) -> SavedMeasurements:
+    """Return all measurements in the history, which reports read once."""
+    return {kind: store.measurements.all(kind) for kind in _VIEWS}
+
+
+def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[Section, ...]:
     """Return the newest measurement of each kind and engine. The reference of a fidelity is not one of its engines.
 
     `identities` has the identity of each engine by its name. Several of the report's engines can have the same, with other
     sampling options: they are named together.
     """
-    return tuple(section for kind in _VIEWS for section in _newest(store, kind, identities))
+    return tuple(section for measured in saved.values() for section in _newest(measured, identities))
 
 
-def _newest(store: Store, kind: MeasurementKind, identities: Mapping[str, str]) -> Iterator[Section]:
+def _newest(measured: Iterable[Measurement], identities: Mapping[str, str]) -> Iterator[Section]:
     """Yield the newest measurement of each engine."""
     shown: set[str] = set()
-    for measurement in store.measurements.all(kind):
+    for measurement in measured:
         named = names_now(measurement, identities)
         names = {
             engine.name: together

@@ -29,6 +29,7 @@ from paragone_workbench.experiments.known_measurements import (
 from paragone_workbench.reporting.content import Verdict
 from paragone_workbench.reporting.drawings import Plot, Table
 from paragone_workbench.reporting.parts.cautions import cautions_of
+from paragone_workbench.reporting.parts.measurements import SavedMeasurements
 from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.parts.plots import plots_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
@@ -71,6 +72,7 @@ def decided_of(
     tags: Mapping[int, Sequence[str]],
     examples: Mapping[int, RunResult],
     identities: Mapping[str, str],
+    saved: SavedMeasurements,
 ) -> Decided:
     """Return what the runs and the earlier measurements decide.
 
@@ -94,7 +96,7 @@ def decided_of(
         is_complete=not experiment.left,
     )
     comparison = evidence.comparison
-    benches, fidelities = store.measurements.all("bench"), store.measurements.all("fidelity")
+    benches, fidelities = saved["bench"], saved["fidelity"]
     speeds = known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
     fidelity = known_fidelity(fidelities, identities, reference, WINDOW, fewest)

@@ -23,7 +23,7 @@ from paragone_workbench.reporting.drawings import Table
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import engine_view
-from paragone_workbench.reporting.parts.measurements import measurements_of
+from paragone_workbench.reporting.parts.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.parts.pass_rates import rates_by_assertion, rates_by_tag
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.reporting.subjects.decided import Decided, decided_of
@@ -58,7 +58,8 @@ def experiment_report(
         engine.name: measured_identity(engine, find(engine.backend), _weights(examples.get(index)))
         for index, engine in enumerate(experiment.engines)
     }
-    decided = decided_of(store, experiment, values, tags, examples, identities)
+    saved = saved_measurements(store)
+    decided = decided_of(store, experiment, values, tags, examples, identities, saved)
     comparison = decided.comparison
     sections = (
         Section(
@@ -83,9 +84,10 @@ def experiment_report(
             remarks=tuple(_notes(comparison, experiment)),
             folded=True,
         ),
-        *measurements_of(store, identities),
+        *measurements_of(saved, identities),
     )
-    first_sound = len(selection.numbers) - selection.sound
+    numbers = selection.numbers
+    first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
     return Report(
         id=f"e{experiment.number}",
         title=public(experiment.name),
@@ -112,12 +114,12 @@ def experiment_report(
                 experiment,
                 prompts[number][0],
                 folded=place >= PROMPTS_OPEN,
-                sound=place >= max(PROMPTS_OPEN, first_sound),
+                sound=place >= first_sound,
             )
-            for place, number in enumerate(selection.numbers)
+            for place, number in enumerate(numbers)
         ),
         left_out=" ".join(_order(selection)),
-        sound=max(0, len(selection.numbers) - max(PROMPTS_OPEN, first_sound)),
+        sound=max(0, len(numbers) - first_sound),
     )
 
 

@@ -9,7 +9,7 @@ from paragone import Backend
 from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.content import Report, Section
-from paragone_workbench.reporting.parts.measurements import measurements_of
+from paragone_workbench.reporting.parts.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.parts.ratings import ratings_section
 from paragone_workbench.reporting.subjects.conversation import conversation_report
 from paragone_workbench.reporting.subjects.experiment import experiment_report
@@ -35,7 +35,7 @@ def report_of(
         report = conversation_report(subject, find)
         names = names_of(subject.lanes, find)
         measured = measurements_of(
-            store,
+            saved_measurements(store),
             {
                 names[lane.id]: measured_identity(lane.definition, find(lane.definition.backend))
                 for lane in subject.lanes
