@@ -140,7 +140,7 @@ def decide(
                 f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
             )
             reasons += _price(by_name[nearest.b], by_name[reference])
-        reasons += _next_step(is_open, evidence.planned - prompts)
+        reasons += _next_step(nearest, evidence.planned - prompts)
     return Decision(
         chosen=None if chosen is None else chosen.engine,
         reference=reference,
@@ -168,12 +168,11 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
         yield f"Name a suite of {FEWEST_PROMPTS} prompts or more."
 
 
-def _next_step(is_open: Sequence[NonInferiority], left: int) -> Iterator[str]:
+def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
     """Yield what would settle whether the engine that comes nearest is as good."""
-    nearest = max(is_open, key=lambda verdict: verdict.interval.low)
     more = nearest.more_prompts
     if more is None:
-        yield f"More prompts hardly settle it for {nearest.b}."
+        yield f"Even many more prompts would hardly settle it for {nearest.b}."
         return
     if more <= left:
         yield f"The suite has {counted(left, 'prompt')} left, which may settle it for {nearest.b}: the same command goes on."
