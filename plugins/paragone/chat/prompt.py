@@ -102,10 +102,10 @@ class PromptMaker:
         return tokens, max(start, 1)
 
     def check_length(self, tokens: Sequence[int]) -> None:
-        """Raise ContextOverflow if the context does not hold the tokens of a text that is scored."""
+        """Raise ContextOverflow if the context does not hold so many tokens of a text, with its prompt if it has one."""
         if len(tokens) > self.context:
             raise ContextOverflow(
-                f"The text and its prompt are {len(tokens):,} tokens long and the context of {self.owner} "
+                f"The text, with its prompt if it has one, is {len(tokens):,} tokens long and the context of {self.owner} "
                 f"holds {self.context:,}.",
                 hint=f"Raise {self.option}.",
                 tokens=len(tokens),

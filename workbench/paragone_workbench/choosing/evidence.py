@@ -19,8 +19,8 @@ class Evidence:
 
     Attributes:
         values: The values of the engines. All pass rates and scores are over the same prompts.
-        comparison: The engines compared. Of the questions whether one is worse, it has those about the reference, with the
-            intervals of all of them together.
+        comparison: The engines compared. Its verdicts on who is not worse are those about the reference, with intervals that hold
+            for all of them together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
         planned: Number of prompts that all are to answer.
     """
@@ -69,7 +69,7 @@ def evidence_of(
 
 
 def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
-    """Return that so many prompts cannot rule out a loss of the margin, whatever the answers are, as a sentence; empty if they can."""
+    """Return a warning if this many prompts cannot rule out a loss of the margin, whatever the answers are; empty if they can."""
     needed = prompts_for(margin, comparisons)
     if checked >= needed:
         return ""

@@ -186,7 +186,7 @@ def server_of(definition: EngineDefinition, backend: Backend | None) -> str:
 
 
 def at_each_server(definition: EngineDefinition, backend: Backend | None) -> tuple[EngineDefinition, ...]:
-    """Return the engine as it is at each of its servers: suites ask all of them. An engine with one address or none stays as it is."""
+    """Return a definition for each server of an engine; the definition itself if it names one server or none."""
     urls = split_urls(address_of(definition, backend) or "")
     if backend is None or len(urls) == 1:
         return (definition,)

@@ -143,8 +143,8 @@ def plan_time(
         seconds: The time.
         paces: How fast the engines are.
         to_bench: The engines whose speed is to be measured, `repeat` times with `test` after a warm-up.
-        with_users: The engines of which `requests` are made by users at once, each like `users_test`. That these take less time together
-            than one after the other is not counted on.
+        with_users: The engines that get `requests` requests from users at once, each like `users_test`. The plan assumes that these
+            take as long as one after the other.
         to_compare: The engines whose distributions are to be read, the reference among them; empty for no fidelity.
         runs_left: Runs of the suite that each engine is yet to do.
         prompts: Number of prompts of the suite that are not answered by all engines.

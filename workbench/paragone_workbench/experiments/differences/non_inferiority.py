@@ -32,7 +32,7 @@ class NonInferiority:
         b: The engine in question.
         margin: The largest loss that does not matter, as a share.
         difference: The pass rate of `b` minus that of `a`.
-        interval: The interval of the difference: in 95% of cases, those of all `comparisons` hold, whenever one looks.
+        interval: The interval of the difference: with a probability of 95%, those of all `comparisons` hold the true differences at every look.
         prompts: Number of prompts that both answered.
         comparisons: Number of engines about which the same is asked together.
         planned: Number of prompts that both are to answer; 0 if no others are to come.
@@ -55,8 +55,8 @@ class NonInferiority:
     def as_one_of(self, comparisons: int, planned: int) -> NonInferiority:
         """Return the same as one of several comparisons, after `prompts` of the `planned` prompts.
 
-        Its interval is wider. Who asks about k engines errs k times as often, so each has a level of 5%/k (Bonferroni). Who looks
-        again and again while prompts are added sees a false verdict at some time: until all are answered, the interval
+        Its interval is wider. With k engines, a false claim is up to k times as likely, so each has a level of 5%/k (Bonferroni).
+        Repeated looks while prompts are added give a false verdict at some time: until all are answered, the interval
         is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian motion exceeds
         z√t at a time up to 1 with twice the probability of exceeding z at 1; so z is that of half the level, times √(planned/prompts).
         """

@@ -193,7 +193,11 @@ class _DocumentReader:
             self._item(lanes, place.lane, f"Run {place.id!r} names lane").runs.append(run)
         for lane_record, head_id in zip(lanes, heads, strict=True):
             lane_record.head = runs.get(head_id or "")
-        ids = [*(it.id for it in tree), *(it.id for it in lanes), *(it.id for it in runs.values())]
+        ids = [
+            *(prompt.id for prompt in tree),
+            *(lane.id for lane in lanes),
+            *(run.id for run in runs.values()),
+        ]
         if len(set(ids)) < len(ids):
             self._wrong("Two of its parts have the same id")
         return SavedConversation(

@@ -38,9 +38,8 @@ class Owner:
             fcntl.flock(self._handle, fcntl.LOCK_EX)
             if self._path.exists():
                 break
-            os.close(
-                self._handle
-            )  # before it was locked, another instance took it for one of an ended instance
+            # Another instance deleted the file before it was locked: it looked like that of an ended instance.
+            os.close(self._handle)
 
     def alive(self) -> set[str]:
         """Return the lock names of all running instances of the program, including this one.
@@ -102,9 +101,8 @@ def _held(path: Path) -> bool:
     try:
         if not _locked(handle):
             return True
-        path.unlink(
-            missing_ok=True
-        )  # while it is locked: a new owner that waits for the lock then looks for it
+        # Deleted while it is locked: a new owner that waits for this lock then sees that its file is gone.
+        path.unlink(missing_ok=True)
         return False
     finally:
         os.close(handle)

@@ -109,7 +109,7 @@ def _found(
 ) -> Iterator[Hit]:
     """Yield what has all terms in a column, newest first. All tables but the one of conversations have an index.
 
-    The index is for words that are rare: to read the rows takes less time than to find each by the index.
+    Only rare words are looked up in the index: for a frequent one, reading all rows takes less time than fetching each match.
     """
     match = _rare(database, table, terms[0]) if table != "conversation" and terms else None
     if match is not None:
