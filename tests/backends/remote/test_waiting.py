@@ -17,6 +17,8 @@ from paragone_workbench.runs.silence import NOTICE_S
 from paragone_workbench.scheduling.pool import EnginePool
 
 STORY = "Write a very long story, with many chapters."
+LONG = {"max_tokens": 900, "ignore_eos": True}
+"""Settings of an answer that lasts longer than the second after which the slots are requested."""
 
 
 @contextlib.asynccontextmanager
@@ -97,33 +99,25 @@ def one_slot(run_llama_server):
 
 async def test_a_request_in_the_queue_of_llama_server_is_told_as_waiting(one_slot, open_smollm2):
     first, second = await open_smollm2(one_slot), await open_smollm2(one_slot)
-    events = None
     async with asyncio.timeout(120):
-        while events is None:
-            events = await events_after_the_queue(first, second)
+        answering = first.run(STORY, **LONG)
+        async with contextlib.aclosing(answering):
+            while not isinstance(await anext(answering), Token):
+                pass
+            waiting = second.run("Hello?", max_tokens=2)
+            async with contextlib.aclosing(waiting):
+                assert isinstance(await anext(waiting), Queued)
+                await first.engine.stop()
+                async for _ in answering:
+                    pass
+                events = [event async for event in waiting]
     kinds = [type(event) for event in events if not isinstance(event, Queued)]
     assert Token in kinds
     assert Queued not in kinds[1:]
 
 
-async def events_after_the_queue(first, second):
-    """Return the events of a request after it was told as waiting; None if the answer before it has ended too soon."""
-    answering = first.run(STORY, temperature=0)
-    async with contextlib.aclosing(answering):
-        while not isinstance(await anext(answering), Token):
-            pass
-        waiting = second.run("Hello?", max_tokens=2)
-        async with contextlib.aclosing(waiting):
-            if not isinstance(await anext(waiting), Queued):
-                return None
-            await first.engine.stop()
-            async for _ in answering:
-                pass
-            return [event async for event in waiting]
-
-
 async def test_a_run_that_waited_in_a_queue_is_marked_as_shared(one_slot):
-    options = {"url": one_slot, "max_tokens": 900, "temperature": 0}
+    options = {"url": one_slot, **LONG}
     definition = EngineDefinition(name="box", backend="openai", model="smollm2", options=options)
     lanes = first, second = [Lane(definition, EnginePool(Registry())) for _ in range(2)]
     try:
