@@ -63,7 +63,7 @@ class Served:
             self.processes = [psutil.Process(server.pid)]
         while listens and self._shared.goes_on:
             children.note()
-            self._random.choice(_ACTIONS)(self)
+            self._do(self._random.choice(_ACTIONS))
             if not self._is_healthy():
                 self._journal.found(f"serve did not answer within {_HEALTH_S:.0f} s")
             self._shared.interrupted.wait(self._random.expovariate(1 / self._plan.pause_s))
@@ -77,6 +77,13 @@ class Served:
             self._journal.found(f"serve did not begin: it ended with the code {server.returncode}")
         for left in children.left():
             self._journal.found(f"serve: a process is left after the program ended: {left}")
+
+    def _do(self, action: Callable[[Served], None]) -> None:
+        """Do what a client does. What it raises is found, and the next client comes."""
+        try:
+            action(self)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._journal.found(f"serve: {action.__name__.replace('_', ' ')}: {error!r}")
 
     def _end(self, server: subprocess.Popen[bytes]) -> None:
         server.send_signal(signal.SIGTERM)
