@@ -217,6 +217,7 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
+        self._placed = self._placed and (definition, self.placement)  # it depends on nothing that may differ
         self.definition = definition
         self.context_options, self.sampling = split_context_options(sampling)
         self._changed()
@@ -321,14 +322,13 @@ class EngineHandle:
         """Return the path of a new log file; None if none can be created, which keeps no engine from opening."""
         from paragone import Caution
 
+        self._unkept = ()
         try:
-            path = str(engine_log(self.definition.name))
+            return str(engine_log(self.definition.name))
         except ParagoneError as error:
             sentence = f"What the engine prints is not saved. {error.sentence}"
             self._unkept = (Caution(code="no-log", sentence=sentence),)
             return None
-        self._unkept = ()
-        return path
 
     def _on_progress(self, progress: LoadProgress) -> None:
         from paragone import LoadProgress

@@ -47,6 +47,8 @@ class Scheduler(Turns):
         self.decision: Decision | None = None
         """The decision of `auto`; None before the first one."""
         self._cores = cores
+        self._coming = asyncio.Lock()
+        """Held while a run's backend is asked where the engine computes: with `swap`, later runs wait for the answer."""
         self._one = asyncio.Lock()
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
@@ -97,10 +99,16 @@ class Scheduler(Turns):
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
-        """Wait until a run may use the engine. The turn ends when the context is left."""
+        """Wait until a run may use the engine. The turn ends when the context is left.
+
+        Engines that are open, or opened in their turn, have their turns in the order of the calls.
+        """
         async with engine.turn, contextlib.AsyncExitStack() as held:
-            await engine.place()
-            await self.decide_order()
+            # where engines stay open, nobody waits for the backend of another one
+            may_swap = self.mode in ("swap", "auto")
+            async with self._coming if may_swap else contextlib.nullcontext():
+                await engine.place()
+                await self.decide_order()
             order = self.order
             if order != "swap":
                 if engine.state == "closed":  # a prompt that was sent before the session opened its engines
