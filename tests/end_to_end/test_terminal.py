@@ -122,6 +122,36 @@ def test_what_is_written_survives_a_kill(start):
     assert not is_saved()
 
 
+def test_an_edit_that_was_sent_right_before_a_kill_is_not_written_again(start, home):
+    config = home / "config.toml"
+    config.write_text(
+        '[engines.e]\nbackend = "rogue"\nmodel = "steady"\nmax_tokens = 1\n[lanes]\nstart = ["e"]\n'
+    )
+    program = start("--config", str(config))
+    program.sees("ready")
+    program.type("first\r")
+    program.sees("done")
+    program.type("before")
+    with contextlib.closing(sqlite3.connect(history_file())) as history:
+
+        def texts(table):
+            return {text for (text,) in history.execute(f"SELECT text FROM {table}")}
+
+        until(lambda: texts("draft") == {"before"}, "the draft is saved")
+        program.type("\x1bC")
+        program.sees("Editing prompt 1 of 1")
+        program.type(" again")
+        until(lambda: texts("draft") == {"before", "first again"}, "the edit is saved")
+        program.type("\r")
+        until(lambda: "first again" in texts("prompt"), "the edit is in the history")
+        program.process.kill()
+        assert texts("draft") == {"before"}
+    again = start("--config", str(config))
+    again.sees("before")
+    assert "Editing" not in again.terminal.text
+    assert again.leave() == 0
+
+
 def test_engines_end_when_the_terminal_is_closed(start):
     program = start("rogue:steady", *SLOW)
     program.sees("ready")

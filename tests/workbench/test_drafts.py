@@ -1,16 +1,19 @@
 """Prompts that were written and not sent: kept for the next start, each in one running instance of the program."""
 
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 
+from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store, StoreError
 from paragone_workbench.store.file.database import SCHEMA, Database
 from paragone_workbench.store.recording.drafts import DraftSaving
+from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import DraftRecord
 
 DRAFT = DraftRecord(text="Why? [pasted text 1]", pasted={"[pasted text 1]": "long\n\ud800"}, named=("a.py",))
@@ -114,7 +117,7 @@ def test_a_file_of_a_negative_version_is_left_alone(home):
 async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
     history = await History.open()
     written: list[DraftRecord] = []
-    saving = DraftSaving(lambda: tuple(written))
+    saving = DraftSaving(lambda: tuple(written), Recorder())
     assert await saving.open(history) is None
     written.append(draft("a"))
     saving.changed()
@@ -134,9 +137,76 @@ async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
     await history.close()
 
 
+@pytest.mark.parametrize("stays", [(), (draft("written before"),)], ids=["nothing stays", "a draft stays"])
+async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(home, monkeypatch, stays):
+    """After each transaction of the history, it is looked at as it would be found after a kill."""
+    history = await History.open()
+    written = [*stays, draft("hello")]
+    recorder = Recorder()
+    saving = DraftSaving(lambda: tuple(written), recorder)
+    recorder.open(history)
+    await saving.open(history)
+    assert await saving.save_now(history) is None
+    found: list[tuple[list[str], list[str]]] = []
+    call = history.call
+
+    def look(do):
+        def done(store):
+            result = do(store)
+            with contextlib.closing(sqlite3.connect(history_file())) as other:
+                drafts, prompts = (
+                    [text for (text,) in other.execute(f"SELECT text FROM {table}")] for table in TABLES
+                )
+            found.append((drafts, prompts))
+            return result
+
+        return call(done)
+
+    monkeypatch.setattr(history, "call", look)
+    conversation = Conversation()
+    recorder.prompt_added(conversation, conversation.add(Prompt(text="hello")))
+    written.remove(draft("hello"))
+    saving.changed()
+    async with asyncio.timeout(60):
+        while conversation.number is None or saving._saved != stays:
+            await asyncio.sleep(0.01)
+    assert found == [([it.text for it in stays], ["hello"])]
+    await recorder.close()
+    await history.close()
+
+
+TABLES = ("draft", "prompt")
+
+
+async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
+    history = await History.open()
+    written = [draft("hello")]
+    recorder = Recorder()
+    saving = DraftSaving(lambda: tuple(written), recorder)
+    recorder.open(history)
+    await saving.open(history)
+    assert await saving.save_now(history) is None
+    conversation = Conversation()
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        recorder.prompt_added(conversation, conversation.add(Prompt(text="hello")))
+        written.clear()
+        saving.changed()
+        while recorder.problem is None:
+            await asyncio.sleep(0.01)
+        assert blocker.execute("SELECT text FROM draft").fetchall() == [("hello",)]
+        blocker.execute("COMMIT")
+    async with asyncio.timeout(60):
+        while await history.call(lambda store: store._database.rows("SELECT 1 FROM draft")):
+            await asyncio.sleep(0.01)
+    assert await history.call(lambda store: store.prompts("", 10)) == ("hello",)
+    await recorder.close()
+    await history.close()
+
+
 async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home):
     history = await History.open()
-    saving = DraftSaving(lambda: (DRAFT,))
+    saving = DraftSaving(lambda: (DRAFT,), Recorder())
     assert "not open" in str(await saving.save_now(None))
     await saving.open(history)
     blocker = sqlite3.connect(history_file(), isolation_level=None)

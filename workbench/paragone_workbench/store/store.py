@@ -109,16 +109,20 @@ class Store:
         self._database.close()
         self._owner.release()
 
-    def save(self, changes: Changes) -> dict[str, int]:
+    def save(self, changes: Changes, drafts: Iterable[DraftRecord] | None = None) -> dict[str, int]:
         """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
 
+        `drafts` are kept as by `keep_drafts`; None leaves those that were kept.
         To write the same changes again is safe. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
+        from paragone_workbench.store.tables.prompts import keep_drafts
         from paragone_workbench.store.tables.writing import write
 
         with self._database.transaction():
             self._keep_owner()
+            if drafts is not None:
+                keep_drafts(self._database, drafts, self._owner_id)
             return write(self._database, changes, self._owner_id)
 
     def save_run(self, result: RunResult, *, purpose: Purpose, about_id: str | None = None) -> None:

@@ -112,7 +112,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             on_change=lambda: self.drafts.changed(),
             show_below=self._show_below,
         )
-        self.drafts = DraftSaving(lambda: self.composer.unsent)
+        self.drafts = DraftSaving(lambda: self.composer.unsent, session.recorder)
         self._queue_rows = QueueRows()
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)

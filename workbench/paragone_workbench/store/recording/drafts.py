@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.recording.queue import EVERY_S
+from paragone_workbench.store.recording.queue import EVERY_S, SaveQueue
 from paragone_workbench.store.retry import pauses
 
 if TYPE_CHECKING:
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 
 class DraftSaving:
-    """Keeps the drafts of this instance of the program in the history. Call its methods on the event loop."""
+    """Keeps the drafts of this instance of the program in the history. Call its methods on the event loop.
 
-    def __init__(self, read: Callable[[], tuple[DraftRecord, ...]]) -> None:
+    Once a prompt was sent, the queue saves it together with the drafts that stay.
+    """
+
+    def __init__(self, read: Callable[[], tuple[DraftRecord, ...]], queue: SaveQueue) -> None:
         """`read` returns the drafts as they are now, the newest last."""
-        self._read = read
+        self.read = read
+        self._queue = queue
+        queue.drafts = self
         self._saved: tuple[DraftRecord, ...] = ()
         self._history: History | None = None
         self._task: asyncio.Task[None] | None = None
@@ -31,7 +36,7 @@ class DraftSaving:
         If something is written already, what was left stays for the next start. Raises StoreError.
         """
         self._history = history
-        if self._read():
+        if self.read():
             self.changed()
             return None
         left = await history.call(lambda store: store.take_draft())
@@ -50,15 +55,17 @@ class DraftSaving:
             self._task.cancel()
             await asyncio.wait([self._task])
         if history is None:
-            return StoreError("The history is not open.") if self._read() else None
+            return StoreError("The history is not open.") if self.read() else None
         return await self._write(history)
 
     async def _save(self, history: History) -> None:
-        """Save the drafts until they are as they were saved. What is sent goes at once."""
+        """Save the drafts until they are as they were saved."""
         waits = pauses()
-        while (drafts := self._read()) != self._saved:
-            if drafts:
+        while (drafts := self.read()) != self._saved:
+            if drafts or self._queue.has_sent:
                 await asyncio.sleep(EVERY_S)
+            if self._queue.has_sent:
+                continue
             problem = await self._write(history)
             if problem is None:
                 waits = pauses()
@@ -68,12 +75,16 @@ class DraftSaving:
                 return
 
     async def _write(self, history: History) -> StoreError | None:
-        drafts = self._read()
+        drafts = self.read()
         if drafts == self._saved:
             return None
         try:
             await history.call(lambda store: store.keep_drafts(drafts))
         except StoreError as error:
             return error
-        self._saved = drafts
+        self.were_saved(drafts)
         return None
+
+    def were_saved(self, drafts: tuple[DraftRecord, ...]) -> None:
+        """Note that the history has these drafts."""
+        self._saved = drafts

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from paragone.wording import counted
 from paragone_workbench.engines.error_boundary import report
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from paragone import ParagoneError
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.store.history import History
-    from paragone_workbench.store.records import SavedConversation
+    from paragone_workbench.store.records import DraftRecord, SavedConversation
 
 
 EVERY_S = 0.4
@@ -27,6 +27,16 @@ CLOSE_S = 4.0
 """Seconds after the call of `close` during which another attempt may start."""
 LAST_TRY_S = 1.5
 """Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
+
+
+class Drafts(Protocol):
+    """What is written and not sent."""
+
+    def read(self) -> tuple[DraftRecord, ...]:
+        """Return the drafts as they are now, the newest last."""
+
+    def were_saved(self, drafts: tuple[DraftRecord, ...]) -> None:
+        """Note that the history has these drafts."""
 
 
 class SaveQueue:
@@ -42,6 +52,8 @@ class SaveQueue:
         on_changed: Callable[[], None],
     ) -> None:
         self.history: History | None = None
+        self.drafts: Drafts | None = None
+        """What is written and not sent. It is saved together with each prompt that is sent."""
         self.changes: Counter[int | None] = Counter()
         """How often each conversation has changed, by its number."""
         self._on_problem = on_problem
@@ -84,6 +96,11 @@ class SaveQueue:
             unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
         ]
         return [unsaved.whole() for unsaved in sorted(lost, key=lambda unsaved: unsaved.conversation.created)]
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether prompts that were sent or queued are not saved, and can be."""
+        return any(unsaved.has_sent for unsaved in self._unsaved.values())
 
     @property
     def waits_for_history(self) -> bool:
@@ -201,9 +218,11 @@ class SaveQueue:
             unsaved.note_ended()
         waiting = len(unsaved.waiting)
         unsaved.is_being_saved = True
+        # A kill between the two would lose a prompt that was sent, or have it written again at the next start.
+        drafts = self.drafts.read() if self.drafts is not None and unsaved.has_sent else None
         changes = unsaved.take()
         try:
-            numbers = await history.call(lambda store: store.save(changes))
+            numbers = await history.call(lambda store: store.save(changes, drafts))
         except StoreError as error:
             unsaved.put_back(changes)
             self._failed(unsaved, error)
@@ -211,6 +230,8 @@ class SaveQueue:
         else:
             unsaved.is_being_saved = False
             unsaved.was_saved(changes, numbers)
+            if drafts is not None and self.drafts is not None:
+                self.drafts.were_saved(drafts)
             if is_last:
                 unsaved.clear()  # ignore what runs in progress still write
             unsaved.answer(waiting if unsaved else len(unsaved.waiting))

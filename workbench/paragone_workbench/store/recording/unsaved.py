@@ -81,6 +81,11 @@ class Unsaved:
         return self.problem is not None and not self.problem.can_pass
 
     @property
+    def has_sent(self) -> bool:
+        """Whether prompts that were sent or queued are not saved, and can be."""
+        return bool(self) and not self.is_given_up and (bool(self._prompts) or self._queue is not None)
+
+    @property
     def runs(self) -> Collection[Run]:
         """The runs that have not ended, and those that ended but are not saved yet."""
         return self._turns.keys()
