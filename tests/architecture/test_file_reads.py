@@ -27,6 +27,7 @@ OTHERS = {
     "workbench/paragone_workbench/engines/environments/installed.py": "the program's own mark",
     "workbench/paragone_workbench/engines/environments/installation.py": "the program's own lock",
     "workbench/paragone_workbench/engines/environments/planning.py": "/proc",
+    "workbench/paragone_workbench/engines/foreign/children.py": "/proc",
     "workbench/paragone_workbench/engines/import_marks.py": "the program's own marks",
     "workbench/paragone_workbench/experiments/output_file.py": "a file that it makes",
     "workbench/paragone_workbench/experiments/voting/masking.py": "a file of the package",

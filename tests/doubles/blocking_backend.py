@@ -1,6 +1,7 @@
 """A test double: a backend of another author, whose engines block the thread in which they run."""
 
 import asyncio
+import subprocess
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -36,6 +37,7 @@ class Blocking(OpenEngine):
         self.loaded = LoadedModel(name=model)
         self.end = end
         self.stopped = asyncio.Event()
+        self.server = subprocess.Popen(["sleep", "10000"]) if model == "server" else None
 
     def _block_at(self, place: str) -> None:
         if self.loaded.name == place:
@@ -75,6 +77,7 @@ class Blocking(OpenEngine):
 
     async def close(self) -> None:
         self._block_at("close")
+        self._block_at("server")
 
 
 class BlockingBackend(Backend):
@@ -98,4 +101,5 @@ class BlockingBackend(Backend):
             on_progress(LoadProgress(fraction=step / 10_000))
         if request.model == "open":
             self.end.wait()
-        return Blocking(request.model, self.end)
+        self.engine = Blocking(request.model, self.end)
+        return self.engine

@@ -1,8 +1,10 @@
 """Quitting while something else is about to happen."""
 
 import asyncio
+import signal
 import threading
 
+import psutil
 import pytest
 from blocking_backend import BlockingBackend
 from rogue_backend.definitions import rogue
@@ -55,3 +57,43 @@ async def test_quitting_beside_an_engine_that_blocks(start, monkeypatch, model):
         end.set()
     texts = rows("SELECT text FROM run")
     assert texts == ([] if model == "open" else [("one ",)])
+
+
+async def test_quitting_ends_what_an_engine_has_started_that_blocks(start, monkeypatch):
+    end = threading.Event()
+    backend = BlockingBackend(end)
+    monkeypatch.setattr(Registry, "find", lambda self, name: backend)
+    try:
+        async with start(EngineDefinition(name="hangs", backend="blocking", model="server")) as screen:
+            await screen.until(lambda: screen.lanes[0].engine.is_open)
+            server = backend.engine.server
+            assert server.poll() is None
+            screen.app.exit()
+        assert server.wait(60) == -signal.SIGKILL
+    finally:
+        end.set()
+
+
+@pytest.fixture
+def find_workers():
+    """A function that returns the processes that this test started."""
+    before = psutil.Process().children(recursive=True)
+    return lambda: [it for it in psutil.Process().children(recursive=True) if it not in before]
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["deaf", "frozen"])
+async def test_quitting_kills_a_process_that_does_not_end(start, monkeypatch, find_workers, frozen):
+    """Nothing but the end of the program kills the process here, and what it said is saved."""
+    for module in ("client", "process"):
+        monkeypatch.setattr(f"paragone.worker.{module}.GRACE", 10_000.0)
+    async with start(rogue("deaf", at=1, max_tokens=2)) as screen:
+        lane = screen.lanes[0]
+        await screen.ask("hello")
+        await screen.until(lambda: lane.record.head and lane.record.head.text)
+        (worker,) = find_workers()
+        if frozen:
+            worker.suspend()
+        screen.app.exit()
+    assert screen.app.return_code == 0
+    assert not worker.is_running()
+    assert rows("SELECT text FROM run") == [("word0 ",)]

@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
 
-PLUGINS_S = 0.5
-"""Seconds that engines of other authors have to end when the program does; it then ends without them."""
-
-
 def _import_for_answers() -> None:
     """Import what the first answer needs, while the user still types the prompt."""
     import paragone_tui.transcript.markdown.typeset_text  # noqa: F401 (so that they are loaded)
@@ -205,13 +201,17 @@ class ParagoneApp(ProgramApp):
 
     async def close_all(self) -> None:
         """Close the engines and the history. What came is saved meanwhile, also if an engine hangs."""
-        from paragone_workbench.engines.foreign.event_loop import give_up_all  # not needed at start
+        from paragone_workbench.engines.foreign.event_loop import (
+            kill_left_processes,
+        )  # neither is needed at start
+        from paragone_workbench.engines.foreign.leaving import end_engines_soon
 
-        asyncio.get_running_loop().call_later(PLUGINS_S, give_up_all)
+        end_engines_soon()
         self.engines.remember_lanes()
         await self._history.end()
         if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._knows_loss:
             self.complain(StoreError(f"The prompt that was not sent could not be saved. {problem}"))
         await self._session.close()
+        kill_left_processes()
         if self.history is not None:
             await self.history.close()

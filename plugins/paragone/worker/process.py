@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
+from weakref import WeakSet
 
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone.network.guard import GUARD
 from paragone.worker.variables import passed_variables
 
-__all__ = ["GRACE", "EngineProcess", "network_word", "start_worker"]
+__all__ = ["GRACE", "EngineProcess", "kill_processes", "network_word", "start_worker"]
 
 GRACE = 2.0
 """Seconds that a process has to stop or end itself before it is killed."""
@@ -98,6 +99,7 @@ class EngineProcess:
             log_file.close()
             raise
         launched = cls(process, log_file, log, causes)
+        _launched.add(launched)
         launched._bounding = asyncio.create_task(launched._bound_log())
         return launched
 
@@ -176,6 +178,15 @@ class EngineProcess:
             why = f": {signal.strsignal(number) or 'unknown reason'}" if number else ""
         how = f"was ended by {_name(number)}" if number else f"ended unexpectedly with exit code {status}"
         return f"The engine's process {how}{why}.", known.cure if known else ""
+
+
+_launched: WeakSet[EngineProcess] = WeakSet()
+
+
+def kill_processes() -> None:
+    """Kill the processes of all engines that have not ended: the program ends."""
+    for process in [*_launched]:
+        process.send_signal(signal.SIGKILL)
 
 
 async def start_worker(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -13,6 +14,7 @@ from weakref import WeakSet
 from paragone.threads import in_daemon_thread
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
+from paragone_workbench.engines.foreign.children import kill_children
 from paragone_workbench.engines.foreign.passage import Passage
 
 _P = ParamSpec("_P")
@@ -58,8 +60,11 @@ class ForeignLoop:
         """Changes whenever the loop takes the step that it was asked for."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self._end: asyncio.Event
+        self._thread_id = 0
+        """The number that the system gives to the thread."""
         _loops.add(self)
-        in_daemon_thread(lambda: asyncio.run(self._run())).add_done_callback(Future.exception)
+        self._thread = in_daemon_thread(lambda: asyncio.run(self._run()))
+        self._thread.add_done_callback(Future.exception)
 
     @property
     def home(self) -> asyncio.AbstractEventLoop:
@@ -67,6 +72,7 @@ class ForeignLoop:
         return self._blocked.get_loop()
 
     async def _run(self) -> None:
+        self._thread_id = threading.get_native_id()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(_DaemonThreads())
         loop.set_exception_handler(lambda loop, context: None)  # only the answers count
@@ -84,6 +90,11 @@ class ForeignLoop:
             self._end.set()
 
         self._running.add_done_callback(lambda running: _soon(running.result(), end))
+
+    def kill_left_processes(self) -> None:
+        """Kill the processes that were started in its thread, if that was given up and goes on."""
+        if self._blocked.done() and not self._thread.done():
+            kill_children(self._thread_id)
 
     def give_up(self) -> None:
         """Wait no more for what it does: calls raise Blocked, and those that were cancelled end."""
@@ -202,10 +213,19 @@ _loops: WeakSet[ForeignLoop] = WeakSet()
 
 def give_up_all() -> None:
     """Wait no more for any plugin: the program ends. Call it on the application's event loop."""
+    for loop in _loops_of_home():
+        loop.give_up()
+
+
+def kill_left_processes() -> None:
+    """Kill what plugins that were given up have started: nobody else ends it. Call it on the application's event loop."""
+    for loop in _loops_of_home():
+        loop.kill_left_processes()
+
+
+def _loops_of_home() -> list[ForeignLoop]:
     home = asyncio.get_running_loop()
-    for loop in [*_loops]:
-        if loop.home is home:
-            loop.give_up()
+    return [loop for loop in [*_loops] if loop.home is home]
 
 
 class _DaemonThreads(ThreadPoolExecutor):
