@@ -146,6 +146,25 @@ async def test_token_ids_are_continued_and_scored(client):
     assert (choice["text"], choice["logprobs"]) == (TEXT, None)
 
 
+@pytest.mark.parametrize("prompt", ["red " * 1024, [0] * 1024], ids=["text", "ids"])
+async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(
+    client, monkeypatch, prompt
+):
+    async def never(engine, request):
+        raise AssertionError("it was scored")
+        yield
+
+    score = PoliteEngine.score
+    monkeypatch.setattr(PoliteEngine, "score", never)
+    fields = {"prompt": prompt, "echo": True, "logprobs": 1}
+    refused = await complete(client, **fields, max_tokens=1)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
+    assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
+    monkeypatch.setattr(PoliteEngine, "score", score)
+    assert (await complete(client, **fields, max_tokens=0)).status_code == 200
+
+
 @pytest.mark.parametrize(
     "prompt", [None, "", [], [""], [[]], ["a", 1], [1, "a"], [[1], 2], [-1], [2**31], [1.5], [True], {"a": 1}]
 )

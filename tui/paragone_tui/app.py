@@ -201,9 +201,8 @@ class ParagoneApp(ProgramApp):
 
     async def close_all(self) -> None:
         """Close the engines and the history. What came is saved meanwhile, also if an engine hangs."""
-        from paragone_workbench.engines.foreign.event_loop import (
-            kill_left_processes,
-        )  # neither is needed at start
+        # neither is needed at start
+        from paragone_workbench.engines.foreign.event_loop import kill_left_processes
         from paragone_workbench.engines.foreign.leaving import end_engines_soon
 
         end_engines_soon()

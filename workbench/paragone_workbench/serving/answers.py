@@ -57,7 +57,8 @@ async def _compute(engine: ServedEngine, choice: Choice, index: int, put: Callab
             text = choice.given
             # Scoring is also how an engine tells the text of tokens.
             if choice.logprobs is not None or not isinstance(text, str):
-                given = await scored(engine.pool, handle, text, choice.logprobs or 0)
+                goes_on = choice.run is not None
+                given = await scored(engine.pool, handle, text, choice.logprobs or 0, goes_on=goes_on)
             if not isinstance(text, str):
                 text = "".join(token.text for token in given)
             put(Piece(index=index, text=text, tokens=given))

@@ -6,17 +6,29 @@ import contextlib
 import dataclasses
 import time
 
-from paragone import EngineError, Finish, InputError, OpenEngine, ScoreRequest, Token
+from paragone import (
+    ContextOverflow,
+    EngineError,
+    Finish,
+    InputError,
+    OpenEngine,
+    ScoreRequest,
+    Token,
+    TokenizeRequest,
+)
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.direct_use import used
 from paragone_workbench.serving.protocol.given import Given
 
 
-async def scored(pool: EnginePool, handle: EngineHandle, given: Given, top: int) -> tuple[Token, ...]:
+async def scored(
+    pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, goes_on: bool
+) -> tuple[Token, ...]:
     """Return what the client gave as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
-    The first token has none, unless the model puts a token before every text. Raises ParagoneError.
+    The first token has none, unless the model puts a token before every text. With `goes_on`, an answer follows.
+    Raises ParagoneError, and before anything is computed if there is no room for the answer.
     """
     if not handle.capabilities.score:
         raise InputError(
@@ -26,9 +38,25 @@ async def scored(pool: EnginePool, handle: EngineHandle, given: Given, top: int)
     if not isinstance(given, str) and not handle.capabilities.token_ids:
         raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
     async with used(pool, handle) as engine:
+        if goes_on:
+            await _check_room(engine, given)
         if not isinstance(given, str):
             return tuple(await _tokens(engine, ScoreRequest(ids=given, top=top)))
         return _with_beginning(given, await _tokens(engine, ScoreRequest(text=given, top=top)))
+
+
+async def _check_room(engine: OpenEngine, given: Given) -> None:
+    """Raise ContextOverflow if what the client gave leaves no room for a token in the context."""
+    context, count = engine.loaded.context, len(given)
+    if isinstance(given, str):
+        count = (await engine.tokenize(TokenizeRequest(text=given, count_only=True))).length
+    if context is not None and count >= context:
+        raise ContextOverflow(
+            f"The prompt is {count:,} tokens long and the context holds {context:,}: that leaves no room for an answer.",
+            hint="Shorten it, or ask for its log-probabilities alone, with max_tokens 0.",
+            tokens=count,
+            context=context,
+        )
 
 
 async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
