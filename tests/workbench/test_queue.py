@@ -1,5 +1,6 @@
 """The queue: prompts wait for busy lanes; a stop keeps them; they can be edited, withdrawn and sent again."""
 
+from paragone_workbench.lanes.queue import QueuedPrompt
 from tests.workbench.lane_helpers import LONG, opened, words
 
 
@@ -71,6 +72,52 @@ async def test_a_fast_lane_does_not_wait_for_a_slow_one(session, rogue, until):
     session.send_again(session.queue.kept)
     await session.answered()
     assert (asked(fast)[-1], waiting(session)) == ("three", []), "it goes to the lanes that are left"
+
+
+async def test_a_new_prompt_waits_for_those_that_other_lanes_have_begun(session, rogue, until):
+    """The lanes answer in the same order, also after a stop."""
+    fast, slow = await opened(session, rogue(name="fast", max_tokens=1), rogue(name="slow", **LONG))
+    for text in ("one", "two", "three"):
+        session.send(text)
+    await until(lambda: len(fast.path) == 3 and not fast.is_busy and slow.path[0].text)
+    await session.stop()
+    await session.answered()
+    assert waiting(session) == [("two", True), ("three", True)]
+    session.send("now")
+    for answered in range(2, 5):
+        await until(lambda: len(slow.path) == answered and slow.path[-1].text)
+        await slow.stop()
+        await slow.answered()
+        session.send_again(session.queue.kept)
+    assert asked(slow) == asked(fast) == ["one", "two", "three", "now"]
+
+
+async def test_a_prompt_that_was_begun_goes_before_one_that_is_sent_again(session, rogue, until):
+    fast, slow = await opened(session, rogue(name="fast", max_tokens=1), rogue(name="slow", **LONG))
+    session.send("one")
+    session.queue.add(kept := QueuedPrompt(text="two", lanes=[fast, slow]))
+    session.queue.keep([kept])
+    session.send("now")
+    await until(lambda: asked(fast) == ["one", "now"] and not fast.is_busy)
+    session.send_again([kept])
+    await until(lambda: asked(fast) == ["one", "now", "two"] and slow.path[0].text)
+    assert [queued.text for queued in session.queue.prompts] == ["now", "two"]
+    await slow.stop()
+    await slow.answered()
+    session.send_again(session.queue.kept)
+    assert asked(slow) == ["one", "now"]
+
+
+async def test_a_lane_that_is_stopped_holds_up_no_other(session, rogue, until):
+    stopped, other = await opened(session, rogue(name="a", **LONG), rogue(name="b", rate=20, max_tokens=10))
+    session.send("one")
+    session.send("two")
+    await until(lambda: stopped.path[0].text)
+    await stopped.stop()
+    await session.answered()
+    assert (asked(stopped), asked(other)) == (["one"], ["one", "two"])
+    assert waiting(session) == [("two", True)]
+    assert session.queue.prompts[0].lanes == [stopped]
 
 
 async def test_prompts_are_kept_when_the_engine_goes(session, rogue, until):

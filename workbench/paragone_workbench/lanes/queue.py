@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone_workbench.store.records import QueuedRecord
@@ -30,12 +30,25 @@ class QueuedPrompt:
     """The lanes that have not begun it."""
     prompt: Prompt | None = None
     """The prompt in the conversation, once a lane has begun it; the text stays as it is then."""
-    is_kept: bool = False
-    """Whether the prompt stays in the queue until it is sent again, as after a stop."""
+    kept_by: set[Lane] = field(default_factory=set)
+    """Those of the lanes that begin it only once it is sent again, as after a stop."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the prompt waits to be sent again, for one lane at least."""
+        return not self.lanes or bool(self.kept_by)
+
+    def keep(self) -> None:
+        """Have no lane begin it until it is sent again."""
+        self.kept_by = set(self.lanes)
 
 
 class PromptQueue:
-    """The prompts that wait, in the order in which they were sent. A free lane begins the first one that is for it."""
+    """The prompts that wait: first those that a lane has begun, then the others in the order in which they were sent.
+
+    A free lane begins the first one that is for it and not kept. Before it, a lane answers what other lanes have begun
+    and it keeps: so all lanes answer in the same order.
+    """
 
     def __init__(
         self,
@@ -59,7 +72,7 @@ class PromptQueue:
 
     @property
     def kept(self) -> Sequence[QueuedPrompt]:
-        """The prompts that wait until they are sent again."""
+        """The prompts that wait to be sent again."""
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt) -> Prompt | None:
@@ -67,7 +80,6 @@ class PromptQueue:
 
         The prompt waits for the busy lanes. Without lanes, it is kept.
         """
-        queued.is_kept = not queued.lanes
         self.prompts.append(queued)
         self._go_on(queued.lanes)
         return queued.prompt
@@ -75,11 +87,12 @@ class PromptQueue:
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
         """Have a lane begin its next prompt, after a run has ended.
 
-        If the run was stopped, or the lane cannot answer, the prompts for the lane are kept.
+        If the run was stopped, or the lane cannot answer, the lane keeps its prompts; other lanes go on.
         """
         if ended.state in ("stopped", "interrupted") or not self._can_answer(lane):
             for queued in self.prompts:
-                queued.is_kept = queued.is_kept or lane in queued.lanes
+                if lane in queued.lanes:
+                    queued.kept_by.add(lane)
             self._on_change()
         else:
             self._go_on([lane])
@@ -89,7 +102,7 @@ class PromptQueue:
         for queued in self.prompts:
             if lane in queued.lanes:
                 queued.lanes.remove(lane)
-                queued.is_kept = queued.is_kept or not queued.lanes
+                queued.kept_by.discard(lane)
         self._on_change()
 
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
@@ -100,7 +113,7 @@ class PromptQueue:
         for queued in list(prompts):
             meant = [lane for lane in queued.lanes if lane in lanes] or lanes
             if able := [lane for lane in meant if self._can_answer(lane)]:
-                queued.lanes, queued.is_kept = able, False
+                queued.lanes, queued.kept_by = able, set()
         self._go_on(lanes)
 
     def edit(
@@ -111,9 +124,10 @@ class PromptQueue:
         queued.text, queued.images, queued.files = text, images, files
         self._on_change()
 
-    def keep(self, queued: QueuedPrompt) -> None:
-        """Keep a prompt until it is sent again."""
-        queued.is_kept = True
+    def keep(self, prompts: Iterable[QueuedPrompt]) -> None:
+        """Keep prompts until they are sent again."""
+        for queued in prompts:
+            queued.keep()
         self._on_change()
 
     def withdraw(self, queued: QueuedPrompt) -> None:
@@ -150,24 +164,33 @@ class PromptQueue:
                 for_all=record.for_all,
                 lanes=[lane for lane in lanes if lane.record.id in record.lanes],
                 prompt=known.get(record.prompt_id or ""),
-                is_kept=True,
             )
             for record in records
         ]
+        for queued in self.prompts:
+            queued.keep()
         self._on_change()
 
     def _go_on(self, lanes: Iterable[Lane]) -> None:
         """Have free lanes begin their next prompts."""
         for lane in list(lanes):
-            following = (queued for queued in self.prompts if lane in queued.lanes and not queued.is_kept)
-            queued = next(following, None)
+            queued = self._following(lane)
             if queued is None or lane.is_busy:
                 continue
             if not self._can_answer(lane):
-                queued.is_kept = True
+                queued.kept_by.add(lane)
                 continue
             self._begin(queued, lane)
             queued.lanes.remove(lane)
+            queued.kept_by.discard(lane)
             if not queued.lanes:
                 self.prompts.remove(queued)
+            self.prompts.sort(key=lambda waiting: waiting.prompt is None)
         self._on_change()
+
+    def _following(self, lane: Lane) -> QueuedPrompt | None:
+        """Return the prompt that a lane begins next; None if nothing waits for it, or it keeps all that does."""
+        waiting = [queued for queued in self.prompts if lane in queued.lanes]
+        if all(lane in queued.kept_by for queued in waiting):
+            return None
+        return next(queued for queued in waiting if queued.prompt is not None or lane not in queued.kept_by)

@@ -129,7 +129,7 @@ def queue(context: LanesContext) -> None:
                 "The field has a prompt that is not sent. Send or clear it first; then edit one that waits."
             )
             return
-        context.session.queue.keep(queued)  # no lane begins it meanwhile
+        context.session.queue.keep([queued])  # no lane begins it meanwhile
         write(context)
         context.composer.edit_queued(
             queued, lambda: f"Editing a prompt that waits · {_end_of_edit(context, 'keeps it as it was')}"
