@@ -135,7 +135,10 @@ async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
         await screen.answered()
         assert [lane.state for lane in screen.lanes] == ["done", "done"]
         await screen.press("ctrl+q")
-    assert State(state_file()).saved.lanes == ("rogue:steady", "rogue:wide")
+    assert State(state_file()).saved.lanes == ("demo-steady", "demo-wide")
+    async with start(remembered=True) as screen:
+        assert [lane.name for lane in screen.lanes] == ["demo-steady", "demo-wide"]
+        await screen.until(lambda: "Resumed" in screen.told, "with the conversation")
 
 
 async def test_the_demo_takes_the_room_that_is_left(start, offers):

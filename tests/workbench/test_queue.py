@@ -1,7 +1,10 @@
 """The queue: prompts wait for busy lanes; a stop keeps them; they can be edited, withdrawn and sent again."""
 
-from paragone_workbench.lanes.queue import QueuedPrompt
+from functools import partial
+
 from tests.workbench.lane_helpers import LONG, opened, words
+
+from paragone_workbench.lanes.queue import QueuedPrompt
 
 
 def waiting(session):
@@ -84,8 +87,8 @@ async def test_a_new_prompt_waits_for_those_that_other_lanes_have_begun(session,
     await session.answered()
     assert waiting(session) == [("two", True), ("three", True)]
     session.send("now")
-    for answered in range(2, 5):
-        await until(lambda: len(slow.path) == answered and slow.path[-1].text)
+    for text in ("two", "three", "now"):
+        await until(partial(lambda text: asked(slow)[-1] == text and slow.path[-1].text, text))
         await slow.stop()
         await slow.answered()
         session.send_again(session.queue.kept)

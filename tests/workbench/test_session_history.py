@@ -485,6 +485,20 @@ async def test_the_last_conversation_is_resumed_in_lanes_with_its_engines_alone(
     assert [prompt.text for prompt in session.prompts] == ["Go on"]
 
 
+async def test_a_lane_whose_engine_has_another_name_takes_that_of_the_conversation(session, rogue, history):
+    lane, other = await opened(session, rogue(name="small", max_tokens=1), rogue("wide", name="wide"))
+    await answers(session, "Go on")
+    await saved(session, history)
+    session.new_conversation()
+    await session.configure(lane, rogue(name="steady", max_tokens=1))
+    engine = lane.engine.engine
+    number = (await history.call(lambda store: store.last_used())).number
+    assert await session.reopen(number, only_with_same_engines=True) == (0, None)
+    assert session.lanes == [lane, other]
+    assert (lane.name, lane.engine.definition.name, lane.engine.engine) == ("small", "small", engine)
+    assert [run.prompt.text for run in lane.path] == ["Go on"]
+
+
 async def test_words_are_found_in_the_open_conversation(session, rogue):
     await opened(session, rogue(max_tokens=2), rogue("wide", name="other", max_tokens=2))
     await answers(session, "Name a zebra, or WORD0")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from paragone_workbench.engines.definitions import without_secrets
+from paragone import InputError
+from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.store.records import QueuedRecord
 
 if TYPE_CHECKING:
@@ -47,12 +50,15 @@ def lanes_of(
     for record in records:
         if record.closed:
             continue
-        alike = (lane for lane in spare if registry.public(lane.engine.definition) == record.definition)
-        lane = next(alike, None)
+        alike = [lane for lane in spare if _is_alike(lane, record.definition, registry)]
+        name = record.definition.name
+        lane = next((lane for lane in alike if lane.engine.definition.name == name), next(iter(alike), None))
         if lane is None:
             lane = new_lane(with_secrets(record.definition), [*lanes, *spare], record)
         else:
             spare.remove(lane)
+            if lane.engine.definition.name != name:
+                _rename(lane, name, [*lanes, *spare], registry)
             lane.resume(record)
         lanes.append(lane)
     return lanes, spare
@@ -98,9 +104,27 @@ def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
 
 
 def has_same_engines(lanes: Sequence[Lane], records: Iterable[LaneRecord], registry: Registry) -> bool:
-    """Whether there are lanes, and they have the engines of the saved lanes that are not closed, in the same order."""
-    present = [
-        without_secrets(lane.engine.definition, registry.find(lane.engine.definition.backend))
-        for lane in lanes
-    ]
-    return bool(present) and present == [record.definition for record in records if not record.closed]
+    """Whether there are lanes, and they have the engines of the saved lanes that are not closed, in the same order.
+
+    The engines may have other names.
+    """
+    kept = [record.definition for record in records if not record.closed]
+    return (
+        bool(lanes)
+        and len(lanes) == len(kept)
+        and all(_is_alike(lane, definition, registry) for lane, definition in zip(lanes, kept, strict=True))
+    )
+
+
+def _is_alike(lane: Lane, definition: EngineDefinition, registry: Registry) -> bool:
+    """Whether a lane has an engine that was saved, perhaps under another name."""
+    present = registry.public(lane.engine.definition)
+    return dataclasses.replace(present, name=definition.name) == definition
+
+
+def _rename(lane: Lane, name: str, others: Sequence[Lane], registry: Registry) -> None:
+    """Give a lane's engine another name, unless its options are invalid: then it cannot be opened anyway."""
+    with contextlib.suppress(InputError):
+        renamed = dataclasses.replace(lane.engine.definition, name=name)
+        lane.engine.configure(renamed)
+        lane.name = unique_name(renamed, others, registry)

@@ -94,7 +94,9 @@ async def _add_demo(context: LanesContext) -> None:
     try:
         for definition in await demo_engines(context.session.registry):
             if len(context.session.lanes) < MOST_LANES:
-                context.session.add_lane(definition)
+                lane = context.session.add_lane(definition)
+                if context.engines.remembers:
+                    context.engines.keep_once_open(lane.engine, definition, definition)
     finally:
         sends, context.sends_after_demo = context.sends_after_demo, False
         context.demo_is_coming = False
