@@ -304,10 +304,7 @@ class Session:
 
     async def stop(self) -> None:
         """Stop all current runs. Prompts that wait for the lanes are kept in the queue."""
-        if self.is_busy:
-            self.queue.keep(
-                self.queue.prompts
-            )  # also for a lane whose answer ends before the stop reaches it
+        self.queue.keep(self.queue.prompts)  # an answer may end before the stop reaches it
         await asyncio.gather(*(lane.stop() for lane in self.lanes))
 
     @property
