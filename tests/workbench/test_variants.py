@@ -29,6 +29,7 @@ async def test_stepping_between_answers(session, rogue):
     assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
     await session.configure(lane, dataclasses.replace(rogue("wide"), options={"max_tokens": 2}))
     assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", "with max_tokens=1"]
+    assert other_author(lane, lane.record.runs[1], in_full=False) == "with other settings"
 
 
 async def test_a_variant_comes_with_what_followed_it(session, rogue):

@@ -27,10 +27,11 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
     return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
 
 
-def other_author(lane: Lane, run: Run) -> str:
+def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
     """Return what wrote an answer, if that is not the lane's engine as it is set now; else an empty text.
 
-    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings.
+    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings; if not
+    `in_full`, `with other settings`.
     """
     author, present = run.result.definition, lane.engine.definition
     if author == present:
@@ -40,7 +41,9 @@ def other_author(lane: Lane, run: Run) -> str:
     if not author.has_model_of(present):
         return f"by {author.name} with {author.model}"
     settings = changes(present, author, lane.engine.backend)
-    return f"with {settings}" if settings else ""
+    if not settings:
+        return ""
+    return f"with {settings}" if in_full else "with other settings"
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:

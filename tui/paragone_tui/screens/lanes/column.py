@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -145,7 +146,8 @@ class LaneColumn(Column, LaneObserver):
         """Clear the transcript, and show the runs on the lane's path."""
         self.transcript.clear()
         self._last = None
-        for run in self.lane.path:
+        path = self.lane.path
+        for run, following in zip_longest(path, path[1:]):
             if run.continues is not None and not _is_same_engine(run, run.continues):
                 self.show_swap(run.result.definition.name, run.result.definition.backend)
             self._show_changes(run)
@@ -153,9 +155,9 @@ class LaneColumn(Column, LaneObserver):
                 self._show_prompt(run.prompt)
             self._show_text(run)
             if run.phase == "ended":
-                self._show_end(run)
+                self._show_end(run, following)
         definition = self.lane.engine.definition
-        if self.lane.path and not self.lane.path[-1].result.definition.is_called_like(definition):
+        if path and not path[-1].result.definition.is_called_like(definition):
             self.show_swap(definition.name, definition.backend)
         self.transcript.select(self.transcript.selected)
         self._show_status()
@@ -258,14 +260,17 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.write(run.thinking, "thinking")
         self.transcript.write(run.text)
 
-    def _show_end(self, run: Run) -> None:
+    def _show_end(self, run: Run, following: Run | None = None) -> None:
+        """Show how a run ended. Of several answers with the same other settings, the last one names them."""
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:
             self.transcript.add("note", run.result.prefilled.sentence)
         variants = self.lane.variants(run)
         place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
-        if note := " · ".join(filter(None, (place, other_author(self.lane, run)))):
+        is_last = following is None or following.result.definition != run.result.definition
+        author = other_author(self.lane, run, in_full=is_last or bool(place))
+        if note := " · ".join(filter(None, (place, author))):
             self.transcript.add("note", note)
         match run.state:
             case "stopped":
