@@ -130,6 +130,7 @@ async def test_closing_a_lane_frees_its_engine(start):
         await screen.until(lambda: len(screen.columns) == 1)
         assert not gone.engine.is_open
         assert screen.lanes[0].engine.definition.name == "b"
+        assert "Closed a: f3 adds its engine again, and its answers stay in the history." in screen.told
 
 
 async def test_zoom_shows_the_current_lane_alone(start):

@@ -128,9 +128,9 @@ COMMANDS: tuple[Command, ...] = (
             help="Stop all answers. Their text is kept, and so are prompts that wait. If there are no answers, stop "
                  "loading, or cancel editing a prompt."),
     Command(id="next-lane", keys="tab", lane_keys="l,right", title="Next lane", group="Lanes",
-            help="Select the lane to the right."),
+            help="Select the lane to the right; while you write, the first one after the last."),
     Command(id="previous-lane", keys="shift+tab", lane_keys="h,left", title="Previous lane", group="Lanes",
-            help="Select the lane to the left."),
+            help="Select the lane to the left; while you write, the last one before the first."),
     Command(id="add-lane", keys="f3", lane_keys="a", title="Add lane", group="Lanes",
             help="Add a lane with another engine. There can be up to six."),
     Command(id="toggle-thinking", keys="f6", lane_keys="t", title="Show or fold thinking", group="Lanes",

@@ -157,9 +157,10 @@ class Lanes(Horizontal, can_focus=True):
             self.current.transcript.to_end()
 
     def move(self, step: int) -> None:
-        """Make the lane that many columns to the right current; after the last comes the first."""
+        """Make the lane that many columns to the right current. While the user writes, the first one follows the last."""
         if self.columns:
-            self.position = (self.position + step) % len(self.columns)
+            to = self.position + step
+            self.position = to if self.in_lane_mode else to % len(self.columns)
             self.lay_out()
 
     def toggle_thinking(self) -> None:

@@ -119,7 +119,11 @@ def close_lane(context: LanesContext) -> None:
 
 async def _close(context: LanesContext, lane: Lane) -> None:
     await context.session.close_lane(lane)
-    _say_what_is_left(context, lane)
+    left = "" if lane.engine.left is None else f" {lane.engine.left.sentence}"
+    context.say(
+        f"Closed {one_line(lane.name)}: {context.key_of('add-lane')} adds its engine again, "
+        f"and its answers stay in the history.{left}"
+    )
     await context.lanes.rebuild()
 
 
