@@ -190,6 +190,35 @@ async def test_a_dialog_gives_back_the_mode(start):
         assert screen.app.lanes.lanes.in_lane_mode
 
 
+async def test_settings_and_blind_voting_leave_the_mode_as_it_is(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        await screen.press("escape", "o")
+        await screen.until(lambda: shown(screen) == "SettingsForm")
+        await screen.press("ctrl+k", *"7", "enter")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        await screen.until(lambda: screen.lanes[0].engine.definition.options["max_tokens"] == 7)
+        assert screen.app.lanes.lanes.in_lane_mode
+        await screen.press("u")
+        assert screen.app.lanes.context.is_blind
+        assert screen.app.lanes.lanes.in_lane_mode
+        await screen.press("i", "alt+o")
+        await screen.until(lambda: shown(screen) == "SettingsForm")
+        await screen.press("escape")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        assert not screen.app.lanes.lanes.in_lane_mode
+
+
+async def test_lane_mode_stops_at_the_last_lane(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        lanes = screen.app.lanes.lanes
+        await screen.press("escape", "l", "l", "right")
+        assert lanes.position == 1
+        await screen.press("h", "h", "left")
+        assert lanes.position == 0
+        await screen.press("i", "tab", "tab")
+        assert lanes.position == 0, "while one writes, tab goes around"
+
+
 async def test_commands_of_the_prompt_lead_back_to_it(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("first")

@@ -89,7 +89,6 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
     if change.edits or change.save_as:
         context.lanes.show_history()  # earlier answers say from now on which settings they had
     context.lanes.lay_out()
-    context.lanes.screen.set_focus(context.composer)  # the next thing is a prompt
 
 
 def _system(context: LanesContext, lane: Lane) -> str:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def blind_vote(context: LanesContext) -> None:
     """Let the next answers come without names, or no longer."""
     _be_blind(context, not context.is_blind)
-    context.lanes.screen.set_focus(context.composer)  # the next thing is a prompt
     context.say(
         "The next answers come shuffled and without names, until you have voted."
         if context.is_blind
