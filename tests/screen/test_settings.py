@@ -169,6 +169,33 @@ async def test_a_change_is_noted_in_the_transcript(start):
         assert screen.columns[0].transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
 
 
+async def test_a_preset_is_picked_from_a_list(start):
+    settings = '[presets.brief]\nmax_tokens = 2\n[presets.terse]\nmax_tokens = 1\nsystem = "Be terse."\n'
+    async with start(rogue("steady", "first"), size=(80, 24), settings=settings) as screen:
+        shown = await form(screen)
+        await screen.press("up", "up", "up", "enter")
+        await screen.until(lambda: "brief  max_tokens=2" in screen.text)
+        assert "terse  max_tokens=1 · Be terse." in screen.text
+        await screen.press("down", "enter")
+        await screen.until(lambda: screen.app.screen is shown)
+        assert (shown.preset.value, shown.system.text) == ("terse", "Be terse.")
+        await screen.press("enter")
+        await screen.until(lambda: screen.lanes[0].engine.definition.options == {"max_tokens": 1})
+
+
+async def test_of_several_answers_with_other_settings_the_last_one_names_them(start):
+    async with start(rogue("steady", "first", max_tokens=2), size=(80, 24)) as screen:
+        for _ in range(3):
+            await screen.ask("go")
+            await screen.answered()
+        await form(screen)
+        await fill(screen, "max_tokens", "1")
+        await screen.press("enter")
+        await screen.until(lambda: "with max_tokens=2" in screen.columns[0].transcript.text)
+        text = screen.columns[0].transcript.text
+        assert (text.count("with max_tokens=2"), text.count("with other settings")) == (1, 2)
+
+
 async def test_an_engine_is_saved_with_its_options(start):
     async with start(rogue("steady", "first")) as screen:
         shown = await form(screen)

@@ -24,13 +24,14 @@ from paragone_tui.screens.settings.fields import (
     SettingField,
     SystemField,
 )
+from paragone_tui.screens.settings.preset_picker import PresetPicker
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.modal import Modal
 from paragone_workbench.config.presets import Preset, find_preset
 from paragone_workbench.lanes.settings import Setting
 
 _PRESET = (
-    "Name of a preset. Once you leave this field, its values are in the fields below. "
+    "Name of a preset; enter lists them. Once you leave this field, its values are in the fields below. "
     "^x removes a preset that was saved here."
 )
 _SAVE_PRESET = (
@@ -191,7 +192,10 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(Input.Submitted)
     def action_apply(self) -> None:
-        """Close the form with the changes, if they are valid."""
+        """Close the form with the changes, if they are valid. In the empty field for a preset, list the presets instead."""
+        if self._presets and self.preset.has_focus and not self.preset.value.strip():
+            self.app.push_screen(PresetPicker(self._presets), self._use_preset)
+            return
         if not self._fill_in():
             return
         change = self._change()
@@ -232,6 +236,11 @@ class SettingsForm(Modal[SettingsChange | None]):
     @on(DescendantBlur, "#preset")
     def _leave_preset(self) -> None:
         self.call_after_refresh(self._fill_in)  # the description of the next field would hide what is wrong
+
+    def _use_preset(self, name: str | None) -> None:
+        if name is not None:
+            self.preset.value = name
+            self._fill_in()
 
     @property
     def _preset_to_apply(self) -> str:
