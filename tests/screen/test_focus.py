@@ -39,6 +39,16 @@ async def test_a_paste_reaches_the_prompt_while_the_window_has_no_focus(start):
         await screen.until(lambda: screen.app.lanes.composer.text == "pasted")
 
 
+async def test_a_paste_in_lane_mode_goes_to_the_prompt(start):
+    async with start(rogue("steady")) as screen:
+        await screen.type("say ")
+        await screen.press("escape")
+        screen.app.post_message(events.Paste("pasted"))
+        await screen.type(" text")
+        await screen.until(lambda: screen.app.lanes.composer.text == "say pasted text")
+        assert not screen.app.lanes.lanes.in_lane_mode
+
+
 async def test_a_dialog_that_opened_while_the_window_had_no_focus_takes_keys(start):
     async with start(rogue("steady")) as screen:
         screen.app.post_message(events.AppBlur())

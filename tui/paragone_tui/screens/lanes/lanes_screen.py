@@ -185,6 +185,12 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.lanes.lay_out(event.size.width)
         self._show_keys(event.size.width)
 
+    def on_paste(self, event: events.Paste) -> None:
+        """In lane mode, paste into the prompt and go there."""
+        if self.lanes.in_lane_mode:
+            self.set_focus(self.composer)
+            self.composer.post_message(events.Paste(event.text))
+
     def on_descendant_focus(self) -> None:
         """Show the mode: in the label of the current lane and in the line of key hints."""
         self.lanes.lay_out()
