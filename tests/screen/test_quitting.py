@@ -34,6 +34,20 @@ async def test_quitting_while_a_dialog_opens(start, action, steps):
     assert screen.app.return_code == 0
 
 
+async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start, capsys):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        screen.app.after_screen()
+        assert not capsys.readouterr().err, "there is nothing to come back to"
+        await screen.ask("hello")
+        await screen.answered()
+        await screen.press("ctrl+q")
+        await screen.until(lambda: screen.app.is_leaving)
+    screen.app.after_screen()
+    assert capsys.readouterr().err == (
+        "The conversation is saved as c1: `paragone` resumes it with the same engines, and ctrl+o there lists it.\n"
+    )
+
+
 @pytest.mark.parametrize("model", ["open", "decode", "stop", "close"])
 async def test_quitting_beside_an_engine_that_blocks(start, monkeypatch, model):
     """Nothing but the end of the program gives the engine up here, and what it said is saved."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -193,11 +195,18 @@ class ParagoneApp(ProgramApp):
         return await recorder.saved(self._session.conversation) or recorder.problem
 
     def after_screen(self) -> None:
-        """Offer files for the conversations that could not be saved."""
+        """Say how to come back to the conversation; offer files for conversations that could not be saved."""
         if losses := self._session.recorder.losses():
             from paragone_tui.unsaved_files import offer_files
 
             offer_files(losses, self.registry.find)
+        elif (number := self._session.conversation.number) is not None:
+            key = self.keys["reopen"].first.replace("^", "ctrl+")
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                sys.stderr.write(
+                    f"The conversation is saved as c{number}: `paragone` resumes it with the same engines, "
+                    f"and {key} there lists it.\n"
+                )
 
     async def close_all(self) -> None:
         """Close the engines and the history. What came is saved meanwhile, also if an engine hangs."""
