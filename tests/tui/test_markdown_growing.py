@@ -172,6 +172,17 @@ def test_dollars_and_escapes_that_are_no_formulas(text):
     )
 
 
+def test_a_long_line_of_code_goes_on_below_its_indentation():
+    code = "def f():\n        return first_argument + second_argument + third_argument\n"
+    rows = [strip.text.rstrip() for strip in typeset(f"```python\n{code}```\n", 40, PALETTE).rows]
+    assert [row.removeprefix("    ") for row in rows] == [
+        "def f():",
+        "        return first_argument +",
+        "          second_argument +",
+        "          third_argument",
+    ]
+
+
 def test_code_has_an_even_background():
     rows = typeset("```python\ndef f():\n\n    return 'x'\n```\n", WIDTH, PALETTE).rows
     ground = PALETTE["code-block"].bgcolor

@@ -15,6 +15,8 @@ from textual.strip import Strip
 from paragone_tui.transcript.palette import Palette
 
 _INDENT = 2
+_HANG = 2
+"""Cells by which the rest of a line that is too long is indented more than the line."""
 _HIGHLIGHT_LIMIT = 20_000
 """Longest code, in characters, whose syntax is highlighted; more would take too long."""
 _LONGEST_LINE = 400
@@ -118,19 +120,27 @@ def _can_be_highlighted(code: str, language: str) -> bool:
 
 
 def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
-    """Yield a line as rows of at most `room` cells, broken at a blank if there is one near the end."""
+    """Yield a line as rows of at most `room` cells, broken at a blank if there is one near the end.
+
+    The rows below the first one are indented as the line is, and a little more, by at most half of the room.
+    """
     text = "".join(segment.text for segment in line)
     if (len(text) <= room and text.isascii()) or cell_len(text) <= room:
         yield line
         return
-    rest = line
+    indent = len(text) - len(text.lstrip(" "))
+    hang = min(indent + _HANG, (room - 2) // 2)
+    margin = [Segment(" " * hang, line[0].style)]
+    rest, before = line, list[Segment]()
     while text:
         end = len(chop_cells(text, room)[0])
         if end < len(text):
-            end = text.rfind(" ", end * 2 // 3, end) + 1 or end
+            end = text.rfind(" ", max(indent, end * 2 // 3), end) + 1 or end
         row, rest = _parted(rest, end)
         text = text[end:]
-        yield row
+        yield [*before, *row]
+        if not before:
+            indent, before, room = 0, margin, room - hang
 
 
 def _parted(line: list[Segment], at: int) -> tuple[list[Segment], list[Segment]]:
