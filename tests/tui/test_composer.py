@@ -10,6 +10,7 @@ from textual.app import App, ComposeResult
 
 from paragone_tui.program import Program
 from paragone_tui.screens.lanes.prompt.composer import Composer
+from paragone_tui.screens.lanes.prompt.pasted_texts import size_shown
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.records import DraftRecord
@@ -153,6 +154,12 @@ async def test_up_in_an_empty_prompt_recalls_and_moves_the_cursor_in_any_other()
         field.put("a draft")
         await pilot.press("up", "down")
         assert field.text == "a draft"
+
+
+def test_a_line_break_at_the_end_of_a_paste_begins_no_line():
+    assert size_shown("line\n" * 60) == "60 lines, 300 characters"
+    assert size_shown("line\n" * 60 + "end") == "61 lines, 303 characters"
+    assert size_shown("\n") == "1 line, 1 character"
 
 
 async def test_a_long_paste_is_folded_with_its_size_and_sent_in_full():

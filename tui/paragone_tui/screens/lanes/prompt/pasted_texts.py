@@ -36,7 +36,8 @@ def is_long(text: str) -> bool:
 def size_shown(text: str) -> str:
     """Return the size of a text: its lines, and its characters or, if it is large, its bytes."""
     size = size_of(text) if len(text) > _MOST_CHARACTERS else counted(len(text), "character")
-    return f"{counted(text.count(_NEW_LINE) + 1, 'line')}, {size}"
+    lines = text.removesuffix(_NEW_LINE).count(_NEW_LINE) + 1
+    return f"{counted(lines, 'line')}, {size}"
 
 
 def split_long(text: str) -> tuple[str, str]:
