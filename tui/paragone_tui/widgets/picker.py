@@ -111,11 +111,12 @@ class Picker(Modal[ScreenResultType]):
         self.call_after_refresh(lambda: self.offer(self._offered))
 
     def offer(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Show these keys at the lower edge, as many as fit in whole."""
+        """Show these keys at the lower edge: the last one, which closes the dialog, and as many others as fit in whole."""
         self._offered = keys
         if not self.leaving and self.is_attached:
             box = self.query_one("#picker")
-            box.border_subtitle = hints(keys, (box.size.width or sys.maxsize) - _AROUND_KEYS)
+            room = (box.size.width or sys.maxsize) - _AROUND_KEYS
+            box.border_subtitle = hints(keys[:-1], room, last=keys[-1])
 
     def say(self, remark: str) -> None:
         """Show a remark below the list; with an empty one, hide the line."""

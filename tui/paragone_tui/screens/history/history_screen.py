@@ -32,8 +32,8 @@ Found: TypeAlias = tuple[int, Hit | None]
 _SHOWN = 200
 _SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
 _ACTING = (
-    ("p", "pin"), ("r", "name"), ("t", "tag"), ("d", "copy"), ("x", "delete"), ("u", "undo"), ("e", "export"),
-    ("i", "import"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
+    ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("u", "undo"), ("e", "export"), ("i", "import"),
+    ("d", "copy"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
 """What the keys do while the list has the focus."""
 
