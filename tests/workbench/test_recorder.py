@@ -265,7 +265,7 @@ async def test_a_loaded_conversation_can_be_continued(recorded, history):
     again.recorder.loaded(saved.conversation, saved.lanes)
     assert await again.saved()
     after = await history.call(lambda store: store._database.rows("SELECT total_changes()"))
-    assert after[0][0] == changes[0][0] + 1, "only the time when it was last used"
+    assert after[0][0] == changes[0][0] + 1, "only when it was opened"
     new = again.lane(LARGE, 1)
     second = again.prompt("second", saved.conversation.prompts[0])
     for it in (lane, new):

@@ -492,7 +492,7 @@ async def test_a_lane_whose_engine_has_another_name_takes_that_of_the_conversati
     session.new_conversation()
     await session.configure(lane, rogue(name="steady", max_tokens=1))
     engine = lane.engine.engine
-    number = (await history.call(lambda store: store.last_used())).number
+    number = (await history.call(lambda store: store.last_open())).number
     assert await session.reopen(number, only_with_same_engines=True) == (0, None)
     assert session.lanes == [lane, other]
     assert (lane.name, lane.engine.definition.name, lane.engine.engine) == ("small", "small", engine)

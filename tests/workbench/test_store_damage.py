@@ -39,7 +39,7 @@ COLUMNS = [
 
 PLAIN = [
     "run.engine", "run.text", "run.thinking", "run.started", "prompt.text", "prompt.system", "prompt.created",
-    "conversation.title", "conversation.created", "conversation.updated",
+    "conversation.title", "conversation.created", "conversation.updated", "conversation.opened",
 ]  # fmt: skip
 """Columns with texts and dates."""
 

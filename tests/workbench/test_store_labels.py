@@ -12,8 +12,10 @@ from paragone import InputError
 from paragone_workbench.importing.conversations import Added, add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store.experiment_records import SavedVote
 from paragone_workbench.store.file.database import SCHEMA
 from paragone_workbench.store.query import read_query
+from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import duplicate
 
 
@@ -109,11 +111,31 @@ def test_pinned_conversations_come_first(store):
     page = store.conversations(limit=1)
     assert page[0].is_pinned
     assert titles(store.conversations(before=page[0])) == ["new", "middle"]
-    last = store.last_used()
+    last = store.last_open()
     assert last is not None
     assert last.title == "new"
     store.pin_conversation(numbers[0], pinned=False)
     assert listed(store) == ["new", "middle", "old"]
+
+
+def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
+    first, second = (ConversationWriter(store, text) for text in ("first", "second"))
+    before = {it.number: it.updated for it in store.conversations()}
+    kept = first.conversation
+    store.save(Changes(conversation_id=kept.id, created=kept.created, is_saved=True, opened=time.time() + 60))
+    assert {it.number: it.updated for it in store.conversations()} == before
+    assert listed(store) == ["second", "first"]
+    last = store.last_open()
+    assert last is not None
+    assert last.number == first.number, "it is the one to resume"
+    voted = max(before.values()) + 1
+    ballot = ({"name": "a"}, {"name": "b"})
+    prompt = first.conversation.prompts[0].id
+    store.votes.add(SavedVote(candidates=ballot, choice="0", blind=True, created=voted, prompt_id=prompt))
+    assert [(it.number, it.updated) for it in store.conversations()] == [
+        (first.number, voted),
+        (second.number, before[second.number]),
+    ]
 
 
 def test_an_interrupted_conversation_says_so(store):

@@ -565,6 +565,28 @@ def merge(store: Store) -> None:
 # ── Later versions ─────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_conversation_of_version_14_was_never_opened(tmp_path, schema):
+    for script in schema.glob("*.sql"):
+        if int(script.name[:4]) > 14:
+            script.unlink()
+    path = tmp_path / "history.db"
+    old = Database(path, schema)
+    for number, title in enumerate(("older", "newer"), 1):
+        old.run(
+            "INSERT INTO conversation (id, title, created, updated) VALUES (?, ?, 1, ?)", title, title, number
+        )
+        old.run(
+            "INSERT INTO prompt (id, conversation_id, text, for_all, created) VALUES (?, ?, 'x', 1, 1)",
+            f"p{number}",
+            title,
+        )
+    old.close()
+    with contextlib.closing(Store.open(path)) as store:
+        last = store.last_open()
+        assert last is not None
+        assert (last.title, last.updated) == ("newer", 2.0)
+
+
 def test_the_cells_of_version_10_keep_their_numbers_and_share_runs_from_then_on(tmp_path, schema):
     for script in schema.glob("*.sql"):
         if int(script.name[:4]) > 10:

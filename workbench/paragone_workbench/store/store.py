@@ -245,11 +245,11 @@ class Store:
 
         return summaries(self._database, numbers)
 
-    def last_used(self) -> Summary | None:
-        """Return the conversation that was used last; None if there is none."""
-        from paragone_workbench.store.tables.listing import last_used
+    def last_open(self) -> Summary | None:
+        """Return the conversation that was used or opened last; None if there is none."""
+        from paragone_workbench.store.tables.listing import last_open
 
-        return last_used(self._database)
+        return last_open(self._database)
 
     @property
     def is_shared(self) -> bool:

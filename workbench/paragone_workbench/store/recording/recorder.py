@@ -83,7 +83,7 @@ class Recorder(SaveQueue, RunObserver):
             self.run_started(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
-        """Note that a conversation was read from the history, so that it can be continued. Save that it is used now."""
+        """Note that a conversation was read from the history, so that it can be continued. Save when it was opened."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.know(lanes)
             self.changed(unsaved)

@@ -29,9 +29,16 @@ _LIST = """
     WHERE (pinned, used, number) < (?, ?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     AND {} ORDER BY pinned DESC, used DESC, number DESC LIMIT ?
 """
-_LAST = """
+_LAST_USED = """
+    SELECT number, used FROM conversation
     WHERE pinned = ? AND deleted_by IS NULL AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     ORDER BY used DESC, number LIMIT 1
+"""
+_LAST_OPENED = """
+    SELECT number, opened FROM conversation
+    WHERE typeof(opened) = 'real' AND deleted_by IS NULL
+    AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY opened DESC LIMIT 1
 """
 _THESE = "WHERE number IN (SELECT value FROM json_each(?))"
 _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
@@ -56,13 +63,15 @@ def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
     return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
 
 
-def last_used(database: Database) -> Summary | None:
-    """Return the conversation that was used last, pinned or not; None if there is none.
+def last_open(database: Database) -> Summary | None:
+    """Return the conversation that was used or opened last, pinned or not; None if there is none.
 
     A copy has the time of its original, and is the later one: it was not used yet.
     """
-    found = [_summary(database, row) for pinned in (0, 1) for row in database.rows(_SELECT + _LAST, pinned)]
-    return max(found, key=lambda summary: (summary.updated, -summary.number), default=None)
+    found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
+    found += database.rows(_LAST_OPENED)
+    number, _ = max(found, key=lambda row: (row[1], -row[0]), default=(None, 0.0))
+    return None if number is None else summaries(database, [number])[number]
 
 
 def _listed(database: Database, limit: int, after: _Place, query: Query) -> tuple[Summary, ...]:

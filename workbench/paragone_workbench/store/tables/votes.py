@@ -20,6 +20,9 @@ _ADD = """
     INSERT INTO vote (id, candidates, choice, blind, created, experiment_id, prompt_index, prompt_id)
     VALUES (?, ?, ?, ?, ?, (SELECT id FROM experiment WHERE number = ?), ?, ?)
 """
+_USED = """
+    UPDATE conversation SET updated = max(used, ?) WHERE id = (SELECT conversation_id FROM prompt WHERE id = ?)
+"""
 _BLIND = """
     SELECT candidates FROM vote JOIN experiment ON experiment.id = experiment_id
     WHERE blind AND experiment.number = ? AND prompt_index = ?
@@ -38,7 +41,7 @@ class Votes:
         self._database = database
 
     def add(self, vote: SavedVote) -> str:
-        """Save a vote and return its id."""
+        """Save a vote and return its id. A conversation whose prompt it is for counts as used."""
         self._database.run(
             _ADD,
             vote.id,
@@ -50,6 +53,8 @@ class Votes:
             vote.prompt_index,
             vote.prompt_id,
         )
+        if vote.prompt_id is not None:
+            self._database.run(_USED, vote.created, vote.prompt_id)
         return vote.id
 
     def add_first(self, vote: SavedVote) -> bool:

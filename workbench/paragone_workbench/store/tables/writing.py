@@ -141,10 +141,12 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
 
 
 def _used(database: Database, changes: Changes) -> None:
-    """Update the time when the conversation was last used: the newest prompt, end of a run, or opening."""
+    """Update the time when the conversation was last used, by the newest prompt or end of a run, and when it was opened."""
     times = [prompt.created for prompt in changes.prompts]
     times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
-    times += [] if changes.opened is None else [changes.opened]
+    if changes.opened is not None:
+        opened = changes.opened, changes.conversation_id
+        database.run("UPDATE conversation SET opened = ? WHERE id = ?", *opened)
     if times:
         database.run(
             "UPDATE conversation SET updated = max(used, ?) WHERE id = ?",

@@ -20,7 +20,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
     """
     history, session = context.history.history, context.session
     assert history is not None  # this is called once it is open
-    last = await history.call(_last_used)
+    last = await history.call(_last_open)
     if last is None or session.prompts:
         return
     resumed = None
@@ -52,5 +52,5 @@ async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftReco
     return draft
 
 
-def _last_used(store: Store) -> Summary | None:
-    return None if store.is_shared else store.last_used()
+def _last_open(store: Store) -> Summary | None:
+    return None if store.is_shared else store.last_open()
