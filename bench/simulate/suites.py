@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_suite
-from paragone_workbench.experiments.differences.suite_values import SuiteRow
+from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
 from paragone_workbench.runs.metrics import RunMetrics
 
 __all__ = ["false_claims", "same_engine"]
@@ -42,4 +42,4 @@ def same_engine(names: str, prompts: int, repetitions: int, rng: np.random.Gener
             for name in names
             for repetition in range(repetitions)
         ]
-    return compare_suite(rows, names)
+    return compare_suite(collect(rows, names))

@@ -26,7 +26,7 @@ _NEXT = r",[A-Za-z][\w+.-]*://"
 """How the next URL begins, in a text that names several servers."""
 
 _URL = re.compile(
-    rf"(?<=[\w+.-])(?P<scheme>://)(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
+    rf"(?<=[\w+.-])://(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
     rf"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]{{0,8}}(?=[\s'\"<>]|{_NEXT}|$))"
 )
 """A URL in a text from its `://` on, up to the punctuation that follows it, or to the next URL.
@@ -61,4 +61,4 @@ def without_key_words(text: str) -> str:
 
 def _public(found: re.Match[str]) -> str:
     path = "/".join(HIDDEN if is_key(part) else part for part in found["path"].split("/"))
-    return f"{found['scheme']}{found['host']}{path}{found['end']}"
+    return f"://{found['host']}{path}{found['end']}"

@@ -187,6 +187,7 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert "log-probabilities of a given text" in scored.json()["error"]["message"]
     assert "cannot continue a plain text" in plain.json()["error"]["message"]
     assert ids.json()["error"]["message"].startswith("steady takes no token ids.")
+    assert scored_ids.json()["error"]["message"].startswith("steady takes no token ids.")
     assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
     # what changes nothing is not refused
     neutral = await chat(

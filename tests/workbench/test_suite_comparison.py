@@ -14,7 +14,7 @@ from paragone_cli.experiments.suite.suite_compare import put_comparison
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, score_metric
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json
-from paragone_workbench.experiments.differences.suite_values import SuiteRow
+from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.statistics.paired import PairedDifference
@@ -26,6 +26,10 @@ def row(prompt, engine, passed=None, repetition=0, **values):
     """A run of engines that take turns, unless `started` says otherwise."""
     values.setdefault("started", 100 * prompt + 10 * repetition + ord(engine[0]) % 10)
     return SuiteRow(prompt_index=prompt, repetition=repetition, engine=engine, passed=passed, **values)
+
+
+def compare_rows(rows, engines):
+    return compare_suite(collect(rows, engines))
 
 
 def result(metric=PASS_RATE, *, difference=0.06, low=0.012, high=0.109, p=0.03, comparisons=3, prompts=150):
@@ -100,16 +104,16 @@ def test_a_score_is_named_whatever_its_name_is():
 
 def test_all_prompts_alike():
     rows = [row(prompt, engine, passed=engine == "B") for prompt in range(20) for engine in "AB"]
-    (shown,) = compare_suite(rows, "AB").comparisons
+    (shown,) = compare_rows(rows, "AB").comparisons
     assert shown.shown
     assert shown.sentence.startswith(
         "B passes 100.0 points more often than A (95% interval 73.5 to 100.0; 20"
     )
-    (same,) = compare_suite(
+    (same,) = compare_rows(
         [row(prompt, engine, passed=True) for prompt in range(20) for engine in "AB"], "AB"
     ).comparisons
     assert same.sentence == "B and A do not differ in pass rate at any of 20 prompts."
-    (judged,) = compare_suite(
+    (judged,) = compare_rows(
         [
             row(prompt, engine, scores={"judge": float(engine == "B")})
             for prompt in range(20)
@@ -120,12 +124,12 @@ def test_all_prompts_alike():
     assert "(no interval, as all prompts differ by the same amount; 20 prompts; p < 0.001)" in judged.sentence
 
 
-def test_repetitions_are_averaged_before_they_are_compared():
+def test_repetitions_are_averaged_before_they_are_compare_rows():
     """Twice the repetitions are no more prompts: the p-value stays the same."""
     rng = random.Random(3)
     once = [row(prompt, engine, passed=rng.random() < 0.5) for prompt in range(40) for engine in "AB"]
     twice = [*once, *(row(it.prompt_index, it.engine, it.passed, repetition=1) for it in once)]
-    (one,), (two,) = compare_suite(once, "AB").comparisons, compare_suite(twice, "AB").comparisons
+    (one,), (two,) = compare_rows(once, "AB").comparisons, compare_rows(twice, "AB").comparisons
     assert (one.paired.p, one.paired.difference) == (two.paired.p, two.paired.difference)
     assert (one.paired.test, two.paired.test) == ("mcnemar", "sign")
     assert "only B" in one.sentence
@@ -148,13 +152,13 @@ def test_the_order_of_the_rows_does_not_matter():
         for repetition in range(2)
     ]
     shuffled = rng.sample(rows, len(rows))
-    assert comparison_json(compare_suite(rows, "ABC")) == comparison_json(compare_suite(shuffled, "ABC"))
+    assert comparison_json(compare_rows(rows, "ABC")) == comparison_json(compare_rows(shuffled, "ABC"))
 
 
 def test_failed_runs_are_left_out_pairwise_and_counted():
     rows = [row(prompt, engine, passed=True, text="x") for prompt in range(12) for engine in "AB"]
     rows += [row(12, "A", passed=True), row(12, "B", passed=False, failed=True)]
-    found = compare_suite(rows, "AB")
+    found = compare_rows(rows, "AB")
     assert found.comparisons[0].paired.prompts == 12
     assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
     assert found.engines[1].means[PASS_RATE] == (1.0, 12)
@@ -167,7 +171,7 @@ def test_times_of_shared_runs_are_left_out():
         return RunMetrics(ttft_s=0.1, decode_tps=10, completion_tokens=11, shared=shared)
 
     rows = [row(0, "A", metrics=metrics(True)), row(0, "B", metrics=metrics(False))]
-    found = compare_suite(rows, "AB")
+    found = compare_rows(rows, "AB")
     assert [it.metric.name for it in found.comparisons] == ["completion_tokens"]
     assert {it.name: mean for it, (mean, _) in found.engines[1].means.items()} == {
         "completion_tokens": 11,
@@ -198,7 +202,7 @@ def test_undecided_judges_favour_no_engine():
             for prompt in range(150)
             for engine in "AB"
         ]
-        found = compare_suite(rows, "AB")
+        found = compare_rows(rows, "AB")
         false += bool(claims(found))
         assert found.undecided == sum(it.undecided for it in rows)
     assert false <= 4
@@ -212,7 +216,7 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
         for engine in "ABC"
     ]
     rows += [judged(22, engine, passes=False, undecided=engine == "B") for engine in "ABC"]
-    found = compare_suite(rows, "ABC")
+    found = compare_rows(rows, "ABC")
     assert {it.paired.prompts for it in found.comparisons} == {20}
     assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 20)] * 3
     assert [it.undecided for it in found.engines] == [0, 3, 2]
@@ -229,7 +233,7 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
 def test_prompts_whose_judges_have_not_been_asked_are_told_apart_from_undecided_ones():
     rows = [row(prompt, engine, True) for prompt in range(12) for engine in "AB"]
     rows += [row(12, engine, True, unjudged=engine == "B") for engine in "AB"]
-    found = compare_suite(rows, "AB")
+    found = compare_rows(rows, "AB")
     assert (found.undecided, found.unjudged) == (0, 1)
     assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 12)] * 2
     assert found.notes == (
@@ -248,7 +252,7 @@ def test_times_are_compared_only_if_the_runs_alternated():
             for prompt in range(20)
             for engine in "AB"
         ]
-        return compare_suite(rows, "AB")
+        return compare_rows(rows, "AB")
 
     found = compared(lambda prompt, engine: prompt + 1000 * (engine == "B"))
     assert [it.metric.name for it in found.comparisons] == ["completion_tokens"]
@@ -280,7 +284,7 @@ def test_a_machine_that_drifts_is_no_difference_between_engines(alternating):
                     ttft_s=5 / speeds[moment], decode_tps=speeds[moment], completion_tokens=9
                 )
                 rows.append(row(prompt, engine, metrics=metrics, started=float(moment)))
-        false += bool(claims(compare_suite(rows, "AB")))
+        false += bool(claims(compare_rows(rows, "AB")))
     assert false <= (5 if alternating else 0)
 
 
@@ -296,7 +300,7 @@ def test_speeds_that_drift_are_marked(capsys):
             for prompt in range(40)
             for engine in "AB"
         ]
-        return compare_suite(rows, "AB")
+        return compare_rows(rows, "AB")
 
     found = compared(lambda prompt: 1 - prompt / 100)
     assert [it.drift for it in found.engines] == [pytest.approx(-0.27, abs=0.06)] * 2
@@ -308,14 +312,14 @@ def test_speeds_that_drift_are_marked(capsys):
 
 def test_sampled_answers_that_differ_are_said_to_be_sampled():
     rows = [row(0, "A", text="x", sampled=True), row(0, "B", text="y")]
-    assert "sampling makes answers differ too" in compare_suite(rows, "AB").same[0].sentence
+    assert "sampling makes answers differ too" in compare_rows(rows, "AB").same[0].sentence
     alike = [row(0, "A", text="x", sampled=True), row(0, "B", text="x", sampled=True)]
-    assert "sampling" not in compare_suite(alike, "AB").same[0].sentence
+    assert "sampling" not in compare_rows(alike, "AB").same[0].sentence
 
 
 def test_values_that_are_no_numbers_are_left_out():
     rows = [row(prompt, engine, scores={"judge": float("nan")}) for prompt in range(3) for engine in "AB"]
-    assert not compare_suite(rows, "AB").comparisons
+    assert not compare_rows(rows, "AB").comparisons
 
 
 def test_all_comparisons_are_corrected_together():
@@ -332,7 +336,7 @@ def test_all_comparisons_are_corrected_together():
         for prompt in range(20)
         for engine in "ABC"
     ]
-    found = compare_suite(rows, "ABC").comparisons
+    found = compare_rows(rows, "ABC").comparisons
     assert {it.comparisons for it in found} == {21}
     smallest = min(found, key=lambda it: it.paired.p)
     assert smallest.adjusted_p == pytest.approx(min(1, 21 * smallest.paired.p))
@@ -357,7 +361,7 @@ def test_a_score_over_few_prompts_is_not_corrected_for():
         for prompt in range(20)
         for engine in "AB"
     ]
-    passed, judged = compare_suite(rows, "AB").comparisons
+    passed, judged = compare_rows(rows, "AB").comparisons
     assert (passed.comparisons, passed.adjusted_p) == (1, passed.paired.p)
     assert (judged.paired.prompts, judged.adjusted_p, judged.shown) == (few, None, False)
     apart = replace(judged, paired=replace(judged.paired, more_b=2, mean_b=0.9))
@@ -367,7 +371,7 @@ def test_a_score_over_few_prompts_is_not_corrected_for():
 
 
 def test_engines_without_a_common_prompt(capsys):
-    found = compare_suite(
+    found = compare_rows(
         [row(0, "A", passed=True), row(1, "B", passed=True), row(1, "other", passed=True)], "AB"
     )
     assert not found.comparisons
@@ -389,7 +393,7 @@ def test_the_table_and_the_json(capsys):
         for prompt in range(20)
         for engine in ("A", "B\x1b[2J")
     ]
-    found = compare_suite(rows, ("A", "B\x1b[2J"))
+    found = compare_rows(rows, ("A", "B\x1b[2J"))
     put_comparison(found)
     out = capsys.readouterr().out
     assert out.startswith("engine  ")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from paragone import OnProgress
 
 
 class ModelLoader(ABC):
     """Loads and unloads models at one server. Its methods raise ParagoneError."""
+
+    downloads: ClassVar[bool] = False
+    """Whether its server downloads models on request."""
 
     @abstractmethod
     async def loaded(self) -> frozenset[str]:

@@ -60,7 +60,6 @@ class OpenAIBackend(EndpointBackend):
     async def _described(
         self, http: httpx.AsyncClient, endpoint: Endpoint
     ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
         from paragone_remote.openai_api.loaders.loader_of import loader_of
         from paragone_remote.openai_api.servers.server import find_models, identify
 
@@ -73,7 +72,7 @@ class OpenAIBackend(EndpointBackend):
             models = tuple(replace(model, is_loaded=model.model in loaded) for model in models)
             if names := [model.name for model in models if model.is_loaded]:
                 facts["loaded"] = ", ".join(names)
-        return facts, models, isinstance(loader, LmStudioLoader)
+        return facts, models, loader is not None and loader.downloads
 
 
 @hookimpl

@@ -12,7 +12,6 @@ from paragone_remote.endpoints.endpoint import make_endpoint
 from paragone_remote.http.replies import await_data
 from paragone_remote.http.transport import make_client
 from paragone_remote.json_fields import count, word
-from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
 from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.server import find_models, identify, root_of
@@ -30,7 +29,8 @@ async def pull(
     async with make_client(endpoint) as http:
         await find_models(http, endpoint)  # raises if the server does not answer
         server = await identify(http, endpoint)
-        if not isinstance(await loader_of(http, endpoint, server), LmStudioLoader):
+        loader = await loader_of(http, endpoint, server)
+        if loader is None or not loader.downloads:
             raise InputError(
                 f"{at} downloads no models on request.",
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",

@@ -163,7 +163,7 @@ async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _An
 async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
     """Return the models that a backend finds."""
     try:
-        found = await find_models(backend, folders, asks_servers=asks_servers, tell=note)
+        found = await find_models(backend, folders, asks_servers=asks_servers, tell=note) or ()
     except ParagoneError as error:
         return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed

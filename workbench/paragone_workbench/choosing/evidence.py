@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.non_inferiority import prompts_for
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_suite
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 
 
@@ -49,7 +49,7 @@ def evidence_of(
         is_complete: Whether no answers are yet to come.
     """
     values = _on_common_prompts(collected)
-    comparison = compare_values(values, margin=margin)
+    comparison = compare_suite(values, margin=margin)
     rates = {
         summary.engine: summary.means[PASS_RATE]
         for summary in comparison.engines
@@ -80,18 +80,19 @@ def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
 
 
 def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
-    """Return the values without the pass rates and scores of prompts that another engine did not answer.
+    """Return the values with the pass rates and scores of those prompts only that all engines answered.
 
-    An engine that answered less than half as many prompts as another one has none: it would leave nothing to the others.
+    An engine that answered less than half as many prompts as another one does not count, and gets no pass rate: it would leave
+    few prompts to the others.
     """
-    answered = {values.engine: values.values(PASS_RATE).keys() for values in collected}
-    most = max(map(len, answered.values()), default=0)
-    kept = [prompts for prompts in answered.values() if prompts and 2 * len(prompts) >= most]
-    common = frozenset[int]().union(*kept).intersection(*kept)
+    answered = {values.engine: set(values.values(PASS_RATE)) for values in collected}
+    enough = max(map(len, answered.values()), default=0) / 2
+    sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]
+    common = set.intersection(*sufficient) if sufficient else set()
     found = []
     for values in collected:
         own = copy.copy(values)
         prompts = answered[values.engine]
-        own.left_out = {*values.left_out, *(prompts - common if 2 * len(prompts) >= most else prompts)}
+        own.left_out = {*values.left_out, *(prompts - common if len(prompts) >= enough else prompts)}
         found.append(own)
     return tuple(found)

@@ -167,12 +167,19 @@ def speed_text(engine: EngineFigures) -> str:
     return f"{engine.decode_tps:.1f}{spread}"
 
 
+def users_text(engine: EngineFigures) -> str:
+    """Return the tokens per second that users at once get together; empty if unknown."""
+    return "" if engine.users_tps is None else f"{engine.users_tps:.1f}"
+
+
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
     """Return how to read the figures of several engines, in sentences."""
     notes = []
     if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
         tokens = " or ".join(f"{context:,}" for context in contexts)
-        notes.append(f"Memory is estimated for a context of {tokens} tokens. --set n_ctx=N names another.")
+        notes.append(
+            f"Memory is estimated for a context of {tokens} tokens. The engine's option n_ctx sets another."
+        )
     if any(engine.users_tps for engine in figures):
         notes.append("With users at once, the tokens per second are those of all together.")
     return tuple(notes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from paragone_workbench.choosing.measurements import TEST, Measurements
 from paragone_workbench.choosing.memory import EngineMemory
 from paragone_workbench.choosing.suite_rounds import SuiteRounds
-from paragone_workbench.choosing.throughput import USERS, Throughputs
+from paragone_workbench.choosing.throughput import MOST_USERS, Throughputs
 from paragone_workbench.compare.parity.findings import joined
 
 
@@ -30,9 +30,9 @@ def not_measured(
         instead = "." if suite is None else ": the speeds are those of the answers."
         yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
     if users is not None:
-        yield from (f"{max(USERS)} users at once of {name}: {why}" for name, why in users.errors.items())
+        yield from (f"{MOST_USERS} users at once of {name}: {why}" for name, why in users.errors.items())
         if users.left:
-            yield f"{max(USERS)} users at once of {joined(engine.name for engine in users.left)}. The same command goes on with them."
+            yield f"{MOST_USERS} users at once of {joined(engine.name for engine in users.left)}. The same command goes on with them."
     candidates = measured.to_compare(reference)[1:]
     if not measured.has_distributions(reference):
         yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from paragone import ParagoneError
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
@@ -150,20 +151,16 @@ class SuiteRounds:
         first, last = min(prompts, default=0), max(prompts, default=0)
         states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
         names = [engine.name for engine in self.request.engines]
-        keys = [
-            RunKey(prompt, engine, repetition)
-            for prompt in prompts
-            for engine in range(len(names))
-            for repetition in range(self.request.repetitions)
-        ]
-        unfinished = [key for key in keys if states.get(key) not in ("done", "failed")]
-        unfinished = [key for key in unfinished if names[key.engine_index] not in self.lost]
-        self.left = sorted(
-            {key.prompt_index for key in unfinished} if len(names) - len(self.lost) > 1 else ()
-        )
-        self.runs_left = {
-            name: sum(key.engine_index == index for key in unfinished) for index, name in enumerate(names)
-        }
+        self.runs_left = dict.fromkeys(names, 0)
+        left: set[int] = set()
+        for prompt, (index, name), repetition in product(
+            prompts, enumerate(names), range(self.request.repetitions)
+        ):
+            key = RunKey(prompt, index, repetition)
+            if name not in self.lost and states.get(key) not in ("done", "failed"):
+                self.runs_left[name] += 1
+                left.add(prompt)
+        self.left = sorted(left) if len(names) - len(self.lost) > 1 else []
 
 
 def usual_tokens(request: SuiteRequest, characters: int, usual: int) -> tuple[float, float]:

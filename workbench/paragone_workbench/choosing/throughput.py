@@ -17,7 +17,10 @@ from paragone_workbench.measure.bench.users import bench_pool, refusal
 from paragone_workbench.store import History
 from paragone_workbench.store.retry import retrying
 
-USERS = (1, 4, 16)
+MOST_USERS = 16
+"""The largest number of users at once: theirs is the throughput that is shown."""
+
+USERS = (1, 4, MOST_USERS)
 """Numbers of users at once."""
 
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
@@ -55,7 +58,7 @@ class Throughputs:
         handles = bench_pool(registry, engines, USERS).engines
         await registry.place(handle.definition for handle in handles)
         able = [
-            engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, max(USERS))
+            engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, MOST_USERS)
         ]
         return cls(history=history, registry=registry, limit=limit, engines=able)
 

@@ -111,7 +111,7 @@ async def name_reached_apart(
     from paragone.network.guard import GUARD  # not needed at start
 
     addresses = await answer_apart(lambda: reached(backend, model, options, tell=tell))
-    # here, because what the caller asks later is done for this engine
+    # in this task and not in the thread: the guard then knows that what the caller does next is done for this engine
     GUARD.name(addresses, engine, is_local=backend.capabilities.local)
 
 

@@ -21,12 +21,11 @@ from paragone_workbench.engines.definitions import (
     shorten_home,
     to_spec,
 )
-from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.waiting import NOTICE_S
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, offered_model, query_endpoints
-from paragone_workbench.inventory.models import existing_demo_models, find_models, has_server_here
+from paragone_workbench.inventory.models import existing_demo_models, find_models
 
 DEMO_KEY = "demo"
 """The key of the demo's entry."""
@@ -167,10 +166,10 @@ class _Catalog:
         except ParagoneError as error:
             self._add(_unusable_backend(backend, error.sentence, error.hint))
         else:
-            for model in models:
+            for model in models or ():
                 self._add(_model(backend, model))
             has_engines = any(engine.backend == backend.name for engine in self._config.engines.values())
-            if not self._asks_servers and await answer_apart(lambda: has_server_here(backend)):
+            if models is None and not self._asks_servers:
                 sentence = "Its server on this machine was not asked."
                 self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
             elif not models and not has_engines:

@@ -21,15 +21,15 @@ USUAL_FOLDER = "~/models"
 
 async def find_models(
     backend: Backend, folders: Sequence[str], *, asks_servers: bool = False, tell: Tell = tell_nobody
-) -> Sequence[ModelInfo]:
-    """Return the models that a backend finds in these folders and in the usual places.
+) -> Sequence[ModelInfo] | None:
+    """Return the models that a backend finds in these folders and in the usual places; None if it is not asked.
 
     A backend with a server here is asked only with `asks_servers`, and never offline. Raises ParagoneError, whatever the
     backend raised or returned.
     """
     asks_servers = asks_servers and not GUARD.is_offline
     if not asks_servers and await answer_apart(lambda: has_server_here(backend, tell=tell)):
-        return ()
+        return None
     with GUARD.looking_here(backend.name if asks_servers else ""):
         return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
 

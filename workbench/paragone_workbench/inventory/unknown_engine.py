@@ -70,7 +70,7 @@ async def _search(
 
 async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequence[ModelInfo]:
     """Return the models that `paragone models`, or the screen, lists under this name."""
-    models = [*await find_models(backend, folders)]
+    models = [*(await find_models(backend, folders) or ())]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         models += await existing_demo_models(backend)
     usable = [model for model in models if not model.problem]

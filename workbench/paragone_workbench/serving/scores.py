@@ -30,13 +30,14 @@ async def scored(
     The first token has none, unless the model puts a token before every text. With `goes_on`, an answer follows.
     Raises ParagoneError, and before anything is computed if there is no room for the answer.
     """
-    if not handle.capabilities.score:
-        raise InputError(
-            f"{handle.definition.name} cannot compute the log-probabilities of a given text.",
-            hint="Ask without echo or without logprobs, or an engine that computes on this machine.",
-        )
     if not isinstance(given, str) and not handle.capabilities.token_ids:
         raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
+    if not handle.capabilities.score:
+        wanted = "log-probabilities of a given text" if isinstance(given, str) else "text of token ids"
+        raise InputError(
+            f"{handle.definition.name} cannot tell the {wanted}.",
+            hint="Ask without echo or without logprobs, or an engine that computes on this machine.",
+        )
     async with used(pool, handle) as engine:
         if goes_on:
             await _check_room(engine, given)

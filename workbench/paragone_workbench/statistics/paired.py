@@ -53,7 +53,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: Kind = "numbers", seed: int = 0
+    a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: Kind = "numbers"
 ) -> PairedDifference:
     """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
 
@@ -64,7 +64,7 @@ def paired_difference(
     Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
     prompt's difference is a coin toss. It tests the same mean that is reported, and assumes no distribution;
     Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards prompts without a
-    difference, of which scores have many. Above 1,000 prompts it is the paired t-test. `seed` is for the test.
+    difference, of which scores have many. Above 1,000 prompts it is the paired t-test.
 
     Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
     """
@@ -84,7 +84,7 @@ def paired_difference(
     elif differences.size > _MANY:
         p, test = t_test(differences), "t"
     else:
-        p, test = _permutation_test(differences, seed), "permutation"
+        p, test = _permutation_test(differences), "permutation"
     return PairedDifference(
         prompts=differences.size,
         mean_a=float(values_a.mean()),
@@ -124,7 +124,7 @@ def _sign_test(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
 
 
-def _permutation_test(differences: Values, seed: int) -> float:
+def _permutation_test(differences: Values) -> float:
     changed = differences[differences != 0]  # a difference of 0 has no sign to flip
     if changed.size < 2:
         return 1.0
@@ -135,6 +135,6 @@ def _permutation_test(differences: Values, seed: int) -> float:
         vectorized=True,
         n_resamples=_RESAMPLES,
         batch=max(1, 1_000_000 // changed.size),
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )
     return float(found.pvalue)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import httpx
 
 from paragone import OnProgress
@@ -13,6 +15,8 @@ from paragone_remote.loading.model_loader import ModelLoader
 
 class LmStudioLoader(ModelLoader):
     """Has LM Studio load and unload models. A model can be loaded several times; each instance has an id."""
+
+    downloads: ClassVar[bool] = True
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
         """Create it. `root` is the base URL of the server's own paths."""

@@ -21,6 +21,7 @@ from paragone_workbench.experiments.differences.suite_comparison import (
     compare_suite,
     comparison_json,
 )
+from paragone_workbench.experiments.differences.suite_values import collect
 
 _COLUMNS = {
     "pass_rate": "pass %",
@@ -44,7 +45,7 @@ def suite_compare(args: SuiteArguments) -> int:
     with opened_store() as store:
         experiments = [store.experiments.get(number) for number in numbers]
         found = comparable(store, experiments)
-        comparison = compare_suite(found.rows, found.engines, groups=found.groups, margin=margin)
+        comparison = compare_suite(collect(found.rows, found.engines), groups=found.groups, margin=margin)
         conditions = different_conditions(store, experiments, Registry(note).find)
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. The command that began it goes on."

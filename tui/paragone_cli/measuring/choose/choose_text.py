@@ -9,8 +9,14 @@ from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_cli.measurement_progress.suite_table import known_text
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.decision import Decision
-from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text, speed_text
-from paragone_workbench.choosing.throughput import USERS
+from paragone_workbench.choosing.figures import (
+    EngineFigures,
+    notes_of,
+    pass_rate_text,
+    speed_text,
+    users_text,
+)
+from paragone_workbench.choosing.throughput import MOST_USERS
 from paragone_workbench.measure.fidelity.scale import kld_text
 
 
@@ -37,7 +43,7 @@ def put_decision(
                     "same answers",
                     "tokens/s",
                     "TTFT (ms)",
-                    *([f"{max(USERS)} users"] if with_users else []),
+                    *([f"{MOST_USERS} users"] if with_users else []),
                 ],
                 *(_row(engine, decision, with_users=with_users) for engine in figures),
             ]
@@ -72,7 +78,7 @@ def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list
         "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
         speed_text(engine),
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
-        *(["" if engine.users_tps is None else f"{engine.users_tps:.1f}"] if with_users else []),
+        *([users_text(engine)] if with_users else []),
     ]
 
 

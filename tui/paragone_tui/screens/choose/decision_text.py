@@ -11,8 +11,8 @@ from rich.text import Text
 
 from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
-from paragone_workbench.choosing.figures import notes_of, pass_rate_text, speed_text
-from paragone_workbench.choosing.throughput import USERS
+from paragone_workbench.choosing.figures import notes_of, pass_rate_text, speed_text, users_text
+from paragone_workbench.choosing.throughput import MOST_USERS
 from paragone_workbench.statistics.estimate import number
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("")
     table.add_column("engine", overflow="ellipsis")
-    users = [f"{max(USERS)} users"] if any(engine.users_tps for engine in figures) else []
+    users = [f"{MOST_USERS} users"] if any(engine.users_tps for engine in figures) else []
     for title in ("memory", "pass %", "KLD", "tokens/s", *users):
         table.add_column(title, justify="right", no_wrap=True)
     for engine in figures:
@@ -59,6 +59,6 @@ def _table(decision: Decision, figures: Sequence[EngineFigures]) -> Table:
             pass_rate_text(engine, decision.planned),
             kld or ("" if engine.kld is None else number(engine.kld)),
             speed_text(engine),
-            *("" if engine.users_tps is None else f"{engine.users_tps:.1f}" for _ in users),
+            *([users_text(engine)] if users else []),
         )
     return table

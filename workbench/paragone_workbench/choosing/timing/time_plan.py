@@ -50,7 +50,8 @@ class Pace:
 def pace_of(measured: Mapping[str, Json]) -> Pace | None:
     """Return the pace of an engine by its figures as `bench` prints them with --json; None if it was not measured.
 
-    A few tokens are measured, and a machine that is busy for a moment holds up one or two of them: the median says more of the rest.
+    An answer of a few tokens can be held up by a machine that is busy for a moment. So the time of a token is the median if that
+    is shorter than the mean.
     """
     tests = measured.get("tests")
     for test in tests if isinstance(tests, list | tuple) else ():

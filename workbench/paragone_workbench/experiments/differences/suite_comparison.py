@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -16,7 +16,7 @@ from paragone_workbench.experiments.differences.non_inferiority import (
     NonInferiority,
     non_inferiority,
 )
-from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
+from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import Kind, PairedDifference, holm, paired_difference
 from paragone_workbench.statistics.scientific import np
@@ -143,32 +143,15 @@ class SuiteComparison:
 
 
 def compare_suite(
-    rows: Iterable[SuiteRow],
-    engines: Sequence[str],
-    *,
-    groups: Sequence[Collection[str]] = (),
-    margin: float = MARGIN,
-    seed: int = 0,
+    collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), margin: float = MARGIN
 ) -> SuiteComparison:
-    """Compare engines over the prompts of a suite, from its runs in any order. See `compare_values`."""
-    return compare_values(collect(rows, engines), groups=groups, margin=margin, seed=seed)
-
-
-def compare_values(
-    collected: Sequence[EngineValues],
-    *,
-    groups: Sequence[Collection[str]] = (),
-    margin: float = MARGIN,
-    seed: int = 0,
-) -> SuiteComparison:
-    """Compare engines by the values of their runs.
+    """Compare engines over the prompts of a suite, by the values of their runs.
 
     A pair of engines is compared over the prompts that have a value of both: for pass rates and scores without those
     that are undecided for any engine, and by times only if their runs alternated. The p-values of all comparisons over
     `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no
     engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
-    with each other. `margin` is the loss of the pass rate, as a share, up to which an engine counts as not worse. `seed`
-    is for the resampling.
+    with each other. `margin` is the loss of the pass rate, as a share, up to which an engine counts as not worse.
     """
     metrics = in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [
@@ -186,7 +169,7 @@ def compare_values(
         for one, other in pairs
         for metric in metrics
         if not (metric.timed and (one.engine, other.engine) in apart)
-        and (paired := _paired(one, other, metric, seed)) is not None
+        and (paired := _paired(one, other, metric)) is not None
     ]
     ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
     adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
@@ -230,7 +213,7 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
     }
 
 
-def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -> PairedDifference | None:
+def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> PairedDifference | None:
     prompts_a, a = one.means(metric)
     prompts_b, b = other.means(metric)
     common, in_a, in_b = np.intersect1d(prompts_a, prompts_b, assume_unique=True, return_indices=True)
@@ -239,7 +222,7 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -
     kind: Kind = "numbers"
     if metric == PASS_RATE:
         kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
-    return paired_difference(a[in_a], b[in_b], kind=kind, seed=seed)
+    return paired_difference(a[in_a], b[in_b], kind=kind)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:

@@ -35,7 +35,7 @@ async def find_model(
     if Path(first.path).name != Path(definition.model).name:
         beside = Path(first.path).name
     named: list[str] = []
-    for model in await find_models(backend, folders):
+    for model in await find_models(backend, folders) or ():
         path = Path(expand_home(model.model)) / beside
         try:
             found = WeightsFile.of(path)

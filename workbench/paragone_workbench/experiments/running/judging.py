@@ -52,7 +52,7 @@ class Judging:
     progress: Sequence[EngineProgress]
     observer: SuiteObserver
     elsewhere: bool = False
-    """Whether the engines are on other machines: then servers that judge are asked as much as they can do with."""
+    """Whether the suite's engines are on other machines. Judges at servers then get as many requests at once as these take."""
     given_up: list[ParagoneError] = field(default_factory=list)
     """Why some judges did not finish their work."""
     failure: ParagoneError | None = None

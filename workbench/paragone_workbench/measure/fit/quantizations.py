@@ -41,7 +41,7 @@ async def find_siblings(
     beside = Path(expand_home(definition.model)).absolute().parent
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
-    models = await find_models(backend, [*folders, *near])
+    models = await find_models(backend, [*folders, *near]) or ()
     own = next((model for model in models if is_same_file(model.model, definition.model)), None)
     if own is None:
         return None, []

@@ -129,8 +129,8 @@ def _note(points: Sequence[PlotPoint], across: _Horizontal, *, all_named: bool) 
         else f" {off} is chosen although it is not on the line: the higher pass rate of another engine may be chance."
     )
     return (
-        f"Better is {direction}. For the engines on the line, no other one is better in one value and as good in the "
-        f"other.{why} Vertical lines are 95% intervals.{left_out}"
+        f"Better is {direction}. The line joins the engines that no other one matches in both values and exceeds in one."
+        f"{why} Vertical lines are 95% intervals.{left_out}"
     )
 
 

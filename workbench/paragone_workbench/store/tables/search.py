@@ -55,7 +55,7 @@ _INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
 _MATCH = "{}_search MATCH ?"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM {0}_search WHERE {0}_search MATCH ? LIMIT ?)"
 _RARE = 2000
-"""Number of rows up to which a word is looked up in the index."""
+"""The most rows that may have a word that counts as rare."""
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:

@@ -63,7 +63,7 @@ class SpreadEngine:
         if len(lost) == 1:
             return last
         return ParagoneError(
-            f"None of the {len(lost)} servers of {self.definition.name} answers. The last one: {last.sentence}",
+            f"None of the {len(lost)} servers of {self.definition.name} answers. The one that failed last: {last.sentence}",
             hint=last.hint,
         )
 
