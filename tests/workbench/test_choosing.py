@@ -19,6 +19,7 @@ from paragone_workbench.experiments.differences.suite_comparison import SuiteCom
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.statistics.intervals import Interval
+from paragone_workbench.store.experiment_records import EstimatedMemory
 
 BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
 MIDDLE = EngineFigures(engine="middle", size=120, decode_tps=75.0, kld=Estimate(0.02, 0.001))
@@ -184,23 +185,27 @@ def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
 
 
 def test_figures_come_from_what_was_measured():
-    bench: dict[str, Any] = {
-        "engines": [
-            {"engine": "small", "tests": [{"decode_tps": {"mean": 80.0, "stdev": 4.0}, "ttft_s": None}]}
-        ]
-    }
-    fidelity: dict[str, Any] = {
-        "reference": {"engine": "big", "size": 200},
-        "candidates": [{"engine": "small", "size": 100, "mean_kld": 0.1, "mean_kld_se": None}],
-    }
-    big, small = engine_figures(["big", "small"], bench, fidelity, {"small": (0.5, 10)}, {"big": 1})
+    tests: list[Any] = [{"decode_tps": {"mean": 80.0, "stdev": 4.0}, "ttft_s": None}]
+    big, small = engine_figures(
+        ["big", "small"],
+        speeds={"small": {"tests": tests}},
+        compared={"small": {"size": 100, "mean_kld": 0.1, "mean_kld_se": None}},
+        answers={"small": {"identical": 3, "prompts": 9}},
+        pass_rates={"small": (0.5, 10)},
+        sizes={"big": 200},
+        memory=[EstimatedMemory(engine="small", size=150, context=4096)],
+    )
     assert big == EngineFigures(engine="big", size=200)
     assert small == EngineFigures(
         engine="small",
         size=100,
+        memory=150,
+        context=4096,
         decode_tps=80.0,
         decode_stdev=4.0,
         kld=Estimate(0.1, None),
+        same_answers=3,
+        answers=9,
         pass_rate=0.5,
         prompts=10,
     )
@@ -210,10 +215,6 @@ def test_a_speed_is_shown_with_its_spread():
     assert speed_text(dataclasses.replace(SMALL, decode_stdev=4.0)) == "80.0 ± 4.0"
     assert speed_text(SMALL) == "80.0"
     assert speed_text(EngineFigures(engine="small")) == ""
-
-
-def test_without_measurements_the_size_is_that_of_the_file():
-    assert engine_figures(["big"], None, None, {}, {"big": 7}) == (EngineFigures(engine="big", size=7),)
 
 
 @pytest.mark.parametrize("candidates", [1, 5])

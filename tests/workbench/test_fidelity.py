@@ -50,8 +50,13 @@ async def measured(reference, *candidates, text=TEXT, window=16, on_step=lambda 
     try:
         await fidelity.measure(on_step)
     finally:
-        await fidelity.close()
+        await close(fidelity)
     return fidelity
+
+
+async def close(fidelity):
+    engines = [fidelity.reference.engine, *(candidate.engine for candidate in fidelity.candidates)]
+    await asyncio.gather(*(engine.close() for engine in engines))
 
 
 def printed(fidelity):
@@ -88,7 +93,7 @@ async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_sec
     engine = checked.engine.engine
     assert isinstance(engine, GradedEngine)
     requests = engine.requests
-    await fidelity.close()
+    await close(fidelity)
     assert [request.batch for request in requests] == [None, 1, None, None, None, None, None]
     assert {(len(request.ids), request.start) for request in requests} == {(15, 8)}
     assert {request.ids[0] for request in requests} == {BOS}
@@ -232,7 +237,7 @@ async def test_stop_ends_it_between_windows():
     tasks: list = []
     await fidelity.measure(on_step)
     await tasks[0]
-    await fidelity.close()
+    await close(fidelity)
     assert (fidelity.reference.windows, fidelity.candidates[0].windows) == (3, 2)
     assert fidelity.partial
     assert steps[-1] == (6, 13, 3, 6)
@@ -350,7 +355,7 @@ async def test_the_real_model_against_itself(whole_smollm2):
     try:
         await fidelity.measure()
     finally:
-        await fidelity.close()
+        await close(fidelity)
     (candidate,) = fidelity.candidates
     assert candidate.windows == fidelity.windows > 3
     # The same file in the same batch size; whatever this machine's kernels differ by is in the noise.
@@ -375,7 +380,7 @@ async def test_a_real_engine_that_is_killed_in_the_middle(smollm2):
     try:
         await fidelity.measure(on_step)
     finally:
-        await fidelity.close()
+        await close(fidelity)
     (candidate,) = fidelity.candidates
     assert isinstance(candidate.error, EngineCrashed)
     assert candidate.windows == 2

@@ -16,7 +16,6 @@ from paragone_workbench.choosing.figures import (
     EngineFigures,
     engine_figures,
     largest,
-    with_greedy_answers,
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import REPEAT, TEST, Measurements
@@ -321,10 +320,8 @@ class Choice:
         figures = self._figures(names, evidence.rates)
         if collected and any(engine.decode_tps is None for engine in figures):
             figures = with_speeds_of_answers(figures, collected)
-        if not names:
-            return only_one(None, self.left_out), figures, evidence.comparison
-        if len(names) == 1:
-            return only_one(names[0], self.left_out), figures, evidence.comparison
+        if len(names) < 2:
+            return only_one(next(iter(names), None), self.left_out), figures, evidence.comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
         losses = tag_losses(evidence.values, self.reference, tags)
         deployable = [name for name in names if not self.memory[name].misfit] if self.memory else names
@@ -335,20 +332,23 @@ class Choice:
     ) -> tuple[EngineFigures, ...]:
         sizes = {engine.name: size for engine in self.request.engines if (size := _size(engine))}
         measured = self._measurements
-        speeds = {} if measured is None else measured.speeds
-        compared = {} if measured is None else measured.fidelity.candidates
-        answers = {} if measured is None else measured.fidelity.answers
         found = engine_figures(
-            names, {"engines": list(speeds.values())}, {"candidates": list(compared.values())}, rates, sizes
+            names,
+            speeds={} if measured is None else measured.speeds,
+            compared={} if measured is None else measured.fidelity.candidates,
+            answers={} if measured is None else measured.fidelity.answers,
+            pass_rates=rates,
+            sizes=sizes,
+            memory=self._estimates(),
         )
-        found = with_greedy_answers(found, answers)
         users = {} if self._throughputs is None else self._throughputs.rates
-        found = tuple(dataclasses.replace(engine, users_tps=users.get(engine.engine)) for engine in found)
+        return tuple(dataclasses.replace(engine, users_tps=users.get(engine.engine)) for engine in found)
+
+    def _estimates(self) -> tuple[EstimatedMemory, ...]:
         return tuple(
-            dataclasses.replace(engine, memory=known.needed, context=known.context)
-            if (known := self.memory.get(engine.engine))
-            else engine
-            for engine in found
+            EstimatedMemory(engine=known.engine, size=known.needed, context=known.context)
+            for known in self.memory.values()
+            if known.needed is not None and known.context is not None
         )
 
     def missing(self) -> tuple[str, ...]:
@@ -362,16 +362,11 @@ class Choice:
         """Save what is asked, so that a report decides by the same."""
         if self.experiment is None:
             return
-        memory = tuple(
-            EstimatedMemory(engine=known.engine, size=known.needed, context=known.context)
-            for known in self.memory.values()
-            if known.needed is not None and known.context is not None
-        )
         number = self.experiment.number
         asked = SavedChoice(
             reference=self.reference,
             margin=margin,
-            memory=memory,
+            memory=self._estimates(),
             left_out=self.left_out,
             unfit=tuple(name for name, known in self.memory.items() if known.misfit),
             checked=self.request.suite.checked,

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import Json, Message, ParagoneError
-from paragone_workbench.compare.agreement.summary import summarize
+from paragone_workbench.compare.agreement.summary import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.known_measurements import by_engine
 from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.report import fidelity_json
 from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.measure.sample import sample_text
 from paragone_workbench.scheduling.pool import EnginePool
 
 if TYPE_CHECKING:
@@ -28,19 +27,20 @@ class Comparison:
         self,
         registry: Registry,
         engines: Sequence[EngineDefinition],
+        text: str,
         prompts: Sequence[Sequence[Message]],
         *,
-        known: frozenset[str],
+        known: frozenset[str] = frozenset(),
         window: int,
     ) -> None:
-        """Prepare to compare engines with the first of them.
+        """Prepare to compare engines with the first of them, over a text and by the prompts that they answer.
 
         `known` has the names of those whose distributions are known: they only answer the prompts.
         """
         pool = EnginePool(registry, mode="sequential")
         reference, *candidates = map(pool.add, engines)
         unknown = [candidate for candidate in candidates if candidate.definition.name not in known]
-        self.fidelity = Fidelity(reference, unknown, sample_text(), window=window)
+        self.fidelity = Fidelity(reference, unknown, text, window=window)
         self.answers = FreeRunning(pool, prompts)
         self.refused: ParagoneError | None = None
         """Why no distributions are compared."""
@@ -83,19 +83,25 @@ class Comparison:
         items = fidelity_json(self.fidelity)["candidates"] if compared else ()
         return {name: item for name, item in by_engine(items, "engine").items() if name in compared}
 
-    def answers_json(self, prompts: str) -> dict[str, Json] | None:
-        """Return what the answers are like, as `fidelity --free-running` prints it; None without answers.
-
-        `prompts` is the name of the suite.
-        """
+    @property
+    def summary(self) -> AnswerSummary | None:
+        """The comparison of the answers; None if there are none."""
         answers = self.answers
         if not any(map(answers.answers, answers.engines)):
             return None
-        summary = summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
+        return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
+
+    def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
+        """Return what the answers are like, as `fidelity --free-running` prints it; None without answers.
+
+        `prompts` is the name of the suite; None for the one that comes with paragone.
+        """
+        if (summary := self.summary) is None:
+            return None
         return {
             "prompts": prompts,
-            "asked": len(answers.prompts),
-            "partial": answers.partial,
-            "notes": list(answers.cautions),
+            "asked": len(self.answers.prompts),
+            "partial": self.answers.partial,
+            "notes": list(self.answers.cautions),
             **summary.to_json(),
         }

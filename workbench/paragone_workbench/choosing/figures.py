@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paragone import Json
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.experiments.known_measurements import Measured
 from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.store.experiment_records import EstimatedMemory
 
 _METRICS = {metric.name: metric for metric in SPEEDS}
 
@@ -82,27 +84,40 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 def engine_figures(
     engines: Sequence[str],
-    bench: Mapping[str, Json] | None,
-    fidelity: Mapping[str, Json] | None,
+    *,
+    speeds: Mapping[str, Measured],
+    compared: Mapping[str, Measured],
+    answers: Mapping[str, Measured],
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
+    memory: Iterable[EstimatedMemory],
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures of each engine, from the JSON of `bench` and `fidelity`.
+    """Return the figures of each engine.
 
-    `pass_rates` has the pass rate of an engine, and the number of its prompts; `sizes` the bytes of its model's file.
+    Args:
+        engines: The names of the engines.
+        speeds: The speeds by name, as `bench` prints them with --json.
+        compared: The comparisons with the reference by name, as `fidelity` prints them.
+        answers: The comparisons of greedy answers by name, as `fidelity --free-running` prints them.
+        pass_rates: The pass rate, and the number of its prompts, by name.
+        sizes: The bytes of the model's file by name.
+        memory: The estimates of the memory.
     """
-    speeds = _by_engine(bench, "engines")
-    compared = _by_engine(fidelity, "candidates")
-    found = compared | _by_engine({"reference": [(fidelity or {}).get("reference")]}, "reference")
+    estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
         EngineFigures(
             engine=engine,
-            size=_whole(found.get(engine, {}).get("size")) or sizes.get(engine),
+            size=_whole(compared.get(engine, {}).get("size")) or sizes.get(engine),
+            memory=estimate.size if (estimate := estimates.get(engine)) else None,
+            context=estimate.context if estimate else None,
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
             decode_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(compared.get(engine, {})),
+            same_answers=_whole(answers.get(engine, {}).get("identical")),
+            answers=_whole(answers.get(engine, {}).get("prompts")) or 0,
+            collapse=_collapse(answers.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],
         )
@@ -110,24 +125,7 @@ def engine_figures(
     )
 
 
-def with_greedy_answers(
-    figures: Sequence[EngineFigures], answers: Mapping[str, Mapping[str, Json]]
-) -> tuple[EngineFigures, ...]:
-    """Return the figures with what greedy answers are like, from the JSON of `fidelity --free-running` by engine."""
-    return tuple(
-        replace(
-            engine,
-            same_answers=_whole(found.get("identical")),
-            answers=_whole(found.get("prompts")) or 0,
-            collapse=_collapse(found),
-        )
-        if (found := answers.get(engine.engine)) is not None
-        else engine
-        for engine in figures
-    )
-
-
-def _collapse(found: Mapping[str, Json]) -> str:
+def _collapse(found: Measured) -> str:
     if found.get("collapsed") is not True:
         return ""
     return (
@@ -190,16 +188,7 @@ def _mean_of(values: EngineValues, metric: Metric) -> float | None:
     return sum(known.values()) / len(known) if known else None
 
 
-def _by_engine(data: Mapping[str, Json] | None, key: str) -> dict[str, Mapping[str, Json]]:
-    items = (data or {}).get(key)
-    return {
-        str(item["engine"]): item
-        for item in (items if isinstance(items, list | tuple) else ())
-        if isinstance(item, Mapping) and "engine" in item
-    }
-
-
-def _mean(speeds: Mapping[str, Json], figure: str, of: str = "mean") -> float | None:
+def _mean(speeds: Measured, figure: str, of: str = "mean") -> float | None:
     """Return the mean of a figure, or its `of`, in the first test that has it."""
     tests = speeds.get("tests")
     for test in tests if isinstance(tests, list | tuple) else ():
@@ -210,7 +199,7 @@ def _mean(speeds: Mapping[str, Json], figure: str, of: str = "mean") -> float | 
     return None
 
 
-def _kld(candidate: Mapping[str, Json]) -> Estimate | None:
+def _kld(candidate: Measured) -> Estimate | None:
     value, error = candidate.get("mean_kld"), candidate.get("mean_kld_se")
     if not isinstance(value, int | float):
         return None

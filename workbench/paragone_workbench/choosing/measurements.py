@@ -21,6 +21,7 @@ from paragone_workbench.experiments.known_measurements import (
 from paragone_workbench.measure.bench.measurement import Bench, OnStep
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.measure.bench.report import bench_json
+from paragone_workbench.measure.sample import sample_text
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import MeasurementKind
@@ -162,7 +163,9 @@ class Measurements:
         known = set(self.fidelity.candidates)
         if not self.has_distributions(reference):
             known = {engine.name for engine in engines}
-        comparison = Comparison(self.registry, engines, self.prompts, known=frozenset(known), window=WINDOW)
+        comparison = Comparison(
+            self.registry, engines, sample_text(), self.prompts, known=frozenset(known), window=WINDOW
+        )
         async with self.limit.limiting(comparison):
             await comparison.measure(on_step, on_answer)
         self.errors |= comparison.errors()

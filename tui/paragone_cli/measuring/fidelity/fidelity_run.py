@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paragone import Json, ParagoneError
-from paragone_cli.command_line.event_loop import Interrupts, interruptible, run
+from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import note, print_error, put_json, warn
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress.fidelity_progress import FidelityProgress
 from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
 from paragone_cli.measuring.fidelity.free_running_text import put_answers
 from paragone_cli.measuring.fidelity.prompts import PromptFile
-from paragone_workbench.compare.agreement.summary import AnswerSummary, summarize
+from paragone_workbench.choosing.comparison import Comparison
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.report import fidelity_json
 from paragone_workbench.measure.fidelity.verdict import above_limit, unchanged
-from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.scheduling.pool import EnginePool
 
 
 class FidelityRun:
@@ -43,10 +40,10 @@ class FidelityRun:
         self._engines = engines
         self._name = name
         self._prompts = prompts
-        pool = EnginePool(registry, mode="sequential")
-        reference, *candidates = map(pool.add, engines)
-        self._fidelity = Fidelity(reference, candidates, text, window=window)
-        self._answers = None if prompts is None else FreeRunning(pool, prompts.prompts)
+        self._comparison = Comparison(
+            registry, engines, text, () if prompts is None else prompts.prompts, window=window
+        )
+        self._fidelity = self._comparison.fidelity
         self._refused = False
 
     def run(self, *, limit: float | None, as_json: bool) -> int:
@@ -62,32 +59,14 @@ class FidelityRun:
             note(sentence)
         return status or int(bool(exceeded))
 
-    async def stop(self) -> None:
-        """End the measurement early."""
-        if self._answers is not None:
-            await self._answers.stop()
-        await self._fidelity.stop()
-
-    async def close(self) -> None:
-        """Close the engines."""
-        await self._fidelity.close()
-
     @property
     def _is_measured(self) -> bool:
-        return bool(self._fidelity.reference.windows) or self._summary is not None
-
-    @property
-    def _summary(self) -> AnswerSummary | None:
-        """The comparison of the answers; None if there are none."""
-        answers = self._answers
-        if answers is None or not any(map(answers.answers, answers.engines)):
-            return None
-        return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
+        return bool(self._fidelity.reference.windows) or self._comparison.summary is not None
 
     async def _run(self, *, as_json: bool) -> int:
-        async with interruptible(self) as interrupts:
+        async with interruptible(self._comparison) as interrupts:
             with FidelityProgress() as progress:
-                await self._measure(progress, interrupts)
+                await self._measure(progress)
         if as_json:
             put_json(self._to_json())
         else:
@@ -102,23 +81,15 @@ class FidelityRun:
         return status or int(self._refused)
 
     def _put(self) -> None:
-        summary, answers = self._summary, self._answers
+        summary = self._comparison.summary
         if self._fidelity.reference.windows or summary is None:
             put_fidelity(self._fidelity)
-        if summary is not None and answers is not None:
-            put_answers(summary, answers)
+        if summary is not None:
+            put_answers(summary, self._comparison.answers)
 
-    async def _measure(self, progress: FidelityProgress, interrupts: Interrupts) -> None:
-        refused = None
-        try:
-            await self._fidelity.measure(progress.begin)
-        except ParagoneError as error:
-            refused = error
-        if self._answers is not None and not interrupts.interrupted:
-            await self._answers.measure(progress.answer)
-        if (
-            refused is not None and not interrupts.interrupted
-        ):  # else the engines were closed while they were opened
+    async def _measure(self, progress: FidelityProgress) -> None:
+        await self._comparison.measure(progress.begin, progress.answer)
+        if (refused := self._comparison.refused) is not None:
             if not self._is_measured:
                 raise refused
             # an engine without distributions is compared by its answers: nothing failed
@@ -126,20 +97,10 @@ class FidelityRun:
             note(f"There is no comparison of distributions. {refused}")
 
     def _errors(self) -> list[ParagoneError]:
-        fidelity, answers = self._fidelity, self._answers
-        found = [measured.error for measured in (fidelity.reference, *fidelity.candidates)]
-        found += [] if answers is None else list(answers.errors.values())
+        measured = (self._fidelity.reference, *self._fidelity.candidates)
+        found = [*(one.error for one in measured), *self._comparison.answers.errors.values()]
         return list({id(error): error for error in found if error is not None}.values())
 
     def _to_json(self) -> dict[str, Json]:
-        summary, answers, prompts = self._summary, self._answers, self._prompts
-        free_running: dict[str, Json] | None = None
-        if summary is not None and answers is not None and prompts is not None:
-            free_running = {
-                "prompts": prompts.name,
-                "asked": len(prompts.prompts),
-                "partial": answers.partial,
-                "notes": list(answers.cautions),
-                **summary.to_json(),
-            }
-        return {"text": self._name, **fidelity_json(self._fidelity), "free_running": free_running}
+        answers = self._comparison.answers_json(None if self._prompts is None else self._prompts.name)
+        return {"text": self._name, **fidelity_json(self._fidelity), "free_running": answers}

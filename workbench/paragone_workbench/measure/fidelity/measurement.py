@@ -115,10 +115,6 @@ class Fidelity:
         self.stopped = True
         await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
 
-    async def close(self) -> None:
-        """Close the engines."""
-        await asyncio.gather(*(measured.engine.close() for measured in self._readers))
-
     async def _vocabulary(self, measured: Measured) -> Vocabulary:
         vocabulary = await self._readers[measured].vocabulary()
         loaded = measured.engine.loaded

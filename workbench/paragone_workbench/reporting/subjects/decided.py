@@ -10,7 +10,6 @@ from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     engine_figures,
     largest,
-    with_greedy_answers,
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
@@ -102,18 +101,12 @@ def decided_of(
     fidelity = known_fidelity(fidelities, identities, reference, WINDOW, fewest)
     figures = engine_figures(
         names,
-        {"engines": list(speeds.values())},
-        {"candidates": list(fidelity.candidates.values())},
-        evidence.rates,
-        sizes,
-    )
-    figures = with_greedy_answers(figures, fidelity.answers)
-    memory = {} if choice is None else {estimate.engine: estimate for estimate in choice.memory}
-    figures = tuple(
-        replace(engine, memory=own.size, context=own.context)
-        if (own := memory.get(engine.engine))
-        else engine
-        for engine in figures
+        speeds=speeds,
+        compared=fidelity.candidates,
+        answers=fidelity.answers,
+        pass_rates=evidence.rates,
+        sizes=sizes,
+        memory=() if choice is None else choice.memory,
     )
     benched = all(engine.decode_tps is not None for engine in figures)
     if not benched:
