@@ -13,7 +13,7 @@ from pathlib import Path
 from paragone import InputError, ParagoneError
 from paragone.wording import counted, size_text
 from paragone_tui.terminal.text import one_line
-from paragone_workbench.config.read import BackendLookup
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.output_file import FileExists, check_target
 from paragone_workbench.store.records import SavedConversation
 

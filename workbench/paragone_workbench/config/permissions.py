@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from paragone_workbench.config.toml_file import TomlDocument
-from paragone_workbench.engines.definitions import secret_options
-
-if TYPE_CHECKING:
-    from paragone import Backend
+from paragone_workbench.engines.definitions import BackendLookup, secret_options
 
 
-def permission_warning(document: TomlDocument, find: Callable[[str], Backend | None]) -> str:
+def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
     """Return a warning if other users can read a config file that holds a secret, else an empty string.
 
     `find` returns the backend of a given name. The backend declares which of its options are secret.
@@ -37,7 +32,7 @@ def permission_warning(document: TomlDocument, find: Callable[[str], Backend | N
     )
 
 
-def _secrets(document: TomlDocument, find: Callable[[str], Backend | None]) -> set[str]:
+def _secrets(document: TomlDocument, find: BackendLookup) -> set[str]:
     """Return the names of the secret options that the file sets."""
     engines = document.data.get("engines")
     names: set[str] = set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
@@ -26,6 +26,7 @@ from paragone_workbench.config.state import State
 from paragone_workbench.config.theme_settings import ThemeSettings, is_colour
 from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
+    BackendLookup,
     EngineDefinition,
     at_each_server,
     check_engine,
@@ -37,14 +38,11 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.paths import config_file, exists, private_folder, state_file
 
 if TYPE_CHECKING:
-    from paragone import Backend, Json
+    from paragone import Json
     from paragone_workbench.config.toml_file import Key
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
-
-BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
-"""Returns the backend of a given name, or None if it is not installed or cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from paragone import InputError, Json, Options
@@ -30,6 +30,9 @@ from paragone_workbench.visible_text import is_utf8, visible
 if TYPE_CHECKING:
     from paragone import Backend
 
+
+BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
+"""Returns the backend of a given name, or None if it is not installed or cannot be used."""
 
 IMPORTED = "imported"
 """The backend of engines whose answers were imported from another program: there is none to open."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from paragone import InputError
 from paragone.wording import counted, size_text
-from paragone_workbench.config.read import BackendLookup
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.reporting.file import format_of, write
 from paragone_workbench.store import History, Store, StoreError
 

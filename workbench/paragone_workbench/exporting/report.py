@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from paragone_workbench.config.read import BackendLookup
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.reporting.file import Format, format_of, write
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation

@@ -12,9 +12,13 @@ from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import address_option
-from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, split_options
+from paragone_workbench.engines.definitions import (
+    BackendLookup,
+    EngineDefinition,
+    at_each_server,
+    split_options,
+)
 from paragone_workbench.engines.placement import name_reached_apart
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 

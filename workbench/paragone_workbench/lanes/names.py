@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from paragone_workbench.engines.definitions import EngineDefinition, numbered, server_of
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition, numbered, server_of
 
 if TYPE_CHECKING:
-    from paragone import Backend
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.store.records import LaneRecord
@@ -24,7 +23,7 @@ def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: R
     return _unique(definition, named, registry.find)
 
 
-def names_of(lanes: Sequence[LaneRecord], find: Callable[[str], Backend | None]) -> Mapping[str, str]:
+def names_of(lanes: Sequence[LaneRecord], find: BackendLookup) -> Mapping[str, str]:
     """Return the names of saved lanes by their ids: those that they get when the conversation is opened, closed lanes last.
 
     `find` returns the backend of a name.
@@ -40,7 +39,7 @@ def names_of(lanes: Sequence[LaneRecord], find: Callable[[str], Backend | None])
 def _unique(
     definition: EngineDefinition,
     named: Sequence[tuple[str, EngineDefinition]],
-    find: Callable[[str], Backend | None],
+    find: BackendLookup,
 ) -> str:
     taken = {name for name, _ in named}
     namesakes = [other for _, other in named if other.name == definition.name]
@@ -50,7 +49,7 @@ def _unique(
 
 
 def _qualified_names(
-    definition: EngineDefinition, namesakes: Sequence[EngineDefinition], find: Callable[[str], Backend | None]
+    definition: EngineDefinition, namesakes: Sequence[EngineDefinition], find: BackendLookup
 ) -> Iterator[str]:
     if any(other.backend != definition.backend for other in namesakes):
         yield f"{definition.name} ({definition.backend})"

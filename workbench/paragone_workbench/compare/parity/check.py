@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from paragone import Backend
 from paragone_workbench.compare.parity.builds import compare_builds, compare_launches
 from paragone_workbench.compare.parity.facts import compare_facts
 from paragone_workbench.compare.parity.findings import (
@@ -18,6 +17,7 @@ from paragone_workbench.compare.parity.findings import (
 from paragone_workbench.compare.parity.prompts import PROMPT, compare_prompts
 from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
 from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.runs.run import Run
 
 _CHANGED = {
@@ -36,7 +36,7 @@ _CHANGES = "may-change-requests"
 """The warning of an engine whose server can change requests and does not tell."""
 
 
-def parity_of_runs(runs: Sequence[Run], find: Callable[[str], Backend | None]) -> Parity:
+def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:
     """Check the parity of runs that answered one prompt. Runs that did not begin are left out.
 
     `find` returns the backend of a name.

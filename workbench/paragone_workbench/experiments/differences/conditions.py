@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from paragone import Backend, Json
+from paragone import Json
 from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.findings import enumeration, quoted
 from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.differences.comparable import engine_name, numbered_prompts
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.experiments.suites.suite import SuitePrompt
@@ -22,7 +23,7 @@ _MACHINE = ("cpu", "cores", "gpus")
 
 
 def different_conditions(
-    store: Store, experiments: Sequence[Experiment], find: Callable[[str], Backend | None]
+    store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
     """Return what differs between the experiments, in sentences, by the first prompt that all of them have.
 

@@ -12,9 +12,8 @@ from typing import TypeAlias
 
 from paragone import Json
 from paragone.wire import json_text, to_json
-from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.lanes.names import names_of

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from paragone import Backend
 from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.reporting.content import Conditions, Remark
 from paragone_workbench.reporting.parts.answers import NamedRun
 from paragone_workbench.reporting.public_text import public
 
 
-def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | None]) -> Conditions | None:
+def conditions_of(answers: Sequence[NamedRun], find: BackendLookup) -> Conditions | None:
     """Return whether answers to one prompt were given under the same conditions; None for fewer than two.
 
     `find` returns the backend of a name. Runs that did not begin are left out.

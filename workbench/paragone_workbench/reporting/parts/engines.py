@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from paragone import Backend, LoadedModel
+from paragone import LoadedModel
 from paragone.options import value_text
 from paragone.wording import size_text
-from paragone_workbench.engines.definitions import EngineDefinition, address_of, without_secrets
+from paragone_workbench.engines.definitions import (
+    BackendLookup,
+    EngineDefinition,
+    address_of,
+    without_secrets,
+)
 from paragone_workbench.reporting.content import EngineView, Fact
 from paragone_workbench.reporting.parts.answers import settings_in_force
 from paragone_workbench.reporting.public_text import public
@@ -18,7 +23,7 @@ def engine_view(
     name: str,
     definition: EngineDefinition,
     run: RunResult | None,
-    find: Callable[[str], Backend | None],
+    find: BackendLookup,
 ) -> EngineView:
     """Return an engine. `run` is one of its runs; without one, what was loaded is unknown."""
     backend = find(definition.backend)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from paragone import Backend, Message
+from paragone import Message
 from paragone.options import value_text
 from paragone.wording import counted
 from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.content import (
@@ -43,7 +44,7 @@ class _Lane:
 
 def conversation_report(
     saved: SavedConversation,
-    find: Callable[[str], Backend | None],
+    find: BackendLookup,
 ) -> Report:
     """Return the report of a conversation. `find` returns the backend of a name."""
     lanes = _lanes(saved, find)
@@ -94,7 +95,7 @@ def _figures(lane: _Lane) -> EngineFigures:
     return EngineFigures(engine=lane.name, size=None if loaded is None else loaded.size)
 
 
-def _lanes(saved: SavedConversation, find: Callable[[str], Backend | None]) -> list[_Lane]:
+def _lanes(saved: SavedConversation, find: BackendLookup) -> list[_Lane]:
     """Return the lanes that are not closed; all of them if all are closed."""
     shown = [lane for lane in saved.lanes if not lane.closed] or list(saved.lanes)
     names = names_of(saved.lanes, find)
@@ -154,7 +155,7 @@ def _prompts(
     saved: SavedConversation,
     lanes: list[_Lane],
     prompts: list[tuple[int, Prompt]],
-    find: Callable[[str], Backend | None],
+    find: BackendLookup,
 ) -> Iterator[PromptView]:
     system = ""
     for number, prompt in prompts:

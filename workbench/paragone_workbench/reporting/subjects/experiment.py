@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from paragone import Backend, Json, WeightsFile
+from paragone import Json, WeightsFile
 from paragone.wording import counted, size_text
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
@@ -41,7 +42,7 @@ _COMPARED = (
 def experiment_report(
     store: Store,
     experiment: Experiment,
-    find: Callable[[str], Backend | None],
+    find: BackendLookup,
 ) -> Report:
     """Return the report of an experiment. `find` returns the backend of a name.
 
@@ -149,7 +150,7 @@ def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRo
 
 
 def _first_answers(
-    store: Store, experiment: Experiment, find: Callable[[str], Backend | None]
+    store: Store, experiment: Experiment, find: BackendLookup
 ) -> tuple[dict[int, RunResult], Conditions | None]:
     """Return a run of each engine that began, and the conditions of the first prompt that all answered."""
     names = [engine.name for engine in experiment.engines]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from paragone import Backend
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.content import Report, Section
@@ -18,9 +18,7 @@ from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
 
-def report_of(
-    store: Store, subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
-) -> Report:
+def report_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Report:
     """Return the report. `find` returns the backend of a name. The store must stay open while it is written.
 
     Raises InputError if a package for the figures is missing, and StoreError.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from paragone import Backend, InputError
+from paragone import InputError
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.subjects.experiment_prompts import experiment_rows
@@ -38,16 +39,14 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
         raise InputError(f"There is no {kind} {text} in the history.", hint=newest(store)) from None
 
 
-def rows_of(
-    store: Store, subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
-) -> Iterator[TableRow]:
+def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
     """Yield all runs as rows of a table. `find` returns the backend of a name. The store must stay open. Raises StoreError."""
     if isinstance(subject, Experiment):
         return experiment_rows(store, subject)
     return conversation_rows(subject, find)
 
 
-def conversation_rows(saved: SavedConversation, find: Callable[[str], Backend | None]) -> Iterator[TableRow]:
+def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
     """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend of a name."""
     places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
     names = names_of(saved.lanes, find)
