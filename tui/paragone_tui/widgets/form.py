@@ -39,11 +39,7 @@ class Form(Modal[ScreenResultType]):
     ]
     DEFAULT_CSS = """
     Form {
-        align: center middle;
-        #box {
-            width: 100; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; background: $surface; padding: 0 1;
-        }
+        #box { padding: 0 1; }
         #form { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
         .field { height: 1; }
         Input { border: none; height: 1; width: 1fr; padding: 0 1; background: $surface; }
@@ -66,7 +62,7 @@ class Form(Modal[ScreenResultType]):
     def compose(self) -> ComposeResult:
         """Create the fields between what a subclass adds."""
         width = min(_WIDEST, max(len(one_line(field.title)) for field in self._fields)) + 2
-        with Vertical(id="box") as box:
+        with Vertical(id="box", classes="framed") as box:
             box.border_title = one_line(self._title)
             with VerticalScroll(id="form", can_focus=False):
                 yield from self.above()

@@ -32,6 +32,15 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
+    DEFAULT_CSS = """
+    Modal {
+        align: center middle;
+        .framed {
+            width: 100; max-width: 100%; height: auto; max-height: 100%;
+            border: round $primary; background: $surface;
+        }
+    }
+    """
 
     # If it were scoped, the `CSS` of a base class would apply only inside its subclass, where it matches nothing.
     SCOPED_CSS = False

@@ -46,11 +46,7 @@ class Picker(Modal[ScreenResultType]):
     AUTO_FOCUS = "Input"
     CSS = """
     Picker {
-        align: center middle;
-        #picker {
-            width: 100; max-width: 100%; height: 24; max-height: 100%;
-            border: round $primary; background: $surface;
-        }
+        #picker { height: 24; }
         Input { border: none; height: 1; padding: 0 1; background: $surface; }
         OptionList { border: none; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
         #remark { height: auto; padding: 0 1; color: $text-muted; display: none; }
@@ -95,7 +91,7 @@ class Picker(Modal[ScreenResultType]):
 
     def compose(self) -> ComposeResult:
         """Create the input field, the list, and a line for remarks."""
-        with Vertical(id="picker") as box:
+        with Vertical(id="picker", classes="framed") as box:
             box.border_title = self.heading
             yield _Field(placeholder=self.placeholder, select_on_focus=False, max_length=LONGEST)
             yield OptionList(markup=False)

@@ -29,8 +29,7 @@ class Question(Modal[str | None]):
     AUTO_FOCUS = "Input"
     CSS = """
     Question {
-        align: center middle;
-        #question { width: 76; max-width: 100%; height: auto; max-height: 100%; border: round $primary; background: $surface; }
+        #question { width: 76; }
         Input { border: none; height: 1; padding: 0 1; background: $surface; }
         #remark { height: auto; padding: 0 1; color: $text-muted; display: none; }
     }
@@ -52,7 +51,7 @@ class Question(Modal[str | None]):
 
     def compose(self) -> ComposeResult:
         """Create the field."""
-        with Vertical(id="question") as box:
+        with Vertical(id="question", classes="framed") as box:
             box.border_title = one_line(self._question)
             box.border_subtitle = hints((("enter", "done"), ("esc", "cancel")))
             yield LineField(one_line(self._value), select_on_focus=False, max_length=self.LONGEST)

@@ -28,12 +28,7 @@ class Sheet(Modal[None]):
     ]
     CSS = """
     Sheet {
-        align: center middle;
-        #sheet {
-            width: 100; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; padding: 0 1; background: $surface;
-            scrollbar-size-vertical: 1;
-        }
+        #sheet { padding: 0 1; scrollbar-size-vertical: 1; }
     }
     """
 
@@ -51,7 +46,7 @@ class Sheet(Modal[None]):
 
     def compose(self) -> ComposeResult:
         """Create the text."""
-        with VerticalScroll(id="sheet") as box:
+        with VerticalScroll(id="sheet", classes="framed") as box:
             box.border_title = self.heading
             yield from self.texts()
 

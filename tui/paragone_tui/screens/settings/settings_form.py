@@ -88,11 +88,7 @@ class SettingsForm(Modal[SettingsChange | None]):
     ]
     DEFAULT_CSS = """
     SettingsForm {
-        align: center middle;
-        #form {
-            width: 84; max-width: 100%; height: 100%; max-height: 44;
-            border: round $primary; background: $surface;
-        }
+        #form { width: 84; height: 100%; max-height: 44; }
         #fields { height: 1fr; scrollbar-size-vertical: 1; }
         .group { height: 1; padding: 0 1; color: $primary; text-style: bold; }
         #description { height: auto; min-height: 3; max-height: 6; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
@@ -145,7 +141,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     def compose(self) -> ComposeResult:
         """Create the fields, the description of the focused one, and a line of key hints."""
-        with Vertical(id="form"):
+        with Vertical(id="form", classes="framed"):
             with FieldList(id="fields", can_focus=False):
                 if self._presets:
                     yield LabelledField(
