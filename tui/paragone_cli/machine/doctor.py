@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from paragone import EngineError, InputError, Json, Probe
+from paragone.wire import to_json
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.consent import require_consent_to_config
@@ -80,7 +81,7 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
         "version": diagnosis.version,
         "machine": dataclasses.asdict(diagnosis.machine),
         "backends": [
-            {"backend": name, "title": title, **_probe_json(probe)}
+            {"backend": name, "title": title, **to_json(probe, complete=True)}
             for name, (title, probe) in diagnosis.backends.items()
         ],
         "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
@@ -96,7 +97,7 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
         "backend": endpoint.backend,
         "address": report.address,
         "engines": list(endpoint.engines),
-        **_probe_json(report.probe),
+        **to_json(report.probe, complete=True),
         "models": [model.model for model in report.models],
         "problems": [
             {"engine": name, "usable": False, "reason": probe.reason, "remedy": probe.remedy}
@@ -104,15 +105,6 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
         ]
         if report.probe.usable
         else [],
-    }
-
-
-def _probe_json(probe: Probe) -> dict[str, Json]:
-    return {
-        "usable": probe.usable,
-        "reason": probe.reason,
-        "remedy": probe.remedy,
-        "facts": dict(probe.facts),
     }
 
 
