@@ -9,6 +9,7 @@ from paragone import Json
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.json_fields import count_at, number_at, objects_at
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store.experiment_records import EstimatedMemory
 
@@ -107,7 +108,7 @@ def engine_figures(
     return tuple(
         EngineFigures(
             engine=engine,
-            size=_whole(compared.get(engine, {}).get("size")) or sizes.get(engine),
+            size=count_at(compared, engine, "size") or sizes.get(engine),
             memory=estimate.size if (estimate := estimates.get(engine)) else None,
             context=estimate.context if estimate else None,
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
@@ -115,8 +116,8 @@ def engine_figures(
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(compared.get(engine, {})),
-            same_answers=_whole(answers.get(engine, {}).get("identical")),
-            answers=_whole(answers.get(engine, {}).get("prompts")) or 0,
+            same_answers=count_at(answers, engine, "identical"),
+            answers=count_at(answers, engine, "prompts") or 0,
             collapse=_collapse(answers.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],
@@ -190,21 +191,10 @@ def _mean_of(values: EngineValues, metric: Metric) -> float | None:
 
 def _mean(speeds: Measured, figure: str, of: str = "mean") -> float | None:
     """Return the mean of a figure, or its `of`, in the first test that has it."""
-    tests = speeds.get("tests")
-    for test in tests if isinstance(tests, list | tuple) else ():
-        spread = test.get(figure) if isinstance(test, Mapping) else None
-        mean = spread.get(of) if isinstance(spread, Mapping) else None
-        if isinstance(mean, int | float):
-            return float(mean)
-    return None
+    means = (number_at(test, figure, of) for test in objects_at(speeds, "tests"))
+    return next((float(mean) for mean in means if mean is not None), None)
 
 
 def _kld(candidate: Measured) -> Estimate | None:
-    value, error = candidate.get("mean_kld"), candidate.get("mean_kld_se")
-    if not isinstance(value, int | float):
-        return None
-    return Estimate(value, error if isinstance(error, int | float) else None)
-
-
-def _whole(value: Json) -> int | None:
-    return value if isinstance(value, int) else None
+    value = number_at(candidate, "mean_kld")
+    return None if value is None else Estimate(value, number_at(candidate, "mean_kld_se"))

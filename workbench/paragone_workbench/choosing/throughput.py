@@ -10,6 +10,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import measurement_of
 from paragone_workbench.experiments.known_measurements import known_throughputs
+from paragone_workbench.json_fields import number_at
 from paragone_workbench.measure.bench.measurement import Bench, OnStep
 from paragone_workbench.measure.bench.plan import users_tests
 from paragone_workbench.measure.bench.report import bench_json
@@ -78,9 +79,9 @@ class Throughputs:
         most = USERS_TESTS[-1]
         levels = known_throughputs(saved, identities).get((most.users, most.prompt_tokens, most.tokens), {})
         self.rates = {
-            name: float(rate)
+            name: rate
             for name, level in levels.items()
-            if isinstance(rate := level.get("tokens_per_s"), int | float)
+            if (rate := number_at(level, "tokens_per_s")) is not None
         }
 
     async def measure(self, seconds: float | None, on_step: OnStep) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from paragone import Json
+from paragone_workbench.json_fields import objects_at, value_at
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.store.experiment_records import Measurement
 
@@ -31,7 +32,7 @@ def known_speeds(
     by_test: dict[tuple[Json, ...], dict[str, Measured]] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get("engines")):
-            for found in objects(item.get("tests")):
+            for found in objects_at(item, "tests"):
                 if found.get("repetitions"):
                     key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
                     speed: Measured = {"engine": name, "tests": [found], "created": measurement.created}
@@ -46,7 +47,7 @@ def known_throughputs(
     found: dict[tuple[int, int, int], dict[str, Measured]] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get("engines")):
-            for level in objects(item.get("users")):
+            for level in objects_at(item, "users"):
                 match level:
                     case {"users": int(users), "prompt_tokens": int(prompt), "tokens": int(tokens)} if (
                         level.get("tokens_per_s")
@@ -102,8 +103,7 @@ def known_fidelity(
                     "created": measurement.created,
                 }
                 by_text.setdefault(text, {}).setdefault(name, found)
-        free = data.get("free_running")
-        greedy = free.get("candidates") if isinstance(free, Mapping) else None
+        greedy = value_at(data, "free_running", "candidates")
         for name, item in _items(measurement, identities, greedy, "candidate"):
             prompts = item.get("prompts")
             if name != reference and isinstance(prompts, int) and prompts >= fewest_answers:
@@ -157,9 +157,4 @@ def _items(
 
 def by_engine(items: Json, field: str) -> dict[str, Measured]:
     """Return the objects in a list by the name of the engine that a field of each has."""
-    return {str(item[field]): item for item in objects(items) if field in item}
-
-
-def objects(found: Json) -> list[Mapping[str, Json]]:
-    """Return the objects of a list in JSON."""
-    return [item for item in (found if isinstance(found, list | tuple) else ()) if isinstance(item, Mapping)]
+    return {str(item[field]): item for item in objects_at(items) if field in item}

@@ -6,24 +6,25 @@ from collections.abc import Iterator
 
 from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import items, role_of, seconds, text, value
+from paragone_workbench.importing.foreign_json import role_of, seconds
 from paragone_workbench.importing.tree import in_order
+from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "chatgpt"
 
 
 def chats(data: Json) -> Iterator[Chat]:
     """Yield the conversations; nothing if the JSON has another form."""
-    for listed in items(data) or [data]:
-        nodes = value(listed, "mapping")
+    for listed in list_at(data) or [data]:
+        nodes = value_at(listed, "mapping")
         if isinstance(nodes, dict):
             yield Chat(
                 source=SOURCE,
-                id=text(listed, "conversation_id") or text(listed, "id"),
-                title=text(listed, "title"),
+                id=text_at(listed, "conversation_id") or text_at(listed, "id"),
+                title=text_at(listed, "title"),
                 created=seconds(listed, "create_time") or 0.0,
                 messages=tuple(_messages(nodes)),
-                current=text(listed, "current_node") or None,
+                current=text_at(listed, "current_node") or None,
             )
 
 
@@ -32,11 +33,11 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
     shown: dict[str | None, str | None] = {None: None}
     for node_id, before, node in in_order(nodes, "parent"):
         parent = shown.get(before)
-        message = value(node, "message")
-        role = text(message, "author", "role")
-        content = "\n".join(part for part in items(message, "content", "parts") if isinstance(part, str))
-        content = content or text(message, "content", "text")
-        hidden = value(message, "metadata", "is_visually_hidden_from_conversation") is True
+        message = value_at(node, "message")
+        role = text_at(message, "author", "role")
+        content = "\n".join(part for part in list_at(message, "content", "parts") if isinstance(part, str))
+        content = content or text_at(message, "content", "text")
+        hidden = value_at(message, "metadata", "is_visually_hidden_from_conversation") is True
         if role not in ("system", "user", "assistant") or not content or hidden:
             shown[node_id] = parent
             continue
@@ -46,6 +47,6 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
             parent=parent,
             role=role_of(role),
             text=content,
-            model=text(message, "metadata", "model_slug"),
+            model=text_at(message, "metadata", "model_slug"),
             created=seconds(message, "create_time"),
         )

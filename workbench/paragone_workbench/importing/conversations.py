@@ -16,7 +16,7 @@ from paragone_workbench.experiments.replaying.document_reader import read_conver
 from paragone_workbench.importing import chatgpt, llama_web_ui, lm_studio, open_webui, openai_messages
 from paragone_workbench.importing.chat import Chat, conversation_of
 from paragone_workbench.importing.databases import database_chats
-from paragone_workbench.importing.foreign_json import items
+from paragone_workbench.json_fields import list_at
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
 from paragone_workbench.store.recording.changes import Changes
@@ -130,7 +130,7 @@ def _head(path: Path) -> bytes:
 
 def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
     if isinstance(data, Mapping) and "paragone_document" in data:
-        for document in items(data, "conversations") or [data]:
+        for document in list_at(data, "conversations") or [data]:
             yield read_conversation(path, document)
         return
     for chats in _READERS:

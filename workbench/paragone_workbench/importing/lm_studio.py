@@ -6,22 +6,23 @@ from collections.abc import Iterable, Iterator
 
 from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import items, seconds, text, value
+from paragone_workbench.importing.foreign_json import seconds
+from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "lm-studio"
 
 
 def chats(data: Json) -> Iterator[Chat]:
     """Yield the conversation; nothing if the JSON has another form."""
-    listed = items(data, "messages")
-    if not listed or not all(items(message, "versions") for message in listed):
+    listed = list_at(data, "messages")
+    if not listed or not all(list_at(message, "versions") for message in listed):
         return
     created = seconds(data, "createdAt") or 0.0
     messages, current = _messages(data, listed)
     yield Chat(
         source=SOURCE,
-        id=f"{text(data, 'name')} {created}",
-        title=text(data, "name"),
+        id=f"{text_at(data, 'name')} {created}",
+        title=text_at(data, "name"),
         created=created,
         messages=messages,
         current=current,
@@ -32,24 +33,24 @@ def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], st
     """Return the messages, and the id of the last one that is selected. A version is a branch that ends."""
     messages: list[ChatMessage] = []
     parent: str | None = None
-    if system := text(data, "systemPrompt"):
+    if system := text_at(data, "systemPrompt"):
         parent = "system"
         messages.append(ChatMessage(id=parent, parent=None, role="system", text=system))
     for position, message in enumerate(listed):
-        chosen = value(message, "currentlySelected")
+        chosen = value_at(message, "currentlySelected")
         following = parent
-        for number, version in enumerate(items(message, "versions")):
+        for number, version in enumerate(list_at(message, "versions")):
             content, thinking = _content(version)
             own_id = f"{position}/{number}"
             messages.append(
                 ChatMessage(
                     id=own_id,
                     parent=parent,
-                    role="user" if text(version, "role") == "user" else "assistant",
+                    role="user" if text_at(version, "role") == "user" else "assistant",
                     text=content,
                     thinking=thinking,
-                    model=text(version, "senderInfo", "senderName")
-                    or text(data, "lastUsedModel", "identifier"),
+                    model=text_at(version, "senderInfo", "senderName")
+                    or text_at(data, "lastUsedModel", "identifier"),
                 )
             )
             if number == (chosen if isinstance(chosen, int) else 0) or following == parent:
@@ -61,7 +62,7 @@ def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], st
 def _content(version: Json) -> tuple[str, str]:
     """Return the text and the thinking of a version: its own content, or that of its steps."""
     parts: dict[bool, list[str]] = {False: [], True: []}
-    for block in (version, *items(version, "steps")):
-        thinking = text(block, "style", "type") == "thinking"
-        parts[thinking] += [words for part in items(block, "content") if (words := text(part, "text"))]
+    for block in (version, *list_at(version, "steps")):
+        thinking = text_at(block, "style", "type") == "thinking"
+        parts[thinking] += [words for part in list_at(block, "content") if (words := text_at(part, "text"))]
     return "\n\n".join(parts[False]), "\n\n".join(parts[True])

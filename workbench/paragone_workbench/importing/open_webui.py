@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from paragone import Json
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import images, items, seconds, text, value
+from paragone_workbench.importing.foreign_json import images, seconds
 from paragone_workbench.importing.tree import in_order
+from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "open-webui"
 
@@ -19,16 +20,16 @@ _REASONING = re.compile(
 
 def chats(data: Json) -> Iterator[Chat]:
     """Yield the chats; nothing if the JSON has another form."""
-    for listed in items(data) or [data]:
-        nodes = value(listed, "chat", "history", "messages")
+    for listed in list_at(data) or [data]:
+        nodes = value_at(listed, "chat", "history", "messages")
         if isinstance(nodes, dict):
             yield Chat(
                 source=SOURCE,
-                id=text(listed, "id"),
-                title=text(listed, "title") or text(listed, "chat", "title"),
+                id=text_at(listed, "id"),
+                title=text_at(listed, "title") or text_at(listed, "chat", "title"),
                 created=seconds(listed, "created_at") or seconds(listed, "chat", "timestamp") or 0.0,
-                messages=tuple(_messages(nodes, text(listed, "chat", "system"))),
-                current=text(listed, "chat", "history", "currentId") or None,
+                messages=tuple(_messages(nodes, text_at(listed, "chat", "system"))),
+                current=text_at(listed, "chat", "history", "currentId") or None,
             )
 
 
@@ -36,15 +37,15 @@ def _messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMessage]:
     if system:
         yield ChatMessage(id="", parent=None, role="system", text=system)
     for node_id, parent, node in in_order(nodes, "parentId"):
-        content = text(node, "content")
+        content = text_at(node, "content")
         reasoning = _REASONING.search(content)
         yield ChatMessage(
             id=node_id,
             parent=parent or ("" if system else None),
-            role="user" if text(node, "role") == "user" else "assistant",
+            role="user" if text_at(node, "role") == "user" else "assistant",
             text=_REASONING.sub("", content),
             thinking="" if reasoning is None else reasoning[1].strip(),
-            model=text(node, "model") or text(node, "modelName"),
+            model=text_at(node, "model") or text_at(node, "modelName"),
             created=seconds(node, "timestamp"),
-            images=tuple(images(items(node, "files"), "url")),
+            images=tuple(images(list_at(node, "files"), "url")),
         )

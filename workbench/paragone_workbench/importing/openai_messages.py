@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from paragone import Json
 from paragone_workbench.identity import derived_id
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import images, items, role_of, seconds, text, value
+from paragone_workbench.importing.foreign_json import images, role_of, seconds
+from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "openai-messages"
 
 
 def chats(data: Json) -> Iterator[Chat]:
     """Yield the chat; nothing if the JSON has another form."""
-    listed = items(data, "messages") or items(data)
-    if not listed or not all(text(message, "role") for message in listed):
+    listed = list_at(data, "messages") or list_at(data)
+    if not listed or not all(text_at(message, "role") for message in listed):
         return
     messages: list[ChatMessage] = []
     for message in listed:
-        role = text(message, "role")
+        role = text_at(message, "role")
         if role not in ("system", "developer", "user", "assistant"):
             continue  # calls of tools and their results
         messages.append(
@@ -28,17 +29,17 @@ def chats(data: Json) -> Iterator[Chat]:
                 id=str(len(messages)),
                 parent=str(len(messages) - 1) if messages else None,
                 role=role_of(role),
-                text=_content(value(message, "content")),
-                thinking=text(message, "reasoning_content") or text(message, "thinking"),
-                model=text(message, "model") or text(data, "model"),
-                images=tuple(images(items(message, "content"), "image_url", "url")),
+                text=_content(value_at(message, "content")),
+                thinking=text_at(message, "reasoning_content") or text_at(message, "thinking"),
+                model=text_at(message, "model") or text_at(data, "model"),
+                images=tuple(images(list_at(message, "content"), "image_url", "url")),
             )
         )
     if messages:
         yield Chat(
             source=SOURCE,
-            id=text(data, "id") or derived_id(json.dumps(data, sort_keys=True)),
-            title=text(data, "title"),
+            id=text_at(data, "id") or derived_id(json.dumps(data, sort_keys=True)),
+            title=text_at(data, "title"),
             created=seconds(data, "created") or 0.0,
             messages=messages,
         )
@@ -48,4 +49,4 @@ def _content(given: Json) -> str:
     """Return the text of a message's content, which is a text or a list of parts."""
     if isinstance(given, str):
         return given
-    return "\n".join(found for part in items(given) if (found := text(part, "text")))
+    return "\n".join(found for part in list_at(given) if (found := text_at(part, "text")))

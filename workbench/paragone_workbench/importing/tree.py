@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from paragone import Json
-from paragone_workbench.importing.foreign_json import text
+from paragone_workbench.json_fields import text_at
 
 
 def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str, str | None, Json]]:
@@ -14,7 +14,7 @@ def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str,
     `nodes` has the nodes by their ids. Each names its parent under `parent_name`. A node whose parent is not there is a root;
     nodes in a circle are left out.
     """
-    parents = {node_id: text(node, parent_name) or None for node_id, node in nodes.items()}
+    parents = {node_id: text_at(node, parent_name) or None for node_id, node in nodes.items()}
     children: dict[str | None, list[str]] = {}
     for node_id, parent in parents.items():
         children.setdefault(parent if parent in parents else None, []).append(node_id)

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from paragone import Caution, FinishReason, Json, LoadedModel, ParagoneError, RunSettings, Token
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.json_fields import object_at
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.prefix import Prefilled
 
@@ -88,8 +89,7 @@ class RunResult:
     @property
     def request(self) -> Mapping[str, Json]:
         """The request as the manifest has it, without its messages; empty if the run has not begun."""
-        request = self.manifest.get("request")
-        return request if isinstance(request, Mapping) else {}
+        return object_at(self.manifest, "request")
 
     @property
     def common_manifest(self) -> dict[str, Json]:

@@ -12,6 +12,7 @@ from paragone import Json
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
+from paragone_workbench.json_fields import text_at
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.errors import decoding
@@ -270,9 +271,7 @@ class SavedVote:
 
 def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
     """Return the names of the engines of a vote's candidates."""
-    return frozenset(
-        str(candidate.get("engine")) if isinstance(candidate, Mapping) else "" for candidate in candidates
-    )
+    return frozenset(text_at(candidate, "engine") for candidate in candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from paragone import Json
 from paragone_workbench.choosing.timing.durations import duration_text
+from paragone_workbench.json_fields import number_at, objects_at
 from paragone_workbench.measure.bench.plan import BenchTest
 
 USUAL_ANSWER = 100
@@ -53,24 +54,17 @@ def pace_of(measured: Mapping[str, Json]) -> Pace | None:
     An answer of a few tokens can be held up by a machine that is busy for a moment. So the time of a token is the median if that
     is shorter than the mean.
     """
-    tests = measured.get("tests")
-    for test in tests if isinstance(tests, list | tuple) else ():
-        if not isinstance(test, Mapping) or not test.get("repetitions"):
+    for test in objects_at(measured, "tests"):
+        if not test.get("repetitions"):
             continue
-        decode, prefill, ttft = (_mean(test, name) for name in ("decode_tps", "prefill_tps", "ttft_s"))
-        median_ms = _mean(test, "itl_p50_ms")
+        names = ("decode_tps", "prefill_tps", "ttft_s", "itl_p50_ms")
+        decode, prefill, ttft, median_ms = (number_at(test, name, "mean") for name in names)
         decode_s = [*([1 / decode] if decode else []), *([median_ms / 1000] if median_ms else [])]
         tokens = test.get("prompt_tokens")
         if not prefill and isinstance(tokens, int) and ttft:
             prefill = tokens / ttft
         return Pace(prefill_s=1 / prefill if prefill else 0.0, decode_s=min(decode_s, default=0.0))
     return None
-
-
-def _mean(test: Mapping[str, Json], figure: str) -> float | None:
-    spread = test.get(figure)
-    mean = spread.get("mean") if isinstance(spread, Mapping) else None
-    return float(mean) if isinstance(mean, int | float) and mean > 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

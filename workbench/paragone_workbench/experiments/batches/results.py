@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paragone import Caution, Json, LoadedModel, RunRequest
 from paragone.chat.text import AnswerText
@@ -23,14 +23,12 @@ from paragone_workbench.experiments.batches.custom_ids import CustomId
 from paragone_workbench.experiments.batches.requests import BatchEngine
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.identity import derived_id
+from paragone_workbench.json_fields import count_at, list_at, number_at, object_at, text_at, value_at
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
 _LONGEST_ERROR = 500
-_MOST_TOKENS = 2**53
-
-_Object = Mapping[str, Json]
 
 
 class BatchLineError(ValueError):
@@ -48,7 +46,7 @@ class BatchResult:
     thinking: str = ""
     finish: str = ""
     """`finish_reason`."""
-    usage: _Object | None = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
     model: str = ""
     """The model as its server names it."""
     created: float | None = None
@@ -61,12 +59,11 @@ def read_result(line: bytes) -> BatchResult:
         data = parse_json(line)
     except ValueError as fault:
         raise BatchLineError(f"This is not valid JSON: {fault}.") from fault
-    custom_id = data.get("custom_id") if isinstance(data, Mapping) else None
-    if not isinstance(data, Mapping) or not isinstance(custom_id, str):
+    if not isinstance(custom_id := value_at(data, "custom_id"), str):
         raise BatchLineError("This is not a result of a batch: there is no custom_id.")
-    response, body = _object(data, "response"), _object(_object(data, "response"), "body")
+    response, body = object_at(data, "response"), object_at(data, "response", "body")
     status = response.get("status_code")
-    error = data.get("error") or body.get("error")
+    error = value_at(data, "error") or body.get("error")
     if error or status not in (None, 200):
         reason = _message(error) or "the result does not say why"
         code = f" (HTTP {status})" if isinstance(status, int) else ""
@@ -78,28 +75,26 @@ def read_result(line: bytes) -> BatchResult:
     return _answer(custom_id, body)
 
 
-def _answer(custom_id: str, body: _Object) -> BatchResult:
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+def _answer(custom_id: str, body: Mapping[str, Json]) -> BatchResult:
+    choice = next(iter(list_at(body, "choices")), None)
+    message = value_at(choice, "message")
+    if not isinstance(message, Mapping):
         raise BatchLineError("The response has no answer in choices[0].message.")
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         raise BatchLineError("The response has an answer that is not a text.")
-    text, thinking = content or "", _text(message, "reasoning_content") or _text(message, "reasoning")
+    text, thinking = content or "", text_at(message, "reasoning_content") or text_at(message, "reasoning")
     if not thinking:
         text, thinking = _separated(text)
-    created = body.get("created")
-    usage = body.get("usage")
+    created = number_at(body, "created")
     return BatchResult(
         custom_id=custom_id,
-        text=text or _text(message, "refusal"),
+        text=text or text_at(message, "refusal"),
         thinking=thinking,
-        finish=_text(choice, "finish_reason"),
-        usage=usage if isinstance(usage, Mapping) else None,
-        model=_text(body, "model"),
-        created=float(created) if isinstance(created, int | float) and is_date(created) else None,
+        finish=text_at(choice, "finish_reason"),
+        usage=object_at(body, "usage"),
+        model=text_at(body, "model"),
+        created=float(created) if created is not None and is_date(created) else None,
     )
 
 
@@ -134,7 +129,7 @@ def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: 
         text=result.text,
         thinking=result.thinking,
         cautions=tuple(_cautions(result, engine)),
-        metrics=None if result.usage is None else _metrics(result.usage),
+        metrics=_metrics(result.usage),
         manifest=manifest(engine.definition, engine.backend, loaded, request, schedule="batch"),
     )
 
@@ -146,14 +141,14 @@ def _cautions(result: BatchResult, engine: BatchEngine) -> Iterator[Caution]:
         yield Caution(code="filtered", sentence="The server's filter ended the answer.")
 
 
-def _metrics(usage: _Object) -> RunMetrics | None:
+def _metrics(usage: Mapping[str, Json]) -> RunMetrics | None:
     """Return the token counts; None if the server did not count the tokens of the answer."""
-    generated = _count(usage, "completion_tokens")
+    generated = count_at(usage, "completion_tokens")
     if generated is None:
         return None
     return RunMetrics(
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        cached_tokens=_count(_object(usage, "prompt_tokens_details"), "cached_tokens"),
+        prompt_tokens=count_at(usage, "prompt_tokens"),
+        cached_tokens=count_at(usage, "prompt_tokens_details", "cached_tokens"),
         completion_tokens=generated,
     )
 
@@ -163,18 +158,3 @@ def _message(error: Json) -> str:
     while isinstance(error, Mapping):
         error = error.get("message") or error.get("error") or error.get("code")
     return shortened(without_key_words(" ".join(str(error).split())), _LONGEST_ERROR) if error else ""
-
-
-def _object(data: _Object, name: str) -> _Object:
-    found = data.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _text(data: _Object, name: str) -> str:
-    found = data.get(name)
-    return found if isinstance(found, str) else ""
-
-
-def _count(data: _Object, name: str) -> int | None:
-    found = data.get(name)
-    return found if isinstance(found, int) and type(found) is int and 0 <= found <= _MOST_TOKENS else None

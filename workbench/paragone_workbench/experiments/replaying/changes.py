@@ -11,6 +11,7 @@ from typing import Literal
 from paragone import Json, WeightsFile
 from paragone.chat.sampling import without_effect
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
+from paragone_workbench.json_fields import object_at
 from paragone_workbench.runs.result import RunResult
 
 _SPEED = "It changes the speed."
@@ -87,21 +88,21 @@ def changes_of_engine(
     Facts that one of them does not have are left out.
     """
     yield from _change("paragone", before.get("paragone"), now.get("paragone"))
-    old, new = _mapping(before.get("engine")), _mapping(now.get("engine"))
+    old, new = object_at(before, "engine"), object_at(now, "engine")
     place = "" if weights.by is None else _PLACE
     yield from _change("backend", old.get("backend"), new.get("backend"))
     yield from _change("model", old.get("model"), new.get("model"), effect=place)
     yield from _change("interpreter", old.get("python"), new.get("python"), unset="default")
-    recorded, present = _mapping(old.get("options")), _mapping(new.get("options"))
+    recorded, present = object_at(old, "options"), object_at(new, "options")
     for name in sorted({*recorded, *present} - set(per_run)):
         yield from _change(name, recorded.get(name), present.get(name), unset="not set")
-    loaded, opened = _mapping(before.get("loaded")), _mapping(now.get("loaded"))
+    loaded, opened = object_at(before, "loaded"), object_at(now, "loaded")
     for name in ("architecture", "quantization", "context"):
         yield from _change(name, loaded.get(name), opened.get(name))
-    facts, known = _mapping(loaded.get("facts")), _mapping(opened.get("facts"))
+    facts, known = object_at(loaded, "facts"), object_at(opened, "facts")
     for name in facts:
         yield from _change(name, facts[name], known.get(name))
-    machine, this = _mapping(before.get("machine")), _mapping(now.get("machine"))
+    machine, this = object_at(before, "machine"), object_at(now, "machine")
     for name, effect in _MACHINE.items():
         yield from _change(name, machine.get(name), this.get(name), effect=effect)
     yield from _change("schedule", before.get("schedule") or None, now.get("schedule") or None, effect=_SPEED)
@@ -169,7 +170,3 @@ def _same_file(one: WeightsFile, other: WeightsFile) -> bool:
     if one.sha256 is not None and one.sha256 == other.sha256:
         return True
     return (one.path, one.size, one.modified_ns) == (other.path, other.size, other.modified_ns)
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}

@@ -16,6 +16,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
+from paragone_workbench.json_fields import object_at
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
@@ -47,10 +48,7 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
         "schedule": experiment.schedule,
         "repetitions": experiment.repetitions,
         "engines": [to_json(definition) for definition in experiment.engines],
-        "prompts": [
-            {**(content if isinstance(content, Mapping) else {}), "index": index}
-            for index, content in prompts
-        ],
+        "prompts": [{**object_at(content), "index": index} for index, content in prompts],
     }
 
     async def runs() -> AsyncIterator[ListedRun]:

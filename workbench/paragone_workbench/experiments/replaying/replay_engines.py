@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.relocation import find_model
 from paragone_workbench.experiments.weights import known_weights, weights_in
+from paragone_workbench.json_fields import object_at
 from paragone_workbench.store import History
 
 
@@ -60,8 +61,7 @@ class ReplayEngine:
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: those of its request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
-        sampling = run.result.request.get("sampling")
-        wanted: dict[str, Json] = dict(sampling) if isinstance(sampling, Mapping) else {}
+        wanted = dict(object_at(run.result.request, "sampling"))
         settings = run.result.settings
         if settings is not None and settings.seed is not None:
             wanted["seed"] = settings.seed

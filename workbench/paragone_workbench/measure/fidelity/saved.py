@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone import Json
+from paragone_workbench.json_fields import number_at, objects_at
 from paragone_workbench.measure.fit.quantizations import is_same_file
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store.experiment_records import Measurement
@@ -36,22 +36,13 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
             continue
         for candidate in measurement.measured:
             if candidate.backend == backend and is_same_file(candidate.model, model):
-                figures = _figures_of(measurement.data, candidate.name)
-                names = ("mean_kld", "mean_kld_se", "top1_agreement")
-                kld, error, same = map(figures.get, names)
-                if isinstance(kld, int | float):
+                items = objects_at(measurement.data, "candidates")
+                item = next((item for item in items if item.get("engine") == candidate.name), None)
+                if (kld := number_at(item, "mean_kld")) is not None:
                     return SavedFidelity(
-                        kld=Estimate(kld, error if isinstance(error, int | float) else None),
-                        same_top=same if isinstance(same, int | float) else None,
+                        kld=Estimate(kld, number_at(item, "mean_kld_se")),
+                        same_top=number_at(item, "top1_agreement"),
                         reference=reference.name,
                         created=measurement.created,
                     )
     return None
-
-
-def _figures_of(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    candidates = data.get("candidates")
-    for candidate in candidates if isinstance(candidates, list | tuple) else ():
-        if isinstance(candidate, Mapping) and candidate.get("engine") == name:
-            return candidate
-    return {}

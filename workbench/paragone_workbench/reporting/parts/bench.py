@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from paragone import Json
 from paragone.wording import counted
-from paragone_workbench.experiments.known_measurements import Measured, objects
+from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.json_fields import list_at, number_at, objects_at
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
 from paragone_workbench.reporting.public_text import public
@@ -23,7 +24,7 @@ _BENCH_CHARTS = (
 
 def bench_charts(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Chart]:
     """Yield a chart of each figure that an engine has."""
-    tests = [[(name, test) for test in objects(engine.get("tests"))] for name, engine in engines]
+    tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
     for key, title, note, unit, factor in _BENCH_CHARTS:
         found = (_bench_figure(name, test, key, unit, factor) for name, test in measured)
@@ -33,11 +34,8 @@ def bench_charts(engines: list[tuple[str, Measured]], measurement: Measurement) 
 
 def _bench_figure(name: str, test: Mapping[str, Json], key: str, unit: str, factor: float) -> Figure | None:
     """Return a mean with its standard deviation; None if it is unknown."""
-    spread = test.get(key)
-    if not isinstance(spread, Mapping):
-        return None
-    mean, deviation = spread.get("mean"), spread.get("stdev")
-    if not isinstance(mean, int | float) or not isinstance(deviation, int | float):
+    mean, deviation = number_at(test, key, "mean"), number_at(test, key, "stdev")
+    if mean is None or deviation is None:
         return None
     mean, deviation = factor * mean, factor * deviation
     digits = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 1 else 3
@@ -63,7 +61,7 @@ def about_bench(engines: list[tuple[str, Measured]], measurement: Measurement) -
     yield "by paragone bench"
     if isinstance(repeat := measurement.data.get("repeat"), int):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"
-    tests = (test for _, engine in engines for test in objects(engine.get("tests")))
+    tests = (test for _, engine in engines for test in objects_at(engine, "tests"))
     if isinstance(tokens := next(tests, {}).get("tokens"), int):
         yield f"{tokens:,} tokens generated in each"
 
@@ -71,16 +69,12 @@ def about_bench(engines: list[tuple[str, Measured]], measurement: Measurement) -
 def bench_notes(engines: list[tuple[str, Measured]]) -> Iterator[tuple[str, Json]]:
     """Yield the name of an engine or of a test, and a text about it."""
     for name, engine in engines:
-        tests, users = objects(engine.get("tests")), objects(engine.get("users"))
+        tests, users = objects_at(engine, "tests"), objects_at(engine, "users")
         skipped = (test.get("skipped") for test in (*tests, *users))
-        yield from ((name, text) for text in (*_list(engine.get("warnings")), *skipped, engine.get("error")))
-        yield from ((f"{name}, {_test(test)}", text) for test in tests for text in _list(test.get("notes")))
+        yield from ((name, text) for text in (*list_at(engine, "warnings"), *skipped, engine.get("error")))
+        yield from ((f"{name}, {_test(test)}", text) for test in tests for text in list_at(test, "notes"))
         yield from (
             (f"{name}, {level.get('users')} at once", text)
             for level in users
-            for text in _list(level.get("notes"))
+            for text in list_at(level, "notes")
         )
-
-
-def _list(found: Json) -> list[Json]:
-    return list(found) if isinstance(found, list | tuple) else []

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from paragone import Json
-from paragone_workbench.experiments.known_measurements import Measured, objects
+from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.json_fields import count_at, number_at, object_at, objects_at
 from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.reporting.content import Remark
 from paragone_workbench.reporting.drawings import Chart, Figure
@@ -19,8 +20,7 @@ from paragone_workbench.store.experiment_records import Measurement
 
 def fidelity_charts(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Chart]:
     """Yield a chart of each figure that a candidate has."""
-    noise = measurement.data.get("noise")
-    floor = [("noise floor", noise)] if isinstance(noise, Mapping) else []
+    floor = [("noise floor", object_at(measurement.data, "noise"))]
     if klds := [_on_scale(figure) for figure in _figures(engines, "mean_kld", "nats", 4)]:
         yield bar_chart(
             "Mean KL divergence",
@@ -52,12 +52,13 @@ def _figures(
 ) -> Iterator[Figure]:
     """Yield the values of `key`, none of which is negative, with their 95% intervals where these are known."""
     for name, engine in engines:
-        value, deviation, windows = engine.get(key), engine.get(error or f"{key}_se"), engine.get("windows")
-        if not isinstance(value, int | float):
+        value, deviation = number_at(engine, key), number_at(engine, error or f"{key}_se")
+        windows = count_at(engine, "windows")
+        if value is None:
             continue
         value *= factor
         text = f"{value:.{digits}f}{'' if unit in ('%', '') else ' '}{unit}"
-        if not isinstance(deviation, int | float) or not deviation or not isinstance(windows, int):
+        if not deviation or windows is None:
             yield Figure(name=public(name), value=value, text=text)
             continue
         interval = t_interval(value, factor * deviation, windows)
@@ -87,21 +88,17 @@ def fidelity_findings(engines: list[tuple[str, Measured]], measurement: Measurem
     for name, engine in engines:
         if isinstance(warning := engine.get("warning"), str):
             yield Remark(text=public(warning), stands_out=True)
-        depth = engine.get("by_depth")
-        if isinstance(depth, Mapping) and depth.get("grows") is True:
+        depth = object_at(engine, "by_depth")
+        if depth.get("grows") is True:
             yield Remark(
                 text=public(f"{name}: the KLD grows with the depth in the context{_growth(depth)}."),
                 stands_out=True,
             )
     measured = {str(engine.get("engine")) for _, engine in engines}
-    free = measurement.data.get("free_running")
-    answers = free.get("candidates") if isinstance(free, Mapping) else None
+    answers = objects_at(measurement.data, "free_running", "candidates")
     for item, who in (
-        *(
-            (pair, {str(pair.get("a")), str(pair.get("b"))})
-            for pair in objects(measurement.data.get("pairs"))
-        ),
-        *((answer, {str(answer.get("candidate"))}) for answer in objects(answers)),
+        *((pair, {str(pair.get("a")), str(pair.get("b"))}) for pair in objects_at(measurement.data, "pairs")),
+        *((answer, {str(answer.get("candidate"))}) for answer in answers),
     ):
         if who <= measured and isinstance(sentence := item.get("sentence"), str):
             stands_out = item.get("collapsed") is True or item.get("shown") is True
@@ -110,11 +107,11 @@ def fidelity_findings(engines: list[tuple[str, Measured]], measurement: Measurem
 
 def _growth(depth: Mapping[str, Json]) -> str:
     """Return where it begins and ends; empty if that is unknown."""
-    parts = objects(depth.get("parts"))
-    klds = [part.get("mean_kld") for part in (*parts[:1], *parts[-1:])]
+    parts = objects_at(depth, "parts")
+    klds = [number_at(part, "mean_kld") for part in (*parts[:1], *parts[-1:])]
     if len(klds) < 2:
         return ""
-    first, last = (f"{kld:.4f}" if isinstance(kld, int | float) else "?" for kld in klds)
+    first, last = ("?" if kld is None else f"{kld:.4f}" for kld in klds)
     return f", from {first} after {parts[0].get('first')} tokens to {last} after {parts[-1].get('last')}"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from paragone import Json
-from paragone_workbench.experiments.known_measurements import Measured, names_now, objects
+from paragone_workbench.experiments.known_measurements import Measured, names_now
+from paragone_workbench.json_fields import objects_at
 from paragone_workbench.reporting.content import Remark, Section
 from paragone_workbench.reporting.drawings import Chart, Table
 from paragone_workbench.reporting.parts.bench import about_bench, bench_charts, bench_notes
@@ -62,7 +63,7 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
     view = _VIEWS[measurement.kind]
     engines = [
         (names[str(engine.get("engine"))], engine)
-        for engine in objects(measurement.data.get(view.engines))
+        for engine in objects_at(measurement.data, view.engines)
         if str(engine.get("engine")) in names
     ]
     charts = tuple(view.charts(engines, measurement))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.json_fields import number_at
 from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.parts.cautions import Cautions
@@ -48,7 +49,7 @@ def overview_of(
         _Column(
             counted(users, "user"),
             lambda engine: _marked(
-                _shown(_rate(rates.get(engine.engine)), "{:,.1f}/s"), engine, cautions.users
+                _shown(number_at(rates, engine.engine, "tokens_per_s"), "{:,.1f}/s"), engine, cautions.users
             ),
             f"With {counted(users, 'user')} at once, the speed is that of all together.",
         ),
@@ -92,11 +93,6 @@ def _marked(cell: TableCell, engine: EngineFigures, marks: Mapping[str, str]) ->
     if not mark or not cell.text:
         return cell
     return TableCell(text=cell.text, detail=f"{cell.detail}, {mark}" if cell.detail else mark)
-
-
-def _rate(level: Measured | None) -> float | None:
-    rate = None if level is None else level.get("tokens_per_s")
-    return rate if isinstance(rate, int | float) else None
 
 
 def _pass_rate(engine: EngineFigures) -> TableCell:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from paragone import Json
 from paragone.wording import counted
-from paragone_workbench.experiments.known_measurements import Measured, objects
+from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.json_fields import number_at, objects_at
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import public
 
@@ -22,10 +22,10 @@ def throughput_tables(engines: Sequence[tuple[str, Measured]]) -> Iterator[Table
     found = [
         (users, tokens, _line(name, level, several=_lengths(engines) > 1))
         for name, engine in engines
-        for level in objects(engine.get("users"))
+        for level in objects_at(engine, "users")
         if isinstance(users := level.get("users"), int)
         and isinstance(tokens := level.get("prompt_tokens"), int)
-        and isinstance(level.get("tokens_per_s"), int | float)
+        and number_at(level, "tokens_per_s") is not None
     ]
     lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))
     if lines:
@@ -47,44 +47,39 @@ def common_throughput(
 def _lengths(engines: Sequence[tuple[str, Measured]]) -> int:
     """Return the number of prompt lengths."""
     return len(
-        {str(level.get("prompt_tokens")) for _, engine in engines for level in objects(engine.get("users"))}
+        {str(level.get("prompt_tokens")) for _, engine in engines for level in objects_at(engine, "users")}
     )
 
 
-def _line(name: str, level: Mapping[str, Json], *, several: bool) -> TableLine:
+def _line(name: str, level: Measured, *, several: bool) -> TableLine:
     users, tokens = level.get("users"), level.get("prompt_tokens")
     note = counted(users, "user") if isinstance(users, int) else ""
     if several and isinstance(tokens, int):
         note = f"{note}, prompt {tokens:,}"
-    rate = level.get("tokens_per_s")
+    rate = number_at(level, "tokens_per_s")
     return TableLine(
         name=public(name),
         note=note,
         cells=(
-            TableCell(text=f"{rate:,.1f}" if isinstance(rate, int | float) else ""),
-            _spread(level.get("user_tps")),
-            _percentiles(level.get("ttft_s"), "s", 2),
-            _percentiles(level.get("tpot_ms"), "ms", 1),
-            _percentiles(level.get("itl_ms"), "ms", 1),
+            TableCell(text="" if rate is None else f"{rate:,.1f}"),
+            _spread(level, "user_tps"),
+            _percentiles(level, "ttft_s", "s", 2),
+            _percentiles(level, "tpot_ms", "ms", 1),
+            _percentiles(level, "itl_ms", "ms", 1),
         ),
     )
 
 
-def _spread(found: Json) -> TableCell:
-    mean, deviation = _numbers(found, "mean", "stdev")
+def _spread(level: Measured, figure: str) -> TableCell:
+    mean, deviation = number_at(level, figure, "mean"), number_at(level, figure, "stdev")
     if mean is None:
         return TableCell()
     return TableCell(text=f"{mean:,.1f}", detail="" if deviation is None else f"± {deviation:,.1f}")
 
 
-def _percentiles(found: Json, unit: str, digits: int) -> TableCell:
-    p50, p95, p99 = _numbers(found, "p50", "p95", "p99")
+def _percentiles(level: Measured, figure: str, unit: str, digits: int) -> TableCell:
+    p50, p95, p99 = (number_at(level, figure, name) for name in ("p50", "p95", "p99"))
     if p50 is None:
         return TableCell()
     higher = "" if p95 is None or p99 is None else f"{p95:,.{digits}f}, {p99:,.{digits}f}"
     return TableCell(text=f"{p50:,.{digits}f} {unit}", detail=higher)
-
-
-def _numbers(found: Json, *names: str) -> list[float | None]:
-    values = [found.get(name) if isinstance(found, Mapping) else None for name in names]
-    return [float(value) if isinstance(value, int | float) else None for value in values]
