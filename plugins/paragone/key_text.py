@@ -18,7 +18,7 @@ _PREFIXES = ("sk-", "pk-", "rk-", "hf_", "gsk_", "xai-", "ghp_")
 """How keys of known services begin."""
 
 _RANDOM = re.compile(r"(?=[A-Za-z0-9]*[0-9])(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{16,}|[0-9]{20,}")
-"""A run of letters and digits that is no word: 16 or more, of both kinds, or 20 digits."""
+"""A run of letters and digits that is not a word: 16 or more, of both kinds, or 20 digits."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

@@ -62,7 +62,7 @@ def _without_waiting(path: str, flags: int) -> int:
 def reading(path: Path, *, hint: str) -> Iterator[BinaryIO]:
     """Open a file for reading, and close it at the end of the block. `hint` says what to do about any other path.
 
-    Raises InputError if the file cannot be opened or read, or is no regular file.
+    Raises InputError if the file cannot be opened or read, or is not a regular file.
     """
     try:
         with open_regular_file(path) as file:

@@ -110,7 +110,7 @@ def _finite(text: str) -> float:
 
 
 def json_text(data: Json, *, indent: int | None = None) -> str:
-    """Return data as JSON text, with null for NaN and infinity, which are no JSON."""
+    """Return data as JSON text, with null for NaN and infinity, which JSON does not have."""
     import json  # not needed to declare values
 
     try:

@@ -395,7 +395,7 @@ GOOD = '{"prompt": "good"}\n'
         ('["a"]', 'It must be an object, such as {"prompt": "…"}, on one line.'),
         ('"a"', "It must be an object"),
         ('{"prompt": NaN}', "It is not valid JSON: NaN is not a JSON number."),
-        ('{"prompt": "\\ud800"}', "It has half of a surrogate pair, which is no character."),
+        ('{"prompt": "\\ud800"}', "It has half of a surrogate pair, which is not a character."),
         ('{"prompt": ' + "[" * 100_000, "It is not valid JSON: it is nested too deeply."),
         (
             '{"variables": {"a": ' + "9" * 5000 + '}, "prompt": "a"}',

@@ -119,7 +119,7 @@ _VALUED = ("--config", "--system", "--set")
 
 
 def _named(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the name of the command and the other arguments; an empty name if the first is no command.
+    """Return the name of the command and the other arguments; an empty name if the first is not a command.
 
     Options may precede the command's name. After `--`, no argument is taken as a command.
     """

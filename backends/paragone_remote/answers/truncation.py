@@ -116,7 +116,7 @@ class TruncationAlarm:
 
     def _learn(self, sent: tuple[Message, ...], least: int, written: int | None, answer: str | None) -> None:
         if not sent or sent[-1].role == "assistant":
-            return  # given tokens are no conversation, and a template may leave out the thinking of the last answer later
+            return  # tokens without messages are not counted; and templates may later leave out the thinking of the last answer
         if any(message.images for message in sent):
             return  # a server may leave out earlier images
         if not self._known or self._known[-1][0] != sent:

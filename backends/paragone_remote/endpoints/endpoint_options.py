@@ -1,7 +1,7 @@
 """The options of every endpoint: address, credentials, certificates and timeouts.
 
-A key is never an option itself, because options are recorded in histories, exports and manifests. It is
-read from an environment variable, the system's keyring or a command each time an engine is opened.
+Options are recorded in histories, exports and manifests, so none of them is a key. A key is read from an environment variable,
+the system's keyring or a command each time an engine is opened.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def explain(
             sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote_error(str(error)))}"
             return Fault(EngineError(sentence, hint=cure(str(error))))
         case UnicodeEncodeError():
-            sentence = "The request has half of a surrogate pair, which is no character."
+            sentence = "The request has half of a surrogate pair, which is not a character."
             return Fault(InputError(sentence, hint="Remove it from the prompt and the options."))
         case InvalidReply():
             return Fault(_invalid(error, endpoint))

@@ -377,7 +377,7 @@ async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, ope
 async def test_half_a_surrogate_pair_in_a_prompt(hostile, open_lane):
     _, error = await (await open_lane(hostile)).ask("\ud800")
     assert isinstance(error, InputError)
-    assert error.sentence == "The request has half of a surrogate pair, which is no character."
+    assert error.sentence == "The request has half of a surrogate pair, which is not a character."
     assert hostile.chats == []
 
 

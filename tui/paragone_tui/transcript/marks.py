@@ -69,7 +69,7 @@ def restyled(segments: Iterable[Segment], marks: Sequence[Mark], palette: Palett
 def carried(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: Palette
 ) -> tuple[Strip, ...]:
-    """Return typeset rows with the marks of their source text; the first `margin` characters are no text.
+    """Return typeset rows with the marks of their source text; the first `margin` characters of a row are not text.
 
     Typesetting drops and adds characters. Each word of the source is found again in the rows.
     """

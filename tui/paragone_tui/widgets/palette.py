@@ -123,7 +123,7 @@ class Palette(Picker[Callable[[], object] | None]):
             self.action_cancel()
 
     def action_cancel(self) -> None:
-        """Close the palette, and hand over what was typed if it is no command."""
+        """Close the palette, and hand over what was typed if it is not a command."""
         typed = "" if self.options.option_count else self.words.value
         super().action_cancel()
         if self.leaving and typed and self._otherwise is not None:

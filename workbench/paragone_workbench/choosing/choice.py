@@ -380,11 +380,11 @@ class Choice:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the name of the engine with the largest file; of the first engine if the model of one is no file."""
+    """Return the name of the engine with the largest file; of the first engine if a model is not a file."""
     return largest([engine.name for engine in engines], {engine.name: _size(engine) for engine in engines})
 
 
 def _size(engine: EngineDefinition) -> int:
-    """Return the bytes of the model's file; 0 if the model is no file. The size of a folder says nothing of the model."""
+    """Return the bytes of the model's file; 0 if it is not a file. The size of a folder says nothing about the model."""
     path = Path(expand_home(engine.model))
     return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0

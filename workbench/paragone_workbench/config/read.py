@@ -47,7 +47,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTable(Options):
-    """The keys of a table `[engines.NAME]` that are no options of the backend."""
+    """The keys of a table `[engines.NAME]` that are not options of the backend."""
 
     backend: str = option("", "The backend that runs the engine.")
     model: str = option("", "A path, or the model's name at an endpoint.")

@@ -48,7 +48,7 @@ def engine_actions(
             for one in at_each_server(definition, backend)
             for address in reached(backend, definition.model, split_options(one, backend)[0])
         ]
-        # A model that is no file here is a name that the backend looks up.
+        # If the model is not a file, it is a name that the backend looks up.
         if backend.capabilities.local and accessible(expand_home(definition.model)):
             theirs = answer(
                 lambda: [*backend.model_folders()], f"the backend {backend.name}", "its folders of models"
@@ -139,7 +139,7 @@ def _reading(path: str, document: Path) -> list[str]:
 
 
 def _is_beside(path: str, document: Path) -> bool:
-    """Whether a file is in the folder of a document, or below. The user's home is no document's folder."""
+    """Whether a file is in the folder of a document, or below. The user's home folder and those above it do not count."""
     folder = document.resolve().parent
     return not Path.home().resolve().is_relative_to(folder) and _is_in(path, folder)
 

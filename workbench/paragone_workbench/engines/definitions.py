@@ -40,9 +40,9 @@ IMPORTED = "imported"
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _WORD = re.compile(r"[\w.+=~-]+")
-"""An option's value that is no path and no longer text."""
+"""An option's value that is one word, neither a path nor a longer text."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
-"""A model that is no absolute path, followed by HOST:PORT instead of a URL."""
+"""A model that is not an absolute path, followed by HOST:PORT instead of a URL."""
 
 
 RENAME = "Rename the file, or make a link to it that has another name."

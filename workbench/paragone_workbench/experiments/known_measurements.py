@@ -1,7 +1,7 @@
 """What earlier measurements in the history say of the engines in question, for decisions and reports.
 
-A measurement is of an engine if `measured_identity` is the same: its model's file, too. Those of older versions, which have
-no identities, are of no engine.
+A measurement belongs to an engine if `measured_identity` is the same, which includes the model's file. Measurements of older
+versions have no identities and are left out.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class PromptQueue:
             self._go_on([lane])
 
     def lane_is_closed(self, lane: Lane) -> None:
-        """Have no prompt wait for a lane any more. Prompts that only this lane was to answer are kept."""
+        """Take a closed lane out of the queue. Prompts that only this lane was to answer are kept."""
         for queued in self.prompts:
             if lane in queued.lanes:
                 queued.lanes.remove(lane)

@@ -19,7 +19,7 @@ HEIGHT = 230
 """Pixels of every plot."""
 
 LONGEST = (165, 115)
-"""Pixels of the widest name, and of the widest one where there is no room for that. A longer one is shortened."""
+"""The largest width of a name in pixels, and the one that is tried next if there is no room. A wider name is shortened."""
 
 FONT = 11.5
 """Size of the names in pixels."""

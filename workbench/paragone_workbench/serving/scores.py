@@ -27,7 +27,7 @@ async def scored(
 ) -> tuple[Token, ...]:
     """Return what the client gave as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
-    The first token has none, unless the model puts a token before every text. With `goes_on`, an answer follows.
+    The first token has no log-probability, unless the model puts a token before every text. With `goes_on`, an answer follows.
     Raises ParagoneError, and before anything is computed if there is no room for the answer.
     """
     if not isinstance(given, str) and not handle.capabilities.token_ids:

@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
 
 
 def number(estimate: Estimate) -> str:
-    """Return a value with its uncertainty: as many digits as the uncertainty leaves meaning to."""
+    """Return a value with its uncertainty, without the digits that the uncertainty makes meaningless."""
     if not estimate.error:
         return f"{estimate.value:.3g}"
     digits = max(0, 1 - math.floor(math.log10(estimate.error)))

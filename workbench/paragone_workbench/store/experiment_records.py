@@ -90,7 +90,7 @@ class EndedRun(NamedTuple):
 
 
 class KnownRun(NamedTuple):
-    """A finished run of another experiment that is the answer to what is asked here, too.
+    """A finished run of another experiment, whose request is the same as one of this experiment.
 
     Attributes:
         key: Its place in this experiment.

@@ -203,7 +203,7 @@ class Lanes(Horizontal, can_focus=True):
     def _show_settings(self) -> None:
         """Show the options that are set in each lane; if there are any, in all lanes, so that they align.
 
-        A terminal of few rows has none for them: answers need those.
+        A terminal with few rows keeps them for the answers.
 
         A backend knows which of them are secret. The first paint does not wait for its plugin.
         """

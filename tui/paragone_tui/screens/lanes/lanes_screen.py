@@ -140,7 +140,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         """What executes each command, by its id."""
 
     def action_list_commands(self) -> None:
-        """List the commands. What is typed there and is no command becomes the prompt."""
+        """List the commands. What is typed there becomes the prompt if it is not a command."""
         from paragone_tui.widgets.palette import entries, show_palette
 
         show_palette(

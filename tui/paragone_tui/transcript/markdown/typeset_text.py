@@ -223,7 +223,7 @@ def _plain(line: Iterable[Segment], base: Style) -> Iterable[Segment]:
 
 
 def _trimmed(line: list[Segment], base: Style) -> list[Segment]:
-    """Return a line without the blanks at its end that show nothing."""
+    """Return a line without the invisible blanks at its end."""
     while line and not line[-1].text.strip(" ") and line[-1].style and line[-1].style.bgcolor == base.bgcolor:
         line.pop()
     return list(Segment.simplify(line))

@@ -23,7 +23,7 @@ class TimeLimit:
     """Stops the measurement in progress when the time is over, or when the user stops all."""
 
     def __init__(self, seconds: float | None) -> None:
-        """Begin now. None is for as long as it takes."""
+        """Begin now. None means that there is no limit."""
         self.stopped = False
         """Whether `stop` was called."""
         self._ends = None if seconds is None else time.monotonic() + seconds

@@ -73,8 +73,8 @@ class Finding:
     system: str = ""
     """The system prompt that a chat template added in one engine: given to all engines, it makes their prompts equal."""
     is_expected: bool = False
-    """Whether the difference is no alarm: the user has set the option for all engines, or while comparing, or it comes with the models that are
-    compared, with the earlier answers of each engine, from a cache, or from a drawn seed."""
+    """Whether the difference is not an alarm: the user has set the option for all engines, or while comparing; or it comes from the
+    compared models, the earlier answers of each engine, a cache, or a drawn seed."""
 
     @property
     def sign(self) -> str:

@@ -1,4 +1,4 @@
-"""Creates, checks and removes environments. Only one program at a time creates or removes one."""
+"""Creates, checks and removes environments. Only one program at a time creates or removes an environment."""
 
 from __future__ import annotations
 

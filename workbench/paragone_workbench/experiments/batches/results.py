@@ -32,7 +32,7 @@ _LONGEST_ERROR = 500
 
 
 class BatchLineError(ValueError):
-    """A line that is no result of a batch. The text is a sentence for the user."""
+    """A line that is not a result of a batch. The text is a sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,14 +34,14 @@ class EngineSummary:
     Attributes:
         engine: The engine's name.
         runs: Number of runs.
-        failed: Number of runs that failed. They are in no other figure: a failed run tells of a server or a
+        failed: Number of runs that failed. All other figures leave them out: a failed run tells of a server or a
             machine, not of an answer.
-        shared: Number of runs that shared the machine or their server with others. Their times are in no figure.
+        shared: Number of runs that shared the machine or their server with others. All figures leave out their times.
         undecided: Number of prompts to which an answer has an assertion without a verdict.
         unjudged: Number of prompts to which an answer has an assertion that was not checked yet.
         drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
-        means: For each metric the mean over the prompts that have a value, and the number of these prompts. The
-            prompts that are undecided for any engine are in no mean of pass rates and scores.
+        means: For each metric the mean over the prompts that have a value, and the number of these prompts. Pass
+            rates and scores leave out the prompts that are undecided for any engine.
     """
 
     engine: str
@@ -117,7 +117,7 @@ class SuiteComparison:
         )
 
     def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
-        """Yield the note for prompts that are in no pass rate and no score. `why` has `{who}` for the engines."""
+        """Yield the note on prompts that pass rates and scores leave out. `why` has `{who}` for the engines."""
         if count:
             who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"

@@ -73,7 +73,7 @@ class EngineValues:
         self.unjudged: set[int] = set()
         """The prompts to which an answer has an assertion that was not checked yet."""
         self.left_out: Collection[int] = ()
-        """The prompts that are undecided or unjudged for any engine. They are in no pass rate and no score."""
+        """The prompts that are undecided or unjudged for any engine. Pass rates and scores leave them out."""
         self.sampled = False
         """Whether chance had a part in an answer."""
         self._means: dict[Metric, PromptMeans] = {}

@@ -1,4 +1,4 @@
-"""Records of suite files, which are entries of one prompt in any format, and the prompts made of them."""
+"""Turns the records of suite files into prompts. A record is what a file of any format has of one prompt."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def parse_json(text: str) -> Json:
         if "\\u" in text:  # an escape may be half of a pair that makes one character
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError("It has half of a surrogate pair, which is no character.") from error
+        raise InputError("It has half of a surrogate pair, which is not a character.") from error
     except ValueError as error:
         raise InputError(f"It is not valid JSON: {error}.") from error
     return value

@@ -85,7 +85,7 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
 
 
 def _looked_up(database: Database, query: Query) -> Condition:
-    """Return the condition of the conversations that fit. Those of engines, models and tags are looked up once."""
+    """Return the condition that selects the conversations of a query. With engines, models or tags, they are looked up once."""
     condition = of_conversation(query)
     if not (query.engines or query.models or query.tags):
         return condition
