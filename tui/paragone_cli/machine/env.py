@@ -63,7 +63,7 @@ class EnvArguments(PrintArguments):
 
 @command(EnvArguments)
 def env(args: EnvArguments) -> int:
-    """Do it, after the user has confirmed what is created."""
+    """List, create or remove environments. Before one is created, the user is asked."""
     registry = Registry(note)
     refuse_untaken(args, "env", args.action, _TAKEN_BY)
     if args.action == "list":

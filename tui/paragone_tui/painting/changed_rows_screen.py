@@ -67,7 +67,7 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Show that the program went offline, or online again. Most screens do not."""
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Show a message, or that there is none. Returns False if the screen has no place for messages, as most."""
+        """Show a message, or that there is none. Returns False if the screen has no place for messages: most have none."""
         return False
 
     @property

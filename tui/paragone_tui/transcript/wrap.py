@@ -20,8 +20,8 @@ class Wrapped:
     """Text wrapped into rows of at most `width` cells.
 
     The rows, joined, are the text. Spaces at a break stay at the end of the row, beyond `width`, and a
-    row that ends a line keeps its newline: paint `row.rstrip()`. Words longer than a row are split. So are spaces and
-    combining marks without an end: no row has more than `longest` characters.
+    row that ends a line keeps its newline: paint `row.rstrip()`. Words longer than a row are split, and so are
+    runs of spaces or combining marks: no row has more than `longest` characters.
     """
 
     def __init__(self, width: int, text: str = "") -> None:

@@ -24,7 +24,7 @@ _LONGEST_LINE = 10_000
 
 
 def is_editable(text: str) -> bool:
-    """Return whether a key in a field with this text takes less than 0.1 s."""
+    """Return whether the text is so short that a field shows each key within 0.1 s."""
     lines = text.splitlines()
     return (
         len(text) < LONGEST

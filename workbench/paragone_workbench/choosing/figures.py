@@ -151,7 +151,7 @@ def with_speeds_of_answers(
 
 
 def pass_rate_text(engine: EngineFigures, planned: int) -> str:
-    """Return the pass rate in percent with the number of prompts, of those that all engines are to answer; empty if unknown."""
+    """Return the pass rate in percent, and over how many of the planned prompts it is; empty if unknown."""
     if engine.pass_rate is None:
         return ""
     of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"

@@ -302,7 +302,7 @@ class _Reader:
         return {}
 
     def _valid(self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str) -> dict[str, Json]:
-        """Return the values that are valid for their options, and note a problem for each other one."""
+        """Return the valid values of options, and note a problem for each of the others."""
         valid: dict[str, Json] = {}
         for name, value in values.items():
             try:

@@ -69,6 +69,6 @@ class Swapping:
 
 
 async def _close(engine: EngineHandle) -> None:
-    """Close an engine. A run that got its turn under another schedule is not interrupted."""
+    """Close an engine, once runs that got their turn under another schedule have ended."""
     await engine.wait_until_unused()
     await engine.close()

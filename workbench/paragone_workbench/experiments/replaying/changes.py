@@ -15,7 +15,7 @@ from paragone_workbench.json_fields import object_at
 from paragone_workbench.runs.result import RunResult
 
 _SPEED = "It changes the speed."
-_PLACE = "The weights are compared by themselves."
+_PLACE = "The weights are compared separately."
 _WEIGHTS = "Other weights give other answers."
 _SAMPLING = "It changes which tokens are chosen."
 _PROMPT = "The model was given another prompt."

@@ -47,7 +47,7 @@ class FileDefaults:
     system: str | None = None
     """The system prompt of prompts that have none; None if the file has none either."""
     given_system: str = ""
-    """The system prompt for which the file has none. It is the user's own."""
+    """The user's own system prompt, for a file that has none."""
     assertions: tuple[AssertionSpec, ...] = ()
     """Assertions in addition to those of each prompt."""
 

@@ -117,8 +117,8 @@ class MemoryPlanner:
 async def _largest(spare: Callable[[int], Awaitable[int]], most: int) -> int:
     """Return the largest context of at most `most` tokens with which `spare` is not negative.
 
-    `spare` returns the bytes left. It falls with the context, almost linearly, so two points usually tell where
-    it becomes negative.
+    `spare` returns the bytes of memory left. They fall almost linearly with the context size, so two estimates usually locate the
+    largest context that fits.
     """
     left_most = await spare(most)
     if left_most >= 0:

@@ -106,7 +106,7 @@ class Votes:
 
 
 def _candidates(text: str) -> tuple[Json, ...]:
-    """Return the candidates; none if the record is damaged, which makes the vote one that cannot be understood."""
+    """Return the candidates; none if the record is damaged."""
     with contextlib.suppress(*DAMAGED):
         return tuple(list_in(text))
     return ()
