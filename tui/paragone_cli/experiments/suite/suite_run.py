@@ -91,7 +91,7 @@ async def _cluster(
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
-    """Return the newest unfinished experiment of the same name; None if a later one is finished."""
+    """Return the newest earlier experiment of the same name, if it is not finished."""
     before = next(
         (
             earlier
