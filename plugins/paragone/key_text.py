@@ -36,8 +36,14 @@ It begins there and has bounded punctuation so that the time is proportional to 
 
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
 
-_WORD = re.compile(r"""(?<![^\s'"`=:,;(\[])[\w.+~-]*\w={0,2}(?=[.,;:!?)\]]*(?:[\s'"`]|$)|[=:,;])""")
-"""A word of a text. The parts of a path are none: a folder is often named after a digest."""
+_WORD = re.compile(r"(?<![\w.+~/-])[\w.+~-]++={0,2}(?!/)")
+"""A word of a text, also with punctuation at its end. The parts of a path are none: a folder is often named after a digest.
+
+What ends it is never tried again, so that the time is proportional to the length of the text.
+"""
+
+_PUNCTUATION = ".+~-"
+"""What may be the end of a word, and of a sentence."""
 
 
 def is_key(text: str) -> bool:
@@ -56,7 +62,12 @@ def without_keys(text: str) -> str:
 def without_key_words(text: str) -> str:
     """Return a text without keys in its URLs and among its words, for texts that may come from anybody."""
     text = _BEARER.sub(rf"\1 {HIDDEN}", without_keys(text))
-    return _WORD.sub(lambda found: HIDDEN if is_key(found[0]) else found[0], text)
+    return _WORD.sub(_hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    word = found[0].rstrip(_PUNCTUATION)
+    return HIDDEN + found[0][len(word) :] if is_key(word) else found[0]
 
 
 def _public(found: re.Match[str]) -> str:

@@ -61,13 +61,27 @@ def test_texts_without_keys_among_their_words(text, public):
 
 
 @pytest.mark.parametrize(
+    "around",
+    ["<b>{}</b>", "{{{}}}", "|{}|", "“{}”", "*{}*", "{}…", "{}...", "key={}&x=1", "@{}", "#{}", "&quot;{}&quot;", r'{{\"key\": \"{}\"}}',
+     r"{}\n", "%22{}%22", "key%3D{}", "{}\u200b", "->{}", "\x1b[1m{}\x1b[0m", "wrong key {}; ask", "({})."],
+)  # fmt: skip
+def test_a_key_is_found_whatever_stands_around_it(around):
+    """Gateways answer with HTML, JSON in JSON, and other text with the key in it."""
+    key = "sk-proj-4f9aB2c8D1e7F3a6"
+    public = without_key_words(around.format(key))
+    assert key[8:] not in public
+    assert "•••" in public
+
+
+@pytest.mark.parametrize(
     ("text", "public"),
     [
         ("a" * 500_000, "a" * 500_000),
         ("a." * 250_000 + "://u:p@h", "a." * 250_000 + "://h"),
         ("http://h?k" + "." * 500_000 + "v", "http://h"),
+        ("a-" * 250_000 + "/", "a-" * 250_000 + "/"),
     ],
-    ids=["letters", "a scheme", "punctuation"],
+    ids=["letters", "a scheme", "punctuation", "a part of a path"],
 )
 def test_a_long_text_takes_no_more_than_its_length_deserves(text, public):
     # the time limit of all tests ends a search whose time grows with the square of the length
