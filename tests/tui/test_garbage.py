@@ -1,4 +1,4 @@
-"""Full collections wait until the user rests."""
+"""Full collections wait until the user rests and no answer comes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def test_a_key_postpones_a_full_collection(old_garbage):
     collector.collect()
     assert old_garbage() is not None
     now += AT_REST_S
+    collector.collect()
+    assert old_garbage() is None
+
+
+def test_answers_that_come_postpone_a_full_collection(old_garbage):
+    now = 100.0
+    collector = CollectorAtRest(lambda: now)
+    now += AT_REST_S
+    collector.is_busy = lambda: True
+    collector.collect()
+    assert old_garbage() is not None
+    collector.is_busy = lambda: False
     collector.collect()
     assert old_garbage() is None
 

@@ -1,4 +1,4 @@
-"""Memory: when garbage is collected, so that no key waits for it, and freed memory goes back to the system."""
+"""Memory: when garbage is collected, so that neither a key nor a frame waits, and freed memory goes back to the system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AT_REST_S = 2.0
 _DUE = 10
 """Collections of younger objects until a full one is due: CPython's own default."""
 _OVERDUE = 100
-"""Collections of younger objects until a full one begins by itself, also while the user types."""
+"""Collections of younger objects until a full one begins by itself, whatever the user and the engines do."""
 
 
 def begin_collecting() -> None:
@@ -26,12 +26,17 @@ def begin_collecting() -> None:
 
 
 class CollectorAtRest:
-    """Collects all garbage while the user rests. A full collection takes 0.1 s where six lanes hold long conversations."""
+    """Collects all garbage while the user rests and no answer comes.
+
+    A full collection takes 0.07 s of CPU time where six lanes hold 20 answers of 400 tokens each.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Create a collector with a clock of its own, in seconds."""
         self._clock = clock
         self._last_key = clock()
+        self.is_busy: Callable[[], bool] = lambda: False
+        """Returns whether answers come, whose frames would wait for a collection."""
 
     def begin(self, app: App[None]) -> None:
         """Begin to collect, and have the application look regularly whether to collect all."""
@@ -45,8 +50,9 @@ class CollectorAtRest:
         self._last_key = self._clock()
 
     def collect(self) -> None:
-        """Collect all garbage if that is due and the user is at rest."""
-        if gc.get_count()[2] >= _DUE and self._clock() - self._last_key >= AT_REST_S:
+        """Collect all garbage if that is due, the user is at rest, and no answer comes."""
+        is_due = gc.get_count()[2] >= _DUE
+        if is_due and self._clock() - self._last_key >= AT_REST_S and not self.is_busy():
             gc.collect()
 
 

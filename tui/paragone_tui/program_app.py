@@ -77,7 +77,7 @@ class ProgramApp(OwnErrorsApp):
         self._early: list[events.Event] | None = []
         """What was typed before a field could take it; None once it can."""
         self._key_order = KeyOrder(self, self._forward)
-        self._collector = CollectorAtRest()
+        self.collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -158,7 +158,7 @@ class ProgramApp(OwnErrorsApp):
             if self._early is not None:
                 self._early.append(event)
                 return
-            self._collector.key_came()
+            self.collector.key_came()
             await self._key_order.take(event)
         else:
             await super().on_event(event)
@@ -190,7 +190,7 @@ class ProgramApp(OwnErrorsApp):
         self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
-        self._collector.begin(self)
+        self.collector.begin(self)
         self.begin_work()
 
     def action_palette(self) -> None:
