@@ -341,6 +341,27 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
     assert (await chat(client, "slow", max_tokens=1)).status_code == 200
 
 
+@pytest.mark.parametrize(("slow", "state"), [("load_s", "opening"), ("prefill_s", "open")])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_before_the_first_token_frees_the_engine(
+    check_nothing_left, rogue, until, slow, state, stream
+):
+    pool = EnginePool(Backends(RogueBackend()))
+    engines = ServedEngines(pool, [rogue("steady", "slow", **{slow: 5})])
+    engine = engines.find("slow")
+    client = Leaving(application(engines, "sesame"), {"model": "slow", "messages": HI, "stream": stream})
+    asking = asyncio.create_task(client.ask())
+    await until(lambda: engine.first.state == state)
+    if state == "open":
+        await until(lambda: [it.run.phase for it in pool._executions] == ["prefill"])
+    assert engine.computing == 1
+    client.leave()
+    await asking
+    assert (engine.computing, engine.waiting, client.received[0]["status"]) == (0, 0, 499)
+    assert not engine.first.turn.locked()
+    await engines.close()
+
+
 async def test_the_end_of_the_server_is_told(engines, client, until):
     asking = asyncio.create_task(chat(client, "slow"))
     slow = engines.find("slow")
