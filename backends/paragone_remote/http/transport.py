@@ -32,7 +32,7 @@ _REFUSAL_PATIENCE = 10.0
 """Seconds to wait for the text of an error reply."""
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "paragone"}
-"""Headers of every request. Those of an endpoint take precedence."""
+"""Headers of every request. The headers of an endpoint take precedence."""
 
 
 class Refusal(Exception):

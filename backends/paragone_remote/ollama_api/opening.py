@@ -91,7 +91,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 
 async def _size(client: OllamaClient, endpoint: Endpoint, model: str) -> int | None:
-    """Return the bytes of a model's files. Those of a loaded model include its KV cache instead."""
+    """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     try:
         entry = find_model(await await_reply(endpoint, client.listed()), model)
     except ParagoneError:  # some proxies pass on chats only

@@ -91,9 +91,10 @@ class Guard:
     def name(self, addresses: Iterable[str], engine: str = "", *, is_local: bool = False) -> None:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
-        An engine that finds out only while it is opened which address it contacts names that one without `engine`. Those of
-        an engine that computes on this machine (`is_local`) are contacted by the engine's process, which never has the
-        network offline. Raises InputError if this process is offline and one of them may not be contacted.
+        An engine that finds out only while it is opened which address it contacts names that one without `engine`. If an
+        engine computes on this machine (`is_local`), its process contacts the addresses, and never has the network offline.
+
+        Raises InputError if this process is offline and one of them may not be contacted.
         """
         if engine:
             _engine.set(engine)

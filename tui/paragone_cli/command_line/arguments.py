@@ -72,7 +72,7 @@ def schedule_option(prefix: str = "", *, default: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The arguments of every command. Those of a command are a frozen dataclass whose fields `word` and others make."""
+    """The arguments of every command. A command's own are a frozen dataclass whose fields `word` and others make."""
 
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path

@@ -215,7 +215,7 @@ class _Terminal:
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the output that shows the stretches. Those of one row must follow each other.
+        """Return the output that shows the stretches. The stretches of a row must follow each other.
 
         If there is no room for all, the text that moves is written over several frames, as it is now. The other rows,
         such as the prompt's, come first in each frame.
@@ -250,7 +250,7 @@ class _Terminal:
                 yield _Change(y, start, row[start:stop])
 
     def _without_text(self, changes: list[_Change]) -> list[_Change]:
-        """Return the changes to write in any case, short ones first. Those of the text are written while there is room."""
+        """Return the changes to write in any case, short ones first. Changes of the text are written while there is room."""
         if not self._due:
             self._held = self._text_rows
             self._due.extend(change for change in changes if change.y in self._held)

@@ -150,5 +150,5 @@ class _Question(NamedTuple):
     written: int
     """The bytes written before."""
     size: int
-    """Those of them that were on their way."""
+    """How many of these bytes were on their way."""
     at: float

@@ -250,7 +250,8 @@ class Choice:
         plan = self._time_plan(left, paces, measurements, users, suite, to_compare)
         if not plan.is_enough:
             raise InputError(
-                f"The time is too short: it suffices for about {plan.prompts} of {counted(plan.left, 'prompt')}, which decide nothing.",
+                f"The time is too short: it is enough for about {plan.prompts} of {counted(plan.left, 'prompt')}, and so few "
+                "decide nothing.",
                 hint=f"For {counted(plan.fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
                 f"measurements about {duration_text(plan.all_s + self.seconds - left)}: name --time.",
             )

@@ -31,7 +31,7 @@ class QueuedPrompt:
     prompt: Prompt | None = None
     """The prompt in the conversation, once a lane has begun it; the text stays as it is then."""
     kept_by: set[Lane] = field(default_factory=set)
-    """Those of the lanes that begin it only once it is sent again, as after a stop."""
+    """The lanes that begin it only once it is sent again, such as lanes that were stopped."""
 
     @property
     def is_kept(self) -> bool:

@@ -67,7 +67,7 @@ def contests(vote: Vote) -> Iterator[Contest]:
 
 
 def tally(engine: str, found: Iterable[Contest]) -> Tally:
-    """Return how the contests of an engine ended for it. Those of others are skipped."""
+    """Return how the contests of an engine ended for it. Contests of other engines are skipped."""
     wins = losses = ties = bad = 0
     for contest in found:
         if engine not in (contest.first.engine, contest.second.engine):

@@ -88,7 +88,7 @@ def rotated(count: int, by: int) -> tuple[int, ...]:
 def steps_of(
     engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[UsersTest] = (), swap: bool
 ) -> Iterator[BenchStep]:
-    """Yield the steps in their order, which is balanced between the engines. Those of users come last.
+    """Yield the steps in their order, which is balanced between the engines. The steps with users at once come last.
 
     Engines that are all open alternate within each test, and between the tests of users. With `swap`, each opening is
     followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer than

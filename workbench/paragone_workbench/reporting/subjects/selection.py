@@ -14,7 +14,7 @@ PROMPTS_SHOWN = 100
 """Largest number of prompts that are shown."""
 
 PROMPTS_OPEN = 1
-"""Number of prompts whose answers are shown at once. Those of the others are folded."""
+"""Number of prompts whose answers are shown at once. The answers to the others are folded."""
 
 _WORDS = 2_000
 """Number of words of an answer that are compared for the order of the prompts."""

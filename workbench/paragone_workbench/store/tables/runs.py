@@ -91,7 +91,7 @@ def result_of(row: Row) -> RunResult:
 
 @functools.lru_cache(maxsize=64)
 def _manifest_in(data: str) -> Mapping[str, Json]:
-    """Return the part of a manifest that runs have in common. Those of neighbouring runs are often the same."""
+    """Return the part of a manifest that runs have in common. Neighbouring runs often have the same."""
     return object_in(data)
 
 
