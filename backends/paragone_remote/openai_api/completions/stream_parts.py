@@ -51,7 +51,8 @@ class StreamedAnswer:
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
         # The counts of speculative decoding may arrive in another part of the stream than the others.
-        self.usage = replace(self.usage, **part.usage)
+        if part.usage:
+            self.usage = replace(self.usage, **part.usage)
         self.timings = part.timings or self.timings
 
 
