@@ -68,7 +68,7 @@ def _request(
     suite = deciding_suite(args.suite, catalog, context.system(args))
     if args.suite is None:
         note(
-            f"The prompts are {len(suite.prompts)} that come with paragone. "
+            f"The suite is the {len(suite.prompts)} prompts that come with paragone. "
             "Your own, with --suite, say more about your use."
         )
     if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
 _FIELDS = (
-    FormField("suite", "Suite", "a file of prompts with assertions; empty: 58 that come with paragone"),
+    FormField("suite", "Suite", "a file of prompts with assertions; empty: 120 that come with paragone"),
     FormField("vram", "GPUs", "such as 24G or 24G,24G; empty: this machine"),
     FormField("time", "Time", "such as 10m; empty: as long as it takes"),
     FormField("margin", "Margin", "points of the pass rate that may be lost; empty: 3"),
