@@ -74,7 +74,7 @@ class Verdict:
     Attributes:
         headline: The decision.
         reasons: Why, at what price, and how sure that is.
-        not_chosen: Why no smaller or faster one.
+        not_chosen: Why no other one.
         not_measured: What is not known, and why.
         cautions: What is to be read with care.
     """

@@ -28,11 +28,13 @@ def markdown_pieces(report: Report, now: float) -> Iterator[str]:
         yield f"# {named}\n\n{_inline(report.summary)}\n\n"
     else:
         yield f"# {_inline(report.verdict.headline)}\n\n{named} · {_inline(report.summary)}\n\n"
-        yield from _verdict(report.verdict)
+        yield from (f"{_inline(reason)}\n\n" for reason in report.verdict.reasons)
     yield _table(report.overview)
     for plot in report.plots:
         front = ", ".join(_inline(point.name) for point in plot.front)
         yield f"**{_inline(plot.title)}.** On the line: {front}. {_inline(plot.note)}\n\n"
+    if report.verdict is not None:
+        yield from _doubts(report.verdict)
     yield from (_section(section) for section in report.sections if not section.folded)
     yield "## Answers\n\n"
     if report.left_out:
@@ -54,11 +56,9 @@ def _section(section: Section) -> str:
     return f"## {_inline(section.title)}\n\n{''.join(parts)}{_remarks(section.remarks)}{_remarks(section.rest)}{note}"
 
 
-def _verdict(verdict: Verdict) -> Iterator[str]:
-    for reason in verdict.reasons:
-        yield f"{_inline(reason)}\n\n"
+def _doubts(verdict: Verdict) -> Iterator[str]:
     for title, sentences in (
-        ("Smaller or faster, and not chosen", verdict.not_chosen),
+        ("Not chosen, and why", verdict.not_chosen),
         ("Read with care", verdict.cautions),
         ("Not measured", verdict.not_measured),
     ):
