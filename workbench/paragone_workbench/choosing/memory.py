@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import InputError, ParagoneError
-from paragone.wording import size_text
+from paragone.wording import counted, size_text
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fit.division import KEPT_FREE
+from paragone_workbench.measure.fit.division import KEPT_FREE, Division
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
+
+_SLOWER = 10
+"""How many times as long as a GPU a CPU takes for a layer, in the example that is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,25 @@ def _misfit(name: str, plan: MemoryPlan) -> str:
     )
     sentence = f"{name} does not fit: it takes {size_text(plan.needed)} with a context of {plan.context:,} tokens, and {where}."
     offload = plan.hypothetical or plan.offload
-    if offload is not None and plan.layers is not None and offload.count < plan.layers:
-        sentence += f" {offload.count} of {plan.layers} layers would fit."
+    if offload is not None and plan.layers is not None:
+        sentence += _part(offload, plan.layers)
     return sentence
+
+
+def _part(offload: Division, layers: int) -> str:
+    """Return how much of a model would fit on GPUs, and what that means for its speed."""
+    rest = layers - offload.count
+    if not offload.count:
+        return " No layer would fit."
+    if rest:
+        times = 1 + (_SLOWER - 1) * rest / layers
+        return (
+            f" {offload.count} of {layers} layers would fit. The CPU would compute the other {rest} for each token: where it takes "
+            f"{_SLOWER} times as long for a layer as a GPU, an answer takes about {times:.1f} times as long as on the GPU alone."
+        )
+    if offload.expert_layers:
+        return (
+            f" It would fit with the experts of {counted(offload.expert_layers, 'layer')} in main memory, which the CPU would compute "
+            "for each token: that is slower than on the GPU alone."
+        )
+    return ""
