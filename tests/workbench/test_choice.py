@@ -11,6 +11,8 @@ from tests.workbench.suites import asked, engine, suite
 
 from paragone import InputError, Json
 from paragone_workbench.choosing.choice import Choice
+from paragone_workbench.choosing.comparison import Comparison
+from paragone_workbench.choosing.measurements import Measurements
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
@@ -118,8 +120,25 @@ async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_part
 
 async def test_a_time_too_short_for_anything_is_refused(choose):
     choice = choose(words(6), engine("a", delay_s=30), engine("b", delay_s=30), seconds=2)
-    with pytest.raises(InputError, match=r"The time is too short: in 1 s, a and b did not get to answer"):
+    with pytest.raises(InputError, match=r"in 1 s, a and b did not get to answer") as raised:
         await measured(choice)
+    assert str(raised.value.hint).startswith("At this speed, 4 s are the least: name a longer --time")
+
+
+async def test_known_answers_decide_when_the_time_is_too_short_to_measure_more(choose, monkeypatch):
+    a, b = engine("a"), engine("b")
+    await measured(choose(words(20), a, b))
+
+    async def nothing(*_) -> dict[str, Json]:
+        return {}
+
+    monkeypatch.setattr(Measurements, "look_up_speeds", nothing)
+    monkeypatch.setattr(Measurements, "rough_speeds", nothing)
+    again = choose([*words(20), "x more"], a, b, seconds=60)
+    assert await measured(again) == []
+    assert choose.heard.said == ["The time is too short to measure more: what is known decides."]
+    decision, _, _ = await again.decision(0.03)
+    assert (decision.chosen, decision.prompts, decision.planned) == ("a", 20, 21)
 
 
 async def test_an_engine_that_does_not_open_leaves_the_others(choose):
@@ -139,7 +158,7 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     (said,) = choose.heard.said
     assert said.startswith("big does not fit: it takes ")
     decision, _, _ = await choice.decision(0.03)
-    assert (decision.chosen, decision.others) == ("a", (said,))
+    assert (decision.chosen, choice.left_out) == ("a", (said,))
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
 
 
@@ -221,6 +240,19 @@ def test_another_test_counts_if_all_engines_have_it():
 
 def test_a_measurement_of_an_older_version_is_not_taken_over():
     assert known_speeds([bench(1, (), a=[figures(256, 9)])], {"a": "A"}, TEST) == {}
+
+
+@pytest.mark.parametrize("windows", [3, 4])
+async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkeypatch, windows):
+    pytest.importorskip("scipy")
+    found = {"b": {"engine": "b", "windows": windows, "mean_kld": 0.1}}
+    monkeypatch.setattr(Comparison, "candidates_json", lambda _: found)
+    choice = choose(words(20), engine("a"), engine("b"))
+    await measured(choice)
+    _, (_, b), _ = await choice.decision(0.03)
+    assert (b.kld is None) == (windows < 4)
+    (saved,) = await choose.history.call(lambda store: store.measurements.all("fidelity"))
+    assert saved.data["candidates"] == [found["b"]]
 
 
 def test_fidelity_counts_for_the_same_reference_text_and_window():

@@ -117,6 +117,20 @@ def test_few_prompts_decide_nothing_and_it_is_said_what_is_missing(planned, step
     assert decision.reasons[1] == step
 
 
+def test_a_loss_that_is_likely_is_not_called_bearable():
+    losing = dataclasses.replace(verdict("small", -0.44, 0.09), difference=-0.18)
+    decision = decide([BIG, SMALL], "big", evidence(losing), {})
+    assert "If you can bear" not in str(decision.reasons)
+    assert decision.is_safe
+
+
+def test_how_many_prompts_cannot_tell_is_said_with_what_is_open():
+    shown = evidence(verdict("middle", *OPEN), verdict("small", *WORSE))
+    assert decide([BIG, MIDDLE, SMALL], "big", shown, {}).reasons[0] == (
+        "No smaller engine is shown to be as good as big within 3.0 points of the pass rate: for 1 engine, 60 prompts cannot tell."
+    )
+
+
 def test_while_prompts_are_left_the_decision_is_preliminary():
     shown = evidence(verdict("small", *WORSE, prompts=40), prompts=40, planned=58)
     assert (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,11 +240,18 @@ class Choice:
         if self._limit.stopped:
             return None
         slow = [engine.name for engine in self.request.engines if engine.name not in paces]
+        if slow and suite.answered and not suite.fewest_left(FEWEST_PROMPTS):
+            self.observer.planned("The time is too short to measure more: what is known decides.")
+            self._limit.end()
+            return None
         if slow:
+            count = len(self.request.engines)
+            least = self.seconds * count / max(1, count - len(slow))
             raise InputError(
                 f"The time is too short: in {duration_text(_PROBE_SHARE * self.seconds)}, {joined(slow)} did not get to "
                 "answer a short prompt.",
-                hint="Name a longer --time, or none: without one, you can stop with Ctrl+C, and the same command goes on.",
+                hint=f"At this speed, {duration_text(least)} are the least: name a longer --time, or none. Without one, you can stop "
+                "with Ctrl+C, and the same command goes on.",
             )
         plan = self._time_plan(left, paces, measurements, users, suite, to_compare)
         if not plan.is_enough:
@@ -268,9 +274,6 @@ class Choice:
         to_compare: Sequence[str],
     ) -> TimePlan:
         prompt_tokens, answer_tokens = usual_tokens(self.request, CHARACTERS, USUAL_ANSWER)
-        prompts = self.request.suite
-        # Only prompts whose answers are checked can decide.
-        fewest = math.ceil(FEWEST_PROMPTS * len(prompts.prompts) / max(1, prompts.checked))
         return plan_time(
             left,
             paces,
@@ -279,7 +282,7 @@ class Choice:
             to_compare=to_compare,
             runs_left=suite.runs_left,
             prompts=len(suite.left),
-            fewest=max(0, min(fewest - suite.answered, len(suite.left))),
+            fewest=suite.fewest_left(FEWEST_PROMPTS),
             prompt_tokens=prompt_tokens,
             answer_tokens=answer_tokens,
             test=TEST,
@@ -322,7 +325,7 @@ class Choice:
         if collected and any(engine.decode_tps is None for engine in figures):
             figures = with_speeds_of_answers(figures, collected)
         if len(names) < 2:
-            return only_one(next(iter(names), None), self.left_out), figures, evidence.comparison
+            return only_one(next(iter(names), None)), figures, evidence.comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
         losses = tag_losses(evidence.values, self.reference, tags)
         deployable = [name for name in names if not self.memory[name].misfit] if self.memory else names

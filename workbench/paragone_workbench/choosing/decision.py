@@ -70,10 +70,10 @@ class Decision:
         }
 
 
-def only_one(name: str | None, misfits: Sequence[str]) -> Decision:
-    """Return the decision where no more than one engine fits, which is `name`. `misfits` says why the others do not."""
+def only_one(name: str | None) -> Decision:
+    """Return the decision where no more than one engine fits, which is `name`."""
     reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
-    return Decision(chosen=name, reference=name or "", reasons=(reason,), others=tuple(misfits))
+    return Decision(chosen=name, reference=name or "", reasons=(reason,), others=())
 
 
 def decide(
@@ -134,7 +134,8 @@ def decide(
     ]
     if is_open:
         nearest = max(is_open, key=lambda verdict: verdict.interval.low)
-        if chosen is not None and chosen.engine == reference and nearest.interval.low < 0:
+        bearable = nearest.difference > -nearest.margin and nearest.interval.low < 0
+        if bearable and chosen is not None and chosen.engine == reference:
             lost = PASS_RATE.shown(-nearest.interval.low)
             reasons.append(
                 f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
@@ -203,13 +204,18 @@ def _safe(
         "worse" if engine.collapse else against[engine.engine].verdict if engine.engine in against else "open"
         for engine in smaller
     ]
-    points = next((f"{PASS_RATE.shown(verdict.margin)} points" for verdict in against.values()), "the margin")
+    points = next(
+        (f"{PASS_RATE.shown(verdict.margin)} points of the pass rate" for verdict in against.values()),
+        "the margin",
+    )
     if not smaller:
         yield f"No engine is smaller than {name}, or as small and faster."
     elif "open" in found:
-        count = found.count("open")
-        yield f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}."
-        yield f"For {counted(count, 'engine')}, that is open."
+        asked = max((verdict.prompts for verdict in against.values()), default=reference.prompts)
+        yield (
+            f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}: "
+            f"for {counted(found.count('open'), 'engine')}, {counted(asked, 'prompt')} cannot tell."
+        )
     else:
         which = "The smaller engine is" if len(smaller) == 1 else "All smaller engines are"
         yield f"{which} worse than {name} by more than {points}."

@@ -15,6 +15,7 @@ from paragone_workbench.experiments.known_measurements import (
     KnownFidelity,
     Measured,
     by_engine,
+    is_enough,
     known_fidelity,
     known_speeds,
 )
@@ -173,13 +174,15 @@ class Measurements:
         found, answers = comparison.candidates_json(), comparison.answers_json(self.suite)
         names = [engine.name for engine in engines]
         if found or answers:
-            self.fidelity.candidates.update(found)
+            self.fidelity.candidates.update({name: item for name, item in found.items() if is_enough(item)})
             self.fidelity.answers.update(by_engine(answers and answers["candidates"], "candidate"))
             measured = fidelity_json(comparison.fidelity) if found else {**self.fidelity.data}
             data: Mapping[str, Json] = {
                 "text": None,
                 **(measured or fidelity_json(comparison.fidelity)),
-                "candidates": [item for name, item in self.fidelity.candidates.items() if name in names],
+                "candidates": [
+                    item for name, item in {**self.fidelity.candidates, **found}.items() if name in names
+                ],
                 "free_running": answers,
             }
             await self._save("fidelity", engines, data)

@@ -84,6 +84,12 @@ class SuiteRounds:
         """Number of prompts that all engines answered."""
         return len(self.request.suite.prompts) - len(self.left)
 
+    def fewest_left(self, checked: int) -> int:
+        """Return about how many of the prompts that are left complete `checked` ones whose answers are checked."""
+        prompts = self.request.suite
+        fewest = math.ceil(checked * len(prompts.prompts) / max(1, prompts.checked))
+        return max(0, min(fewest - self.answered, len(self.left)))
+
     async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
         """Run what is left, as far as the time goes. Raises ParagoneError if the history cannot be used."""
         schedule = await self._schedule()

@@ -93,9 +93,7 @@ def known_fidelity(
         text = (data.get("text"), data.get("window"))
         newest.setdefault(text, data)
         for name, item in _items(measurement, identities, data.get("candidates")):
-            windows = item.get("windows")
-            whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
-            if name != reference and (whole or item.get("reason") is not None):
+            if name != reference and is_enough(item):
                 found = {
                     **item,
                     "engine": name,
@@ -112,6 +110,13 @@ def known_fidelity(
     candidates = _of_all(by_text, (None, window), identities.keys() - {reference})
     over = [newest[text] for text, found in by_text.items() if found is candidates]
     return KnownFidelity(candidates, answers, over[0] if over else newest.get((None, window), {}))
+
+
+def is_enough(fidelity: Measured) -> bool:
+    """Return whether the fidelity of a candidate counts: it has windows enough, or a reason why there are none."""
+    windows = fidelity.get("windows")
+    whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
+    return whole or fidelity.get("reason") is not None
 
 
 def known_errors(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import TypeVar
 
+from paragone.wording import counted
 from paragone_cli.command_line.output import note
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_cli.measurement_progress.bench_progress import BenchProgress
@@ -27,6 +28,7 @@ class ChooseProgress(ChoiceObserver):
         self._shown = contextlib.ExitStack()
         self._bench: BenchProgress | None = None
         self._fidelity: FidelityProgress | None = None
+        self._rounds = 0
 
     def __enter__(self) -> ChooseProgress:
         return self
@@ -61,6 +63,9 @@ class ChooseProgress(ChoiceObserver):
 
     def suite(self, runner: SuiteRunner) -> SuiteTable:
         """Show a table."""
+        if self._rounds and runner.request.chosen is not None:
+            self._note(f"There is time for {counted(len(runner.request.chosen), 'more prompt')}.")
+        self._rounds += 1
         table = self._show(SuiteTable())
         table.engines = runner.progress
         return table

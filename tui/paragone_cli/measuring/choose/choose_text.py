@@ -28,7 +28,7 @@ def put_decision(
     for sentence in decision.reasons:
         put_line(sentence)
     _put_list("Smaller or faster, and not chosen:", decision.others)
-    _put_list("Left out:", choice.left_out if len(figures) > 1 else ())
+    _put_list("Left out:", choice.left_out)
     if len(figures) > 1:
         with_users = any(engine.users_tps for engine in figures)
         put()

@@ -28,7 +28,7 @@ def decision_text(decision: Decision, figures: Sequence[EngineFigures], choice: 
     if len(figures) > 1:
         parts += [Text(), _table(decision, figures), *map(Text, notes_of(figures))]
     parts += _list("Smaller or faster, and not chosen", decision.others)
-    parts += _list("Left out", choice.left_out if len(figures) > 1 else ())
+    parts += _list("Left out", choice.left_out)
     parts += _list("Not measured", choice.missing())
     return Group(*parts)
 

@@ -39,6 +39,10 @@ class TimeLimit:
         """Whether no measurement may begin."""
         return self.stopped or self.left == 0
 
+    def end(self) -> None:
+        """Let the time be over now."""
+        self._ends = time.monotonic()
+
     @contextlib.asynccontextmanager
     async def limiting(self, work: Work, seconds: float | None = None) -> AsyncIterator[None]:
         """Stop a measurement after `seconds`, or when the time is over, and close its engines at the end of the block."""
