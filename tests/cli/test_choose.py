@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from large_model import write_large_model
 
+from paragone_cli.measuring.choose.choose_progress import ChooseProgress
 from paragone_workbench.store import Store
 
 from .conftest import data, paragone, said
@@ -176,3 +178,14 @@ def test_what_decides_nothing_is_refused(argv, sentence, tmp_path):
     done = paragone("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
+
+
+def test_a_further_round_says_how_many_prompts_there_is_time_for(capsys):
+    def runner(count):
+        return SimpleNamespace(progress=(), request=SimpleNamespace(chosen=frozenset(range(count))))
+
+    with ChooseProgress() as progress:
+        progress.suite(runner(20))
+        assert "There is time" not in capsys.readouterr().err
+        progress.suite(runner(1))
+    assert "There is time for 1 more prompt." in capsys.readouterr().err

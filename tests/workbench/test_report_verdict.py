@@ -68,11 +68,14 @@ def test_the_report_begins_with_the_decision(store):
     store.experiments.save_choice(experiment.number, asked)
     found = report(store, experiment)
     assert found.verdict.headline == "Deploy large."
-    for pieces, beginning in ((html_pieces, "<h1>Deploy large.</h1>"), (markdown_pieces, "# Deploy large.")):
+    for pieces, beginning, table in (
+        (html_pieces, "<h1>Deploy large.</h1>", "<table>"),
+        (markdown_pieces, "# Deploy large.", "\n| "),
+    ):
         written = "".join(pieces(found, 0.0))
-        assert beginning in written
-        for sentence in (*found.verdict.not_measured, "100.0%"):
-            assert sentence in written
+        places = [written.index(text) for text in (beginning, table, *found.verdict.not_measured)]
+        assert places == sorted(places), "the table is on the first page, before what is unknown"
+        assert "100.0%" in written
 
 
 def test_an_engine_that_does_not_fit_is_not_chosen(store):
