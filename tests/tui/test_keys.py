@@ -148,6 +148,18 @@ def test_an_escape_right_before_an_answer_of_the_terminal_is_a_key_at_once(answe
         assert told(b"\x1b" + answer[:cut], answer[cut:]) == ["escape"]
 
 
+@pytest.mark.parametrize("answer", [b"\x1b[0n", b"\x1b[?2026;2$y", b"\x1b[A", b"\x1b[200~x\x1b[201~"])
+@pytest.mark.parametrize(
+    ("character", "key"), [(b"O", "alt+shift+o"), (b"[", "alt+left_square_bracket"), (b"_", "alt+underscore")]
+)
+def test_a_character_with_alt_that_leads_sequences_is_a_key_right_before_another_sequence(
+    character, key, answer
+):
+    rest = told(answer)
+    assert told(b"\x1b" + character + answer) == [key, *rest]
+    assert told(b"\x1b" + character, answer) == [key, *rest]
+
+
 def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():
     for command, keys in keys_in_force({}).items():
         for key in keys.both:
