@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import select
 import socket
@@ -87,7 +88,7 @@ class Frames:
         self._pipe = pipe
         self._job = job
         self._waiting: list[Event] = []
-        self._sent = 0.0
+        self._sent = -math.inf
         self._has_begun = False
         """Whether a token has come."""
         self._open = True
