@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 from bench.terminal import Terminal
@@ -21,6 +22,10 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
+def _shows(text: str, screen: str) -> bool:
+    return text in screen
+
+
 class Program:
     """The program in a terminal."""
 
@@ -30,15 +35,20 @@ class Program:
 
     def sees(self, *texts: str) -> None:
         for text in texts:
-            self.terminal.read_until(text, PATIENCE)
+            self.until(partial(_shows, text), f"{text!r} appears")
 
     def until(self, condition: Callable[[str], object], what: str) -> None:
         """Read output until a condition holds for the screen."""
         deadline = time.monotonic() + PATIENCE
         while not condition(self.terminal.text):
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {PATIENCE:.0f} s: {what}\n{self.terminal.text}")
+                raise AssertionError(f"not within {PATIENCE:.0f} s: {what}\n{self.written}")
             self.terminal.read(0.05)
+
+    @property
+    def written(self) -> str:
+        """The screen, and the last output: a message that has gone since tells what was wrong."""
+        return f"{self.terminal.text}\n{bytes(self.terminal.output[-3000:])!r}"
 
     def type(self, keys: str | bytes) -> None:
         self.terminal.send(keys)

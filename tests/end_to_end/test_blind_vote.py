@@ -79,8 +79,7 @@ def test_the_program_quits_once_the_vote_that_was_typed_before_is_saved(start):
     store.close()
     program = start("vote", f"e{number}", columns=80, rows=24)
     program.sees("0/2")
-    program.type("a\x11")
-    assert program.terminal.process.wait(PATIENCE) == 0
+    assert program.ends(lambda: program.type("a\x11")) == 0
     store = Store.open()
-    assert len(store.votes.all(number)) == 1
+    assert len(store.votes.all(number)) == 1, program.written
     store.close()
