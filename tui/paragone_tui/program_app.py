@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from paragone_tui.widgets.sheet import Sheet
 
 
-HANG_S = 1.0
-"""Seconds to wait for a screen that hangs before the program quits."""
+HANG_S = 3.0
+"""Seconds to wait for a screen that hangs before the program quits. On a busy machine, a screen may wait for a second."""
 
 
 class ProgramApp(OwnErrorsApp):

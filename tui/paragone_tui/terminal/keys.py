@@ -76,7 +76,11 @@ class KeyParser:
                 self._last = ""
                 yield _alt_key(character)
                 continue
-            if character == "\x1b" and self._parser.is_waiting and (unfinished := _UNFINISHED.search(self._last)):
+            if (
+                character == "\x1b"
+                and self._parser.is_waiting
+                and (unfinished := _UNFINISHED.search(self._last))
+            ):
                 # The next sequence comes before the time for the rest of this one has passed.
                 self._restart()
                 self._last = ""
