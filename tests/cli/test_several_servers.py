@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -17,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def paced_server():
+def paced_server(port=0):
     """A test double of a server, which sends tokens at given times, in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server(("127.0.0.1", port)) as free:
         port = free.getsockname()[1]
     command = [
         sys.executable,
@@ -56,7 +57,7 @@ def two():
 @pytest.fixture
 def prompts(tmp_path):
     path = tmp_path / "suite.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"number {number}"}) + "\n" for number in range(80)))
+    path.write_text("".join(json.dumps({"prompt": f"number {number}"}) + "\n" for number in range(160)))
     return str(path)
 
 
@@ -64,36 +65,53 @@ def engine_of(two):
     return "openai:m@" + ",".join(url for _, url in two)
 
 
-def test_one_of_two_servers_is_killed_in_the_middle(two, prompts):
-    command = (
-        "suite",
-        "run",
-        prompts,
-        "--engines",
-        engine_of(two),
-        "--set",
-        "max_tokens=20",
-        "--schedule",
-        "parallel",
-    )
-    done_so_far = ("suite", "show", "e1", "--json")
-    with running(*command, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        until(
-            lambda: (shown := paragone(*done_so_far)).returncode == 0 and json.loads(shown.stdout)["runs"],
-            "no run ends",
-        )
-        two[1][0].kill()
-        out, errors = process.communicate()
-    assert process.returncode == 0, errors
+@contextlib.contextmanager
+def begun(folder, *command, **streams):
+    """A suite of which a tenth has been run, and what it has told."""
+    path = folder / "told"
+    with (
+        path.open("wb") as errors,
+        running(*command, "--schedule", "parallel", stderr=errors, **streams) as process,
+    ):
+        until(lambda: b"10%" in path.read_bytes(), "no run ends")
+        yield process, path.read_text
+
+
+def test_one_of_two_servers_is_killed_in_the_middle(two, prompts, tmp_path):
+    command = ("suite", "run", prompts, "--engines", engine_of(two), "--set", "max_tokens=20", "--json")
+    (_, _), (killed, url) = two
+    with begun(tmp_path, *command, stdout=subprocess.PIPE) as (process, told):
+        killed.kill()
+        out, _ = process.communicate()
+    assert process.returncode == 0, told()
     runs = json.loads(out)["runs"]
-    assert len(runs) == 80
+    assert len(runs) == 160
     assert {(run["engine"], run["error"], run["text"]) for run in runs} == {("m", None, 20 * " word")}
-    told = errors.decode()
-    assert f"The server {two[1][1].removeprefix('http://')} of m is asked no more: " in told
-    assert "Its runs go to the others." in told
+    assert f"The server {url.removeprefix('http://')} of m is asked no more for now: " in told()
+    assert "Its runs go to the others." in told()
     # the same command has nothing left to do, while the server is away
-    again = data("suite run", paragone(*command, "--json"))
+    again = data("suite run", paragone(*command))
     assert (again["resumed"], again["runs"]) == (True, runs)
+
+
+def test_a_server_that_is_killed_and_restarted_gets_runs_again(two, prompts, tmp_path):
+    (kept, _), (killed, url) = two
+    command = ("suite", "run", prompts, "--engines", engine_of(two), "--set", "max_tokens=20")
+    with begun(tmp_path, *command) as (process, told):
+        killed.kill()
+        killed.wait()
+        until(lambda: "is asked no more for now" in told(), "its loss is not told")
+        kept.send_signal(signal.SIGSTOP)  # leaves the rest of the runs to the other one
+        try:
+            with paced_server(int(url.rpartition(":")[2])):
+                until(lambda: "of m answers again." in told(), "it gets no run")
+                kept.send_signal(signal.SIGCONT)
+                assert process.wait() == 0
+        finally:
+            kept.send_signal(signal.SIGCONT)
+    runs = data("suite show", paragone("suite", "show", "e1", "--json"))["runs"]
+    assert len(runs) == 160
+    assert {(run["error"], run["text"]) for run in runs} == {(None, 20 * " word")}
 
 
 def test_one_request_at_a_time_is_told(two, prompts):

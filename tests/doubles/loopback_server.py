@@ -30,6 +30,10 @@ class LoopbackServer:
         if self._server is None:
             return
         server, self._server = self._server, None
+        # Let connections that were accepted just now begin: asyncio drops theirs unclosed if the server is closed by then.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(0)
         server.close()
         for task, writer in self._connections.items():
             writer.transport.abort()

@@ -10,6 +10,7 @@ from tests.workbench.suites import Suites, engine, suite
 from paragone import InputError
 from paragone_workbench.engines.definitions import at_each_server, check_engine, from_spec, server_of, to_spec
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.executing import spread_engine
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.suite import AssertionSpec
 from paragone_workbench.store import History
@@ -71,8 +72,8 @@ def spread(servers):
 
 async def run(suites, servers, prompts=PROMPTS, **more):
     remarks = Remarks()
-    more = {"schedule": "parallel", **more}
-    await suites.run(suite(*prompts), spread(servers), observer=remarks, **more)
+    more = {"schedule": "parallel", "observer": remarks, **more}
+    await suites.run(suite(*prompts), spread(servers), **more)
     saved = await suites.saved()
     assert all(it.result.definition == suites.registry.public(spread(servers)) for it in saved)
     return {it.key.prompt_index: it.result for it in saved}, remarks.sentences
@@ -113,7 +114,7 @@ async def test_the_runs_of_a_server_that_dies_go_to_the_others(suites, servers):
     assert stopping
     (remark,) = remarks
     assert remark.startswith(
-        f"The server 127.0.0.1:{servers[1].port} of m is asked no more: 3 runs in a row failed there"
+        f"The server 127.0.0.1:{servers[1].port} of m is asked no more for now: 3 runs in a row failed there"
     )
     assert remark.endswith("Its runs go to the others.")
     assert suites.runner.progress[0].engine.doing == "1 of 2 servers"
@@ -125,7 +126,7 @@ async def test_a_server_that_is_not_there_at_the_start_is_told(suites, servers, 
     found, remarks = await run(suites, servers, schedule=schedule)
     check_complete(found)
     (remark,) = remarks
-    assert remark.startswith(f"The server 127.0.0.1:{servers[0].port} of m is asked no more: ")
+    assert remark.startswith(f"The server 127.0.0.1:{servers[0].port} of m is asked no more for now: ")
     assert suites.runner.given_up == ()
 
 
@@ -178,6 +179,151 @@ async def test_one_of_two_judges_servers_may_be_lost(suites, servers):
     )
     assert [it.checks[0].passed for it in await suites.saved()] == [True] * 6
     assert len(remarks.sentences) == 1
+
+
+@pytest.fixture
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(spread_engine, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(spread_engine, "LONGEST_PAUSE_S", 0.1)
+
+
+class Restarts(Remarks):
+    """Starts the second server again when it is lost."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.server = server
+        self.lost, self.answers_again = asyncio.Event(), asyncio.Event()
+        self.starting = None
+
+    def remarked(self, sentence):
+        super().remarked(sentence)
+        if "is asked no more for now" in sentence and self.starting is None:
+            self.starting = asyncio.ensure_future(self.server.start(self.server.port))
+            self.lost.set()
+        if "answers again" in sentence:
+            self.answers_again.set()
+
+
+def stop_at_fifth_request(server):
+    """Have a server stop in the middle of an answer."""
+    stopping = []
+
+    async def dies(exchange):
+        if len(server.texts) == 5:
+            stopping.append(asyncio.ensure_future(server.stop()))
+            await asyncio.Event().wait()
+        await server.capitals(exchange)
+
+    server.on_chat = dies
+
+
+def leave_runs(server, remarks, event):
+    """Have a server leave runs to the other one: it holds its answers until the other is lost, and most of them until an event."""
+    since = []
+
+    async def holds(exchange):
+        if remarks.lost.is_set():
+            since.append(exchange)
+        elif len(server.texts) > 10:
+            await remarks.lost.wait()
+        if len(since) > 8:  # those that failed at the other one have been answered by now
+            await event.wait()
+        await server.capitals(exchange)
+
+    server.on_chat = holds
+
+
+@pytest.mark.parametrize("schedule", ["parallel", "sequential", "swap"])
+async def test_a_server_that_is_started_again_gets_runs_again(suites, servers, short_pauses, schedule):
+    remarks = Restarts(servers[1])
+    stop_at_fifth_request(servers[1])
+    if schedule == "parallel":
+        leave_runs(servers[0], remarks, remarks.answers_again)
+    found, _ = await run(suites, servers, schedule=schedule, observer=remarks)
+    check_complete(found)
+    assert not any(result.error for result in found.values())
+    lost, back = remarks.sentences
+    assert "is asked no more for now" in lost
+    assert back == f"The server 127.0.0.1:{servers[1].port} of m answers again."
+    assert suites.runner.progress[0].engine.doing == ""
+
+
+async def test_a_trial_that_fails_is_repeated_without_a_word(suites, servers, short_pauses):
+    tried: list[object] = []
+
+    async def fails(exchange):
+        if remarks.sentences:
+            tried.append(exchange)
+        await servers[1].capitals(exchange)
+
+    async def waits(exchange):
+        while len(servers[0].texts) > 20 and len(tried) < 3:
+            await asyncio.sleep(0.01)
+        await servers[0].capitals(exchange)
+
+    remarks = Remarks()
+    servers[1].fails = lambda text: True
+    servers[0].on_chat, servers[1].on_chat = waits, fails
+    found, _ = await run(suites, servers, observer=remarks)
+    check_complete(found)
+    assert not any(result.error for result in found.values())
+    assert len(remarks.sentences) == 1
+    assert len(servers[1].texts) == len(set(servers[1].texts))
+
+
+async def test_runs_wait_for_a_trial_if_no_other_server_is_left(suites, servers, short_pauses):
+    async def tried(exchange):
+        if remarks.lost.is_set() and not on_trial.is_set():
+            on_trial.set()
+            await servers[0].stop()
+            while len(remarks.sentences) < 2:
+                await asyncio.sleep(0.01)
+        await first(exchange)
+
+    on_trial = asyncio.Event()
+    remarks = Restarts(servers[1])
+    stop_at_fifth_request(servers[1])
+    leave_runs(servers[0], remarks, asyncio.Event())
+    first, servers[1].on_chat = servers[1].on_chat, tried
+    found, _ = await run(suites, servers, observer=remarks)
+    check_complete(found)
+    assert suites.runner.given_up == ()
+    assert ["answers again" in sentence for sentence in remarks.sentences] == [False, False, True]
+
+
+async def test_a_server_that_comes_back_with_another_model_ends_the_engine(suites, servers, short_pauses):
+    def model_of(size):
+        return {"object": "list", "data": [{"id": "m", "meta": {"size": size}}]}
+
+    class Replaces(Restarts):
+        def remarked(self, sentence):
+            servers[1].replies["/v1/models"] = model_of(900)
+            super().remarked(sentence)
+
+        def progressed(self):
+            if suites.runner.progress[0].given_up is not None:
+                given_up.set()
+
+    for server in servers:
+        server.replies["/v1/models"] = model_of(700)
+    given_up = asyncio.Event()
+    remarks = Replaces(servers[1])
+    stop_at_fifth_request(servers[1])
+    leave_runs(servers[0], remarks, given_up)
+    found, _ = await run(suites, servers, observer=remarks)
+    (error,) = suites.runner.given_up
+    assert "the size was 700 bytes and is 900 bytes" in error.sentence
+    assert {result.loaded.size for result in found.values()} == {700}
+
+
+def test_pauses_grow_up_to_a_limit():
+    standing = spread_engine.Standing()
+    pauses = []
+    for _ in range(9):
+        standing.lose(InputError("lost"))
+        pauses.append(standing.pause_s)
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
 async def test_swap_asks_one_request_at_a_time(suites, servers):

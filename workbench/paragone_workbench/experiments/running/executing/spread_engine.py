@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import Counter, deque
+from collections import deque
+from dataclasses import dataclass
 
 from paragone import ParagoneError
+from paragone.wording import counted
 from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, server_of
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.experiments.running.executing.suite_engine import Executed, SuiteEngine
@@ -16,14 +18,38 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 FAILURES = 3
-"""Runs in a row that fail at one of several servers, after which it is asked no more."""
+"""Runs in a row that fail at one of several servers, after which it is lost."""
+FIRST_PAUSE_S = 5.0
+"""Seconds after which a lost server is tried again. Each pause after a failed trial is twice as long."""
+LONGEST_PAUSE_S = 300.0
+
+
+@dataclass(slots=True)
+class Standing:
+    """How one of several servers has done."""
+
+    failures: int = 0
+    """Runs that have failed there in a row."""
+    lost: ParagoneError | None = None
+    """Why it is asked no more; None if it is asked. It stays until a run on trial has succeeded."""
+    pause_s: float = 0.0
+    """Seconds from its last loss to its next trial."""
+    is_due: bool = False
+    """Whether it is lost, and its pause has ended."""
+    on_trial: bool = False
+    """Whether it is lost, and asked with one run."""
+
+    def lose(self, error: ParagoneError) -> None:
+        """Note a loss, or a trial that failed."""
+        self.lost, self.is_due, self.on_trial = error, False, False
+        self.pause_s = min(LONGEST_PAUSE_S, 2 * self.pause_s) or FIRST_PAUSE_S
 
 
 class SpreadEngine:
     """An engine of a suite, at each of its servers; an engine with one server or none is a `SuiteEngine` in it.
 
     A run goes to the server with the smallest share of its requests in progress. If the server fails, the run is asked at
-    another one, and has failed only if it fails at each.
+    another one, and has failed only if it fails at each. A lost server is tried again later, with one run at first.
     """
 
     def __init__(
@@ -44,10 +70,7 @@ class SpreadEngine:
             SuiteEngine(pool, one, observer.progressed, most_requests=most_requests)
             for one in at_each_server(definition, self._backend)
         ]
-        self._failures: Counter[SuiteEngine] = Counter()
-        """How many runs in a row have failed at a server."""
-        self._told: set[SuiteEngine] = set()
-        """The servers whose loss the user has been told."""
+        self._standings = {server: Standing() for server in self._servers}
         self._given_up: ParagoneError | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         """The runs for which no server has room."""
@@ -56,16 +79,7 @@ class SpreadEngine:
     @property
     def given_up(self) -> ParagoneError | None:
         """Why no more runs are executed; None if they are."""
-        lost = [server.given_up for server in self._servers if server.given_up is not None]
-        if self._given_up is not None or len(lost) < len(self._servers):
-            return self._given_up
-        last = lost[-1]
-        if len(lost) == 1:
-            return last
-        return ParagoneError(
-            f"None of the {len(lost)} servers of {self.definition.name} answers. The one that failed last: {last.sentence}",
-            hint=last.hint,
-        )
+        return self._given_up or (self._servers[0].given_up if len(self._servers) == 1 else None)
 
     @property
     def width(self) -> int:
@@ -80,7 +94,7 @@ class SpreadEngine:
     @property
     def doing(self) -> str:
         """Whether the model is being loaded, and how much of it is; how many of its servers answer, if not all do."""
-        left = [server for server in self._servers if server.given_up is None]
+        left = [server for server, standing in self._standings.items() if standing.lost is None]
         doing = next((server.doing for server in left if server.doing), "")
         if len(left) == len(self._servers):
             return doing
@@ -104,6 +118,7 @@ class SpreadEngine:
             asyncio.get_running_loop().call_soon(self._let_next)
             try:
                 executed = await server.execute(spec)
+                self._count(server, executed)
             finally:
                 self._let_next()
             if executed is None:
@@ -111,9 +126,7 @@ class SpreadEngine:
                     return None
             elif executed.engine_failed:
                 failed_at[server] = executed
-                self._count_failure(server, executed)
             else:
-                self._failures[server] = 0
                 return self._recorded_as_one(executed)
         if self._stopped or self.given_up is not None or not failed_at:
             return None
@@ -135,14 +148,18 @@ class SpreadEngine:
     async def _server(self, failed_at: dict[SuiteEngine, Executed]) -> SuiteEngine | None:
         """Return the server that a run is to be asked at, once it has room; None if there is none."""
         is_first = True
-        while not self._stopped:
-            for server in self._servers:
-                self._tell(server)
-            left = [server for server in self._servers if server.given_up is None and server not in failed_at]
-            if not left:
+        self._note_losses()
+        while not self._stopped and self._given_up is None:
+            due = next((server for server in self._servers if self._is_due(server)), None)
+            if due is not None and due not in failed_at:
+                self._standings[due].on_trial = True
+                await due.take_again()
+                return due
+            left = [server for server in self._asked() if server not in failed_at]
+            chosen = min(left, key=lambda server: server.load, default=None)
+            if chosen is None and not any(standing.on_trial for standing in self._standings.values()):
                 return None
-            chosen = min(left, key=lambda server: server.load)
-            if chosen.load < 1 or failed_at:
+            if chosen is not None and (chosen.load < 1 or failed_at):
                 return chosen
             place = asyncio.get_running_loop().create_future()
             (self._waiting.append if is_first else self._waiting.appendleft)(place)
@@ -157,7 +174,7 @@ class SpreadEngine:
 
     def _let_next(self) -> None:
         """Let the run that has waited longest look for a server, if one has room."""
-        if any(server.given_up is None and server.load < 1 for server in self._servers):
+        if any(server.load < 1 for server in self._asked()) or any(map(self._is_due, self._servers)):
             self._wake(1)
 
     def _wake(self, most: int | None = None) -> None:
@@ -168,27 +185,59 @@ class SpreadEngine:
                 place.set_result(None)
                 most = None if most is None else most - 1
 
-    def _count_failure(self, server: SuiteEngine, executed: Executed) -> None:
-        """Ask a server no more, if it has failed too often."""
-        self._failures[server] += 1
-        if self._failures[server] == FAILURES:
-            server.give_up(
-                ParagoneError(f"{FAILURES} runs in a row failed there, the last one: {executed.result.error}")
-            )
+    def _asked(self) -> list[SuiteEngine]:
+        """Return the servers that are not lost."""
+        return [server for server, standing in self._standings.items() if standing.lost is None]
 
-    def _tell(self, server: SuiteEngine) -> None:
-        """Tell once that a server is lost, while others are left."""
-        error = server.given_up
-        if error is None or server in self._told:
-            return
-        self._told.add(server)
-        if self.given_up is not None:
-            self._wake()
-            return
-        address = server_of(server.definition, self._backend)
-        self._observer.remarked(
-            f"The server {address} of {self.definition.name} is asked no more: {error.sentence} Its runs go to the others."
-        )
+    def _is_due(self, server: SuiteEngine) -> bool:
+        """Return whether a lost server is to be tried again now. All runs that it was given have ended then."""
+        standing = self._standings[server]
+        return standing.is_due and not standing.on_trial and not server.load
+
+    def _end_pause(self, standing: Standing) -> None:
+        """Have a run that waits try a lost server again."""
+        standing.is_due = True
+        self._let_next()
+
+    def _count(self, server: SuiteEngine, executed: Executed | None) -> None:
+        """Count a run that has ended at a server, which may be lost by it, or no longer lost."""
+        standing = self._standings[server]
+        if executed is not None and executed.engine_failed:
+            standing.failures += 1
+            if standing.failures >= FAILURES or standing.on_trial:
+                server.give_up(
+                    ParagoneError(
+                        f"{counted(standing.failures, 'run')} in a row failed there, the last one: {executed.result.error}"
+                    )
+                )
+        elif executed is not None and server.given_up is None:
+            if standing.lost is not None:
+                address = server_of(server.definition, self._backend)
+                self._observer.remarked(f"The server {address} of {self.definition.name} answers again.")
+            self._standings[server] = Standing()
+        self._note_losses()
+
+    def _note_losses(self) -> None:
+        """Note which servers are lost now, and tell it once while others are left. Without any, the engine is given up."""
+        for server, standing in self._standings.items():
+            error = server.given_up
+            if error is None or (standing.lost is not None and not standing.on_trial):
+                continue
+            is_new = standing.lost is None
+            standing.lose(error)
+            if all(other.lost is not None and not other.on_trial for other in self._standings.values()):
+                sentence = f"None of the {len(self._servers)} servers of {self.definition.name} answers."
+                self.give_up(
+                    ParagoneError(f"{sentence} The one that failed last: {error.sentence}", hint=error.hint)
+                )
+                return
+            asyncio.get_running_loop().call_later(standing.pause_s, self._end_pause, standing)
+            if is_new:
+                address = server_of(server.definition, self._backend)
+                self._observer.remarked(
+                    f"The server {address} of {self.definition.name} is asked no more for now: {error.sentence} "
+                    "Its runs go to the others."
+                )
 
     def _recorded_as_one(self, executed: Executed) -> Executed:
         return dataclasses.replace(

@@ -127,6 +127,11 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._stopped = True
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
+    async def take_again(self) -> None:
+        """Take runs again after the engine was given up, while none is in progress. The next run opens it anew."""
+        self.given_up, self._crashes = None, 0
+        await asyncio.gather(*(handle.close() for handle in self._handles))
+
     async def _is_ready(self, handle: EngineHandle) -> bool:
         """Open the engine, unless the schedule does that in the run's turn. Returns whether it can be asked."""
         if self._stopped or self.given_up is not None:
