@@ -27,6 +27,8 @@ from paragone import Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec, Suite, SuitePrompt
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.metrics import RunMetrics
@@ -52,6 +54,7 @@ WORDS = (
     "morning",
 )
 _MERGE = "from bench.scale import merge; merge({runs})"
+_GO_ON = "from bench.scale import go_on; go_on({runs})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ def main(sizes: Sequence[int]) -> None:
 def _steps(runs: int, home: Path) -> Iterator[tuple[str, list[str], Path]]:
     """Yield the steps: their names, commands, and what they write."""
     yield "merge", [sys.executable, "-c", _MERGE.format(runs=runs)], home / "data" / "paragone"
+    yield "going on", [sys.executable, "-c", _GO_ON.format(runs=runs)], home / "data" / "paragone"
     compared, report = home / "compared.json", home / "report.html"
     yield "suite compare --json", paragone("suite", "compare", "e1", "--json"), compared
     yield "report", paragone("report", "e1", "--to", str(report)), report
@@ -106,8 +110,29 @@ def _size(path: Path) -> int:
 
 def merge(runs: int) -> None:
     """Write the history of an experiment into the user's folder, in this process."""
+    asyncio.run(_merge(_request(runs)))
+
+
+def go_on(runs: int) -> None:
+    """Give the command of the experiment again, of which nothing is left, in this process."""
+    asyncio.run(_go_on(_request(runs)))
+
+
+def _request(runs: int) -> SuiteRequest:
     prompts = tuple(map(_prompt, range(runs // len(ENGINES))))
-    asyncio.run(_merge(SuiteRequest(suite=Suite(name="scale", prompts=prompts), engines=ENGINES)))
+    return SuiteRequest(suite=Suite(name="scale", prompts=prompts), engines=ENGINES)
+
+
+async def _go_on(request: SuiteRequest) -> None:
+    registry = InstantRegistry()
+    history = await History.open()
+    experiment, resumed = await find_or_create(history, request, registry)
+    assert resumed
+    runner = SuiteRunner(history, experiment, request, registry, load_assertions())
+    await runner.run()
+    assert not any(progress.left for progress in runner.progress)
+    await runner.close()
+    await history.close()
 
 
 async def _merge(request: SuiteRequest) -> None:

@@ -100,6 +100,50 @@ def test_a_repeated_run_replaces_the_earlier_one(store):
     assert store.experiments.states(new, 0, 5) == {key(0, 0): "done"}
 
 
+def test_only_prompts_with_unfinished_runs_are_read(store):
+    new = create(store)
+    for repetition in (0, 1):
+        store.experiments.save(new, key(0, 0, repetition), ended("x"))
+        store.experiments.save(new, key(0, 1, repetition), ended("", state="failed", error="It broke."))
+        store.experiments.save(new, key(5, 0, repetition), ended("x"))
+
+    def read(engines, finished, first=0, limit=9):
+        runs = 2 * len(engines)
+        return store.experiments.unfinished_prompts(new, first, limit, engines, finished, runs)
+
+    blue = PROMPTS[1]
+    assert read([0, 1], ["done", "failed"]) == ((0, None), blue, PROMPTS[2])
+    assert read([0], ["done"]) == ((0, None), blue, (5, None))
+    assert read([0, 1], ["done"]) == (PROMPTS[0], blue, PROMPTS[2])
+    assert read([0], ["done"], first=1, limit=1) == (blue,)
+
+
+def test_runs_and_verdicts_are_counted(store):
+    new = create(store)
+    verdicts = [{"type": "equals", "passed": passed} for passed in (True, False, True, None)]
+    store.experiments.save(new, key(0, 0), ended("x"), verdicts)
+    store.experiments.save(new, key(0, 0, 1), ended("x"))
+    store.experiments.save(new, key(2, 0), ended("x"), verdicts[:1])
+    store.experiments.save(new, key(2, 1), ended("", state="failed", error="It broke."))
+    assert set(store.experiments.counts(new)) == {
+        (0, "done", 3, 3, 1, 1),
+        (1, "failed", 1, 0, 0, 0),
+    }
+    assert store.experiments.counts(new, [2, 5]) == ((0, "done", 1, 1, 0, 0), (1, "failed", 1, 0, 0, 0))
+    assert store.experiments.counts(new, []) == ()
+
+
+def test_the_last_run_that_says_which_model_was_loaded(store):
+    new = create(store)
+    store.experiments.save(new, key(0, 0), ended("first"))
+    store.experiments.save(new, key(2, 0, 1), ended("last"))
+    store.experiments.save(new, key(2, 0), ended("before"))
+    not_opened = result_of(SMOL, state="failed", error="It did not open.")
+    store.experiments.save(new, key(5, 0), not_opened)
+    assert store.experiments.last_loaded(new, 0).result.text == "last"
+    assert store.experiments.last_loaded(new, 1) is None
+
+
 def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
     new = create(store)
     for index in (0, 2, 5):

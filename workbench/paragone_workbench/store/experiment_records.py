@@ -89,6 +89,26 @@ class EndedRun(NamedTuple):
     """By these, other experiments find the run; None if they are not to."""
 
 
+class RunCount(NamedTuple):
+    """The saved runs of an engine in one state, and the results of their assertions.
+
+    Attributes:
+        engine_index: The index of the engine.
+        state: The state of the runs.
+        runs: Number of runs.
+        passed: Number of assertions that passed.
+        not_passed: Number of assertions that failed.
+        undecided: Number of assertions that gave no verdict.
+    """
+
+    engine_index: int
+    state: str
+    runs: int
+    passed: int
+    not_passed: int
+    undecided: int
+
+
 class KnownRun(NamedTuple):
     """A finished run of another experiment, whose request is the same as one of this experiment.
 

@@ -44,10 +44,12 @@ async def unfinished_cells(
     With several engines, each prompt begins with another engine, so that none always comes first.
     Raises StoreError.
     """
-    finished = {"done"} if retry_failed else {"done", "failed"}
+    finished = ("done",) if retry_failed else ("done", "failed")
     number = 0
-    async for prompts, states in _pages(history, experiment, chosen):
+    async for prompts, states in _pages(history, experiment, engines, finished):
         for prompt in prompts:
+            if chosen is not None and prompt.index not in chosen:
+                continue
             for key in _keys(prompt.index, engines, experiment.repetitions, number):
                 if states.get(key) not in finished:
                     yield Cell(key=key, prompt=prompt)
@@ -62,20 +64,21 @@ def _keys(prompt: int, engines: Sequence[int], repetitions: int, number: int) ->
 
 
 async def _pages(
-    history: History, experiment: Experiment, chosen: frozenset[int] | None
+    history: History, experiment: Experiment, engines: Sequence[int], finished: Sequence[str]
 ) -> AsyncGenerator[tuple[list[SuitePrompt], Mapping[RunKey, str]], None]:
-    """Yield the chosen prompts of an experiment in pages, with the states of their saved runs. Raises StoreError."""
+    """Yield the prompts with runs that are not finished, in pages, with the states of their saved runs. Raises StoreError."""
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
+    number, runs = experiment.number, len(engines) * experiment.repetitions
     first = 0
 
-    def read(store: Store) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
-        rows = store.experiments.prompts(experiment.number, first, size)
-        return rows, store.experiments.states(experiment.number, rows[0][0], rows[-1][0]) if rows else {}
+    def read(store: Store) -> tuple[Sequence[tuple[int, Json | None]], Mapping[RunKey, str]]:
+        rows = store.experiments.unfinished_prompts(number, first, size, engines, finished, runs)
+        is_left = any(content is not None for _, content in rows)
+        return rows, store.experiments.states(number, first, rows[-1][0]) if is_left else {}
 
     while (page := await retrying(history, read))[0]:
         rows, states = page
-        kept = [row for row in rows if chosen is None or row[0] in chosen]
-        yield [prompt_from(index, content) for index, content in kept], states
+        yield [prompt_from(index, content) for index, content in rows if content is not None], states
         first = rows[-1][0] + 1
 
 

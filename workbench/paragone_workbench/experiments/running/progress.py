@@ -10,7 +10,7 @@ from paragone import ParagoneError
 from paragone_workbench.experiments.running.executing.executor import EngineActivity
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.scheduling.scheduler import Scheduler
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiment_records import AssertionResult, RunCount
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -52,6 +52,14 @@ class EngineProgress:
         self.done += 1
         self.failed += run.state == "failed"
         self.count_results(results)
+
+    def count_saved(self, saved: RunCount) -> None:
+        """Count runs that earlier commands have finished."""
+        self.done += saved.runs
+        self.failed += saved.runs if saved.state == "failed" else 0
+        self.passed += saved.passed
+        self.not_passed += saved.not_passed
+        self.undecided += saved.undecided
 
     def count_results(
         self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()

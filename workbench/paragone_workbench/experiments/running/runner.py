@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from paragone import InputError, LoadedModel, ParagoneError, WeightsFile
+from paragone import InputError, ParagoneError, WeightsFile
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
 from paragone_workbench.experiments.running.executing.executor import CellExecutor, ExecutedCell, SuiteWork
@@ -16,7 +16,7 @@ from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.saved_runs import results_json, saved_runs
+from paragone_workbench.experiments.running.saved_runs import results_json
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.result import RunResult
@@ -105,14 +105,22 @@ class SuiteRunner:
         prompts = len(request.suite.prompts) if request.chosen is None else len(request.chosen)
         for progress in self.progress:
             progress.total = prompts * request.repetitions
-        answered: dict[int, tuple[LoadedModel, Sequence[WeightsFile]]] = {}
-        async for saved in saved_runs(self.history, self.experiment, request.chosen):
-            if saved.result.loaded is not None:
-                answered[saved.key.engine_index] = (saved.result.loaded, weights_in(saved.result.manifest))
-            if saved.result.state == "done" or not request.retry_failed:
-                self.progress[saved.key.engine_index].count(saved.result, saved.checks)
-        for index, (loaded, weights) in answered.items():
-            self._identities[index] = identity_of(loaded, await known_weights(self.history, weights))
+        number = self.experiment.number
+        for count in await retrying(
+            self.history, lambda store: store.experiments.counts(number, request.chosen)
+        ):
+            if count.state == "done" or not request.retry_failed:
+                self.progress[count.engine_index].count_saved(count)
+        for index in range(len(self.progress)):
+            await self._identify(index)
+
+    async def _identify(self, index: int) -> None:
+        """Note which model has answered in earlier runs of an engine."""
+        number = self.experiment.number
+        saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
+        if saved is not None and (loaded := saved.result.loaded) is not None:
+            weights = await known_weights(self.history, weights_in(saved.result.manifest))
+            self._identities[index] = identity_of(loaded, weights)
 
     async def _digest_weights(self) -> None:
         """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""

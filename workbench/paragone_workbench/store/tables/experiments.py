@@ -17,6 +17,7 @@ from paragone_workbench.store.experiment_records import (
     Experiment,
     ExperimentRun,
     KnownRun,
+    RunCount,
     RunKey,
     SavedChoice,
 )
@@ -40,6 +41,7 @@ _SUGGESTED = 5
 """Number of experiments that the message about an unknown one lists."""
 
 _KEY = "prompt_index, engine_index, repetition"
+_LAST_FIRST = "prompt_index DESC, engine_index DESC, repetition DESC"
 _ID = "(SELECT id FROM experiment WHERE number = ?)"
 _CELL = f"""
     SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
@@ -57,6 +59,28 @@ _KNOWN = f"""
 _INSERT = f"""
     INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions, asked, checked)
     SELECT {_ID}, ?, ?, ?, id, ?, ?, ? FROM run WHERE id = ?
+"""  # noqa: S608 (the names of columns)
+
+
+_UNFINISHED = f"""
+    SELECT position, iif((
+      SELECT count(*) FROM cell JOIN run ON run.id = run_id
+      WHERE cell.experiment_id = prompt.experiment_id AND prompt_index = position
+        AND engine_index IN (SELECT value FROM json_each(?)) AND state IN (SELECT value FROM json_each(?))
+    ) < ?, content, NULL)
+    FROM experiment_prompt AS prompt WHERE experiment_id = {_ID} AND position >= ? ORDER BY position LIMIT ?
+"""  # noqa: S608 (the names of columns)
+# Each cell has one row with the key 0 or NULL: that of its first result, or of none.
+_COUNTS = f"""
+    SELECT engine_index, state, sum(place IS NULL OR place = 0),
+      sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
+    FROM (
+      SELECT engine_index, state, result.key AS place,
+        json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.passed') AS passed
+      FROM cell JOIN run ON run.id = run_id
+        LEFT JOIN json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result
+      WHERE experiment_id = {_ID} AND (?2 IS NULL OR prompt_index IN (SELECT value FROM json_each(?2)))
+    ) GROUP BY engine_index, state
 """  # noqa: S608 (the names of columns)
 
 
@@ -149,6 +173,28 @@ class Experiments:
         )
         with decoding(f"A prompt of experiment e{number}"):
             return tuple((position, object_in(content)) for position, content in rows)
+
+    def unfinished_prompts(
+        self, number: int, first: int, limit: int, engines: Sequence[int], finished: Sequence[str], runs: int
+    ) -> tuple[tuple[int, Json | None], ...]:
+        """Return up to `limit` prompts with their indices, in order, from index `first` on.
+
+        None instead of a prompt for which these engines have `runs` runs in a state that is `finished`.
+        """
+        states = json.dumps([*finished])
+        rows = self._database.rows(_UNFINISHED, json.dumps([*engines]), states, runs, number, first, limit)
+        with decoding(f"A prompt of experiment e{number}"):
+            return tuple((at, None if content is None else object_in(content)) for at, content in rows)
+
+    def counts(self, number: int, prompts: Iterable[int] | None = None) -> tuple[RunCount, ...]:
+        """Count the saved runs of these prompts, None for all, and the results of their assertions."""
+        chosen = None if prompts is None else json.dumps(sorted(prompts))
+        return tuple(RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen))
+
+    def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
+        """Return the last run of an engine that says which model was loaded; None if there is none."""
+        which = "engine_index = ? AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
+        return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
     def judges(self, number: int) -> tuple[str, ...]:
         """Return what identifies the engines that judged answers of an experiment, each once."""
@@ -316,9 +362,11 @@ class Experiments:
             return found
         raise InputError(f"Experiment e{number} has no run e{number}/{run}.")
 
-    def _runs(self, which: str, number: int, *values: object, limit: int = -1) -> Iterator[ExperimentRun]:
-        """Yield the saved runs of an experiment that a condition holds for, in the order of their keys."""
-        sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {_KEY} LIMIT ?"
+    def _runs(
+        self, which: str, number: int, *values: object, limit: int = -1, order: str = _KEY
+    ) -> Iterator[ExperimentRun]:
+        """Yield the saved runs of an experiment that a condition holds for, in the order of their keys or another one."""
+        sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {order} LIMIT ?"
         for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
             sql, number, *values, limit
         ):
