@@ -238,6 +238,46 @@ def test_a_server_that_judges_gets_many_answers_at_once(cluster, tmp_path, asked
     assert asked().total() == 60
 
 
+def verdicts(done):
+    assert done.returncode == 0, done.stderr
+    return [
+        [(it["passed"], it["reason"], it["score"]) for it in run["assertions"]]
+        for run in json.loads(done.stdout)["runs"]
+    ]
+
+
+def test_a_judge_on_the_nodes_judges_as_alone_also_if_a_process_is_killed(cluster, tmp_path, asked):
+    suite, config = judged_suite(tmp_path, 60), tmp_path / "config.toml"
+    config.write_text(
+        f'[engines.judge]\nbackend = "scripted"\nmodel = "judge"\ndelay_s = 0.3\nlog = "{asked.path}"\n'
+    )
+    command = ["suite", "run", str(suite), "--engines", "scripted:one", "--json", "--trust", "--fresh"]
+    command += ["--config", str(config)]
+    process = subprocess.Popen(
+        [PROGRAM, *command, "--on", cluster.address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: process.poll() is not None or asked().total() >= 4, "nothing is judged")
+        until(
+            lambda: process.poll() is not None or all(node.actors() for node in cluster.nodes),
+            "the judge is not open on all nodes",
+        )
+        cluster.nodes[1].actors()[0].kill()
+        done = ended(process)
+    finally:
+        process.kill()
+        process.communicate()
+    there = verdicts(done)
+    assert "A process of judge on the node" in done.stderr
+    assert "judge: 2 on 2 nodes" in done.stderr
+    assert len(asked()) == 60
+    assert asked().total() <= 62
+    assert there == verdicts(paragone(*command))
+
+
 def test_a_file_that_is_missing_on_a_node_is_named_before_anything_runs(cluster, tmp_path, smollm2):
     # Both nodes of this cluster see the same files, so the other node's copy is one that this machine has too.
     suite = suite_of(tmp_path, "one")

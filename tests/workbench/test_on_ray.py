@@ -8,7 +8,7 @@ import dataclasses
 
 import pytest
 import scripted_backend
-from tests.workbench.suites import asked, engine, suite
+from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import DeviceMemory, InputError, MemoryEstimate
 from paragone_workbench.engines.registry import Registry
@@ -16,15 +16,16 @@ from paragone_workbench.experiments.on_ray.address import cluster_address
 from paragone_workbench.experiments.on_ray.cell_actor import CellActor
 from paragone_workbench.experiments.on_ray.cell_queue import CellQueue
 from paragone_workbench.experiments.on_ray.cluster import ProcessLost
-from paragone_workbench.experiments.on_ray.executor import PlacedEngine, RayExecutor
+from paragone_workbench.experiments.on_ray.executor import RayExecutor
 from paragone_workbench.experiments.on_ray.node_report import NodeReport, own_version, report
-from paragone_workbench.experiments.on_ray.places import Node, Place, places_on
+from paragone_workbench.experiments.on_ray.places import Node, Place, PlacedEngine, places_on
 from paragone_workbench.experiments.on_ray.preflight import check_nodes
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import load_assertions
+from paragone_workbench.experiments.suites.suite import AssertionSpec
 from paragone_workbench.store import History, RunKey
 from paragone_workbench.store.errors import StoreError
 
@@ -171,6 +172,13 @@ class ActorHere:
                 raise ProcessLost("It was killed.")
         return shard
 
+    async def ask(self, spec):
+        if self._dies_after is not None:
+            self._dies_after -= 1
+            if self._dies_after < 0:
+                raise ProcessLost("It was killed.")
+        return await self._actor.ask(spec)
+
     async def end(self):
         return await self._actor.end()
 
@@ -222,6 +230,10 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
         for index, one in enumerate(engines)
         if one.backend == "scripted"
     }
+    judges = {
+        name: PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
+        for name, one in request.judges.items()
+    }
     runner = runner_kind(
         history,
         experiment,
@@ -229,7 +241,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
         registry,
         load_assertions(),
         observer=Remarks(),
-        executor_of=lambda work: RayExecutor(work, cluster, placed),
+        executor_of=lambda work: RayExecutor(work, cluster, placed, judges),
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)
@@ -323,3 +335,65 @@ async def test_a_history_that_fails_ends_the_work_at_all_places(history):
         ClusterHere(), history, made, engine("one", delay_s=0.1), runner_kind=FailingRunner
     )
     assert runner.failure.sentence == "The disk is full."
+
+
+# Judges
+
+
+JUDGED = suite(
+    *PROMPTS[:12], assertions=[AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})]
+)
+
+
+async def verdicts(history, runner):
+    saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
+    return [(check.passed, check.reason, check.judges) for run in saved for check in run.checks]
+
+
+def asked_of_the_judge(events):
+    return [event for event in events if event.startswith("judge: ")]
+
+
+async def test_a_judge_is_opened_at_its_places_and_judges_as_here(history):
+    cluster = ClusterHere()
+    judge = engine("judge", password="hunter2")
+    runner, events = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": judge})
+    assert not runner.failure
+    assert not runner.given_up
+    assert len(asked_of_the_judge(events)) == 12
+    assert len(cluster.actors) == 4  # at each of two places, the engine and then the judge
+    assert all(actor.killed for actor in cluster.actors)
+    there = await verdicts(history, runner)
+    assert [passed for passed, *_ in there] == [True] * 12
+    suites = Suites(history)
+    await suites.run(JUDGED, engine("one"), judges=[judge], fresh=True)
+    assert await verdicts(history, suites.runner) == there
+
+
+async def test_the_verdicts_that_a_lost_process_had_in_progress_are_asked_again(history):
+    cluster = ClusterHere(None, None, 3)  # the third process is the judge's first
+    runner, events = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": engine("judge")})
+    assert not runner.given_up
+    assert [passed for passed, *_ in await verdicts(history, runner)] == [True] * 12
+    assert len(asked_of_the_judge(events)) == 12
+    (sentence,) = runner.observer.sentences
+    assert sentence.startswith("A process of judge on the node node 1 was lost: It was killed.")
+    assert len(cluster.actors) == 5
+
+
+async def test_a_judge_whose_processes_are_always_lost_is_given_up(history):
+    cluster = ClusterHere(None, None, *[0] * 20)
+    runner, _ = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": engine("judge")})
+    (error,) = runner.given_up
+    assert "Processes of judge were lost 3 times in a row" in error.sentence
+    assert await verdicts(history, runner) == []
+
+
+async def test_a_judge_that_cannot_be_opened_is_given_up(history):
+    made = suite(
+        "one", assertions=[AssertionSpec(type="judge", options={"engine": "gone", "criterion": "good"})]
+    )
+    runner, _ = await run_on(ClusterHere(), history, made, engine("one"), judges={"gone": engine("gone")})
+    (error,) = runner.given_up
+    assert error.sentence.startswith("On the node node")
+    assert "The model gone is gone." in error.sentence

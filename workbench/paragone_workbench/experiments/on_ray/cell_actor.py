@@ -14,9 +14,10 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
 from paragone_workbench.experiments.running.executing.executor import ExecutedCell
-from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
+from paragone_workbench.experiments.running.executing.suite_engine import Executed, SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import AssertionResult
@@ -83,6 +84,11 @@ class CellActor:
         except TimeoutError:
             pass
         return self._shard()
+
+    async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
+        """Execute a run. The result is None if it did not end by itself; then `Shard.given_up` follows it."""
+        assert self._engine is not None, "begin comes first"
+        return await self._engine.execute(spec), _told(self._engine.given_up)
 
     async def end(self) -> Shard:
         """Stop the runs in progress, close the engine, and return the runs that have ended before."""

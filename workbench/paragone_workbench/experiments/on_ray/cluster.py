@@ -18,6 +18,8 @@ from paragone_workbench.experiments.on_ray.cell_actor import CellActor, Shard
 from paragone_workbench.experiments.on_ray.node_report import NodeReport, report
 from paragone_workbench.experiments.on_ray.places import Node, Place
 from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.executing.suite_engine import Executed
+from paragone_workbench.runs.spec import RunSpec
 
 T = TypeVar("T")
 
@@ -72,6 +74,10 @@ class RemoteActor:
         """See `CellActor.exchange`."""
         return await self._call(self._actor.exchange.remote(list(cells)))
 
+    async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
+        """See `CellActor.ask`."""
+        return await self._call(self._actor.ask.remote(spec))
+
     async def end(self) -> Shard:
         """See `CellActor.end`."""
         return await self._call(self._actor.end.remote())
@@ -80,7 +86,7 @@ class RemoteActor:
         """End the process, if it is there."""
         self._ray.kill(self._actor, no_restart=True)
 
-    async def _call(self, result: Awaitable[Shard]) -> Shard:
+    async def _call(self, result: Awaitable[T]) -> T:
         try:
             return await result
         except self._ray.exceptions.RayError as error:

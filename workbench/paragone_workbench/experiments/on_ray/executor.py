@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from paragone import ParagoneError
 from paragone.network.guard import GUARD
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.on_ray.cell_actor import Shard
 from paragone_workbench.experiments.on_ray.cell_queue import CellQueue
 from paragone_workbench.experiments.on_ray.cluster import Cluster, ProcessLost, RemoteActor
 from paragone_workbench.experiments.on_ray.cluster_engine import ClusterEngine
-from paragone_workbench.experiments.on_ray.places import Place
+from paragone_workbench.experiments.on_ray.cluster_judge import END_S, ClusterJudge
+from paragone_workbench.experiments.on_ray.places import Place, PlacedEngine
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
 from paragone_workbench.experiments.running.executing.executor import ExecutedCell, SuiteWork
@@ -25,16 +25,6 @@ from paragone_workbench.store import RunKey
 _AHEAD_S = 0.5
 """A process is given runs for so many seconds ahead, so that its engine does not wait for this process."""
 _LEAST_AHEAD, _MOST_AHEAD = 2, 100
-_END_S = 20.0
-"""Seconds that a process has to close its engine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedEngine:
-    """An engine as its nodes open it, and its places."""
-
-    definition: EngineDefinition
-    places: Sequence[Place]
 
 
 @dataclass(eq=False)
@@ -52,11 +42,18 @@ class RayExecutor:
 
     elsewhere = True
 
-    def __init__(self, work: SuiteWork, cluster: Cluster, engines: Mapping[int, PlacedEngine]) -> None:
-        """`engines` are those that are opened on nodes, by their indices in the request."""
+    def __init__(
+        self,
+        work: SuiteWork,
+        cluster: Cluster,
+        engines: Mapping[int, PlacedEngine],
+        judges: Mapping[str, PlacedEngine],
+    ) -> None:
+        """`engines` and `judges` are those that are opened on nodes, by their indices and names in the request."""
         self._work = work
         self._cluster = cluster
         self._engines = engines
+        self._judges = judges
         self._servers = LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
         self._stopped = asyncio.Event()
         self._failure: ParagoneError | None = None
@@ -78,6 +75,13 @@ class RayExecutor:
                 tasks.create_task(self._drain(placed))
         if self._failure is not None:
             raise self._failure
+
+    def judge(self, name: str) -> ClusterJudge | None:
+        """Return a judge that is opened on nodes; None if it is to be asked from here."""
+        if name not in self._judges:
+            return None
+        recorded = self._work.registry.public(self._work.request.judges[name])
+        return ClusterJudge(self._cluster, self._judges[name], recorded, self._work.observer)
 
     async def stop(self) -> None:
         """Stop the runs in progress, and start no more. Finished runs are kept."""
@@ -182,7 +186,7 @@ class RayExecutor:
                 await queue.changed()
                 shard = dataclasses.replace(shard, ended=(), left=())
         try:
-            shard = await asyncio.wait_for(actor.end(), _END_S)
+            shard = await asyncio.wait_for(actor.end(), END_S)
         except TimeoutError:
             return
         await self._merge(index, shard, process, queue)

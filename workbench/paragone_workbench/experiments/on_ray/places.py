@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import MemoryEstimate
+from paragone_workbench.engines.definitions import EngineDefinition
 
 _MOST_ON_A_GPU = 4
 """Number of times that one GPU opens an engine at most, even if more fit: they compute in turns."""
@@ -38,6 +39,14 @@ class Place:
     def cores(self) -> int:
         """The number of CPU cores that the engine may use."""
         return max(1, math.floor(self.cpus))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedEngine:
+    """An engine as its nodes open it, and its places."""
+
+    definition: EngineDefinition
+    places: Sequence[Place]
 
 
 def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> Sequence[Place]:

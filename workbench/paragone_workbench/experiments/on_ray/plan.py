@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from paragone import InputError
 from paragone.network.guard import GUARD
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.on_ray.cluster import Cluster
-from paragone_workbench.experiments.on_ray.executor import PlacedEngine, RayExecutor
+from paragone_workbench.experiments.on_ray.executor import RayExecutor
 from paragone_workbench.experiments.on_ray.node_report import files_of, placed, size_of
-from paragone_workbench.experiments.on_ray.places import places_on
+from paragone_workbench.experiments.on_ray.places import Place, PlacedEngine, places_on
 from paragone_workbench.experiments.on_ray.preflight import check_nodes
 from paragone_workbench.experiments.running.executing.executor import SuiteWork
 from paragone_workbench.experiments.running.request import SuiteRequest
@@ -17,20 +21,23 @@ from paragone_workbench.experiments.running.request import SuiteRequest
 class ClusterPlan:
     """Where the engines of a request are opened. Leave the cluster at the end: see `RayExecutor.close`."""
 
-    def __init__(self, cluster: Cluster, engines: dict[int, PlacedEngine]) -> None:
+    def __init__(
+        self, cluster: Cluster, engines: dict[int, PlacedEngine], judges: dict[str, PlacedEngine]
+    ) -> None:
         self._cluster = cluster
         self._engines = engines
+        self._judges = judges
 
     def executor(self, work: SuiteWork) -> RayExecutor:
         """Return what executes the runs."""
-        return RayExecutor(work, self._cluster, self._engines)
+        return RayExecutor(work, self._cluster, self._engines, self._judges)
 
     @property
     def sentence(self) -> str:
         """Where the engines are opened, for people."""
         counts = {
             placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
-            for placed in self._engines.values()
+            for placed in (*self._engines.values(), *self._judges.values())
         }
         listed = ", ".join(
             f"{name}: {places} on {nodes} node{'' if nodes == 1 else 's'}"
@@ -63,33 +70,51 @@ async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterP
 
 async def _planned(cluster: Cluster, request: SuiteRequest, registry: Registry) -> ClusterPlan:
     engines = {}
-    files: dict[str, None] = {}
+    judges = {}
     for index, engine in enumerate(request.engines):
         backend = registry.get(engine.backend)
         if backend.capabilities.local:
             engines[index] = placed(engine, backend)
-            files |= dict.fromkeys(files_of(engines[index], backend))
-    if not engines:
-        return ClusterPlan(cluster, {})
+    for name, judge in request.judges.items():
+        backend = registry.get(judge.backend)
+        if backend.capabilities.local:
+            judges[name] = placed(judge, backend)
+    if not engines and not judges:
+        return ClusterPlan(cluster, {}, {})
     nodes = [node for node in cluster.nodes() if node.cpus]
     if not nodes:
         raise InputError(
             "No node of the cluster has a CPU to give.", hint="`ray status` shows what its nodes have."
         )
-    reports = await cluster.reports(nodes, list(engines.values()), list(files), offline=GUARD.is_offline)
+    # A judge may have the name of another engine.
+    named = {name: dataclasses.replace(judge, name=f"The judge {name}") for name, judge in judges.items()}
+    asked = [*engines.values(), *named.values()]
+    files = dict.fromkeys(path for one in asked for path in files_of(one, registry.get(one.backend)))
+    reports = await cluster.reports(nodes, asked, list(files), offline=GUARD.is_offline)
     check_nodes({node.name: reports[node.id] for node in nodes}, {path: size_of(path) for path in files})
-    at_once = len(engines) if request.schedule == "parallel" else 1
-    chosen = {}
-    for index, engine in engines.items():
-        places = [
+
+    def places(engine: EngineDefinition, at_once: int) -> Sequence[Place]:
+        found = [
             place
             for node in nodes
             for place in places_on(node, reports[node.id].estimates.get(engine.name), engines=at_once)
         ]
-        if not places:
+        if not found:
             raise InputError(
                 f"{engine.name} fits on no node of the cluster.",
                 hint="`paragone fit` says how much memory it takes, and `ray status` what the nodes have.",
             )
-        chosen[index] = PlacedEngine(definition=engine, places=places)
-    return ClusterPlan(cluster, chosen)
+        return found
+
+    at_once = len(engines) if request.schedule == "parallel" else 1
+    return ClusterPlan(
+        cluster,
+        {
+            index: PlacedEngine(definition=engine, places=places(engine, at_once))
+            for index, engine in engines.items()
+        },
+        {
+            name: PlacedEngine(definition=judge, places=places(named[name], len(judges)))
+            for name, judge in judges.items()
+        },
+    )

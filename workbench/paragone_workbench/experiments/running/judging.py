@@ -13,6 +13,7 @@ from paragone.assertions import NoVerdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
+from paragone_workbench.experiments.running.executing.executor import CellExecutor, JudgeEngine
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
@@ -51,8 +52,8 @@ class Judging:
     catalog: AssertionCatalog
     progress: Sequence[EngineProgress]
     observer: SuiteObserver
-    elsewhere: bool = False
-    """Whether the suite's engines are on other machines. Judges at servers then get as many requests at once as these take."""
+    executor: CellExecutor
+    """Has the judges that are opened on other machines. If it is `elsewhere`, judges at servers get as many requests at once as these take."""
     given_up: list[ParagoneError] = field(default_factory=list)
     """Why some judges did not finish their work."""
     failure: ParagoneError | None = None
@@ -82,7 +83,7 @@ class Judging:
     async def close(self) -> None:
         """Close the judges."""
         if self._panel is not None:
-            await self._panel.pool.close()
+            await self._panel.close()
 
     async def _ask(self, names: tuple[str, ...]) -> None:
         """Check all assertions that ask these engines."""
@@ -93,7 +94,7 @@ class Judging:
                 return
             self.observer.judging(names)
             await self.registry.place([self.request.judges[name] for name in names])
-            self._panel = panel = self._open_panel({name: self.request.judges[name] for name in names})
+            self._panel = panel = self._open_panel(names)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work(open_runs, names, panel, first))
                 for _ in range(panel.width - 1):
@@ -105,13 +106,18 @@ class Judging:
             await self.close()
             self._panel = None
 
-    def _open_panel(self, judges: Mapping[str, EngineDefinition]) -> _Panel:
-        backends = [self.registry.find(judge.backend) for judge in judges.values()]
-        if self.elsewhere and not any(backend is None or backend.capabilities.local for backend in backends):
+    def _open_panel(self, names: Sequence[str]) -> _Panel:
+        judges = {name: self.request.judges[name] for name in names}
+        placed = {name: engine for name in names if (engine := self.executor.judge(name)) is not None}
+        here = {name: judge for name, judge in judges.items() if name not in placed}
+        backends = [self.registry.find(judge.backend) for judge in here.values()]
+        if self.executor.elsewhere and not any(
+            backend is None or backend.capabilities.local for backend in backends
+        ):
             pool = EnginePool(self.registry, mode="parallel", requests_per_server=MOST_REQUESTS)
-            return _Panel(judges, pool, self.observer, MOST_REQUESTS)
+            return _Panel(here, placed, pool, self.observer, MOST_REQUESTS)
         pool = EnginePool(self.registry, mode=self.request.schedule)
-        return _Panel(judges, pool, self.observer, REQUESTS_PER_SERVER)
+        return _Panel(here, placed, pool, self.observer, REQUESTS_PER_SERVER)
 
     async def _work(
         self,
@@ -191,16 +197,20 @@ class _Panel:
 
     def __init__(
         self,
-        judges: Mapping[str, EngineDefinition],
+        here: Mapping[str, EngineDefinition],
+        placed: Mapping[str, JudgeEngine],
         pool: EnginePool,
         observer: SuiteObserver,
         most_requests: int,
     ) -> None:
-        self.pool = pool
-        self.engines = {
+        """Add judges to a pool, beside those that are on other machines, without opening them."""
+        self._pool = pool
+        self._placed = placed
+        self._here = {
             name: SpreadEngine(pool, definition, observer, most_requests=most_requests)
-            for name, definition in judges.items()
+            for name, definition in here.items()
         }
+        self.engines: Mapping[str, SpreadEngine | JudgeEngine] = {**self._here, **placed}
 
     @property
     def width(self) -> int:
@@ -220,7 +230,11 @@ class _Panel:
     async def stop(self) -> None:
         """Stop the judges."""
         stopping = [engine.stop() for engine in self.engines.values()]
-        await asyncio.gather(self.pool.stop(), *stopping)
+        await asyncio.gather(self._pool.stop(), *stopping)
+
+    async def close(self) -> None:
+        """Close the judges."""
+        await asyncio.gather(self._pool.close(), *(engine.close() for engine in self._placed.values()))
 
 
 class _OneAnswer:

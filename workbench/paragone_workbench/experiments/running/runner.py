@@ -56,7 +56,7 @@ class SuiteRunner:
             self.catalog,
             self.progress,
             self.observer,
-            elsewhere=self._executor.elsewhere,
+            self._executor,
         )
         self._identities: dict[int, Identity] = {}
         """The identities of the models that have answered, by the index of the engine."""

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from paragone import ParagoneError
+    from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.experiments.running.cells import Cell
+    from paragone_workbench.experiments.running.executing.suite_engine import Executed
     from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
     from paragone_workbench.experiments.running.request import SuiteRequest
     from paragone_workbench.experiments.suites.assertions import AssertionCatalog
     from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.store.experiment_records import AssertionResult
 
 
@@ -70,11 +73,42 @@ class CellExecutor(Protocol):
         Raises ParagoneError if it cannot, and StoreError.
         """
 
+    def judge(self, name: str) -> JudgeEngine | None:
+        """Return a judge of the request on other machines, not opened yet; None if it is to be opened in this process."""
+
     async def stop(self) -> None:
         """Stop the runs in progress, and start no more."""
 
     async def close(self) -> None:
         """Close the engines."""
+
+
+class JudgeEngine(Protocol):
+    """An engine that judges."""
+
+    @property
+    def definition(self) -> EngineDefinition:
+        """The engine."""
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why it is asked no more; None if it is."""
+
+    @property
+    def width(self) -> int:
+        """Number of runs that it takes at once."""
+
+    async def execute(self, spec: RunSpec) -> Executed | None:
+        """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Execute no more runs, for this reason."""
+
+    async def stop(self) -> None:
+        """Execute no more runs."""
+
+    async def close(self) -> None:
+        """Free what it uses."""
 
 
 class EngineActivity(Protocol):

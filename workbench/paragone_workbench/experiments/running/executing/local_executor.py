@@ -63,6 +63,9 @@ class LocalExecutor:
             raise self._failure
         await self._pool.close()
 
+    def judge(self, name: str) -> None:
+        """Return None: judges are opened by what judges."""
+
     async def stop(self) -> None:
         """Stop the runs in progress, and start no more. Finished runs are kept."""
         self._stopped = True

@@ -1,0 +1,133 @@
+"""A judge that is open at several places of a cluster: what a lost process had been asked, another one is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+
+from paragone import ParagoneError
+from paragone.network.guard import GUARD
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.on_ray.cell_actor import Shard
+from paragone_workbench.experiments.on_ray.cluster import Cluster, ProcessLost, RemoteActor
+from paragone_workbench.experiments.on_ray.cluster_engine import ClusterEngine
+from paragone_workbench.experiments.on_ray.places import Place, PlacedEngine
+from paragone_workbench.experiments.running.executing.suite_engine import Executed
+from paragone_workbench.experiments.running.progress import SuiteObserver
+from paragone_workbench.runs.spec import RunSpec
+
+_ASKED_AT_ONCE = 2
+"""Requests that a process is given at a time: its engine never waits for this process."""
+END_S = 20.0
+"""Seconds that a process has to close its engine."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Seat:
+    """A place of the judge, and its process."""
+
+    number: int
+    place: Place
+    actor: RemoteActor | None = None
+    opening: asyncio.Future[Shard] | None = None
+    asked: int = 0
+    """Requests in progress."""
+
+
+class ClusterJudge:
+    """An engine that judges, in a process at each of its places. Implements `JudgeEngine`."""
+
+    def __init__(
+        self, cluster: Cluster, placed: PlacedEngine, recorded: EngineDefinition, observer: SuiteObserver
+    ) -> None:
+        """Prepare the judge without opening it. Results name it as `recorded`."""
+        self.definition = recorded
+        self._cluster = cluster
+        self._placed = placed
+        self._observer = observer
+        self._seats = [_Seat(number, place) for number, place in enumerate(placed.places)]
+        self._state = ClusterEngine(recorded.name, len(placed.places))
+        self._stopped = False
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why it is asked no more; None if it is."""
+        return self._state.given_up
+
+    @property
+    def width(self) -> int:
+        """Number of requests that it takes at once."""
+        return _ASKED_AT_ONCE * len(self._seats)
+
+    async def execute(self, spec: RunSpec) -> Executed | None:
+        """Execute a run. Returns None if it did not end by itself: the judge was given up, or the work stopped."""
+        while self._seats and not self._stopped and self.given_up is None:
+            seat = min(self._seats, key=lambda seat: seat.asked)
+            actor = seat.actor
+            seat.asked += 1
+            try:
+                if actor is None or seat.opening is None:
+                    actor = seat.actor = self._cluster.start(seat.place)
+                    seat.opening = asyncio.ensure_future(
+                        actor.begin(self._placed.definition, seat.place.cores, offline=GUARD.is_offline)
+                    )
+                opened = await asyncio.shield(seat.opening)
+                executed, given_up = (None, opened.given_up) if opened.given_up else await actor.ask(spec)
+            except ProcessLost as lost:
+                if seat.actor is actor:
+                    self._lose(seat, lost)
+                continue
+            finally:
+                seat.asked -= 1
+            if executed is not None:
+                self._state.losses = 0
+                result = dataclasses.replace(executed.result, definition=self.definition)
+                return dataclasses.replace(executed, result=result)
+            if given_up is None:
+                return None
+            if seat in self._seats:
+                self._state.fail(seat.number, seat.place, *given_up)
+                self._leave(seat)
+        return None
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Ask it no more, for this reason."""
+        self._state.give_up(error)
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, and end the processes."""
+        self._stopped = True
+        await self.close()
+
+    async def close(self) -> None:
+        """End the processes."""
+        await asyncio.gather(*(self._end(seat) for seat in self._seats))
+
+    async def _end(self, seat: _Seat) -> None:
+        actor, seat.actor = seat.actor, None
+        opening, seat.opening = seat.opening, None
+        if actor is None or opening is None:
+            return
+        if opening.done() and opening.exception() is None:
+            with contextlib.suppress(TimeoutError, ProcessLost):
+                await asyncio.wait_for(actor.end(), END_S)
+        actor.kill()
+
+    def _lose(self, seat: _Seat, lost: ProcessLost) -> None:
+        """Have a place start another process with the next request, unless its node is gone."""
+        if self._stopped:
+            return
+        if seat.actor is not None:
+            seat.actor.kill()
+        seat.actor = seat.opening = None
+        is_there = any(node.id == seat.place.node.id for node in self._cluster.nodes())
+        self._observer.remarked(self._state.lose(seat.place, str(lost), seat.asked, is_there=is_there))
+        if not is_there:
+            self._leave(seat)
+
+    def _leave(self, seat: _Seat) -> None:
+        self._seats.remove(seat)
+        self._state.leave(seat.number)
+        if seat.actor is not None:
+            seat.actor.kill()
