@@ -13,6 +13,7 @@ from paragone import InputError, Json
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.comparison import Comparison
 from paragone_workbench.choosing.measurements import Measurements
+from paragone_workbench.choosing.memory import memory_of
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
@@ -181,6 +182,20 @@ async def test_a_stop_keeps_what_was_measured(choose):
     decision, _, _ = await choice.decision(0.03)
     assert 0 < choice.experiment.done < 80
     assert decision.reference == "a"
+
+
+async def test_a_stop_while_the_memory_of_the_first_engine_is_estimated(choose, monkeypatch):
+    choice = choose(words(4), engine("a"), engine("b"))
+
+    async def stop_and_estimate(*asked):
+        await choice.stop()
+        return await memory_of(*asked)
+
+    monkeypatch.setattr("paragone_workbench.choosing.choice.memory_of", stop_and_estimate)
+    await measured(choice)
+    decision, figures, _ = await choice.decision(0.03)
+    assert decision.chosen is None
+    assert [item.engine for item in figures] == ["a", "b"]
 
 
 # ── What is known ─────────────────────────────────────────────────────────────────────────────

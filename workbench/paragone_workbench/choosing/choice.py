@@ -328,7 +328,8 @@ class Choice:
             return only_one(next(iter(names), None)), figures, evidence.comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
         losses = tag_losses(evidence.values, self.reference, tags)
-        deployable = [name for name in names if not self.memory[name].misfit] if self.memory else names
+        unfit = {name for name, known in self.memory.items() if known.misfit}
+        deployable = [name for name in names if name not in unfit]
         return decide(figures, self.reference, evidence, losses, deployable), figures, evidence.comparison
 
     def _figures(
