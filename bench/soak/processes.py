@@ -23,6 +23,15 @@ class Processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             self._seen.update(self._program.children(recursive=True))
 
+    def any_frozen(self) -> bool:
+        """Return whether a signal holds one of the processes that the program has now."""
+        self.note()
+        for process in self._seen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_STOPPED:
+                    return True
+        return False
+
     def left(self) -> list[str]:
         """Return descriptions of those that are still there some seconds after the program ended."""
         _, alive = psutil.wait_procs(self._seen, self._grace_s)

@@ -63,7 +63,7 @@ class Served:
             self.processes = [psutil.Process(server.pid)]
         while listens and self._shared.goes_on:
             children.note()
-            self._do(self._random.choice(_ACTIONS))
+            self._do(self._random.choice(_ACTIONS), children)
             if not self._is_healthy():
                 self._journal.found(f"serve did not answer within {_HEALTH_S:.0f} s")
             self._shared.interrupted.wait(self._random.expovariate(1 / self._plan.pause_s))
@@ -78,10 +78,18 @@ class Served:
         for left in children.left():
             self._journal.found(f"serve: a process is left after the program ended: {left}")
 
-    def _do(self, action: Callable[[Served], None]) -> None:
-        """Do what a client does. What it raises is found, and the next client comes."""
+    def _do(self, action: Callable[[Served], None], children: Processes) -> None:
+        """Do what a client does. What it raises is found, and the next client comes.
+
+        Only a client notices that a worker is frozen for good: it gives up, which ends the worker.
+        """
         try:
             action(self)
+        except TimeoutError as error:
+            if children.any_frozen():
+                self._journal.did("gave up waiting for a frozen worker")
+            else:
+                self._journal.found(f"serve: {action.__name__.replace('_', ' ')}: {error!r}")
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._journal.found(f"serve: {action.__name__.replace('_', ' ')}: {error!r}")
 
