@@ -59,6 +59,7 @@ class Person:
         pause = min(self._random.expovariate(1 / self._plan.pause_s), 4 * self._plan.pause_s)
         self._terminal.read(max(0.1, min(pause, end - time.monotonic())))
         if self._terminal.process.poll() is None:
+            self._close_a_late_sheet()
             self._mend()
             self._random.choice(_ACTIONS)(self)
 
@@ -117,6 +118,14 @@ class Person:
             self._journal.did(f"opened {what}", self._name)
             self._look_at(f"opened {what}", title)
         self._write()
+
+    def _close_a_late_sheet(self) -> None:
+        """Close a sheet that came after the person had given up waiting: it would take the keys of the next prompt."""
+        for what, _, title in _SHEETS:
+            if title in self._terminal.text:
+                self._journal.did(f"opened {what}, late", self._name)
+                self._look_at(f"opened {what}, late", title)
+                self._write()
 
     def look_for_a_conversation(self) -> None:
         """Search the history, and leave it again."""
