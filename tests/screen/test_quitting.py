@@ -11,6 +11,7 @@ from rogue_backend.definitions import rogue
 from tests.workbench.history_file import rows
 
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.foreign import leaving
 from paragone_workbench.engines.registry import Registry
 
 DIALOGS = [
@@ -71,6 +72,24 @@ async def test_quitting_beside_an_engine_that_blocks(start, monkeypatch, model):
         end.set()
     texts = rows("SELECT text FROM run")
     assert texts == ([] if model == "open" else [("one ",)])
+
+
+async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_the_history(start, monkeypatch):
+    monkeypatch.setattr(leaving, "ENGINES_S", 0.0)
+    async with start(rogue("steady", rate=20, max_tokens=10_000)) as screen:
+        lane = screen.lanes[0]
+        await screen.ask("hello")
+        await screen.until(lambda: lane.state == "writing")
+
+        async def slow(history):
+            come = len(lane.record.head.text)
+            async with asyncio.timeout(60):
+                while len(lane.record.head.text) == come:  # the answer goes on meanwhile
+                    await asyncio.sleep(0.01)
+
+        monkeypatch.setattr(screen.app.lanes.drafts, "save_now", slow)
+        screen.app.exit()
+    assert rows("SELECT state FROM run") == [("stopped",)]
 
 
 async def test_quitting_ends_what_an_engine_has_started_that_blocks(start, monkeypatch):

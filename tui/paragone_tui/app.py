@@ -215,11 +215,11 @@ class ParagoneApp(ProgramApp):
         from paragone_workbench.engines.foreign.event_loop import kill_left_processes
         from paragone_workbench.engines.foreign.leaving import end_engines_soon
 
-        end_engines_soon()
         self.engines.remember_lanes()
         await self._history.end()
         if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._knows_loss:
             self.complain(StoreError(f"The prompt that was not sent could not be saved. {problem}"))
+        end_engines_soon()
         await self._session.close()
         kill_left_processes()
         if self.history is not None:
