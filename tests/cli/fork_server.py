@@ -147,36 +147,51 @@ def _read(descriptor: int) -> bytes:
 
 
 def serve(connection: socket.socket) -> None:
-    """Fork for each request, until the other side closes the connection. Returns in a fork that runs the program, too."""
-    waiting: list[int] = []
+    """Fork for each request, to run a program, and write its process id and its exit code to the request's last descriptor.
+
+    Returns when the other side closes the connection.
+    """
+    programs: dict[int, int] = {}  # process ids, and where to write the exit codes
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
+        ready, _, _ = select.select([connection.fileno(), woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            for pid in list(programs):
+                if (status := os.waitpid(pid, os.WNOHANG))[0]:
+                    _write_number(programs.pop(pid), os.waitstatus_to_exitcode(status[1]), last=True)
+        if connection.fileno() not in ready:
+            continue
         request, descriptors, _, _ = socket.recv_fds(connection, 65536, 4)
-        while waiting:  # the program before has ended, and with it the fork that waited for it
-            os.waitpid(waiting.pop(), 0)
         if not request:
             return
         while not request.endswith(b"\n"):
             request += connection.recv(65536)
+        *streams, end = descriptors
         if (pid := os.fork()) == 0:
-            connection.close()
-            start(json.loads(request), descriptors)
-        waiting.append(pid)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def start(request: dict, descriptors: Sequence[int]) -> None:
-    """Run the program in another fork, and write its process id and its exit code to the last descriptor."""
-    *streams, end = descriptors
-    pid = os.fork()
-    if pid:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (connection.detach(), woken, wake, end, *programs.values()):
+                os.close(descriptor)
+            run_program(json.loads(request), streams)
         for descriptor in streams:
             os.close(descriptor)
-        os.write(end, pid.to_bytes(4, "little", signed=True))
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(end, status.to_bytes(4, "little", signed=True))
-        os._exit(0)
-    os.close(end)
+        programs[pid] = end
+        _write_number(end, pid)
+
+
+def _write_number(descriptor: int, number: int, *, last: bool = False) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the tests do not wait for the program any more
+        os.write(descriptor, number.to_bytes(4, "little", signed=True))
+    if last:
+        os.close(descriptor)
+
+
+def run_program(request: dict, streams: Sequence[int]) -> NoReturn:
+    """Run the program in this fork."""
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
