@@ -88,7 +88,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @abstractmethod
     def library(self) -> Callable[[Request, L, Report, Cancelled], Library]:
-        """Import the library. Returns what opens a model in it."""
+        """Import the library, and return the function that opens a model in it."""
 
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
         """Open a model's folder."""

@@ -120,9 +120,9 @@ class Assertion(ABC, Generic[OptionsT]):
         """
 
     def close(self) -> None:
-        """Release what it holds, such as a process. A later `check` may acquire it again."""
+        """Release what the assertion holds, such as a process. A later `check` may acquire it again."""
         return
 
 
 AnyAssertion: TypeAlias = Assertion[Any]
-"""An assertion with options of any class."""
+"""An assertion, whatever class its options have."""

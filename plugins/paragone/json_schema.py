@@ -67,7 +67,7 @@ def _parsed(text: str) -> dict[str, Json]:
 
 
 def _faults(schema: Json, path: str) -> Iterator[str]:
-    """Yield what no JSON schema has: types that do not exist, and values of the wrong kind."""
+    """Yield the faults of a JSON schema: types that do not exist, and values of the wrong kind."""
     if isinstance(schema, bool):  # everything, or nothing
         return
     if not isinstance(schema, dict):

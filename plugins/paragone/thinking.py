@@ -11,7 +11,7 @@ Thinking: TypeAlias = bool | int | str | None
 
 
 class ThinkingChoice(NamedTuple):
-    """How a reasoning model is to think before it answers. None for what is left to the model and its server."""
+    """How a reasoning model is to think before it answers. The model or its server decides what is None here."""
 
     enabled: bool | None = None
     """Whether it thinks."""
@@ -22,7 +22,7 @@ class ThinkingChoice(NamedTuple):
 
 
 def thinking_choice(value: Thinking) -> ThinkingChoice:
-    """Return what a value of the option says."""
+    """Return the choice that a value of the option `thinking` stands for."""
     if value is None or isinstance(value, bool):
         return ThinkingChoice(enabled=value)
     if isinstance(value, str):

@@ -163,7 +163,7 @@ class ParagoneApp(ProgramApp):
     async def may_leave(self) -> bool:
         """Save what is written and not sent. If that fails, say so once instead of leaving.
 
-        If the conversation is not saved, say at once what the end waits for; the second time, it waits no more.
+        If the conversation is not saved, say at once what leaving waits for. The second call does not wait.
         """
         if self._knows_loss or self.is_closing:
             return True

@@ -63,7 +63,7 @@ class HistoryOpening:
     async def end(self) -> None:
         """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening.
 
-        Called again, it waits no more.
+        A second call does not wait.
         """
         task = self._task
         if task is None or task.done():

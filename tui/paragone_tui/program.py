@@ -22,7 +22,7 @@ class Program(Protocol):
         """Show a message."""
 
     def withdraw(self, sentence: str) -> None:
-        """Show a message no more."""
+        """Remove a message from the screen."""
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane."""

@@ -99,7 +99,7 @@ class OwnErrorsApp(App[None]):
         """Show the newest message, or that there is none, and return whether there is a place for it."""
 
     def withdraw(self, sentence: str) -> None:
-        """Show a message no more."""
+        """Remove a message from the screen."""
         for notification in [*self._notifications]:
             if notification.message == sentence:
                 self._unnotify(notification)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from paragone import Json
 
 _LARGEST = 2**53
-"""Largest count. Larger ones are implausible, and do not fit into the history."""
+"""Largest count. Larger counts are implausible, and do not fit into the history."""
 
 
 def value_at(data: Json, *path: str) -> Json:
-    """Return what is at a path; None if nothing is."""
+    """Return the value at a path; None if there is none."""
     for name in path:
         data = data.get(name) if isinstance(data, Mapping) else None
     return data

@@ -29,7 +29,7 @@ def instructions(system_info: str) -> list[str]:
 
 
 def other_build(build: InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Say what the build that is not in use would bring, and how to get it. `used` are the instructions in use."""
+    """Describe the build that is not in use: its speed, and how to get it. `used` are the instructions in use."""
     others = [other for other in installed_builds() if other.name != build.name]
     if build.name == "native":
         if others:

@@ -94,7 +94,7 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
 
 
 def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -> Constraint | None:
-    """Return what the answer must follow, if anything. Raises InputError."""
+    """Return the grammar or the schema that the answer must follow, if there is one. Raises InputError."""
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     if options.json_schema is not None:

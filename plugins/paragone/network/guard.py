@@ -46,7 +46,7 @@ class Contact(NamedTuple):
     first: float
     """When that happened first, in seconds since the epoch."""
     refused: str = ""
-    """Why it was not contacted; empty if it was."""
+    """Why the address was not contacted; empty if it was."""
 
 
 class ContactRefused(PermissionError):

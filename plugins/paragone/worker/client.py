@@ -244,7 +244,7 @@ class Worker:
             await self._when_read(job)
 
     async def _when_read(self, job: _Job) -> None:
-        """Read no more from the pipe while a job has many unread messages."""
+        """Pause reading from the pipe while a job has many unread messages."""
         if job.inbox.qsize() >= UNREAD and not job.is_ending:
             self._reads.clear()
             self._transport.pause_reading()

@@ -119,7 +119,7 @@ async def _found(
     asks_servers: bool,
     prints: bool,
 ) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
-    """Return what backends and servers answer, each model once; and the servers of engines.
+    """Ask backends and servers for their models, and return their answers, each model once; and the servers of engines.
 
     With `prints`, print the models. If some backends or servers take long, the models of the others are printed before.
     """

@@ -19,10 +19,10 @@ class ContactsSheet(Sheet):
     heading = "Addresses contacted"
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield what holds the network, and the list."""
+        """Yield which settings restrict the network, and the list of contacts."""
         yield f"{_holding()}\n"
         if not GUARD.contacts:
-            yield "Nothing was contacted since the start."
+            yield "No address was contacted since the start."
             return
         table = Table.grid(padding=(0, 2, 0, 0))
         for contact in GUARD.contacts:

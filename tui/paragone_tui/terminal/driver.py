@@ -96,7 +96,7 @@ class TerminalDriver(JobControlDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def disable_input(self) -> None:
-        """Read the terminal no more, once its answers are there: the shell would take them for keys."""
+        """Wait for the terminal's last answers, which the shell would take for keys, and stop reading the terminal."""
         self._flow.asks = False
         self._take_answers()
         with contextlib.suppress(Empty):

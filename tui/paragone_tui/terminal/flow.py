@@ -38,9 +38,9 @@ class Flow:
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         """Create it for a function that writes to the terminal, and a clock in seconds."""
         self.answers = False
-        """Whether the terminal answers."""
+        """Whether the terminal has answered a question."""
         self.asks = True
-        """Whether to ask: nobody reads the answers once the program reads the terminal no more."""
+        """Whether to ask the terminal: False once the program has stopped reading its answers."""
         self._write = write
         self.clock = clock
         """Returns the time in seconds."""

@@ -56,7 +56,7 @@ class KeyParser:
                 text = yield from self._feed_paste(self._pasted, text)
 
     def tick(self) -> Iterator[Message]:
-        """Yield what follows from time alone: an escape that began no sequence is the key. Call it often."""
+        """Yield the key Escape if an escape character began no sequence in time. Call this often."""
         messages = list(self._parser.tick())
         if messages:
             unfinished, self._last = _UNFINISHED.search(self._last), ""
@@ -121,7 +121,7 @@ class KeyParser:
     def _restart(self) -> None:
         """Replace Textual's parser, which an exception has ended, or which takes what comes for a paste.
 
-        What it knows about the terminal is kept.
+        The new parser takes over what the old one knows about the terminal.
         """
         ended, self._parser = self._parser, SequenceParser()
         self._parser.mouse_pixels = ended.mouse_pixels

@@ -66,7 +66,7 @@ def _shared(one: str, other: str) -> int:
 
 
 def _cut(text: str, cells: int, loose: str = " ") -> str:
-    """Return the beginning of a text with an ellipsis, in at most `cells` cells; without `loose` before it."""
+    """Shorten a text to `cells` cells with an ellipsis; characters of `loose` directly before the ellipsis are removed."""
     if cell_len(text) <= cells:
         return text
     return set_cell_size(text, cells - 1).rstrip(loose) + "…" if cells > 1 else ""

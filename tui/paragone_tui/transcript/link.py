@@ -21,7 +21,7 @@ class Link:
         self._stale = False
 
     def join(self, transcripts: Iterable[Transcript]) -> None:
-        """Link these transcripts, and no others."""
+        """Link exactly these transcripts; others that were linked are released."""
         before, self.members = self.members, list(transcripts)
         for transcript in before:
             if transcript not in self.members:
@@ -33,7 +33,7 @@ class Link:
             self.align()
 
     def disturb(self) -> None:
-        """Note that the turns of a member have changed; `align_if_stale` aligns them."""
+        """Note that the turns of a transcript have changed; `align_if_stale` aligns them."""
         self._stale = True
 
     def align_if_stale(self) -> None:
@@ -42,13 +42,13 @@ class Link:
             self.align()
 
     def align(self) -> None:
-        """Align the turns. If the size of a member has changed, `lay_out` aligns them."""
+        """Align the turns; if the size of a transcript has changed, leave that to `lay_out`, which wraps its text first."""
         self._stale = any(member.is_resized for member in self.members)
         if not self._stale:
             self._align()
 
     def lay_out(self) -> None:
-        """Wrap the text of the members whose size has changed, and align all turns."""
+        """Wrap the text of the transcripts whose size has changed, and align all turns."""
         resized = [member for member in self.members if member.is_resized]
         for member in resized:
             member.wrap()

@@ -57,7 +57,7 @@ _LOOKS: Mapping[str, Look] = {
 }
 
 _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
-"""The lowest probability of each band of the heat, and its look."""
+"""The bands in which tokens are coloured by their probability: the lowest probability of a band, and the band's look."""
 
 
 def heat_look(logprob: float) -> str:

@@ -110,7 +110,7 @@ class ScrolledText(Widget):
         return self._sought is not None
 
     def _seek(self) -> None:
-        """Show what `reveal` looks for, with some rows above it."""
+        """Scroll to the place that `reveal` looks for, with some rows above it."""
         assert self._sought is not None
         (block, text), self._sought = self._sought, None
         end = max(lane._end for lane in self._linked)

@@ -392,7 +392,7 @@ class Transcript(ScrolledText):
         self.refresh()
 
     def on_unmount(self) -> None:
-        """Paint and typeset no more."""
+        """Stop painting and typesetting."""
         self._cadence.stop()
         self._wrapping.stop()
         self._typesetter.stop()

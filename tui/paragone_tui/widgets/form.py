@@ -76,11 +76,11 @@ class Form(Modal[ScreenResultType]):
             yield from self.below()
 
     def above(self) -> Iterator[Widget]:
-        """Yield what stands above the fields."""
+        """Yield the widgets above the fields."""
         yield from ()
 
     def below(self) -> Iterator[Widget]:
-        """Yield what stands below them."""
+        """Yield the widgets below the fields."""
         yield from ()
 
     @property

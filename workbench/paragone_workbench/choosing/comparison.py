@@ -78,7 +78,7 @@ class Comparison:
         return found | {one.name: one.error for one in measured if one.error is not None}
 
     def candidates_json(self) -> dict[str, Mapping[str, Json]]:
-        """Return what was measured of each candidate's distributions, by name."""
+        """Return the figures of each candidate's distributions, by the candidate's name."""
         compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
         items = fidelity_json(self.fidelity)["candidates"] if compared else ()
         return {name: item for name, item in by_engine(items, "engine").items() if name in compared}
@@ -92,7 +92,7 @@ class Comparison:
         return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
 
     def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
-        """Return what the answers are like, as `fidelity --free-running` prints it; None without answers.
+        """Return the figures of the answers, as `fidelity --free-running` prints them; None without answers.
 
         `prompts` is the name of the suite; None for the one that comes with paragone.
         """

@@ -170,7 +170,7 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
 
 
 def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
-    """Yield what would settle whether the engine that comes nearest is as good."""
+    """Yield how the user can find out whether the engine that comes nearest is as good."""
     more = nearest.more_prompts
     if more is None:
         yield f"Even many more prompts would hardly settle it for {nearest.b}."
@@ -229,7 +229,7 @@ def _safe(
 
 
 def _order(engine: EngineFigures) -> tuple[float, float]:
-    """Return what engines are ordered by: the size, then the speed. Unknown values come last."""
+    """Return the sort key of an engine: the size, then the speed. Unknown values come last."""
     return (
         math.inf if engine.size is None else engine.size,
         math.inf if engine.decode_tps is None else -engine.decode_tps,

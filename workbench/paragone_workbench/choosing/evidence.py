@@ -39,7 +39,7 @@ class Evidence:
 def evidence_of(
     collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
 ) -> Evidence:
-    """Return what the answers show.
+    """Compare the pass rates of the engines, and return how far the answers support a decision.
 
     Args:
         collected: The values of all engines.

@@ -18,7 +18,7 @@ def not_measured(
     reference: str,
     memory: Iterable[EngineMemory],
 ) -> Iterator[str]:
-    """Yield what is unknown, in sentences. `suite` is None if no prompt was answered."""
+    """Yield a sentence for each measurement that is missing. `suite` is None if no prompt was answered."""
     names = [engine.name for engine in measured.engines]
     errors = {name: error for name, error in measured.errors.items() if name in names}
     yield from (f"{name}: {error}" for name, error in errors.items())

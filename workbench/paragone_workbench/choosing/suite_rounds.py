@@ -37,7 +37,7 @@ class SuiteRounds:
         left: The indices of the prompts that an engine has not answered.
         runs_left: Number of runs that each engine is yet to do, by name.
         given_up: Why engines and judges did not finish their work.
-        lost: The names of the engines that answer no more.
+        lost: The names of the engines that no longer answer.
     """
 
     history: History

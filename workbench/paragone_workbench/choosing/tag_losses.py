@@ -32,7 +32,7 @@ class TagLoss:
 def tag_losses(
     collected: Sequence[EngineValues], reference: str, tags: Mapping[int, Sequence[str]]
 ) -> dict[str, dict[str, TagLoss]]:
-    """Return what each engine loses to the reference, by tag. `tags` has the tags of each prompt by its index."""
+    """Return each engine's loss of pass rate to the reference, by tag. `tags` has each prompt's tags, by its index."""
     rates = {values.engine: values.values(PASS_RATE) for values in collected}
     wanted = rates.get(reference, {})
     found: dict[str, dict[str, TagLoss]] = {}

@@ -36,7 +36,7 @@ _WORDS = {
 def engine_actions(
     definition: EngineDefinition, backend: Backend, document: Path, folders: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return what an engine that a document names does outside of the document's folder.
+    """Return the actions outside of a document's folder of an engine that the document names.
 
     `folders` are the user's folders of models. Models there, and where the backend keeps models, are the user's own.
     Raises InputError if an option is invalid, and EngineError if the backend fails.
@@ -66,7 +66,7 @@ def engine_actions(
 
 
 def option_actions(options: type[Options], values: Mapping[str, Json], document: Path) -> Iterator[str]:
-    """Yield what these values of options do outside of a document's folder."""
+    """Yield the actions outside of a document's folder that these values of options lead to."""
     for info in describe(options):
         given = values.get(info.name)
         for value in given if isinstance(given, list | tuple) else [given]:

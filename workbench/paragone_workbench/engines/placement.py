@@ -65,7 +65,7 @@ def placement_of(
 def _reported(
     definition: EngineDefinition, backend: Backend, ask: Callable[[Mapping[str, Json]], T], otherwise: T
 ) -> T:
-    """Return what the backend reports for the load options; `otherwise` if they are invalid or the backend fails."""
+    """Return the backend's answer for the load options; `otherwise` if they are invalid or the backend fails."""
     try:
         load, _ = split_options(definition, backend)
         return ask(load)

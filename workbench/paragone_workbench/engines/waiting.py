@@ -22,7 +22,7 @@ def tell_nobody(sentence: str) -> None:
 
 
 def import_watch(tell: Tell) -> Watch:
-    """Return what the program does when plugins are imported: leave marks on disk, and tell what is waited for."""
+    """Return a watch over the imports of plugins: it leaves marks on disk, and tells which import is waited for."""
     from paragone.discovery import LOADING_S, Watch
     from paragone_workbench.engines.import_marks import marked_import
 

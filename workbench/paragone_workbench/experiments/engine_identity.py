@@ -87,7 +87,7 @@ def measurement_of(
     data: Mapping[str, Json],
     registry: Registry,
 ) -> Measurement:
-    """Return what was measured of engines just now, as the history keeps it."""
+    """Return a measurement of engines that was just made, as the history keeps it."""
     return Measurement(
         kind=kind,
         engines=tuple(map(registry.public, engines)),

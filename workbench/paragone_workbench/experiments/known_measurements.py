@@ -136,7 +136,7 @@ def _of_all(
     wanted: tuple[Json, ...],
     names: Collection[str],
 ) -> dict[str, Measured]:
-    """Return what was measured in the way that is wanted; if that is not known for all, in another way that is."""
+    """Return the figures measured with the wanted settings, or with others if only those figures cover all engines."""
     ways = (found.get(wanted, {}), *found.values())
     return next((by_name for by_name in ways if len(by_name) == len(names)), ways[0])
 
@@ -153,7 +153,7 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 def _items(
     measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
 ) -> Iterator[tuple[str, Measured]]:
-    """Yield what a list in a measurement has of the engines, by the names that these have now."""
+    """Yield the items of a list in a measurement that describe engines, with the names that the engines have now."""
     items = by_engine(found, name_field)
     for old, names in names_now(measurement, identities).items():
         if old in items:

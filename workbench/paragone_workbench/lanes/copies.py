@@ -26,7 +26,7 @@ class Copy:
 
 
 def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
-    """Yield what can be copied of a turn of these lanes, and of all turns. `run` is the answer that is meant."""
+    """Yield the texts that can be copied from a turn of these lanes, and from all turns. `run` is the selected answer."""
     for language, code in code_blocks(run.text):
         first = next((line.strip() for line in code.splitlines() if line.strip()), "")
         lines = counted(code.count("\n") + 1, "line")

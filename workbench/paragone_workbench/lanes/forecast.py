@@ -56,9 +56,9 @@ async def forecasts(
     images: Sequence[Image] = (),
     instead_of: Prompt | None = None,
 ) -> tuple[Forecast, ...]:
-    """Return what would come of a prompt in each lane whose engine can tell. `instead_of` is the prompt that it edits.
+    """Return how a prompt would fit into the context of each lane whose engine can count its tokens.
 
-    Nothing is asked while an answer is written: that would make it slower.
+    `instead_of` is the prompt that it replaces. Engines that write an answer are not asked, which would slow them down.
     """
     whole = with_sections(text, files)
     found = [_forecast(session, lane, whole, tuple(images), instead_of) for lane in session.lanes]

@@ -25,7 +25,7 @@ class Reopened(NamedTuple):
     closed_lanes: int
     """Number of lanes that the user closed earlier: these are not shown, but their answers stay in the history."""
     shown_again: Lane | None
-    """The lane that was closed, and is not any more, because it has what a search found."""
+    """A lane that was closed and is shown again, because it has the answer that a search found."""
 
 
 def lanes_of(
@@ -83,7 +83,7 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
 def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
     """Return the queue of a saved conversation, with the prompts that no lane has begun.
 
-    A program that ends between the two saves leaves a prompt in the conversation that is in the queue no more.
+    If the program ended between the two saves, such a prompt is in the saved conversation and missing in the saved queue.
     """
     answered = {run.prompt.id for run in saved.runs if run.prompt is not None}
     continued = {prompt.parent.id for prompt in saved.conversation.prompts if prompt.parent is not None}

@@ -46,7 +46,7 @@ class Ledger:
         return () if self.prices is None else self.prices.prices
 
     def notes(self) -> Iterator[str]:
-        """Yield what a reader must know, in sentences."""
+        """Yield remarks that a reader of the costs must know, in sentences."""
         total = self.total
         of_all = f"of {counted(total.runs, 'run')}"
         if total.uncounted:

@@ -29,7 +29,7 @@ class LoggedContact:
     """Who named the address; empty if nobody did."""
     address: str
     refused: str
-    """Why it was not contacted; empty if it was."""
+    """Why the address was not contacted; empty if it was."""
 
 
 def contact_log() -> Path:
@@ -62,7 +62,7 @@ def append(contact: Contact, command: str) -> None:
 
 
 def read_contacts() -> list[LoggedContact]:
-    """Return what the log has, the oldest first. Lines that cannot be read are left out.
+    """Return the contacts in the log, the oldest first. Lines that cannot be read are left out.
 
     Empty if there is no log. Raises InputError if the log cannot be read.
     """

@@ -41,7 +41,7 @@ class Sharing:
 
 
 def resources_of(engine: EngineHandle) -> frozenset[str]:
-    """Return what a run of an engine uses: its servers, and this machine if it computes here."""
+    """Return the resources that a run of an engine uses: its servers, and this machine if it computes here."""
     addresses = engine.addresses
     found = set(map(_canonical, addresses))
     if engine.is_local or any(map(_is_loopback, addresses)):

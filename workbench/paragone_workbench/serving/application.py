@@ -38,7 +38,7 @@ from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
 
 _Asked = TypeVar("_Asked")
 ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], _Asked]
-"""Returns what a request asks for, given the names of the engine's sampling options."""
+"""Reads the fields of a client's request, given the names of the engine's sampling options."""
 
 _INTERNAL = "An internal error occurred."
 _SMALL = 1 << 16

@@ -60,7 +60,7 @@ class EventStream(Response):
     async def _send(self, send: Send) -> None:
         since = time.monotonic()
         async for event in self._events:
-            # Neither what waits for a slow client, nor sending to one that has left, gives other tasks a turn.
+            # Sending to a slow client, or to one that has left, may never suspend this task: other tasks get a turn here.
             if time.monotonic() - since > _SPELL_S:
                 await asyncio.sleep(0)
                 since = time.monotonic()

@@ -240,7 +240,7 @@ class Store:
         return conversations(self._database, limit, before, query or Query())
 
     def summaries(self, numbers: Iterable[int]) -> Mapping[int, Summary]:
-        """Return what the list has of these conversations, by their numbers."""
+        """Return the entries of these conversations in the list, by their numbers."""
         from paragone_workbench.store.tables.listing import summaries
 
         return summaries(self._database, numbers)
@@ -276,7 +276,7 @@ class Store:
         raise InputError(f"There is no run r{run}.", hint="`paragone history` lists the conversations.")
 
     def costs(self, since: float = 0.0) -> Mapping[str, Costs]:
-        """Return what runs cost that were started at `since` (seconds since 1970) or later, by the engines' names."""
+        """Return the costs of runs that started at `since` (seconds since 1970) or later, by the engines' names."""
         from paragone_workbench.store.tables.costs import costs
 
         return costs(self._database, since)

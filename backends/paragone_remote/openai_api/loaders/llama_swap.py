@@ -16,7 +16,7 @@ from paragone_remote.server_text import plain
 
 
 class LlamaSwapLoader(ModelLoader):
-    """Has llama-swap start and end the servers of models. It reports no progress."""
+    """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
         """Create it. `root` is the base URL of the server's own paths."""

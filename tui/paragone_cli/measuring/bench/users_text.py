@@ -10,7 +10,7 @@ from paragone_workbench.measure.bench.measurement import Bench
 
 
 def put_throughputs(bench: Bench) -> None:
-    """Print what users at once got, if it was measured; with a plot if standard output is a terminal."""
+    """Print the speeds that several users at once got, if measured; with a plot if standard output is a terminal."""
     rows = [
         (benched, test, found)
         for test in bench.users

@@ -37,19 +37,19 @@ class ChooseProgress(ChoiceObserver):
         self._shown.close()
 
     def estimating(self) -> None:
-        """Say what is being done."""
+        """Show that the memory is being estimated."""
         self._show(StatusLine()).show("estimating the memory")
 
     def left_out(self, sentence: str) -> None:
-        """Say which engine is left out."""
+        """Print which engine is left out."""
         self._note(sentence)
 
     def planned(self, sentence: str) -> None:
-        """Say what the time is for."""
+        """Print how the time is divided."""
         self._note(sentence)
 
     def known(self, answers: int, total: int) -> None:
-        """Say how many answers are known."""
+        """Print how many answers are known."""
         self._note(known_text(answers, total))
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:

@@ -1,4 +1,4 @@
-"""`paragone fit`: what an engine would take, whether it fits in memory, and the largest context."""
+"""`paragone fit`: how much memory an engine would take, whether it fits, and the largest context."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FitArguments(OpenArguments, PrintArguments):
 
 @command(FitArguments)
 def fit(args: FitArguments) -> int:
-    """Print what the engine would take, and whether it fits."""
+    """Print how much memory the engine would take, and whether it fits."""
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
     (definition,) = context.checked([args.engine], args.settings)
@@ -77,7 +77,7 @@ def fit(args: FitArguments) -> int:
 
 
 def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
-    """Return what was measured of these quantizations, with their names; nothing if the history cannot be read."""
+    """Return the saved fidelity of these quantizations, by name; empty if the history cannot be read."""
     try:
         with opened_store() as store:
             measurements = store.measurements.all("fidelity")

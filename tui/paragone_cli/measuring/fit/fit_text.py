@@ -23,7 +23,7 @@ _OUTPUT = " (the output counts as one)"
 def put_fit(
     definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: Sequence[int]
 ) -> None:
-    """Print what an engine would take, and whether it fits. `vram` has the sizes of hypothetical GPUs in bytes."""
+    """Print how much memory an engine would take, and whether it fits. `vram` has the sizes of hypothetical GPUs in bytes."""
     put_line(f"{definition.name} with a context of {plan.context:,} tokens, estimated without loading it")
     if vram:
         sizes = " and ".join(map(size_text, vram))

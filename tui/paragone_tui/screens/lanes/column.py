@@ -98,7 +98,7 @@ class LaneColumn(Column, LaneObserver):
         """Whether the last text that came was thinking."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
-        """The block that advises to start the engine again, and its hint without that."""
+        """The block whose hint advises to start the engine again, and its hint without this advice."""
         self._offered: Block | None = None
         """The note below the last answer that says how the answer goes on."""
         self._figures = Cadence(self._show_status, _FIGURES)
@@ -256,7 +256,7 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
     def _show_text(self, run: Run) -> None:
-        """Show what a run has of its answer, such as the text that it goes on from."""
+        """Show the part of its answer that a run has so far, such as the text that it continues."""
         self.transcript.write(run.thinking, "thinking")
         self.transcript.write(run.text)
 

@@ -24,7 +24,7 @@ from paragone_workbench.lanes.session import Session
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Remedy:
-    """What a key can set."""
+    """The settings that a key can change to remove a difference."""
 
     levelling: Levelling = field(default_factory=Levelling)
     system: str = ""
@@ -33,7 +33,7 @@ class _Remedy:
 
     @property
     def effect(self) -> str:
-        """What it does, as the end of a sentence."""
+        """What the remedy sets, as the end of a sentence."""
         if self.system:
             return f"the system prompt {self.system!r} in all lanes"
         changes: dict[str, list[str]] = {}
@@ -130,7 +130,7 @@ def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
 
 
 def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
-    """Yield what differs and what is unknown: a sentence, its style, and what can be set."""
+    """Yield a line for each difference and each unknown: a sentence, its style, and the remedy if there is one."""
     for finding in parity.findings:
         remedy = _Remedy(levelling=finding.levelling, system=finding.system)
         style = "dim" if finding.is_expected else ""

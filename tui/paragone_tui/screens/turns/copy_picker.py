@@ -30,7 +30,7 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         self._copies = copies
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return what has this text in its name or its first line."""
+        """Return the entries that have this text in their name or first line."""
         wanted = text.casefold()
         return [
             Option(

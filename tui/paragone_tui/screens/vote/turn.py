@@ -70,7 +70,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self._answers.close()
 
     def _advance(self, ballot: Ballot) -> None:
-        """Show what may be shown by now."""
+        """Show the text that is due by now."""
         answers = self._answers
         if answers is None or self.revealed:
             return

@@ -110,7 +110,7 @@ class Agreement:
 
 
 def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
-    """Return what the answers of an engine are like."""
+    """Return how many answers of an engine are degenerate, and how long its answers are."""
     found = tuple(answers)
     return Conduct(
         engine=engine,

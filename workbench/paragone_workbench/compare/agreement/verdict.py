@@ -14,7 +14,7 @@ _LEVEL = 0.05
 
 
 def verdict(found: Agreement) -> str:
-    """Return what was found of a candidate's answers; a collapse comes first. Empty if no prompt was answered by both."""
+    """Return the verdict on a candidate's answers; a collapse comes first. Empty if no prompt was answered by both."""
     return " ".join(_sentences(found)) if found.prompts else ""
 
 

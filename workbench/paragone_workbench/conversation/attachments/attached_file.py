@@ -43,7 +43,7 @@ def with_sections(text: str, files: Sequence[AttachedFile]) -> str:
 
 
 def without_sections(text: str, files: Sequence[AttachedFile]) -> str:
-    """Return what the user wrote in the text of a prompt with these files: the inverse of `with_sections`."""
+    """Return the text that the user wrote in a prompt with these files: the inverse of `with_sections`."""
     length = len(_GAP.join(file.section for file in files))
     return text[: len(text) - length].removesuffix(_GAP) if files else text
 

@@ -19,7 +19,7 @@ _owed: dict[tuple[str, str], Future[Any]] = {}
 
 
 def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_nobody) -> _T:
-    """Return what a method of a plugin returns. Blocks: on the application's event loop, await `answer_apart`.
+    """Call a method of a plugin, and return its result. Blocks: on the application's event loop, await `answer_apart`.
 
     After `NOTICE_S` seconds, tell what is waited for. While a plugin still owes an answer, it is not asked for the same
     again. Raises what the method raises, and EngineError without an answer within `DEADLINE_S` seconds.
@@ -44,7 +44,7 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
 
 
 async def answer_apart(ask: Callable[[], _T]) -> _T:
-    """Return what a blocking call returns that may ask plugins. It runs in a daemon thread.
+    """Run a blocking call, which may ask plugins, in a daemon thread, and return its result.
 
     Raises what the call raises. Cancelling abandons the call, and the end of the program does not wait for it.
     """

@@ -84,7 +84,7 @@ class ForeignLoop:
             await asyncio.sleep(0)
 
     def end(self) -> None:
-        """End the loop and its thread; a thread that blocks ends once it does so no more."""
+        """End the loop and its thread. If a call blocks the thread, the thread ends after the call."""
 
         def end() -> None:
             self._end.set()
@@ -92,12 +92,12 @@ class ForeignLoop:
         self._running.add_done_callback(lambda running: _soon(running.result(), end))
 
     def kill_left_processes(self) -> None:
-        """Kill the processes that were started in its thread, if that was given up and goes on."""
+        """Kill the processes that were started in the loop's thread, if the loop was given up and the thread still runs."""
         if self._blocked.done() and not self._thread.done():
             kill_children(self._thread_id)
 
     def give_up(self) -> None:
-        """Wait no more for what it does: calls raise Blocked, and those that were cancelled end."""
+        """Stop waiting for the loop: calls raise Blocked, and calls that were cancelled end."""
         if not self._blocked.done():
             self._blocked.set_result(None)
 
@@ -212,7 +212,7 @@ _loops: WeakSet[ForeignLoop] = WeakSet()
 
 
 def give_up_all() -> None:
-    """Wait no more for any plugin: the program ends. Call it on the application's event loop."""
+    """Stop waiting for any plugin, because the program ends. Call it on the application's event loop."""
     for loop in _loops_of_home():
         loop.give_up()
 

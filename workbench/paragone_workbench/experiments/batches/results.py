@@ -110,9 +110,9 @@ def _separated(content: str) -> tuple[str, str]:
 
 
 def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: Cell) -> RunResult:
-    """Return the run that a result is. The same answer to the same request always has the same id.
+    """Turn a result of a batch into a run. The same answer to the same request always has the same id.
 
-    The run has no times: nobody measured them. When it began is unknown too; the time of the answer stands for that.
+    The run has no durations, because none were measured. Its start is unknown too; the time of the answer stands for it.
     """
     request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell))
     loaded = LoadedModel(name=result.model or engine.definition.model)
@@ -154,7 +154,7 @@ def _metrics(usage: Mapping[str, Json]) -> RunMetrics | None:
 
 
 def _message(error: Json) -> str:
-    """Return what an error says, in one line, without keys: services repeat a wrong one."""
+    """Return the message of an error, in one line, without API keys: services repeat a wrong key."""
     while isinstance(error, Mapping):
         error = error.get("message") or error.get("error") or error.get("code")
     return shortened(without_key_words(" ".join(str(error).split())), _LONGEST_ERROR) if error else ""

@@ -25,9 +25,9 @@ _MACHINE = ("cpu", "cores", "gpus")
 def different_conditions(
     store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
-    """Return what differs between the experiments, in sentences, by the first prompt that all of them have.
+    """Return the differences between the experiments, in sentences, by the first prompt that all of them have.
 
-    What differs in the same way inside each experiment is left out. `find` returns the backend of a name. Raises
+    A difference that is the same inside each experiment is left out. `find` returns the backend of a name. Raises
     StoreError.
     """
     if len(experiments) < 2:

@@ -36,8 +36,8 @@ class Shard:
         ended: The runs, by their keys, with the results of their assertions.
         left: The keys of the runs that are not executed, since the engine was given up.
         rate: Tokens per second now; None if the engine generates none.
-        doing: What it does besides, such as loading.
-        given_up: Why it executes no more runs, and what to do: two sentences; None if it does.
+        doing: What the engine does besides answering, such as loading.
+        given_up: Why the engine was given up, and what to do: two sentences; None as long as it executes runs.
     """
 
     ended: tuple[tuple[RunKey, RunResult, Sequence[AssertionResult]], ...] = ()
@@ -112,7 +112,7 @@ class CellActor:
         self._something.set()
 
     def _shard(self) -> Shard:
-        """Return what has happened since the last time."""
+        """Return the runs that ended since the last call, and the state of the engine now."""
         ended, self._ended = self._ended, []
         left, self._left = self._left, []
         self._something.clear()

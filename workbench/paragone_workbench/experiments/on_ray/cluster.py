@@ -136,7 +136,7 @@ class Cluster:
         *,
         offline: bool,
     ) -> Mapping[str, NodeReport]:
-        """Return what each node has, by its id. Raises InputError if one cannot say."""
+        """Return the report of each node, by the node's id. Raises InputError if a node gives none."""
         ray = self._ray
         asked = {}
         for node in nodes:
@@ -232,5 +232,5 @@ def _only(ray: Any, node: str) -> object:
 
 
 async def _in_thread(call: Callable[[], T], seconds: float) -> T:
-    """Return what a blocking call returns. Raises TimeoutError if it takes longer."""
+    """Run a blocking call in a thread, and return its result. Raises TimeoutError if it takes longer than `seconds`."""
     return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)

@@ -16,9 +16,9 @@ class ClusterEngine:
 
     def __init__(self, name: str, places: int) -> None:
         self.given_up: ParagoneError | None = None
-        """Why no more runs are executed; None if they are."""
+        """Why the engine was given up; None as long as it executes runs."""
         self.shards: dict[int, Shard] = {}
-        """What the processes said last, by the numbers of their places."""
+        """The last report of each process, by the number of its place."""
         self.losses = 0
         """Number of processes that were lost since a run ended."""
         self._name = name
@@ -29,19 +29,19 @@ class ClusterEngine:
 
     @property
     def doing(self) -> str:
-        """At how many places it is open; if at none, what the processes do."""
+        """The number of places where the engine is open, in words; if there are none, what the processes do."""
         is_open = sum(not shard.doing for shard in self.shards.values())
         if is_open:
             return counted(is_open, "place")
         return next((shard.doing for shard in self.shards.values()), "starting" if self._places else "")
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which it generates tokens at all places; None if it generates none."""
+        """Return the rate at which the engine generates tokens at all places; None if it generates none."""
         rates = [shard.rate for shard in self.shards.values() if shard.rate is not None]
         return sum(rates) if rates else None
 
     def give_up(self, error: ParagoneError) -> None:
-        """Execute no more runs, for this reason."""
+        """Give the engine up for this reason: it executes no further runs."""
         self.given_up = self.given_up or error
 
     def lose(self, place: Place, why: str, runs: int, *, is_there: bool) -> str:
@@ -67,7 +67,7 @@ class ClusterEngine:
         return f"{what}: {why}{again}"
 
     def fail(self, place_number: int, place: Place, sentence: str, hint: str) -> None:
-        """Use a place no more, since its process gave the engine up."""
+        """Stop using a place whose process gave the engine up."""
         self._failed[place_number] = ParagoneError(f"On the node {place.node.name}: {sentence}", hint=hint)
 
     def has_failed(self, place_number: int) -> bool:
@@ -75,7 +75,7 @@ class ClusterEngine:
         return place_number in self._failed
 
     def leave(self, place_number: int, *, is_done: bool = False) -> None:
-        """Use a place no more. Without any place, the engine is given up, unless all its runs are done."""
+        """Stop using a place. If no place is left, the engine is given up, unless all its runs are done."""
         self.shards.pop(place_number, None)
         self._places.discard(place_number)
         if not self._places and not is_done:

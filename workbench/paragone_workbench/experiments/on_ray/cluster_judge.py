@@ -25,7 +25,7 @@ END_S = 20.0
 
 @dataclasses.dataclass(eq=False)
 class _Seat:
-    """A place of the judge, and its process."""
+    """A place of the judge, and the process there."""
 
     number: int
     place: Place
@@ -52,12 +52,12 @@ class ClusterJudge:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why it is asked no more; None if it is."""
+        """Why the judge is no longer asked; None as long as it is asked."""
         return self._state.given_up
 
     @property
     def width(self) -> int:
-        """Number of requests that it takes at once."""
+        """Number of requests that the judge takes at once."""
         return _ASKED_AT_ONCE * len(self._seats)
 
     async def execute(self, spec: RunSpec) -> Executed | None:
@@ -92,7 +92,7 @@ class ClusterJudge:
         return None
 
     def give_up(self, error: ParagoneError) -> None:
-        """Ask it no more, for this reason."""
+        """Stop asking the judge, for this reason."""
         self._state.give_up(error)
 
     async def stop(self) -> None:

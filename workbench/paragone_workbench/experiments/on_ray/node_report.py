@@ -50,7 +50,7 @@ def own_version() -> str:
 
 
 def report(engines: Sequence[EngineDefinition], files: Sequence[str], *, offline: bool) -> NodeReport:
-    """Return what this machine has. Blocks."""
+    """Return the report of this machine: its software, cores and files, and the memory that the engines would take. Blocks."""
     GUARD.is_offline = GUARD.is_offline or offline
     found = NodeReport(
         paragone=own_version(),

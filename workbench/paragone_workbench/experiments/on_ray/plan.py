@@ -29,7 +29,7 @@ class ClusterPlan:
         self._judges = judges
 
     def executor(self, work: SuiteWork) -> RayExecutor:
-        """Return what executes the runs."""
+        """Return the executor of the runs."""
         return RayExecutor(work, self._cluster, self._engines, self._judges)
 
     @property

@@ -89,7 +89,7 @@ def weights_sentence(verdict: WeightsVerdict) -> str:
 
 
 def _stopped(total: int, left: int, *, same: int, different: int) -> str:
-    """Return what was done until the replay was stopped."""
+    """Return how many runs were repeated until the replay was stopped."""
     repeated = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
     if not total:
         return repeated
@@ -97,7 +97,7 @@ def _stopped(total: int, left: int, *, same: int, different: int) -> str:
 
 
 def _causes(report: EngineReport) -> list[str]:
-    """Return what may have changed the answers of an engine."""
+    """Return sentences on what may have changed the answers of an engine."""
     sentences: list[str] = []
     if report.reused_cache:
         sentences.append(

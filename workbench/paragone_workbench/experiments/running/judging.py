@@ -219,11 +219,11 @@ class _Panel:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why a judge is not asked any more."""
+        """Why a judge was given up; None as long as all judges are asked."""
         return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
 
     def give_up(self, error: ParagoneError) -> None:
-        """Ask the judges no more, for this reason."""
+        """Stop asking the judges, for this reason."""
         for engine in self.engines.values():
             engine.give_up(error)
 

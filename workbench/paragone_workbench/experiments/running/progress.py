@@ -71,7 +71,7 @@ class EngineProgress:
             self.undecided += sign * sum(result.passed is None for result in counted)
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which it generates tokens now; None if it does not."""
+        """Return the tokens per second now; None if the engine generates none."""
         return None if self.engine is None else self.engine.tokens_per_second(now)
 
 

@@ -83,13 +83,13 @@ class AssertionCatalog:
         return assertion, options
 
     def close(self) -> None:
-        """Have all assertions release what they hold, such as processes. They can be used again."""
+        """Make all assertions release what they hold, such as processes. The assertions can be used again."""
         for name in self.own & self.assertions.keys():
             self.assertions[name].close()
         self.foreign.close([one for name, one in self.assertions.items() if name not in self.own])
 
     async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
-        """Return what an assertion finds. Raises whatever it raises, and NoVerdict."""
+        """Check an answer, and return the assertion's finding. Raises what the assertion raises, and NoVerdict."""
         if assertion.name in self.own:
             return await assertion.check(answer, options, judge)
         return await self.foreign.check(assertion, answer, options, judge)

@@ -14,7 +14,7 @@ from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, Fo
 from paragone_workbench.engines.waiting import Tell
 
 MOST_BLOCKED = 3
-"""Checks of one assertion that may block their event loop, before it is asked no more."""
+"""Number of checks of one assertion that may block their event loop, before the assertion is no longer asked."""
 CLOSING_S = 2.0
 """Seconds that assertions have to release what they hold."""
 
@@ -44,7 +44,7 @@ class ForeignChecks:
         answer(lambda: assertion.check_expected(expected, options), _named(assertion), what, tell=tell)
 
     async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
-        """Return what an assertion finds. Raises what it raises, and NoVerdict if it blocks its event loop."""
+        """Check an answer, and return the assertion's finding. Raises its exceptions, and NoVerdict if it blocks its loop."""
         name = assertion.name
         if self._blocked[name] >= MOST_BLOCKED:
             raise NoVerdict(f"It blocked its event loop {MOST_BLOCKED} times, and is not asked any more.")

@@ -60,5 +60,5 @@ class BenchedEngine:
             self.warnings.append(sentence)
 
     def notes(self, test: BenchTest) -> tuple[str, ...]:
-        """Return what a reader of the figures of a test must know, as sentences."""
+        """Return remarks that a reader of the figures of a test must know, as sentences."""
         return notes_of(test, [sample.metrics for sample in self.samples.get(test, [])])

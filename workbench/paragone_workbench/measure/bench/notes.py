@@ -9,7 +9,7 @@ from paragone_workbench.runs.metrics import RunMetrics
 
 
 def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
-    """Return what a reader must know of the runs of a test, as sentences; empty if there are no runs."""
+    """Return remarks that a reader of the runs of a test must know, as sentences; empty if there are no runs."""
     if not runs:
         return ()
     notes: list[str] = []

@@ -23,7 +23,7 @@ is a standard error, and in 0.2% of those with 100 (Student's t).
 
 
 def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
-    """Return what was found of a candidate, in a sentence; empty if nothing was."""
+    """Return the verdict on a candidate, in a sentence; empty if nothing was found."""
     reference = fidelity.reference
     if candidate.top is not None:
         return _top_verdict(candidate, candidate.top, reference)
@@ -77,7 +77,7 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
 
 
 def _load_options(engine: EngineHandle) -> dict[str, Json]:
-    """Return what an engine was opened with."""
+    """Return the load options that an engine was opened with."""
     definition, backend = engine.definition, engine.backend
     if backend is None:
         return dict(definition.options)

@@ -40,19 +40,19 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool | None:
-        """Whether it fits on every device; None if that is unknown."""
+        """Whether the model fits on every device; None if that is unknown."""
         found = [device.fits for device in self.devices]
         return False if False in found else None if None in found else True
 
     @property
     def fits_whole(self) -> bool:
-        """Whether it fits, and is either wholly on GPUs or planned without one."""
+        """Whether the model fits, and is either wholly on GPUs or planned without a GPU."""
         split = self.hypothetical is not None and self.hypothetical.expert_layers > 0
         return bool(self.fits) and (len(self.devices) == 1 or (self.layers == self.gpu_layers and not split))
 
     @property
     def is_tight(self) -> bool:
-        """Whether it fits, but leaves less free than the margin that the schedule `auto` wants."""
+        """Whether the model fits, but leaves less memory free than the margin that the schedule `auto` wants."""
         return bool(self.fits) and any(
             device.free is not None and device.free - device.needed < MARGIN for device in self.devices
         )

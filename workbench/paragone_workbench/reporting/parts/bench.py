@@ -57,7 +57,7 @@ def _test(test: Mapping[str, Json]) -> str:
 
 
 def about_bench(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[str]:
-    """Yield what the figures are, after the date."""
+    """Yield phrases about how the figures were measured; the report puts them after the date."""
     yield "by paragone bench"
     if isinstance(repeat := measurement.data.get("repeat"), int):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"

@@ -74,7 +74,7 @@ def _figures(
 
 
 def about_fidelity(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[str]:
-    """Yield what the figures are, after the date."""
+    """Yield phrases about how the figures were measured, such as the reference; the report puts them after the date."""
     reference = measurement.engines[0]
     text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")
     yield f"against {reference.name} ({reference.backend}:{reference.model})"
@@ -84,7 +84,7 @@ def about_fidelity(engines: list[tuple[str, Measured]], measurement: Measurement
 
 
 def fidelity_findings(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Remark]:
-    """Yield what else was found: where the divergence grows, who is closer, and what became of free-running answers."""
+    """Yield remarks: where the divergence grows, which engine is closer, and how free-running answers agree."""
     for name, engine in engines:
         if isinstance(warning := engine.get("warning"), str):
             yield Remark(text=public(warning), stands_out=True)

@@ -93,7 +93,7 @@ class _View(NamedTuple):
     findings: Callable[[list[tuple[str, Measured]], Measurement], Iterable[Remark]]
     """Yields sentences about the results."""
     about: Callable[[list[tuple[str, Measured]], Measurement], Iterator[str]]
-    """Yields what the figures are, after the date."""
+    """Yields phrases about how the figures were measured; the report puts them after the date."""
     notes: Callable[[list[tuple[str, Measured]]], Iterator[tuple[str, Json]]]
     """Yields the name of an engine or of a test, and a text about it; a value that is not a text is not shown."""
 

@@ -18,7 +18,7 @@ _NOTE = (
 
 
 def throughput_tables(engines: Sequence[tuple[str, Measured]]) -> Iterator[Table]:
-    """Yield what users at once got of each engine, if it was measured. Engines with the same users follow each other."""
+    """Yield the speeds that several users at once got of each engine, if measured; engines with the same users together."""
     found = [
         (users, tokens, _line(name, level, several=_lengths(engines) > 1))
         for name, engine in engines

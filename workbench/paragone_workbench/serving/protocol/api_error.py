@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 
 def api_error(error: ParagoneError) -> ApiError:
-    """Return what a client is told of an engine's error."""
+    """Return the HTTP error that a client gets for an engine's error."""
     message = without_keys(str(error))
     match error:
         case ContextOverflow():

@@ -27,7 +27,7 @@ class AskedEmbeddings:
 
 
 def embeddings_request(body: Fields, options: Collection[str]) -> AskedEmbeddings:
-    """Return what a request asks for. The engine's options have no effect on embeddings. Raises ApiError."""
+    """Read a client's request for embeddings, on which the engine's options have no effect. Raises ApiError."""
     del options
     inputs = given_in(body, "input")
     if len(inputs) > _MOST_INPUTS:

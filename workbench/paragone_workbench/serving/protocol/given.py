@@ -13,7 +13,7 @@ Given: TypeAlias = str | tuple[int, ...]
 
 
 def given_in(body: Fields, name: str) -> Sequence[Given]:
-    """Return what a field has: at least one text or sequence of tokens. Raises ApiError."""
+    """Return the inputs in a field: at least one text or sequence of tokens. Raises ApiError."""
     value = body.value(name)
     items = value if isinstance(value, list) else [value]
     several = all(isinstance(item, str | list) for item in items)

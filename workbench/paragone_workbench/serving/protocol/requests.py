@@ -67,7 +67,7 @@ class AnswerRequest:
 
 
 def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
-    """Return what a request for a chat asks for. `options` are the names of the engine's sampling options."""
+    """Read a client's request for a chat. `options` are the names of the engine's sampling options."""
     messages = messages_of(body)
     limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
     sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
@@ -80,7 +80,7 @@ def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
 
 
 def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
-    """Return what a request for completions asks for. `options` are the names of the engine's sampling options."""
+    """Read a client's request for completions. `options` are the names of the engine's sampling options."""
     prompts, echo = given_in(body, "prompt"), body.flag("echo")
     _check_count(len(prompts) * _count(body))
     limit = body.whole("max_tokens", 0, _MOST_TOKENS)

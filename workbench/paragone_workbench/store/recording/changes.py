@@ -89,7 +89,7 @@ class Changes:
 
     @classmethod
     def of(cls, saved: SavedConversation, known: Collection[str] = ()) -> Changes:
-        """Return what makes a whole conversation, without the prompts, lanes and runs with these ids."""
+        """Return the changes that save a whole conversation, without the prompts, lanes and runs whose ids are `known`."""
         lane_of = {run.id: lane.id for lane in saved.lanes for run in lane.runs}
         return cls(
             conversation_id=saved.conversation.id,

@@ -128,7 +128,7 @@ class Experiments:
                 if lock != self._owner.lock and lock in self._owner.alive():
                     raise InputError(
                         f"Experiment e{number} is being run by another instance of paragone.",
-                        hint="Wait until it has ended, or stop it. What it has finished is kept.",
+                        hint="Wait until the experiment has ended, or stop it. Its finished runs are kept.",
                     )
             self._database.run("UPDATE experiment SET owner_id = ? WHERE number = ?", self._owner_id, number)
 
@@ -197,7 +197,7 @@ class Experiments:
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
     def judges(self, number: int) -> tuple[str, ...]:
-        """Return what identifies the engines that judged answers of an experiment, each once."""
+        """Return the identities of the engines that judged answers of an experiment, each once."""
         rows = self._database.rows(
             "SELECT DISTINCT json_extract(iif(result.type = 'object', result.value, '{}'), '$.judges') AS judges"  # noqa: S608 (the names of columns)
             " FROM cell, json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result"
@@ -207,7 +207,7 @@ class Experiments:
         return tuple(judges for (judges,) in rows)
 
     def choice(self, number: int) -> SavedChoice | None:
-        """Return what the newest choice over an experiment asked; None if there was none, or its record is damaged."""
+        """Return the question of the newest choice over an experiment; None if there was none, or its record is damaged."""
         rows = self._database.rows(f"SELECT asked FROM choice WHERE experiment_id = {_ID}", number)  # noqa: S608 (the names of columns)
         for (asked,) in rows:
             with contextlib.suppress(*DAMAGED):

@@ -107,7 +107,7 @@ def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
 def _found(
     database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
 ) -> Iterator[Hit]:
-    """Yield what has all terms in a column, newest first. All tables but the one of conversations have an index.
+    """Yield the rows that have all terms in a column, newest first. All tables except that of conversations have an index.
 
     Only rare words are looked up in the index: for a frequent one, reading all rows takes less time than fetching each match.
     """

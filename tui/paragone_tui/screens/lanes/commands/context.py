@@ -57,7 +57,7 @@ class LanesContext:
         self.program.say(sentence, warning=warning)
 
     def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
-        """Show a screen over the lanes. `then` is called with its result, unless that is None."""
+        """Show a screen over the lanes. When it closes with a result other than None, `then` is called with the result."""
 
         def closed(result: Result | None) -> None:
             if then is not None and result is not None:

@@ -160,7 +160,7 @@ def _edit_title(context: LanesContext, which: str) -> Callable[[], str]:
 
 
 def _end_of_edit(context: LanesContext, effect: str) -> str:
-    """Say what the key does that ends an edit, which has this effect: as long as lanes are busy, the key stops them."""
+    """Describe the key that ends an edit: it stops the lanes if some are busy, and has this effect otherwise."""
     return f"{_shown_key(context, 'stop')} {'stops the lanes first' if can_stop(context.session) else effect}"
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
-    """Return what executes the commands, by their ids."""
+    """Return the functions that execute the commands, by the ids of the commands."""
     lanes = context.lanes
 
     def scroll(by: Callable[[Transcript], None]) -> Callable[[], None]:

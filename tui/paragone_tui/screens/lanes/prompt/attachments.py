@@ -103,7 +103,7 @@ class Attachments:
         self._named = {path: self._named[path] for path in kept}
 
     def withdraw_told(self, text: str) -> None:
-        """Say no more what was said about files that this text does not mention."""
+        """Remove the messages about files that this text does not mention."""
         paths = self._paths(text)
         for path, named in self._named.items():
             while named.told and path not in paths:

@@ -176,7 +176,7 @@ class Composer(MentionField):
         self._on_change()
 
     def end_edit(self) -> None:
-        """Edit the earlier prompt no more: show what was written before."""
+        """Stop editing an earlier prompt, and show again what was written before the edit."""
         before = self._before_edit
         self.edited = self.queued = None
         self.attachments.keep(before.text)
@@ -348,7 +348,7 @@ class Composer(MentionField):
         return self._recalled is not None and self.text == self._recalled_text
 
     def on_text_area_changed(self) -> None:
-        """Show what is attached now: a mention may have gone, or have come back by undo."""
+        """Show the attachments anew, because the user may have removed a mention of a file, or brought it back by undo."""
         self._on_change()
         self.attachments.withdraw_told(self.text)
         if self._folded and self._folded not in self.text:
@@ -357,7 +357,7 @@ class Composer(MentionField):
         self._show_title()
 
     def take(self) -> Draft:
-        """Return what is to be sent. What was written before an edit comes back; otherwise, nothing stays."""
+        """Return the draft to send. Then show what was written before an edit; empty the composer if there was no edit."""
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.edited is None and self.queued is None:

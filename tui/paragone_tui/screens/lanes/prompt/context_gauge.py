@@ -33,9 +33,9 @@ class ContextGauge:
     """Asks the engines how many tokens the prompt would have, once the user pauses and no answer is written."""
 
     def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
-        """Create an empty gauge. `on_change` is called when it shows something else."""
+        """Create an empty gauge. `on_change` is called when its content changes."""
         self.content = Content()
-        """What it shows; empty while nothing is known."""
+        """What the gauge shows; empty while no forecast is known."""
         self._session = session
         self._on_change = on_change
         self._found: Sequence[Forecast] = ()
@@ -44,7 +44,7 @@ class ContextGauge:
         self._asked: _Asked | None = None
 
     def follow(self, draft: Draft, edited: Prompt | None) -> None:
-        """Show what would come of this prompt, unless that is known; `edited` is the earlier prompt that it replaces."""
+        """Show how much of the contexts this prompt would fill; `edited` is the earlier prompt that it replaces."""
         asked = draft, edited, tuple(lane.record.head for lane in self._session.lanes)
         if asked == self._asked:
             return
@@ -66,7 +66,7 @@ class ContextGauge:
         return ". ".join(refusing[lane.name] for lane in lanes) + "."
 
     def stop(self) -> None:
-        """Ask no more, and show no answer that comes later."""
+        """Stop asking for forecasts, and ignore those that come later."""
         self._asked = None
         if self._asking is not None:
             self._asking.cancel()

@@ -92,23 +92,23 @@ class JudgeEngine(Protocol):
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why it is asked no more; None if it is."""
+        """Why the judge is no longer asked; None as long as it is asked."""
 
     @property
     def width(self) -> int:
-        """Number of runs that it takes at once."""
+        """Number of runs that the engine takes at once."""
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
 
     def give_up(self, error: ParagoneError) -> None:
-        """Execute no more runs, for this reason."""
+        """Give the engine up for this reason: it executes no further runs."""
 
     async def stop(self) -> None:
-        """Execute no more runs."""
+        """Stop executing runs."""
 
     async def close(self) -> None:
-        """Free what it uses."""
+        """Free what the engine uses."""
 
 
 class EngineActivity(Protocol):
@@ -116,14 +116,14 @@ class EngineActivity(Protocol):
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why no more runs are executed; None if they are."""
+        """Why the engine was given up; None as long as it executes runs."""
 
     @property
     def doing(self) -> str:
-        """What it does besides answering, in a few words, such as `loading 30%`; may be empty."""
+        """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which it generates tokens, at this time on the monotonic clock; None if it does not."""
+        """Return the tokens per second at this time on the monotonic clock; None if the engine generates none."""
 
     def give_up(self, error: ParagoneError) -> None:
-        """Execute no more runs, for this reason. Runs in progress end by themselves."""
+        """Give the engine up for this reason: it executes no further runs, and those in progress end by themselves."""

@@ -26,18 +26,18 @@ LONGEST_PAUSE_S = 300.0
 
 @dataclass(slots=True)
 class Standing:
-    """How one of several servers has done."""
+    """How well one of several servers has worked so far."""
 
     failures: int = 0
-    """Runs that have failed there in a row."""
+    """Number of runs that have failed in a row on this server."""
     lost: ParagoneError | None = None
-    """Why it is asked no more; None if it is asked. It stays until a run on trial has succeeded."""
+    """Why the server counts as lost; None if it does not. A run on trial that succeeds ends the loss."""
     pause_s: float = 0.0
-    """Seconds from its last loss to its next trial."""
+    """Seconds from the server's last loss to its next trial."""
     is_due: bool = False
-    """Whether it is lost, and its pause has ended."""
+    """Whether the server is lost, and its pause has ended."""
     on_trial: bool = False
-    """Whether it is lost, and asked with one run."""
+    """Whether the server is lost, and one run tries it again."""
 
     def lose(self, error: ParagoneError) -> None:
         """Note a loss, or a trial that failed."""
@@ -78,7 +78,7 @@ class SpreadEngine:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why no more runs are executed; None if they are."""
+        """Why the engine was given up; None as long as it executes runs."""
         return self._given_up or (self._servers[0].given_up if len(self._servers) == 1 else None)
 
     @property
@@ -101,7 +101,7 @@ class SpreadEngine:
         return " · ".join(filter(None, (f"{len(left)} of {len(self._servers)} servers", doing)))
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which it generates tokens, at this time on the monotonic clock; None if it does not."""
+        """Return the tokens per second at this time on the monotonic clock; None if the engine generates none."""
         rates = [rate for server in self._servers if (rate := server.tokens_per_second(now)) is not None]
         return sum(rates) if rates else None
 
@@ -133,13 +133,13 @@ class SpreadEngine:
         return self._recorded_as_one(next(reversed(failed_at.values())))
 
     async def stop(self) -> None:
-        """Execute no more runs, and do not wait for the engine to open. The pool stops runs in progress."""
+        """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
         self._wake()
         await asyncio.gather(*(server.stop() for server in self._servers))
 
     def give_up(self, error: ParagoneError) -> None:
-        """Execute no more runs, for this reason. Runs in progress end by themselves."""
+        """Give the engine up for this reason: it executes no further runs. Runs in progress end by themselves."""
         self._given_up = self._given_up or error
         for server in self._servers:
             server.give_up(error)

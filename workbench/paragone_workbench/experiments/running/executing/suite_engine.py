@@ -52,7 +52,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         """Add the engine to a pool, without opening it. A server is asked `most_requests` at once at most."""
         self.definition = definition
         self.given_up: ParagoneError | None = None
-        """Why no more runs are executed; None if they are."""
+        """Why the engine was given up; None as long as it executes runs."""
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
@@ -99,7 +99,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which it generates tokens, at this time on the monotonic clock; None if it does not."""
+        """Return the tokens per second at this time on the monotonic clock; None if the engine generates none."""
         meters = [run.meter for run in self._sent if run.meter is not None]
         rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
         return sum(rates) if rates else None
@@ -123,7 +123,7 @@ class SuiteEngine(EngineObserver, RunObserver):
                 self._free.append(handle)
 
     async def stop(self) -> None:
-        """Execute no more runs, and do not wait for the engine to open. The pool stops runs in progress."""
+        """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
@@ -152,7 +152,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
 
     def give_up(self, error: ParagoneError) -> None:
-        """Execute no more runs, for this reason. The run in progress ends by itself."""
+        """Give the engine up for this reason: it executes no further runs. The run in progress ends by itself."""
         self.given_up = self.given_up or error
         for execution in self._waiting.values():
             execution.cancel_if_waiting()
