@@ -50,7 +50,7 @@ class Library(ABC):
     largest_chunk: int
     """Largest number of prompt tokens processed at once."""
     drafts: bool
-    """Whether it uses speculative decoding."""
+    """Whether the model uses speculative decoding."""
     facts: Mapping[str, str]
     """How the model was opened, for display."""
     _generator: Any

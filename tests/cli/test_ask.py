@@ -125,7 +125,7 @@ def test_a_crash_in_mid_answer_keeps_what_came():
     lines = said(done).splitlines()
     assert lines[0] == "paragone: The engine's process was ended by SIGABRT: its library aborted."
     assert lines[1] == "  | GGML_ASSERT(false) failed: this is what a library says before it aborts"
-    assert lines[-1].startswith("What it printed is in ")
+    assert lines[-1].startswith("The engine's output is in ")
 
 
 def test_a_crash_as_json():

@@ -97,7 +97,7 @@ async def test_a_known_build_names_the_cause_of_its_backend(tmp_path):
     log = str(tmp_path / "log")
     error = await failure("null", log=log, build="ROGUE = 1")
     assert error.sentence == "The engine's process was ended by SIGSEGV: it is a rogue."
-    assert error.hint == f"Ask it politely. What it printed is in {log}."
+    assert error.hint == f"Ask it politely. The engine's output is in {log}."
     assert isinstance(error, EngineCrashed)
     assert error.status == -signal.SIGSEGV
 

@@ -73,7 +73,7 @@ async def test_failed_lanes_have_an_error(rogue):
     assert killed["text"] == "word0 word1 word2 word3 word4 "
     assert killed["finish"] is None
     assert killed["error"].startswith("The engine's process was ended by SIGKILL: ")
-    assert "What it printed is in /" in killed["error"]
+    assert "The engine's output is in /" in killed["error"]
     assert killed["usage"] == {
         "prompt_tokens": 4,
         "cached_tokens": 0,

@@ -331,7 +331,7 @@ class ProgramApp(OwnErrorsApp):
         )
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Have the screen show a message in a place that covers nothing, if it has one."""
+        """Make the screen show a message in a place that covers nothing, if the screen has such a place."""
         screen = self.screen_stack[-1] if self.screen_stack else None
         return isinstance(screen, ChangedRowsScreen) and screen.shows_message(message)
 
@@ -365,7 +365,7 @@ class ProgramApp(OwnErrorsApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Run an action, and return whether there was one. What it raises is reported; it would end the program."""
+        """Run an action, and return whether there was one. Report its exceptions, which would end the program."""
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)

@@ -161,7 +161,7 @@ class CompositorScreen(Screen[ScreenResultType]):
             self._repaint_required = False
 
     def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Have regions of a widget painted the next time, or all of it."""
+        """Mark regions of a widget, or all of it, to be painted the next time."""
         widget._set_dirty(*regions)
         self._dirty_widgets.add(widget)
 
@@ -241,7 +241,7 @@ class JobControlDriver(LinuxDriver):
         *,
         at_once: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Have the event loop call `call` after each signal of this number; once the loop has ended, ignore the signal.
+        """Make the event loop call `call` after each signal of this number; once the loop has ended, ignore the signal.
 
         `at_once` is called before, with the number, wherever the main thread is.
         """
@@ -262,7 +262,7 @@ class JobControlDriver(LinuxDriver):
         """Call a function once more may be written, and forget the function given before."""
 
     def watch_output(self, taken: Callable[[int], object]) -> None:
-        """Have the writing thread call `taken` with the bytes that the system took so far, whenever none are left."""
+        """Make the writing thread call `taken` with the bytes that the system took so far, whenever none are left."""
         if self._file is not None:
             self._file = _WatchedOutput(self._file, taken)  # type: ignore[assignment]  # has what is used
 
@@ -355,7 +355,7 @@ def attributes_of(style: Style) -> int:
 
 
 def stop_watching(widget: Widget) -> None:
-    """Have the application forget that a widget watches its attributes: a text area watches the theme.
+    """Make the application forget that a widget watches its attributes: a text area watches the theme.
 
     Textual keeps a removed widget, and all that it refers to, until the attribute changes.
     """

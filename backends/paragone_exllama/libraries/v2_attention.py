@@ -20,7 +20,7 @@ _block_diagonal = Params.get_block_diag_mask
 
 
 def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
-    """Set up a model's attention before it is loaded. Return whether it is paged. Raises InputError."""
+    """Set up a model's attention before it is loaded. Return whether the attention is paged. Raises InputError."""
     if not all(gpu.capability >= AMPERE for gpu in visible_gpus()):
         config.no_flash_attn = True  # otherwise the library uses flash-attn on any GPU
     flash = bool(attn.has_flash_attn) and not config.no_flash_attn

@@ -50,7 +50,7 @@ class Context:
         self._marked = Batch(n_tokens=1, token=self._buffer, logits=self._outputs)
 
     def warm_up(self, token: int) -> bool:
-        """Read every weight once, so that the first prompt is not slower. Returns False if it was aborted.
+        """Read every weight once, so that the first prompt is not slower. Returns False if the computation was aborted.
 
         It computes `token`, which can be any token.
         """
@@ -84,7 +84,7 @@ class Context:
         del self.tokens[length:]
 
     def decode(self, token: int) -> bool:
-        """Compute one more token. Returns False if it was aborted."""
+        """Compute one more token. Returns False if the computation was aborted."""
         self._buffer[0] = token
         self._batch.n_tokens = 1
         status = lib.llama_decode(self.pointer, self._batch)
@@ -94,7 +94,7 @@ class Context:
         return True
 
     def feed(self, tokens: Sequence[int], *, outputs: int | None = None) -> bool:
-        """Compute up to `n_batch` more tokens. Returns False if it was aborted.
+        """Compute up to `n_batch` more tokens. Returns False if the computation was aborted.
 
         `outputs` is the number of tokens, counted from the last, whose logits are kept; 1 by default.
         """

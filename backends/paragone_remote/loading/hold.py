@@ -106,7 +106,7 @@ class Hold:
         return (Caution(code="others-unloaded", sentence=sentence),)
 
     async def _left(self, use: _Use) -> Caution | None:
-        """Unload the model if it is ours. Return why it stays in memory; None if it does not."""
+        """Unload the model if paragone loaded it. Return a caution if it stays in memory, else None."""
         name, at = plain(self._model), f"the server at {self._endpoint.origin}"
         try:
             stays = await Wait().within(UNLOAD_PATIENCE, self._stays(use))
@@ -122,7 +122,7 @@ class Hold:
         return Caution(code="not-unloaded", sentence=f"{at[0].upper()}{at[1:]} did not unload {name}{reason}")
 
     async def _stays(self, use: _Use) -> bool:
-        """Unload the model if it is ours, and wait until its memory is free. Return whether it stays loaded."""
+        """Unload the model if paragone loaded it, and wait until its memory is free. Return whether it stays loaded."""
         if self._model not in await self._loader.loaded():
             return False
         if not use.is_ours:

@@ -17,14 +17,14 @@ _DESCRIPTORS = Path("/dev/fd")
 
 
 def go_offline(*, allows_loopback: bool) -> None:
-    """Have the guard refuse everything from now on, except for loopback if it is allowed, and cut the connections."""
+    """Make the guard refuse everything from now on, except for loopback if it is allowed, and cut the connections."""
     GUARD.allows_loopback = allows_loopback
     GUARD.is_offline = True
     cut_connections(spares_loopback=allows_loopback)
 
 
 def close_for_good() -> None:
-    """Have the system refuse every socket but Unix sockets to this process, and to what it starts.
+    """Make the system refuse every socket but Unix sockets to this process, and to what it starts.
 
     It cannot be undone. Raises OSError where that is impossible.
     """

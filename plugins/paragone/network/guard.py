@@ -77,7 +77,7 @@ class Guard:
         self._named: dict[tuple[str, int], dict[str, None]] = {}
         """The engines that name an address, by host and port."""
         self._hosts: dict[str, set[str]] = {}
-        """The names that were looked up, by the IP addresses that came of it."""
+        """The names that were looked up, by the IP addresses found for them."""
         self._networked: set[str] = set()
         """The engines whose processes have the network."""
         self._is_listing = True
@@ -225,7 +225,7 @@ def _offline(what: str, *, may_allow: bool = False) -> InputError:
 
 
 def _watch_lookups() -> None:
-    """Have the guard learn which IP addresses belong to a name. The hook sees the name when it is looked up, but no result."""
+    """Tell the guard which IP addresses belong to a name. The hook sees the name when it is looked up, but no result."""
     import socket  # only for engines whose server has a name
 
     look_up = socket.getaddrinfo

@@ -23,7 +23,7 @@ class GuardTrial:
     holds: bool
     """Whether what must be refused was refused."""
     reason: str = ""
-    """Why it does not hold, in a sentence."""
+    """Why the restriction does not hold, in a sentence."""
 
 
 def try_guard() -> GuardTrial:

@@ -24,7 +24,7 @@ class Confinement:
     holds: bool
     """Whether a process that tried could open none of the sockets that lead out of the machine."""
     reason: str = ""
-    """Why it does not hold, in a sentence."""
+    """Why the confinement does not hold, in a sentence."""
 
 
 async def try_confinement() -> Confinement:

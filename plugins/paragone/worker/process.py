@@ -163,7 +163,7 @@ class EngineProcess:
             return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
         lines = _tail(self._log)
         sentence, cure = (killed, "") if killed else self._explained(status, lines)
-        where = f"What it printed is in {self._log_path}." if self._log_path else ""
+        where = f"The engine's output is in {self._log_path}." if self._log_path else ""
         return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
 
     def _explained(self, status: int, lines: Sequence[str]) -> tuple[str, str]:

@@ -120,7 +120,7 @@ async def test_it_dies_while_it_loads(open_lane, double, tmp_path):
     error = await fails(open_lane, double(serve), EngineCrashed, log=tmp_path / "log")
     assert "SIGSEGV" in error.sentence
     assert error.log_tail == ("loading the model",)
-    assert error.hint == f"What it printed is in {tmp_path / 'log'}."
+    assert error.hint == f"The engine's output is in {tmp_path / 'log'}."
 
 
 async def test_it_ends_without_a_word(open_lane, double):

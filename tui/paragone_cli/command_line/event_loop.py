@@ -46,7 +46,7 @@ class Work(Protocol):
 
 @contextlib.asynccontextmanager
 async def interruptible(work: Work) -> AsyncIterator[Interrupts]:
-    """Have Ctrl+C stop the engines, unless SIGINT is ignored, and close them at the end of the block."""
+    """Let Ctrl+C stop the engines, unless SIGINT is ignored, and close them at the end of the block."""
     interrupts = Interrupts(work)
     before = signal.getsignal(signal.SIGINT)
     loop = asyncio.get_running_loop()

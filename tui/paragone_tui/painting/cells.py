@@ -132,7 +132,7 @@ class Pen:
         self.colors = COLOR_SYSTEMS[colors or "truecolor"]
         """The terminal's colour system; if unknown, true colour, as Textual assumes."""
         self.look = _PLAIN
-        """What it writes with now."""
+        """The colours and attributes that the terminal writes with now."""
 
     def take(self, cell: Cell) -> str:
         """Return the escape sequence to write before the cell's text; empty if none is needed."""

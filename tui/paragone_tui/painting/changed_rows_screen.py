@@ -76,7 +76,7 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         return self._terminal.size
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Have regions of a widget of this screen painted in the next turn of the event loop."""
+        """Paint regions of a widget of this screen in the next turn of the event loop."""
         self.mark_dirty(widget, regions)
         if not self._paints:
             self._paints = True
@@ -88,9 +88,9 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
 
 
 def paint(widget: Widget, *regions: Region) -> None:
-    """Have regions of a widget painted, or all of it, together with what other widgets ask for in this turn.
+    """Paint regions of a widget, or all of it, together with the regions that other widgets ask for in this turn.
 
-    `Widget.refresh` does so by two messages, two idle events and a timer, which takes longer than the painting. It
+    `Widget.refresh` paints after two messages, two idle events and a timer, which take longer than the painting. It
     is needed where the widget's size or styles change.
     """
     if not widget.is_attached:
@@ -257,7 +257,7 @@ class _Terminal:
         return sorted((change for change in changes if change.y not in self._held), key=_cost)
 
     def _write(self, change: _Change, out: _Output) -> bool:
-        """Write a change if there is room, or nothing has been written yet. Returns whether it was written."""
+        """Write a change if there is room, or nothing has been written yet. Returns whether the change was written."""
         written = out.write(change, self._room)
         if written:
             self._rows[change.y][change.x : change.x + len(change.cells)] = change.cells

@@ -164,7 +164,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
             self.dismiss([Picked(entry.definition)])
 
     def action_tick(self) -> None:
-        """Tick the highlighted engine, or no longer, and move to the next one."""
+        """Tick the highlighted engine, or remove its tick, and move to the next one."""
         entry = self._highlighted
         if self._single or entry is None or entry.definition is None or not self.is_offered(entry.key):
             return

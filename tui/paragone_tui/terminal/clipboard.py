@@ -50,7 +50,7 @@ def write_file(text: str) -> Path:
 
 
 async def give_to_tmux(text: str) -> bool:
-    """Have tmux put text into its buffer and into the clipboard of its own terminal. Return whether it has.
+    """Ask tmux to put text into its buffer and into the clipboard of its own terminal. Return whether it has.
 
     tmux passes on what a program sends only as its options `set-clipboard` and `allow-passthrough` say, by default not
     at all. With `load-buffer -w` (tmux 3.2 and newer, see its manual), tmux itself sends the text.

@@ -136,7 +136,7 @@ class TerminalDriver(JobControlDriver):
 
 
 def end_by_signals() -> None:
-    """Have signals end and stop the program as usual again, once the screen is closed."""
+    """Let signals end and stop the program as usual again, once the screen is closed."""
     for number in (*_ENDING, signal.SIGTSTP, signal.SIGCONT):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)

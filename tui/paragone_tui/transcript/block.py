@@ -45,7 +45,7 @@ class Block:
     ) -> None:
         self.kind: Kind = kind
         self.is_remark = is_remark
-        """Whether it says something about the whole turn, and ends the turn."""
+        """Whether the block is a remark about the whole turn, which ends the turn."""
         self.turn = turn
         """What identifies the turn that begins here, in all lanes; None if none begins."""
         self.finished = False

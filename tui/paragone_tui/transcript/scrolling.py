@@ -47,7 +47,7 @@ class ScrolledText(Widget):
 
     @abstractmethod
     def _touch(self, block: Block) -> None:
-        """Have a block that has changed painted with the next frame."""
+        """Paint a block that has changed with the next frame."""
 
     @abstractmethod
     def _repaint(self) -> None:

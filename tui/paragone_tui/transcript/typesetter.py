@@ -70,7 +70,7 @@ class Typesetter:
         page.arrange()
 
     def keep_up(self, block: Block, width: int, palette: Palette) -> bool:
-        """Typeset what came since the last time. Returns False if it is too early for that."""
+        """Typeset the text that came since the last call. Returns False if that call was too short a time ago."""
         if not self.wanted or not block.can_grow_typeset or not self._is_imported():
             return True
         now = asyncio.get_running_loop().time()

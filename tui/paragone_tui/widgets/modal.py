@@ -49,7 +49,7 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """The section that the help begins with when it is opened here."""
 
     leaving = False
-    """Whether it is being closed; its widgets may be removed before it is."""
+    """Whether the screen is being closed; its widgets may be removed before the screen."""
 
     def action_cancel(self) -> None:
         """Copy the text that is selected with the mouse; if there is none, close the screen."""

@@ -36,7 +36,7 @@ class ChoiceObserver:
         """A step begins."""
 
     def suite(self, runner: SuiteRunner) -> SuiteObserver:
-        """The suite, or a part of it, runs now. Returns who gets its events."""
+        """The suite, or a part of it, runs now. Returns the observer that gets the suite's events."""
         return SuiteObserver()
 
     def comparing(self) -> None:

@@ -47,7 +47,7 @@ class Word:
 
     @property
     def is_sign(self) -> bool:
-        """Whether it has neither letters nor digits."""
+        """Whether the word has neither letters nor digits."""
         return not any(map(str.isalnum, self.text))
 
     @property

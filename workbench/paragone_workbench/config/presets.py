@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A system prompt and sampling options. What it does not set stays as it is."""
+    """A system prompt and sampling options. Options that a preset does not set stay as they are."""
 
     name: str
     system: str | None = None

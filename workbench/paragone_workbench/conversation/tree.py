@@ -32,7 +32,7 @@ class Prompt:
     sampling: Mapping[str, Json] | None = None
     """Sampling options from here on, which override the engines'; None to keep those of the previous prompt."""
     for_all: bool = True
-    """Whether the prompt was sent to all lanes, and not only to some of them."""
+    """Whether the prompt was sent to all lanes."""
     created: float = field(default_factory=time.time)
     """Seconds since 1970."""
     id: str = field(default_factory=new_id)

@@ -201,7 +201,7 @@ class EngineHandle:
             self._report(OpeningStopped("Loading the model was stopped."))
 
     async def opened(self) -> bool:
-        """Wait while the engine is being opened. Returns whether it is open then."""
+        """Wait while the engine is being opened. Returns whether the engine is open after that."""
         await self._slot.settled()
         return self.is_open
 

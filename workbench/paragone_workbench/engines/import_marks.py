@@ -24,7 +24,7 @@ _present: set[Path] = set()
 
 @contextlib.contextmanager
 def marked_import(plugin: str, package: str) -> Iterator[None]:
-    """Have a mark on disk while the block imports a plugin. Raises InterfaceViolation if an earlier import left its mark."""
+    """Keep a mark on disk while the block imports a plugin. Raises InterfaceViolation if an earlier import left its mark."""
     path = _folder() / re.sub(r"\W", "-", f"{package}-{plugin}")[:100]
     if _left(path) is not None:
         raise InterfaceViolation(_reason(path))
@@ -101,7 +101,7 @@ def _left(path: Path) -> tuple[str, str] | None:
 
 
 def _is_locked(handle: int) -> bool:
-    """Lock a mark, unless another process has: the system unlocks it when that ends. Returns whether it is locked now."""
+    """Lock a mark unless another process has locked it; a lock ends with its process. Returns whether this one has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

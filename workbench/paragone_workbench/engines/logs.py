@@ -48,7 +48,7 @@ def _modified(path: Path) -> float:
 
 
 def crash_report(text: str) -> str:
-    """Save a report of an error in the program. Returns where it is, as the second half of a sentence."""
+    """Save a report of an error in the program. Returns where the report is, as the second half of a sentence."""
     try:
         path = engine_log("paragone-crash")
         path.write_text(

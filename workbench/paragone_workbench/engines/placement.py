@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where an engine computes, and beside which others."""
+    """Where an engine computes: on this machine, or at which servers."""
 
     is_local: bool = False
-    """Whether it computes on this machine."""
+    """Whether the engine computes on this machine."""
     addresses: tuple[str, ...] = ()
-    """The servers that it contacts."""
+    """The servers that the engine contacts."""
     sharing: int = 1
     """How many engines with the same definition share one loaded model; 1 if each loads it."""
 

@@ -53,19 +53,19 @@ class CatalogEntry:
     problem: str = ""
     """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
     remedy: str = ""
-    """What to do about that, as a sentence."""
+    """What to do about the problem, as a sentence."""
     definition: EngineDefinition | None = None
     """The engine to open. None for the demo, which has two, and for a backend."""
     model: str = ""
     """The model's full path or name."""
     is_added: bool = False
-    """Whether it is an engine that was added on the screen."""
+    """Whether the entry is an engine that was added on the screen."""
     can_estimate: bool = False
-    """Whether its backend can estimate the memory that it needs."""
+    """Whether the backend can estimate the memory that the entry needs."""
     is_unasked: bool = False
-    """Whether it is a backend with a server on this machine that was not asked for its models."""
+    """Whether the entry is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
-    """Whether it is a backend with a demo, which is the easiest to begin with."""
+    """Whether the entry is a backend with a demo, which is the easiest to begin with."""
 
     @property
     def search_text(self) -> str:

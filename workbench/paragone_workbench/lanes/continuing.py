@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
-    """Have a lane go on with an answer that was cut, stopped or interrupted, by default with its last.
+    """Let a lane continue an answer that was cut, stopped or interrupted, by default its last answer.
 
     Raises InputError if the answer is complete or has no text, and as `go_on_from`.
     """
@@ -23,7 +23,7 @@ def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
 
 
 def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
-    """Have a lane go on from a prefix of one of its answers, and return the new run.
+    """Let a lane continue a prefix of one of its answers, and return the new run.
 
     The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
     InputError if the engine is not running or cannot go on with an answer.

@@ -25,7 +25,7 @@ class QueuedPrompt:
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     for_all: bool = True
-    """Whether the prompt was sent to all lanes, and not only to some of them."""
+    """Whether the prompt was sent to all lanes."""
     lanes: list[Lane]
     """The lanes that have not begun it."""
     prompt: Prompt | None = None
@@ -39,7 +39,7 @@ class QueuedPrompt:
         return not self.lanes or bool(self.kept_by)
 
     def keep(self) -> None:
-        """Have no lane begin it until it is sent again."""
+        """Keep all lanes from beginning the prompt until it is sent again."""
         self.kept_by = set(self.lanes)
 
 
@@ -76,7 +76,7 @@ class PromptQueue:
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt) -> Prompt | None:
-        """Have the free lanes begin a prompt, and return it in the conversation; None if no lane has begun it yet.
+        """Let the free lanes begin a prompt, and return it in the conversation; None if no lane has begun it yet.
 
         The prompt waits for the busy lanes. Without lanes, it is kept.
         """
@@ -85,7 +85,7 @@ class PromptQueue:
         return queued.prompt
 
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
-        """Have a lane begin its next prompt, after a run has ended.
+        """Let a lane begin its next prompt, after a run has ended.
 
         If the run was stopped, or the lane cannot answer, the lane keeps its prompts; other lanes go on.
         """
@@ -172,7 +172,7 @@ class PromptQueue:
         self._on_change()
 
     def _go_on(self, lanes: Iterable[Lane]) -> None:
-        """Have free lanes begin their next prompts."""
+        """Let free lanes begin their next prompts."""
         for lane in list(lanes):
             queued = self._following(lane)
             if queued is None or lane.is_busy:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Reopened(NamedTuple):
-    """What came of reopening a conversation."""
+    """The result of reopening a conversation."""
 
     closed_lanes: int
     """Number of lanes that the user closed earlier: these are not shown, but their answers stay in the history."""

@@ -243,7 +243,7 @@ class Session:
         self.on_queue()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
-        """Have a lane answer a prompt of its path again, by default the last one. An earlier answer is kept as a variant.
+        """Let a lane answer a prompt of its path again, by default the last one. An earlier answer is kept as a variant.
 
         What followed the earlier answer stays with it. Must not be called while the lane is busy. Returns None if the
         lane has no prompt or cannot answer.
@@ -391,7 +391,7 @@ class Session:
         return reopening.Reopened(len(saved.lanes) - len(lanes), shown_again)
 
     def follow(self, lane: Lane, run: Run) -> None:
-        """Have a run of a lane saved."""
+        """Save a run of a lane from now on."""
         self.recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:

@@ -1,4 +1,4 @@
-"""Has engines answer prompts greedily, so that the answers can be compared."""
+"""Lets engines answer prompts greedily, so that the answers can be compared."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def watch(command: str, *, offline: bool, config: Path | None) -> str:
-    """Have this process contact only addresses that engines name, and none if it is offline. Keep a log of them.
+    """Restrict this process to the addresses that engines name, or to none if it is offline, and log its contacts.
 
     It is offline if the command line or the config file says so; in the file, a value of the wrong type counts as yes. `config`
     is the file that the user named, or None for the default one. Returns a warning if the system cannot hold what it should,

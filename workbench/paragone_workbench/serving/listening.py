@@ -23,7 +23,7 @@ _CAUSES = {
     errno.EADDRNOTAVAIL: ("the address does not belong to this machine.", "Leave out --host for 127.0.0.1."),
     errno.EACCES: ("the system does not allow it.", "Choose a port from 1024 on."),
 }
-"""What it means that an address cannot be used, and what to do."""
+"""By error number: why an address cannot be used, and what to do."""
 
 
 def listen(host: str, port: int) -> socket.socket:

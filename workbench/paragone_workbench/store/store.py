@@ -168,20 +168,20 @@ class Store:
         rename(self._database, number, title)
 
     def pin_conversation(self, number: int, *, pinned: bool) -> None:
-        """List a conversation before all others, or no longer. Raises InputError if it does not exist."""
+        """Pin a conversation, which lists it before all others, or unpin it. Raises InputError if it does not exist."""
         from paragone_workbench.store.tables.labels import pin
 
         pin(self._database, number, pinned=pinned)
 
     def tag_conversation(self, number: int, tags: Iterable[str]) -> None:
-        """Give a conversation these tags, and no others. Raises InputError if one is none, or for an unknown conversation."""
+        """Replace the tags of a conversation. Raises InputError if a text cannot be a tag, or for an unknown conversation."""
         from paragone_workbench.store.query import tag_name
         from paragone_workbench.store.tables.labels import tag
 
         tag(self._database, number, [tag_name(name) for name in tags])
 
     def date_as(self, number: int, original: int) -> None:
-        """Have a conversation count as last used when another one was, of which it is a copy."""
+        """Give a copy of a conversation the time at which the original was last used."""
         from paragone_workbench.store.tables.labels import date_as
 
         date_as(self._database, number, original)

@@ -55,11 +55,11 @@ class Program:
     """A llama-server that can be started."""
 
     command: tuple[str, ...]
-    """How to start it, without arguments of its own."""
+    """The command that starts the program, without llama-server's arguments."""
     name: str
-    """What it is, for the user: its path, or the package that it comes in."""
+    """The program's name for the user: its path, or the package that it comes in."""
     flags: Mapping[str, str]
-    """What its `--help` says about the arguments that it knows, by name."""
+    """The description of each argument in the program's `--help`, by the argument's name."""
     key: tuple[object, ...]
     """The command, and the date and size of its file: what is known about a program holds for this one."""
 

@@ -26,7 +26,7 @@ class _Shared:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is being started, or has a server that runs."""
+        """Whether the server is being started, or runs."""
         if not self.starting.done():
             return True
         failed = self.starting.cancelled() or self.starting.exception() is not None

@@ -14,7 +14,7 @@ from paragone_remote.loading.model_loader import ModelLoader
 
 
 class LmStudioLoader(ModelLoader):
-    """Has LM Studio load and unload models. A model can be loaded several times; each instance has an id."""
+    """Asks LM Studio to load and unload models. A model can be loaded several times; each instance has an id."""
 
     downloads: ClassVar[bool] = True
 

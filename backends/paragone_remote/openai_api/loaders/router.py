@@ -32,7 +32,7 @@ _RUNNING = ("loading", "loaded", "sleeping")
 
 
 class RouterLoader(ModelLoader):
-    """Has the router load and unload models, whether it does so on demand or not (`--no-models-autoload`)."""
+    """Asks the router to load and unload models, also with `--no-models-autoload`."""
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
         """Create it. `root` is the base URL of the server's own paths."""
@@ -67,7 +67,7 @@ class RouterLoader(ModelLoader):
                 await asyncio.sleep(_LOOK_S)
 
     async def unload(self, model: str) -> None:
-        """Have the router end the process of a model."""
+        """Ask the router to end the process of a model."""
         await await_reply(self._endpoint, self._post("unload", model), model=model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:

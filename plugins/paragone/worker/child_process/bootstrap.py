@@ -31,7 +31,7 @@ class PackageFinder:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends (Linux only).
+    """Make the kernel kill this process when its parent ends (Linux only).
 
     A closed pipe also reports the parent's end, but only to a process that still reads from it.
     """

@@ -46,7 +46,7 @@ def history_tag(args: HistoryArguments) -> int:
 
 
 def history_pin(args: HistoryArguments) -> int:
-    """List a conversation before all others, or no longer. Returns the exit code."""
+    """Pin a conversation, so that it is listed before all others, or unpin it. Returns the exit code."""
     number = conversation_id(args.only_word("a conversation, such as c7"))
     is_pinned = args.action == "pin"
     with opened_store() as store:

@@ -26,7 +26,7 @@ _TOKEN = 14
 _FOLLOWING = 400
 """Characters of an answer that are shown after the fork."""
 _CONSOLE = Console(width=1000, color_system=None)
-"""Wraps texts. What it writes goes nowhere."""
+"""Wraps texts. Nothing is written to this console."""
 
 
 @dataclass(frozen=True, slots=True)

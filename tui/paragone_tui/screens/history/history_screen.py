@@ -170,7 +170,7 @@ class HistoryScreen(Picker[Found | None]):
         return "No deletion is left to undo." if number is None else f"c{number} is back."
 
     def action_pin(self) -> None:
-        """Pin the conversation, or no longer."""
+        """Pin or unpin the conversation."""
         if (summary := self._conversation()) is not None:
             number, pinned = summary.number, not summary.is_pinned
             self._change(lambda store: store.pin_conversation(number, pinned=pinned))

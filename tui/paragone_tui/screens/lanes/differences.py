@@ -46,7 +46,7 @@ class Differences(LaneObserver):
         self._cadence = Cadence(self._mark)
 
     def watch(self, columns: Sequence[LaneColumn]) -> None:
-        """Compare the lanes of these columns, and no others."""
+        """Compare exactly the lanes of these columns."""
         before = [column.lane for column in self._columns]
         self._columns = list(columns)
         lanes = [column.lane for column in columns]
@@ -68,13 +68,13 @@ class Differences(LaneObserver):
         self.mark_all()
 
     def toggle(self) -> bool:
-        """Turn the marking of differences on or off. Returns whether it is on now."""
+        """Turn the marking of differences on or off. Returns whether the marking is on now."""
         self.shown = not self.shown
         self.mark_all()
         return self.shown
 
     def toggle_heat(self, lane: Lane) -> bool:
-        """Turn the colouring of a lane by probability on or off. Returns whether it is on now."""
+        """Turn the colouring of a lane by probability on or off. Returns whether the colouring is on now."""
         self._heated ^= {lane}
         self.mark_all()
         return lane in self._heated

@@ -170,7 +170,7 @@ class Lanes(Horizontal, can_focus=True):
             column.transcript.fold_thinking = self._fold_thinking
 
     def toggle_logs(self) -> bool:
-        """Show long prompts and the logs of engines that crashed in full, or fold them. Returns whether they are folded."""
+        """Unfold or fold long prompts and the logs of engines that crashed. Returns whether they are folded now."""
         self._fold_logs = not self._fold_logs
         for column in self.columns:
             column.transcript.fold_logs = self._fold_logs

@@ -61,7 +61,7 @@ class LaneStatusInfo:
     silent_s: int = 0
     """Seconds for which the engine has sent nothing; 0 while data comes."""
     is_local: bool = False
-    """Whether the engine computes on this machine, and not a server."""
+    """Whether the engine computes on this machine instead of a server."""
     stop_key: str = ""
     """The key that stops a silent run."""
     queued: int = 0

@@ -73,7 +73,7 @@ class ParitySheet(Sheet):
         yield self._text()
 
     def action_level(self, number: int) -> None:
-        """Set the options of a remedy. If it reloads models, the first press only says so."""
+        """Set the options of a remedy. If the remedy reloads models, the first press only announces that."""
         if number > len(self._remedies):
             return
         remedy = self._remedies[number - 1]

@@ -57,7 +57,7 @@ class SettingsChange:
     save_preset: str
     """The name under which to save the system prompt and the sampling options; empty to save nothing."""
     all_lanes: bool
-    """Whether the options change in all lanes, and not only in the current one."""
+    """Whether the options change in all lanes instead of the current one only."""
 
     @property
     def is_empty(self) -> bool:

@@ -158,7 +158,7 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is being closed, with or without the program."""
+        """Whether the screen is being closed, alone or with the program."""
         return self.leaving or self._program.is_leaving
 
     # What is shown

@@ -17,7 +17,7 @@ _LONGEST = 200
 
 
 def keep_formulas(parser: MarkdownIt) -> None:
-    """Have the parser make a token `math_inline` or `math_block` of each formula. Its content has the delimiters."""
+    """Teach the parser to make a token `math_inline` or `math_block` of each formula. Its content has the delimiters."""
     parser.block.ruler.before("fence", "math_block", _block)
     parser.inline.ruler.before("escape", "math_inline", _inline)
     parser.inline.add_terminator_char("$")

@@ -15,9 +15,9 @@ class PositionBias:
     """How often the first of the shown answers won, among the blind votes with a best answer."""
 
     votes: int
-    """Number of these votes."""
+    """Number of the blind votes with a best answer."""
     first: int
-    """How many of them the first answer won."""
+    """Number of the votes that the first answer won."""
     interval: Interval
     """Wilson's interval of the share."""
     expected: float

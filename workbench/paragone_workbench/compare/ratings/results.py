@@ -112,9 +112,9 @@ class Ratings:
     votes: int
     """Number of votes that count."""
     ties: int
-    """How many of them are `tie`."""
+    """Number of the votes that say `tie`."""
     bad: int
-    """How many of them are `bad`."""
+    """Number of the votes that say `bad`."""
     unblind: int
     """Number of votes that were not blind, whether they count or not."""
     one_engine: int

@@ -26,9 +26,9 @@ class InstalledEnvironment:
     """The backend's name."""
     folder: Path
     complete: bool
-    """Whether its installation was finished, and its interpreter exists."""
+    """Whether the environment was installed to the end, and its interpreter exists."""
     cuda: str = ""
-    """The major version of CUDA that it was created for."""
+    """The major version of CUDA that the environment was created for."""
     outdated: bool = False
     """Whether the backend declares other requirements now."""
     size: int = 0

@@ -48,7 +48,7 @@ class EnvironmentPlan:
     replaces: bool
     """Whether an environment exists, which is deleted once the new one is installed."""
     warnings: tuple[str, ...] = ()
-    """What would prevent its use on this machine, in sentences."""
+    """What would prevent the use of the environment on this machine, in sentences."""
 
     @property
     def download(self) -> int:

@@ -46,7 +46,7 @@ def computes_in_a_worker(backend: Backend) -> bool:
 
 
 async def open_apart(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
-    """Have a backend open an engine on a new event loop, which the engine then keeps. Raises what `Backend.open` raises.
+    """Let a backend open an engine on a new event loop, which the engine then keeps. Raises what `Backend.open` raises.
 
     An opening that blocks its loop is waited for: models take long to load. Cancelling abandons it. What is no
     engine is returned as it is.
@@ -65,7 +65,7 @@ async def open_apart(backend: Backend, request: OpenRequest, on_progress: OnProg
 
 
 async def _open(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
-    """Have a backend open an engine; close it if nobody wants it any more. A backend may ignore that it is cancelled."""
+    """Let a backend open an engine. If this is cancelled, close the engine, because the backend may ignore the cancelling."""
     opened: object = await backend.open(request, on_progress)
     task = asyncio.current_task()
     try:

@@ -238,12 +238,12 @@ class _DaemonThreads(ThreadPoolExecutor):
 
 
 def _retrieve(ended: asyncio.Future[_T]) -> None:
-    """Have asyncio not report the exception of a coroutine whose answer nobody wants any more."""
+    """Keep asyncio from reporting the exception of a coroutine whose answer nobody waits for."""
     if not ended.cancelled():
         ended.exception()
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    """Have the loop of another thread make a call, unless the loop is closed."""
+    """Make the loop of another thread execute a call, unless the loop is closed."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call)

@@ -73,7 +73,7 @@ class _Sleeper:
             self._sleeps = False
 
     def wake(self) -> None:
-        """Have the condition looked at again, if the loop waits. May be called in another thread."""
+        """Make the loop check the condition again, if it waits. May be called in another thread."""
         if self._sleeps:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._woken.set)

@@ -52,7 +52,7 @@ class CellQueue:
         return self._given.pop(key, None)
 
     def give_back(self, cells: Iterable[Cell]) -> None:
-        """Have runs executed by other processes."""
+        """Take runs back from their process, so that other processes execute them."""
         for cell in cells:
             if self._given.pop(cell.key, None) is not None:
                 self._returned.append(cell)

@@ -115,7 +115,7 @@ class ClusterJudge:
         actor.kill()
 
     def _lose(self, seat: _Seat, lost: ProcessLost) -> None:
-        """Have a place start another process with the next request, unless its node is gone."""
+        """Let a place start another process with the next request, unless its node is gone."""
         if self._stopped:
             return
         if seat.actor is not None:

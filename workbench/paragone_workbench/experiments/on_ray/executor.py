@@ -34,7 +34,7 @@ class _Process:
     actor: RemoteActor
     given: dict[RunKey, Cell] = field(default_factory=dict)
     ahead: int = _LEAST_AHEAD
-    """How many runs it is given at a time."""
+    """Number of runs that the process is given at a time."""
 
 
 class RayExecutor:
@@ -152,7 +152,7 @@ class RayExecutor:
         process: _Process,
         queue: CellQueue,
     ) -> None:
-        """Have a process execute runs until none is left. Raises ProcessLost, and StoreError."""
+        """Let a process execute runs until none is left. Raises ProcessLost, and StoreError."""
         actor = process.actor
         definition = self._engines[index].definition
         opening = asyncio.create_task(actor.begin(definition, place.cores, offline=GUARD.is_offline))

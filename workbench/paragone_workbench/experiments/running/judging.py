@@ -1,4 +1,4 @@
-"""Has engines judge the answers of a suite, after all runs."""
+"""Lets engines judge the answers of a suite, after all runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Judging:
     given_up: list[ParagoneError] = field(default_factory=list)
     """Why some judges did not finish their work."""
     failure: ParagoneError | None = None
-    """Why it ended early: the history could not be read or written."""
+    """Why the judging ended early: the history could not be read or written."""
     _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
     """The identities of the judges whose results are saved, by their names."""
     _panel: _Panel | None = None

@@ -35,11 +35,11 @@ class EngineProgress:
     began: float | None = None
     """When this command began its first run, on the monotonic clock."""
     engine: EngineActivity | None = None
-    """None if all its runs were finished before."""
+    """The engine that executes the runs; None if all runs were finished before."""
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why its remaining runs are not executed; None if they are."""
+        """Why the engine's remaining runs are not executed; None if they are."""
         return self.engine.given_up if self.engine is not None else None
 
     @property
@@ -88,7 +88,7 @@ class SuiteObserver:
         """An engine or one of its runs has progressed. Called often."""
 
     def remarked(self, sentence: str) -> None:
-        """Something happened that ends no run for good, such as the loss of a node."""
+        """Something happened after which all runs can still be finished, such as the loss of a node."""
 
     def digesting(self, path: str) -> None:
         """The runs have ended, and the digest of this file of weights is computed now."""

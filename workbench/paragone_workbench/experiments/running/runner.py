@@ -39,9 +39,9 @@ class SuiteRunner:
     catalog: AssertionCatalog
     observer: SuiteObserver = field(default_factory=SuiteObserver)
     executor_of: Callable[[SuiteWork], CellExecutor] = LocalExecutor
-    """Makes what executes the runs."""
+    """Creates the executor of the runs."""
     failure: ParagoneError | None = None
-    """Why it ended early: the history could not be read or written."""
+    """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
     """Number of runs that other experiments had finished, so that they were not executed again."""
 

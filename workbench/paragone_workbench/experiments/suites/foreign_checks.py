@@ -39,7 +39,7 @@ class ForeignChecks:
     def check_expected(
         self, assertion: AnyAssertion, expected: str | None, options: Options, *, tell: Tell
     ) -> None:
-        """Have an assertion check an expected answer. Blocks. Raises what it raises."""
+        """Let an assertion check an expected answer. Blocks. Raises what it raises."""
         what = "whether the expected answer suits it"
         answer(lambda: assertion.check_expected(expected, options), _named(assertion), what, tell=tell)
 
@@ -63,7 +63,7 @@ class ForeignChecks:
             ) from error
 
     def close(self, assertions: list[AnyAssertion]) -> None:
-        """Have assertions release what they hold. They can be used again."""
+        """Make assertions release what they hold. They can be used again."""
         loops, self._loops = self._loops, {}
         for loop in loops.values():
             loop.end()

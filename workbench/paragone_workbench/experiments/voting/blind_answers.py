@@ -54,7 +54,7 @@ class BlindAnswers:
         return [answer.take(shown) for answer in self._answers]
 
     def show_all(self) -> bool:
-        """Have `take` give out everything, if all runs have ended. Returns whether they have."""
+        """Make `take` give out everything, if all runs have ended. Returns whether they have."""
         return self._is_masking and self._pacing.show_all(self._progress)
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ class DistributionReader:
         self._width = 0
         self._stopped = asyncio.Event()
         self._reads = False
-        """Whether the engine computes for this reader now, and not for a run."""
+        """Whether the engine computes for this reader now, instead of for a run."""
 
     @property
     def is_full(self) -> bool:

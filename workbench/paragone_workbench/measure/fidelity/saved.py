@@ -22,7 +22,7 @@ class SavedFidelity:
     reference: str
     """The name of the reference."""
     created: float
-    """When it was measured, in seconds since 1970."""
+    """When the fidelity was measured, in seconds since 1970."""
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:

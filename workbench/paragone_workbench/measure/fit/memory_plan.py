@@ -30,7 +30,7 @@ class MemoryPlan:
     layers: int | None
     """Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown."""
     gpu_layers: int | None
-    """How many of them are on a GPU; None if unknown."""
+    """Number of the layers that are on a GPU; None if unknown."""
     hypothetical: Division | None = None
     """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
     offload: Division | None = None

@@ -19,16 +19,16 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
-    """A quantization of a model, and what it would take."""
+    """A quantization of a model, and the memory that it would take."""
 
     name: str
     """Its name, such as `Q4_K_M`; that of the model if it is unknown."""
     model: ModelInfo | None
     """The model on this machine; None for a quantization that is not here: its plan is rough."""
     size: int
-    """Bytes of its files; of its weights, if there are none."""
+    """Bytes of the quantization's files; of its weights, if it has no files here."""
     plan: MemoryPlan
-    """What it would take."""
+    """The memory that it would take."""
 
 
 async def find_siblings(

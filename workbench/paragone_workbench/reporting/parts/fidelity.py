@@ -106,7 +106,7 @@ def fidelity_findings(engines: list[tuple[str, Measured]], measurement: Measurem
 
 
 def _growth(depth: Mapping[str, Json]) -> str:
-    """Return where it begins and ends; empty if that is unknown."""
+    """Return the divergence in the first and the last part of the context; empty if unknown."""
     parts = objects_at(depth, "parts")
     klds = [number_at(part, "mean_kld") for part in (*parts[:1], *parts[-1:])]
     if len(klds) < 2:

@@ -22,7 +22,7 @@ class _Column(NamedTuple):
     cell: Callable[[EngineFigures], TableCell]
     """Returns an empty cell for what is unknown."""
     note: str = ""
-    """How to read it, as a sentence."""
+    """How to read the column, as a sentence."""
 
 
 def overview_of(

@@ -84,7 +84,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _locked(handle: int) -> bool:
-    """Try to lock an open file. Returns False if it is locked already."""
+    """Try to lock an open file. Returns False if another process has locked the file."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

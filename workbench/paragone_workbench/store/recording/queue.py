@@ -134,7 +134,7 @@ class SaveQueue:
         self._begin()
 
     async def saved(self, conversation: Conversation) -> StoreError | None:
-        """Wait until the changes of a conversation so far are saved. Returns why they cannot be at present, or None."""
+        """Wait until a conversation's changes so far are saved. Returns why they cannot be saved now; None if they are."""
         if self.history is None:
             why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
             return StoreError(why, can_pass=True)
@@ -239,7 +239,7 @@ class SaveQueue:
         return unsaved.problem is None or unsaved.is_given_up
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait before another attempt, only briefly after `close`. Returns False if it is too late for one."""
+        """Wait before another attempt, only briefly after `close`. Returns False if there is no time for another."""
         if self._closing.is_set():
             await asyncio.sleep(min(seconds, LAST_TRY_S))
         else:

@@ -27,7 +27,7 @@ class _Turn:
     lane: LaneRecord
     is_started: bool = False
     is_changed: bool = False
-    """Whether its row must be written. New text alone does not change the row."""
+    """Whether the run's row must be written. New text alone does not change the row."""
     text: int = 0
     """Number of characters of the answer that have been saved."""
     thinking: int = 0

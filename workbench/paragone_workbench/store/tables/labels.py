@@ -21,12 +21,12 @@ def rename(database: Database, number: int, title: str) -> None:
 
 
 def pin(database: Database, number: int, *, pinned: bool) -> None:
-    """List a conversation before all others, or no longer."""
+    """Pin a conversation, so that it is listed before all others, or unpin it."""
     _update(database, number, "pinned = ?", int(pinned))
 
 
 def tag(database: Database, number: int, names: Sequence[str]) -> None:
-    """Give a conversation these tags, and no others."""
+    """Replace the tags of a conversation by these."""
     with database.transaction():
         conversation_id = _update(database, number, "pinned = pinned")
         database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
@@ -54,7 +54,7 @@ def restore(database: Database, number: int) -> bool:
 
 
 def date_as(database: Database, number: int, original: int) -> None:
-    """Have a conversation count as last used when another one was."""
+    """Give a conversation the time at which another one was last used."""
     database.run(
         "UPDATE conversation SET updated = (SELECT used FROM conversation WHERE number = ?) WHERE number = ?",
         original,

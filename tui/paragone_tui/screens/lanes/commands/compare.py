@@ -180,7 +180,7 @@ class _Answer(NamedTuple):
     lane: Lane
     run: Run
     parting: Divergence | None
-    """Where it parts from the reference; None for the reference itself."""
+    """The place where the answer parts from the reference's; None for the reference itself."""
 
 
 def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:

@@ -26,7 +26,7 @@ def stop_lane(context: LanesContext) -> None:
 
 
 def regenerate(context: LanesContext) -> None:
-    """Have the current lane answer the last prompt again."""
+    """Let the current lane answer the last prompt again."""
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
@@ -43,7 +43,7 @@ def regenerate(context: LanesContext) -> None:
 
 
 def continue_answer(context: LanesContext) -> None:
-    """Have the current lane go on with its last answer, which is not complete."""
+    """Let the current lane continue its last answer, which is not complete."""
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return

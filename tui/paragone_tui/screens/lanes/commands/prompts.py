@@ -165,7 +165,7 @@ def _end_of_edit(context: LanesContext, effect: str) -> str:
 
 
 def resume_edit(context: LanesContext, prompt_id: str) -> None:
-    """Have what is written be a new version of an earlier prompt, if that is here; if not, say that it is a new prompt."""
+    """Treat the written text as a new version of an earlier prompt; if that is elsewhere, say that it is a new prompt."""
     edited = next((prompt for prompt in context.session.prompts if prompt.id == prompt_id), None)
     if edited is None:
         context.say(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def blind_vote(context: LanesContext) -> None:
-    """Let the next answers come without names, or no longer."""
+    """Hide the names of the engines that give the next answers, or show them again."""
     _be_blind(context, not context.is_blind)
     context.say(
         "The next answers come shuffled and without names, until you have voted."

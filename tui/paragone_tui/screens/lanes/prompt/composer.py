@@ -168,7 +168,7 @@ class Composer(MentionField):
         self.attachments.take_over(prompt)
 
     def resume_edit(self, prompt: Prompt, title: Callable[[], str]) -> None:
-        """Have what is written be a new version of an earlier prompt, as it was before the program ended."""
+        """Treat the written text as a new version of an earlier prompt, as it was before the program ended."""
         self._before_edit = _NOTHING
         self._edit_title, self._unedited = title, prompt.written
         self.edited, self.queued = prompt, None

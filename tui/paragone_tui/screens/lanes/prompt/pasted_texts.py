@@ -93,7 +93,7 @@ class PastedTexts:
         return {mark: whole for mark, whole in self._texts.items() if mark in text}
 
     def take_over(self, texts: Mapping[str, str]) -> None:
-        """Have texts that were pasted earlier, by their marks."""
+        """Restore texts that were pasted earlier, by their marks."""
         self._texts.update(texts)
 
     def unfold(self, text: str) -> str:

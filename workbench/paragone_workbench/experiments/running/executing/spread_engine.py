@@ -195,7 +195,7 @@ class SpreadEngine:
         return standing.is_due and not standing.on_trial and not server.load
 
     def _end_pause(self, standing: Standing) -> None:
-        """Have a run that waits try a lost server again."""
+        """Let a waiting run try a lost server again."""
         standing.is_due = True
         self._let_next()
 

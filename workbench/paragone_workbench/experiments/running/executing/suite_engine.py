@@ -133,7 +133,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
     async def _is_ready(self, handle: EngineHandle) -> bool:
-        """Open the engine, unless the schedule does that in the run's turn. Returns whether it can be asked."""
+        """Open the engine, unless the schedule opens it in the run's turn. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
         if self._pool.scheduler.opens_engines:
