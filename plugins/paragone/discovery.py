@@ -150,7 +150,7 @@ def _discover(
     *,
     patient: bool,
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...], frozenset[str]]:
-    """Return what the plugins of a group of entry points bring, by name, the plugins that failed, and our own names.
+    """Load the plugins of a group of entry points. Return their contents by name, those that failed, and our own names.
 
     paragone's own plugins come first, so that their names are taken. `check` returns its argument; it raises
     InterfaceViolation if that violates the interface.

@@ -82,7 +82,7 @@ class ProgramApp(OwnErrorsApp):
 
     @abstractmethod
     def begin_work(self) -> None:
-        """Begin what the first paint need not wait for."""
+        """Begin the work that the first paint need not wait for."""
 
     @abstractmethod
     async def close_all(self) -> None:
@@ -381,7 +381,7 @@ class ProgramApp(OwnErrorsApp):
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def goes_on_after(self, error: Exception) -> bool:
-        """Report what a Textual worker raises, as what a task raises; Textual would end the program.
+        """Report the exception of a Textual worker like that of a task; Textual would end the program.
 
         A dialog that is opened during shutdown never gets its widgets; a failed query for them is ignored.
         """

@@ -197,7 +197,7 @@ class CompositorScreen(Screen[ScreenResultType]):
         driver.call_when_room(self.paint_dirty)
 
     def paint_dirty(self) -> None:
-        """Paint what was marked; if that is not possible now, Textual paints it when it is."""
+        """Paint the marked regions; if painting is not possible now, Textual paints them later."""
         if self.is_current and not self._layout_required and not self.app._batch_count:
             self._compositor.update_widgets(self._dirty_widgets)
             self._compositor_refresh()

@@ -74,7 +74,7 @@ class ConformanceFixtures:
 
     @pytest.fixture
     def subject(self, backend: Backend, engine: OpenEngine, sampling: Sampling) -> Subject:
-        """Return the open engine with what the tests do with it."""
+        """Return the open engine, with its backend and the limits that the tests keep to."""
         return Subject(backend, engine, sampling, self.patience, self.grace)
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")

@@ -193,7 +193,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return self._entries.get(option.id or "") if option is not None else None
 
     def describe(self) -> None:
-        """Say what is wrong, what the highlighted entry needs, or what can be done."""
+        """Show a problem, the remedy for the highlighted entry, or the keys that can be used."""
         entry = self._highlighted
         remarks: list[str] = []
         if self._problem:
@@ -300,7 +300,7 @@ def _reason(reason: str, remedy: str, room: int) -> str:
 
 
 async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
-    """Return what an engine would take, whether it fits, and the largest context; or why that is unknown."""
+    """Return the memory that an engine would take, whether it fits, and the largest context; or why that is unknown."""
     try:
         planner = MemoryPlanner(definition, backend)
         plan = await planner.plan()

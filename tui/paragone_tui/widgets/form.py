@@ -60,7 +60,7 @@ class Form(Modal[ScreenResultType]):
         self._fields = fields
 
     def compose(self) -> ComposeResult:
-        """Create the fields between what a subclass adds."""
+        """Create the fields, between the widgets that a subclass adds above and below."""
         width = min(_WIDEST, max(len(one_line(field.title)) for field in self._fields)) + 2
         with Vertical(id="box", classes="framed") as box:
             box.border_title = one_line(self._title)
@@ -95,7 +95,7 @@ class Form(Modal[ScreenResultType]):
         self.submit()
 
     def submit(self) -> None:
-        """Do what the form is for."""
+        """Use the values of the fields; each form defines how."""
         raise NotImplementedError
 
     def say(self, text: str, *, error: bool = False) -> None:

@@ -114,7 +114,7 @@ class Palette(Picker[Callable[[], object] | None]):
         self.say(self._entries[int(option.id)].about if option and option.id else "Nothing found.")
 
     def pick(self, option_id: str) -> None:
-        """Close the palette with what the entry runs."""
+        """Close the palette, and run the command of the entry."""
         self.dismiss(self._entries[int(option_id)].run)
 
     def pick_nothing(self) -> None:

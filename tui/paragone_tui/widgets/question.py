@@ -1,4 +1,4 @@
-"""A dialog that asks for one line of text, and does something with the line."""
+"""A dialog that asks for one line of text, and passes the line to a callback."""
 
 from __future__ import annotations
 

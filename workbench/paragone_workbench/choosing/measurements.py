@@ -76,12 +76,12 @@ class Measurements:
         }
 
     async def look_up_speeds(self) -> None:
-        """Take over what the history knows. Raises StoreError."""
+        """Take over the speeds in the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         self.speeds = known_speeds(saved, self.identities, TEST)
 
     async def look_up_fidelity(self, reference: str) -> None:
-        """Take over what the history knows of the fidelity to this engine. Raises StoreError."""
+        """Take over the fidelity to this engine from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
         self.fidelity = known_fidelity(

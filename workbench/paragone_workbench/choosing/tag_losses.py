@@ -49,7 +49,7 @@ def tag_losses(
 
 
 def worst_loss(engine: str, losses: Iterable[TagLoss]) -> Iterator[str]:
-    """Yield a sentence on the tag at which an engine loses most, if it loses something there."""
+    """Yield a sentence on the tag at which an engine loses most, if it loses at any tag."""
     lost = [loss for loss in losses if loss.prompts >= FEWEST_OF_TAG and loss.loss > 0]
     if lost:
         worst = max(lost, key=lambda loss: loss.loss)

@@ -16,7 +16,7 @@ Choice: TypeAlias = int | Literal["tie", "bad"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What an answer looks like, apart from what it says. See `style_of`."""
+    """The form of an answer, apart from its content. See `style_of`."""
 
     tokens: int
     """Length of the answer in tokens of its own model."""

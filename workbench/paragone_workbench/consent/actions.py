@@ -83,7 +83,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
 
 
 def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
-    """Return what a config file names outside of its folder: its engines, lanes, presets and folders of models.
+    """Return the actions of a config file outside of its folder: by its engines, lanes, presets and folders of models.
 
     Raises EngineError if a backend fails.
     """

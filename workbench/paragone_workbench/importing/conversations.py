@@ -78,7 +78,7 @@ class Added(NamedTuple):
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
-    """Add a conversation to the history, or what the history lacks of it. What the history has already stays.
+    """Add a conversation to the history. If the history has it already, add the missing parts, and keep the others.
 
     An answer that was interrupted here is replaced by a longer or ended one. A conversation that was deleted, and can be
     brought back, is. Raises InputError if a part of the conversation has the id of a part of another one, which would be

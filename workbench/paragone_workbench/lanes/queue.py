@@ -189,7 +189,7 @@ class PromptQueue:
         self._on_change()
 
     def _following(self, lane: Lane) -> QueuedPrompt | None:
-        """Return the prompt that a lane begins next; None if nothing waits for it, or it keeps all that does."""
+        """Return the prompt that a lane begins next; None if no prompt waits for the lane, or all that wait are kept."""
         waiting = [queued for queued in self.prompts if lane in queued.lanes]
         if all(lane in queued.kept_by for queued in waiting):
             return None

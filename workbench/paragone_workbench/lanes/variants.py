@@ -28,7 +28,7 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
 
 
 def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
-    """Return what wrote an answer, if that is not the lane's engine as it is set now; else an empty text.
+    """Name the engine or the settings that wrote an answer, if they are not the lane's present ones; else an empty text.
 
     The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings; if not
     `in_full`, `with other settings`.

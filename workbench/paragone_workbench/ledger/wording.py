@@ -16,7 +16,7 @@ def energy_text(costs: Costs) -> str:
 
 
 def usd_text(dollars: float) -> str:
-    """Return a sum of money: to the cent; if that is too coarse, to a ten-thousandth of one."""
+    """Return a sum of money, rounded to the cent; small sums to a ten-thousandth of a cent."""
     if dollars >= 0.1 or not dollars:
         return f"${dollars:,.2f}"
     return f"${dollars:.6f}" if dollars >= 1e-6 else "under $0.000001"

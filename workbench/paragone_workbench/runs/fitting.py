@@ -74,7 +74,7 @@ async def fit(
     """Leave out messages as the options say, if the prompt and an answer are longer than the context.
 
     The room for the answer is `max_tokens`, but at most a quarter of the context. A turn is a question and its answer,
-    which are left out together. The last question is always kept; the engine refuses the prompt if that is too long.
+    which are left out together. The last question is always kept; if it alone is too long, the engine refuses the prompt.
     """
     tokens = await count(messages)
     quarter = context // 4

@@ -174,7 +174,7 @@ class Store:
         pin(self._database, number, pinned=pinned)
 
     def tag_conversation(self, number: int, tags: Iterable[str]) -> None:
-        """Replace the tags of a conversation. Raises InputError if a text cannot be a tag, or for an unknown conversation."""
+        """Replace the tags of a conversation. Raises InputError for an invalid tag or an unknown conversation."""
         from paragone_workbench.store.query import tag_name
         from paragone_workbench.store.tables.labels import tag
 

@@ -134,7 +134,7 @@ async def identify_again(http: httpx.AsyncClient, endpoint: Endpoint, server: Se
 
 
 async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, server: Server, model: str) -> Server:
-    """Return what a server tells of one of several models, which is loaded. Raises ParagoneError."""
+    """Return the server's description of one of several models, which is loaded. Raises ParagoneError."""
     if server.routes:
         asked = http.get(root_of(endpoint) + "/props", params={"model": model})
         props = data_or_nothing(

@@ -127,7 +127,7 @@ def _elsewhere(engines: Sequence[EngineDefinition], registry: Registry) -> list[
 
 
 def _report(engine: BatchEngine, file: Path, batch: WrittenBatch) -> None:
-    """Say what was written, and what a batch cannot say."""
+    """Print how much was written, and which settings a batch cannot express."""
     name = engine.definition.name
     if not batch.requests:
         note(f"{name} has no unfinished runs; no file is written.")

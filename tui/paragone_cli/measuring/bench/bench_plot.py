@@ -40,7 +40,7 @@ def put_plots(rows: Sequence[Row]) -> None:
 
 
 def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], places: str) -> None:
-    """Print a curve for each name, of values by their place. `places` says what the places are."""
+    """Print a curve for each name, of values by their place. `places` is the unit of the places."""
     if (plotext := _plotext()) is None:
         return
     put()

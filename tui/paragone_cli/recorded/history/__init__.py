@@ -96,7 +96,7 @@ class HistoryArguments(PrintArguments):
 
 @command(HistoryArguments)
 def history(args: HistoryArguments) -> int:
-    """Do what the action says. The modules of other actions are not imported."""
+    """Execute the action that the command line names. The modules of other actions are not imported."""
     refuse_untaken(args, "history", args.action, _TAKEN_BY)
     match args.action:
         case "list":

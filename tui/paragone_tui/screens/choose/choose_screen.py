@@ -120,7 +120,7 @@ class ChooseScreen(Form[None]):
             super().action_cancel()
 
     def _question(self) -> Question:
-        """Return what the form asks for. Raises InputError."""
+        """Return the question that the form describes. Raises InputError."""
         from paragone_tui.screens.choose.question import Question
 
         boxes = zip(self._engines, self.query(_EngineBox), strict=True)
@@ -206,7 +206,7 @@ class ChooseScreen(Form[None]):
 
 
 def _import_choosing() -> None:
-    """Import what a choice needs."""
+    """Import the modules that a choice needs."""
     import paragone_workbench.choosing.choice
     import paragone_workbench.choosing.comparison  # noqa: F401
 

@@ -38,7 +38,7 @@ class ProgressText(ChoiceObserver, SuiteObserver):
         self._said.append(sentence)
 
     def planned(self, sentence: str) -> None:
-        """Say what the time is for."""
+        """Show how the time is divided."""
         self._said.append(sentence)
 
     def known(self, answers: int, total: int) -> None:

@@ -47,7 +47,7 @@ class Question:
         time: str,
         margin: str,
     ) -> Question:
-        """Return what the fields ask for, which may be empty. Blocks. Raises InputError."""
+        """Return the question that the fields describe; fields may be empty. Blocks. Raises InputError."""
         if len(engines) < 2:
             raise InputError("One engine leaves nothing to choose.", hint="Tick two or more with space.")
         for engine in engines:

@@ -29,7 +29,7 @@ class ConsentSheet(Sheet):
         """Whether the user allows what is listed."""
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield what the file names, and the question."""
+        """Yield the actions that the file would cause, and the question."""
         yield f"{one_line(str(self._document))} may come from somebody else. It names what reaches beyond its folder:\n"
         for action in self._actions:
             yield f"· {one_line(action)}"

@@ -85,7 +85,7 @@ class HistoryScreen(Picker[Found | None]):
         return self._options
 
     async def _search(self, text: str, remark: str = "") -> None:
-        """List what fits, with a remark below the list; without one, say what the list lacks."""
+        """List the entries that fit, with a remark below the list; without a remark, say which entries are missing."""
         try:
             query = read_query(text)
             found = await self._history.call(lambda store: find_entries(store, query, text, _SHOWN))
@@ -260,7 +260,7 @@ class HistoryScreen(Picker[Found | None]):
     def _ask(
         self, question: str, value: str, act: Act, meanwhile: str = "", *, takes_empty: bool = False
     ) -> None:
-        """Ask for a line of text and do something with it, then list the conversations anew."""
+        """Ask for a line of text, pass it to an action, and list the conversations anew."""
 
         def answered(done: str | None) -> None:
             if done is not None:
@@ -279,7 +279,7 @@ class HistoryScreen(Picker[Found | None]):
         return told(await retrying(self._history, change))
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:
-        """Do something with the history, list the conversations anew, and show the sentence that it returns, or its error."""
+        """Execute an action on the history, list the conversations anew, and show the action's sentence or error."""
         self.say("")
         self.run_worker(self._done(work), group="act")
 

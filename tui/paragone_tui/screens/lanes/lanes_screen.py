@@ -230,7 +230,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def _show_readiness(self) -> None:
-        """Show which keys do something now, and above the prompt, which lanes it does not reach."""
+        """Show which keys have an effect now, and above the prompt, which lanes the prompt does not reach."""
         silent = self._readiness.silent
         takes = "takes" if len(silent) == 1 else "take"
         restart = self.lanes.key_of("restart-engine")

@@ -1,4 +1,4 @@
-"""What can be done now: the commands that have something to act on, and the lanes that take no prompt."""
+"""The commands that have an effect now, and the lanes that take no prompt now."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def can_stop(session: Session) -> bool:
 
 
 class Readiness(LaneObserver):
-    """Observes all lanes of a session, and calls `show` when something can be done, or no longer."""
+    """Observes all lanes of a session, and calls `show` when the commands that have an effect have changed."""
 
     def __init__(self, session: Session, show: Callable[[], object]) -> None:
         self._session = session

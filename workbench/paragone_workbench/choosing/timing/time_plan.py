@@ -95,7 +95,7 @@ class TimePlan:
 
     @property
     def is_enough(self) -> bool:
-        """Whether something can be decided in the time."""
+        """Whether the time suffices for a decision."""
         return self.prompts >= self.fewest
 
     @property

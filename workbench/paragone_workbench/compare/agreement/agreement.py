@@ -93,7 +93,7 @@ class Agreement:
         return self.lost >= FEWEST_LOST and 2 * self.lost > self.sound
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields and what follows from them."""
+        """Return the fields, and the values that are computed from them."""
         quartiles = self.fork_quartiles
         fields = to_json(self, complete=True)
         del fields["forks"], fields["unit"]

@@ -119,7 +119,7 @@ class Side:
         return option is not None and option.name in self.chosen
 
     def has_set(self, option: OptionInfo | None) -> bool:
-        """Whether somebody has set an option for this engine, in config.toml, on the command line or on the screen."""
+        """Whether the user has set an option for this engine, in config.toml, on the command line or on the screen."""
         return option is not None and self.definition.options.get(option.name) is not None
 
     def has_drawn(self, option: OptionInfo | None) -> bool:
@@ -145,7 +145,7 @@ class Side:
 
 
 def is_chosen(sides: Sequence[Side], options: Mapping[str, OptionInfo | None]) -> bool:
-    """Whether somebody wanted a difference: set the option, which has a name for each side, for all, or while comparing."""
+    """Whether the user set an option for all sides, or for one while comparing. Its name can differ from side to side."""
     return all(side.has_set(options[side.name]) for side in sides) or any(
         side.has_chosen(options[side.name]) for side in sides
     )

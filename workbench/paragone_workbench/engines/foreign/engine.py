@@ -65,7 +65,7 @@ async def open_apart(backend: Backend, request: OpenRequest, on_progress: OnProg
 
 
 async def _open(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
-    """Let a backend open an engine. If this is cancelled, close the engine, because the backend may ignore the cancelling."""
+    """Let a backend open an engine. After a cancellation that the backend ignored, close the engine."""
     opened: object = await backend.open(request, on_progress)
     task = asyncio.current_task()
     try:

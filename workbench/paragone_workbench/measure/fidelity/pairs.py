@@ -71,7 +71,7 @@ class KldPair:
         return f"{start} About {counted(more, 'more window')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields, and what follows from them."""
+        """Return the fields, and the values that are computed from them."""
         return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
 
 

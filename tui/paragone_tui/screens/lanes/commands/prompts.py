@@ -87,7 +87,7 @@ def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
 
 
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
-    """Send what the composer has, and return the prompt; None if it was not sent."""
+    """Send the text and the files in the composer, and return the prompt; None if it was not sent."""
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
     draft = context.composer.take()
@@ -139,7 +139,7 @@ def queue(context: LanesContext) -> None:
 
 
 def edit_prompt(context: LanesContext) -> None:
-    """Edit the last prompt of the current lane; if that is being edited, the one before, and so on."""
+    """Edit the last prompt of the current lane; if it is being edited already, edit the prompt before it, and so on."""
     column = context.current_or_say()
     if column is None:
         return
@@ -291,7 +291,7 @@ def _write_again(context: LanesContext, text: str) -> None:
 
 
 def _attach_again(context: LanesContext) -> None:
-    """Attach what the text mentions, if it is that of a prompt which had attachments."""
+    """Attach the files that the text mentions, if the text is that of an earlier prompt with attachments."""
     text = context.composer.prompt
     prompts = context.session.prompts
     if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):

@@ -88,7 +88,7 @@ class Attachments:
     """Whether the prompt is sent once the files are read."""
 
     def take_over(self, prompt: HasFiles) -> None:
-        """Attach what an earlier prompt has, or one of the queue, without a mention."""
+        """Attach the files of an earlier or a queued prompt, without mentions."""
         self.files, self.images = prompt.files, prompt.images
         self.on_change()
 
@@ -160,9 +160,9 @@ class Attachments:
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
-        """Read what the text mentions, and what has changed since it was read. Returns whether all of it is attached.
+        """Read the files that the text mentions, again if they have changed. Returns whether all of them are attached.
 
-        If not, the user is told once; the next time, the text is sent alone.
+        If not, the user is told once; at the next attempt, the text is sent without them.
         """
         self._is_awaited = True
         try:

@@ -235,9 +235,9 @@ class Composer(MentionField):
         )
 
     def restore(self, draft: DraftRecord) -> None:
-        """Write what an earlier instance of the program left unsent, and attach the files that its user mentioned.
+        """Restore the text that an earlier instance of the program left unsent, and attach the files that it mentions.
 
-        What was written meanwhile stays, below it.
+        Text that the user has written meanwhile stays, below the restored text.
         """
         self._pasted.take_over(draft.pasted)
         self.load("\n".join(filter(None, (draft.text, self.text))))
@@ -257,11 +257,11 @@ class Composer(MentionField):
         return Content(" · ").join(filter(None, parts))
 
     def on_unmount(self) -> None:
-        """Ask the engines nothing more."""
+        """Stop asking the engines for the gauge."""
         self.gauge.stop()
 
     def show_note(self, note: str) -> None:
-        """Show something to know while writing a prompt in the rule above; an empty one ends that."""
+        """Show a remark in the rule above the prompt while the user writes; an empty text removes it."""
         self._note = note
         self._show_title()
 

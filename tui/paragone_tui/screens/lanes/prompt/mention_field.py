@@ -56,7 +56,7 @@ class MentionField(TextField):
         self._mentions = False
 
     def _finish_mention(self) -> None:
-        """Attach what the user has just mentioned, if anything."""
+        """Attach the file that the user has just mentioned, if there is one."""
         if self._mentions:
             self._mentions = False
             before = self._before
@@ -65,7 +65,7 @@ class MentionField(TextField):
                     self.attachments.name(mention.path)
 
     def on_blur(self) -> None:
-        """Complete nothing while the user does something else."""
+        """Close the list of completions when the user turns to something else."""
         self.completion.close()
 
     def _complete(self, path: str) -> None:
@@ -85,7 +85,7 @@ class MentionField(TextField):
             self.attachments.name(path)
 
     def name_mentions(self) -> None:
-        """Attach what the text mentions, as the user has sent it before."""
+        """Attach the files that the text mentions, which the user has sent before."""
         for mention in mentions(self.text):
             self.attachments.name(mention.path)
 

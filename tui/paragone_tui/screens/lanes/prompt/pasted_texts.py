@@ -49,7 +49,7 @@ def split_long(text: str) -> tuple[str, str]:
 
 
 def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
-    """Return what the transcript shows of a prompt, the lines that are folded, and what stands for them.
+    """Return the text of a prompt as the transcript shows it, the folded lines, and the text in their place.
 
     The lines are the rest of a long prompt and the texts of its files. `key` shows them.
     """
