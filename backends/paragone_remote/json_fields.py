@@ -11,7 +11,7 @@ from paragone_remote.server_text import plain
 Data: TypeAlias = Mapping[str, object]
 
 _MOST = 2**53
-"""Largest count. Larger ones are implausible, and many JSON parsers lose their last digits."""
+"""Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
 
 _LONGEST = 1e9
 """Longest duration in seconds: about thirty years."""

@@ -34,7 +34,7 @@ _LIMIT = 2**63
 """All numbers are smaller, so that SQLite can keep the integers, and sums of the others stay finite."""
 
 _SIGNED = frozenset({"logprob", "seed", "sampling", "vectors"})
-"""The fields whose numbers may be negative. The others are counts, sizes, durations and times."""
+"""The fields whose numbers may be negative. The other numbers are counts, sizes, durations and times."""
 
 _EVENTS = frozenset(get_args(Event))
 _CHANNELS = frozenset(get_args(Channel))

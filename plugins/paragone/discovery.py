@@ -186,9 +186,9 @@ def _discover(
 def _load_all(
     plugins: Sequence[_Plugin], noun: str, check: Callable[[object], T], watch: Watch, *, patient: bool
 ) -> Iterator[tuple[_Plugin, Callable[[], list[T]]]]:
-    """Load plugins side by side, and yield each with a function that returns what it brings or raises its error.
+    """Load plugins side by side, and yield each with a function that returns the plugin's contents or raises its error.
 
-    They have `NOTICE_S` seconds, or, if `patient`, `LOADING_S` seconds.
+    The plugins have `NOTICE_S` seconds to load, or, if `patient`, `LOADING_S` seconds.
     """
     # In threads, because a plugin may hang, and so that Ctrl+C is not taken for the plugin's mistake.
     loading = [in_daemon_thread(functools.partial(_load, plugin, noun, check, watch)) for plugin in plugins]

@@ -104,7 +104,7 @@ class EngineList:
         preset = self.config.presets.get(name)
         if preset is None or self.state.saved.presets.get(name) != preset:
             raise InputError(
-                f"No preset {name!r} was saved here.", hint="Those of config.toml are removed there."
+                f"No preset {name!r} was saved here.", hint="Presets of config.toml are removed there."
             )
         self.state.remove_preset(name)
         kept = {key: preset for key, preset in self.config.presets.items() if key != name}

@@ -167,7 +167,7 @@ def closing_binding(command_id: str) -> Binding:
 def lane_bindings() -> list[Binding]:
     """Return the key bindings of lane mode.
 
-    They have priority, so that a change of the mode or of the lane is in force before the next key.
+    The bindings have priority, so that a change of the mode or of the lane is in force before the next key.
     """
     return _bindings(COMMANDS, priority=True)
 

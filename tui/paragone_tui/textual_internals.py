@@ -1,4 +1,4 @@
-"""The undocumented parts of Textual and Rich that the screens use. They can change in any release.
+"""The undocumented parts of Textual and Rich that the screens use. These parts can change in any release.
 
 No other module uses such names. `tests/architecture/test_textual_internals.py` says what to do with another version.
 """
@@ -112,7 +112,7 @@ class OwnErrorsApp(App[None]):
             self.set_timer(max(_SOON_S, newest.time_left), self._refresh_notifications)
 
     def _show_toasts(self) -> None:
-        """Show the messages that came since the screen was opened. Earlier ones were seen, and would lie over it."""
+        """Show the messages that came since the screen was opened. Earlier messages were seen, and would cover it."""
         screen = self.screen_stack[-1] if self.screen_stack else None
         shown = Notifications()
         for notification in self._notifications:

@@ -14,7 +14,7 @@ from paragone_exllama.model_folder.tokenizer_files import TokenizerFiles
 class Vocab:
     """The tokens of one model.
 
-    Their number is the number of logits of the model, from config.json. A tokenizer may have fewer tokens.
+    The number of tokens is the number of logits of the model, from config.json. A tokenizer may have fewer tokens.
     The remaining ids have no bytes but are counted, as in llama.cpp. The columns with which a library pads
     the model's head do not count.
     """

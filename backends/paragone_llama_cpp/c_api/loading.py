@@ -1,7 +1,7 @@
 """The builds of llama.cpp that are installed, and loading one of them into this process.
 
-One is compiled on this machine, the other runs everywhere. Before a build is used, its structures are compared with
-those declared here.
+The build `native` is compiled on this machine; the prebuilt one runs everywhere. Before a build is used, its
+structures are compared with those declared here.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ _MADV_DONTNEED = 4
 
 
 def release_pages(files: Collection[Path], maps: Path = Path("/proc/self/maps")) -> None:
-    """Release the pages of these files that are mapped into this process. They are mapped again when they are read.
+    """Release the pages of these files that are mapped into this process. The system maps a page again when it is read.
 
     On a CPU, llama.cpp copies the weights of some quantizations, such as Q4_0, into a layout that it computes
     faster with. The mapped file stays in memory beside the copy, although it is not read any more, so that such

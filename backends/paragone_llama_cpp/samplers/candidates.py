@@ -27,7 +27,7 @@ class Candidates:
 
     @property
     def logits(self) -> NDArray[np.float32]:
-        """The logits, which can be changed. They are in the order of the tokens until a sampler sorts them."""
+        """The logits, which can be changed. Their order is that of the tokens, until a sampler sorts the logits."""
         logits: NDArray[np.float32] = self._data["logit"]
         return logits
 

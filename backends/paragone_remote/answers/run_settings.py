@@ -28,7 +28,7 @@ AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
 class SettingsReport:
     """Reports the settings of one run.
 
-    They are reported with the server's first event. If the prompt needs a separate request, that is sent
+    The settings are reported with the server's first event. If the prompt needs a separate request, that is sent
     after the answer, because during the answer it would delay the tokens (measured with a cached prompt:
     the first token by 7 ms on llama-server, by 60 ms on Ollama).
     """

@@ -127,7 +127,7 @@ def explain(
 
 
 _HUNG_UP = re.compile(r"disconnected|closed connection")
-"""Matches the errors of h11 and httpcore for a closed connection. Their other errors concern invalid data."""
+"""Matches the errors of h11 and httpcore for a closed connection. Their errors of other texts concern invalid data."""
 _PARTIAL_KEPT = "The partial answer is kept."
 _PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
 

@@ -80,7 +80,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
 def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
     """Return the options with absolute paths, and for a server on the CPU with its defaults.
 
-    They are those of the backend `llama_cpp`, so that both compute the same. `devices` are those that the program
+    These defaults are those of the backend `llama_cpp`, so that both compute the same. `devices` are those that the program
     lists. Raises InputError.
     """
     options = replace(

@@ -82,5 +82,5 @@ class OllamaSampling(Options):
     json_schema: str | None = shared.JSON_SCHEMA(None)
 
     def __post_init__(self) -> None:
-        """Raise InputError for a schema that is none. One in a file is read when a run begins."""
+        """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
         check_inline_schema(self.json_schema)

@@ -45,5 +45,5 @@ class OpenAISampling(Options):
     json_schema: str | None = shared.JSON_SCHEMA(None, "A server that cannot rejects the prompt.")
 
     def __post_init__(self) -> None:
-        """Raise InputError for a schema that is none. One in a file is read when a run begins."""
+        """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
         check_inline_schema(self.json_schema)

@@ -46,7 +46,7 @@ _PAUSE = 0.5
 """Seconds between two requests to a server that is loading its model."""
 
 _refused_fields: dict[str, RefusedFields] = {}
-"""The refused fields of each endpoint, by URL. They do not change while a server runs."""
+"""The refused fields of each endpoint, by URL. A running server always refuses the same fields."""
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:

@@ -7,7 +7,7 @@ During a job, `stop` asks it to stop, and has no answer of its own; `taken` says
 of the shared buffer, which the worker may fill again. At the end of the stream the application is gone: the worker
 exits at once.
 
-These are named tuples, which a worker makes sooner than dataclasses when it starts.
+The messages are named tuples, which delay the start of a worker less than dataclasses.
 """
 
 from __future__ import annotations

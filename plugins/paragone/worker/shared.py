@@ -30,7 +30,7 @@ class SharedBuffer:
 
     @classmethod
     def create(cls) -> SharedBuffer:
-        """Create the file. Only the user can read it. Raises OSError."""
+        """Create the file, which only the user can read. Raises OSError."""
         if os.access(_IN_MEMORY, os.W_OK):
             try:
                 return cls._create(_IN_MEMORY)

@@ -164,7 +164,7 @@ class ScrolledText(Widget):
 
     @property
     def _followers(self) -> Iterable[ScrolledText]:
-        """The other linked transcripts that follow their ends."""
+        """The other linked transcripts that keep their last line in sight."""
         return (lane for lane in self._linked if lane is not self and lane._following)
 
     def _in_line(self, top: int) -> int:
@@ -178,9 +178,9 @@ class ScrolledText(Widget):
         return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
     def _fall_in(self, top: int) -> int:
-        """Return a top row from which the end can be followed: of a linked transcript further on, else `top`.
+        """Return a top row that keeps the end in sight: that of a linked transcript scrolled further down, else `top`.
 
-        The other linked transcripts move to it if they can follow their ends from there.
+        The other linked transcripts move to this row if it keeps their ends in sight too.
         """
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)

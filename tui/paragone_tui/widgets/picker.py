@@ -60,7 +60,7 @@ class Picker(Modal[ScreenResultType]):
     is_looking = False
     """Whether more options may come."""
     is_outdated = False
-    """Whether the options are those of an earlier text. None of them is picked."""
+    """Whether the options are those of an earlier text, so that none of them is picked."""
     _offered: Sequence[tuple[str, str]] = ()
     """The keys that are shown, or would be if they fitted."""
     _picks = False
@@ -72,7 +72,7 @@ class Picker(Modal[ScreenResultType]):
 
     @abstractmethod
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the options that match the text in the field. Those that cannot be picked are disabled."""
+        """Return the options that match the text in the field. Options that cannot be picked are disabled."""
 
     @abstractmethod
     def pick(self, option_id: str) -> None:

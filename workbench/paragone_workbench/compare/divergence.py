@@ -36,7 +36,7 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
     """Return where two runs part.
 
     Tokens are compared by their ids if both engines have the same vocabulary and report the ids, else by
-    their texts. They are unknown if one of the runs has not kept its tokens. An answer that is the
+    their texts. Ids and texts are unknown if one of the runs has not kept its tokens. An answer that is the
     beginning of the other one parts from it at its end, but only if the model or a stop sequence ended
     it: if it was cut, stopped or failed, the rest is not known.
     """

@@ -23,7 +23,7 @@ class Preset:
     system: str | None = None
     """The system prompt; None to leave the present one."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
-    """Sampling options by name. They are checked when the preset is applied to an engine."""
+    """Sampling options by name, which are checked when the preset is applied to an engine."""
 
 
 def find_preset(name: str, presets: Mapping[str, Preset]) -> Preset:

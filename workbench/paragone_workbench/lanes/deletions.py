@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Deletions:
-    """The conversations that a session has deleted. They go when the program ends; until then the last one can be restored."""
+    """The conversations that a session has deleted. They are erased at the program's end; the last one can be restored until then."""
 
     recorder: Recorder
     present: Callable[[], int | None]
@@ -32,7 +32,7 @@ class Deletions:
     async def restore_last(self) -> int | None:
         """Bring back the conversation that was deleted last, and return its number; None if there is none.
 
-        One that an import has brought back meanwhile does not count. Raises ParagoneError if that fails.
+        A conversation that an import has brought back meanwhile does not count. Raises ParagoneError if that fails.
         """
         while self._numbers:
             number = self._numbers.pop()

@@ -76,7 +76,7 @@ class LaneObserver:
 class Lane(EngineObserver, RunObserver):
     """An engine that answers the prompts of a conversation, one at a time; each run continues the previous one.
 
-    Call its methods on the event loop. They do not raise the errors of the engine.
+    Call the methods of a lane on the event loop. No method raises the errors of the engine.
     """
 
     def __init__(

@@ -106,7 +106,7 @@ class PromptQueue:
         self._on_change()
 
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
-        """Let prompts that are kept wait for their turn again. One whose lanes are closed goes to these lanes.
+        """Let prompts that are kept wait for their turn again. A prompt whose lanes are closed goes to `lanes`.
 
         Lanes that cannot answer are skipped. If none can, the prompt stays as it is.
         """

@@ -207,7 +207,8 @@ class Session:
     ) -> Prompt | None:
         """Send a prompt to these lanes, by default to all, and return it; None if no lane has begun it yet.
 
-        The files are added to the text. The prompt waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
+        The files are added to the text. The prompt waits in the queue for busy lanes. Lanes that cannot answer (see
+        `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         return self.queue.add(
@@ -313,7 +314,7 @@ class Session:
         return any(lane.engine.is_opening for lane in self.lanes)
 
     def stop_opening(self) -> None:
-        """Stop opening engines. Those that are open stay open."""
+        """Stop opening engines. Engines that are open already stay open."""
         for lane in self.lanes:
             lane.engine.stop_opening()
 

@@ -15,7 +15,7 @@ from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 from paragone_workbench.serving.protocol.api_error import ApiError
 
 MOST_WAITING = 1024
-"""Number of answers that may wait for an engine. Further ones are refused, so that memory stays bounded."""
+"""Number of answers that may wait for an engine. Further requests are refused, so that memory stays bounded."""
 
 
 class ServedEngine:
@@ -64,7 +64,7 @@ class ServedEngine:
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[EngineHandle]:
-        """Wait until an answer may use the engine, which is open then. One that has crashed is opened again.
+        """Wait until an answer may use the engine, which is open then. A crashed engine is opened again.
 
         Raises ParagoneError if it cannot be opened, and ApiError if too many answers wait.
         """

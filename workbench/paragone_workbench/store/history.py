@@ -27,7 +27,7 @@ CLOSE_S = 3.0
 class History:
     """The store in a thread of its own, so that it never blocks the event loop.
 
-    Calls are executed in order. All of them except `close` may raise StoreError.
+    Calls are executed in order. Every call except `close` may raise StoreError.
     """
 
     def __init__(self, jobs: Jobs, closed: Future[None], warning: str) -> None:

@@ -1,4 +1,4 @@
-"""Request fields that a server refuses. They are learned from its errors and kept while the program runs."""
+"""Request fields that a server refuses: learned from the server's errors, and kept while the program runs."""
 
 from __future__ import annotations
 

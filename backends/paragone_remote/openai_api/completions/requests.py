@@ -17,10 +17,10 @@ from paragone_remote.openai_api.servers.server import Kind
 _MOST_ALTERNATIVES = 20
 
 _CONTINUE: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
-"""Servers that go on with the last message if it is the assistant's. Others may begin a new answer."""
+"""Servers that continue the last message if it is the assistant's. Other servers may begin a new answer."""
 
 TAKE_IDS: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang"})
-"""Servers whose completions go on with token ids. Others take texts alone, or do not say."""
+"""Servers whose completions can continue token ids. Other servers take only texts, or do not say."""
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""

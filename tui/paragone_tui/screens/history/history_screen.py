@@ -214,7 +214,7 @@ class HistoryScreen(Picker[Found | None]):
         self._ask_export("Write all conversations to", "conversations.json", None)
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
-        """Ask for a file, and write conversations to it. One that exists is replaced if it is named twice."""
+        """Ask for a file, and write conversations to it. An existing file is replaced if the user names it twice."""
         existing = ""
 
         async def write(file: str) -> str:

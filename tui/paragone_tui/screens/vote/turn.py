@@ -147,7 +147,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self.say("Not all answers have ended yet.")
 
     def action_undo(self) -> None:
-        """Take the vote back. Another one counts as not blind, since the names are known."""
+        """Take the vote back. A new vote counts as not blind, since the names are known."""
         if self._vote_id is None:
             self.say("There is no vote to take back.")
         else:

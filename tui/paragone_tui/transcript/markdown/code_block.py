@@ -66,9 +66,9 @@ def code_rows(code: str, language: str, width: int, palette: Palette) -> list[St
 
 
 def complete_part(code: str, language: str) -> int:
-    """Return how many characters of code that still grows look the same whatever follows; 0 while there are few lines.
+    """Return how many characters of growing code are coloured for good, whatever follows; 0 while there are few lines.
 
-    They end before a blank line and a line that is not indented, outside of any string and comment.
+    These characters end before a blank line and a line that is not indented, outside of any string and comment.
     """
     at = -1
     for _ in range(_LINES):

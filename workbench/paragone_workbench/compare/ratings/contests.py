@@ -36,7 +36,7 @@ class Tally:
     losses: int = 0
     ties: int = 0
     bad: int = 0
-    """Contests of which both candidates were bad. They are not in `ties`."""
+    """Number of contests in which both candidates were bad. `ties` does not include them."""
 
     @property
     def contests(self) -> int:
@@ -83,8 +83,9 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
 def style_differences(found: Sequence[Contest]) -> Values:
     """Return a row of differences for each contest: (a − b)/(a + b + 1) of each feature, first minus second.
 
-    They are the regressors of FastChat's style control. Each feature is divided by its root mean square. It is not
-    centred: a contest has no natural first side, so the centre is 0. A feature that never differs is 0 everywhere.
+    These differences are the regressors of FastChat's style control. Each feature is divided by its root mean square.
+    It is not centred: a contest has no natural first side, so the centre is 0. A feature that never differs is 0
+    everywhere.
     """
     first = _styles([contest.first.style for contest in found])
     second = _styles([contest.second.style for contest in found])

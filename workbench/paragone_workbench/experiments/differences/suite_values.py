@@ -63,9 +63,9 @@ class EngineValues:
         self.runs = 0
         """Number of runs, including those that failed."""
         self.failed = 0
-        """Number of runs that failed. None of their values is used."""
+        """Number of runs that failed, whose values are not used."""
         self.shared = 0
-        """Number of runs that shared the machine or their server with others. Their times are not used."""
+        """Number of runs that shared the machine or their server with others, so that their times are not used."""
         self.columns = RunColumns()
         """The answers, and the times that are used."""
         self.undecided: set[int] = set()

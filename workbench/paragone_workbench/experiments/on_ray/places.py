@@ -52,8 +52,9 @@ class PlacedEngine:
 def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> Sequence[Place]:
     """Return the places of an engine on a node, when `engines` engines share the cluster at the same time.
 
-    An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of it would compete for
-    the memory's bandwidth. One that fits on a GPU several times has several places there. Empty if the engine does not fit.
+    An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of it would
+    compete for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU.
+    Empty if the engine does not fit.
     """
     devices = estimate.devices if estimate is not None else ()
     memory = sum(device.needed for device in devices if device.device == "CPU")

@@ -1,4 +1,4 @@
-"""Reads portable documents. They come from other people, so nothing in them is trusted."""
+"""Reads portable documents, which come from other people, so that nothing in a document is trusted."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class _OpenRun(NamedTuple):
 
 @dataclass(eq=False)
 class Judging:
-    """Checks the assertions that ask an engine. Those that have a result already are left out.
+    """Checks the assertions that ask an engine, except those that have a result already.
 
     The judges of an assertion are open together; assertions with other judges come afterwards.
     """

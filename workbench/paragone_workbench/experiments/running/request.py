@@ -34,7 +34,7 @@ class SuiteRequest:
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The definitions of the engines that assertions name."""
     foreign_judges: frozenset[str] = frozenset()
-    """The names of the judges that only the suite names. They do not get the user's own system prompt."""
+    """The names of the judges that only the suite names, which do not get the user's own system prompt."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
@@ -91,8 +91,9 @@ def _fingerprint(
 ) -> str:
     """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
 
-    The prompts include the system prompt and the assertions, the engines and the judges their options and which weights
-    they have. Pass engines and judges without secrets. The lines of the file do not count: an added comment begins no new experiment.
+    The prompts include the system prompt and the assertions, the engines and the judges their options and which
+    weights they have. Pass engines and judges without secrets. The lines of the file do not count: an added comment
+    begins no new experiment.
     """
     digest = hashlib.sha256()
     for prompt in prompts:

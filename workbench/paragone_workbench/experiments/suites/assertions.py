@@ -40,7 +40,7 @@ class AssertionCatalog:
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...] = ()
     own: frozenset[str] = frozenset()
-    """The names of paragone's own assertions. The others are checked on event loops of their own."""
+    """The names of paragone's own assertions. Assertions of other authors run on event loops of their own."""
     foreign: ForeignChecks = field(default_factory=ForeignChecks)
     tell: Tell = tell_nobody
     """Shows which assertion is waited for."""

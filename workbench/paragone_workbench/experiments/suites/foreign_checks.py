@@ -20,7 +20,7 @@ CLOSING_S = 2.0
 
 
 class ForeignChecks:
-    """Checks answers with assertions of other authors. One that blocks stops neither the program nor the suite."""
+    """Checks answers with assertions of other authors. If one blocks, the program and the suite go on."""
 
     def __init__(self) -> None:
         self._loops: dict[str, ForeignLoop] = {}
@@ -63,7 +63,7 @@ class ForeignChecks:
             ) from error
 
     def close(self, assertions: list[AnyAssertion]) -> None:
-        """Make assertions release what they hold. They can be used again."""
+        """Make assertions release what they hold. The assertions can be used again."""
         loops, self._loops = self._loops, {}
         for loop in loops.values():
             loop.end()

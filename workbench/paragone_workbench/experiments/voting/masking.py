@@ -181,7 +181,7 @@ def _is_latin(character: str) -> bool:
 
 
 def _either(names: Iterable[str]) -> str:
-    """Return a pattern for any of these names, the longest first. None of Latin letters begins in a word."""
+    """Return a pattern for any of these names, the longest first. A name in Latin letters must begin a word."""
     ordered = sorted(names, key=lambda name: (-len(name), name))
     latin = "|".join(re.escape(name) for name in ordered if _is_latin(name[0]))
     others = [re.escape(name) for name in ordered if not _is_latin(name[0])]

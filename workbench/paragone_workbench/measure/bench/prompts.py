@@ -15,7 +15,7 @@ _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
 
 _FIRST, _LAST = 10_000, 99_999
-"""The numbers with which the prompts of users begin. They have the same number of digits, for prompts of one length."""
+"""The range of the numbers with which the prompts of users begin: all have five digits, so that prompts are equally long."""
 
 _Words: TypeAlias = list[str]
 _Length: TypeAlias = Callable[[_Words], Awaitable[int]]

@@ -67,7 +67,7 @@ class Fidelity:
         self.noise = Difference()
         """How the reference differs from itself in another batch size."""
         self.candidates = tuple(Candidate(engine) for engine in candidates)
-        """The others, in the order in which they were given."""
+        """The engines that are compared with the reference, in the given order."""
         self.window = window
         """Size of a window in tokens."""
         self.windows = 0

@@ -57,7 +57,7 @@ def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Plot
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points that no other one exceeds in both values, or in one and equals in the other.
 
-    More is better in both. They are in the order of the first value (Pareto's front).
+    More is better in both values. The points are in the order of the first value (Pareto's front).
     """
     return sorted(
         (

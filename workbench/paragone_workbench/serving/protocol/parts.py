@@ -17,7 +17,7 @@ class Piece:
     text: str
     channel: Channel = "answer"
     tokens: tuple[Token, ...] = ()
-    """Its tokens, if the request asks for log-probabilities. Those without text belong to a later piece."""
+    """Its tokens, if the request asks for log-probabilities. Tokens without text belong to a later piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ class SaveQueue:
         self._not_open: ParagoneError | None = None
         """Why the history could not be opened; None if it is open or still being opened."""
         self._unsaved: dict[str, Unsaved] = {}
-        """The conversations of the session by their ids. The one that is saved next comes first."""
+        """The conversations of the session by their ids. The conversation that is saved next comes first."""
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()

@@ -225,8 +225,8 @@ class Experiments:
     def assertion_rates(self, number: int) -> tuple[tuple[int, str, float, int], ...]:
         """Return how often the answers of an experiment pass each type of assertion.
 
-        That is the index of the engine, the type, the mean over the prompts of the share of their assertions of this type that
-        pass, and the number of these prompts. Those without a verdict are left out.
+        That is the index of the engine, the type, the mean over the prompts of the share of their assertions of this
+        type that pass, and the number of these prompts. Assertions without a verdict are left out.
         """
         rows = self._database.rows(
             f"""
@@ -282,9 +282,9 @@ class Experiments:
         return self._put(number, run.key, run.result.id, run.assertions, run.digests)
 
     def known(self, number: int, wanted: Mapping[RunKey, Digests], since: float) -> list[KnownRun]:
-        """Return finished runs of other experiments that answer what is wanted, each for one key.
+        """Return finished runs of other experiments that can stand for wanted runs, by the keys of these.
 
-        They were started at `since` (seconds since 1970) or later.
+        Only runs that started at `since` (seconds since 1970) or later are returned.
         """
         found: dict[str, list[tuple[Row, str, str]]] = {}
         asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
