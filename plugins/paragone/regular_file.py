@@ -95,7 +95,7 @@ def _size(count: int) -> str:
 
 
 def option_text(value: str, option: str) -> str:
-    """Return the text of an option: the value, or the content of the file in a value `@PATH`. Raises InputError."""
+    """Return the text of an option: the value, or, for a value `@PATH`, the content of the file. Raises InputError."""
     if not value.startswith("@"):
         return value
     hint = "After @ comes the name of a text file."

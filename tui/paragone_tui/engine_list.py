@@ -139,7 +139,7 @@ class _Keeping(EngineObserver):
     keep: Callable[[], None]
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """Keep the engine and stop observing, unless another one was opened instead."""
+        """Save the engine and stop observing, unless the engine that was opened has another definition."""
         if engine.definition == self.definition:
             engine.observers.remove(self)
             self.keep()

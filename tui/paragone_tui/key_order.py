@@ -73,7 +73,7 @@ class KeyOrder:
     async def _next(self) -> Sequence[MessagePump]:
         """Handle the next key, and return the widgets that it passes through on its way to the application.
 
-        Text is handled until another key comes, which the field gets after the text; the result is empty at its end.
+        Keys that write text are handled on the way to the first other key; the result is empty if only such keys wait.
         """
         while self._waiting:
             event = self._waiting.popleft()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 UNKNOWN = "?"
-"""What is shown for a date that is none."""
+"""The text that is shown for an invalid date."""
 
 _END = 253_402_214_400
 """31 December 9999 in seconds since 1970. The day itself is left out, since it ends earlier in some time zones."""

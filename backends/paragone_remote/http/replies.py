@@ -46,7 +46,7 @@ def data_of(reply: httpx.Response) -> Data:
 
 
 def data_or_nothing(reply: httpx.Response) -> Data:
-    """Return the JSON object of a reply; an empty one if it is none."""
+    """Return the JSON object of a reply; an empty object if the reply has none."""
     try:
         return data_of(reply)
     except InvalidReply:

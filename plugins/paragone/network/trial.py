@@ -21,7 +21,7 @@ class GuardTrial:
     layer: str
     """`audit hook`, which is a guard in Python; offline `seccomp` or `sandbox_init`, where the system holds it."""
     holds: bool
-    """Whether what must be refused was refused."""
+    """Whether the contacts that must be refused were refused."""
     reason: str = ""
     """Why the restriction does not hold, in a sentence."""
 

@@ -1,4 +1,4 @@
-"""The history on the command line: opened with its warning, ids of what it has, and measurements for reports."""
+"""The history for commands: opens it and prints its warning, reads ids of its records, and saves measurements."""
 
 from __future__ import annotations
 

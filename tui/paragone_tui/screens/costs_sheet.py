@@ -42,7 +42,7 @@ class CostsSheet(Sheet):
         self.heading = one_line(f"What {lane} cost in this conversation")
 
     async def show(self, ledger: Ledger, problem: str = "") -> None:
-        """Show the ledger with prices, or why there are none. Does nothing more before the sheet is there, or once it closes."""
+        """Show the ledger with prices, or why there are none. Has no other effect unless the sheet is open."""
         self._ledger, self._problem = ledger, problem
         if self.query("#sheet"):
             await self.scroll.remove_children()

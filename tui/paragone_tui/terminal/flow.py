@@ -69,7 +69,7 @@ class Flow:
         return room if room >= self._window // 4 else 0
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more may be written, in the present context, and forget the function given before."""
+        """Call a function, in the present context, once there is room to write. It replaces the function given before."""
         # The terminal's answers come from a thread, which has none of the application's context variables.
         self._wait(partial(copy_context().run, call))
 

@@ -49,7 +49,7 @@ class Part:
         """The text that is not wrapped yet; it follows that of the rows."""
         self._strips: dict[int, tuple[tuple[Mark, ...], Strip]] = {}
         self._starts = [0]
-        """Index of the first character of each row; only of the rows that were marked so far, and those above."""
+        """Index of the first character of each row, down to the last row that was marked so far."""
         self.layers: Layers = ()
 
     @property

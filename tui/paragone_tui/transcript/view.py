@@ -220,7 +220,7 @@ class Transcript(ScrolledText):
             self._cadence.ask()
 
     def _flush_soon(self) -> None:
-        """Flush after what else is due at this beat, such as the marks of differences."""
+        """Flush after the other work that is due at this beat, such as the marks of differences."""
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:

@@ -73,7 +73,7 @@ class Fork:
 
     @property
     def is_exact(self) -> bool:
-        """Whether tokens were compared, and not characters."""
+        """Whether tokens were compared, instead of characters."""
         return self.place.token is not None
 
     @property

@@ -37,7 +37,7 @@ def find_preset(name: str, presets: Mapping[str, Preset]) -> Preset:
 def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) -> EngineDefinition:
     """Return the definition with the preset's sampling options, which take precedence over its own.
 
-    Raises InputError if one of them is no sampling option of the backend, or has a wrong value.
+    Raises InputError if the backend lacks one of the options, or a value is wrong.
     """
     known = [info.name for info in describe(backend.sampling)]
     for name in preset.sampling:

@@ -47,7 +47,7 @@ class TomlError(InputError):
 
 
 class _ExcessError(Exception):
-    """What no TOML file needs: a very long number, or a path of very many names."""
+    """Content that no real TOML file has, and that takes long to parse: a very long number, or a path of very many names."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)

@@ -124,7 +124,7 @@ def named_actions(
 
 
 def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
-    """Return the engine without what it could not be opened with: invalid options, and an address without use."""
+    """Return the engine without invalid options, and without an address that the backend does not use."""
     valid: dict[str, Json] = {}
     for name, value in engine.options.items():
         with contextlib.suppress(InputError):

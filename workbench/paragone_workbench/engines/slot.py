@@ -80,7 +80,7 @@ class Slot:
                 self.left = await _close(engine)
 
     def _is_wanted(self) -> bool:
-        """Whether the current task's opening is still wanted; a backend may ignore its cancellation."""
+        """Whether the current task's opening is still wanted: a backend may ignore that the opening was cancelled."""
         return self._opening is asyncio.current_task()
 
     async def _freed(

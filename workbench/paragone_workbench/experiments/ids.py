@@ -19,7 +19,7 @@ class Id(NamedTuple):
 
 
 def parse_id(text: str) -> Id | None:
-    """Return an id; None if the text is none."""
+    """Return the id that a text is; None if the text is not an id."""
     match = _ID.fullmatch(text)
     if match is None:
         return None

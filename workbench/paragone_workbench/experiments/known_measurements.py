@@ -15,8 +15,8 @@ from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.store.experiment_records import Measurement
 
 Measured: TypeAlias = Mapping[str, Json]
-"""What was measured of an engine, as `bench` or `fidelity` print it with --json. In what the functions of this module return,
-`created` says when: seconds since 1970."""
+"""What was measured of an engine, as `bench` or `fidelity` print it with --json. In results of this module's functions,
+`created` is the time of the measurement, in seconds since 1970."""
 
 FEWEST_WINDOWS = 4
 """Smallest number of windows of a fidelity that counts: fewer give no uncertainty."""

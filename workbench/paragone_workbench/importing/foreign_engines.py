@@ -18,7 +18,7 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import SavedConversation
 
 _DIGESTS = frozenset({"sha256", "messages_sha256"})
-"""Names of values in manifests that look like keys and are none."""
+"""Names of values in manifests that look like keys, but are not."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -26,10 +26,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def conversation_actions(
     conversations: Sequence[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return what comes with imported conversations and reaches beyond the file's folder once they are opened or replayed.
+    """Return the actions outside of the file's folder that imported conversations cause when they are opened or replayed.
 
-    That is what the engines of all lanes and runs do, and the files that sampling options of prompts and requests name. `folders`
-    are the user's folders of models. Raises EngineError if a backend fails.
+    These are actions of the engines of all lanes and runs, and files named by sampling options of prompts and
+    requests. `folders` are the user's folders of models. Raises EngineError if a backend fails.
     """
     definitions = {
         repr(definition): definition for saved in conversations for definition in _definitions(saved)

@@ -14,7 +14,7 @@ _POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """What a run has used."""
+    """The energy that a run has used."""
 
     joules: float | None = None
     """None if unknown."""

@@ -65,7 +65,7 @@ class EnergyShares:
             self._present.remove(share)
 
     def divide(self) -> None:
-        """Divide what was used since the last reading between the runs that compute now."""
+        """Divide the energy since the last reading between the runs that compute now."""
         before, self._read = self._read, self._counters.joules()
         used = None if before is None or self._read is None else self._read - before
         for share in self._present:

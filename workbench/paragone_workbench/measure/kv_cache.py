@@ -19,7 +19,7 @@ def kv_candidates(
     """Return the engine with the default types of its backend, and the same with each of these types, once.
 
     Both halves of the cache get the type. The names of the candidates end in it. Raises InputError if the backend has no
-    such option, or one of the types is none of its choices.
+    such option, or a type is not one of the option's choices.
     """
     names = [info.name for info in describe(backend.load_options) if info.name in _OPTIONS]
     if not names:

@@ -14,7 +14,7 @@ Format: TypeAlias = Literal["html", "md", "csv", "json"]
 
 
 def format_of(path: Path, *, replaces: bool = False) -> Format:
-    """Return the format of a file by its suffix. Raises InputError if it is none, or the file cannot be written.
+    """Return the format of a file by its suffix. Raises InputError for an unknown suffix, or if the file cannot be written.
 
     `replaces`: the user agreed that an existing file is replaced.
     """

@@ -8,9 +8,9 @@ import time
 from paragone_workbench.runs.run import Run
 
 NOTICE_S = 3
-"""Seconds of silence of a server from which on a run says so."""
+"""Seconds that a server may send nothing before its run reports the silence."""
 NOTICE_LOCAL_S = 10
-"""Seconds for an engine on this machine, which may compute for long before it sends its progress."""
+"""The same for an engine on this machine, which may compute for long before it sends its progress."""
 
 
 class SilenceWatch:

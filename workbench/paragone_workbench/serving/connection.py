@@ -14,7 +14,7 @@ from paragone_workbench.serving.protocol.api_error import ApiError
 HEAD_S = 20.0
 """Seconds that a client has to send the head of a request."""
 STALLED_S = 60.0
-"""Seconds for which a client may take nothing of what waits for it."""
+"""Seconds for which a client may leave the data that waits for it unread."""
 MOST_CONNECTIONS = 256
 """Largest number of connections, on a system that allows twice as many open files."""
 

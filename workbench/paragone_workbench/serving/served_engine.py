@@ -19,10 +19,10 @@ MOST_WAITING = 1024
 
 
 class ServedEngine:
-    """An engine that requests name as their model. Answers that it has no room for wait, first come, first served.
+    """An engine that requests name as their model. Requests that it has no room for wait, first come, first served.
 
-    A native engine computes one answer at a time. A server computes several, and so does a model that engines share: for
-    each it is opened once, since an open engine executes one run at a time.
+    A native engine computes one answer at a time. A server computes several, and so do engines that share a loaded model.
+    An open engine executes one run at a time, so the engine is opened once for each answer that may be computed at a time.
     """
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:

@@ -24,7 +24,7 @@ def values_needed(
 ) -> int | None:
     """Return the number of values, in all, that show a difference; None if it is above a million.
 
-    `estimates_variance` says whether the test is a t-test, and not one of shares. `z` is that of the test's level.
+    `estimates_variance` is True for a t-test, and False for a test of shares. `z` is the quantile for the test's level.
     """
     if not difference:
         return None

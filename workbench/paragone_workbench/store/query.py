@@ -36,7 +36,7 @@ class Query:
 def read_query(text: str) -> Query:
     """Return the words and the filters of a text, such as `engine:small since:2026-10 colour`.
 
-    Raises InputError if a date is none.
+    Raises InputError if a date is invalid.
     """
     words: list[str] = []
     parts: dict[str, list[str]] = {name: [] for name in FILTERS}
@@ -57,7 +57,7 @@ def read_query(text: str) -> Query:
 
 
 def tag_name(text: str) -> str:
-    """Return a tag as it is saved: one word in lower case. Raises InputError if it is none."""
+    """Return a tag as it is saved: one word in lower case. Raises InputError if the text cannot be a tag."""
     name = text.strip().lstrip("#").lower()
     if not name or not name.isprintable() or len(name.split()) != 1 or len(name) > 40:
         raise InputError(f"{quoted(text)} is not a tag: a tag is one word of at most 40 characters.")

@@ -120,11 +120,11 @@ class Hit:
     """A prompt, an answer or a title that a search found."""
 
     place: str
-    """Where it was found, as commands accept it: `c7`, or `e3/17` for an answer in an experiment."""
+    """The id of the place that was found, as commands accept it: `c7`, or `e3/17` for an answer in an experiment."""
     conversation: int | None
     """The number of the conversation; None for an answer in an experiment."""
     title: str
-    """Of the conversation or the experiment."""
+    """The title of the conversation, or the name of the experiment."""
     prompt_id: str | None
     """The prompt in the conversation; None for a title, and for an answer in an experiment."""
     run_id: str | None

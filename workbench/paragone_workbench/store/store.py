@@ -219,7 +219,7 @@ class Store:
             keep_drafts(self._database, drafts, self._owner_id)
 
     def take_draft(self) -> DraftRecord | None:
-        """Return the newest prompt that an instance of the program left unsent, and have it be this one's; None without one."""
+        """Return the newest prompt that an instance of the program left unsent, and make it this instance's; else None."""
         from paragone_workbench.store.tables.prompts import draft_of, take_draft
 
         with self._database.transaction():
@@ -286,7 +286,7 @@ class Store:
 
         A word also matches inside longer words, in any script; case is ignored. Words may be filters: see `read_query`. A title
         is found if nothing else of its conversation is. `one_each` is whether each conversation is found once. Raises InputError if
-        a date in the text is none.
+        a date in the text is invalid.
         """
         from paragone_workbench.store.query import Query, read_query
         from paragone_workbench.store.tables.search import search

@@ -3,8 +3,8 @@
 Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
 profile (sandbox_init(3)). Unix sockets stay open: they reach programs on this machine alone.
 
-`launcher.py` imports this module by its path, with nothing but the standard library. Run as a script, it closes the network
-and prints what its process, and one that it starts, can open all the same.
+`launcher.py` imports this module by its path, with nothing but the standard library. As a script, the module closes
+the network and prints which sockets its process and a child process can still open.
 """
 
 import ctypes

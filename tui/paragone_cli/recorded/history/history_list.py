@@ -88,7 +88,7 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
 
 
 def _labels(summary: Summary) -> list[str]:
-    """Return the tags, and what else tells a conversation from others."""
+    """Return the tags of a conversation, and whether it is pinned or interrupted."""
     labels = [f"#{tag}" for tag in summary.tags]
     return labels + ["(pinned)"] * summary.is_pinned + ["(interrupted)"] * summary.is_interrupted
 

@@ -22,7 +22,7 @@ class Entry:
     """A conversation with the newest thing that a search found in it, or an answer of a suite."""
 
     summary: Summary | None
-    """Of the conversation; None for an answer of a suite."""
+    """The conversation; None for an answer of a suite."""
     hit: Hit | None
 
     @property
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """Of the conversation, or the name of the suite."""
+        """The title of the conversation, or the name of the suite."""
         if self.summary is not None:
             return self.summary.title
         return "" if self.hit is None else self.hit.title

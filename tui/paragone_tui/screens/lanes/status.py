@@ -36,7 +36,7 @@ _WITH_SPEED: frozenset[LaneState] = frozenset(
 )
 """States in which the figures of a run are shown."""
 _SAID_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
-"""States for which the speed stands where there is no room for both: in their colour while it changes."""
+"""States whose name gives way to the speed if there is no room for both; the speed then has the state's colour."""
 _FIGURE = 10
 """Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
 _LOOKS: Mapping[str, Look] = {

@@ -49,7 +49,7 @@ def compare_launches(sides: Sequence[Side]) -> list[Finding]:
 
 
 def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Compare builds of one program. A commit determines the version."""
+    """Compare builds of one program. If all commits are known, no version is missing: a commit determines the version."""
     reported = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
     differences: dict[str, str] = {}
     for name, values in reported.items():

@@ -115,10 +115,10 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Whether the engines answered under the same conditions, as far as they tell."""
+    """Whether the engines answered under the same conditions, as far as they report them."""
 
     findings: tuple[Finding, ...] = ()
-    """What differs; what was to be expected is last."""
+    """The differences; expected ones come last."""
     unknown: tuple[Unknown, ...] = ()
 
     @property

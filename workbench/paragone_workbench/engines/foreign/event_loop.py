@@ -27,10 +27,10 @@ ENDING_S = 2.0
 BEAT_S = 1.0
 """Seconds between two looks at whether an event loop still takes steps."""
 MOST_MISSED = 4
-"""Looks in a row that find it without a step since the one before: then its plugin blocks. Looks are counted, not
+"""Number of looks in a row without a step of the loop, after which its plugin counts as blocking. Looks are counted, not
 seconds, because a program that was stopped goes on after minutes."""
 BLOCKED_S = BEAT_S * MOST_MISSED
-"""Seconds without a step after which a plugin counts as one that blocks."""
+"""Seconds without a step of the loop after which its plugin counts as blocking."""
 
 
 class Blocked(Exception):

@@ -111,7 +111,7 @@ class BatchImport:
             self.errors += 1
 
     async def _place(self, custom_id: str) -> CustomId:
-        """Return the place of a result in this experiment. Raises BatchLineError if it belongs elsewhere."""
+        """Return the place of a result in this experiment. Raises BatchLineError for a result of another experiment."""
         place = parse_custom_id(custom_id)
         own = f"e{self.experiment.number}"
         if place is None:

@@ -72,7 +72,7 @@ class CellActor:
         return self._shard()
 
     async def exchange(self, cells: Sequence[Cell], within_s: float = REPORT_S) -> Shard:
-        """Take runs to be executed, and return those that have ended; after `within_s` seconds also if none has."""
+        """Take runs to execute, and wait at most `within_s` seconds for runs that have ended; return these."""
         for cell in cells:
             task = asyncio.create_task(self._execute(cell))
             self._tasks.add(task)

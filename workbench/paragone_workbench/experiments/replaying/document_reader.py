@@ -126,7 +126,7 @@ _IDS = ("id", "uuid")
 _LONGEST_ID = 200
 """Characters of an id: it is the key of a record in the history."""
 _LONGEST_REASON = 500
-"""Characters of what is said of a value."""
+"""Characters of the reason why a value is invalid."""
 _LIMIT = 2**63
 """All figures are smaller: the same limit holds for what plugins report."""
 

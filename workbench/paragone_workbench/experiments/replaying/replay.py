@@ -45,9 +45,9 @@ class AnswerDifference:
     char: int
     """Index of the first character that differs."""
     token: int | None
-    """Index of the token with it among the recorded tokens; None if they were not recorded."""
+    """Index of the recorded token that has this character; None if tokens were not recorded."""
     before: str
-    """The recorded text from there on, shortened; empty if it ends there."""
+    """The recorded text from this character on, shortened; empty if the recorded text ends before it."""
     now: str
 
 

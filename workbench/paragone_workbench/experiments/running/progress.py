@@ -82,7 +82,7 @@ class SuiteObserver:
         """The order of the runs is decided."""
 
     def counted(self, taken: int, total: int) -> None:
-        """The finished runs are counted: so many of all were taken over from other experiments now."""
+        """The finished runs are counted: `taken` of the `total` runs were now taken over from other experiments."""
 
     def progressed(self) -> None:
         """An engine or one of its runs has progressed. Called often."""

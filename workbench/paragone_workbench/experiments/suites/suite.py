@@ -111,7 +111,7 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
 
 
 def problem_text(name: str, problems: Iterable[SuiteProblem], shown: int = PROBLEMS_SHOWN) -> str:
-    """Return `NAME:LINE: SENTENCE` for each problem, a line each; beyond `shown` their number only."""
+    """Return a line `NAME:LINE: SENTENCE` for each of the first `shown` problems, and the number of the others."""
     problems = list(problems)
     lines = [f"{name}:{problem.line}: {problem.sentence}" for problem in problems[:shown]]
     if len(problems) > shown:

@@ -93,7 +93,7 @@ class Ballot:
 def _tokens_of(run: Run) -> int:
     """Return the number of tokens of an answer without its thinking, which is not shown on a ballot.
 
-    Engines count both together; each is taken to have its share of the characters.
+    Engines count answer and thinking together; the count is divided in proportion to their characters.
     """
     metrics = run.result.metrics
     tokens = metrics.completion_tokens if metrics is not None else 0

@@ -33,7 +33,7 @@ _TAIL = r"(?:v?[0-9][A-Za-z0-9]{0,7})?(?:[-_.:]SEGMENT){0,4}(?:[ ]v?[0-9]{1,3}(?
 _ANY_TAIL = _TAIL.replace("SEGMENT", "[A-Za-z0-9]{1,14}")
 _WRITTEN_TAIL = _TAIL.replace("SEGMENT", "[A-Z0-9][A-Za-z0-9]{0,13}")
 _GOES_ON = re.compile(r"(?:[A-Za-z0-9]|[-_.:](?=[A-Za-z0-9]|\Z))*(?: v?[0-9.]*[A-Za-z]?)?\Z")
-"""What may follow a name at the end of a text, if more text can make it a part of the name."""
+"""Matches characters at the end of an unfinished text that may turn out to belong to the name before them."""
 _LONGEST_TAIL = 9 + 4 * 15 + 9 + 2
 """Characters of the longest tail, and of what must not follow a name."""
 

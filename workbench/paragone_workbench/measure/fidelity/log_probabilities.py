@@ -20,7 +20,7 @@ Targets: TypeAlias = "NDArray[np.int64]"
 
 
 class Scores(NamedTuple):
-    """What is known of a candidate's distributions q beside the reference's p, at each position."""
+    """Figures of a candidate's distributions q beside the reference's p, at each position."""
 
     loss: NDArray[np.float64]
     """Log-loss −ln q of the token that really follows, in nats."""

@@ -73,7 +73,7 @@ def decided_of(
     identities: Mapping[str, str],
     saved: SavedMeasurements,
 ) -> Decided:
-    """Return what the runs and the earlier measurements decide.
+    """Decide which engine to deploy, by the runs and the earlier measurements.
 
     `tags` has the tags of each prompt, `examples` a run of each engine that began, by the engine's index, and
     `identities` the identity of each engine in these runs, by its name. The reference and the

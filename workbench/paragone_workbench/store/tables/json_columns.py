@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def object_in(text: str) -> dict[str, Json]:
-    """Return the object that a column has as JSON. Raises ValueError or TypeError if it is none."""
+    """Return the JSON object in a column. Raises ValueError or TypeError if the column has no object."""
     value = json.loads(text)
     if not isinstance(value, dict):
         raise TypeError("not an object")
@@ -25,7 +25,7 @@ def text_in(value: object) -> str:
 
 
 def list_in(text: str) -> list[Json]:
-    """Return the list that a column has as JSON. Raises ValueError or TypeError if it is none."""
+    """Return the JSON list in a column. Raises ValueError or TypeError if the column has no list."""
     value = json.loads(text)
     if not isinstance(value, list):
         raise TypeError("not a list")

@@ -160,7 +160,7 @@ class Attachments:
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
-        """Read the files that the text mentions, again if they have changed. Returns whether all of them are attached.
+        """Read the files that the text mentions, again if they have changed. Returns whether all files are attached.
 
         If not, the user is told once; at the next attempt, the text is sent without them.
         """

@@ -95,6 +95,6 @@ class MentionField(TextField):
         return not self._mentions and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:
-        """Read the mentioned files as they are now. Returns whether all of them are attached."""
+        """Read the mentioned files as they are now. Returns whether all files are attached."""
         self._finish_mention()
         return await self.attachments.settle(self.text)

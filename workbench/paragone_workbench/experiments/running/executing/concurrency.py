@@ -80,7 +80,7 @@ class Concurrency:
             self._leave()
 
     def _leave(self) -> None:
-        """Let those begin that there is room for now, in the order in which they came."""
+        """Let waiting requests begin as far as there is room, in the order in which they came."""
         self._now -= 1
         while self._waiting and self._now < self.limit:
             place = self._waiting.popleft()
