@@ -1,5 +1,6 @@
 """The queue: prompts wait for busy lanes; a stop keeps them; they can be edited, withdrawn and sent again."""
 
+import asyncio
 from functools import partial
 
 from tests.workbench.lane_helpers import LONG, opened, words
@@ -56,6 +57,25 @@ async def test_a_stop_keeps_the_queue(session, rogue, until):
     session.send_again(session.queue.kept)
     await until(lambda: lane.path[-1].text)
     assert (asked(lane), waiting(session)) == (["one", "now", "three, edited"], [("four", False)])
+
+
+async def test_what_is_sent_after_a_stop_follows_the_answer_that_is_being_stopped(session, rogue, until):
+    (lane,) = await opened(session, rogue(**LONG))
+    for text in ("one", "two", "three"):
+        session.send(text)
+    await until(lambda: lane.path[0].text)
+    stopping = asyncio.create_task(session.stop([lane]))
+    await until(lambda: waiting(session) == [("two", True), ("three", True)])
+    assert lane.is_busy, "the answer has not ended yet"
+    session.send("now")
+    session.send_again(session.queue.prompts[:1])
+    await stopping
+    await until(lambda: len(lane.path) == 2 and lane.path[1].text)
+    assert asked(lane) == ["one", "two"]
+    assert waiting(session) == [("three", True), ("now", False)]
+    await session.stop()
+    await session.answered()
+    assert waiting(session) == [("three", True), ("now", True)]
 
 
 async def test_a_fast_lane_does_not_wait_for_a_slow_one(session, rogue, until):

@@ -62,6 +62,8 @@ class PromptQueue:
         called after each change of the queue.
         """
         self.prompts: list[QueuedPrompt] = []
+        self._stopping: set[Lane] = set()
+        """The lanes whose answers are being stopped: what waited for these lanes then is kept already."""
         self._begin = begin
         self._can_answer = can_answer
         self._on_change = on_change
@@ -87,9 +89,12 @@ class PromptQueue:
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
         """Let a lane begin its next prompt, after a run has ended.
 
-        If the run was stopped, or the lane cannot answer, the lane keeps its prompts; other lanes go on.
+        If the run was stopped, or the lane cannot answer, the lane keeps its prompts; other lanes go on. Prompts that
+        were sent after `stop` follow the answer that it stopped.
         """
-        if ended.state in ("stopped", "interrupted") or not self._can_answer(lane):
+        is_cut = ended.state in ("stopped", "interrupted") and lane not in self._stopping
+        self._stopping.discard(lane)
+        if is_cut or not self._can_answer(lane):
             for queued in self.prompts:
                 if lane in queued.lanes:
                     queued.kept_by.add(lane)
@@ -103,6 +108,7 @@ class PromptQueue:
             if lane in queued.lanes:
                 queued.lanes.remove(lane)
                 queued.kept_by.discard(lane)
+        self._stopping.discard(lane)
         self._on_change()
 
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
@@ -128,6 +134,13 @@ class PromptQueue:
         """Keep prompts until they are sent again."""
         for queued in prompts:
             queued.keep()
+        self._on_change()
+
+    def stop(self, lanes: Sequence[Lane]) -> None:
+        """Have these lanes keep what waits for them. Call it before the lanes are stopped: an answer may end meanwhile."""
+        for queued in self.prompts:
+            queued.kept_by.update(lane for lane in queued.lanes if lane in lanes)
+        self._stopping.update(lane for lane in lanes if lane.is_busy)
         self._on_change()
 
     def withdraw(self, queued: QueuedPrompt) -> None:

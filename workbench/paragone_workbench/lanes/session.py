@@ -303,10 +303,10 @@ class Session:
         lane.select(head)
         self.recorder.lane_changed(self.conversation, lane.record)
 
-    async def stop(self) -> None:
-        """Stop all current runs. Prompts that wait for the lanes are kept in the queue."""
-        self.queue.keep(self.queue.prompts)  # an answer may end before the stop reaches it
-        await asyncio.gather(*(lane.stop() for lane in self.lanes))
+    async def stop(self, lanes: Sequence[Lane] | None = None) -> None:
+        """Stop the current runs of these lanes, or of all. Prompts that wait for the lanes are kept in the queue."""
+        self.queue.stop(stopped := self.lanes if lanes is None else lanes)
+        await asyncio.gather(*(lane.stop() for lane in stopped))
 
     @property
     def is_opening(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
@@ -20,7 +21,7 @@ def stop_lane(context: LanesContext) -> None:
     """Stop the answers of the current lane; if there are none, stop loading its engine."""
     if column := context.current_or_say():
         if column.lane.is_busy:
-            context.do(column.lane.stop)
+            context.do(partial(context.session.stop, [column.lane]))
         else:
             column.lane.engine.stop_opening()
 
