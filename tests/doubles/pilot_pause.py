@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,26 +19,30 @@ async def wait_until_at_rest(min_sleep: float = SOON_S) -> None:
     """Wait until nothing is left to do on the event loop but to wait, also for timers of the next `min_sleep` seconds, or `SOON_S`.
 
     Textual's own function takes a process that computes nothing for one at rest, also where other processes have the cores.
+    And it sleeps for 0.02 s at least, also where no timer is set: twice for each key.
     """
-    await _finish_steps()  # which may set timers
-    await asyncio.sleep(max(min_sleep, SOON_S))
-    await _finish_steps()
-
-
-async def _finish_steps() -> None:
-    """Wait until no step is ready, and no timer is due."""
     loop: Any = asyncio.get_running_loop()
+    await _finish_steps(loop)  # which may set timers
+    end = loop.time() + max(min_sleep, SOON_S)
+    while (due := _next_timer(loop)) <= end:
+        await asyncio.sleep(due - loop.time())
+        await _finish_steps(loop)
+
+
+async def _finish_steps(loop: Any) -> None:
+    """Wait until no step is ready, and no timer is due."""
     deadline = loop.time() + LONGEST_S
-    while loop.time() < deadline and (loop._ready or _is_due(loop)):
+    while loop.time() < deadline and (loop._ready or _next_timer(loop) <= loop.time()):
         await asyncio.sleep(0)
 
 
-def _is_due(loop: Any) -> bool:
-    return any(timer.when() <= loop.time() for timer in loop._scheduled if not timer.cancelled())
+def _next_timer(loop: Any) -> float:
+    return min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=math.inf)
 
 
 @pytest.fixture(scope="package", autouse=True)
 def pause_until_at_rest() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textual.pilot.wait_for_idle", wait_until_at_rest)
+        for module in ("pilot", "app"):  # the application waits between the keys that the pilot presses
+            patch.setattr(f"textual.{module}.wait_for_idle", wait_until_at_rest)
         yield
