@@ -24,7 +24,7 @@ class EndpointBackend(Backend):
     api_version = 2
     load_options: type[EndpointOptions]
     path: ClassVar[str] = ""
-    """What is appended to a URL without a path."""
+    """The path that is appended to a URL without a path."""
 
     async def probe(self, python: str | None = None) -> Probe:
         """Find out whether the HTTP library is installed. `endpoint` describes a server."""

@@ -100,10 +100,10 @@ def _unwatched(plugin: str, package: str) -> contextlib.AbstractContextManager[N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What the application does when plugins are imported."""
+    """Callbacks of the application around the import of plugins."""
 
     importing: Callable[[str, str], contextlib.AbstractContextManager[None]] = _unwatched
-    """Called with the names of a third-party plugin and its package. What it returns is entered during the import. It can
+    """Called with the names of a third-party plugin and its package. The context that it returns is entered during the import. It can
     refuse the plugin by InterfaceViolation."""
     waiting: Callable[[str], None] = lambda plugin: None
     """Called with the name of a plugin that is not imported after `NOTICE_S`, and that is waited for."""

@@ -1,4 +1,4 @@
-"""What the option `thinking` says: on, off, an effort, or a budget."""
+"""The values of the option `thinking`: on, off, an effort, or a budget."""
 
 from __future__ import annotations
 

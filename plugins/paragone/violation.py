@@ -1,4 +1,4 @@
-"""What the application finds wrong with what a plugin is, or returns."""
+"""The error for plugins that violate the interface, or return wrong values."""
 
 from __future__ import annotations
 

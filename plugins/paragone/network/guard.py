@@ -58,7 +58,7 @@ class ContactRefused(PermissionError):
 
 
 class Guard:
-    """What this process may contact, and what it has contacted."""
+    """The addresses that this process may contact, and those that it has contacted."""
 
     def __init__(self) -> None:
         self.is_watching = False

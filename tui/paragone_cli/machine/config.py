@@ -18,7 +18,7 @@ from paragone_workbench.paths import config_file, state_file
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigArguments(PrintArguments):
-    """What is done with config.toml."""
+    """The action of `paragone config`."""
 
     action: str = word(
         "ACTION",

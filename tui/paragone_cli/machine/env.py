@@ -41,7 +41,7 @@ _TAKEN_BY = {
 
 @dataclass(frozen=True, kw_only=True)
 class EnvArguments(PrintArguments):
-    """What is done with the environment of a backend."""
+    """The action of `paragone env`, and the backend whose environment it concerns."""
 
     action: str = word(
         "ACTION",

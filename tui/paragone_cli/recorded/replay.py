@@ -37,7 +37,7 @@ _WORDS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayArguments(OpenArguments, PrintArguments):
-    """What is repeated, and on which engines."""
+    """The runs that are repeated, and the engines that repeat them."""
 
     target: str = word(
         "RUN|EXPERIMENT|FILE",

@@ -20,7 +20,7 @@ from paragone_workbench.store.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments(Arguments):
-    """What the report is about, and the file."""
+    """The experiment or conversation of the report, and the report's file."""
 
     subject: str | None = word(
         "ID",

@@ -203,7 +203,7 @@ class _Terminal:
         self._room = room
         self._text_rows = text_rows
         self.left_out: list[Region] = []
-        """What was not written, because there was no room."""
+        """The changes that were not written, because there was no room."""
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""

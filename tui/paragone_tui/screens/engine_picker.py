@@ -83,9 +83,9 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         """The keys of the entries that are opened together."""
         self._written: EngineDefinition | None = None
         self._problem = ""
-        """What is wrong with the written engine."""
+        """Why the engine that the user wrote is invalid; empty if it is valid."""
         self._memory: dict[str, str] = {}
-        """What is known of the memory that entries need, by their keys."""
+        """The known estimates of the memory that entries need, by the entries' keys."""
         self._estimated = ""
         """The key of the entry whose memory is being estimated; empty if none is."""
 

@@ -35,11 +35,11 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 class TerminalDriver(JobControlDriver):
-    """Textual's driver, with a reader and with handlers of signals of the program's own.
+    """Textual's driver, with the program's own reader and signal handlers.
 
-    It tells how much to write, so that nothing waits for a slow line.
+    The driver tells how much may be written, so that the program never waits for a slow line.
 
-    A signal that asks the program to end has it leave as the key does, with the terminal restored and everything
+    A signal that asks the program to end makes it leave as the key does, with the terminal restored and everything
     saved. The exit code is 128 and the signal's number. Signals that were ignored at the start stay ignored.
     """
 

@@ -61,7 +61,7 @@ class Page:
         self.fold_thinking = fold_thinking
         """Whether thinking is shown as one line. After a change, `fold` applies it."""
         self.fold_logs = fold_logs
-        """Whether a log with a title is shown as its title; likewise."""
+        """Whether a log with a title is shown as its title only. After a change, `fold` applies it."""
         self.blocks: list[Block] = []
         self.height = 0
         self.width = 0

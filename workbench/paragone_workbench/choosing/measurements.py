@@ -1,4 +1,4 @@
-"""What is measured of the engines outside of the suite: speed, fidelity and greedy answers. What the history knows is not measured again."""
+"""The measurements outside of the suite: speed, fidelity and greedy answers. Those in the history are not repeated."""
 
 from __future__ import annotations
 

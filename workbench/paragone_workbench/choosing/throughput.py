@@ -25,7 +25,7 @@ USERS = (1, 4, MOST_USERS)
 """Numbers of users at once."""
 
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
-"""What is measured with users at once."""
+"""The tests with several users at once."""
 
 REQUESTS = 2 * sum(USERS)
 """Requests to an engine in these tests: of each user one that is not counted, and another one."""
@@ -65,7 +65,7 @@ class Throughputs:
 
     @property
     def left(self) -> list[EngineDefinition]:
-        """The engines of which it is unknown."""
+        """The engines whose throughput is unknown."""
         return [
             engine
             for engine in self.engines

@@ -100,7 +100,7 @@ class EngineHandle:
         """Waits for the end of the open engine."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
         self._placed: tuple[EngineDefinition, Placement] | None = None
-        """Where the engine computes, and with which definition: each run asks for each engine that waits."""
+        """A cache: the placement, and the definition that it is for. Each run asks for the placement of each waiting engine."""
 
     @property
     def engine(self) -> OpenEngine | None:

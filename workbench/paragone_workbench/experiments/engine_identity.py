@@ -1,4 +1,4 @@
-"""What makes two engines the same: their definitions, and the files that these name."""
+"""The identity of engines: two engines are the same if their definitions and the files that these name are the same."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _PAGE = 1000
 
 
 class Exported(NamedTuple):
-    """What an export has written."""
+    """The result of an export."""
 
     path: Path
     numbers: tuple[int, ...]

@@ -18,7 +18,7 @@ from paragone_workbench.store import LaneRecord, SavedConversation
 MOST_LANES = 1_000
 """Answers of different models side by side. The lane of each is looked for among all others."""
 MOST_JOINED = 2**30
-"""Characters that answers in several messages may take while they are put together: each is copied for each message."""
+"""Limit in characters for joining answers of several messages: each message copies the answer so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

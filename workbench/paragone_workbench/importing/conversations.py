@@ -35,7 +35,7 @@ FORMATS = (
     "a document of paragone, an export of ChatGPT, Open WebUI or llama-server's web interface, a conversation of LM Studio, "
     "messages in OpenAI's form, or the database of llm or oterm"
 )
-"""What can be imported, as a part of a sentence."""
+"""The formats that can be imported, as a part of a sentence."""
 
 _SQLITE = b"SQLite format 3\0"
 _ZIP = b"PK\x03\x04"
@@ -65,7 +65,7 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
 
 
 class Added(NamedTuple):
-    """What an import did with a conversation."""
+    """The result of importing a conversation."""
 
     number: int
     """The 7 in `c7`, which people type."""

@@ -115,7 +115,7 @@ async def catalog_entries(
 
 
 class _Catalog:
-    """What is known so far."""
+    """The entries that are known so far."""
 
     def __init__(self, config: Config, *, asks_servers: bool) -> None:
         self.backends: Mapping[str, Backend] | None = None

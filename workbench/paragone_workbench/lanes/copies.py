@@ -1,4 +1,4 @@
-"""What can be copied of a conversation: a block of code, an answer, a turn of all lanes, the whole."""
+"""The texts that can be copied: a block of code, an answer, a turn of all lanes, the whole conversation."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def state(self) -> LaneState:
-        """What the lane is doing, or how its last run ended."""
+        """The present activity of the lane, or how its last run ended."""
         run, engine = self.last, self.engine
         if self.present is not None and self.present.phase != "waiting":
             return _progress_of(self.present, is_local=self.engine.is_local)

@@ -27,11 +27,11 @@ class QueuedPrompt:
     for_all: bool = True
     """Whether the prompt was sent to all lanes."""
     lanes: list[Lane]
-    """The lanes that have not begun it."""
+    """The lanes that have not begun the prompt."""
     prompt: Prompt | None = None
     """The prompt in the conversation, once a lane has begun it; the text stays as it is then."""
     kept_by: set[Lane] = field(default_factory=set)
-    """The lanes that begin it only once it is sent again, such as lanes that were stopped."""
+    """The lanes that begin the prompt only once it is sent again, such as lanes that were stopped."""
 
     @property
     def is_kept(self) -> bool:

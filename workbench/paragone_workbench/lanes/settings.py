@@ -118,7 +118,7 @@ class Carried:
 
     @property
     def remark(self) -> str:
-        """What is not as it was, in a sentence; empty if all options were taken over under their names."""
+        """The options that this engine refuses, or has under other names, in a sentence; empty if all were taken over."""
         renamed = [f"{old} is {new} here" for old, new in self.renamed.items()]
         refused = [f"it does not take {', '.join(self.refused)}"] if self.refused else []
         differences = "; ".join(renamed + refused)

@@ -6,7 +6,7 @@ from paragone.network.guard import GUARD
 
 
 def switch(*, allows_loopback: bool) -> str:
-    """Go offline, or online again if the system does not hold the network closed. Returns a sentence about what is so now."""
+    """Go offline, or online again if the system does not hold the network closed. Returns a sentence on the new state."""
     if GUARD.layer:
         return f"Offline until the program ends: {GUARD.layer} holds it, which cannot be undone."
     if GUARD.is_offline:

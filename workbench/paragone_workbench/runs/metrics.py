@@ -117,7 +117,7 @@ class Meter:
         self.shared: bool | None = None
         """Whether another run used the same server or this machine; set at the end of the run."""
         self.energy = Energy()
-        """What the run used; set at its end."""
+        """The energy that the run used; set at its end."""
         self._sent = sent
         self._load_s = load_s
         self._pieces = 0

@@ -91,7 +91,7 @@ class Prefix:
 
     @property
     def prefilled(self) -> Prefilled:
-        """What the result of the run says about it."""
+        """The description of the prefix in the run's result."""
         return Prefilled(
             text=len(self.text),
             thinking=len(self.thinking),

@@ -96,7 +96,7 @@ class Run:
 
     @property
     def result(self) -> RunResult:
-        """What the run has produced so far."""
+        """The text, tokens and figures that the run has produced so far."""
         if self._has_grown:
             self._has_grown = False
             self._result = dataclasses.replace(

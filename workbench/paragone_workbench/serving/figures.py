@@ -63,7 +63,7 @@ class Figures:
 
 
 class _EngineStates(Collector):
-    """What the engines do now."""
+    """The present state of the engines."""
 
     def __init__(self, engines: ServedEngines) -> None:
         self._engines = engines

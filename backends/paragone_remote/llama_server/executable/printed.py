@@ -1,4 +1,4 @@
-"""What a llama-server prints about itself, for arguments such as `--help`, and the error if that fails."""
+"""Calls a llama-server with arguments such as `--help`, and returns its output, or the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a llama-server says in its log: what is in force, and why it did not start.
+"""Reads the log of a llama-server: the settings in force, and why the server did not start.
 
 The lines are llama.cpp's own, from src/llama-context.cpp, src/llama-kv-cache.cpp and src/llama-model.cpp. They are
 no interface: what is not found is left out.
@@ -28,7 +28,7 @@ _PREFIX = re.compile(r"^[\d.]+ [A-Z] +")
 
 
 _LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
-"""What an entry begins with. An entry can have several lines."""
+"""Matches the beginning of an entry. An entry can have several lines."""
 
 _MOST_LINES = 12
 

@@ -65,7 +65,7 @@ async def _export(
     subject: SuiteRequest | int,
     catalog: AssertionCatalog | None = None,
 ) -> int:
-    """Write the unfinished runs of an experiment, or of that of a request, which is begun if there is none yet.
+    """Write the unfinished runs of an experiment. `subject` is its number, or a request, whose experiment may begin now.
 
     `catalog` has the assertions of a request.
     """

@@ -1,4 +1,4 @@
-"""What the form of a choice asks for, checked."""
+"""The checked input of the form of a choice."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class LaneStatus(Widget):
         name, figures = _fitting(info, long if fits else short, room)
         has_speed = info.tokens_per_s and info.state in _WITH_SPEED and not info.silent_s
         if has_speed and not fits and short[0] not in figures:
-            # The speed is what is compared: it loses its unit, and then takes the place of the state.
+            # The user compares the speeds: the speed stays longest, first without its unit, then in place of the state.
             name, figures = _fitting(info, [[Segment(_brief(info), style)]], room)
             if not figures and info.state in _SAID_BY_SPEED:
                 state = [Segment(_brief(info), state_style), *rest]

@@ -232,7 +232,7 @@ class _DaemonThreads(ThreadPoolExecutor):
     """Runs calls in threads that are not joined when the program ends, unlike those of `asyncio.to_thread`."""
 
     def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Start the call in a thread of its own, which may contact what the question may."""
+        """Start the call in a thread of its own, which may contact the same addresses as the caller."""
         context = contextvars.copy_context()
         return in_daemon_thread(lambda: context.run(call, *args, **kwargs))
 

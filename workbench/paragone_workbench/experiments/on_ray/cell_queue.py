@@ -1,4 +1,4 @@
-"""The runs that are still to be executed, for several processes: what a lost one was given is given to others."""
+"""The runs that are still to be executed, for several processes: the runs of a lost process go to the others."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class RayExecutor:
         return ClusterJudge(self._cluster, self._judges[name], recorded, self._work.observer)
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no more. Finished runs are kept."""
+        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped.set()
         await self._servers.stop()
 

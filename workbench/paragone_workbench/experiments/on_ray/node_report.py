@@ -1,4 +1,4 @@
-"""What a node has that a suite needs: paragone, the models' files, and memory. `report` runs on the node."""
+"""The report of a node on what a suite needs: paragone, the models' files, and memory. `report` runs on the node."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class SuiteRequest:
 
     suite: Suite
     engines: Sequence[EngineDefinition]
-    """With the options of the command line."""
+    """The definitions of the engines, with the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The definitions of the engines that assertions name."""
     foreign_judges: frozenset[str] = frozenset()

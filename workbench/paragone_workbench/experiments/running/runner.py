@@ -27,7 +27,7 @@ from paragone_workbench.store.retry import retrying
 
 @dataclass(eq=False)
 class SuiteRunner:
-    """Executes the unfinished runs of an experiment, and has the answers checked.
+    """Executes the unfinished runs of an experiment, and lets assertions check the answers.
 
     Use it once, on one event loop. `close` closes the engines.
     """
@@ -90,7 +90,7 @@ class SuiteRunner:
             self.failure = error
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no more. Finished runs are kept."""
+        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped.set()
         await asyncio.gather(self._executor.stop(), self._judging.stop())
 

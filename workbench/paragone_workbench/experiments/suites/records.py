@@ -97,7 +97,7 @@ class RecordReader:
         self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
 
     def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
-        """Return a value of this type; None if there is none, or a problem. `wanted` says what it must be."""
+        """Return a value of this type; None if it is missing, or note that it must be what `wanted` says."""
         value = self.record.values.get(key)
         if value is None or isinstance(value, kind):
             return value

@@ -153,7 +153,7 @@ def _parts(name: str) -> Iterator[str]:
 
 
 def _written(name: str) -> set[str]:
-    """Return the ways to write a name that its pattern must have, since it ignores the case of A to Z only."""
+    """Return the spellings of a name that its pattern lists, because the pattern ignores case only for A to Z."""
     if name.isascii():
         return {name.lower()}
     return {name, name.lower(), name.upper(), name.capitalize()}

@@ -34,13 +34,13 @@ class BenchedEngine:
     samples: dict[BenchTest, list[Sample]] = field(default_factory=dict)
     """The measured runs of each test, in their order, without warm-ups."""
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
-    """What users at once got."""
+    """The throughput with several users at once."""
     skipped: dict[BenchTest, str] = field(default_factory=dict)
     """Why a test was not measured: it exceeds the context."""
     refused: dict[UsersTest, str] = field(default_factory=dict)
     """Why the engine has no answers for so many users: it cannot answer them at once."""
     warnings: list[str] = field(default_factory=list)
-    """What the engine warned of, each sentence once."""
+    """The engine's warnings, each sentence once."""
     error: ParagoneError | None = None
     """Why the engine's measurement ended early."""
 

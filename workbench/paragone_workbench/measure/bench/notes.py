@@ -1,4 +1,4 @@
-"""What a reader of the figures of a test must know."""
+"""Remarks that a reader of the figures of a test must know."""
 
 from __future__ import annotations
 

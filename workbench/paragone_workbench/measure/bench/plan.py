@@ -78,7 +78,7 @@ def users_tests(
 
 
 def rotated(count: int, by: int) -> tuple[int, ...]:
-    """Return 0 … count − 1, beginning with `by`. Over `count` rounds, each number has each place once.
+    """Return the numbers 0 … count − 1, rotated so that `by` is first. Over `count` rounds, each number has each place once.
 
     Two rounds of two engines are A B B A.
     """

@@ -30,7 +30,7 @@ class Throughput:
     is_in_pieces: bool
     """Whether the engine sent several tokens in a piece."""
     notes: tuple[str, ...]
-    """What a reader of the figures must know, as sentences."""
+    """Remarks that a reader of the figures must know, as sentences."""
 
     @classmethod
     def of(

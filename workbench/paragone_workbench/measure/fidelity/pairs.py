@@ -110,9 +110,9 @@ def _with_need(pair: KldPair) -> KldPair:
 
 
 def neighbours(pairs: Sequence[KldPair], candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
-    """Return the pairs of candidates between which no other one is, in the order of their mean KLD.
+    """Return the pairs of candidates that are neighbours in the order of their mean KLD.
 
-    The pairs of the others follow from these.
+    These decide the pairs of candidates that are further apart.
     """
     means = {
         candidate.name: float(candidate.difference.kld.mean())

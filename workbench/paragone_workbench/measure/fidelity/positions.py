@@ -39,7 +39,7 @@ def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def mean(values: NDArray[Any]) -> Estimate | None:
-    """Return the mean of numbers, or the share of what holds. None without values."""
+    """Return the mean of numbers, or the share of true values. None without values."""
     if not values.size:
         return None
     windows = values.mean(axis=1)

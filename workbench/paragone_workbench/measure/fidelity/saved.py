@@ -1,4 +1,4 @@
-"""What a model loses, by the measurements of fidelity in the history."""
+"""The losses of a quantized model, by the measurements of fidelity in the history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found of a candidate, in sentences."""
+"""The verdicts on candidates, in sentences."""
 
 from __future__ import annotations
 

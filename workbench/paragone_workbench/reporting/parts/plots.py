@@ -31,7 +31,7 @@ class _Engine(NamedTuple):
 
 
 class _Horizontal(NamedTuple):
-    """What the pass rate is shown over."""
+    """The value on the horizontal axis, over which the pass rate is shown."""
 
     title: str
     unit: str

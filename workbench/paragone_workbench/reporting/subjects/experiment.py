@@ -142,7 +142,7 @@ def _order(selection: Selection) -> Iterator[str]:
 
 
 def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRow]:
-    """Yield the runs, which come in the order of their prompts, and have `selection` choose prompts by them."""
+    """Yield the runs, which come in the order of their prompts, and give them to `selection`, which chooses prompts."""
     for number, group in groupby(rows, lambda row: row.prompt_index):
         of_prompt = list(group)
         selection.add(number, of_prompt)

@@ -45,7 +45,7 @@ class Fields:
         return f"{self._path}.{name}" if self._path else name
 
     def wrong(self, name: str, expected: str) -> ApiError:
-        """Return the error that a field is not what it must be."""
+        """Return the error for a field with an invalid value. `expected` says which values are valid."""
         return ApiError(400, f"{self.path(name)} must be {expected}.", param=self.path(name))
 
     def text(self, name: str) -> str | None:

@@ -47,7 +47,7 @@ class Choice:
     run: RunSpec | None
     """The run that computes the answer; None if nothing is to be added to the given text."""
     given: Given = ""
-    """What the client wants back before the answer; empty if nothing."""
+    """The text that the client wants back before the answer; may be empty."""
     logprobs: int | None = None
     """Number of alternatives to report with each token; None for no log-probabilities."""
 

@@ -26,7 +26,7 @@ _CACHED = _possible("cached_tokens", MOST_TOKENS)
 _COMPLETION = _possible("completion_tokens", MOST_TOKENS)
 _JOULES = _possible("joules", MOST_JOULES)
 
-# A row for each engine and set of devices. It has what `Costs.of` says of a run, added up. `total` instead of `sum`: whole
+# A row for each engine and set of devices, with the sums of the fields of `Costs.of`. `total` instead of `sum`: whole
 # numbers that a server invents can exceed 64 bits.
 _SUMS = f"""
     SELECT

@@ -304,7 +304,7 @@ class Experiments:
         return answers
 
     def take(self, number: int, runs: Iterable[KnownRun]) -> None:
-        """Make runs of other experiments those of this one, with the results of the assertions that they have."""
+        """Take over runs of other experiments into this one, with the results of their assertions."""
         with self._database.transaction():
             for run in runs:
                 self._put(number, run.key, run.run_id, run.assertions, run.digests)

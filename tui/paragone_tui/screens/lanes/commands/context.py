@@ -1,4 +1,4 @@
-"""What the commands of the lanes use and change."""
+"""The state that the commands of the lanes use and change."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Draft:
 
 @dataclass(slots=True, kw_only=True)
 class _Named:
-    """What a mention stands for."""
+    """The files and images that a mention stands for."""
 
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
@@ -65,7 +65,7 @@ class _Named:
     error: InputError | None = None
     """Why nothing is attached, until the user has tried to send the prompt."""
     told: list[str] = field(default_factory=list)
-    """What was said about the files, which is of no use once the mention is gone."""
+    """The messages about the files, which are removed with the mention."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -118,7 +118,7 @@ class Attachments:
         self.on_change()
 
     def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
-        """Return the files and the images that go with this text. What is mentioned anew replaces what has its name."""
+        """Return the files and the images that go with this text. A newly mentioned file replaces the one of its name."""
         named = self._mentioned(text)
         files = [file for one in named for file in one.files]
         images = [image for one in named for image in one.images]

@@ -41,7 +41,7 @@ _USUAL_WIDTH = 80
 
 
 class _Before(NamedTuple):
-    """What was written before an earlier prompt was edited, and the files that go with it without being mentioned."""
+    """The text before an earlier prompt was edited, and its files that are attached without a mention."""
 
     text: str = ""
     files: tuple[AttachedFile, ...] = ()

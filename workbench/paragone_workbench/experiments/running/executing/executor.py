@@ -77,7 +77,7 @@ class CellExecutor(Protocol):
         """Return a judge of the request on other machines, not opened yet; None if it is to be opened in this process."""
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no more."""
+        """Stop the runs in progress, and start no further runs."""
 
     async def close(self) -> None:
         """Close the engines."""

@@ -67,7 +67,7 @@ class LocalExecutor:
         """Return None: judges are opened by what judges."""
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no more. Finished runs are kept."""
+        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped = True
         stopping = [engine.stop() for engine in self._engines.values()]
         await asyncio.gather(self._pool.stop(), *stopping)
