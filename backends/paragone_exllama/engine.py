@@ -118,7 +118,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         )
         fixed = options.chunk_size is not None
         self._chunk_size = ChunkSize(library.largest_chunk, fixed=fixed)
-        # Rounding depends on the chunk boundaries. Cold runs use fixed ones, so that they are reproducible.
+        # Rounding depends on the chunk boundaries. Cold runs use fixed boundaries, so that they are reproducible.
         self._cold_chunk_size = ChunkSize(
             library.largest_chunk if fixed else min(FIRST, library.largest_chunk), fixed=True
         )

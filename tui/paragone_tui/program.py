@@ -1,4 +1,4 @@
-"""What screens use of the application that shows them."""
+"""The interface of the application for its screens."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class CompositorScreen(Screen[ScreenResultType]):
 
     @property
     def driver(self) -> JobControlDriver | None:
-        """What writes to the terminal; None in a test without one."""
+        """The driver that writes to the terminal; None in a test without a terminal."""
         driver = self.app._driver
         return driver if isinstance(driver, JobControlDriver) else None
 

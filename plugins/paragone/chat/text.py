@@ -44,9 +44,9 @@ class _Held:
     top: tuple[Alternative, ...]
     time: float
     channel: Channel
-    """Its channel if none of its text is kept."""
+    """The token's channel if none of its text is kept."""
     open: int
-    """Number of its characters that are not yet settled."""
+    """Number of the token's characters that are not yet settled."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)
 
     def add(self, channel: Channel, text: str) -> None:

@@ -38,7 +38,7 @@ def completion(args: CompletionArguments) -> int:
     completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
 
     def complete(argument: argparse.Action) -> None:
-        """Set what shtab reads from an argument: what completes it."""
+        """Set the attribute of an argument from which shtab reads how to complete it."""
         if isinstance(argument.metavar, str) and argument.metavar in completed:
             argument.complete = completed[argument.metavar]  # type: ignore[attr-defined]
 

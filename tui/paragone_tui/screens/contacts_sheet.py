@@ -1,4 +1,4 @@
-"""Shows the addresses that this program contacted since its start, and what keeps it from others."""
+"""Shows the addresses that this program contacted since its start, and what keeps it from contacting others."""
 
 from __future__ import annotations
 

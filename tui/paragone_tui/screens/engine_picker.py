@@ -49,10 +49,10 @@ class Picked:
 
 
 class EnginePicker(Picker[Sequence[Picked] | None]):
-    """Its result is what the user picked, or None.
+    """The dialog to pick engines. Its result is the list of engines that the user picked, or None.
 
     `engines` are the defined engines. `single` is True where one engine is wanted: no entry can be ticked, and the demo, which
-    has two, is not offered. `advice` is shown while there is nothing else to say.
+    has two, is not offered. `advice` is shown while there is no other remark.
     """
 
     heading = "Engine"

@@ -47,7 +47,7 @@ class Block:
         self.is_remark = is_remark
         """Whether the block is a remark about the whole turn, which ends the turn."""
         self.turn = turn
-        """What identifies the turn that begins here, in all lanes; None if none begins."""
+        """The identity, in all lanes, of the turn that begins with this block; None if no turn begins."""
         self.finished = False
         """Whether the text is complete."""
         self.folded = False

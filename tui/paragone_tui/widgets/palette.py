@@ -76,7 +76,7 @@ def theme_entries(app: App[None]) -> Iterator[Entry]:
 
 
 class Palette(Picker[Callable[[], object] | None]):
-    """Lists entries. Its result is the `run` of the picked one, or None."""
+    """Lists entries. Its result is the `run` of the picked entry, or None."""
 
     heading = "Commands"
     placeholder = "Find a command …"

@@ -23,7 +23,7 @@ would hide what a quantization loses."""
 
 
 def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file; None for the one that comes with paragone. Raises InputError if it decides nothing."""
+    """Return the suite in a file; None for the one that comes with paragone. Raises InputError for a suite without assertions."""
     path = path or QUESTIONS
     suite = read_suite(path, catalog, system=system)
     if suite.problems:

@@ -28,7 +28,7 @@ USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 """The tests with several users at once."""
 
 REQUESTS = 2 * sum(USERS)
-"""Requests to an engine in these tests: of each user one that is not counted, and another one."""
+"""Number of requests to an engine in these tests: each user sends one that is not counted, and one that is."""
 
 _OPENING_S = 10.0
 """Seconds that opening the engines may take: with more slots, a server loads its model anew."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 LIMIT = 5_000
 """Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
 LONGEST = 100_000
-"""Number of characters of a text that are compared. The rest is neither equal nor different."""
+"""Number of characters of a text that are compared. The rest of the text is never marked."""
 _SHARE = 50
 """Growing texts are compared again when they have grown by one part in `_SHARE`, so that each word costs
 the same, however long the texts are."""
@@ -86,7 +86,7 @@ class GrowingDiff:
     ) -> tuple[Span, ...] | None:
         """Return the spans of `text` that differ from `reference`, or None if they have hardly grown.
 
-        Both begin with what they were before. Words that may still grow are not part of a span, nor are
+        Both texts have only grown since the last call. Words that may still grow are not part of a span, nor are
         words at the end of `text` that may have a counterpart in what is still to come of `reference`.
         """
         reference_grows = reference_grows or len(reference) > LONGEST  # the last word may be cut

@@ -95,7 +95,7 @@ class EngineHandle:
         self._began = 0.0
         self._use: EngineUse | None = None
         self._unkept: tuple[Caution, ...] = ()
-        """Says that there is no log, and why, if there is none."""
+        """A caution that says why there is no log; empty if there is a log."""
         self._watch: asyncio.Task[None] | None = None
         """Waits for the end of the open engine."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None

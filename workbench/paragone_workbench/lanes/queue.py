@@ -137,7 +137,7 @@ class PromptQueue:
         self._on_change()
 
     def stop(self, lanes: Sequence[Lane]) -> None:
-        """Have these lanes keep what waits for them. Call it before the lanes are stopped: an answer may end meanwhile."""
+        """Keep the prompts that wait for these lanes. Call it before the lanes are stopped: an answer may end meanwhile."""
         for queued in self.prompts:
             queued.kept_by.update(lane for lane in queued.lanes if lane in lanes)
         self._stopping.update(lane for lane in lanes if lane.is_busy)

@@ -1,4 +1,4 @@
-"""The seeds that lanes share, so that they draw alike."""
+"""The seeds that lanes share, so that all lanes draw the same random numbers."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ class Session:
         """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.
 
         The old prompt and what follows it are kept as a variant; `step` returns to it. Must not be called
-        while one of these lanes is busy. Returns None if none of them can answer.
+        while one of these lanes is busy. Returns None if none of these lanes can answer.
         """
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
         if not lanes:

@@ -47,10 +47,10 @@ def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:
-    """Return the prompt that a lane answers if it is to answer again; None if there is none.
+    """Return the prompt that a lane answers when the user asks for a new answer; None if there is no prompt.
 
     The result is the newest prompt that was sent to all lanes, follows the path of this lane, and has no run in this lane.
-    If no prompt is like that, the result is the last prompt on the path. `prompts` are those of the conversation, oldest first.
+    Without such a prompt, the result is the last prompt on the path. `prompts` are those of the conversation, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.all_runs}

@@ -17,7 +17,7 @@ LONGEST = 200
 """Tokens of an answer, unless the user sets `max_tokens`: long enough for a loop to show."""
 
 _SEED = 1
-"""The seed of engines that draw their tokens nevertheless, so that they draw alike."""
+"""The seed of engines that draw their tokens nevertheless, so that all draw with the same seed."""
 
 
 class FreeRunningStep(NamedTuple):

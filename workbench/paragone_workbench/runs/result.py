@@ -22,7 +22,7 @@ EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run has produced so far. It is the same value in memory, in the history, in documents and in reports.
+    """The answer of a run so far, its request and its figures: one value in memory, the history, documents and reports.
 
     `paragone.wire` converts it to JSON. A new field needs a default, which results of earlier versions then have.
     """

@@ -86,7 +86,7 @@ class EndedRun(NamedTuple):
     assertions: Sequence[Json] = ()
     """The results of the assertions."""
     digests: Digests | None = None
-    """By these, other experiments find the run; None if they are not to."""
+    """The digests by which other experiments find the run; None if they must not use the run."""
 
 
 class RunCount(NamedTuple):
@@ -270,7 +270,7 @@ class SavedChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedVote:
-    """Which of several answers to a prompt was preferred."""
+    """A vote: which of several answers to a prompt was preferred."""
 
     candidates: tuple[Json, ...]
     """In the order in which they were shown."""

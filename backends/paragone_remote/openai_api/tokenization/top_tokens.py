@@ -1,6 +1,6 @@
 """The likeliest tokens at the positions of a given sequence, from llama-server.
 
-It reports them only for tokens that it generates. Therefore each position is a request for one token; what
+The server reports them only for tokens that it generates. Therefore each position is a request for one token; what
 precedes it is in the server's KV cache (`/completion` in llama.cpp's tools/server/README.md).
 """
 

@@ -166,7 +166,7 @@ class JobRunner:
 
     def _distributions(self, job: Job, request: SharedDistributions) -> Nothing:
         slots = Slots(self._pipe, job, request.buffer)
-        # Close it here rather than in garbage collection, so that it cleans up before the next job.
+        # Close the generator here rather than in garbage collection, so that it cleans up before the next job.
         with contextlib.closing(_generator(self._open().distributions(request.request, job.stop))) as blocks:
             for block in blocks:
                 if not slots.send(block):

@@ -191,7 +191,7 @@ class LaneColumn(Column, LaneObserver):
             self._figures.ask()
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Show the prompt. If it is the last one again, remove its earlier answer."""
+        """Show the prompt. If the lane answers its last prompt again, remove the earlier answer."""
         if run.prompt is None:
             return
         self._withdraw_offer()

@@ -193,7 +193,7 @@ class _Compared:
         self._comparison = GrowingDiff()
         self._marks: _Marks = ()
         self._shares_little = False
-        """Whether what both share is marked. While the answers grow, that does not change back."""
+        """Whether the shared words are marked instead of the different ones. While the answers grow, True stays True."""
         self._partings: dict[bool, Divergence] = {}
 
     def parting(self, run: Run, same_vocabulary: bool) -> Divergence:

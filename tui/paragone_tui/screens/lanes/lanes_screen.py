@@ -137,7 +137,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             for module in _COMMANDS
             if hasattr(module, command.method)
         } | simple_commands(self.context)
-        """What executes each command, by its id."""
+        """The function of each command, by the command's id."""
 
     def action_list_commands(self) -> None:
         """List the commands. What is typed there becomes the prompt if it is not a command."""

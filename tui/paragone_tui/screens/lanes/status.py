@@ -56,7 +56,7 @@ class LaneStatusInfo:
     """What is shown before the name, such as that the lane is the current one."""
     engine: str = ""
     others: tuple[str, ...] = ()
-    """Names of the other lanes. A name that is shortened keeps what distinguishes it from them."""
+    """Names of the other lanes, from which the lane's name stays distinguishable when it is shortened."""
     state: LaneState = "empty"
     silent_s: int = 0
     """Seconds for which the engine has sent nothing; 0 while data comes."""
@@ -177,7 +177,7 @@ class LaneStatus(Widget):
 
 
 def _figures(info: LaneStatusInfo, style: Style, busy: Style, *, short: bool) -> Iterator[list[Segment]]:
-    """Yield the figures, the most important first. What is compared, the speed, is the last to be left out."""
+    """Yield the figures, the most important first. The speed, which the user compares, is left out last."""
     if info.silent_s:
         yield [Segment(f"{info.stop_key} stops", style)]
     if info.state == "loading" and info.loaded is not None:

@@ -95,7 +95,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """What one engine does not tell, although it can differ."""
+    """The facts that one engine does not report, although they can differ."""
 
     engine: str
     names: tuple[str, ...]

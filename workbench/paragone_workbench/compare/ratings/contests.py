@@ -16,7 +16,7 @@ FEATURES = tuple(field.name for field in fields(Style))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
-    """One candidate against another one of another engine.
+    """The comparison of two candidates of different engines in a vote.
 
     `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` is whether the tie is one because
     all candidates were bad.

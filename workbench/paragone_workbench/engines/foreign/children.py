@@ -12,7 +12,7 @@ from pathlib import Path
 def kill_children(thread_id: int) -> None:
     """Kill the processes that a thread of this process has started, and those that they have started.
 
-    Linux tells which these are; elsewhere it does nothing.
+    Only Linux tells which processes these are; on other systems, this does nothing.
     """
     for process_id in [*_children(Path(f"/proc/self/task/{thread_id}"))]:
         with contextlib.suppress(ProcessLookupError, PermissionError):

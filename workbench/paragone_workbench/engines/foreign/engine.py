@@ -144,7 +144,7 @@ class ForeignEngine(OpenEngine):
         return await self._call(self.engine.vocabulary)
 
     async def ended(self) -> ParagoneError:
-        """Wait until the engine ends by itself, and return why. That it blocks is noticed when it is asked something."""
+        """Wait until the engine ends by itself, and return why. If the engine blocks, the next request to it notices."""
         try:
             return await self._loop.call(self.engine.ended, ending_s=0)
         except Blocked:

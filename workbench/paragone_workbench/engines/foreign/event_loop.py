@@ -55,7 +55,7 @@ class ForeignLoop:
 
     def __init__(self) -> None:
         self._blocked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once it was given up, because its plugin blocked it. Its thread may then run until the program ends."""
+        """Done once the loop was given up, because its plugin blocked it. Its thread may then run until the program ends."""
         self._steps = 0
         """Changes whenever the loop takes the step that it was asked for."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
@@ -218,7 +218,7 @@ def give_up_all() -> None:
 
 
 def kill_left_processes() -> None:
-    """Kill what plugins that were given up have started: nobody else ends it. Call it on the application's event loop."""
+    """Kill the processes that plugins started which were given up. Call it on the application's event loop."""
     for loop in _loops_of_home():
         loop.kill_left_processes()
 

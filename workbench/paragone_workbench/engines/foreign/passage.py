@@ -50,13 +50,13 @@ class Passage(Generic[_T]):
                 self._sender.wake()
 
     def close(self) -> None:
-        """Say that nothing more is sent. Called on the receiver's loop."""
+        """Tell the receiver that the passage is closed. Called on the receiver's loop."""
         self._is_closed = True
         self._receiver.wake()
 
 
 class _Sleeper:
-    """Waits on its event loop for what another thread changes."""
+    """Waits on its event loop for a condition that another thread changes."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ class CellQueue:
         return self._exhausted and not self._returned and not self._given
 
     async def take(self, most: int) -> list[Cell]:
-        """Return up to `most` runs; none if none is left now. Raises what reading them raises."""
+        """Return up to `most` runs; none if no run is left now. Raises the errors of reading the runs."""
         taken: list[Cell] = []
         async with self._taking:
             while len(taken) < most:

@@ -27,7 +27,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What one process that opens an engine reserves on its node."""
+    """The node, cores and GPUs that one process reserves to open an engine."""
 
     node: Node
     cpus: float

@@ -64,7 +64,7 @@ class EngineProgress:
     def count_results(
         self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()
     ) -> None:
-        """Count results of assertions, and no longer those that they replace."""
+        """Count results of assertions, and subtract the results that they replace."""
         for sign, counted in ((1, results), (-1, instead_of)):
             self.passed += sign * sum(result.passed is True for result in counted)
             self.not_passed += sign * sum(result.passed is False for result in counted)

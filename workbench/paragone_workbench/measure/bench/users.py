@@ -116,7 +116,7 @@ class Users:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def _opened(self, count: int) -> list[EngineHandle]:
-        """Open as many handles and return them. Raises the error of one that cannot be opened."""
+        """Open this number of handles, and return them. Raises the error of a handle that cannot be opened."""
         definition = self._handles[0].definition
         while len(self._handles) < count:
             self._handles.append(self._pool.add(definition))

@@ -182,7 +182,7 @@ class Fidelity:
                 return
 
     def _over(self, candidates: Iterable[Candidate]) -> bool:
-        """Whether there is nothing left to compare."""
+        """Whether the comparison is over: it was stopped, or the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self.stopped or self.reference.error is not None or all_failed
 

@@ -26,7 +26,7 @@ _USUAL_TOKENS = 16
 
 _NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _NEUTRAL: Mapping[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
-"""The values that change nothing. Clients send them to engines that have no such option."""
+"""The values at which an option has no effect. Clients send them also to engines without the option."""
 _NOT_SUPPORTED = (
     *("tools", "tool_choice", "functions", "function_call"),
     *("logit_bias", "suffix", "best_of", "audio", "prediction"),

@@ -31,9 +31,9 @@ class DraftSaving:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, history: History) -> DraftRecord | None:
-        """Save the drafts in this history from now on. Returns the one that was left there; None without one.
+        """Save the drafts in this history from now on. Returns the draft that was left in it; None without a draft.
 
-        If something is written already, what was left stays for the next start. Raises StoreError.
+        If the user has written something already, the draft stays in the history for the next start. Raises StoreError.
         """
         self._history = history
         if self.read():

@@ -276,7 +276,7 @@ class SaveQueue:
                 _call(self._on_changed)
 
     def _ended(self, saving: asyncio.Task[None]) -> None:
-        """Handle the end of the saving task. Starts another one if there are new changes."""
+        """Handle the end of the saving task. Starts another task if there are new changes."""
         if self._saving is saving:
             self._saving = None
         error = None if saving.cancelled() else saving.exception()

@@ -279,7 +279,7 @@ class Unsaved:
         )
 
     def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:
-        """Return the run, or the nearest one that it continues, that is saved or among these changes; else None."""
+        """Return the run, or the nearest run that it continues, that is saved or among these changes; else None."""
         while run is not None and run.id not in self._known and run.id not in turns:
             run = run.continues
         return None if run is None else run.id

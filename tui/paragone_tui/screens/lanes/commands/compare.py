@@ -186,7 +186,7 @@ class _Answer(NamedTuple):
 def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:
     """Return the answers to the last prompt that the current lane and the reference have answered.
 
-    The reference's answer is the first. Returns None if there is none to compare it with.
+    The reference's answer is the first. Returns None if no other answer can be compared with it.
     """
     differences = context.lanes.differences
     reference = differences.reference

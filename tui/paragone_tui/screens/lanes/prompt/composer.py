@@ -153,7 +153,7 @@ class Composer(MentionField):
         self._show_title()
 
     def edit_queued(self, queued: QueuedPrompt, title: Callable[[], str]) -> None:
-        """Edit a prompt of the queue, with its files and images. `title` returns that it is one, and how to end."""
+        """Edit a prompt of the queue, with its files and images. `title` returns a text that says so."""
         self._begin_edit(title, queued.text, queued)
         self.edited, self.queued = None, queued
         self._show_title()

@@ -29,10 +29,10 @@ class Turn:
 class Concurrency:
     """Lets requests begin, never more than the limit at a time.
 
-    The limit is `least` at first. While it is below `most`, it grows as long as the requests that end in a second become
-    more: a server that batches answers several requests in the time of one. If they do not, it is the one before. It falls
-    by half if a request fails, since a server may refuse what is too much. A rate is measured over twice as many requests
-    as the limit.
+    The limit is `least` at first. While it is below `most`, it grows as long as the requests that end in a second
+    become more: a server that batches answers several requests in the time of one. If they do not, the limit returns
+    to the one before. It falls by half if a request fails, since a server may refuse what is too much. A rate is
+    measured over twice as many requests as the limit.
     """
 
     def __init__(self, least: int, most: int) -> None:
