@@ -32,7 +32,7 @@ _TABLE = ("$defs", "definitions", "dependentSchemas", "patternProperties", "prop
 def read_schema(value: str) -> dict[str, Json]:
     """Return the schema in the option's value: the JSON itself, or that of the file in `@PATH`.
 
-    Raises InputError if it is not JSON, or cannot be a JSON schema.
+    Raises InputError if the text is not JSON, or the JSON cannot be a schema.
     """
     return _parsed(option_text(value, "json_schema"))
 

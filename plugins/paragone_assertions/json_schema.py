@@ -38,7 +38,7 @@ class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
     options = JsonSchemaOptions
 
     async def check(self, answer: Answer, options: JsonSchemaOptions, judge: Judge) -> Verdict:
-        """Validate the answer. Raises NoVerdict if it takes too long, or the schema refers to another document."""
+        """Validate the answer. Raises NoVerdict if validating takes too long, or the schema refers to another document."""
         text = json_part(answer.text)
         if fault := json_fault(text):
             return Verdict(passed=False, reason=f"The answer is not valid JSON: {fault}.")

@@ -40,7 +40,7 @@ class LimitedProcess:
         self._lock = threading.Lock()
 
     async def run(self, job: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Do a job; return its result. Raises NoVerdict if it takes too long or fails."""
+        """Do a job, and return its result. Raises NoVerdict if the job takes too long or fails."""
         line = json.dumps({**job, "seconds": self._seconds}).encode() + b"\n"
         result = await asyncio.wrap_future(in_daemon_thread(lambda: self._do(line)))
         if isinstance(error := result.get("error"), str):

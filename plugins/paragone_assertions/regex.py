@@ -41,7 +41,7 @@ class Regex(LimitedAssertion[RegexOptions]):
     options = RegexOptions
 
     async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
-        """Search the answer. Raises NoVerdict if it takes too long."""
+        """Search the answer. Raises NoVerdict if the search takes too long."""
         result = await self._process.run({"job": "search", "pattern": options.pattern, "text": answer.text})
         found = result["found"]
         if not isinstance(found, str):

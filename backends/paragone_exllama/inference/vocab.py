@@ -86,7 +86,7 @@ class Vocab:
         )
 
     def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint. Raises EngineError if the tokens' bytes are unknown."""
+        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the tokens' bytes are unknown."""
         if not self.exact:
             raise EngineError(
                 f"The bytes of the tokens of {self._owner} are unknown: its tokenizer.json describes neither "

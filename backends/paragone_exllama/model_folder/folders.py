@@ -115,7 +115,7 @@ def _weights(folder: Path) -> tuple[str, ...]:
 
 
 def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFolder:
-    """Return the description of a model to load. Raises InputError if it cannot be loaded."""
+    """Return the description of a model to load. Raises InputError if the model cannot be loaded."""
     if path.is_file():
         hint = f"Name the folder that it is in: {path.parent}." if path.suffix == ".safetensors" else ""
         raise InputError(f"{path} is a file; {title} loads a model's folder.", hint=hint)

@@ -47,7 +47,7 @@ _callback = LogCallback(_log)  # kept: the library keeps no reference
 def load(name: BuildName | None = None) -> InstalledBuild:
     """Load the named build of llama.cpp, or the preferred one, unless it is loaded already. Returns the build.
 
-    Raises InputError if it is not installed, and EngineError if it cannot be used.
+    Raises InputError if the build is not installed, and EngineError if it cannot be used.
     """
     build = load_build(name)
     lib.llama_log_set(_callback, None)

@@ -87,7 +87,7 @@ _loaded: InstalledBuild | None = None
 def load_build(name: BuildName | None = None) -> InstalledBuild:
     """Load the named build, or the preferred one, into this process, which keeps it. Returns the build.
 
-    Raises InputError if it is not installed, and EngineError if it cannot be used.
+    Raises InputError if the build is not installed, and EngineError if it cannot be used.
     """
     global _loaded
     if _loaded is not None and name in (None, _loaded.name):

@@ -18,7 +18,7 @@ _ELSEWHERE = (
 
 
 def url_of(options: EndpointOptions) -> str:
-    """Return the server's URL, or the backend's default. Raises InputError if there is none, or if its path has a key."""
+    """Return the server's URL, or the backend's default. Raises InputError without a URL, or if its path has a key."""
     url = options.url or type(options)().url
     if url is None:
         raise InputError(

@@ -66,7 +66,7 @@ async def await_reply(
 ) -> T:
     """Await a reply and return it.
 
-    Raises ParagoneError if it fails or takes longer than `seconds` (idle_timeout).
+    Raises ParagoneError if the request fails or takes longer than `seconds` (idle_timeout).
     """
     patience = endpoint.options.idle_timeout if seconds is None else seconds
     try:
@@ -76,7 +76,7 @@ async def await_reply(
 
 
 async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> Data:
-    """Await a reply and return its JSON object. Raises ParagoneError, also if it is not JSON."""
+    """Await a reply and return its JSON object. Raises ParagoneError, also if the reply is not JSON."""
 
     async def read() -> Data:
         return data_of(await answer)

@@ -67,7 +67,7 @@ class _CommandLine:
         return self._program.flags.get(flag, "")
 
     def name_of(self, option: str, *flags: str) -> str:
-        """Return the argument for an option that the program knows. Raises InputError if there is none."""
+        """Return the argument for an option that the program knows. Raises InputError if it knows no such argument."""
         wanted = flags or SET_BY_OPTIONS[option]
         known = self._program.known(*wanted)
         if known is None:

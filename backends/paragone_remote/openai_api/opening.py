@@ -161,7 +161,7 @@ async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInf
 
 
 def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> ModelInfo:
-    """Return the server's description of a model. Raises InputError if it does not have the model.
+    """Return the server's description of a model. Raises InputError if the server does not have the model.
 
     Many servers would silently answer with a different model.
     """

@@ -73,7 +73,7 @@ def usual_folders() -> list[str]:
 
 
 def check_model(path: Path) -> Header:
-    """Return the header of a model to load. Raises InputError if it cannot be loaded."""
+    """Return the header of a model to load. Raises InputError if the model cannot be loaded."""
     shown = path.name or str(path)
     try:
         header = read_header(str(path), whole=True)

@@ -59,7 +59,7 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
 
 
 def _command() -> Sequence[str]:
-    """Return the command that VISUAL or EDITOR has. Raises InputError if there is none that can be started."""
+    """Return the command that VISUAL or EDITOR has. Raises InputError if no editor can be started."""
     name = next((name for name in _VARIABLES if os.environ.get(name, "").strip()), None)
     if name is None:
         raise InputError(

@@ -48,7 +48,7 @@ class Place:
     count: Callable[[str], int]
     """Counts the characters of a row or, of text that may be typeset, the letters and digits."""
     above: int
-    """The count of the block above the row; wrapping keeps it, typesetting nearly keeps that of letters."""
+    """The count of the block above the row. It stays the same after wrapping, and nearly the same after typesetting."""
     following: str
     """The first letters from the row on, enough to identify the place."""
     is_typeset: bool
@@ -87,7 +87,7 @@ class Page:
         block.log_folded = self.fold_logs
 
     def lay_out(self, width: int) -> None:
-        """Prepare to wrap all blocks to `width` cells, and wrap what `wrap` wraps at a time."""
+        """Prepare to wrap all blocks to `width` cells, and call `wrap` once."""
         self.width = width
         for block in self.blocks:
             block.lay_out(width)

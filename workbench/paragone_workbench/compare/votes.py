@@ -102,7 +102,7 @@ def saved_vote(
 
 
 def votes_from(saved: Iterable[SavedVote]) -> tuple[Vote, ...]:
-    """Return votes of the history. Raises ParagoneError if one cannot be understood."""
+    """Return votes of the history. Raises ParagoneError if a vote cannot be read."""
     return tuple(map(_vote, saved))
 
 

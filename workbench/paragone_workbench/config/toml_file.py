@@ -75,7 +75,7 @@ class TomlDocument:
 
 
 def read_toml(path: Path) -> TomlDocument:
-    """Read a TOML file. Raises TomlError if it is not valid, and InputError if it cannot be read."""
+    """Read a TOML file. Raises TomlError for invalid TOML, and InputError if the file cannot be read."""
     raw = read_regular_file(path, hint="Name a TOML file.", largest=LARGEST)
     try:
         text = raw.decode("utf-8-sig")

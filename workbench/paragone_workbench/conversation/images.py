@@ -24,7 +24,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
 def read_image(path: Path) -> Image:
-    """Return the image in a file. Raises InputError if it cannot be read, is no image, or is too large."""
+    """Return the image in a file. Raises InputError if the file cannot be read, is not an image, or is too large."""
     try:
         path = path.expanduser()
         content = _read_prefix(path, MAX_BYTES + 1)

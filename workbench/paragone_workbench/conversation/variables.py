@@ -117,7 +117,7 @@ class _Expression(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
 def _parsed(expression: str) -> _Expression:
-    """Return a parsed expression. Raises InputError if it is too long, or if its syntax is wrong or not allowed."""
+    """Return a parsed expression. Raises InputError for a long expression, and for wrong or forbidden syntax."""
     if len(expression) > LONGEST_EXPRESSION:
         raise InputError(f"{shortened(expression, 100)} is longer than {LONGEST_EXPRESSION:,} characters.")
     environment = _environment()

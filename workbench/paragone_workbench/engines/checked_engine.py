@@ -38,7 +38,7 @@ class CheckedEngine(OpenEngine):
     """Passes requests to an engine. A wrong answer raises EngineError with the name of the backend and the mistake."""
 
     def __init__(self, engine: OpenEngine, backend: str) -> None:
-        """Check how the engine describes its model. Raises EngineError if it does so wrongly."""
+        """Check how the engine describes its model. Raises EngineError if the description is wrong."""
         self.engine = engine
         """The engine as the backend opened it."""
         self._backend = backend

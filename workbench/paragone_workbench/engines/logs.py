@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 def engine_log(engine: str) -> Path:
     """Create an empty log file for an engine's process, and delete the oldest log files beyond 50.
 
-    Only the user can read the file. Raises ParagoneError if it cannot be created.
+    Only the user can read the file. Raises ParagoneError if the file cannot be created.
     """
     folder = private_folder(log_folder())
     for old in sorted(folder.glob("*.log"), key=_modified, reverse=True)[_KEPT - 1 :]:

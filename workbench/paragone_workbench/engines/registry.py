@@ -45,7 +45,7 @@ class Registry:
         """What `placement` found, and for what: each run needs it several times."""
 
     def get(self, name: str) -> Backend:
-        """Return the backend of this name. Raises InputError if there is none or its plugin is broken."""
+        """Return the backend of this name. Raises InputError if there is no such backend, or its plugin is broken."""
         found = self.find(name)
         if found is not None:
             return found

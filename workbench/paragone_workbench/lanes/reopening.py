@@ -75,7 +75,7 @@ def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None
 
 
 def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
-    """Whether a run is the one with an id; without one, whether it is a run of the prompt."""
+    """Whether a run has the id `run_id`; if that is None, whether it is a run of the prompt."""
     prompt = run.prompt
     return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 

@@ -328,7 +328,7 @@ class Session:
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
     async def saved(self) -> None:
-        """Wait until the conversation so far is saved. Raises StoreError if it cannot be at present."""
+        """Wait until the conversation so far is saved. Raises StoreError if saving is impossible at present."""
         problem = await self.recorder.saved(self.conversation)
         if problem is not None:
             raise StoreError(

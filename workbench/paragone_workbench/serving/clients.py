@@ -70,7 +70,7 @@ class EventStream(Response):
 
 
 async def read_body(receive: Receive, largest: int = MOST_BYTES) -> bytes:
-    """Return the body of a request. Raises ApiError if it is too large or comes too slowly, and ClientLeft."""
+    """Return the body of a request. Raises ApiError if the body is too large or comes too slowly, and ClientLeft."""
     try:
         async with asyncio.timeout(BODY_S):
             return await _read_body(receive, largest)

@@ -62,7 +62,7 @@ class History:
         return cls(jobs, closed, warning)
 
     async def load(self, number: int) -> SavedConversation:
-        """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
+        """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
         return await self.call(lambda store: store.load(number))
 
     async def close(self) -> None:

@@ -156,19 +156,19 @@ class Store:
             hide(self._database, number, self._owner_id)
 
     def restore_conversation(self, number: int) -> bool:
-        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if it is gone."""
+        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if it no longer exists."""
         from paragone_workbench.store.tables.labels import restore
 
         return restore(self._database, number)
 
     def rename_conversation(self, number: int, title: str) -> None:
-        """Give a conversation another title: the first line of a text. Raises InputError if it does not exist."""
+        """Give a conversation another title: the first line of a text. Raises InputError for an unknown conversation."""
         from paragone_workbench.store.tables.labels import rename
 
         rename(self._database, number, title)
 
     def pin_conversation(self, number: int, *, pinned: bool) -> None:
-        """Pin a conversation, which lists it before all others, or unpin it. Raises InputError if it does not exist."""
+        """Pin a conversation, which lists it before all others, or unpin it. Raises InputError for an unknown conversation."""
         from paragone_workbench.store.tables.labels import pin
 
         pin(self._database, number, pinned=pinned)
@@ -258,14 +258,14 @@ class Store:
         return bool(owners > 1)
 
     def load(self, number: int) -> SavedConversation:
-        """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
+        """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
         from paragone_workbench.store.tables.loading import load
 
         with self._database.snapshot():
             return load(self._database, number)
 
     def conversation_of(self, run: int) -> int:
-        """Return the number of the conversation that a run belongs to. Raises InputError if it does not exist."""
+        """Return the number of the conversation that a run belongs to. Raises InputError if the run does not exist."""
         for (number,) in self._database.rows(
             "SELECT conversation.number FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
             " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ? AND deleted_by IS NULL",

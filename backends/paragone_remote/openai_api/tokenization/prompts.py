@@ -153,7 +153,7 @@ def _ids(reply: Data) -> tuple[int, ...]:
 
 
 def _size_in_models(listed: Data, model: str, where: str) -> int:
-    """Return a model's number of tokens from `/v1/models`. Raises EngineError if it is missing."""
+    """Return the size of a model's vocabulary from `/v1/models`. Raises EngineError if the size is missing."""
     for entry in items(listed, "data"):
         if text(entry, "id") == model and (size := count(part(entry, "meta"), "n_vocab")):
             return size

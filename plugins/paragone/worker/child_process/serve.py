@@ -180,5 +180,5 @@ def _handler(kind: JobKind[R, A], run: Callable[[Job, R], A]) -> tuple[str, Call
 
 
 def _generator(blocks: Iterator[LogitsBlock]) -> Generator[LogitsBlock, None, None]:
-    """Return a generator over `blocks`. Closing it also closes `blocks`, if that has a `close` method."""
+    """Return a generator over `blocks`. Closing the generator also closes `blocks`, if they have a `close` method."""
     yield from blocks

@@ -114,7 +114,7 @@ def _named(experiment: Experiment, wanted: Sequence[str]) -> list[str]:
 
 
 def _elsewhere(engines: Sequence[EngineDefinition], registry: Registry) -> list[str]:
-    """Return the names of the engines whose models are on servers. Raises InputError if there are none."""
+    """Return the names of the engines whose models are on servers. Raises InputError without such engines."""
     here = [engine.name for engine in engines if runs_here(engine, registry)]
     if len(here) == len(engines):
         raise InputError(

@@ -39,7 +39,7 @@ async def _history_list(args: HistoryArguments) -> int:
 
 
 def _filters(words: Sequence[str]) -> Query:
-    """Return the filters of `list`. Raises InputError if one of the words is no filter."""
+    """Return the filters of `list`. Raises InputError if a word is not a filter."""
     query = read_query(" ".join(words))
     if query.words:
         raise InputError(

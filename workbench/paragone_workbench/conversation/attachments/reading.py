@@ -44,7 +44,7 @@ class FilesRead:
 
 
 def state_of(path: str) -> FileState:
-    """Return the names, sizes and times of the files that a mention stands for. Blocking. Raises InputError if there are none."""
+    """Return the names, sizes and times of the files of a mention. Blocking. Raises InputError if there are no such files."""
     found: list[tuple[str, int, int]] = []
     for one in files_of(path):
         try:
@@ -56,7 +56,7 @@ def state_of(path: str) -> FileState:
 
 
 def read_files(path: str) -> FilesRead:
-    """Return the file at a path, or the files that fit a pattern. Blocking. Raises InputError if there are none."""
+    """Return the file at a path, or the files that fit a pattern. Blocking. Raises InputError if there are no such files."""
     state = state_of(path)
     paths = files_of(path)
     found: list[AttachedFile | Image] = []

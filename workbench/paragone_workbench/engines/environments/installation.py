@@ -176,7 +176,7 @@ def remove(name: str) -> int:
 
 @contextlib.contextmanager
 def _exclusive_lock(name: str) -> Iterator[int]:
-    """Lock the environment of this name. Raises InputError if it is locked, and ParagoneError on other errors.
+    """Lock the environment of this name. Raises InputError if another process has locked it, and ParagoneError on other errors.
 
     Yields the lock's file descriptor. A child process that inherits it keeps the lock if it outlives this
     process.

@@ -132,7 +132,7 @@ class BatchImport:
         return place
 
     def _engine(self, index: int) -> BatchEngine:
-        """Return an engine of the experiment. Raises InputError if none of its runs can be in a batch."""
+        """Return an engine of the experiment. Raises InputError if no run of the engine can be in a batch."""
         if index not in self._engines:
             self._engines[index] = batch_engine(self.experiment, index, self.registry)
         return self._engines[index]

@@ -34,7 +34,7 @@ class ProcessLost(Exception):
 
 
 def _ray() -> Any:
-    """Import Ray, with its report of usage off. Raises InputError if it is not installed."""
+    """Import Ray, with its report of usage off. Raises InputError if Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # A killed process is noticed when its connection closes. Ray's metrics need the dashboard, which we do not use.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
@@ -101,7 +101,7 @@ class Cluster:
 
     @classmethod
     async def join(cls, text: str) -> Cluster:
-        """Join the cluster that `--on` names. Raises InputError if there is none, or if it has other versions."""
+        """Join the cluster that `--on` names. Raises InputError if there is no cluster, or if its versions differ."""
         address = cluster_address(text)
         try:
             return await _in_thread(lambda: _joined(address), CONNECT_S)
@@ -232,5 +232,5 @@ def _only(ray: Any, node: str) -> object:
 
 
 async def _in_thread(call: Callable[[], T], seconds: float) -> T:
-    """Run a blocking call in a thread, and return its result. Raises TimeoutError if it takes longer than `seconds`."""
+    """Run a blocking call in a thread, and return its result. Raises TimeoutError if the call takes longer than `seconds`."""
     return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)

@@ -134,7 +134,7 @@ async def _conversation(
 async def document_of_conversations(
     history: History, numbers: Sequence[int], find: BackendLookup
 ) -> AsyncIterator[str]:
-    """Yield one document with several conversations in pieces. Raises InputError if one does not exist, and StoreError."""
+    """Yield one document with several conversations in pieces. Raises InputError for an unknown conversation, and StoreError."""
     votes = await history.call(lambda store: store.votes.all())
     yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
     separator = "\n"

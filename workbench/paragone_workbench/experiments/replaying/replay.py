@@ -94,7 +94,7 @@ class EngineReport:
 def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str, str]]:
     """Return the runs that can be repeated, and by their ids why the others cannot.
 
-    Raises InputError if there is none that can.
+    Raises InputError if no run can be repeated.
     """
     reasons: dict[str, str] = {}
     able: list[RecordedRun] = []

@@ -84,7 +84,7 @@ async def engines_to_replay(
 ) -> tuple[ReplayEngine, ...]:
     """Return the engines for these runs, in the order in which they first occur.
 
-    Raises InputError if one cannot be opened here as it was, or if a choice is wrong, and StoreError.
+    Raises InputError if an engine cannot be opened here as it was, or if a choice is wrong, and StoreError.
     """
     groups: list[list[RecordedRun]] = []
     for run in runs:

@@ -22,7 +22,7 @@ class TomlSuite:
     """The content of a suite file in TOML."""
 
     def __init__(self, path: Path, text: str) -> None:
-        """Parse the file. Raises InputError, with the line, if it is not valid TOML."""
+        """Parse the file. Raises InputError, with the line, for invalid TOML."""
         self._document: TomlDocument = parse_toml(path, text)
         self.problems: list[SuiteProblem] = []
         """The problems outside of `[[prompts]]`."""

@@ -33,7 +33,7 @@ class Windows:
     """The windows of a text. What is left at its end is dropped."""
 
     def __init__(self, ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> None:
-        """Cut `ids`, the tokens of the text for the model `owner`. Raises InputError if they are too few."""
+        """Cut `ids`, the tokens of the text for the model `owner`. Raises InputError if the tokens are too few."""
         if size < SMALLEST:
             raise InputError(f"A window of {size} tokens is too small.", hint=f"The smallest is {SMALLEST}.")
         if len(ids) < 2 * size:

@@ -14,13 +14,13 @@ from paragone_workbench.reporting.public_text import public
 
 
 class Cautions(NamedTuple):
-    """What stands on the first page.
+    """The cautions on the first page of a report.
 
     Attributes:
-        sentences: What is to be read with care, and what to do.
+        sentences: Which figures to read with care, and what to do.
         speeds: The marks of the speeds, by engine.
-        users: Those of the speeds with users at once.
-        fidelities: Those of the fidelities.
+        users: The marks of the speeds with several users at once.
+        fidelities: The marks of the fidelities.
     """
 
     sentences: tuple[str, ...] = ()

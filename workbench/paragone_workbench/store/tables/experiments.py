@@ -140,7 +140,7 @@ class Experiments:
         return _experiment(rows[0]) if rows else None
 
     def get(self, number: int) -> Experiment:
-        """Return an experiment. Raises InputError if it does not exist."""
+        """Return an experiment. Raises InputError if the experiment does not exist."""
         rows = self._database.rows(f"{_EXPERIMENT} WHERE number = ?", number)
         if not rows:
             raise InputError(f"There is no experiment e{number}.", hint=self.newest())
@@ -357,7 +357,7 @@ class Experiments:
         return next(self._runs(f"({_KEY}) = (?, ?, ?)", number, *key), None)
 
     def run(self, number: int, run: int) -> ExperimentRun:
-        """Return one run by its number. Raises InputError if it does not exist."""
+        """Return one run by its number. Raises InputError if the run does not exist."""
         for found in self._runs("cell.number = ?", number, run):
             return found
         raise InputError(f"Experiment e{number} has no run e{number}/{run}.")

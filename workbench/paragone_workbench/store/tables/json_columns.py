@@ -18,7 +18,7 @@ def object_in(text: str) -> dict[str, Json]:
 
 
 def text_in(value: object) -> str:
-    """Return the text that a column has. Raises TypeError if it has something else."""
+    """Return the text in a column. Raises TypeError if the column has no text."""
     if not isinstance(value, str):
         raise TypeError("not a text")
     return value

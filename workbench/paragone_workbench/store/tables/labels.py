@@ -42,7 +42,7 @@ def hide(database: Database, number: int, owner_id: int) -> None:
 
 
 def restore(database: Database, number: int) -> bool:
-    """Bring back a conversation that `hide` deleted, and return whether it was deleted. Raises InputError if it is gone."""
+    """Bring back a conversation that `hide` deleted; return whether it was deleted. Raises InputError for an unknown conversation."""
     if database.rows(
         "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING number",
         number,
@@ -63,7 +63,7 @@ def date_as(database: Database, number: int, original: int) -> None:
 
 
 def _update(database: Database, number: int, assignment: str, *values: object) -> str:
-    """Change a conversation, and return its UUID. Raises InputError if it does not exist."""
+    """Change a conversation, and return its UUID. Raises InputError if the conversation does not exist."""
     for (conversation_id,) in database.rows(_UPDATE.format(assignment), *values, number):
         known: str = conversation_id
         return known

@@ -50,7 +50,7 @@ _RUNS = f"""
 
 
 def load(database: Database, number: int) -> SavedConversation:
-    """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
+    """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
     found = database.rows(
         "SELECT id, title, created, used FROM conversation WHERE number = ? AND deleted_by IS NULL", number
     )

@@ -78,7 +78,7 @@ def take_draft(database: Database, owner_id: int) -> Row | None:
 
 
 def draft_of(row: Row) -> DraftRecord:
-    """Return the draft that a row has. Raises StoreError if it is damaged."""
+    """Return the draft in a row. Raises StoreError if the draft is damaged."""
     text, pasted, named, edits = row
     with decoding("The prompt that was not sent"):
         return DraftRecord(

@@ -48,7 +48,7 @@ def can_vote(context: LanesContext, edited: Prompt | None) -> bool:
 
 
 def _history_or_say(context: LanesContext) -> History | None:
-    """Return the history, in which votes are saved. If it is not open yet, show a message and return None."""
+    """Return the history, in which votes are saved. If the history is not open yet, show a message and return None."""
     if context.history.history is None:
         context.say("Votes can be saved once the history is open. Try again in a moment.", warning=True)
     return context.history.history
