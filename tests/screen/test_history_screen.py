@@ -344,3 +344,37 @@ async def test_the_conversation_that_was_open_is_resumed_and_not_its_copy_or_a_n
         await screen.until(lambda: [prompt.text for prompt in screen.app.lanes.session.prompts] == ["older"])
     async with start(settings=ENGINE, remembered=True) as screen:
         await screen.until(lambda: "Resumed: 'older'." in screen.told)
+
+
+async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
+    async with start(rogue("steady", max_tokens=1), rogue("wide", max_tokens=1)) as screen:
+        session = screen.app.lanes.session
+        for system in ("Be terse.", "Answer in Dutch."):
+            await screen.press("ctrl+n")
+            session.system_prompt.change(system)
+            await screen.ask(system)
+            await screen.answered()
+        await session.saved()
+        await opened(screen, count=2)
+        await screen.press("down", "enter")
+        await screen.until(lambda: len(screen.lanes) == 2 and "system: Be terse." in screen.text)
+        await screen.press("ctrl+n", "f9")
+        await screen.until(lambda: len(screen.lanes) == 1)
+        assert "system: Be terse." in screen.text.splitlines()[1]
+        await screen.ask("again")
+        await screen.answered()
+        assert session.prompts[0].system == "Be terse."
+
+
+async def test_the_headers_show_the_system_prompt_of_a_new_conversation_at_once(start):
+    async with start(rogue("steady", max_tokens=1), system="Be brief.") as screen:
+        session = screen.app.lanes.session
+        session.system_prompt.change("")
+        await screen.ask("one")
+        await screen.answered()
+        await session.saved()
+        await session.reopen(session.conversation.number)
+        await screen.app.lanes.lanes.rebuild()
+        assert "system:" not in screen.text
+        await screen.press("ctrl+n")
+        assert "system: Be brief." in screen.text.splitlines()[1]

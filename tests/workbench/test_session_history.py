@@ -527,3 +527,48 @@ async def test_a_prompt_that_no_lane_has_begun_is_kept(session, rogue, history):
     await session.reopen(number)
     (queued,) = session.queue.prompts
     assert (queued.text, queued.is_kept, queued.lanes) == ("two", True, session.lanes)
+
+
+async def test_a_new_conversation_keeps_the_system_prompt_of_the_reopened_one(session, rogue, history):
+    await opened(session, rogue(max_tokens=1))
+    session.system_prompt.change("Be terse.")
+    await answers(session, "first")
+    await saved(session, history)
+    terse = session.conversation.number
+    session.new_conversation()
+    session.system_prompt.change("Answer in Dutch.")
+    await answers(session, "second")
+    await session.reopen(terse)
+    added = session.add_lane(rogue("wide", max_tokens=1))
+    session.open_engines()
+    await added.engine.opened()
+    assert session.system_prompt.after(None) == "Be terse.", "of a prompt to the added lane alone"
+    session.new_conversation()
+    session.new_conversation()
+    assert session.system_prompt.after(None) == "Be terse."
+    await answers(session, "third")
+    assert session.prompts[0].system == "Be terse."
+
+
+async def test_a_new_conversation_has_the_default_after_a_reopened_one_without_a_system_prompt(
+    session, rogue, history
+):
+    await opened(session, rogue(max_tokens=1))
+    session.system_prompt.change("")
+    await answers(session, "first")
+    await saved(session, history)
+    session.new_conversation()
+    assert session.system_prompt.after(None) == "", "the user removed it"
+    await answers(session, "second")
+    await saved(session, history)
+    plain = session.conversation.number
+    session.system_prompt.change("Answer in Dutch.")
+    await answers(session, "third in Dutch")
+    session.new_conversation()
+    (found,) = [it for it in await history.call(lambda store: store.conversations()) if it.title == "first"]
+    await session.reopen(found.number)
+    assert session.system_prompt.after(None) == session.system_prompt.after(session.prompts[-1]) == ""
+    session.new_conversation()
+    assert session.system_prompt.after(None) == "Be brief."
+    await session.reopen(plain)
+    assert session.system_prompt.after(session.prompts[-1]) == "Answer in Dutch."

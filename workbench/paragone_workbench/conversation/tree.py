@@ -94,27 +94,34 @@ class SystemPrompt:
     def __init__(self, default: str) -> None:
         """Create the state for a conversation. `default` applies from its first prompt on."""
         self._default = default
+        self._first = default
         self._changed: str | None = None
 
     def change(self, text: str) -> None:
-        """Set the system prompt from the next prompt on, also of later conversations."""
-        self._default = self._changed = text
+        """Set the system prompt from the next prompt on, and of the new conversations that follow this one."""
+        self._changed = text
 
-    def begin_conversation(self) -> None:
-        """Start with another conversation, which keeps its own system prompt until the next change."""
+    def begin_after(self, prompt: Prompt | None) -> None:
+        """Begin a new conversation. It keeps what applies after this prompt of the one before; the default if nothing does."""
+        if self._changed is None and prompt is not None:
+            self._changed = prompt.system_in_force or None
+        self._first = self._default
+
+    def reopen_after(self, prompt: Prompt | None) -> None:
+        """Go on with an earlier conversation after this prompt. Until the next change it keeps its own system prompt."""
         self._changed = None
+        self._first = self._default if prompt is None else prompt.system_in_force
 
     def after(self, prompt: Prompt | None) -> str:
         """Return the system prompt that applies to a prompt after this one, or to a first prompt for None."""
         if self._changed is not None:
             return self._changed
-        return self._default if prompt is None else prompt.system_in_force
+        return self._first if prompt is None else prompt.system_in_force
 
     def of_new_prompt(self, parent: Prompt | None) -> str | None:
         """Return `Prompt.system` of a new prompt after this one; None if it keeps that of its parent."""
-        if parent is None:
-            return self._default or None
-        return self._changed if self._changed != parent.system_in_force else None
+        text = self.after(parent)
+        return text if text != (parent.system_in_force if parent is not None else "") else None
 
     def of_edited_prompt(self, prompt: Prompt) -> str | None:
         """Return `Prompt.system` of an edited version of this prompt: the same, unless the user changed it since."""

@@ -338,10 +338,10 @@ class Session:
             )
 
     def new_conversation(self) -> None:
-        """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
+        """Start a new conversation with the same lanes and the same system prompt. Must not be called while a lane is busy."""
         self.recorder.left(self.conversation)
+        self.system_prompt.begin_after(self._parent(self.lanes))
         self.conversation = Conversation()
-        self.system_prompt.begin_conversation()
         self._positions = len(self.lanes)
         for position, lane in enumerate(self.lanes):
             lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
@@ -383,9 +383,9 @@ class Session:
         self.recorder.loaded(saved.conversation, saved.lanes)
         if with_hit is not None:
             self.recorder.lane_changed(saved.conversation, with_hit)
-        self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
+        self.system_prompt.reopen_after(self._parent(lanes))
         self._restore_queue(reopening.waiting_in(saved))
         await asyncio.gather(*(lane.close() for lane in spare))
         shown_again = next((lane for lane in lanes if lane.record is with_hit), None)

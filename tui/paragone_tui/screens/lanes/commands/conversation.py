@@ -35,6 +35,7 @@ def _begin(context: LanesContext) -> None:
     context.session.new_conversation()
     context.composer.leave_conversation()
     context.lanes.select_turn(None)
+    context.lanes.lay_out()  # the headers show the system prompt
     context.lanes.show_history()
     context.lanes.marks.check()
     return_memory()
