@@ -149,7 +149,7 @@ class EngineProcess:
             self._process.send_signal(number)
 
     def with_cure(self, error: ParagoneError) -> ParagoneError:
-        """Return an error of the engine, with the cure as its hint if it has none and its cause is known."""
+        """Return an error of the engine. If the error has no hint and its cause is known, the cure becomes its hint."""
         unexplained = isinstance(error, EngineError) and not error.hint
         if unexplained and (known := find_cause(self._causes, says=error.sentence)):
             error.hint = known.cure

@@ -71,7 +71,7 @@ class RouterLoader(ModelLoader):
         await await_reply(self._endpoint, self._post("unload", model), model=model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:
-        """Tell the router to load a model. Returns False if the router is to be told again."""
+        """Tell the router to load a model. Returns False if it refused for now and must be asked again."""
         seconds = self._endpoint.options.load_timeout
         try:
             await Wait().within(seconds, self._post("load", model))

@@ -41,7 +41,7 @@ class Entry:
 
 
 def find_entries(store: Store, query: Query, text: str, limit: int) -> list[Entry]:
-    """Return the conversations that fit: with words those that a search finds, else the list. `text` is that of the query."""
+    """Return the conversations that fit: those that a search for its words finds, or all. `text` is the query as written."""
     if not query.words:
         return [Entry(summary, None) for summary in store.conversations(limit, query=query)]
     hits = store.search(text, limit, one_each=True)

@@ -57,7 +57,7 @@ def foot_line(
 ) -> Content:
     """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
 
-    That the program is offline, that the next vote is blind, and that lanes are not linked, comes before the schedule.
+    The words `offline`, `blind` (for the next vote) and `unlinked` (for the lanes) come before the schedule.
     `key_of` returns the key of a command in the present mode. Hints for the commands in `without` are left out.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()

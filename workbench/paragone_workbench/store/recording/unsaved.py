@@ -132,7 +132,7 @@ class Unsaved:
         return turn is not None and turn.is_started and turn.settings is not run.settings
 
     def run_changed(self, run: Run) -> None:
-        """Mark a run as started and its row as changed. New text alone needs no call."""
+        """Mark a run as started and its row as changed. If the run has only new text, this call is not needed."""
         turn = self._turns.get(run)
         if turn is not None:
             is_new = not turn.is_started

@@ -46,7 +46,7 @@ class Standing:
 
 
 class SpreadEngine:
-    """An engine of a suite, at each of its servers; an engine with one server or none is a `SuiteEngine` in it.
+    """An engine of a suite, with a `SuiteEngine` for each of its servers, or a single one for an engine without servers.
 
     A run goes to the server with the smallest share of its requests in progress. If the server fails, the run is asked at
     another one, and has failed only if it fails at each. A lost server is tried again later, with one run at first.
