@@ -132,6 +132,7 @@ async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
         await screen.until(lambda: "kept   fourth" in screen.text)
         await screen.press("enter")
         await screen.until(lambda: "fourth" in screen.columns[0].transcript.text, "enter sends it again")
+        assert "No engine is running" not in screen.told
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,9 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
 
 
 def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
-    context.session.send_again(prompts)
-    if any(queued.is_kept for queued in prompts):
+    session = context.session
+    session.send_again(prompts)
+    if prompts and not any(session.can_answer(lane) for lane in session.lanes):
         context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
 
 
