@@ -6,6 +6,8 @@ from rogue_backend.definitions import rogue
 from tests.pictures import picture
 from textual import events
 
+from paragone_tui.app import ParagoneApp
+
 
 async def attached(screen, names):
     await screen.until(lambda: f"with {names}" in screen.text, names)
@@ -121,6 +123,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         await attached(screen, "notes.md (5 B)")
         (home / "notes.md").write_text("others")
         await screen.ask("")
+        await screen.until(lambda: len(screen.app.lanes.session.prompts) == 2, "the file is read again")
         await screen.answered()
         assert screen.app.lanes.session.prompts[-1].files[0].section == "notes.md:\n```\nothers\n```"
         await screen.press("ctrl+up")
@@ -148,6 +151,8 @@ async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
 
 async def test_a_prompt_that_would_be_refused_is_not_sent(start, home, monkeypatch):
     monkeypatch.chdir(home)
+    say = ParagoneApp.notify
+    monkeypatch.setattr(ParagoneApp, "notify", lambda *given, **how: say(*given, **how | {"timeout": 600}))
     (home / "long.txt").write_bytes(b"word " * 5_000)
     async with start(rogue("steady", max_tokens=1)) as screen:
         composer = screen.app.lanes.composer
@@ -158,7 +163,8 @@ async def test_a_prompt_that_would_be_refused_is_not_sent(start, home, monkeypat
         await screen.until(lambda: "its context holds 4,096. Shorten the prompt" in screen.told)
         assert composer.text == "@long.txt "
         assert screen.app.lanes.session.prompts == []
-        composer.text = ""
+        await screen.press("ctrl+u")
+        await screen.until(lambda: "Shorten the prompt" not in screen.told, "the refusal goes with the text")
         picture(home / "cat.png")
         await screen.type("@cat.png")
         await screen.press("tab")

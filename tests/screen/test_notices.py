@@ -4,6 +4,7 @@ from rogue_backend.definitions import rogue
 from textual import events
 from textual.widgets._toast import Toast
 
+from paragone_tui.app import ParagoneApp
 from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 
 LONG = " ".join(f"word{number}" for number in range(30)) + " end."
@@ -88,3 +89,17 @@ async def test_that_nothing_is_attached_is_said_as_long_as_it_is_mentioned(start
         await screen.press("enter")
         await screen.answered()
         assert "Not attached" not in screen.told
+
+
+async def test_that_nothing_is_attached_is_no_longer_said_once_all_mentions_are_deleted(
+    start, home, monkeypatch
+):
+    monkeypatch.chdir(home)
+    say = ParagoneApp.notify
+    monkeypatch.setattr(ParagoneApp, "notify", lambda *given, **how: say(*given, **how | {"timeout": 600}))
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.type("@one.md @two.md")
+        await screen.press("enter")
+        await screen.until(lambda: screen.told.count("Send again") == 2)
+        await screen.press(*["backspace"] * len("@one.md @two.md"))
+        await screen.until(lambda: not screen.told)

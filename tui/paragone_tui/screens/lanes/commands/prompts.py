@@ -60,7 +60,7 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
         )
         return
     if refusal := _refusal(context, lanes):
-        context.say(refusal, warning=True)
+        composer.refuse(refusal)
         return
     if composer.queued is not None and composer.queued in session.queue.prompts:
         queued = composer.queued

@@ -152,7 +152,8 @@ class Attachments:
             self._begin(path)
 
     def _begin(self, path: str) -> None:
-        self._named[path] = named = _Named()
+        before = self._named.get(path)
+        self._named[path] = named = _Named(told=[] if before is None else before.told)
         named.reading = asyncio.create_task(self._read(path, named))
 
     def is_settled(self, text: str) -> bool:

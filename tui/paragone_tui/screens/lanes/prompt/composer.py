@@ -104,6 +104,8 @@ class Composer(MentionField):
         self._pasted = PastedTexts()
         self._folded = ""
         """The mark of the text that was pasted last, as long as it is there."""
+        self._refusal = ""
+        """Why the text, as it stands here, was not sent."""
         self.gauge = ContextGauge(session, self._show_title)
         self._note = ""
         self._message = Content()
@@ -260,6 +262,11 @@ class Composer(MentionField):
         """Stop asking the engines for the gauge."""
         self.gauge.stop()
 
+    def refuse(self, why: str) -> None:
+        """Say why the prompt is not sent, until the user changes it."""
+        self._refusal = why
+        self._program.say(why, warning=True)
+
     def show_note(self, note: str) -> None:
         """Show a remark in the rule above the prompt while the user writes; an empty text removes it."""
         self._note = note
@@ -354,6 +361,9 @@ class Composer(MentionField):
         if self._folded and self._folded not in self.text:
             self._folded = ""
             self._program.withdraw(_FOLDED)
+        if self._refusal:
+            self._program.withdraw(self._refusal)
+            self._refusal = ""
         self._show_title()
 
     def take(self) -> Draft:
