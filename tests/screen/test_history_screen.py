@@ -8,6 +8,7 @@ import threading
 from rogue_backend.definitions import rogue
 from textual.content import Content
 
+from paragone_workbench.engines.foreign import leaving
 from paragone_workbench.importing.import_file import import_file
 from paragone_workbench.paths import history_file
 
@@ -322,6 +323,29 @@ async def test_the_last_conversation_is_resumed_and_an_interrupted_one_offered(s
             lambda: "'go on tomorrow' was interrupted. ^o lists the conversation." in screen.told
         )
         assert not screen.app.lanes.session.prompts
+
+
+async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_those_of_the_config(
+    start, monkeypatch
+):
+    monkeypatch.setattr(leaving, "ENGINES_S", 10_000.0)  # the next start is in the same process
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.press("ctrl+n")
+        session = screen.app.lanes.session
+        await session.configure(screen.lanes[0], rogue("steady", max_tokens=2, context=99))
+        await screen.ask("go on tomorrow")
+        await screen.answered()
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.until(lambda: "Resumed: 'go on tomorrow'." in screen.told)
+        lane = screen.lanes[0]
+        assert lane.engine.definition.options == {"max_tokens": 2, "context": 99}
+        await screen.until(lambda: lane.engine.is_open)
+        await screen.press("ctrl+n")
+        await screen.until(lambda: lane.engine.definition.options == {"max_tokens": 1})
+        await screen.ask("a new one")
+        await screen.answered()
+        assert lane.path[-1].text == "word0 "
+        assert lane.path[-1].result.definition.options == {"max_tokens": 1}
 
 
 async def test_the_conversation_that_was_open_is_resumed_and_not_its_copy_or_a_newer_one(start):

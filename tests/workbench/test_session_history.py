@@ -408,7 +408,16 @@ async def test_secrets_are_not_saved_and_are_restored_from_the_config(
     again.recorder.open(history)
     await again.reopen(session.conversation.number)
     assert again.lanes[0].engine.definition == configured
+    again.new_conversation()
+    await again.configure(again.lanes[0], rogue("steady", "mine", key="s3cret", max_tokens=3))
+    await again.reopen(session.conversation.number, only_with_same_engines=True)
+    assert again.lanes[0].engine.definition == configured
     await again.close()
+    other = Session(registry, engines={"mine": rogue("wide", "mine", key="another")})
+    other.recorder.open(history)
+    await other.reopen(session.conversation.number)
+    assert "key" not in other.lanes[0].engine.definition.options, "it is for another model"
+    await other.close()
 
 
 async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(session, rogue, history):
@@ -483,6 +492,57 @@ async def test_the_last_conversation_is_resumed_in_lanes_with_its_engines_alone(
     await session.swap(session.lanes[0], rogue(max_tokens=1))
     assert await session.reopen(number, only_with_same_engines=True) == (0, None)
     assert [prompt.text for prompt in session.prompts] == ["Go on"]
+
+
+@pytest.mark.parametrize("later", [{"max_tokens": 7}, {"max_tokens": 1, "context": 99}], ids=["run", "load"])
+async def test_a_resumed_conversation_has_its_options_and_names(session, rogue, history, later):
+    await opened(session, rogue(max_tokens=1), rogue("wide", name="other", **later))
+    await answers(session, "Go on")
+    await saved(session, history)
+    session.new_conversation()
+    first, second = session.lanes
+    await session.configure(first, rogue(**later))
+    await session.configure(second, rogue("wide", name="other", max_tokens=1))
+    await session.opened()
+    engines = [lane.engine.engine for lane in session.lanes]
+    number = (await history.call(lambda store: store.last_open())).number
+    assert await session.reopen(number, only_with_same_engines=True) == (0, None)
+    session.open_engines()
+    await session.opened()
+    definitions = [lane.engine.definition for lane in session.lanes]
+    assert definitions == [rogue(max_tokens=1), rogue("wide", name="other", **later)]
+    assert [lane.name for lane in session.lanes] == ["steady", "other"]
+    assert all(lane.is_reopened and lane.first_definition == lane.engine.definition for lane in session.lanes)
+    are_loaded_again = [lane.engine.engine not in engines for lane in session.lanes]
+    assert are_loaded_again == ["context" in later] * 2
+    assert [len(answer.split()) for answer in await answers(session, "More")] == [1, later["max_tokens"]]
+
+
+async def test_two_lanes_of_one_model_are_resumed_with_their_options(session, rogue, history):
+    await opened(session, rogue(max_tokens=1), rogue(max_tokens=2))
+    await answers(session, "Go on")
+    await saved(session, history)
+    session.new_conversation()
+    await session.configure(session.lanes[0], rogue(max_tokens=2))
+    await session.configure(session.lanes[1], rogue(name="steady-2", max_tokens=1))
+    number = (await history.call(lambda store: store.last_open())).number
+    assert await session.reopen(number, only_with_same_engines=True) == (0, None)
+    assert [lane.engine.definition.options["max_tokens"] for lane in session.lanes] == [1, 2]
+    assert [lane.name for lane in session.lanes] == ["steady", "steady-2"]
+
+
+async def test_an_engine_that_is_defined_beside_that_of_the_conversation_is_another_one(rogue, history):
+    brief, long = rogue(name="brief", max_tokens=1), rogue(name="long", max_tokens=2)
+    session = Session(Registry(), engines={"brief": brief, "long": long})
+    session.recorder.open(history)
+    (lane,) = await opened(session, brief)
+    await answers(session, "Go on")
+    await saved(session, history)
+    number = session.conversation.number
+    session.new_conversation()
+    await session.configure(lane, long)
+    assert await session.reopen(number, only_with_same_engines=True) is None
+    await session.close()
 
 
 async def test_a_lane_whose_engine_has_another_name_takes_that_of_the_conversation(session, rogue, history):

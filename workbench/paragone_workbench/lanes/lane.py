@@ -91,9 +91,9 @@ class Lane(EngineObserver, RunObserver):
         self.name = name or definition.name
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
         self.first_definition = definition
-        """The definition with which the lane was created."""
+        """The definition with which the lane was created, or which it got with a conversation."""
         self.is_reopened = record is not None and bool(record.runs)
-        """Whether the lane was created for a reopened conversation."""
+        """Whether `first_definition` is that of a reopened conversation."""
         self.engine = pool.add(definition)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)
@@ -211,6 +211,10 @@ class Lane(EngineObserver, RunObserver):
         self.record = record
         self._asked = False
         self.changed()
+
+    def begin_with(self, definition: EngineDefinition, *, is_reopened: bool) -> None:
+        """Take a definition, which the engine has, for the one with which the lane was created."""
+        self.first_definition, self.is_reopened = definition, is_reopened
 
     async def stop(self) -> None:
         """Stop the current run, or cancel it if it still waits."""

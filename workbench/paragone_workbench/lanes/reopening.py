@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
+from paragone_workbench.engines.definitions import address_of, secret_options, split_options
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.store.records import QueuedRecord
 
@@ -40,28 +41,58 @@ def lanes_of(
     `configured` are the engines of config.toml, which have secrets. `new_lane` makes a lane of a definition, the lanes
     whose names are taken, and the saved lane.
     """
-
-    def with_secrets(kept: EngineDefinition) -> EngineDefinition:
-        known = configured.get(kept.name)
-        return known if known is not None and registry.public(known) == kept else kept
-
     spare = list(current)
+    shown = [record for record in records if not record.closed]
+    kept: dict[str, Lane] = {}
+    for find in (_alike, _configured):  # what is alike must not be changed for another saved lane
+        for record in shown:
+            if record.id not in kept and (lane := find(record.definition, spare, registry)) is not None:
+                kept[record.id] = lane
+                spare.remove(lane)
     lanes: list[Lane] = []
-    for record in records:
-        if record.closed:
-            continue
-        alike = [lane for lane in spare if _is_alike(lane, record.definition, registry)]
-        name = record.definition.name
-        lane = next((lane for lane in alike if lane.engine.definition.name == name), next(iter(alike), None))
-        if lane is None:
-            lane = new_lane(with_secrets(record.definition), [*lanes, *spare], record)
+    for record in shown:
+        if (lane := kept.get(record.id)) is None:
+            known = configured.get(record.definition.name, record.definition)
+            lane = new_lane(_with_secrets(record.definition, known, registry), lanes, record)
         else:
-            spare.remove(lane)
-            if lane.engine.definition.name != name:
-                _rename(lane, name, [*lanes, *spare], registry)
+            _rename(lane, record.definition.name, lanes, registry)
             lane.resume(record)
         lanes.append(lane)
     return lanes, spare
+
+
+def _alike(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
+    """Return the lane that has a saved engine with the same options, preferably under the same name."""
+    alike = (lane for lane in lanes if _is_alike(lane, kept, registry))
+    return min(alike, key=lambda lane: lane.engine.definition.name != kept.name, default=None)
+
+
+def _configured(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
+    """Give a lane that has a saved engine the saved options, and return the lane; None if each needs a reload for that."""
+    same = [
+        lane
+        for lane in lanes
+        if lane.engine.error is None and is_same_engine(lane.engine.definition, kept, registry)
+    ]
+    for lane in sorted(same, key=lambda lane: lane.engine.definition.name != kept.name):
+        definition = _with_secrets(kept, lane.engine.definition, registry)
+        with contextlib.suppress(InputError):  # a new lane says which option is invalid
+            if lane.engine.configure(definition):
+                lane.begin_with(definition, is_reopened=True)
+                return lane
+    return None
+
+
+def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Registry) -> EngineDefinition:
+    """Return a saved engine with the secret options of a known one, unless they would be for another server or model."""
+    backend = registry.find(kept.backend)
+    with contextlib.suppress(InputError):  # of options that are invalid: the lane says so
+        if backend is not None and is_same_engine(known, kept, registry):
+            secret = {name: value for name, value in known.options.items() if name in secret_options(backend)}
+            load, _ = split_options(registry.public(known), backend)
+            if load == split_options(kept, backend)[0]:
+                return dataclasses.replace(kept, options={**kept.options, **secret})
+    return kept
 
 
 def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None:
@@ -103,28 +134,66 @@ def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
     return (*lost, *saved.queue)
 
 
-def has_same_engines(lanes: Sequence[Lane], records: Iterable[LaneRecord], registry: Registry) -> bool:
+def has_same_engines(
+    lanes: Sequence[Lane],
+    records: Iterable[LaneRecord],
+    registry: Registry,
+    configured: Mapping[str, EngineDefinition],
+) -> bool:
     """Whether there are lanes, and they have the engines of the saved lanes that are not closed, in the same order.
 
-    The engines may have other names.
+    The engines may have other options and other names. `configured` are the engines of config.toml: two of them are never the
+    same, unless their options are.
     """
+
+    def is_same(lane: Lane, kept: EngineDefinition) -> bool:
+        name = lane.engine.definition.name
+        are_two = name != kept.name and name in configured and kept.name in configured
+        return _is_alike(lane, kept, registry) or (
+            not are_two and is_same_engine(lane.engine.definition, kept, registry)
+        )
+
     kept = [record.definition for record in records if not record.closed]
+    return bool(lanes) and len(lanes) == len(kept) and all(map(is_same, lanes, kept))
+
+
+def defined_otherwise(
+    lanes: Iterable[Lane], configured: Mapping[str, EngineDefinition], registry: Registry
+) -> Sequence[tuple[Lane, EngineDefinition]]:
+    """Return the lanes that have other options than their engines in config.toml, because a reopened conversation has them.
+
+    Each is with the engine of config.toml. Busy lanes are left out, and those whose options were changed since.
+    """
+    found: list[tuple[Lane, EngineDefinition]] = []
+    for lane in lanes:
+        present = lane.engine.definition
+        defined = configured.get(present.name, present)
+        is_unchanged = lane.is_reopened and present == lane.first_definition and not lane.is_busy
+        if is_unchanged and defined != present and is_same_engine(defined, present, registry):
+            found.append((lane, defined))
+    return found
+
+
+def is_same_engine(one: EngineDefinition, other: EngineDefinition, registry: Registry) -> bool:
+    """Whether two definitions have the same backend, model, interpreter and server. Names and options may differ."""
+    backend = registry.find(one.backend)
+    one, other = registry.public(one), registry.public(other)
     return (
-        bool(lanes)
-        and len(lanes) == len(kept)
-        and all(_is_alike(lane, definition, registry) for lane, definition in zip(lanes, kept, strict=True))
+        one.has_model_of(other)
+        and one.python == other.python
+        and address_of(one, backend) == address_of(other, backend)
     )
 
 
-def _is_alike(lane: Lane, definition: EngineDefinition, registry: Registry) -> bool:
-    """Whether a lane has an engine that was saved, perhaps under another name."""
+def _is_alike(lane: Lane, kept: EngineDefinition, registry: Registry) -> bool:
+    """Whether a lane has an engine that was saved, with the same options, perhaps under another name."""
     present = registry.public(lane.engine.definition)
-    return dataclasses.replace(present, name=definition.name) == definition
+    return dataclasses.replace(present, name=kept.name) == kept
 
 
 def _rename(lane: Lane, name: str, others: Sequence[Lane], registry: Registry) -> None:
-    """Give a lane's engine another name, unless its options are invalid: then it cannot be opened anyway."""
-    with contextlib.suppress(InputError):
-        renamed = dataclasses.replace(lane.engine.definition, name=name)
-        lane.engine.configure(renamed)
-        lane.name = unique_name(renamed, others, registry)
+    """Give a lane and its engine the name of the conversation; the engine not, if its options are invalid."""
+    if lane.engine.definition.name != name:
+        with contextlib.suppress(InputError):
+            lane.engine.configure(dataclasses.replace(lane.engine.definition, name=name))
+    lane.name = unique_name(lane.engine.definition, others, registry)

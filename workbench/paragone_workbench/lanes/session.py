@@ -357,16 +357,16 @@ class Session:
     ) -> reopening.Reopened | None:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
-        Current lanes with an engine of the conversation are reused; the others are removed and their engines closed. New
-        lanes are not opened yet. A closed lane that has `hit` is opened again. Returns None if nothing was done:
-        `only_with_same_engines`, and a prompt was sent meanwhile, or the current lanes have other engines. Raises
-        InputError if the conversation was deleted or a lane is busy, and StoreError; the session is unchanged then.
+        Current lanes with an engine of the conversation are reused, unless its options need a reload; the others are removed
+        and their engines closed. New lanes are not opened yet. A closed lane that has `hit` is opened again. Returns None if
+        nothing was done: `only_with_same_engines`, and a prompt was sent meanwhile, or the current lanes have other engines.
+        Raises InputError if the conversation was deleted or a lane is busy, and StoreError; the session is unchanged then.
         """
         saved = None
         while saved is None:
             saved = await self.recorder.load(number)
             if only_with_same_engines and saved is not None:
-                same = reopening.has_same_engines(self.lanes, saved.lanes, self.registry)
+                same = reopening.has_same_engines(self.lanes, saved.lanes, self.registry, self._engines)
                 if self.prompts or not same:
                     return None
             if self.is_busy:  # a prompt was sent during the load

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone.wording import counted
 from paragone_tui.garbage import return_memory
 from paragone_workbench.lanes.finding import find_run
+from paragone_workbench.lanes.reopening import defined_otherwise
 from paragone_workbench.lanes.variants import newest_after
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.store.records import Hit
 
 
@@ -38,7 +42,18 @@ def _begin(context: LanesContext) -> None:
     context.lanes.lay_out()  # the headers show the system prompt
     context.lanes.show_history()
     context.lanes.marks.check()
+    session, engines = context.session, context.engines.config.engines
+    if defined := defined_otherwise(session.lanes, engines, session.registry):
+        context.do(lambda: _configure(context, defined))
     return_memory()
+
+
+async def _configure(context: LanesContext, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
+    """Give lanes with the options of a reopened conversation those of config.toml."""
+    for lane, definition in defined:
+        await context.session.configure(lane, definition)
+        lane.begin_with(definition, is_reopened=False)
+    context.lanes.lay_out()
 
 
 def reopen(context: LanesContext) -> None:

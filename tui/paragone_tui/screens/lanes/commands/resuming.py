@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
-    """Show the conversation that was used last in the lanes that are there; if its engines are others, offer it if its
+    """Show the conversation that was used last, with its options, if the lanes have its engines; if not, offer it if its
     last answer was interrupted. Do nothing once a prompt was sent, and beside another instance of the program, which may
     have the conversation open.
     """
@@ -29,6 +29,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
     if resumed is not None:
         await context.lanes.rebuild()
         context.lanes.show_history()
+        session.open_engines()  # of lanes whose options need a reload
         again = f" {context.key_of('regenerate')} writes the interrupted answer again."
         context.say(
             f"Resumed: {quoted(last.title)}. {context.key_of('new-conversation')} starts a new conversation."
