@@ -137,3 +137,8 @@ class Hit:
     """Start and end index of each match in the snippet."""
     time: float
     """When the prompt was created, the run started, or the conversation of the title was used, in seconds since 1970."""
+
+    @property
+    def is_title(self) -> bool:
+        """Whether a conversation's title was found, or a text that is the same as its title."""
+        return self.conversation is not None and (self.prompt_id is None or self.snippet == self.title)

@@ -61,8 +61,7 @@ def option_of(entry: Entry, query: Query) -> Option:
         *marked(entry.title, query.words, "bold"),
         (f"  {_details(entry)}", "dim"),
     ]
-    is_title = entry.summary is not None and hit is not None and hit.prompt_id is None
-    if hit is not None and not is_title and hit.snippet != entry.title:
+    if hit is not None and not hit.is_title:
         parts += [(f"\n  {one_line(hit.engine)}: " if hit.engine else "\n  ", "dim")]
         parts += marked(hit.snippet, query.words)
     return Option(Content.assemble(*parts), id=entry.id)

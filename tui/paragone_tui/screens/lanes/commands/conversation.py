@@ -92,7 +92,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
         lanes = counted(reopened.closed_lanes, "closed lane")
         context.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
     shown.show_history()
-    if hit is not None:
+    if hit is not None and not hit.is_title:
         _reveal(context, hit)
     session.open_engines()
     return_memory()
@@ -110,6 +110,10 @@ def _reveal(context: LanesContext, hit: Hit) -> None:
             return
         session.select(lane, newest_after(lane, run))
         shown.show_history()
+        context.say(
+            f"{lane.name} shows another branch now: it has what was found. "
+            f"{context.key_of('next-variant')} shows the next one."
+        )
     shown.position = session.lanes.index(lane)
     shown.lay_out()
     shown.columns[shown.position].reveal(run, hit)
