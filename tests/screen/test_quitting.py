@@ -35,8 +35,17 @@ async def test_quitting_while_a_dialog_opens(start, action, steps):
     assert screen.app.return_code == 0
 
 
-async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start, capsys):
-    async with start(rogue("steady", max_tokens=1)) as screen:
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, "`paragone` resumes it with the same engines, and ctrl+o there lists it."),
+        ({"settings": "[chat]\nresume = false\n"}, "ctrl+o in `paragone` lists it."),
+        ({"demo": True}, "ctrl+o in `paragone demo` lists it."),
+    ],
+    ids=["resumed", "not resumed", "demo"],
+)
+async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start, capsys, options, found):
+    async with start(rogue("steady", max_tokens=1), **options) as screen:
         screen.app.after_screen()
         assert not capsys.readouterr().err, "there is nothing to come back to"
         await screen.ask("hello")
@@ -44,9 +53,7 @@ async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start,
         await screen.press("ctrl+q")
         await screen.until(lambda: screen.app.is_leaving)
     screen.app.after_screen()
-    assert capsys.readouterr().err == (
-        "The conversation is saved as c1: `paragone` resumes it with the same engines, and ctrl+o there lists it.\n"
-    )
+    assert capsys.readouterr().err == f"The conversation is saved as c1: {found}\n"
 
 
 @pytest.mark.parametrize("model", ["open", "decode", "stop", "close"])

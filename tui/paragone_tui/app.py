@@ -203,11 +203,14 @@ class ParagoneApp(ProgramApp):
             offer_files(losses, self.registry.find)
         elif (number := self._session.conversation.number) is not None:
             key = self.keys["reopen"].first.replace("^", "ctrl+")
+            if self._demo:
+                found = f"{key} in `paragone demo` lists it"  # `paragone` opens other lanes
+            elif self.engines.config.chat.resume:
+                found = f"`paragone` resumes it with the same engines, and {key} there lists it"
+            else:
+                found = f"{key} in `paragone` lists it"
             with contextlib.suppress(OSError):  # the terminal may be gone
-                sys.stderr.write(
-                    f"The conversation is saved as c{number}: `paragone` resumes it with the same engines, "
-                    f"and {key} there lists it.\n"
-                )
+                sys.stderr.write(f"The conversation is saved as c{number}: {found}.\n")
 
     async def close_all(self) -> None:
         """Close the engines and the history. What came is saved meanwhile, also if an engine hangs."""
