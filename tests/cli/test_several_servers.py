@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def paced_server(port=0):
+def paced_server():
     """A test double of a server, which sends tokens at given times, in a process of its own."""
-    with socket.create_server(("127.0.0.1", port)) as free:
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [
         sys.executable,
@@ -92,26 +91,6 @@ def test_one_of_two_servers_is_killed_in_the_middle(two, prompts, tmp_path):
     # the same command has nothing left to do, while the server is away
     again = data("suite run", paragone(*command))
     assert (again["resumed"], again["runs"]) == (True, runs)
-
-
-def test_a_server_that_is_killed_and_restarted_gets_runs_again(two, prompts, tmp_path):
-    (kept, _), (killed, url) = two
-    command = ("suite", "run", prompts, "--engines", engine_of(two), "--set", "max_tokens=20")
-    with begun(tmp_path, *command) as (process, told):
-        killed.kill()
-        killed.wait()
-        until(lambda: "is asked no more for now" in told(), "its loss is not told")
-        kept.send_signal(signal.SIGSTOP)  # leaves the rest of the runs to the other one
-        try:
-            with paced_server(int(url.rpartition(":")[2])):
-                until(lambda: "of m answers again." in told(), "it gets no run")
-                kept.send_signal(signal.SIGCONT)
-                assert process.wait() == 0
-        finally:
-            kept.send_signal(signal.SIGCONT)
-    runs = data("suite show", paragone("suite", "show", "e1", "--json"))["runs"]
-    assert len(runs) == 160
-    assert {(run["error"], run["text"]) for run in runs} == {(None, 20 * " word")}
 
 
 def test_one_request_at_a_time_is_told(two, prompts):
