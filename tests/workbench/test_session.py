@@ -321,3 +321,24 @@ async def test_two_lanes_of_a_real_model(session, smollm2, until, workers):
         "but the earlier conversation is in its prompt"
     )
     assert len(workers()) == 2
+
+
+async def test_closing_waits_for_what_the_opening_has_started(session, rogue, monkeypatch):
+    """Else the event loop could end before a process that was started, and asyncio would complain."""
+    session.add_lane(rogue())
+    begun, ends = asyncio.Event(), []
+
+    async def opening():
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(100):  # such as a process that is killed
+                await asyncio.sleep(0)
+            ends.append("ended")
+
+    monkeypatch.setattr(session.pool, "open_all", opening)
+    session.open_engines_soon()
+    await begun.wait()
+    await session.close()
+    assert ends == ["ended"]

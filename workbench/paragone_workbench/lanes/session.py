@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.attachments.attached_file import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
+from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.lanes import reopening
 from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
@@ -114,8 +115,7 @@ class Session:
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Replace a lane's engine. The lane continues its conversation with the new one."""
-        others = [other for other in self.lanes if other is not lane]
-        name = unique_name(definition, others, self.registry)
+        name = unique_name(definition, (other for other in self.lanes if other is not lane), self.registry)
         self.recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
         await lane.swap(definition, name=name)
 
@@ -130,7 +130,7 @@ class Session:
             await self.swap(lane, definition)
             return
         if is_renamed:
-            others = [other for other in self.lanes if other is not lane]
+            others = (other for other in self.lanes if other is not lane)
             lane.name = unique_name(definition, others, self.registry)
         self.recorder.lane_changed(self.conversation, lane.record)
 
@@ -145,9 +145,8 @@ class Session:
 
     async def close(self) -> None:
         """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""
-        if self._opening is not None:
-            self._opening.cancel()
-        await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close())
+        opening = [] if self._opening is None or not self._opening.cancel() else [wait_for_end(self._opening)]
+        await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close(), *opening)
         await self.recorder.close()
 
     def _lane(
