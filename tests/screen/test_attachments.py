@@ -13,6 +13,12 @@ async def attached(screen, names):
     await screen.until(lambda: f"with {names}" in screen.text, names)
 
 
+async def answered(screen):
+    """Wait until the prompt is sent, once its files are read again, and answered."""
+    await screen.until(lambda: not screen.app.lanes.composer.text, "the prompt is sent")
+    await screen.answered()
+
+
 async def listed(screen, *parts):
     await screen.until(lambda: all(part in " ".join(screen.text.split()) for part in parts), parts)
 
@@ -44,7 +50,7 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
         await screen.until(lambda: "20 of 4,096 tokens ░░░░░░" in screen.text, "the tokens are counted")
         assert composer.text == 'what @pictures/cat.png @"my notes.md" @*.py '
         await screen.ask("")
-        await screen.answered()
+        await answered(screen)
         assert "with my" not in screen.text
         prompt = screen.app.lanes.session.prompts[-1]
         assert prompt.text.startswith(
@@ -67,7 +73,7 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
         assert len(composer.draft.files) == len(prompt.files)
         await screen.press("ctrl+c")
         await screen.ask("more")
-        await screen.answered()
+        await answered(screen)
         assert screen.app.lanes.session.prompts[-1].files == ()
 
 
@@ -100,7 +106,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         await screen.pilot.pause()
         await screen.type(" @ @alice")
         await screen.ask("")
-        await screen.answered()
+        await answered(screen)
         assert screen.app.lanes.session.prompts[-1].text == "@notes.md @ @alice"
         await screen.app.run_action("screen.command('attach-file')")
         assert composer.text == "@"
@@ -123,8 +129,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         await attached(screen, "notes.md (5 B)")
         (home / "notes.md").write_text("others")
         await screen.ask("")
-        await screen.until(lambda: len(screen.app.lanes.session.prompts) == 2, "the file is read again")
-        await screen.answered()
+        await answered(screen)
         assert screen.app.lanes.session.prompts[-1].files[0].section == "notes.md:\n```\nothers\n```"
         await screen.press("ctrl+up")
         await attached(screen, "notes.md (6 B)")
@@ -145,7 +150,7 @@ async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
         await screen.press("tab")
         await attached(screen, "cat␛[7m.png")
         await screen.ask("what")
-        await screen.answered()
+        await answered(screen)
         assert "[cat␛[7m.png]" in screen.text
 
 
