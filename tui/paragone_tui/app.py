@@ -216,14 +216,14 @@ class ParagoneApp(ProgramApp):
         """Close the engines and the history. What came is saved meanwhile, also if an engine hangs."""
         # neither is needed at start
         from paragone_workbench.engines.foreign.event_loop import kill_left_processes
-        from paragone_workbench.engines.foreign.leaving import end_engines_soon
+        from paragone_workbench.engines.foreign.leaving import ending_engines_soon
 
         self.engines.remember_lanes()
         await self._history.end()
         if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._knows_loss:
             self.complain(StoreError(f"The prompt that was not sent could not be saved. {problem}"))
-        end_engines_soon()
-        await self._session.close()
+        with ending_engines_soon():
+            await self._session.close()
         kill_left_processes()
         if self.history is not None:
             await self.history.close()
