@@ -1,6 +1,7 @@
 """A foreign program as an engine's process: its output, its end, and that it leaves nothing behind."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,9 +35,10 @@ async def printed(process, text):
 
 
 async def gone(pid):
-    async with asyncio.timeout(20):
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.01)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        async with asyncio.timeout(20):
+            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.01)
 
 
 async def test_its_output_and_its_end_are_known(start, tmp_path):
