@@ -264,21 +264,26 @@ async def test_a_found_answer_is_scrolled_to_in_its_lane(start):
         )
 
 
+async def old_words_are_edited_and_found(screen):
+    """Ask "old words", edit the prompt into "new words", and open what a search for "old" finds in a new conversation."""
+    await screen.ask("old words")
+    await screen.answered()
+    await screen.press("alt+C")
+    screen.app.lanes.composer.put("new words")
+    await screen.press("enter")
+    await screen.answered()
+    await screen.press("ctrl+n")
+    await opened(screen, count=1)
+    await screen.type("old")
+    await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
+    await screen.press("enter")
+
+
 async def test_a_found_variant_is_shown(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("first")
         await screen.answered()
-        await screen.ask("old words")
-        await screen.answered()
-        await screen.press("alt+C")
-        screen.app.lanes.composer.put("new words")
-        await screen.press("enter")
-        await screen.answered()
-        await screen.press("ctrl+n")
-        await opened(screen, count=1)
-        await screen.type("old")
-        await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
-        await screen.press("enter")
+        await old_words_are_edited_and_found(screen)
         await screen.until(lambda: "old words" in screen.columns[0].transcript.text)
         assert "new words" not in screen.columns[0].transcript.text
         await screen.until(lambda: "steady shows another branch now: it has what was found." in screen.told)
@@ -295,17 +300,7 @@ async def test_a_found_variant_is_shown(start):
 
 async def test_a_conversation_that_is_found_by_its_title_is_shown_where_it_ended(start):
     async with start(rogue("steady", max_tokens=1), rogue("wide", max_tokens=1)) as screen:
-        await screen.ask("old words")
-        await screen.answered()
-        await screen.press("alt+C")
-        screen.app.lanes.composer.put("new words")
-        await screen.press("enter")
-        await screen.answered()
-        await screen.press("ctrl+n")
-        await opened(screen, count=1)
-        await screen.type("old")
-        await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
-        await screen.press("enter")
+        await old_words_are_edited_and_found(screen)
         await screen.until(lambda: len(screen.app.lanes.session.prompts) == 2)
         await screen.until(lambda: all("new words" in it.transcript.text for it in screen.columns))
 
