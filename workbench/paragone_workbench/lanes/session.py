@@ -304,8 +304,9 @@ class Session:
 
     async def stop(self, lanes: Sequence[Lane] | None = None) -> None:
         """Stop the current runs of these lanes, or of all. Prompts that wait for the lanes are kept in the queue."""
-        self.queue.stop(stopped := self.lanes if lanes is None else lanes)
-        await asyncio.gather(*(lane.stop() for lane in stopped))
+        lanes = self.lanes if lanes is None else lanes
+        self.queue.stop(lanes)
+        await asyncio.gather(*(lane.stop() for lane in lanes))
 
     @property
     def is_opening(self) -> bool:
