@@ -13,6 +13,7 @@ from rogue_backend.definitions import rogue
 from tests.screen.conftest import Screen
 from tests.workbench.test_ballots import ENGINES, experiment
 
+from paragone_tui import program_app
 from paragone_tui.screens.vote.experiment import ExperimentVote
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config import read as config
@@ -21,6 +22,7 @@ from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file, state_file
 from paragone_workbench.store import Store
+from paragone_workbench.store.file import database
 
 PAIR = rogue("steady", "zebra-1"), rogue("wide", "okapi-2")
 TELLING = ("zebra", "okapi", "steady", "rogue", "tok/s", "TTFT", "context", "reading", "20 tokens")
@@ -352,6 +354,31 @@ async def test_the_last_vote_is_taken_back_and_its_names_are_shown_on_request(st
         await screen.press("x")
         await screen.until(lambda: "Not blind, since the names were known." in screen.text)
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [("bad", False)]
+
+
+async def test_a_vote_is_saved_once_another_program_no_longer_locks_the_history(start, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    async with voting([("red", "blue"), ("green", "yellow")]) as screen:
+        with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await screen.press("a")
+            await asyncio.sleep(0.3)
+            assert "Saved" not in screen.text
+            other.execute("ROLLBACK")
+        await screen.until(lambda: "Saved: A is better." in screen.text)
+        assert [vote.choice for vote in await votes(screen)] == ["0"]
+
+
+async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr(program_app, "LEAVING_S", 0.1)
+    async with voting([("red", "blue"), ("green", "yellow")]) as screen:
+        other = sqlite3.connect(history_file(), isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        await screen.press("a", "q")
+        await screen.until(lambda: screen.app._exit)
+    other.close()
+    assert [text for text in screen.app.exit_messages if "Not everything was saved" in text]
 
 
 async def test_a_skipped_ballot_is_named_at_the_end_and_quitting_ends_the_program(start):

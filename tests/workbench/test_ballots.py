@@ -18,6 +18,8 @@ from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, RunKey, Store
+from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.tables.votes import Votes
 
 ENGINES = tuple(
     EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")
@@ -161,6 +163,19 @@ def test_an_experiment_that_is_deleted_meanwhile_is_an_input_error(store):
     store.experiments.delete(new)
     with pytest.raises(InputError, match="no experiment"):
         ballots.take()
+
+
+def test_a_ballot_that_could_not_be_read_comes_again(store, monkeypatch):
+    ballots = ExperimentBallots(store, experiment(store, [("red", "blue")]))
+
+    def fail(*_):
+        raise StoreError("The history cannot be used: another program keeps it locked.", can_pass=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Votes, "engines_voted", fail)
+        with pytest.raises(StoreError):
+            ballots.take()
+    assert ballots.take() is not None
 
 
 def test_running_answers_are_masked_and_paced_together():

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 HANG_S = 3.0
 """Seconds to wait for a screen that hangs before the program quits. On a busy machine, a screen may wait for a second."""
+_NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
 
 
 class ProgramApp(OwnErrorsApp):
@@ -263,10 +264,8 @@ class ProgramApp(OwnErrorsApp):
         """Return a text as the user's editor has saved it; None if it is the same. Raises ParagoneError."""
         from paragone_tui.terminal.editor import edited
 
-        driver = self.driver
-        return await edited(
-            text, driver.lent if isinstance(driver, TerminalDriver) else contextlib.nullcontext
-        )
+        lent = self.driver.lent if isinstance(self.driver, TerminalDriver) else contextlib.nullcontext
+        return await edited(text, lent)
 
     def copy(self, text: str) -> None:
         """Copy text to the clipboard and say so; see `copy_to_clipboard`."""
@@ -316,7 +315,8 @@ class ProgramApp(OwnErrorsApp):
         with contextlib.suppress(ValueError):
             GUARD.on_contact.remove(self._show_refusal)
         if self._saving:
-            await asyncio.wait(self._saving, timeout=LEAVING_S)
+            if (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
+                self.exit_messages.append(_NOT_SAVED)
         await self.close_all()
 
     # What it says

@@ -12,6 +12,7 @@ from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import History
+from paragone_workbench.store.retry import retrying
 
 _VOTING = (
     ("t", "tie"),
@@ -52,13 +53,15 @@ class ExperimentVote(VoteScreen[None]):
 
     async def _begin(self) -> None:
         await self.add_columns(2)
-        self._ballots = await self._history.call(lambda store: ExperimentBallots(store, self._experiment_id))
+        self._ballots = await retrying(
+            self._history, lambda store: ExperimentBallots(store, self._experiment_id)
+        )
         await self._next()
 
     async def _next(self) -> None:
         ballots = self._ballots
         assert ballots is not None
-        ballot = await self._history.call(lambda _: ballots.take())
+        ballot = await retrying(self._history, lambda _: ballots.take())
         if self.is_gone:
             return
         if ballot is None:
@@ -106,7 +109,7 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         blind = _key(ballot) not in self._known
-        is_first = await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
+        is_first = await retrying(self._history, lambda _: ballots.vote(ballot, choice, blind=blind))
         if is_first:
             self._last = ballot, choice
         await self._next()
@@ -138,7 +141,7 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         current = self._waiting if self.revealed else self.ballot
-        ballot = await self._history.call(lambda _: ballots.undo(current))
+        ballot = await retrying(self._history, lambda _: ballots.undo(current))
         if self.is_gone:
             return
         if ballot is None:

@@ -18,6 +18,7 @@ from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
+from paragone_workbench.store.retry import retrying
 
 
 class BlindTurn(VoteScreen[bool | None]):
@@ -156,7 +157,7 @@ class BlindTurn(VoteScreen[bool | None]):
     async def _undo(self) -> None:
         vote_id = self._vote_id
         if vote_id is not None:
-            await self._history.call(lambda store: store.votes.delete(vote_id))
+            await retrying(self._history, lambda store: store.votes.delete(vote_id))
             self._vote_id = None
             if self.is_gone:
                 return

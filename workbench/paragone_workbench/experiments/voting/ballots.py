@@ -13,6 +13,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedVote
+from paragone_workbench.store.retry import retrying
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
@@ -115,4 +116,4 @@ async def save_vote(
     """Save a vote on answers of a session's conversation, and return its id. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history
     # on the history's thread: the style of a long answer takes a while
-    return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))
+    return await retrying(history, lambda store: store.votes.add(ballot.vote(choice, blind=blind)))

@@ -84,11 +84,13 @@ class ExperimentBallots:
         while left := [pair for pair in self._pairs if pair.prompts]:
             fewest = min(pair.votes for pair in left)
             pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
-            prompt = pair.prompts.pop()
-            if self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt):
+            prompt = pair.prompts[-1]
+            is_voted = self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt)
+            ballot = None if is_voted else self._ballot(pair, prompt)
+            pair.prompts.pop()  # not before: if the store fails, the same ballot comes again
+            if ballot is None:
                 self._count(pair)
                 continue
-            ballot = self._ballot(pair, prompt)
             first, second = (run.text.strip() for run in ballot.answers)
             if first != second:
                 return ballot

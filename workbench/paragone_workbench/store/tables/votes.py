@@ -42,6 +42,11 @@ class Votes:
 
     def add(self, vote: SavedVote) -> str:
         """Save a vote and return its id. A conversation whose prompt it is for counts as used."""
+        with self._database.transaction():
+            self._add(vote)
+        return vote.id
+
+    def _add(self, vote: SavedVote) -> None:
         self._database.run(
             _ADD,
             vote.id,
@@ -55,7 +60,6 @@ class Votes:
         )
         if vote.prompt_id is not None:
             self._database.run(_USED, vote.created, vote.prompt_id)
-        return vote.id
 
     def add_first(self, vote: SavedVote) -> bool:
         """Save a vote on a ballot of an experiment, unless a blind one was saved before, perhaps by another program.
@@ -69,7 +73,7 @@ class Votes:
                 vote.experiment_id, vote.prompt_index
             )
             if is_first:
-                self.add(vote)
+                self._add(vote)
         return is_first
 
     def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:

@@ -115,8 +115,10 @@ def undo_vote(context: LanesContext) -> None:
 
 
 async def _undo(context: LanesContext, history: History) -> None:
+    from paragone_workbench.store.retry import retrying
+
     prompts = [prompt.id for prompt in context.session.prompts]
-    taken_back = await history.call(lambda store: store.votes.delete_last(prompts))
+    taken_back = await retrying(history, lambda store: store.votes.delete_last(prompts))
     context.say(
         "The last vote of this conversation is taken back."
         if taken_back
