@@ -6,10 +6,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from paragone import InputError, ModelInfo
 from paragone.hub import folders_below, repository_of, stored_file
+from paragone.json_fields import JsonObject, count_at, object_at, texts_at
 from paragone.regular_file import read_regular_file
 from paragone_exllama.model_folder.formats import Format, Stored, storage_format
 from paragone_exllama.model_folder.safetensors import SafetensorsError, Tensor, read_header
@@ -38,7 +38,7 @@ class ModelFolder:
     """A model in Hugging Face's layout."""
 
     path: Path
-    config: Mapping[str, Any]
+    config: JsonObject
     stored: Stored
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Its tensors by name, from the headers of its files."""
@@ -56,8 +56,7 @@ class ModelFolder:
     @property
     def architecture(self) -> str | None:
         """The architecture's name from config.json."""
-        named = self.config.get("architectures")
-        return str(named[0]) if isinstance(named, list) and named else None
+        return next(iter(texts_at(self.config, "architectures")), None)
 
     @property
     def context(self) -> int | None:
@@ -90,11 +89,9 @@ class ModelFolder:
 
     def number(self, *keys: str) -> int | None:
         """Return the first positive integer in config.json under one of these keys."""
-        nested = self.config.get("text_config")
-        for values in (self.config, nested if isinstance(nested, dict) else {}):
+        for values in (self.config, object_at(self.config, "text_config")):
             for key in keys:
-                value = values.get(key)
-                if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST:
+                if 0 < (value := count_at(values, key) or 0) < _MOST:
                     return value
         return None
 
@@ -138,13 +135,12 @@ def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFo
     return folder
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """Return the object in a JSON file; an empty object if the file is missing or has no object."""
     try:
-        value = json.loads(read_regular_file(path, hint=""))
+        return object_at(json.loads(read_regular_file(path, hint="")))
     except (InputError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 _NAMES: dict[Format, str] = {
@@ -154,8 +150,7 @@ _NAMES: dict[Format, str] = {
 
 def _info(path: Path, formats: Collection[Format]) -> ModelInfo | None:
     config = read_json(path / "config.json")
-    named = config.get("architectures")
-    if not (isinstance(named, list) and named and str(named[0]).endswith(_KINDS)):
+    if not any(name.endswith(_KINDS) for name in texts_at(config, "architectures")[:1]):
         return None
     problem = ""
     try:
@@ -187,9 +182,8 @@ def _read(path: Path) -> ModelFolder:
     files = sorted(path.glob("*.safetensors"))
     if not files:
         raise _FolderError("has no weights in the safetensors format")
-    index = read_json(path / "model.safetensors.index.json").get("weight_map")
-    named = index.values() if isinstance(index, dict) else ()
-    wanted = {name for name in named if isinstance(name, str)}
+    index = read_json(path / "model.safetensors.index.json")
+    wanted = {name for name in object_at(index, "weight_map").values() if isinstance(name, str)}
     missing = sorted(wanted - {file.name for file in files})
     if missing:
         raise _FolderError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+from paragone.json_fields import JsonObject, number_at, object_at, text_at
 
 if TYPE_CHECKING:
     from paragone_exllama.model_folder.safetensors import Tensor
@@ -27,11 +29,10 @@ class Stored(NamedTuple):
     """Bits per weight of the linear layers without the head; None if they are not quantized."""
 
 
-def storage_format(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stored:
+def storage_format(config: JsonObject, tensors: Mapping[str, Tensor]) -> Stored:
     """Return the format of these tensors. `config` is the model's config.json."""
-    quantization = config.get("quantization_config")
-    stated: Mapping[str, Any] = quantization if isinstance(quantization, dict) else {}
-    method = str(stated.get("quant_method", "")).lower()
+    stated = object_at(config, "quantization_config")
+    method = text_at(stated, "quant_method").lower()
     endings = {name.rpartition(".")[2] for name in tensors}
     if "q_weight" in endings:
         return _exl("EXL2", stated, _exl2_bits(tensors))
@@ -49,18 +50,16 @@ def storage_format(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     return Stored("plain", most) if most in _PLAIN else Stored("other", most or "unknown")
 
 
-def _exl(kind: Literal["EXL2", "EXL3"], stated: Mapping[str, Any], counted: float | None) -> Stored:
+def _exl(kind: Literal["EXL2", "EXL3"], stated: JsonObject, counted: float | None) -> Stored:
     # A model is named after the bits that its author requested. The actual number differs slightly.
     bits = _bits(stated) or counted
     return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
 
 
-def _bits(stated: Mapping[str, Any]) -> float | None:
+def _bits(stated: JsonObject) -> float | None:
     """Return the bits per weight in the model's config, if they are plausible."""
-    bits = stated.get("bits")
-    if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0 < bits <= 32:
-        return None
-    return float(bits)
+    bits = number_at(stated, "bits")
+    return bits if bits is not None and 0 < bits <= 32 else None
 
 
 def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from paragone.json_fields import (
+    JsonObject,
+    count_at,
+    flag_at,
+    list_at,
+    object_at,
+    objects_at,
+    text_at,
+    texts_at,
+)
 
 _SPACE = "▁"
 """SentencePiece's character for a space."""
@@ -28,7 +39,7 @@ class TokenBytes(NamedTuple):
     """The ids of the control tokens, which have no text."""
 
 
-def token_bytes(tokenizer: Mapping[str, Any]) -> TokenBytes | None:
+def token_bytes(tokenizer: JsonObject) -> TokenBytes | None:
     """Return the bytes of each token.
 
     `tokenizer` is the object in tokenizer.json. Returns None if the vocabulary is neither byte-level
@@ -42,43 +53,35 @@ def token_bytes(tokenizer: Mapping[str, Any]) -> TokenBytes | None:
         decode = _sentencepiece
     else:
         return None
-    found = {number: decode(piece) for piece, number in _pieces(tokenizer.get("model"))}
+    found = {number: decode(piece) for piece, number in _pieces(tokenizer)}
     control: set[int] = set()
-    added = tokenizer.get("added_tokens")
-    for token in added if isinstance(added, list) else ():
-        if isinstance(token, dict) and isinstance(name := token.get("content"), str):
-            number = token.get("id")
-            if isinstance(number, int) and not isinstance(number, bool):
-                if token.get("special") is True or _NAME.fullmatch(name):
-                    control.add(number)
-                    found[number] = _utf8(name)
-                else:
-                    found[number] = _utf8(name.replace(_SPACE, " "))
+    for token in objects_at(tokenizer, "added_tokens"):
+        name, number = text_at(token, "content"), count_at(token, "id")
+        if not name or number is None:
+            continue
+        if flag_at(token, "special") or _NAME.fullmatch(name):
+            control.add(number)
+            found[number] = _utf8(name)
+        else:
+            found[number] = _utf8(name.replace(_SPACE, " "))
     return TokenBytes(found, frozenset(control))
 
 
-def _kinds(tokenizer: Mapping[str, Any]) -> Iterator[str]:
+def _kinds(tokenizer: JsonObject) -> Iterator[str]:
     """Yield the types of the tokenizer's normalizers, pre-tokenizers and decoders."""
     for role, parts in (("decoder", "decoders"), ("pre_tokenizer", "pretokenizers")):
-        step = tokenizer.get(role)
-        if isinstance(step, dict):
-            several = step.get(parts)
-            for one in (step, *(several if isinstance(several, list) else ())):
-                if isinstance(one, dict) and isinstance(kind := one.get("type"), str):
-                    yield kind
+        for step in (object_at(tokenizer, role), *objects_at(tokenizer, role, parts)):
+            yield text_at(step, "type")
 
 
-def _pieces(model: object) -> Iterator[tuple[str, int]]:
+def _pieces(tokenizer: JsonObject) -> Iterator[tuple[str, int]]:
     """Yield the tokens of a BPE model, which maps them to ids, or of a Unigram model, which lists them."""
-    vocab = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(vocab, dict):
-        for piece, number in vocab.items():
-            if isinstance(number, int) and not isinstance(number, bool):
-                yield piece, number
-    elif isinstance(vocab, list):
-        for number, entry in enumerate(vocab):
-            if isinstance(entry, list) and entry and isinstance(entry[0], str):
-                yield entry[0], number
+    for piece, given in object_at(tokenizer, "model", "vocab").items():
+        if (number := count_at(given)) is not None:
+            yield piece, number
+    for number, entry in enumerate(list_at(tokenizer, "model", "vocab")):
+        for piece in texts_at(entry)[:1]:
+            yield piece, number
 
 
 def _byte_characters() -> dict[str, int]:

@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from paragone import InputError
+from paragone import InputError, Json
+from paragone.json_fields import (
+    JsonObject,
+    count_at,
+    flag_at,
+    list_at,
+    object_at,
+    objects_at,
+    text_at,
+    value_at,
+)
 from paragone.regular_file import option_text, read_regular_file
 from paragone_exllama.model_folder.folders import ModelFolder, read_json
 from paragone_exllama.model_folder.token_bytes import TokenBytes, token_bytes
@@ -54,8 +63,8 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
     tokenizer = read_json(path / "tokenizer.json")
     known = {
         content: number
-        for token in _dicts(tokenizer.get("added_tokens"))
-        if isinstance(content := token.get("content"), str) and isinstance(number := token.get("id"), int)
+        for token in objects_at(tokenizer, "added_tokens")
+        if (content := text_at(token, "content")) and (number := count_at(token, "id")) is not None
     }
     eos = _text(settings.get("eos_token"))
     ends = [text for text in _ENDS if text in known]
@@ -75,14 +84,14 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
         tokens=token_bytes(tokenizer),
         end_ids=frozenset(
             _ids(folder.config.get("eos_token_id"))
-            | _ids(_dict(folder.config.get("text_config")).get("eos_token_id"))
+            | _ids(value_at(folder.config, "text_config", "eos_token_id"))
             | _ids(read_json(path / "generation_config.json").get("eos_token_id"))
         ),
         end_texts=tuple(dict.fromkeys([*([eos] if eos else []), *ends])),
     )
 
 
-def _template(path: Path, settings: Mapping[str, Any]) -> str | None:
+def _template(path: Path, settings: JsonObject) -> str | None:
     try:
         return read_regular_file(path / "chat_template.jinja", hint="").decode()
     except (InputError, UnicodeDecodeError):
@@ -90,39 +99,28 @@ def _template(path: Path, settings: Mapping[str, Any]) -> str | None:
     for found in (settings.get("chat_template"), read_json(path / "chat_template.json").get("chat_template")):
         if isinstance(found, str):
             return found
-        named = {entry.get("name"): entry.get("template") for entry in _dicts(found)}
+        named = {entry.get("name"): entry.get("template") for entry in objects_at(found)}
         if isinstance(default := named.get("default"), str):
             return default
     return None
 
 
-def _adds_bos(settings: Mapping[str, Any], tokenizer: Mapping[str, Any], bos: str) -> bool:
-    stated = settings.get("add_bos_token")
-    if isinstance(stated, bool):
+def _adds_bos(settings: JsonObject, tokenizer: JsonObject, bos: str) -> bool:
+    if (stated := flag_at(settings, "add_bos_token")) is not None:
         return stated and bool(bos)
     # Newer tokenizers declare it in their post-processor.
-    after = _dict(tokenizer.get("post_processor"))
-    for processor in (after, *_dicts(after.get("processors"))):
-        for piece in _dicts(processor.get("single"))[:1]:
-            return bool(bos) and _dict(piece.get("SpecialToken")).get("id") == bos
+    after = object_at(tokenizer, "post_processor")
+    for processor in (after, *objects_at(after, "processors")):
+        for piece in objects_at(processor, "single")[:1]:
+            return bool(bos) and text_at(piece, "SpecialToken", "id") == bos
     return False
 
 
-def _text(token: object) -> str:
+def _text(token: Json) -> str:
     """Return the text of a special token, which has one of two formats."""
-    if isinstance(token, dict):
-        token = token.get("content")
-    return token if isinstance(token, str) else ""
+    return text_at(token) or text_at(token, "content")
 
 
-def _ids(value: object) -> set[int]:
-    values = value if isinstance(value, list) else [value]
-    return {entry for entry in values if isinstance(entry, int) and not isinstance(entry, bool)}
-
-
-def _dict(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+def _ids(value: Json) -> set[int]:
+    """Return the ids in a value that is one id or a list of them."""
+    return {number for entry in list_at(value) or [value] if (number := count_at(entry)) is not None}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from paragone import Embeddings
+from paragone.json_fields import number_at
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import finite
 
 
 def embeddings_of(found: Iterable[object], tokens: int | None, *, texts: int) -> Embeddings:
@@ -20,7 +20,7 @@ def embeddings_of(found: Iterable[object], tokens: int | None, *, texts: int) ->
 
 
 def _vector(found: object) -> tuple[float, ...]:
-    numbers = [finite(item) for item in found] if isinstance(found, list) else []
+    numbers = [number_at(item) for item in found] if isinstance(found, list) else []
     vector = tuple(number for number in numbers if number is not None)
     if not vector or len(vector) != len(numbers):
         raise InvalidReply("an embedding that is not a list of numbers")

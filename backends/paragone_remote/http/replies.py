@@ -9,11 +9,11 @@ from typing import TypeVar
 import httpx
 
 from paragone import ParagoneError
+from paragone.json_fields import JsonObject, object_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, ReportedFailure, error_text, explain
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, as_data
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _PATIENCE = 10.0
 """Seconds to wait for a reply from an optional path."""
 
 
-def read_object(text: str, *, invalid: str) -> Data:
+def read_object(text: str, *, invalid: str) -> JsonObject:
     """Return the object in a reply, or in a part of a streamed one.
 
     Raises InvalidReply with the message `invalid` if there is none, ReportedFailure if it reports an error.
@@ -37,15 +37,15 @@ def read_object(text: str, *, invalid: str) -> Data:
     return found
 
 
-def data_of(reply: httpx.Response) -> Data:
+def data_of(reply: httpx.Response) -> JsonObject:
     """Return the JSON object of a reply. Raises InvalidReply if it is not JSON."""
     try:
-        return as_data(json.loads(reply.text))
+        return object_at(json.loads(reply.text))
     except (ValueError, RecursionError) as error:
         raise InvalidReply("a reply that is not JSON") from error
 
 
-def data_or_nothing(reply: httpx.Response) -> Data:
+def data_or_nothing(reply: httpx.Response) -> JsonObject:
     """Return the JSON object of a reply; an empty object if the reply has none."""
     try:
         return data_of(reply)
@@ -53,7 +53,7 @@ def data_or_nothing(reply: httpx.Response) -> Data:
         return {}
 
 
-async def optional_data(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> Data:
+async def optional_data(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> JsonObject:
     """Return the JSON object at a URL that not every server has; an empty one if it has none. Never raises."""
     try:
         return data_or_nothing(await await_reply(endpoint, http.get(url), seconds=_PATIENCE))
@@ -75,10 +75,10 @@ async def await_reply(
         raise explain(error, endpoint, model=model).error from error
 
 
-async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> Data:
+async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> JsonObject:
     """Await a reply and return its JSON object. Raises ParagoneError, also if the reply is not JSON."""
 
-    async def read() -> Data:
+    async def read() -> JsonObject:
         return data_of(await answer)
 
     return await await_reply(endpoint, read(), model=model)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import httpx
 
 from paragone import ModelInfo, ParagoneError
+from paragone.json_fields import JsonObject, count_at, text_at, texts_at
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply
-from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import architecture, find_model, trained_context
 from paragone_remote.server_text import plain
@@ -35,24 +35,26 @@ async def describe(
     return facts, models
 
 
-async def _models(client: OllamaClient, endpoint: Endpoint, running: Sequence[Data]) -> tuple[ModelInfo, ...]:
+async def _models(
+    client: OllamaClient, endpoint: Endpoint, running: Sequence[JsonObject]
+) -> tuple[ModelInfo, ...]:
     listed = await await_reply(endpoint, client.listed())
     turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(entry: Data) -> ModelInfo:
+    async def one(entry: JsonObject) -> ModelInfo:
         async with turn:
             info = await _info(client, endpoint, entry)
-            return replace(info, is_loaded=find_model(running, text(entry, "model")) is not None)
+            return replace(info, is_loaded=find_model(running, text_at(entry, "model")) is not None)
 
-    return tuple(await asyncio.gather(*(one(entry) for entry in listed if text(entry, "model"))))
+    return tuple(await asyncio.gather(*(one(entry) for entry in listed if text_at(entry, "model"))))
 
 
-async def _info(client: OllamaClient, endpoint: Endpoint, entry: Data) -> ModelInfo:
-    model = text(entry, "model")
+async def _info(client: OllamaClient, endpoint: Endpoint, entry: JsonObject) -> ModelInfo:
+    model = text_at(entry, "model")
     name = plain(model)
     aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
-    size = count(entry, "size")
-    quantization = word(part(entry, "details"), "quantization_level") or None
+    size = count_at(entry, "size")
+    quantization = plain(text_at(entry, "details", "quantization_level")) or None
     info = ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
     if name != model:
         return replace(info, aliases=(), problem="Its name has unprintable characters.")
@@ -60,7 +62,7 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: Data) -> ModelI
         details = await await_reply(endpoint, client.details(model), model=model)
     except ParagoneError as error:
         return replace(info, problem=error.sentence)
-    able = texts(details, "capabilities")
+    able = texts_at(details, "capabilities")
     return replace(
         info,
         context=trained_context(details),
@@ -70,9 +72,9 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: Data) -> ModelI
     )
 
 
-def _described(entry: Data) -> str:
-    name = word(entry, "model")
-    size, in_vram = count(entry, "size"), count(entry, "size_vram")
+def _described(entry: JsonObject) -> str:
+    name = plain(text_at(entry, "model"))
+    size, in_vram = count_at(entry, "size"), count_at(entry, "size_vram")
     if not size:
         return name
     return f"{name} ({size_text(size)}, {(in_vram or 0) / size:.0%} in VRAM)"

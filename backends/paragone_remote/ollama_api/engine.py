@@ -20,6 +20,7 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.chat.sampling import draw_seed
+from paragone.json_fields import JsonObject, count_at, duration_at
 from paragone.options import as_values
 from paragone_remote.answers.continued import (
     MAY_NOT_CONTINUE,
@@ -28,7 +29,6 @@ from paragone_remote.answers.continued import (
 )
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.engine import OpenModel, RemoteEngine
-from paragone_remote.json_fields import Data, count, counted, duration
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
 from paragone_remote.ollama_api.protocol.client import OllamaClient
@@ -94,7 +94,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                     yield token
                 if not chunk.get("done"):
                     continue
-                if request.logprobs is not None and count(chunk, "eval_count") and not scored:
+                if request.logprobs is not None and count_at(chunk, "eval_count") and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield Caution(code="no-logprobs", sentence=sentence)
                 for caution in self._cautions(chunk):
@@ -111,7 +111,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         values = as_values(sampling)
         sent = {name: value for name, value in values.items() if value is not None and value != []}
         in_force = {**self._parameters, **sent}
-        return RunSettings(seed=counted(in_force.get("seed")), sampling=in_force)
+        return RunSettings(seed=count_at(in_force.get("seed")), sampling=in_force)
 
     def _ask_prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:
         if not self._renders or any(message.images for message in request.messages):
@@ -139,8 +139,8 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         running = find_model(await self._client.running(), self._model)
         return identity_of(await self._client.version(), running)
 
-    def _cautions(self, chunk: Data) -> Iterator[Caution]:
-        load = duration(chunk.get("load_duration"), unit=NANO)
+    def _cautions(self, chunk: JsonObject) -> Iterator[Caution]:
+        load = duration_at(chunk, "load_duration", unit=NANO)
         if load is not None and load > _SLOW_LOAD_S:
             sentence = (
                 f"The server loaded the model first, which took {load:.1f} s of the time to the first token."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Json, OnProgress
+from paragone.json_fields import text_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply
-from paragone_remote.json_fields import text
 from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.ollama_api.protocol.model_details import full_name
@@ -25,7 +25,7 @@ class OllamaLoader(ModelLoader):
     async def loaded(self) -> frozenset[str]:
         """Return the models that are loaded."""
         running = await await_reply(self._endpoint, self._client.running())
-        return frozenset(full_name(text(entry, "model")) for entry in running)
+        return frozenset(full_name(text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
         """Load the model with its options; again if it is loaded with others."""

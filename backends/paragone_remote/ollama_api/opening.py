@@ -18,13 +18,13 @@ from paragone import (
     OpenRequest,
     ParagoneError,
 )
+from paragone.json_fields import JsonObject, count_at, text_at, texts_at
 from paragone.options import build
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import OpenModel
 from paragone_remote.http.replies import await_reply
 from paragone_remote.http.transport import connected
-from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.loading.hold import Hold
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.loader import OllamaLoader
@@ -85,7 +85,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             return OllamaEngine(
                 model,
                 base=base,
-                parameters=modelfile_parameters(text(details, "parameters")),
+                parameters=modelfile_parameters(text_at(details, "parameters")),
                 renders=read_version(version) >= RENDERS,
             )
 
@@ -96,16 +96,16 @@ async def _size(client: OllamaClient, endpoint: Endpoint, model: str) -> int | N
         entry = find_model(await await_reply(endpoint, client.listed()), model)
     except ParagoneError:  # some proxies pass on chats only
         return None
-    return count(entry, "size") or None if entry is not None else None
+    return count_at(entry, "size") or None if entry is not None else None
 
 
-async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> Data:
+async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> JsonObject:
     try:
         details = await await_reply(endpoint, client.details(model), model=model)
     except InputError as error:
         if "no model" not in error.sentence:
             raise
-        names = [word(entry, "model") for entry in await await_reply(endpoint, client.listed())]
+        names = [plain(text_at(entry, "model")) for entry in await await_reply(endpoint, client.listed())]
         near = difflib.get_close_matches(model, names, n=1)
         if near:
             hint = f"Did you mean {near[0]!r}?"
@@ -113,7 +113,7 @@ async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> Data
             hint = f"It has: {', '.join(names[:20])}." if names else "It has no models yet."
         pull = pull_command(endpoint, model)
         raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
-    able = texts(details, "capabilities")
+    able = texts_at(details, "capabilities")
     if able and "completion" not in able:
         raise InputError(
             f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(able))}."
@@ -121,9 +121,9 @@ async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> Data
     return details
 
 
-def _usual_context(details: Data) -> int:
+def _usual_context(details: JsonObject) -> int:
     """Return the context size of the Modelfile, or else the model's own, up to a limit."""
-    for line in text(details, "parameters").splitlines():
+    for line in text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
@@ -156,16 +156,16 @@ def _loaded(
     model: str,
     endpoint: Endpoint,
     version: str,
-    details: Data,
-    running: Data | None,
+    details: JsonObject,
+    running: JsonObject | None,
     size: int | None,
     context: int,
     options: OllamaLoadOptions,
 ) -> LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
-    if able := texts(details, "capabilities"):
+    if able := texts_at(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
-    if template := text(details, "template"):
+    if template := text_at(details, "template"):
         facts["chat template"] = lines(template)
     if (weights := parameters(details)) is not None:
         facts["parameters"] = str(weights)
@@ -174,17 +174,17 @@ def _loaded(
     if options.num_batch is not None:
         facts["batch size"] = str(options.num_batch)
     if running is not None:
-        in_memory, in_vram = count(running, "size"), count(running, "size_vram")
+        in_memory, in_vram = count_at(running, "size"), count_at(running, "size_vram")
         if in_memory and in_vram is not None:
             facts["in memory"] = (
                 f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
             )
-    in_force = count(running, "context_length") if running is not None else None
+    in_force = count_at(running, "context_length") if running is not None else None
     return LoadedModel(
         name=plain(model),
         context=in_force or context,
         size=size,
-        quantization=word(part(details, "details"), "quantization_level") or None,
+        quantization=plain(text_at(details, "details", "quantization_level")) or None,
         architecture=architecture(details),
         vision="vision" in able if able else None,
         capabilities=capabilities_of(version),
@@ -197,12 +197,12 @@ def _loaded(
 def _cautions(
     name: str,
     version: str,
-    details: Data,
+    details: JsonObject,
     in_force: int | None,
     context: int,
     options: OllamaLoadOptions,
 ) -> Iterator[Caution]:
-    if text(details, "template").strip() == _BARE_TEMPLATE:
+    if text_at(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{name} has no chat template: the model continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)
     trained = trained_context(details)

@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Mapping
 import httpx
 
 from paragone import EngineError, InputError, Json, ParagoneError, PullProgress
+from paragone.json_fields import count_at, text_at
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.http.faults import FAULTS, IncompleteAnswer, ReportedFailure, explain
 from paragone_remote.http.timeouts import ReplyTimeout, Wait
 from paragone_remote.http.transport import make_client
-from paragone_remote.json_fields import count, text, word
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.server_text import plain, sentence_of
@@ -53,12 +53,12 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
             if part.get("status") == "success":
                 return
             begun = True
-            digest, size = text(part, "digest"), count(part, "total")
+            digest, size = text_at(part, "digest"), count_at(part, "total")
             if digest and size:
                 before = layers.get(digest, (0, 0))
-                now = layers[digest] = (min(count(part, "completed") or 0, size), size)
+                now = layers[digest] = (min(count_at(part, "completed") or 0, size), size)
                 done, total = done + now[0] - before[0], total + now[1] - before[1]
-            yield PullProgress(status=word(part, "status"), done=done, total=total or None)
+            yield PullProgress(status=plain(text_at(part, "status")), done=done, total=total or None)
 
 
 def pull_command(endpoint: Endpoint, model: str) -> str | None:

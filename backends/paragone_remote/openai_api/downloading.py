@@ -7,14 +7,15 @@ import urllib.parse
 from collections.abc import AsyncGenerator, Mapping
 
 from paragone import EngineError, InputError, Json, PullProgress
+from paragone.json_fields import count_at, text_at
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import make_endpoint
 from paragone_remote.http.replies import await_data
 from paragone_remote.http.transport import make_client
-from paragone_remote.json_fields import count, word
 from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.server import find_models, identify, root_of
+from paragone_remote.server_text import plain
 
 _PAUSE_S = 0.5
 """Seconds between two questions about the download."""
@@ -37,9 +38,9 @@ async def pull(
             )
         url = f"{root_of(endpoint)}/api/v1/models/download"
         job = await await_data(endpoint, http.post(url, json={"model": model}), model=model)
-        name = urllib.parse.quote(word(job, "job_id"), safe="")
-        while (status := word(job, "status")) in ("downloading", "paused"):
-            done, total = count(job, "downloaded_bytes"), count(job, "total_size_bytes")
+        name = urllib.parse.quote(plain(text_at(job, "job_id")), safe="")
+        while (status := plain(text_at(job, "status"))) in ("downloading", "paused"):
+            done, total = count_at(job, "downloaded_bytes"), count_at(job, "total_size_bytes")
             yield PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
                 raise EngineError(f"{at} does not tell the progress of its download of {model!r}.")

@@ -7,12 +7,12 @@ import asyncio
 import httpx
 
 from paragone import Embeddings, EmbedRequest, Json
+from paragone.json_fields import JsonObject, count_at, objects_at
 from paragone_remote.answers.vectors import embeddings_of
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.replies import data_of
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.http.transport import InvalidReply, Refusal
-from paragone_remote.json_fields import Data, count, items, part
 from paragone_remote.openai_api.servers.server import Server
 
 _PATH = "/embeddings"
@@ -45,9 +45,9 @@ async def embeddings_from(http: httpx.AsyncClient, model: str, request: EmbedReq
     return await asyncio.to_thread(lambda: _read(data_of(reply), len(inputs)))
 
 
-def _read(reply: Data, texts: int) -> Embeddings:
-    by_index = {count(entry, "index"): entry.get("embedding") for entry in items(reply, "data")}
+def _read(reply: JsonObject, texts: int) -> Embeddings:
+    by_index = {count_at(entry, "index"): entry.get("embedding") for entry in objects_at(reply, "data")}
     if set(by_index) != set(range(texts)):
         raise InvalidReply("embeddings of other texts than requested")
-    tokens = count(part(reply, "usage"), "prompt_tokens")
+    tokens = count_at(reply, "usage", "prompt_tokens")
     return embeddings_of((by_index[index] for index in range(texts)), tokens, texts=texts)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.gguf_writer import gguf
 
-from paragone import fingerprint
+from paragone import Json, fingerprint
 from paragone_exllama.model_folder.folders import check_folder
 from paragone_exllama.model_folder.token_bytes import token_bytes
 from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
@@ -15,7 +15,7 @@ UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 """Attributes of tokens in llama.cpp (`llama_token_attr`)."""
 
 BYTE_LEVEL = {"pre_tokenizer": {"type": "ByteLevel"}, "decoder": {"type": "ByteLevel"}}
-SENTENCEPIECE = {
+SENTENCEPIECE: dict[str, Json] = {
     "pre_tokenizer": None,
     "decoder": {
         "type": "Sequence",
@@ -104,15 +104,17 @@ def test_sentencepiece_tokens_are_those_of_llama_cpp(llama_cpp, tmp_path):
 def test_names_in_angle_brackets_are_control_tokens():
     """llama.cpp's converter treats them as control tokens, even if tokenizer.json does not."""
     names = ["<｜tool▁calls▁begin｜>", "▁▁", "<unused7>", "<s>"]
-    added = [{"id": at, "content": name, "special": name == "<s>"} for at, name in enumerate(names)]
+    added: list[Json] = [
+        {"id": at, "content": name, "special": name == "<s>"} for at, name in enumerate(names)
+    ]
     found, control = token_bytes({**SENTENCEPIECE, "added_tokens": added, "model": {"vocab": {}}})
     assert control == {0, 2, 3}
     assert [found[at].decode() for at in range(4)] == ["<｜tool▁calls▁begin｜>", "  ", "<unused7>", "<s>"]
 
 
 def test_a_unigram_model_lists_its_tokens():
-    model = {"type": "Unigram", "vocab": [["<unk>", 0.0], ["▁a", -1.0], ["<0xE2>", -2.0]]}
-    kind = {"pre_tokenizer": {"type": "Metaspace"}, "decoder": {"type": "Metaspace"}}
+    model: Json = {"type": "Unigram", "vocab": [["<unk>", 0.0], ["▁a", -1.0], ["<0xE2>", -2.0]]}
+    kind: dict[str, Json] = {"pre_tokenizer": {"type": "Metaspace"}, "decoder": {"type": "Metaspace"}}
     assert token_bytes({**kind, "model": model}).pieces == {0: b"<unk>", 1: b" a", 2: b"\xe2"}
 
 
@@ -137,7 +139,11 @@ def test_other_kinds_are_unknown(tokenizer):
 
 def test_damaged_files_are_read_as_far_as_possible():
     assert token_bytes({**BYTE_LEVEL, "model": None, "added_tokens": 7}).pieces == {}
-    odd = {**BYTE_LEVEL, "model": {"vocab": {"a": True, "b": "c", "d": 1}}, "added_tokens": [1, {"id": 2}]}
+    odd: dict[str, Json] = {
+        **BYTE_LEVEL,
+        "model": {"vocab": {"a": True, "b": "c", "d": 1}},
+        "added_tokens": [1, {"id": 2}],
+    }
     assert token_bytes(odd).pieces == {1: b"d"}
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
+from paragone import Json
 from paragone_remote.llama_server.executable.devices import build_in_version
 from paragone_remote.llama_server.server_process.server_log import facts_in_log
 from paragone_remote.openai_api.servers.server_defaults import build_in_props, facts_in_props, facts_in_schema
@@ -26,8 +27,8 @@ def test_adapters():
 
 
 def test_samplers_in_a_schema():
-    fields = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
-    described = {"components": {"schemas": {"Chat": {"properties": fields}}}}
+    fields: dict[str, Json] = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
+    described: dict[str, Json] = {"components": {"schemas": {"Chat": {"properties": fields}}}}
     assert facts_in_schema(described, "Chat") == {"other samplers": "none"}
     assert facts_in_schema(described, "Other") == {}
 

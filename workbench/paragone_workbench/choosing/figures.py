@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paragone import Json
+from paragone.json_fields import count_at, number_at, objects_at
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.known_measurements import Measured
-from paragone_workbench.json_fields import count_at, number_at, objects_at
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store.experiment_records import EstimatedMemory
 

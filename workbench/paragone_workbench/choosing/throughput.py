@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from paragone.json_fields import number_at
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import measurement_of
 from paragone_workbench.experiments.known_measurements import known_throughputs
-from paragone_workbench.json_fields import number_at
 from paragone_workbench.measure.bench.measurement import Bench, OnStep
 from paragone_workbench.measure.bench.plan import users_tests
 from paragone_workbench.measure.bench.report import bench_json

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from paragone import Json
-from paragone_workbench.json_fields import objects_at, value_at
+from paragone.json_fields import objects_at, value_at
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.store.experiment_records import Measurement
 

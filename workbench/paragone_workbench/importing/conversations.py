@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paragone import InputError, Json
+from paragone.json_fields import list_at
 from paragone.regular_file import open_regular_file
 from paragone.wording import quoted
 from paragone_workbench.dates import is_date
@@ -16,7 +17,6 @@ from paragone_workbench.experiments.replaying.document_reader import read_conver
 from paragone_workbench.importing import chatgpt, llama_web_ui, lm_studio, open_webui, openai_messages
 from paragone_workbench.importing.chat import Chat, conversation_of
 from paragone_workbench.importing.databases import database_chats
-from paragone_workbench.json_fields import list_at
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
 from paragone_workbench.store.recording.changes import Changes

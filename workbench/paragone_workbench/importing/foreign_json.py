@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Iterable, Iterator
 
 from paragone import Image, Json, Role
-from paragone_workbench.json_fields import number_at, text_at
+from paragone.json_fields import number_at, text_at
 
 _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,")
 
@@ -16,9 +15,7 @@ _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,")
 def seconds(data: Json, *path: str) -> float | None:
     """Return the time at a path, in seconds since 1970, also if the file has milliseconds; None if there is none."""
     found = number_at(data, *path)
-    if found is None or not math.isfinite(found):
-        return None
-    return found / 1000 if found > 1e11 else float(found)
+    return found / 1000 if found is not None and found > 1e11 else found
 
 
 def role_of(name: str) -> Role:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paragone import Json
+from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import images, role_of, seconds
 from paragone_workbench.importing.tree import in_order
-from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "llama-web-ui"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from paragone import Json
+from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import seconds
-from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "lm-studio"
 

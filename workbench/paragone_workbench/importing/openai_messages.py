@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 
 from paragone import Json
+from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.identity import derived_id
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import images, role_of, seconds
-from paragone_workbench.json_fields import list_at, text_at, value_at
 
 SOURCE = "openai-messages"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from paragone import Json
-from paragone_workbench.json_fields import text_at
+from paragone.json_fields import text_at
 
 
 def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str, str | None, Json]]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from paragone import Caution, FinishReason, Json, LoadedModel, ParagoneError, RunSettings, Token
+from paragone.json_fields import object_at
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.json_fields import object_at
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.prefix import Prefilled
 

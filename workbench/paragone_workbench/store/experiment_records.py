@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import Json
+from paragone.json_fields import text_at
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
-from paragone_workbench.json_fields import text_at
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.errors import decoding

@@ -9,32 +9,32 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from paragone import Alternative, Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
+from paragone.json_fields import JsonObject, count_at, duration_at, number_at, object_at, objects_at, text_at
 from paragone.json_schema import read_schema
 from paragone.options import as_values, describe
 from paragone_remote.answers.token_events import Scored, tokens_of
-from paragone_remote.json_fields import Data, count, duration, items, number, part, text
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 
 NANO = 1e-9
 """The unit of Ollama's durations, in seconds."""
 
 
-def read_tokens(chunk: Data, logprobs: int | None, now: float) -> Iterator[Token]:
+def read_tokens(chunk: JsonObject, logprobs: int | None, now: float) -> Iterator[Token]:
     """Yield the tokens of a part, with `logprobs` alternatives each."""
-    message = part(chunk, "message")
-    thinking, answer = text(message, "thinking"), text(message, "content")
+    message = object_at(chunk, "message")
+    thinking, answer = text_at(message, "thinking"), text_at(message, "content")
     scored = [
         Scored(
-            text=text(entry, "token"),
+            text=text_at(entry, "token"),
             logprob=logprob,
             top=[
-                Alternative(text=text(other, "token"), logprob=value)
-                for other in items(entry, "top_logprobs")
-                if (value := number(other, "logprob")) is not None
+                Alternative(text=text_at(other, "token"), logprob=value)
+                for other in objects_at(entry, "top_logprobs")
+                if (value := number_at(other, "logprob")) is not None
             ],
         )
-        for entry in (items(chunk, "logprobs") if logprobs is not None else ())
-        if (logprob := number(entry, "logprob")) is not None
+        for entry in (objects_at(chunk, "logprobs") if logprobs is not None else ())
+        if (logprob := number_at(entry, "logprob")) is not None
     ]
     if thinking:
         yield from tokens_of(
@@ -44,17 +44,18 @@ def read_tokens(chunk: Data, logprobs: int | None, now: float) -> Iterator[Token
         yield from tokens_of(answer, scored, channel="answer", top=logprobs or 0, time=now)
 
 
-def read_finish(chunk: Data, now: float) -> Finish:
+def read_finish(chunk: JsonObject, now: float) -> Finish:
     """Return the Finish event from the last part."""
     reason: FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
     return Finish(
         reason=reason,
         usage=Usage(
-            prompt_tokens=count(chunk, "prompt_eval_count"), completion_tokens=count(chunk, "eval_count")
+            prompt_tokens=count_at(chunk, "prompt_eval_count"),
+            completion_tokens=count_at(chunk, "eval_count"),
         ),
         timings=Timings(
-            prefill_s=duration(chunk.get("prompt_eval_duration"), unit=NANO),
-            decode_s=duration(chunk.get("eval_duration"), unit=NANO),
+            prefill_s=duration_at(chunk, "prompt_eval_duration", unit=NANO),
+            decode_s=duration_at(chunk, "eval_duration", unit=NANO),
         ),
         time=now,
     )

@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 import httpx
 
 from paragone import Capabilities, Embeddings, Json
+from paragone.json_fields import JsonObject, count_at, object_at, objects_at
 from paragone_remote.answers.vectors import embeddings_of
 from paragone_remote.http.replies import read_object
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, count, items, part
 from paragone_remote.server_text import without_surrogates
 
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
@@ -24,7 +24,7 @@ class OllamaClient:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the parts of a streamed answer, each with a message."""
         async with contextlib.aclosing(self._parts("/api/chat", body)) as parts:
             async for piece in parts:
@@ -32,7 +32,7 @@ class OllamaClient:
                     raise InvalidReply(_NOT_OLLAMA)
                 yield piece
 
-    async def raw_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+    async def raw_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the parts of a streamed answer to a text that is sent as it is, in the form of a chat's parts."""
         async with contextlib.aclosing(self._parts("/api/generate", body)) as parts:
             async for piece in parts:
@@ -52,7 +52,7 @@ class OllamaClient:
             data = read_object(reply.text, invalid=_NOT_OLLAMA)
             found = data.get("embeddings")
             vectors = found if isinstance(found, list) else []
-            return embeddings_of(vectors, count(data, "prompt_eval_count"), texts=len(texts))
+            return embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
 
         return await asyncio.to_thread(read)
 
@@ -65,22 +65,22 @@ class OllamaClient:
         options = body.get("options")
         options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
         body = {**body, "options": options, "stream": False, "_debug_render_only": True}
-        found = part(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
+        found = object_at(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
         return without_surrogates(found) if isinstance(found, str) else None
 
-    def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
+    def pull_parts(self, model: str) -> AsyncGenerator[JsonObject, None]:
         """Yield the progress of a download to the server."""
         return self._parts("/api/pull", {"model": model})
 
-    async def listed(self) -> tuple[Data, ...]:
+    async def listed(self) -> tuple[JsonObject, ...]:
         """Return the models that the server has."""
         return await self._models("/api/tags")
 
-    async def running(self) -> tuple[Data, ...]:
+    async def running(self) -> tuple[JsonObject, ...]:
         """Return the models that are loaded."""
         return await self._models("/api/ps")
 
-    async def details(self, model: str) -> Data:
+    async def details(self, model: str) -> JsonObject:
         """Return the details of a model."""
         return await self._post("/api/show", {"model": model})
 
@@ -92,16 +92,16 @@ class OllamaClient:
             raise InvalidReply(_NOT_OLLAMA)
         return version
 
-    async def _models(self, path: str) -> tuple[Data, ...]:
+    async def _models(self, path: str) -> tuple[JsonObject, ...]:
         reply = read_object((await self._http.get(path)).text, invalid=_NOT_OLLAMA)
         if not isinstance(reply.get("models"), list):
             raise InvalidReply(_NOT_OLLAMA)
-        return tuple(items(reply, "models"))
+        return tuple(objects_at(reply, "models"))
 
-    async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
+    async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
         return read_object((await self._http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
 
-    async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+    async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the objects of a streamed reply, one in each line."""
         async with self._http.stream("POST", path, json={**body, "stream": True}) as reply:
             line: list[str] = []

@@ -6,18 +6,19 @@ import re
 from collections.abc import Iterable
 
 from paragone import WeightsFile
-from paragone_remote.json_fields import Data, count, part, text, word
+from paragone.json_fields import JsonObject, count_at, text_at
+from paragone_remote.server_text import plain
 
 
-def find_model(models: Iterable[Data], model: str) -> Data | None:
+def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
     """Return a model's entry in the list of the server's models, or of the loaded models; None if the list lacks it."""
     wanted = full_name(model)
-    return next((entry for entry in models if full_name(text(entry, "model")) == wanted), None)
+    return next((entry for entry in models if full_name(text_at(entry, "model")) == wanted), None)
 
 
-def identity_of(version: str, running: Data | None) -> dict[str, str]:
+def identity_of(version: str, running: JsonObject | None) -> dict[str, str]:
     """Return what identifies a server of this version and its loaded model: Ollama's digest of the model."""
-    digest = text(running, "digest") if running is not None else ""
+    digest = text_at(running, "digest") if running is not None else ""
     return {"server": f"Ollama {version}"} | ({"model digest": digest[:12]} if digest else {})
 
 
@@ -26,24 +27,24 @@ def full_name(model: str) -> str:
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
-def architecture(details: Data) -> str | None:
+def architecture(details: JsonObject) -> str | None:
     """Return the model's architecture from its header."""
-    return word(part(details, "model_info"), "general.architecture") or None
+    return plain(text_at(details, "model_info", "general.architecture")) or None
 
 
-def trained_context(details: Data) -> int | None:
+def trained_context(details: JsonObject) -> int | None:
     """Return the context that the model was trained for, in tokens."""
-    return count(part(details, "model_info"), f"{architecture(details)}.context_length") or None
+    return count_at(details, "model_info", f"{architecture(details)}.context_length") or None
 
 
-def parameters(details: Data) -> int | None:
+def parameters(details: JsonObject) -> int | None:
     """Return the number of the model's weights."""
-    return count(part(details, "model_info"), "general.parameter_count") or None
+    return count_at(details, "model_info", "general.parameter_count") or None
 
 
-def weights_of(running: Data | None) -> tuple[WeightsFile, ...]:
+def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
     """Return the digest by which the server identifies a loaded model: that of its list of layers."""
-    digest = text(running, "digest").lower() if running is not None else ""
+    digest = text_at(running, "digest").lower() if running is not None else ""
     if running is None or not re.fullmatch(r"[0-9a-f]{64}", digest):
         return ()
-    return (WeightsFile(path=word(running, "model"), sha256=digest),)
+    return (WeightsFile(path=plain(text_at(running, "model")), sha256=digest),)

@@ -10,9 +10,9 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 from paragone import Json
+from paragone.json_fields import JsonObject
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.replies import read_object
-from paragone_remote.json_fields import Data
 
 _NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
 
@@ -32,7 +32,7 @@ class OpenAIClient:
         # A request on such a connection is lost if it is sent before the close is noticed.
         self._headers = {"Connection": "close"} if hangs_up else {}
 
-    async def stream(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+    async def stream(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the parts of a streamed answer, each a JSON object."""
         body = {**body, "stream": True}
         async with self._http.stream("POST", path, json=body, headers=self._headers) as reply:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from paragone import Alternative, PromptProgress, Timings, Usage
+from paragone.json_fields import JsonObject, count_at, duration_at, number_at, object_at, objects_at, text_at
 from paragone_remote.answers.token_events import Scored
-from paragone_remote.json_fields import Data, count, duration, finite, items, number, part, text
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,29 +56,29 @@ class StreamedAnswer:
         self.timings = part.timings or self.timings
 
 
-def read_chat(chunk: Data, now: float) -> Part:
+def read_chat(chunk: JsonObject, now: float) -> Part:
     """Parse a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
     read = _read(chunk, now)
-    for choice in items(chunk, "choices"):
-        delta = part(choice, "delta")
-        read.answer = text(delta, "content")
+    for choice in objects_at(chunk, "choices"):
+        delta = object_at(choice, "delta")
+        read.answer = text_at(delta, "content")
         # vLLM and SGLang have used both names; llama-server, TabbyAPI and DeepSeek use the first
-        read.thinking = text(delta, "reasoning_content") or text(delta, "reasoning")
-        read.reason = text(choice, "finish_reason")
+        read.thinking = text_at(delta, "reasoning_content") or text_at(delta, "reasoning")
+        read.reason = text_at(choice, "finish_reason")
         if "logprobs" in choice:
-            read.scored = tuple(scored_tokens(part(choice, "logprobs")))
+            read.scored = tuple(scored_tokens(object_at(choice, "logprobs")))
         break
     return read
 
 
-def read_completion(chunk: Data, now: float) -> Part:
+def read_completion(chunk: JsonObject, now: float) -> Part:
     """Parse a chunk of a completion: https://platform.openai.com/docs/api-reference/completions."""
     read = _read(chunk, now)
-    for choice in items(chunk, "choices"):
-        read.answer = text(choice, "text")
-        read.reason = text(choice, "finish_reason")
+    for choice in objects_at(chunk, "choices"):
+        read.answer = text_at(choice, "text")
+        read.reason = text_at(choice, "finish_reason")
         if "logprobs" in choice:
-            logprobs = part(choice, "logprobs")
+            logprobs = object_at(choice, "logprobs")
             # llama-server uses the format of the chat here too
             scored = scored_tokens if "content" in logprobs else _scored_in_columns
             read.scored = tuple(scored(logprobs))
@@ -86,60 +86,60 @@ def read_completion(chunk: Data, now: float) -> Part:
     return read
 
 
-def _read(chunk: Data, now: float) -> Part:
+def _read(chunk: JsonObject, now: float) -> Part:
     """Parse the fields other than the text.
 
     `timings` and `prompt_progress` are llama-server's, in milliseconds.
     """
-    read = Part(model=text(chunk, "model"), fingerprint=text(chunk, "system_fingerprint"))
-    if usage := part(chunk, "usage"):
+    read = Part(model=text_at(chunk, "model"), fingerprint=text_at(chunk, "system_fingerprint"))
+    if usage := object_at(chunk, "usage"):
         read.usage = {
-            "prompt_tokens": count(usage, "prompt_tokens"),
-            "cached_tokens": count(part(usage, "prompt_tokens_details"), "cached_tokens"),
-            "completion_tokens": count(usage, "completion_tokens"),
+            "prompt_tokens": count_at(usage, "prompt_tokens"),
+            "cached_tokens": count_at(usage, "prompt_tokens_details", "cached_tokens"),
+            "completion_tokens": count_at(usage, "completion_tokens"),
         }
-    if timings := part(chunk, "timings"):
+    if timings := object_at(chunk, "timings"):
         read.timings = Timings(
-            prefill_s=duration(timings.get("prompt_ms"), unit=1e-3),
-            decode_s=duration(timings.get("predicted_ms"), unit=1e-3),
+            prefill_s=duration_at(timings, "prompt_ms", unit=1e-3),
+            decode_s=duration_at(timings, "predicted_ms", unit=1e-3),
         )
-        if (drafted := count(timings, "draft_n")) is not None:
-            accepted = count(timings, "draft_n_accepted")
+        if (drafted := count_at(timings, "draft_n")) is not None:
+            accepted = count_at(timings, "draft_n_accepted")
             read.usage = {**read.usage, "drafted_tokens": drafted, "accepted_tokens": accepted}
-    progress = part(chunk, "prompt_progress")
-    done, total = count(progress, "processed"), count(progress, "total")
+    progress = object_at(chunk, "prompt_progress")
+    done, total = count_at(progress, "processed"), count_at(progress, "total")
     if done is not None and total is not None:
-        cached = count(progress, "cache") or 0
+        cached = count_at(progress, "cache") or 0
         read.progress = PromptProgress(done=done, total=total, cached=cached, time=now)
     return read
 
 
-def scored_tokens(logprobs: Data) -> Iterator[Scored]:
+def scored_tokens(logprobs: JsonObject) -> Iterator[Scored]:
     """Parse tokens with their log-probabilities in the format of a chat."""
-    for entry in items(logprobs, "content"):
-        logprob = number(entry, "logprob")
+    for entry in objects_at(logprobs, "content"):
+        logprob = number_at(entry, "logprob")
         if logprob is None:
             continue
         top = [
-            Alternative(text=text(other, "token"), id=count(other, "id"), logprob=value)
-            for other in items(entry, "top_logprobs")
-            if (value := number(other, "logprob")) is not None
+            Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
+            for other in objects_at(entry, "top_logprobs")
+            if (value := number_at(other, "logprob")) is not None
         ]
         # only llama-server sends ids
-        yield Scored(text=text(entry, "token"), id=count(entry, "id"), logprob=logprob, top=top)
+        yield Scored(text=text_at(entry, "token"), id=count_at(entry, "id"), logprob=logprob, top=top)
 
 
-def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
+def _scored_in_columns(logprobs: JsonObject) -> Iterator[Scored]:
     columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
     tokens, values, others = (column if isinstance(column, list) else [] for column in columns)
     for place, (token, value) in enumerate(zip(tokens, values, strict=False)):
-        logprob = finite(value)
+        logprob = number_at(value)
         if not isinstance(token, str) or logprob is None:
             continue  # the first token of a text has no log-probability
         row = others[place] if place < len(others) else None
         top = [
             Alternative(text=other, logprob=likelihood)
             for other, found in (row.items() if isinstance(row, dict) else ())
-            if (likelihood := finite(found)) is not None
+            if (likelihood := number_at(found)) is not None
         ]
         yield Scored(text=token, logprob=logprob, top=top)

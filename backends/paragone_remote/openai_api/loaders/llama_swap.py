@@ -7,10 +7,10 @@ from urllib.parse import quote
 import httpx
 
 from paragone import EngineError, OnProgress
+from paragone.json_fields import JsonObject, objects_at, text_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_data, await_reply
 from paragone_remote.http.transport import InvalidReply, Refusal
-from paragone_remote.json_fields import Data, items, text
 from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.server_text import plain
 
@@ -26,12 +26,12 @@ class LlamaSwapLoader(ModelLoader):
 
     async def loaded(self) -> frozenset[str]:
         """Return the models whose servers run."""
-        return frozenset(text(entry, "model") for entry in await self._running())
+        return frozenset(text_at(entry, "model") for entry in await self._running())
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
         """Start the server of a model by a request to one of the server's own paths, whatever the server answers."""
         del on_progress
-        if any(text(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
+        if any(text_at(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
             return
         await await_reply(
             self._endpoint, self._wake(model), model=model, seconds=self._endpoint.options.load_timeout
@@ -47,9 +47,9 @@ class LlamaSwapLoader(ModelLoader):
         asked = self._http.post(f"{self._root}/api/models/unload/{quote(model, safe='')}")
         await await_reply(self._endpoint, asked, model=model)
 
-    async def _running(self) -> list[Data]:
+    async def _running(self) -> list[JsonObject]:
         found = await await_data(self._endpoint, self._http.get(f"{self._root}/running"))
-        return list(items(found, "running"))
+        return objects_at(found, "running")
 
     async def _wake(self, model: str) -> None:
         try:
@@ -66,5 +66,5 @@ def upstream(root: str, model: str) -> str:
     return f"{root}/upstream/{quote(model)}"
 
 
-def _is_ready(entry: Data) -> bool:
-    return text(entry, "state") in ("ready", "")  # older versions list ready ones alone, without a state
+def _is_ready(entry: JsonObject) -> bool:
+    return text_at(entry, "state") in ("ready", "")  # older versions list ready ones alone, without a state

@@ -7,9 +7,9 @@ from typing import ClassVar
 import httpx
 
 from paragone import OnProgress
+from paragone.json_fields import JsonObject, count_at, objects_at, text_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_data, await_reply
-from paragone_remote.json_fields import Data, count, items, part, text
 from paragone_remote.loading.model_loader import ModelLoader
 
 
@@ -29,7 +29,7 @@ class LmStudioLoader(ModelLoader):
         found: set[str] = set()
         for entry in await self._models():
             if instances := _instances(entry):
-                found |= {text(entry, "key"), *instances}
+                found |= {text_at(entry, "key"), *instances}
         return frozenset(found)
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
@@ -43,15 +43,15 @@ class LmStudioLoader(ModelLoader):
         instances = [
             instance
             for entry in await self._models()
-            if model in (text(entry, "key"), *_instances(entry))
+            if model in (text_at(entry, "key"), *_instances(entry))
             for instance in _instances(entry)
         ]
         instance = model if model in instances else next(iter(instances), model)
         await self._post("unload", {"instance_id": instance}, model)
 
-    async def _models(self) -> list[Data]:
+    async def _models(self) -> list[JsonObject]:
         found = await await_data(self._endpoint, self._http.get(self._url))
-        return list(items(found, "models"))
+        return objects_at(found, "models")
 
     async def _post(
         self, action: str, body: dict[str, str], model: str, *, seconds: float | None = None
@@ -60,14 +60,14 @@ class LmStudioLoader(ModelLoader):
         await await_reply(self._endpoint, asked, model=model, seconds=seconds)
 
 
-def _instances(entry: Data) -> tuple[str, ...]:
-    return tuple(text(instance, "id") for instance in items(entry, "loaded_instances"))
+def _instances(entry: JsonObject) -> tuple[str, ...]:
+    return tuple(text_at(instance, "id") for instance in objects_at(entry, "loaded_instances"))
 
 
-def context_of(described: Data, model: str) -> int | None:
+def context_of(described: JsonObject, model: str) -> int | None:
     """Return the context in tokens with which a model is loaded, from the list of all models; None if unknown."""
-    for entry in items(described, "models"):
-        for instance in items(entry, "loaded_instances"):
-            if model in (text(entry, "key"), text(instance, "id")):
-                return count(part(instance, "config"), "context_length") or None
+    for entry in objects_at(described, "models"):
+        for instance in objects_at(entry, "loaded_instances"):
+            if model in (text_at(entry, "key"), text_at(instance, "id")):
+                return count_at(instance, "config", "context_length") or None
     return None

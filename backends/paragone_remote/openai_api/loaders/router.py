@@ -12,12 +12,12 @@ import httpx
 from httpx_sse import EventSource
 
 from paragone import EngineError, LoadProgress, OnProgress
+from paragone.json_fields import JsonObject, count_at, number_at, object_at, objects_at, text_at, texts_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, explain
 from paragone_remote.http.replies import await_data, await_reply, read_object
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.http.transport import Refusal
-from paragone_remote.json_fields import Data, count, items, number, part, text, texts
 from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.server_text import plain
 
@@ -84,12 +84,12 @@ class RouterLoader(ModelLoader):
     async def _post(self, action: str, model: str) -> None:
         await self._http.post(f"{self._root}/models/{action}", json={"model": model})
 
-    async def _models(self) -> list[Data]:
+    async def _models(self) -> list[JsonObject]:
         found = await await_data(self._endpoint, self._http.get(f"{self._root}/models"))
-        return list(items(found, "data"))
+        return objects_at(found, "data")
 
-    def _failure(self, model: str, entry: Data) -> EngineError:
-        code = count(part(entry, "status"), "exit_code")
+    def _failure(self, model: str, entry: JsonObject) -> EngineError:
+        code = count_at(entry, "status", "exit_code")
         why = f": its process ended with exit code {code}." if code else "."
         return EngineError(
             f"The server at {self._endpoint.origin} could not load {plain(model)}{why}",
@@ -113,24 +113,24 @@ class RouterLoader(ModelLoader):
             async with self._http.stream("GET", f"{self._root}/models/sse") as reply:
                 async for event in EventSource(reply).aiter_sse():
                     found = read_object(event.data, invalid="an event that is not JSON")
-                    fraction = _fraction(part(part(found, "data"), "progress"))
-                    if text(found, "model") == model and fraction is not None and fraction > most:
+                    fraction = _fraction(object_at(found, "data", "progress"))
+                    if text_at(found, "model") == model and fraction is not None and fraction > most:
                         most = fraction
                         on_progress(LoadProgress(fraction=most))
 
 
-def _state(entry: Data) -> str:
-    return text(part(entry, "status"), "value")
+def _state(entry: JsonObject) -> str:
+    return text_at(entry, "status", "value")
 
 
-def _names(entry: Data) -> tuple[str, ...]:
-    return (text(entry, "id"), *texts(entry, "aliases"))
+def _names(entry: JsonObject) -> tuple[str, ...]:
+    return (text_at(entry, "id"), *texts_at(entry, "aliases"))
 
 
-def _fraction(progress: Data) -> float | None:
+def _fraction(progress: JsonObject) -> float | None:
     """Return how much of a model is loaded: the stages before the current one, and its own fraction."""
-    stages, value = texts(progress, "stages"), number(progress, "value")
-    current = text(progress, "current")
+    stages, value = texts_at(progress, "stages"), number_at(progress, "value")
+    current = text_at(progress, "current")
     if value is None or current not in stages or not 0 <= value <= 1:
         return None
     return (stages.index(current) + value) / len(stages)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import httpx
 
+from paragone.json_fields import objects_at, text_at, texts_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import optional_data
-from paragone_remote.json_fields import items, part, text, texts, word
 from paragone_remote.openai_api.servers.server import root_of
+from paragone_remote.server_text import plain
 
 _FLAG = re.compile(r"--?[a-zA-Z]")
 _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|token|password)\S*)")
@@ -35,12 +36,12 @@ class Launch:
 async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Launch:
     """Return how the server of a loaded model was launched. Never raises."""
     listed = await optional_data(http, endpoint, f"{endpoint.url}/models")
-    entry = next((item for item in items(listed, "data") if item.get("id") == model), {})
-    if word(entry, "owned_by") == "llama-swap":
+    entry = next((item for item in objects_at(listed, "data") if item.get("id") == model), {})
+    if plain(text_at(entry, "owned_by")) == "llama-swap":
         running = await optional_data(http, endpoint, f"{root_of(endpoint)}/running")
-        entry = next((item for item in items(running, "running") if item.get("model") == model), {})
-        return Launch(arguments=_shown(_split(text(entry, "cmd"))), by_llama_swap=True)
-    return Launch(arguments=_shown(texts(part(entry, "status"), "args")))
+        entry = next((item for item in objects_at(running, "running") if item.get("model") == model), {})
+        return Launch(arguments=_shown(_split(text_at(entry, "cmd"))), by_llama_swap=True)
+    return Launch(arguments=_shown(texts_at(entry, "status", "args")))
 
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import httpx
 
+from paragone.json_fields import count_at, objects_at, text_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_or_nothing
-from paragone_remote.json_fields import count, items, text
 from paragone_remote.openai_api.servers.server import root_of
 
 FINGERPRINT = "fp_ollama"
@@ -23,6 +23,8 @@ async def context_in_use(http: httpx.AsyncClient, endpoint: Endpoint, model: str
     found = data_or_nothing(reply)
     wanted = {model, f"{model}:latest"}
     sizes = [
-        count(entry, "context_length") for entry in items(found, "models") if text(entry, "name") in wanted
+        count_at(entry, "context_length")
+        for entry in objects_at(found, "models")
+        if text_at(entry, "name") in wanted
     ]
     return sizes[0] if sizes else None

@@ -15,9 +15,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import httpx
 
 from paragone import Event, Queued
+from paragone.json_fields import flag_at, object_at
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import Refusal
-from paragone_remote.json_fields import as_data, flag
 
 _LOOK_S = 1.0
 """Seconds without an event after which the slots are requested, and between two such requests."""
@@ -43,8 +43,8 @@ class SlotsQuery:
             return False
         except (ValueError, RecursionError):
             return False
-        slots = [as_data(slot) for slot in found] if isinstance(found, list) else []
-        return bool(slots) and all(flag(slot, "is_processing") for slot in slots)
+        slots = [object_at(slot) for slot in found] if isinstance(found, list) else []
+        return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
 
 async def with_queue(

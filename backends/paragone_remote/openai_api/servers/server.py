@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import httpx
 
 from paragone import Json, ModelInfo
+from paragone.json_fields import JsonObject, count_at, flag_at, object_at, text_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply, data_or_nothing, optional_data
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
 from paragone_remote.openai_api.loaders.llama_swap import upstream
 from paragone_remote.openai_api.loaders.lm_studio import context_of
 from paragone_remote.openai_api.servers.server_defaults import (
@@ -25,6 +25,7 @@ from paragone_remote.openai_api.servers.server_defaults import (
     facts_in_schema,
     seed_in_props,
 )
+from paragone_remote.server_text import plain
 
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
@@ -90,18 +91,18 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     if _is_llama_server(props):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
-        number = word(info, "version")
+        number = plain(text_at(info, "version"))
         return Server(
             kind="SGLang",
             version=number,
-            context=count(info, "context_length") or None,
+            context=count_at(info, "context_length") or None,
             facts=_build("SGLang", number),
         )
-    about = part(described, "info")
-    if "llama.cpp Python API" in word(about, "title"):
+    about = object_at(described, "info")
+    if "llama.cpp Python API" in text_at(about, "title"):
         return Server(
             kind="llama-cpp-python",
-            version=word(about, "version"),
+            version=plain(text_at(about, "version")),
             chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
             completion_defaults=defaults_in_schema(described, "CreateCompletionRequest"),
             facts={
@@ -109,18 +110,18 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
                 **facts_in_schema(described, "CreateChatCompletionRequest"),
             },
         )
-    if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
-        parameters = part(tabby, "parameters")
+    if "TabbyAPI" in text_at(about, "title") or "parameters" in tabby:
+        parameters = object_at(tabby, "parameters")
         return Server(
             kind="TabbyAPI",
-            context=count(parameters, "max_seq_len") or None,
-            vision=flag(parameters, "use_vision"),
+            context=count_at(parameters, "max_seq_len") or None,
+            vision=flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
         return Server(kind="LM Studio", facts=_build("LM Studio"))
     if isinstance(swap.get("running"), list):
         return Server(kind="llama-swap")
-    if number := word(version, "version"):
+    if number := plain(text_at(version, "version")):
         return Server(kind="vLLM", version=number, facts=_build("vLLM", number))
     return Server()
 
@@ -164,34 +165,36 @@ async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, server: Server, 
 async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
     listed = await await_reply(endpoint, _listed(http, f"{endpoint.url}/models"))
-    return tuple(_info(entry) for item in listed if word(entry := as_data(item), "id"))
+    return tuple(_info(entry) for item in listed if text_at(entry := object_at(item), "id").strip())
 
 
-async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
+async def _listed(http: httpx.AsyncClient, url: str) -> Sequence[Json]:
     listed = data_or_nothing(await http.get(url)).get("data")
     if not isinstance(listed, list):
         raise InvalidReply("a reply that is not a list of models")
     return listed
 
 
-def _info(entry: Data) -> ModelInfo:
+def _info(entry: JsonObject) -> ModelInfo:
     model = entry["id"]
-    name = word(entry, "id")
-    meta = part(entry, "meta")  # llama-server's
+    name = plain(text_at(entry, "id"))
+    meta = object_at(entry, "meta")  # llama-server's
     context = (
-        count(entry, "max_model_len")  # vLLM, SGLang
-        or count(entry, "loaded_context_length")  # LM Studio
-        or count(entry, "max_context_length")
-        or count(meta, "n_ctx_train")
+        count_at(entry, "max_model_len")  # vLLM, SGLang
+        or count_at(entry, "loaded_context_length")  # LM Studio
+        or count_at(entry, "max_context_length")
+        or count_at(meta, "n_ctx_train")
         or None
     )
     return ModelInfo(
         model=name,
         name=name,
-        size=count(meta, "size"),
-        quantization=word(entry, "quantization") or _file_type(word(meta, "ftype")) or None,
-        architecture=word(entry, "arch") or None,
-        parameters=count(meta, "n_params") or None,
+        size=count_at(meta, "size"),
+        quantization=plain(text_at(entry, "quantization"))
+        or _file_type(plain(text_at(meta, "ftype")))
+        or None,
+        architecture=plain(text_at(entry, "arch")) or None,
+        parameters=count_at(meta, "n_params") or None,
         context=context,
         problem="" if name == model else "Its name has unprintable characters.",
     )
@@ -218,24 +221,24 @@ def _build(program: str, version: str = "") -> dict[str, str]:
     return {"program": program} | ({"version": version} if version else {})
 
 
-def _is_llama_server(props: Data) -> bool:
+def _is_llama_server(props: JsonObject) -> bool:
     return "default_generation_settings" in props or "total_slots" in props
 
 
-def _llama_server(props: Data) -> Server:
-    settings = part(props, "default_generation_settings")
+def _llama_server(props: JsonObject) -> Server:
+    settings = object_at(props, "default_generation_settings")
     defaults = defaults_in_props(props)
     return Server(
         kind="llama-server",
-        version=word(props, "build_info"),
-        context=count(settings, "n_ctx") or count(props, "n_ctx") or None,
-        routes=word(props, "role") == "router",
+        version=plain(text_at(props, "build_info")),
+        context=count_at(settings, "n_ctx") or count_at(props, "n_ctx") or None,
+        routes=text_at(props, "role") == "router",
         has_template=bool(props["chat_template"]) if "chat_template" in props else None,
-        assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
-        vision=flag(part(props, "modalities"), "vision"),
-        template=text(props, "chat_template"),
-        model_file=word(props, "model_path"),
-        has_slots=flag(props, "endpoint_slots") is not False,
+        assumes_template="".join(text_at(props, "chat_template").split()) == _CHATML,
+        vision=flag_at(props, "modalities", "vision"),
+        template=text_at(props, "chat_template"),
+        model_file=plain(text_at(props, "model_path")),
+        has_slots=flag_at(props, "endpoint_slots") is not False,
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from paragone import Json
+from paragone.json_fields import JsonObject, count_at, number_at, object_at, text_at
 from paragone.options import describe
-from paragone_remote.json_fields import Data, count, number, part, word
 from paragone_remote.openai_api.openai_options import OpenAISampling
+from paragone_remote.server_text import plain
 
 _NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
 
@@ -30,11 +30,11 @@ _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new one for each request."""
 
 
-def defaults_in_props(props: Data) -> dict[str, Json]:
+def defaults_in_props(props: JsonObject) -> dict[str, Json]:
     """Return llama-server's defaults from `/props`. The token limit there is not the one of `-n`."""
-    params = part(part(props, "default_generation_settings"), "params")
+    params = object_at(props, "default_generation_settings", "params")
     found = _numbers(params)
-    top_k = number(params, "top_k")
+    top_k = number_at(params, "top_k")
     if top_k is not None:
         found["top_k"] = max(int(top_k), 0)
     if params:
@@ -42,18 +42,18 @@ def defaults_in_props(props: Data) -> dict[str, Json]:
     return found
 
 
-def seed_in_props(props: Data) -> int | None:
+def seed_in_props(props: JsonObject) -> int | None:
     """Return the seed that llama-server was started with; None if it draws one for each request."""
-    seed = count(part(part(props, "default_generation_settings"), "params"), "seed")
+    seed = count_at(props, "default_generation_settings", "params", "seed")
     return None if seed is None or seed >= _RANDOM else seed
 
 
-def defaults_in_schema(described: Data, request: str) -> dict[str, Json]:
+def defaults_in_schema(described: JsonObject, request: str) -> dict[str, Json]:
     """Return the defaults of llama-cpp-python's server from the schema of a `request` in `/openapi.json`."""
     fields = _fields(described, request)
-    values = {name: part(fields, name).get("default") for name in (*_NUMBERS, "top_k")}
+    values = {name: object_at(fields, name).get("default") for name in (*_NUMBERS, "top_k")}
     found = _numbers(values)
-    top_k = count(values, "top_k")
+    top_k = count_at(values, "top_k")
     if top_k is not None:
         found["top_k"] = top_k
     if fields:
@@ -61,37 +61,39 @@ def defaults_in_schema(described: Data, request: str) -> dict[str, Json]:
     return found
 
 
-def build_in_props(props: Data) -> dict[str, str]:
+def build_in_props(props: JsonObject) -> dict[str, str]:
     """Return the standard facts of llama-server's build in `/props`."""
-    build = _BUILD.fullmatch(word(props, "build_info"))
+    build = _BUILD.fullmatch(plain(text_at(props, "build_info")))
     return {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
 
 
-def facts_in_props(props: Data) -> dict[str, str]:
+def facts_in_props(props: JsonObject) -> dict[str, str]:
     """Return the standard facts that llama-server reports in `/props`."""
-    params = part(part(props, "default_generation_settings"), "params")
+    params = object_at(props, "default_generation_settings", "params")
     facts = _others(params)
     if isinstance(lora := params.get("lora"), list):
         facts["LoRA adapter"] = f"{len(lora)} of the server's" if lora else "none"
     return facts
 
 
-def facts_in_schema(described: Data, request: str) -> dict[str, str]:
+def facts_in_schema(described: JsonObject, request: str) -> dict[str, str]:
     """Return the standard facts that follow from the schema of a `request` in `/openapi.json`."""
     fields = _fields(described, request)
-    return _others({name: part(fields, name).get("default") for name in fields})
+    return _others({name: object_at(fields, name).get("default") for name in fields})
 
 
-def _others(values: Mapping[str, object]) -> dict[str, str]:
-    known = {name: value for name in _OTHERS if (value := number(values, name)) is not None}
+def _others(values: JsonObject) -> dict[str, str]:
+    known = {name: value for name in _OTHERS if (value := number_at(values, name)) is not None}
     active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
     return {"other samplers": ", ".join(active) or "none"} if known else {}
 
 
-def _fields(described: Data, request: str) -> Data:
-    return part(part(part(part(described, "components"), "schemas"), request), "properties")
+def _fields(described: JsonObject, request: str) -> JsonObject:
+    return object_at(described, "components", "schemas", request, "properties")
 
 
-def _numbers(values: Mapping[str, object]) -> dict[str, Json]:
+def _numbers(values: JsonObject) -> dict[str, Json]:
     # llama.cpp uses single precision: it reports 0.8 as 0.800000011920929
-    return {name: float(f"{value:.7g}") for name in _NUMBERS if (value := number(values, name)) is not None}
+    return {
+        name: float(f"{value:.7g}") for name in _NUMBERS if (value := number_at(values, name)) is not None
+    }

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import httpx
 
 from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary, fingerprint
+from paragone.json_fields import JsonObject, count_at, object_at, objects_at, text_at
 from paragone_remote.answers.run_settings import RenderedPrompt
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_of
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.json_fields import Data, as_data, count, counted, items, part, text
 from paragone_remote.openai_api.servers.server import Server, root_of
 from paragone_remote.server_text import without_surrogates
 
@@ -122,7 +122,7 @@ class Prompts:
             case _:
                 return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
 
-    async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
+    async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
         reply = await self.http.post(root_of(self.endpoint) + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(data_of, reply)
@@ -144,23 +144,23 @@ def has_images(messages: Sequence[Message]) -> bool:
     return any(message.images for message in messages)
 
 
-def _ids(reply: Data) -> tuple[int, ...]:
+def _ids(reply: JsonObject) -> tuple[int, ...]:
     found = reply.get("tokens")
-    ids = [counted(item) for item in found] if isinstance(found, list) else [None]
+    ids = [count_at(item) for item in found] if isinstance(found, list) else [None]
     if None in ids:
         raise InvalidReply("a reply that is not a list of tokens")
     return tuple(item for item in ids if item is not None)
 
 
-def _size_in_models(listed: Data, model: str, where: str) -> int:
+def _size_in_models(listed: JsonObject, model: str, where: str) -> int:
     """Return the size of a model's vocabulary from `/v1/models`. Raises EngineError if the size is missing."""
-    for entry in items(listed, "data"):
-        if text(entry, "id") == model and (size := count(part(entry, "meta"), "n_vocab")):
+    for entry in objects_at(listed, "data"):
+        if text_at(entry, "id") == model and (size := count_at(entry, "meta", "n_vocab")):
             return size
     raise EngineError(f"The server at {where} does not report the size of its vocabulary.")
 
 
-def _vocabulary_of(reply: Data, size: int) -> Vocabulary:
+def _vocabulary_of(reply: JsonObject, size: int) -> Vocabulary:
     """Return the vocabulary in a reply."""
     found = reply.get("tokens")
     if not isinstance(found, list) or len(found) != size:
@@ -168,10 +168,10 @@ def _vocabulary_of(reply: Data, size: int) -> Vocabulary:
     return Vocabulary(size=size, fingerprint=fingerprint(_pieces(found)))
 
 
-def _pieces(found: list[object]) -> Iterator[bytes]:
+def _pieces(found: Sequence[Json]) -> Iterator[bytes]:
     for token, entry in enumerate(found):
-        piece = as_data(entry).get("piece")
-        if count(as_data(entry), "id") != token:
+        piece = object_at(entry).get("piece")
+        if count_at(entry, "id") != token:
             raise InvalidReply("tokens in a different order than requested")
         if isinstance(piece, str):
             yield piece.encode("utf-8", "surrogatepass")
@@ -181,7 +181,7 @@ def _pieces(found: list[object]) -> Iterator[bytes]:
             raise InvalidReply("a token without its bytes")
 
 
-def _bytes(found: list[object]) -> bytes:
+def _bytes(found: Sequence[Json]) -> bytes:
     numbers = [number for number in found if isinstance(number, int) and 0 <= number < 256]
     if len(numbers) != len(found):
         raise InvalidReply("a token with invalid bytes")

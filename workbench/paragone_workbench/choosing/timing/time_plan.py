@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.json_fields import number_at, objects_at
 from paragone_workbench.choosing.timing.durations import duration_text
-from paragone_workbench.json_fields import number_at, objects_at
 from paragone_workbench.measure.bench.plan import BenchTest
 
 USUAL_ANSWER = 100

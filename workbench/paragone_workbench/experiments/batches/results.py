@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from paragone import Caution, Json, LoadedModel, RunRequest
 from paragone.chat.text import AnswerText
+from paragone.json_fields import count_at, list_at, number_at, object_at, text_at, value_at
 from paragone.key_text import without_key_words
 from paragone.wire import parse_json
 from paragone.wording import shortened
@@ -23,7 +24,6 @@ from paragone_workbench.experiments.batches.custom_ids import CustomId
 from paragone_workbench.experiments.batches.requests import BatchEngine
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.identity import derived_id
-from paragone_workbench.json_fields import count_at, list_at, number_at, object_at, text_at, value_at
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult

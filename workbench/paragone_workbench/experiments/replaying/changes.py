@@ -11,7 +11,7 @@ from typing import Literal
 from paragone import Json, WeightsFile
 from paragone.chat.sampling import without_effect
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
-from paragone_workbench.json_fields import object_at
+from paragone.json_fields import object_at
 from paragone_workbench.runs.result import RunResult
 
 _SPEED = "It changes the speed."

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from paragone import Json
+from paragone.json_fields import object_at
 from paragone.wire import json_text, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
-from paragone_workbench.json_fields import object_at
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from paragone import Backend, InputError, Json
+from paragone.json_fields import object_at
 from paragone.options import describe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent.actions import engine_actions, option_actions
@@ -31,7 +32,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.relocation import find_model
 from paragone_workbench.experiments.weights import known_weights, weights_in
-from paragone_workbench.json_fields import object_at
 from paragone_workbench.store import History
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone_workbench.json_fields import number_at, objects_at
+from paragone.json_fields import number_at, objects_at
 from paragone_workbench.measure.fit.quantizations import is_same_file
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store.experiment_records import Measurement

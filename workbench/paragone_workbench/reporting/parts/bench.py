@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from paragone import Json
+from paragone.json_fields import list_at, number_at, objects_at
 from paragone.wording import counted
 from paragone_workbench.experiments.known_measurements import Measured
-from paragone_workbench.json_fields import list_at, number_at, objects_at
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
 from paragone_workbench.reporting.public_text import public

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from paragone import Json
+from paragone.json_fields import count_at, number_at, object_at, objects_at
 from paragone_workbench.experiments.known_measurements import Measured
-from paragone_workbench.json_fields import count_at, number_at, object_at, objects_at
 from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.reporting.content import Remark
 from paragone_workbench.reporting.drawings import Chart, Figure

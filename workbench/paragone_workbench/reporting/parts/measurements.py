@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from paragone import Json
+from paragone.json_fields import objects_at
 from paragone_workbench.experiments.known_measurements import Measured, names_now
-from paragone_workbench.json_fields import objects_at
 from paragone_workbench.reporting.content import Remark, Section
 from paragone_workbench.reporting.drawings import Chart, Table
 from paragone_workbench.reporting.parts.bench import about_bench, bench_charts, bench_notes

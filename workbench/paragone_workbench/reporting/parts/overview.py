@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from paragone.json_fields import number_at
 from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.known_measurements import Measured
-from paragone_workbench.json_fields import number_at
 from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.parts.cautions import Cautions

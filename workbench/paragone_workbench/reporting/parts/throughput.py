@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from paragone.json_fields import number_at, objects_at
 from paragone.wording import counted
 from paragone_workbench.experiments.known_measurements import Measured
-from paragone_workbench.json_fields import number_at, objects_at
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import public
 

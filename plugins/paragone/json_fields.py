@@ -1,0 +1,91 @@
+"""Reads JSON whose shape others decided: a value that is missing or has another type is read as empty.
+
+A path is the names of objects inside each other. Without a path, the value itself is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from paragone.wire import Json
+
+JsonObject: TypeAlias = Mapping[str, Json]
+
+_LARGEST = 2**53
+"""Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
+_LONGEST_S = 1e9
+"""Longest duration: about thirty years."""
+
+
+def value_at(data: Json, *path: str) -> Json:
+    """Return the value at a path; None if there is none."""
+    for name in path:
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data
+
+
+def text_at(data: Json, *path: str) -> str:
+    """Return the text at a path; empty if there is none."""
+    found = value_at(data, *path)
+    return found if isinstance(found, str) else ""
+
+
+def texts_at(data: Json, *path: str) -> tuple[str, ...]:
+    """Return the texts in the list at a path."""
+    return tuple(item for item in list_at(data, *path) if isinstance(item, str))
+
+
+def flag_at(data: Json, *path: str) -> bool | None:
+    """Return the boolean at a path; None if there is none."""
+    found = value_at(data, *path)
+    return found if isinstance(found, bool) else None
+
+
+def number_at(data: Json, *path: str) -> float | None:
+    """Return the finite number at a path; None if there is none. Python's JSON parser accepts NaN and infinity."""
+    found = value_at(data, *path)
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    try:
+        number = float(found)
+    except OverflowError:  # a whole number in JSON may have any length
+        return None
+    return number if math.isfinite(number) else None
+
+
+def duration_at(data: Json, *path: str, unit: float) -> float | None:
+    """Return the duration at a path in seconds, rounded to nanoseconds; None if there is no plausible one.
+
+    `unit` is the unit of the value in seconds.
+    """
+    found = number_at(data, *path)
+    if found is None or not 0 <= found * unit <= _LONGEST_S:
+        return None
+    return round(found * unit, 9)
+
+
+def count_at(data: Json, *path: str) -> int | None:
+    """Return the whole number at a path, from 0 to 2⁵³; None if there is none."""
+    found = value_at(data, *path)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _LARGEST:
+        return None
+    return found
+
+
+def object_at(data: Json, *path: str) -> JsonObject:
+    """Return the object at a path; an empty one if there is none."""
+    found = value_at(data, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def list_at(data: Json, *path: str) -> Sequence[Json]:
+    """Return the list at a path; empty if there is none."""
+    found = value_at(data, *path)
+    return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
+
+
+def objects_at(data: Json, *path: str) -> list[JsonObject]:
+    """Return the objects in the list at a path."""
+    return [item for item in list_at(data, *path) if isinstance(item, Mapping)]
