@@ -69,7 +69,7 @@ async def exported(tmp_path, change=lambda document: None):
         branch = writer.prompt("Second, edited", first, for_all=False)
         writer.answer(branch, left, "Zwei.", continues=left.runs[0])
         writer.change(right, closed=True)
-        store.rename_conversation(writer.number, "Numbers")
+        store.labels.rename(writer.number, "Numbers")
         before = writer.load()
     history = await History.open(path)
     try:
@@ -113,7 +113,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     before, path = await exported(tmp_path)
     (after,) = imported(store, path)
     number = after.conversation.number
-    store.rename_conversation(number, "Mine now")
+    store.labels.rename(number, "Mine now")
     (again,) = read_conversations(path)
     assert add_conversation(store, again) == Added(number, is_new=False, is_completed=False)
     assert store.load(number).title == "Mine now"

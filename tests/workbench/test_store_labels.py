@@ -43,7 +43,7 @@ def listed(store, text=""):
 
 def test_filters_by_engine_model_tag_and_date(store):
     small, large = written(store, "about whales"), written(store, "about birds", LARGE)
-    store.tag_conversation(large, ["Work", "work", "#later"])
+    store.labels.tag(large, ["Work", "work", "#later"])
     assert listed(store, "engine:SMO") == ["about whales"]
     assert listed(store, "model:/m/l") == ["about birds"]
     assert listed(store, "model:%") == []
@@ -84,11 +84,11 @@ def test_an_earlier_engine_of_a_lane_is_found(store):
 
 def test_titles_are_searched(store):
     number = written(store, "Name three colours.")
-    store.rename_conversation(number, "Painting the shed")
+    store.labels.rename(number, "Painting the shed")
     (hit,) = store.search("shed painting")
     assert (hit.conversation, hit.prompt_id, hit.run_id, hit.engine) == (number, None, None, "")
     assert [hit.snippet[start:end] for start, end in hit.marks] == ["Painting", "shed"]
-    store.rename_conversation(number, "Three colours")
+    store.labels.rename(number, "Three colours")
     (hit,) = store.search("colours")
     assert hit.prompt_id is not None, "a text of the conversation is preferred to its title"
 
@@ -106,7 +106,7 @@ def test_each_conversation_is_found_once_if_wanted(store):
 
 def test_pinned_conversations_come_first(store):
     numbers = [written(store, text) for text in ("old", "middle", "new")]
-    store.pin_conversation(numbers[0], pinned=True)
+    store.labels.pin(numbers[0], pinned=True)
     assert listed(store) == ["old", "new", "middle"]
     page = store.conversations(limit=1)
     assert page[0].is_pinned
@@ -114,7 +114,7 @@ def test_pinned_conversations_come_first(store):
     last = store.last_open()
     assert last is not None
     assert last.title == "new"
-    store.pin_conversation(numbers[0], pinned=False)
+    store.labels.pin(numbers[0], pinned=False)
     assert listed(store) == ["new", "middle", "old"]
 
 
@@ -149,7 +149,7 @@ def test_an_interrupted_conversation_says_so(store):
 
 def test_a_deletion_can_be_undone(store):
     number = written(store, "keep me")
-    store.tag_conversation(number, ["work"])
+    store.labels.tag(number, ["work"])
     before = store.load(number)
     store.hide_conversation(number)
     assert store.conversations() == ()
@@ -158,7 +158,7 @@ def test_a_deletion_can_be_undone(store):
         store.load(number)
     with pytest.raises(InputError, match="There is no run"):
         store.conversation_of(1)
-    for change in (store.rename_conversation, store.tag_conversation):
+    for change in (store.labels.rename, store.labels.tag):
         with pytest.raises(InputError, match="There is no conversation"):
             change(number, "x")
     store.restore_conversation(number)
@@ -195,7 +195,7 @@ def test_a_copy_has_all_of_the_conversation_and_ids_of_its_own(store):
     writer.answer(first, lane, "One.")
     second = writer.prompt("second", first)
     writer.answer(second, lane, "Two.")
-    store.tag_conversation(writer.number, ["work"])
+    store.labels.tag(writer.number, ["work"])
     number = duplicate(store, writer.number)
     copied, original = store.load(number), writer.load()
     assert copied.title == "original (copy)"
@@ -233,8 +233,8 @@ def test_a_history_of_the_version_before_gets_the_labels(tmp_path):
         database.execute("PRAGMA user_version = 7")
         database.commit()
     with contextlib.closing(Store.open(path)) as store:
-        store.pin_conversation(1, pinned=True)
-        store.tag_conversation(1, ["kept"])
+        store.labels.pin(1, pinned=True)
+        store.labels.tag(1, ["kept"])
         assert [(it.title, it.is_pinned, it.tags) for it in store.conversations()] == [
             ("old", True, ("kept",))
         ]
@@ -287,9 +287,9 @@ def test_a_file_that_may_not_be_written_to_is_reported_and_keeps_all(store):
     store._database.run("PRAGMA query_only = 1")
     for change in (
         lambda: store.hide_conversation(number),
-        lambda: store.pin_conversation(number, pinned=True),
-        lambda: store.tag_conversation(number, ["x"]),
-        lambda: store.rename_conversation(number, "x"),
+        lambda: store.labels.pin(number, pinned=True),
+        lambda: store.labels.tag(number, ["x"]),
+        lambda: store.labels.rename(number, "x"),
     ):
         with pytest.raises(StoreError, match="it may not be written to"):
             change()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.file.owners import Owner
     from paragone_workbench.store.query import Query
     from paragone_workbench.store.tables.experiments import Experiments
+    from paragone_workbench.store.tables.labels import Labels
     from paragone_workbench.store.tables.measurements import Measurements
     from paragone_workbench.store.tables.runs import Purpose
     from paragone_workbench.store.tables.votes import Votes
@@ -88,6 +89,13 @@ class Store:
         return Votes(self._database)
 
     @property
+    def labels(self) -> Labels:
+        """The titles, pins and tags of conversations."""
+        from paragone_workbench.store.tables.labels import Labels
+
+        return Labels(self._database)
+
+    @property
     def measurements(self) -> Measurements:
         """The measurements of engines, and the digests of weights."""
         from paragone_workbench.store.tables.measurements import Measurements
@@ -149,42 +157,21 @@ class Store:
 
     def hide_conversation(self, number: int) -> None:
         """Delete a conversation when this instance of the program ends. Until then `restore_conversation` brings it back."""
-        from paragone_workbench.store.tables.labels import hide
-
+        hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
         with self._database.transaction():
             self._keep_owner()
-            hide(self._database, number, self._owner_id)
+            self._database.run(hide, self._owner_id, number)
 
     def restore_conversation(self, number: int) -> bool:
         """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if it no longer exists."""
-        from paragone_workbench.store.tables.labels import restore
+        restore = "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING 1"
+        if self._database.rows(restore, number):
+            return True
+        if not self._database.rows("SELECT 1 FROM conversation WHERE number = ?", number):
+            from paragone_workbench.store.tables.labels import unknown_conversation
 
-        return restore(self._database, number)
-
-    def rename_conversation(self, number: int, title: str) -> None:
-        """Give a conversation another title: the first line of a text. Raises InputError for an unknown conversation."""
-        from paragone_workbench.store.tables.labels import rename
-
-        rename(self._database, number, title)
-
-    def pin_conversation(self, number: int, *, pinned: bool) -> None:
-        """Pin a conversation, which lists it before all others, or unpin it. Raises InputError for an unknown conversation."""
-        from paragone_workbench.store.tables.labels import pin
-
-        pin(self._database, number, pinned=pinned)
-
-    def tag_conversation(self, number: int, tags: Iterable[str]) -> None:
-        """Replace the tags of a conversation. Raises InputError for an invalid tag or an unknown conversation."""
-        from paragone_workbench.store.query import tag_name
-        from paragone_workbench.store.tables.labels import tag
-
-        tag(self._database, number, [tag_name(name) for name in tags])
-
-    def date_as(self, number: int, original: int) -> None:
-        """Give a copy of a conversation the time at which the original was last used."""
-        from paragone_workbench.store.tables.labels import date_as
-
-        date_as(self._database, number, original)
+            raise unknown_conversation(number)
+        return False
 
     def number_of(self, conversation_id: str) -> int | None:
         """Return the number of the conversation with this UUID, also of a hidden one; None if the history does not have it."""

@@ -19,7 +19,7 @@ def history_rename(args: HistoryArguments) -> int:
         )
     number = conversation_id(args.operands[0])
     with opened_store() as store:
-        store.rename_conversation(number, title)
+        store.labels.rename(number, title)
         saved_as = store.summaries([number])[number].title
     if args.json:
         put_json({"id": f"c{number}", "title": saved_as})
@@ -36,7 +36,7 @@ def history_tag(args: HistoryArguments) -> int:
         )
     number = conversation_id(args.operands[0])
     with opened_store() as store:
-        store.tag_conversation(number, args.operands[1:])
+        store.labels.tag(number, args.operands[1:])
         tags = store.summaries([number])[number].tags
     if args.json:
         put_json({"id": f"c{number}", "tags": list(tags)})
@@ -50,7 +50,7 @@ def history_pin(args: HistoryArguments) -> int:
     number = conversation_id(args.only_word("a conversation, such as c7"))
     is_pinned = args.action == "pin"
     with opened_store() as store:
-        store.pin_conversation(number, pinned=is_pinned)
+        store.labels.pin(number, pinned=is_pinned)
     if args.json:
         put_json({"id": f"c{number}", "pinned": is_pinned})
     else:

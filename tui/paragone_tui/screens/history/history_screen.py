@@ -173,7 +173,7 @@ class HistoryScreen(Picker[Found | None]):
         """Pin or unpin the conversation."""
         if (summary := self._conversation()) is not None:
             number, pinned = summary.number, not summary.is_pinned
-            self._change(lambda store: store.pin_conversation(number, pinned=pinned))
+            self._change(lambda store: store.labels.pin(number, pinned=pinned))
 
     def action_rename(self) -> None:
         """Ask for another title."""
@@ -182,7 +182,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Title",
                 summary.title,
-                lambda title: self._changed(lambda store: store.rename_conversation(number, title)),
+                lambda title: self._changed(lambda store: store.labels.rename(number, title)),
             )
 
     def action_tag(self) -> None:
@@ -192,7 +192,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Tags, separated by spaces",
                 " ".join(summary.tags),
-                lambda tags: self._changed(lambda store: store.tag_conversation(number, tags.split())),
+                lambda tags: self._changed(lambda store: store.labels.tag(number, tags.split())),
                 takes_empty=True,
             )
 

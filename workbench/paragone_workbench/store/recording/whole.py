@@ -31,7 +31,7 @@ def save_whole(store: Store, changes: Changes, title: str = "") -> int:
         number = retrying_now(partial(store.save, part))[changes.conversation_id]
         time.sleep(_PAUSE_S if len(changes.turns) > PART else 0)
     if title:
-        retrying_now(lambda: store.rename_conversation(number, title))
+        retrying_now(lambda: store.labels.rename(number, title))
     return number
 
 
@@ -43,9 +43,9 @@ def duplicate(store: Store, number: int) -> int:
     saved = store.load(number)
     tags = store.summaries([number])[number].tags
     copied = save_whole(store, Changes.of(_copy(saved)), f"{saved.title} (copy)")
-    retrying_now(lambda: store.date_as(copied, number))
+    retrying_now(lambda: store.labels.date_as(copied, number))
     if tags:
-        retrying_now(lambda: store.tag_conversation(copied, tags))
+        retrying_now(lambda: store.labels.tag(copied, tags))
     return copied
 
 
