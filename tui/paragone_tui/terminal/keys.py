@@ -65,26 +65,14 @@ class KeyParser:
     def _feed_keys(self, text: str) -> Generator[Message, None, str]:
         """Give text to Textual's parser until a paste starts; return the rest."""
         for at, character in enumerate(text, 1):
-            if (
-                self._last.endswith("\x1b")
-                and self._parser.is_waiting
-                and character not in _LEADS + _END
-                and (character.isprintable() or character in "\r\t")
-            ):
-                # Textual's parser would leave out the escape before a sign, and takes some for other characters.
-                self._restart()
-                self._last = ""
-                yield _alt_key(character)
-                continue
-            if (
-                character == "\x1b"
-                and self._parser.is_waiting
-                and (unfinished := _UNFINISHED.search(self._last))
-            ):
-                # The next sequence comes before the time for the rest of this one has passed.
-                self._restart()
-                self._last = ""
-                yield _alt_key(unfinished[1])
+            if self._parser.is_waiting:
+                if self._last.endswith("\x1b") and _is_alt_key(character):
+                    # Textual's parser would leave out the escape before a sign, and takes some for other characters.
+                    yield self._end_with_alt(character)
+                    continue
+                if character == "\x1b" and (unfinished := _UNFINISHED.search(self._last)):
+                    # The next sequence comes before the time for the rest of this one has passed.
+                    yield self._end_with_alt(unfinished[1])
             try:
                 yield from map(_typed, self._parser.feed(character))
             except (ValueError, ArithmeticError):  # numbers in a sequence that mean nothing
@@ -102,6 +90,12 @@ class KeyParser:
                 self._pasted = []
                 return text[at:]
         return ""
+
+    def _end_with_alt(self, character: str) -> Key:
+        """End the sequence that an escape has begun, and return the character's key with Alt."""
+        self._restart()
+        self._last = ""
+        return _alt_key(character)
 
     def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
         """Add text to a paste until that ends; return the rest."""
@@ -127,6 +121,11 @@ class KeyParser:
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
         self._parser.terminal_pixel_size = ended.terminal_pixel_size
+
+
+def _is_alt_key(character: str) -> bool:
+    """Return whether an escape and a character are the character's key with Alt, and begin no sequence."""
+    return character not in _LEADS + _END and (character.isprintable() or character in "\r\t")
 
 
 def _alt_key(character: str) -> Key:
