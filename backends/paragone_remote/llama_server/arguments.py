@@ -34,8 +34,8 @@ _OURS = {
     *("-h", "--help", "--usage", "--version", "--list-devices", "--completion-bash", "-cl", "--cache-list"),
     *("-m", "--model", "-a", "--alias", "--host", "--api-prefix", "--path", "--reuse-port"),
     *("--ssl-key-file", "--ssl-cert-file", "--no-slots", "--log-disable", "--log-file", "-lv", "--verbosity"),
-    *("-v", "--verbose", "--log-verbose", "--log-verbosity", "--log-jsonl", "--embedding", "--embeddings"),
-    *("--rerank", "--reranking", "--models-dir", "--models-preset", "--models-max"),
+    *("-v", "--verbose", "--log-verbose", "--log-verbosity", "--log-jsonl", "--rerank", "--reranking"),
+    *("--models-dir", "--models-preset", "--models-max"),
 }
 """Arguments with which paragone could not start the server or send requests to it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from paragone import (
     Backend,
@@ -44,7 +45,7 @@ class LlamaServerBackend(Backend):
     api_version = 2
     load_options = LlamaServerLoadOptions
     sampling = OpenAISampling
-    capabilities = CAPABILITIES
+    capabilities = replace(CAPABILITIES, embeddings=True)
 
     async def probe(self, python: str | None = None) -> Probe:
         """Find the llama-server that is used unless the option program names another one, and start it once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from paragone import Caution, InputError, LoadedModel, OnProgress, OpenEngine, OpenRequest, WeightsFile
@@ -24,6 +25,7 @@ from paragone_remote.llama_server.server_process.listening import listen_at
 from paragone_remote.llama_server.server_process.process import ServerProcess
 from paragone_remote.llama_server.server_process.server_log import draft_problem, facts_in_log
 from paragone_remote.llama_server.server_process.sharing import Share, take_share
+from paragone_remote.openai_api.embeddings import computes_embeddings
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.server import Server, find_models, identify
 from paragone_remote.server_text import lines
@@ -98,11 +100,12 @@ async def _engine(
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
+        embeds = await computes_embeddings(http, server, alias)
         model = OpenModel(
             endpoint=endpoint,
             http=http,
             model=alias,
-            loaded=_loaded(path, header, server, weights, raw=raw, facts=facts),
+            loaded=_loaded(path, header, server, weights, raw=raw, embeds=embeds, facts=facts),
             identity=identity_of(alias, listed, server),
         )
         return LlamaServerEngine(model, share, server=server, raw=raw)
@@ -122,6 +125,7 @@ def _loaded(
     weights: tuple[WeightsFile, ...],
     *,
     raw: bool,
+    embeds: bool,
     facts: Mapping[str, str],
 ) -> LoadedModel:
     name = header.name or path.stem
@@ -137,7 +141,7 @@ def _loaded(
         architecture=header.architecture,
         vision=bool(server.vision) and not raw,
         cautions=cautions,
-        capabilities=CAPABILITIES,
+        capabilities=replace(CAPABILITIES, embeddings=embeds),
         facts=facts,
         weights=weights,
     )

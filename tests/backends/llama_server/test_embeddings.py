@@ -1,0 +1,29 @@
+"""Embeddings from a llama-server that paragone starts with the arguments for them."""
+
+import math
+
+import pytest
+
+from paragone import EmbedRequest, EngineError
+
+REQUEST = EmbedRequest(texts=("The sea is deep.", "Nobody knows.", "The sea is deep."))
+
+
+async def test_it_embeds_and_answers(program, open_lane, small, text):
+    arguments = [*small["arguments"], "--embeddings", "--pooling", "mean"]
+    lane = await open_lane(program, arguments=arguments)
+    assert lane.loaded.capabilities.embeddings
+    found = await lane.engine.embed(REQUEST)
+    first, other, again = found.vectors
+    assert math.hypot(*first) == pytest.approx(1, abs=1e-3)
+    assert math.dist(first, again) < 0.01 < math.dist(first, other)
+    embedding, _ = await lane.ask(temperature=0, max_tokens=8)
+    plain, _ = await (await open_lane(program)).ask(temperature=0, max_tokens=8)
+    assert text(embedding) == text(plain) != ""
+
+
+async def test_without_the_arguments_it_says_that_it_cannot(program, open_lane):
+    lane = await open_lane(program)
+    assert not lane.loaded.capabilities.embeddings
+    with pytest.raises(EngineError, match="computes no embeddings"):
+        await lane.engine.embed(REQUEST)
