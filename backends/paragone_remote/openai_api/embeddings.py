@@ -1,4 +1,4 @@
-"""Embeddings from llama-server: https://platform.openai.com/docs/api-reference/embeddings."""
+"""Embeddings from OpenAI-compatible servers: https://platform.openai.com/docs/api-reference/embeddings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,22 @@ from paragone_remote.openai_api.servers.server import Server
 _PATH = "/embeddings"
 _PATIENCE = 10.0
 """Seconds to wait for the reply to a request that computes nothing."""
+_UNFIT = ("llama-cpp-python", "TabbyAPI")
+"""Kinds of servers whose embeddings are not used.
+
+llama-cpp-python's cuts a text that is longer than a batch without saying so, and has a vector for each token of most
+models. TabbyAPI takes its embeddings from another model than the one that answers.
+"""
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: Server, model: str) -> bool:
-    """Whether a server computes embeddings. Never raises.
+    """Whether a server computes embeddings, or may. Never raises.
 
-    No server lists it. A llama-server that can, which needs `--embeddings` and a pooling, asks for the input that this
-    request lacks; one that cannot gives its reason. Neither computes anything. Other servers' replies would say less.
+    A llama-server that can, which needs `--embeddings` and a pooling, asks for the input that this request lacks; one
+    that cannot gives its reason. Neither computes anything. Other servers do not tell before a request with an input.
     """
     if server.kind != "llama-server":
-        return False
+        return server.kind not in _UNFIT
     try:
         await Wait().within(_PATIENCE, http.post(_PATH, json={"model": model}))
     except Refusal as refusal:

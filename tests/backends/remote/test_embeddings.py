@@ -1,7 +1,6 @@
 """Embeddings from servers: doubles, and the real llama-server and Ollama against llama.cpp in process."""
 
 import asyncio
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +8,10 @@ from hostile_server import OLLAMA, OPENAI
 
 from paragone import (
     Cancelled,
-    Capabilities,
     EmbedRequest,
     EngineError,
     InputError,
+    Json,
     OpenRequest,
     TokenizeRequest,
 )
@@ -70,11 +69,21 @@ async def test_what_is_no_embeddings_of_ollama(serve, open_lane, reply):
         await engine.embed(REQUEST)
 
 
-async def test_replies_of_an_openai_compatible_server(serve, open_lane):
+KINDS: dict[str, dict[str, Json]] = {
+    "vLLM": {"/version": {"version": "0.11.0"}},
+    "SGLang": {"/get_server_info": {"model_path": "m", "version": "0.5.3"}},
+    "LM Studio": {"/api/v0/models": {"data": []}},
+    "unknown": {},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_replies_of_an_openai_compatible_server(serve, open_lane, kind):
     right = {"data": ENTRIES, "usage": {"prompt_tokens": 7}}
-    server = await serve(OPENAI, {"/v1/embeddings": right})
+    server = await serve(OPENAI, {**KINDS[kind], "/v1/embeddings": right})
     engine = (await open_lane(server)).engine
-    engine.loaded = replace(engine.loaded, capabilities=Capabilities(embeddings=True))
+    assert engine.loaded.capabilities.embeddings
+    assert not [request for request in server.requests if request.path == "/v1/embeddings"]
     found = await engine.embed(REQUEST)
     assert (found.vectors, found.prompt_tokens) == (((1.0, -0.5), (0.0, 1.5)), 7)
     asked = server.requests[-1].body
@@ -85,18 +94,39 @@ async def test_replies_of_an_openai_compatible_server(serve, open_lane):
             await engine.embed(REQUEST)
 
 
+async def test_a_server_that_computes_none_says_so(serve, open_lane):
+    async def refuse(exchange):
+        error = {"message": "The model does not support Embeddings API", "type": "BadRequestError"}
+        await exchange.refuse(400, {"error": error})
+
+    server = await serve(OPENAI)
+    engine = (await open_lane(server)).engine
+    with pytest.raises(InputError, match=r"has no such path \(404\)"):
+        await engine.embed(REQUEST)
+    server.replies["/v1/embeddings"] = refuse
+    with pytest.raises(InputError, match=r"rejected the request \(400\): The model does not support"):
+        await engine.embed(REQUEST)
+
+
 def test_an_old_ollama_has_none():
     assert not capabilities_of("0.1.48").embeddings
     assert capabilities_of("0.3.0").embeddings
 
 
-async def test_other_servers_are_not_asked(serve, open_lane):
-    server = await serve(OPENAI)
+UNFIT: dict[str, dict[str, Json]] = {
+    "llama-cpp-python": {"/openapi.json": {"info": {"title": "llama.cpp Python API", "version": "0.3"}}},
+    "TabbyAPI": {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}},
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+async def test_servers_whose_vectors_would_mislead_are_not_asked(serve, open_lane, kind):
+    server = await serve(OPENAI, UNFIT[kind])
     engine = (await open_lane(server)).engine
     assert not engine.loaded.capabilities.embeddings
-    assert not [request for request in server.requests if request.path == "/v1/embeddings"]
     with pytest.raises(EngineError, match="computes no embeddings"):
         await engine.embed(REQUEST)
+    assert not [request for request in server.requests if request.path == "/v1/embeddings"]
 
 
 @pytest.fixture
@@ -177,7 +207,9 @@ def last_states(model):
 
 
 @pytest.mark.model
-async def test_the_real_ollama_takes_the_states_after_the_last_tokens(ollama_server, whole_smollm2):
+async def test_the_real_ollama_takes_the_states_after_the_last_tokens(
+    ollama_server, whole_smollm2, open_smollm2
+):
     opening = OpenRequest(model="smollm2", options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
     engine = await Registry().get("ollama").open(opening, lambda progress: None)
     try:
@@ -188,6 +220,10 @@ async def test_the_real_ollama_takes_the_states_after_the_last_tokens(ollama_ser
         await engine.close()
     own, tokens = last_states(whole_smollm2)
     served = np.array(found.vectors)
+    compatible = (await open_smollm2(ollama_server, model="smollm2:latest")).engine
+    again = await compatible.embed(EmbedRequest(texts=TEXTS))
+    assert (served * np.array(again.vectors)).sum(axis=1).min() > 0.999
+    assert again.prompt_tokens == tokens
     assert found.prompt_tokens == tokens
     assert (served * own).sum(axis=1).min() > 0.999
     assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3
