@@ -1,6 +1,8 @@
 """Columns of numbers give the same as objects for each run."""
 
+import functools
 import math
+import operator
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,9 @@ def test_means_are_those_of_the_prompts_that_have_a_value(values):
         by_prompt.setdefault(prompt, []).append(value)
     prompts, means = made.means()
     assert prompts.tolist() == sorted(by_prompt)
-    assert means.tolist() == [sum(by_prompt[prompt]) / len(by_prompt[prompt]) for prompt in sorted(by_prompt)]
+    # `sum` adds floats more exactly from Python 3.12 on.
+    added = {prompt: functools.reduce(operator.add, found) for prompt, found in by_prompt.items()}
+    assert means.tolist() == [added[prompt] / len(by_prompt[prompt]) for prompt in sorted(added)]
 
 
 @given(RUNS, RUNS)
