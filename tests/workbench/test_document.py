@@ -156,16 +156,16 @@ DELETE = object()
 
 
 def altered(data, where, value):
-    data = copy.deepcopy(data)
-    *parents, last = where
-    target = data
-    for part in parents:
-        target = target[part]
-    if value is DELETE:
-        del target[last]
+    """Return the data with another value at this place. Copies only what holds the value."""
+    first, *rest = where
+    changed = copy.copy(data)
+    if rest:
+        changed[first] = altered(data[first], rest, value)
+    elif value is DELETE:
+        del changed[first]
     else:
-        target[last] = value
-    return data
+        changed[first] = value
+    return changed
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,16 @@ JSON = st.recursive(
 )
 
 
-def places(data, path=()):
+def places(data):
     """All paths to values in a document."""
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for name, value in items:
-        yield (*path, name)
-        yield from places(value, (*path, name))
+    found, open_paths = [], [((), data)]
+    while open_paths:
+        path, data = open_paths.pop()
+        items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+        inner = [((*path, name), value) for name, value in items]
+        found += [path for path, _ in inner]
+        open_paths += inner
+    return found
 
 
 @pytest.mark.slow
@@ -264,9 +268,9 @@ def places(data, path=()):
 def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):
     changed = valid
     for _ in range(data.draw(st.integers(1, 3))):
-        where = data.draw(st.sampled_from(sorted(places(changed), key=str)))
+        where = data.draw(st.sampled_from(places(changed)))
         changed = altered(changed, where, data.draw(JSON | st.just(DELETE)))
-        if not list(places(changed)):
+        if not changed:
             break
     path = tmp_path / "fuzzed.json"
     path.write_text(json.dumps(changed))

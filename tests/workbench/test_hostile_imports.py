@@ -107,7 +107,7 @@ LLM = """
     CREATE TABLE conversations (id, name);
     CREATE TABLE responses (id, conversation_id, model, prompt, system, datetime_utc, response{});
 """
-MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
 CROSS = f"""
     {MANY} INSERT INTO conversations SELECT 'a', 'n' FROM n;
     {MANY} INSERT INTO responses SELECT i, 'a', 'm', 'p', NULL, '', 'r' FROM n;

@@ -155,18 +155,24 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
 
 @pytest.mark.slow
 def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
-    monkeypatch.setattr(selections, "PROMPTS_SHOWN", 10)
-    long = "word " * 20_000
+    monkeypatch.setattr(selections, "PROMPTS_SHOWN", 3)
+    long = "word " * 5_000
+
+    def added(prompts):
+        return add_experiment(store, dict.fromkeys(range(prompts), (long, "x")), name=f"{prompts}.csv")
+
+    def size_of(experiment):
+        return sum(map(len, html_pieces(report(store, experiment), 0.0)))
 
     def peak(prompts):
-        experiment = add_experiment(store, dict.fromkeys(range(prompts), (long, "x")), name=f"{prompts}.csv")
+        experiment = added(prompts)
         tracemalloc.start()
-        size = sum(map(len, html_pieces(report(store, experiment), 0.0)))
+        size = size_of(experiment)
         memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return size, memory
 
-    peak(1)  # what a first report loads stays
+    size_of(added(1))  # what a first report loads stays
     (small, little), (large, much) = peak(20), peak(120)
     assert large < 1.1 * small
     assert much < little + 3 * len(long)

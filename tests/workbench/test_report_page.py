@@ -93,9 +93,14 @@ any_text = st.one_of(
 )
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """The parsed page of a conversation of plain texts."""
+    return parsed(conversation("x", "y", "z"))
+
+
 @given(prompt=any_text, first=any_text, second=any_text)
-def test_no_element_and_no_attribute_comes_from_a_text(prompt, first, second):
-    plain = parsed(conversation("x", "y", "z"))
+def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, second):
     found = parsed(conversation(prompt, first, second))
     # a sentence compares two answers only if both have words
     without = [it for it in found.elements if it != ("p", (("class", "compared"),))]
