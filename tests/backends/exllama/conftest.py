@@ -108,10 +108,10 @@ def driver(compiled_driver, monkeypatch):
 
 
 class Interpreter:
-    """A virtual environment without pip, for test doubles."""
+    """A virtual environment for test doubles, copied from an empty one."""
 
-    def __init__(self, folder):
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    def __init__(self, folder, empty):
+        shutil.copytree(empty, folder, symlinks=True)
         self.python = str(folder / "bin" / "python")
         self.site = next(folder.glob("lib/python*/site-packages"))
 
@@ -128,16 +128,24 @@ class Interpreter:
         file.write_text(text)
 
 
+@pytest.fixture(scope="session")
+def empty_environment(tmp_path_factory):
+    """A virtual environment without pip."""
+    folder = tmp_path_factory.mktemp("empty") / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return folder
+
+
 @pytest.fixture
-def bare_interpreter(tmp_path):
-    return Interpreter(tmp_path / "env")
+def bare_interpreter(empty_environment, tmp_path):
+    return Interpreter(tmp_path / "env", empty_environment)
 
 
 @pytest.fixture(scope="session")
-def interpreter(tmp_path_factory):
+def interpreter(empty_environment, tmp_path_factory):
     """An interpreter with the stand-ins of PyTorch and both libraries."""
     pytest.importorskip("jinja2")
-    made = Interpreter(tmp_path_factory.mktemp("stand-in") / "env")
+    made = Interpreter(tmp_path_factory.mktemp("stand-in") / "env", empty_environment)
     made.add_stand_ins()
     return made.python
 

@@ -4,6 +4,7 @@ The tokenizer is real: the tokens 0 to 255 are the bytes in byte-level BPE, foll
 """
 
 import json
+import os
 import random
 import struct
 from typing import NamedTuple
@@ -137,13 +138,21 @@ def printable(name, shape, data):
 
 
 def write_safetensors(path, tensors):
-    """Write tensors, given as name: (type, shape, bytes)."""
+    """Write tensors, given as name: (type, shape, bytes). A number in place of the bytes is a number of zeros."""
     header, at = {}, 0
     for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + len(data)]}
-        at += len(data)
+        end = at + (data if isinstance(data, int) else len(data))
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
+        at = end
     text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, _, data in tensors.values():
+            if isinstance(data, int):
+                file.seek(data, os.SEEK_CUR)
+            else:
+                file.write(data)
+        file.truncate()
 
 
 def write_lora(folder, *, shape=TINY, rank=8):

@@ -1,5 +1,7 @@
 """Memory estimates, with synthetic model folders and a stand-in of the NVIDIA driver."""
 
+import math
+
 import pytest
 
 from paragone import InputError, OpenRequest
@@ -31,10 +33,7 @@ def weights(*, head=True, layer=(HIDDEN, WIDE)):
         shapes["lm_head.weight"] = (VOCAB, HIDDEN)
     tensors = {}
     for name, shape in shapes.items():
-        count = 2
-        for number in shape:
-            count *= number
-        tensors[name] = ("F16", shape, bytes(count))
+        tensors[name] = ("F16", shape, 2 * math.prod(shape))
     return tensors
 
 

@@ -1,6 +1,7 @@
 """The adapters, compared with the real sources of ExLlamaV2 and ExLlamaV3, which are not imported."""
 
 import ast
+import functools
 import inspect
 import os
 import re
@@ -80,6 +81,12 @@ SAME_SIGNATURE = ("ExLlamaV2Cache_Q8", "ExLlamaV2Cache_Q6", "ExLlamaV2Cache_Q4")
 libraries = pytest.mark.parametrize("library", list(ADAPTERS))
 
 
+@pytest.fixture(scope="module")
+def parsed(sources):
+    """A function that returns the modules of a library, each of which is parsed once for all tests."""
+    return functools.cache(lambda library: Sources(sources(library), library))
+
+
 def signature_of(real, name, module, node):
     """Return the signature of a callable; `Model.load` passes all its arguments to `load_gen`."""
     if name == "Model.load":
@@ -113,9 +120,8 @@ def examine(path, real):
 
 
 @libraries
-def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
-    real = Sources(sources(library), library)
-    found, wrong = examine(PACKAGE / ADAPTERS[library], real)
+def test_each_call_of_the_adapter_fits_the_real_signature(library, parsed):
+    found, wrong = examine(PACKAGE / ADAPTERS[library], parsed(library))
     assert wrong == []
     assert found == CALLS[library]
 
@@ -137,24 +143,24 @@ def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
         ("exllamav3", "self._cache.get_new_state()", "self._cache.get_new_state(1)", "too many positional"),
     ],
 )
-def test_a_call_that_does_not_fit_is_found(library, old, new, complaint, sources, tmp_path):
+def test_a_call_that_does_not_fit_is_found(library, old, new, complaint, parsed, tmp_path):
     text = (PACKAGE / ADAPTERS[library]).read_text()
     assert old in text
     changed = tmp_path / "adapter.py"
     changed.write_text(text.replace(old, new))
-    _, wrong = examine(changed, Sources(sources(library), library))
+    _, wrong = examine(changed, parsed(library))
     assert re.search(complaint, "\n".join(wrong))
 
 
-def test_the_caches_of_exllamav2_have_the_same_signature(sources):
-    real = Sources(sources("exllamav2"), "exllamav2")
+def test_the_caches_of_exllamav2_have_the_same_signature(parsed):
+    real = parsed("exllamav2")
     first = real.signature(*real.find("exllamav2", "ExLlamaV2Cache"))
     for name in SAME_SIGNATURE:
         assert list(real.signature(*real.find("exllamav2", name)).parameters) == list(first.parameters)
 
 
-def test_the_quantized_cache_of_exllamav3_takes_the_arguments_that_the_cache_passes(sources):
-    real = Sources(sources("exllamav3"), "exllamav3")
+def test_the_quantized_cache_of_exllamav3_takes_the_arguments_that_the_cache_passes(parsed):
+    real = parsed("exllamav3")
     signature = real.signature(*real.find("exllamav3", "CacheLayer_quant"))
     assert {"k_bits", "v_bits"} <= set(signature.parameters)
 
