@@ -22,19 +22,6 @@ from paragone.worker.native import WorkerEngine
 from paragone_llama_cpp.backend import LlamaCppBackend
 
 pytestmark = pytest.mark.model
-own_memory = pytest.mark.usefixtures("new_interpreters")
-"""For tests that measure the memory of a process: a fork shares a part of it."""
-
-
-@pytest.fixture(scope="session")
-def model_path(whole_model_path):
-    """The model with all its layers: beside its memory, that of the process is small."""
-    return whole_model_path
-
-
-@pytest.fixture(scope="session")
-def quantized(whole_quantized):
-    return whole_quantized
 
 
 def reported(log, what):
@@ -49,38 +36,46 @@ def resident(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
-@own_memory
-@pytest.mark.parametrize("n_ctx", [4096, 8192])
+@pytest.mark.usefixtures("new_interpreters")  # a fork shares a part of its memory
 @pytest.mark.parametrize("quantization", ["Q4_1", "Q8_0", "Q4_0", "Q3_K_M"])
 async def test_an_estimate_agrees_with_the_memory_of_the_process(
-    model_path, quantized, tmp_path, quantization, n_ctx
+    whole_model_path, whole_quantized, tmp_path, quantization
 ):
     """Weights and KV cache are what the process grows by beside one that knows only the vocabulary.
 
-    The compute buffers become resident only with a full context, so their size is taken from llama.cpp's log.
+    The compute buffers become resident only with a full context, so their size is taken from llama.cpp's log. The model
+    has all its layers: beside its memory, that of the process is small.
     """
-    path = model_path if quantization == "Q4_1" else quantized(quantization)
-    log = tmp_path / "engine.log"
-    request = OpenRequest(model=path, options={"n_ctx": n_ctx, "n_gpu_layers": 0}, threads=1, log=str(log))
+    path = whole_model_path if quantization == "Q4_1" else whole_quantized(quantization)
+
+    def request(n_ctx):
+        options = {"n_ctx": n_ctx, "n_gpu_layers": 0}
+        return OpenRequest(model=path, options=options, threads=1, log=str(tmp_path / f"{n_ctx}.log"))
+
+    contexts = 4096, 8192
     backend = LlamaCppBackend()
     worker = await backend._start(None, None)
     try:
-        answer = await worker.answer(ESTIMATE, request)
+        estimates = [await worker.answer(ESTIMATE, request(contexts[0]))]
         without_weights = resident(worker)
+        estimates.append(await worker.answer(ESTIMATE, request(contexts[1])))
     finally:
         await worker.close()
-    engine = await backend.open(request, lambda progress: None)
-    assert isinstance(engine, WorkerEngine)
-    try:
-        grown = resident(engine.worker) - without_weights
-    finally:
-        await engine.close()
-    (cpu,) = answer.devices
-    assert cpu.needed == pytest.approx(grown + reported(log, "compute") + reported(log, "output"), rel=0.05)
+    for n_ctx, estimate in zip(contexts, estimates, strict=True):
+        engine = await backend.open(request(n_ctx), lambda progress: None)
+        assert isinstance(engine, WorkerEngine)
+        try:
+            grown = resident(engine.worker) - without_weights
+        finally:
+            await engine.close()
+        (cpu,) = estimate.devices
+        log = tmp_path / f"{n_ctx}.log"
+        buffers = reported(log, "compute") + reported(log, "output")
+        assert cpu.needed == pytest.approx(grown + buffers, rel=0.05)
 
 
-async def test_the_layout_divides_the_estimate(model_path):
-    estimate = await LlamaCppBackend().estimate(OpenRequest(model=model_path, options={"n_ctx": 1024}))
+async def test_the_layout_divides_the_estimate(whole_model_path):
+    estimate = await LlamaCppBackend().estimate(OpenRequest(model=whole_model_path, options={"n_ctx": 1024}))
     layout = estimate.layout
     assert len(layout.parts) == 31
     assert estimate.weights == sum(device.weights for device in estimate.devices)
@@ -117,7 +112,7 @@ async def test_a_large_model_is_estimated_from_its_header(tmp_path):
 
 
 async def test_the_experts_of_a_mixture_are_known_from_its_header(tmp_path):
-    path = str(write_large_moe(tmp_path))
+    path = str(write_large_moe(tmp_path, vocab=600))
 
     async def estimated(**options):
         request = OpenRequest(model=path, options={"n_ctx": 4096, **options}, threads=1)
@@ -174,16 +169,15 @@ def test_pages_of_other_files_are_not_released(tmp_path):
     release_pages([path], tmp_path / "no-such-list")
 
 
-@own_memory
 @pytest.mark.parametrize("n_ctx", [512, 6144])
 @pytest.mark.parametrize("kind", ["f16", "q8_0"])
-async def test_an_estimate_agrees_with_the_memory_used(model_path, tmp_path, n_ctx, kind):
+async def test_an_estimate_agrees_with_the_memory_used(whole_model_path, tmp_path, n_ctx, kind):
     options = {"n_ctx": n_ctx, "type_k": kind, "type_v": kind, "n_gpu_layers": 0}
     backend = LlamaCppBackend()
-    estimate = await backend.estimate(OpenRequest(model=model_path, options=options, threads=1))
+    estimate = await backend.estimate(OpenRequest(model=whole_model_path, options=options, threads=1))
     log = tmp_path / "engine.log"
     engine = await backend.open(
-        OpenRequest(model=model_path, options=options, threads=1, log=str(log)), lambda progress: None
+        OpenRequest(model=whole_model_path, options=options, threads=1, log=str(log)), lambda progress: None
     )
     try:
         assert estimate.context == engine.loaded.context == n_ctx
@@ -211,8 +205,8 @@ async def test_batch_size_and_flash_attention_affect_the_estimate(model_path):
     assert await compute(n_batch=64, flash_attn="on") < small
 
 
-async def test_the_default_context_is_the_same_as_in_loading(model_path, tmp_path):
-    request = OpenRequest(model=model_path, threads=1)
+async def test_the_default_context_is_the_same_as_in_loading(whole_model_path):
+    request = OpenRequest(model=whole_model_path, threads=1)
     estimate = await LlamaCppBackend().estimate(request)
     assert estimate.context == 8192  # the model's own context, whose cache takes 180 MiB
 
@@ -287,11 +281,11 @@ def test_weights_lie_where_their_layers_do():
     assert weights_by_device([*tensors, norm], {0: "CPU", 1: "CPU", 2: "CPU"}) == {"CPU": 1031}
 
 
-def test_the_tensors_of_a_header_add_up(model_path):
+def test_the_tensors_of_a_header_add_up(whole_model_path):
     from paragone.gguf.header import read_tensors
     from paragone_llama_cpp.model.estimate import _bytes
 
-    tensors = read_tensors(model_path)
+    tensors = read_tensors(whole_model_path)
     assert {"token_embd.weight", "output_norm.weight", "blk.29.attn_q.weight"} <= {t.name for t in tensors}
     assert sum(map(_bytes, tensors)) == pytest.approx(96_576_768, rel=1e-6)
 
