@@ -143,7 +143,7 @@ def test_a_client_server_is_refused_with_what_to_write(text, head):
     assert f"`ray start --address={head}`" in refused.value.hint
 
 
-@pytest.mark.parametrize("text", ["here", "host:", "host:99999", ":6379", ""])
+@pytest.mark.parametrize("text", ["here", "host:", "host:99999", ":6379", "http://host:6379", ""])
 def test_addresses_that_are_refused(text):
     with pytest.raises(InputError):
         cluster_address(text)

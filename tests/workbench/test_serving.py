@@ -232,6 +232,12 @@ async def test_a_wrong_field_is_named(client, fields, param):
     assert error["message"].startswith(param) or "no option" in error["message"] or param == "max_tokens"
 
 
+async def test_a_content_of_another_type_is_told_both_types(client):
+    asked = {"model": "polite", "messages": [{"role": "user", "content": 7}]}
+    error = (await client.post("/v1/chat/completions", json=asked)).json()["error"]
+    assert error["message"] == "messages[0].content must be a text or a list of objects."
+
+
 async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
     async def post(content: bytes, authorization: str = KEY["authorization"]) -> tuple[int, dict]:
         headers = {"authorization": authorization.encode("latin-1")}

@@ -27,7 +27,7 @@ def cluster_address(text: str) -> str:
             f"cluster: `ray start --address={head}` lets it join.",
         )
     host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+    if not (host and "/" not in host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise InputError(
             f"{text!r} is no address of a cluster.",
             hint="Write --on ray for the cluster that this machine belongs to, or --on HOST:PORT, such as --on 127.0.0.1:6379.",

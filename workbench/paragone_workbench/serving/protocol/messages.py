@@ -42,6 +42,8 @@ def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
     content = fields.value("content")
     if content is None or isinstance(content, str):
         return content or "", ()
+    if not isinstance(content, list):
+        raise fields.wrong("content", "a text or a list of objects")
     texts: list[str] = []
     images: list[Image] = []
     for part in fields.objects("content"):
