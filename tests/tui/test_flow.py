@@ -9,8 +9,10 @@ import signal
 import struct
 import sys
 import termios
+from bisect import bisect_left
 from contextvars import Context, ContextVar
 from itertools import count
+from random import Random
 
 import pytest
 from emulator import Emulator
@@ -45,10 +47,16 @@ class Line:
         if data.endswith(QUESTION):
             self.answers.append(self.free_at + self.latency_s)
 
-    def paint(self):
-        if room := self.flow.room():
-            self.write("x" * min(room, FRAME))
+    def paint(self, size=FRAME):
+        """Write a frame of a size, or as much of it as there is room for. Returns how much was written."""
+        size = min(self.flow.room(), size)
+        if size:
+            self.flow.begin_frame()
+            self.write("x" * size)
             self.flow.end_frame()
+        else:
+            self.flow.call_when_room(lambda: None)
+        return size
 
     @property
     def backlog_s(self):
@@ -59,6 +67,33 @@ class Line:
         self.now += seconds
         while self.answers and self.answers[0] <= self.now:
             self.flow.answered(self.answers.pop(0))
+
+
+class BusyLine(Line):
+    """A fast line between processes that wait for the CPU: 0.3 seconds on average, and at times for seconds."""
+
+    def __init__(self, seed):
+        super().__init__(1e7)
+        self.random = Random(seed)
+        self.awake_at = [0.0]
+
+    def wait(self):
+        return self.random.expovariate(1 / 0.3)
+
+    def write(self, data):
+        super().write(data)
+        if data == QUESTION:
+            while self.awake_at[-1] < self.answers[-1]:
+                self.awake_at.append(self.awake_at[-1] + self.wait())
+            self.answers[-1] = self.awake_at[bisect_left(self.awake_at, self.answers[-1])]
+
+    def seconds_for(self, size):
+        """Paint a picture of a size, and return how long that takes."""
+        begin = self.now
+        while size > 0 and self.now < begin + 60:
+            size -= self.paint(size)
+            self.go_on(self.wait())
+        return self.now - begin
 
 
 def paints_for(line, seconds, every=0.02):
@@ -73,6 +108,7 @@ def paints_for(line, seconds, every=0.02):
 async def begun(line):
     """Paint the first picture, as at the start of the program."""
     for size in (40, 2600):
+        line.flow.begin_frame()
         line.write("x" * size)
         line.flow.end_frame()
         line.go_on(line.backlog_s + line.latency_s)
@@ -104,6 +140,31 @@ async def test_a_line_that_becomes_slow_is_noticed():
     line.bytes_per_s = 960
     [*paints_for(line, 30)]
     assert max(paints_for(line, 5)) <= 0.4
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_processes_that_wait_for_the_cpu_make_no_slow_line(seed):
+    line = BusyLine(seed)
+    await begun(line)
+    for _ in range(10):
+        for _ in range(50):
+            line.paint(line.random.choice([40, 100, 300]))
+            line.go_on(line.wait())
+        assert line.seconds_for(2 * FRAME) < 5
+
+
+async def test_the_window_of_a_line_that_becomes_fast_doubles_with_each_full_window():
+    line = Line(240)
+    await begun(line)
+    [*paints_for(line, 20)]
+    line.go_on(10)
+    line.bytes_per_s = 1e6
+    rooms: list[int] = []
+    while not rooms or rooms[-1] < FRAME:
+        rooms.append(line.flow.room())
+        line.paint(8192)
+        line.go_on(0.1)
+    assert len(rooms) <= 8
 
 
 async def test_without_answers_the_system_must_have_taken_everything():

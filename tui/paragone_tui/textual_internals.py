@@ -187,6 +187,7 @@ class CompositorScreen(Screen[ScreenResultType]):
         room = driver.room()
         if room > 0:
             self.begin_frame(room)
+            driver.begin_frame()
             super()._compositor_refresh()
             rest = [*self.left_out()]
             if not rest:
@@ -260,6 +261,10 @@ class JobControlDriver(LinuxDriver):
     @abstractmethod
     def call_when_room(self, call: Callable[[], object]) -> None:
         """Call a function once more may be written, and forget the function given before."""
+
+    @abstractmethod
+    def begin_frame(self) -> None:
+        """Begin a frame, which is then written and flushed."""
 
     def watch_output(self, taken: Callable[[int], object]) -> None:
         """Make the writing thread call `taken` with the bytes that the system took so far, whenever none are left."""

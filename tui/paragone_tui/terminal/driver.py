@@ -81,6 +81,10 @@ class TerminalDriver(JobControlDriver):
         """Call a function once more may be written, and forget the function given before."""
         self._flow.call_when_room(call)
 
+    def begin_frame(self) -> None:
+        """Begin a frame, which is then written and flushed."""
+        self._flow.begin_frame()
+
     def write(self, data: str) -> None:
         """Write text to the terminal."""
         self._flow.wrote(len(data) if data.isascii() else len(data.encode(errors="replace")))

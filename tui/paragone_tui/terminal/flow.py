@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from math import inf
 from typing import NamedTuple
 
 QUESTION = "\x1b[5n"
@@ -21,8 +22,12 @@ _LEAST, _MOST = 128, 16384
 """Bytes that may be on their way on any line. The most bounds the backlog of a fast line that becomes slow."""
 _QUESTIONS = 8
 """Questions for the bytes that may be on their way; so they cost a fast line next to nothing."""
-_SMALL = 96
-"""Bytes that take hardly longer than a single one: the time until their answer is the latency of the line."""
+_LEAST_MEASURED = 64
+"""Bytes of a frame that is long enough to measure the speed of the line with it."""
+_SAMPLES = 3
+"""Measurements of which the middle one counts: a process that waited for the CPU in one of them makes no slow line."""
+_CERTAIN_S = 1.0
+"""Seconds after which a measurement counts alone: processes hardly wait so long for the CPU."""
 _PATIENCE_S = 10.0
 """Seconds after which a terminal that has not answered counts as one that does not answer."""
 
@@ -30,9 +35,11 @@ _PATIENCE_S = 10.0
 class Flow:
     """Knows how many of the written bytes are still on their way, and how many more may be written.
 
-    Questions between the frames tell: their answers say how much arrived, and how fast the line is. Of a terminal that
-    does not answer, only what the system took is known. `wrote` and `taken` count bytes; `taken` may be called in any
-    thread, everything else on the event loop.
+    Questions between the frames tell: their answers say how much arrived. The time between the answers to a question
+    before a frame and to one after it says how fast the line is. Neither the latency of the line is in it nor what the
+    program and the terminal wait for the CPU before they write and read. Of a terminal that does not answer, only what the
+    system took is known. `wrote` and `taken` count bytes; `taken` may be called in any thread, everything else on the
+    event loop.
     """
 
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,8 +54,14 @@ class Flow:
         self._loop = asyncio.get_running_loop()
         self._window = _START
         """The bytes that may be on their way."""
-        self._small = (0, 0.0)
-        """The bytes and the seconds of the last small exchange."""
+        self._rates: deque[float] = deque(maxlen=_SAMPLES)
+        """What the line transmitted in the last measured frames, in bytes a second."""
+        self._arrived_at = 0.0
+        """When the last answer came."""
+        self._measures = False
+        """Whether the frame that is being written is measured."""
+        self._begun = 0
+        """The bytes written before the last frame that was to be measured."""
         self._written = 0
         self._taken = 0
         self._arrived = 0
@@ -87,11 +100,24 @@ class Flow:
         """Count bytes that were written."""
         self._written += size
 
+    def begin_frame(self) -> None:
+        """Say that a frame will be written. One of several is measured, by questions before and after it."""
+        is_due = not self._rates or self._written - self._begun >= self._window // _QUESTIONS
+        # A terminal that has not answered yet is not asked before each frame.
+        self._measures = is_due and (self.answers or len(self._asked) < 2)
+        if self._measures:
+            self._ask()
+            self._begun = self._written
+
     def end_frame(self) -> None:
         """Ask whether the frame arrived, unless a question shortly before does."""
+        size = self._written - self._begun if self._measures else 0
         asked = self._asked[-1].written if self._asked else self._arrived
-        if self._written - asked >= self._window // _QUESTIONS or not (self.answers or self._asked):
+        if size >= _LEAST_MEASURED:
+            self._ask(size)
+        elif self._written - asked >= self._window // _QUESTIONS or not (self.answers or self._asked):
             self._ask()
+        self._measures = False
 
     def taken(self, size: int) -> None:
         """Say how many bytes the system has taken so far."""
@@ -106,21 +132,20 @@ class Flow:
         self.answers = True
         question = self._asked.popleft()
         self._arrived = question.written
-        took_s = at - question.at
-        small, small_s = self._small
-        if question.size <= _SMALL or took_s <= small_s:
-            self._small = min(question.size, _SMALL), took_s
-        else:
-            # Both times have the line's latency, so that their difference has none.
-            rate = (question.size - small) / (took_s - small_s)
+        took_s, self._arrived_at = at - self._arrived_at, at
+        if question.measured:
+            if took_s >= _CERTAIN_S:
+                self._rates.clear()
+            self._rates.append(question.measured / took_s if took_s > 0 else inf)
+            rate = sorted(self._rates)[len(self._rates) // 2]
             # A window that is hardly used says nothing about what more the line can take.
-            most = 2 * self._window if question.size >= self._window // 2 else self._window
-            self._window = max(_LEAST, min(int(rate * _BACKLOG_S), most, _MOST))
+            most = 2 * self._window if question.on_way >= self._window // 2 else self._window
+            self._window = int(max(_LEAST, min(rate * _BACKLOG_S, most, _MOST)))
         self._go_on()
 
-    def _ask(self) -> None:
+    def _ask(self, measured: int = 0) -> None:
         if self.asks:
-            self._asked.append(_Question(self._written, self._written - self._arrived, self.clock()))
+            self._asked.append(_Question(self._written, self._written - self._arrived, measured))
             self._write(QUESTION)
 
     def _lose_patience(self) -> None:
@@ -149,6 +174,7 @@ class _Question(NamedTuple):
 
     written: int
     """The bytes written before."""
-    size: int
+    on_way: int
     """How many of these bytes were on their way."""
-    at: float
+    measured: int
+    """How many were written since the question before, without a pause; 0 if this question measures nothing."""
