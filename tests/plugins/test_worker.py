@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from rogue_backend.plugin import RogueBackend
 
@@ -31,6 +32,7 @@ from paragone import (
     Token,
     TokenizeRequest,
 )
+from paragone.worker import client
 from paragone.worker.client import UNREAD
 from paragone.worker.native import WorkerEngine
 
@@ -120,6 +122,47 @@ async def test_a_run_whose_events_wait_in_the_worker_can_be_abandoned():
     events, error = await collect(engine, ask(max_tokens=1))
     assert error is None
     assert text_of(events) == "word0 "
+    await engine.close()
+
+
+async def test_a_worker_that_freezes_is_killed(monkeypatch):
+    engine = await opened("steady")
+    monkeypatch.setattr(client, "LOOK_S", 0.1)
+    os.kill(engine.worker.pid, signal.SIGSTOP)
+    events, error = await collect(engine, ask(max_tokens=1))
+    assert events == []
+    assert isinstance(error, EngineCrashed)
+    assert "did nothing" in error.sentence
+    assert not alive(engine.worker.pid)
+    await engine.close()
+
+
+async def test_a_load_that_freezes_is_killed(monkeypatch):
+    monkeypatch.setattr(client, "LOOK_S", 0.1)
+    seen: list[LoadProgress] = []
+    request = OpenRequest(model="steady", options={"load_s": 3600})
+    loading = asyncio.create_task(RogueBackend().open(request, seen.append))
+    await until(lambda: seen)
+    (process,) = [
+        it for it in psutil.Process().children() if "rogue_backend.engine:RogueEngine" in it.cmdline()
+    ]
+    process.suspend()
+    with pytest.raises(EngineCrashed, match="did nothing"):
+        await loading
+
+
+async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
+    engine = await opened("steady")
+    worker = engine.worker
+    monkeypatch.setattr(client, "LOOK_S", 0.02)
+    monkeypatch.setattr(client, "FROZEN_LOOKS", 1_000_000)
+    run = engine.run(ask(max_tokens=2, rate=0.001))
+    first = await anext(run)
+    assert isinstance(first, RunSettings)
+    await until(lambda: worker._job.inbox.empty())
+    heard = worker._heard
+    await until(lambda: worker._heard >= heard + 3)
+    await run.aclose()
     await engine.close()
 
 

@@ -343,11 +343,11 @@ async def test_jobs_run_one_after_the_other():
 
 
 async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):
-    monkeypatch.setattr(client, "VERSION", 4)
+    monkeypatch.setattr(client, "VERSION", 5)
     with pytest.raises(EngineError) as caught:
         await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
     assert caught.value.sentence == (
-        "The engine's process uses version 3 of the worker protocol, and this paragone uses version 4."
+        "The engine's process uses version 4 of the worker protocol, and this paragone uses version 5."
     )
     assert "Install matching versions of paragone" in caught.value.hint
 

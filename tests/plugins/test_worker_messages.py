@@ -31,6 +31,7 @@ from paragone.worker.protocol import (
     Failed,
     Hello,
     Message,
+    Pong,
     Progress,
     dump_command,
     dump_message,
@@ -41,6 +42,7 @@ from paragone.worker.protocol import (
 KINDS = [value for value in vars(jobs).values() if isinstance(value, JobKind)]
 
 MESSAGES = [
+    Pong(job=4),
     Hello(version=7),
     Progress(job=1, fraction=0.5),
     Events(job=2, events=(Token(text="a", id=3, time=1.0), Finish(reason="stop", time=2.0))),
@@ -51,6 +53,7 @@ COMMANDS = [
     Command(do="probe", job=1, request={}),
     Command(do="stop", job=2),
     Command(do="taken", job=3),
+    Command(do="ping", job=4),
 ]
 
 

@@ -7,12 +7,15 @@ import json
 import socket
 
 import httpx
+import psutil
 import pytest
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
 from paragone import LoadedModel, ScoreRequest, Token
+from paragone.worker import client as worker_client
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs import execute
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
@@ -271,7 +274,7 @@ async def test_models_health_and_figures(client):
     assert (await client.get("/health", headers=bare)).status_code == 503, "no engine is open yet"
     assert (await client.get("/metrics", headers=bare)).status_code == 401
     await chat(client, max_tokens=2)
-    assert (await client.get("/health", headers=bare)).json() == {"status": "ok"}
+    assert (await client.get("/health", headers=bare)).json() == {"status": "ok", "silent_engines": 0}
     models = (await client.get("/v1/models")).json()["data"]
     assert [model["id"] for model in models] == ["polite", "steady", "killed", "thinking", "slow"]
     assert (await client.get("/v1/models/polite")).json() == models[0]
@@ -287,6 +290,27 @@ async def test_models_health_and_figures(client):
         'paragone_answers_waiting{model="polite"} 0.0',
     ):
         assert line in figures.splitlines()
+
+
+async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines, until, monkeypatch):
+    assert (await chat(client, "steady", max_tokens=1)).status_code == 200
+    engine = engines.find("steady")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_client, "LOOK_S", 0.1)
+        patch.setattr(worker_client, "FROZEN_LOOKS", 1_000_000)
+        patch.setattr(execute, "NOTICE_LOCAL_S", 1)
+        psutil.Process(engine.first.engine.engine.worker.pid).suspend()
+        asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
+        behind = asyncio.create_task(chat(client, "steady", max_tokens=1, stream=True))
+        await until(lambda: engine.silent_s)
+        assert (await client.get("/health")).json() == {"status": "ok", "silent_engines": 1}
+        assert 'paragone_engine_silent_seconds{model="steady"} 0.0' not in (await client.get("/metrics")).text
+        patch.setattr(worker_client, "FROZEN_LOOKS", 4)
+        error = (await asked).json()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "engine_crashed")
+    assert "did nothing" in error["message"]
+    assert (await behind).status_code == 200, "the next request gets a new process"
+    assert (await client.get("/health")).json() == {"status": "ok", "silent_engines": 0}
 
 
 async def test_an_engine_that_crashes_is_opened_again(client):

@@ -26,6 +26,7 @@ from paragone.worker.protocol import (
     Failed,
     Hello,
     Message,
+    Pong,
     Progress,
     dump_command,
     load_message,
@@ -45,6 +46,11 @@ HANDSHAKE = 60.0
 
 DRAIN = 0.2
 """Seconds to read the last messages of a process after its end."""
+
+LOOK_S = 5.0
+"""Seconds between two looks at whether the process of a job is frozen."""
+FROZEN_LOOKS = 4
+"""Number of looks in a row that find it silent and without CPU time, after which it counts as frozen."""
 
 UNREAD = 16
 """Number of unread messages of a job from which on the pipe is not read, so that its process waits too."""
@@ -80,7 +86,10 @@ class Worker:
     _numbers: int = 0
     _death: ParagoneError | None = None
     _dead: asyncio.Event = field(default_factory=asyncio.Event)
-    _disobeyed: bool = False
+    _heard: int = 0
+    """Number of messages that came."""
+    _killed: str = ""
+    """Why we killed the process."""
     _closing: bool = False
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -116,6 +125,7 @@ class Worker:
         """
         async with self._turn:
             job = self._begin(kind, request)
+            look = asyncio.create_task(self._look_after(job))
             try:
                 while True:
                     message = await job.inbox.get()
@@ -128,6 +138,7 @@ class Worker:
                         return
                     yield message
             finally:
+                look.cancel()
                 self._read_to_the_end(job)
                 if not job.ended.is_set():
                     await self._enforce_stop(job)
@@ -185,12 +196,30 @@ class Worker:
         try:
             await asyncio.wait_for(job.ended.wait(), GRACE)
         except TimeoutError:
-            self._disobeyed = True
+            self._killed = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
             self._process.send_signal(signal.SIGKILL)
             await job.ended.wait()
         except asyncio.CancelledError:
             self._process.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
+
+    async def _look_after(self, job: _Job) -> None:
+        """Kill the process if it freezes: it says nothing, does not answer, and uses no CPU time."""
+        looks, before = 0, (self._heard, self._process.cpu_ticks())
+        while before[1] is not None:
+            await asyncio.sleep(LOOK_S)
+            now = self._heard, self._process.cpu_ticks()
+            looks = looks + 1 if now == before and self._reads.is_set() else 0
+            before = now
+            if looks == 1:
+                self._send(Command(do="ping", job=job.number))
+            elif looks >= FROZEN_LOOKS:
+                seconds = LOOK_S * FROZEN_LOOKS
+                self._killed = (
+                    f"The engine's process did nothing for {seconds:.0f} seconds, so it was killed."
+                )
+                self._process.send_signal(signal.SIGKILL)
+                return
 
     async def _greet(self) -> None:
         try:
@@ -232,8 +261,9 @@ class Worker:
             message = self._parse(line)
             if message is None:
                 return await self._ended(unreadable=line.endswith(b"\n"))
+            self._heard += 1
             job = self._job
-            if job is None or job.number != message.job or isinstance(message, Hello):
+            if job is None or job.number != message.job or isinstance(message, Hello | Pong):
                 continue  # a late message of a job that was abandoned
             if isinstance(message, Failed):
                 job.inbox.put_nowait(self._process.with_cure(message.error))
@@ -283,13 +313,11 @@ class Worker:
 
     async def _ended(self, unreadable: bool = False) -> ParagoneError:
         """End the process if it still runs, and return the error for its end."""
-        why = ""
+        why = self._killed
         if not await self._process.ended(0.1 if unreadable else GRACE):
             await self._process.kill()
             did = "sent an unreadable message" if unreadable else "closed its pipe"
-            why = f"The engine's process {did}, so it was killed."
-        if self._disobeyed:
-            why = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
+            why = why or f"The engine's process {did}, so it was killed."
         if self._closing:
             return EngineError("The engine was closed.")
         return self._process.crash(why)

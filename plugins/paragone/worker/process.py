@@ -113,6 +113,14 @@ class EngineProcess:
         """Whether the process has ended."""
         return self._process.returncode is not None
 
+    def cpu_ticks(self) -> int | None:
+        """Return the CPU time that the process has used, in ticks of the kernel; None where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return int(fields[11]) + int(fields[12])  # utime and stime, see proc_pid_stat(5)
+
     async def ended(self, seconds: float | None = None) -> bool:
         """Wait until the process has ended, at most `seconds`. Returns whether it has."""
         with contextlib.suppress(TimeoutError):

@@ -4,7 +4,8 @@ The worker says `Hello` first. The application starts the jobs of `paragone.work
 any number of `Progress` (load), `Events` (run, score) or `Block` (distributions), and ends with `Answer` or `Failed`.
 
 During a job, `stop` asks it to stop, and has no answer of its own; `taken` says that the application has read a slot
-of the shared buffer, which the worker may fill again. At the end of the stream the application is gone: the worker
+of the shared buffer, which the worker may fill again. The worker answers `ping` with `Pong`, also while the engine
+computes. At the end of the stream the application is gone: the worker
 exits at once.
 
 The messages are named tuples, which delay the start of a worker less than dataclasses.
@@ -21,17 +22,17 @@ from paragone.values.events import Caution, Event, Finish, PromptProgress, Queue
 from paragone.wire import Json, from_json, to_json
 
 __all__ = [
-    "VERSION", "Answer", "Block", "Command", "Events", "Failed", "Hello", "Message", "Progress",
+    "VERSION", "Answer", "Block", "Command", "Events", "Failed", "Hello", "Message", "Pong", "Progress",
     "dump_command", "dump_error", "dump_event", "dump_message",
     "load_command", "load_error", "load_event", "load_message",
 ]  # fmt: skip
 
-VERSION = 3
+VERSION = 4
 """Version of the protocol. Increase it with every incompatible change."""
 
 
 class Command(NamedTuple):
-    """What the application sends: `do` is the kind of a job to start with this request, `stop` or `taken`."""
+    """What the application sends: `do` is the kind of a job to start with this request, `stop`, `taken` or `ping`."""
 
     do: str
     job: int
@@ -43,6 +44,12 @@ class Hello(NamedTuple):
 
     version: int
     job: int = 0
+
+
+class Pong(NamedTuple):
+    """The answer to `ping`."""
+
+    job: int
 
 
 class Progress(NamedTuple):
@@ -83,7 +90,7 @@ class Failed(NamedTuple):
     error: ParagoneError
 
 
-Message: TypeAlias = Hello | Progress | Events | Block | Answer | Failed
+Message: TypeAlias = Hello | Pong | Progress | Events | Block | Answer | Failed
 """What the worker sends."""
 
 _EVENTS = {
@@ -131,6 +138,8 @@ def load_message(line: bytes) -> Message:
     match data["say"]:
         case "hello":
             return Hello(version=int(data["version"]))
+        case "pong":
+            return Pong(job=data["job"])
         case "progress":
             return Progress(job=data["job"], fraction=float(data["fraction"]))
         case "events":

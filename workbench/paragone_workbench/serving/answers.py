@@ -73,11 +73,13 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
     if spec.logprobs is not None and not handle.capabilities.logprobs:
         raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
     execution = engine.pool.run(handle, spec, pieces)
+    engine.runs.add(execution.run)
     try:
         result = await execution.result()
     finally:  # the client may have left
         await execution.stop()
         await execution.ended()
+        engine.runs.discard(execution.run)
     if result.finish not in ("stop", "length"):
         raise ApiError(503, "The server is ending.")
     metrics = result.metrics

@@ -84,9 +84,11 @@ class _Paths:
         self._started = int(time.time())
 
     async def health(self, request: Request) -> Response:
-        """Answer whether an engine is open."""
+        """Answer whether an engine is open, and how many send no data although they compute."""
         is_open = any(engine.is_open for engine in self._engines.all)
-        return JsonResponse({"status": "ok" if is_open else "no engine is open"}, 200 if is_open else 503)
+        silent = sum(engine.silent_s > 0 for engine in self._engines.all)
+        status = "ok" if is_open else "no engine is open"
+        return JsonResponse({"status": status, "silent_engines": silent}, 200 if is_open else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Answer the figures."""

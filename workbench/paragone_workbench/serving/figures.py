@@ -72,8 +72,12 @@ class _EngineStates(Collector):
         is_open = GaugeMetricFamily("paragone_engine_open", "Whether the engine is open.", labels=["model"])
         computing = GaugeMetricFamily("paragone_answers_computing", "Answers computed now.", labels=["model"])
         waiting = GaugeMetricFamily("paragone_answers_waiting", "Answers that wait.", labels=["model"])
+        silent = GaugeMetricFamily(
+            "paragone_engine_silent_seconds", "Seconds for which an answer has got no data.", labels=["model"]
+        )
         for engine in self._engines.all:
+            silent.add_metric([engine.name], engine.silent_s)
             is_open.add_metric([engine.name], float(engine.is_open))
             computing.add_metric([engine.name], engine.computing)
             waiting.add_metric([engine.name], engine.waiting)
-        return iter((is_open, computing, waiting))
+        return iter((is_open, computing, waiting, silent))

@@ -10,6 +10,7 @@ from paragone import EngineError
 from paragone.options import describe
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.runs.run import Run
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 from paragone_workbench.serving.protocol.api_error import ApiError
@@ -36,11 +37,18 @@ class ServedEngine:
         self._available = asyncio.Semaphore(many)
         self.waiting = 0
         """Number of answers that wait."""
+        self.runs: set[Run] = set()
+        """The runs that compute answers."""
 
     @property
     def computing(self) -> int:
         """Number of answers that are computed now."""
         return len(self._handles) - len(self._free)
+
+    @property
+    def silent_s(self) -> int:
+        """Seconds for which an answer has got no data, as from an engine that is frozen; 0 while all get some."""
+        return max((run.silent_s for run in self.runs), default=0)
 
     @property
     def is_open(self) -> bool:

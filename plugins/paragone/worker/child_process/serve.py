@@ -25,7 +25,7 @@ from paragone.worker import jobs
 from paragone.worker.child_process.job import Job
 from paragone.worker.child_process.pipe import Frames, Pipe, Slots
 from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
-from paragone.worker.protocol import VERSION, Answer, Failed, Hello, Progress
+from paragone.worker.protocol import VERSION, Answer, Failed, Hello, Pong, Progress
 
 if TYPE_CHECKING:
     from paragone.values.memory import MemoryEstimate
@@ -58,10 +58,12 @@ def serve(descriptor: int, engine: str) -> None:
 
 
 def _listen(pipe: Pipe, waiting: queue.SimpleQueue[Job | None]) -> None:
-    """Read messages in a separate thread, so that a stop request arrives during a job."""
+    """Read messages in a separate thread, so that a stop request arrives during a job, and a ping is answered."""
     last: Job | None = None
     for command in pipe.commands():
-        if command.do not in ("stop", "taken"):
+        if command.do == "ping":
+            pipe.say(Pong(job=command.job))
+        elif command.do not in ("stop", "taken"):
             last = Job(command)
             waiting.put(last)
         elif last is not None and last.number == command.job:
