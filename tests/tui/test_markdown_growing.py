@@ -119,7 +119,7 @@ def test_a_section_is_typeset_once_and_long_code_in_parts(monkeypatch):
 
     monkeypatch.setattr(typeset_text, "_rendered", render)
     grown(in_pieces("A short paragraph of some words.\n\n" * 40, 20))
-    assert len(work) < 40 * 6
+    assert len(work) < 40 * 3
     work.clear()
     grown(in_pieces(CODE, 20))
     assert max(work) < len(CODE) / 2

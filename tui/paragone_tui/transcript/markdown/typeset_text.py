@@ -7,10 +7,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 from markdown_it.token import Token
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -88,6 +89,8 @@ class TypesetText:
         """Number of sections above the rest."""
         self._tops: list[int] = []
         """Index of the first row of each section."""
+        self._drawn: list[tuple[Sequence[Token], Sequence[Strip]]] = []
+        """The sections of the rest when it was typeset last, and their rows. Mostly only the last section has changed."""
 
     def append(self, text: str) -> None:
         """Append text that is safe to print, for `typeset`."""
@@ -103,11 +106,16 @@ class TypesetText:
         text = self._fence + self.rest
         sections = sections_of(text if ended else presentable(text), self._number)
         starts = self._starts(text, sections)
+        before, self._drawn = self._drawn, []
         for number, section in enumerate(sections):
             if not is_wanted():
                 raise NotWanted
+            tokens, rows = before[number] if number < len(before) else ((), ())
+            if tokens != section.tokens:
+                rows = _rendered(section.tokens, self._console, self.palette)
+            self._drawn.append((section.tokens, rows))
             gap = section.is_apart if number else self._is_apart
-            self._add(section.tokens, *starts[number : number + 2], gap=gap)
+            self._add(rows, *starts[number : number + 2], gap=gap)
         self.is_complete = ended and not (self._kept and self._defines)
         if not ended:
             self._keep(sections, starts)
@@ -130,10 +138,9 @@ class TypesetText:
         starts = [max(0, ends[section.line] - len(self._fence)) for section in sections]
         return [0, *starts[1:], len(self.rest)] if starts else []
 
-    def _add(self, tokens: Sequence[Token], start: int, end: int, *, gap: bool) -> None:
-        rows = _rendered(tokens, self._console, self.palette)
+    def _add(self, rows: Sequence[Strip], start: int, end: int, *, gap: bool) -> None:
         if gap and rows:
-            rows.insert(0, Strip([]))
+            rows = [Strip([]), *rows]
         source = self.rest[start:end]
         self._sections.append(_Typeset(self._start + start, self._start + end, source, rows))
         self._tops.append(len(self.rows))
@@ -163,7 +170,7 @@ class TypesetText:
             return
         self._drop_rest()
         token = fence.copy(content=self.rest[begin : begin + end])
-        self._add([token], 0, begin + end, gap=self._is_apart)
+        self._add(_rendered([token], self._console, self.palette), 0, begin + end, gap=self._is_apart)
         self._kept += 1
         self._fence = opening[1] if opening else self._fence
         self._cut(begin + end)
@@ -185,8 +192,16 @@ def typeset(
     return whole
 
 
+class _Console(Console):
+    """A console whose size and encoding do not change. Rich looks at the environment for each text."""
+
+    @cached_property
+    def options(self) -> ConsoleOptions:
+        return super().options
+
+
 def _console(width: int, palette: Palette) -> Console:
-    return Console(
+    return _Console(
         file=io.StringIO(),
         width=max(width - GUTTER, _NARROWEST),
         color_system="truecolor",
