@@ -292,9 +292,10 @@ class Transcript(ScrolledText):
             else:
                 self.wrap()
                 self.place()
-        blank, background = self._palette["answer"].background_style, self.background_colors[1]
-        rows = [row.adjust_cell_length(self.size.width, blank) for row in self._painted[crop.y : crop.bottom]]
-        rows += [Strip.blank(self.size.width, blank)] * (crop.height - len(rows))
+        width, background = self.size.width, self.background_colors[1]
+        blank = self._palette["answer"].background_style
+        rows = [row.adjust_cell_length(width, blank) for row in self._painted[crop.y : crop.bottom]]
+        rows += [Strip.blank(width, blank)] * (crop.height - len(rows))
         for line_filter in self.get_line_filters():
             rows = [row.apply_filter(line_filter, background) for row in rows]
         return [row.crop(crop.x, crop.right) for row in rows]

@@ -48,7 +48,7 @@ class Word:
     @property
     def is_sign(self) -> bool:
         """Whether the word has neither letters nor digits."""
-        return not any(map(str.isalnum, self.text))
+        return not (self.text.isalnum() or any(map(str.isalnum, self.text)))
 
     @property
     def end(self) -> int:

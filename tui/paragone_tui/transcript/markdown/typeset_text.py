@@ -220,15 +220,11 @@ def _rendered(tokens: Sequence[Token], console: Console, palette: Palette) -> li
     gutter = Segment(" " * GUTTER, base)
     lines = console.render_lines(Elements(tokens, palette), pad=False)
     strips = [Strip(_trimmed([gutter, *_plain(line, base)], base)) for line in lines]
-    while strips and _is_blank(strips[-1], base):
+    while strips and not strips[-1]:
         strips.pop()
-    while strips and _is_blank(strips[0], base):
+    while strips and not strips[0]:
         strips.pop(0)
     return strips
-
-
-def _is_blank(strip: Strip, base: Style) -> bool:
-    return not _trimmed(list(strip), base)
 
 
 def _plain(line: Iterable[Segment], base: Style) -> Iterable[Segment]:
