@@ -32,6 +32,8 @@ _OVERHEAD = 12
 """About the bytes that a change takes beside its cells, to move the cursor and to set the colours."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
+_Span: TypeAlias = tuple[int, int]
+"""The first column, and the column after the last."""
 _Stretch: TypeAlias = tuple[int, int, Strip]
 """Row, column of the first cell, and content of cells to show."""
 
@@ -128,36 +130,45 @@ class _ChangedRowsCompositor(RegionCompositor):
 
         Textual's own method also renders rows outside these regions, and widgets that others cover.
         """
-        wanted = self._wanted or [crop or self.size.region]
+        wanted = _spans(self._wanted or [crop or self.size.region])
         for widget, (region, clip) in self.visible_widgets.items():
             if not wanted:
                 return
             seen = region.intersection(clip)
-            hit = [part for part in wanted if seen.overlaps(part)]
+            rest = {y: [*_outside(wanted[y], seen)] for y in seen.line_range if y in wanted}
+            hit = [y for y, spans in rest.items() if spans != wanted[y]]
             if hit:
-                rows = Region.from_union(hit)
-                part = seen.intersection(Region(seen.x, rows.y, seen.width, rows.height))
+                part = Region(seen.x, hit[0], seen.width, hit[-1] + 1 - hit[0])
                 yield region, part, widget.render_lines(part.translate(-region.offset))
-                wanted = [rest for part in wanted for rest in _without(part, seen)]
+                for y in hit:
+                    wanted[y] = rest[y]
+                    if not rest[y]:
+                        del wanted[y]
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         return _Everything(super().render_full_update(simplify), self.terminal)
 
 
-def _without(region: Region, cover: Region) -> Iterator[Region]:
-    """Yield the parts of a region that another one does not cover: those above, below, left and right of it."""
-    common = region.intersection(cover)
-    if not common:
-        yield region
-        return
-    for left, top, right, bottom in (
-        (region.x, region.y, region.right, common.y),
-        (region.x, common.bottom, region.right, region.bottom),
-        (region.x, common.y, common.x, common.bottom),
-        (common.right, common.y, region.right, common.bottom),
-    ):
-        if left < right and top < bottom:
-            yield Region.from_corners(left, top, right, bottom)
+def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
+    """Return the columns that regions have in each row."""
+    spans: dict[int, list[_Span]] = {}
+    for region in regions:
+        for y in region.line_range:
+            spans.setdefault(y, []).append(region.column_span)
+    return spans
+
+
+def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
+    """Yield the parts of spans that are left and right of a region."""
+    left, right = region.column_span
+    for start, stop in spans:
+        if stop <= left or right <= start:
+            yield start, stop
+            continue
+        if start < left:
+            yield start, left
+        if right < stop:
+            yield right, stop
 
 
 class _Changes(ChopsUpdate):
