@@ -55,7 +55,7 @@ class Listing(Stranger):
 
 RAISED = [
     (ZeroDivisionError("by zero"), "raised an unexpected error (ZeroDivisionError: by zero)"),
-    (KeyboardInterrupt(), "raised an unexpected error (KeyboardInterrupt)"),
+    (KeyboardInterrupt(), "KeyboardInterrupt)."),
     (SystemExit(3), "raised an unexpected error (SystemExit: 3)"),
 ]
 NO_MODELS = [

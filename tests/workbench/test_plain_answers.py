@@ -16,7 +16,7 @@ from paragone_workbench.engines.foreign import answers
 from paragone_workbench.engines.foreign.answers import answer
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.placement import Placement, placement_of, reached
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec
 from paragone_workbench.inventory.models import find_models
 
@@ -116,6 +116,26 @@ def test_a_backend_that_raises_is_named(error):
     with pytest.raises(EngineError, match="The backend polite raised an unexpected error"):
         reached(Slow(fail), "m", {})
     assert placement_of(ENGINE, Slow(fail)).sharing == 1
+
+
+def test_ctrl_c_while_a_plugin_is_waited_for_is_the_user_s(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concurrent.futures.wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check_engine(ENGINE, Slow(lambda: None))
+    with pytest.raises(KeyboardInterrupt):
+        reached(Slow(lambda: None), "m", {})
+
+
+def test_ctrl_c_while_an_assertion_is_checked_is_the_user_s(monkeypatch):
+    def interrupted(*_, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paragone_workbench.experiments.suites.assertions.build", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_assertions().check_spec(AssertionSpec(type="contains", options={"value": "X"}))
 
 
 @pytest.mark.parametrize("block", BLOCKING)

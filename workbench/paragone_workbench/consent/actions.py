@@ -17,7 +17,7 @@ from paragone_workbench.engines.definitions import (
     resolve,
     split_options,
 )
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
 from paragone_workbench.engines.foreign.answers import answer
 from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
@@ -56,7 +56,7 @@ def engine_actions(
             own = (*folders, USUAL_FOLDER, str(cache_folder()), *theirs)
             if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
                 actions += _reading(definition.model, document)
-    except PLUGIN_ERRORS as error:
+    except CALL_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
     if definition.python is not None:
         actions.append(f"starts the interpreter {definition.python}")

@@ -319,7 +319,7 @@ def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell =
     Raises InputError if they are invalid, and EngineError if the backend itself fails or takes too long.
     """
     # asyncio is not needed to read definitions
-    from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+    from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
     from paragone_workbench.engines.foreign.answers import answer
 
     load, _ = split_options(definition, backend)
@@ -330,7 +330,7 @@ def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell =
             "whether options fit together",
             tell=tell,
         )
-    except PLUGIN_ERRORS as error:
+    except CALL_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 
 

@@ -12,6 +12,9 @@ from paragone.violation import InterfaceViolation
 PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """What a plugin may raise in a coroutine; Ctrl+C raises nothing there, it cancels the task."""
 
+CALL_ERRORS = (Exception, SystemExit)
+"""What a plugin may raise in a plain call. A KeyboardInterrupt there is the user's: `answer` replaces that of a plugin."""
+
 _Observer = TypeVar("_Observer")
 
 _SHOWN = 300

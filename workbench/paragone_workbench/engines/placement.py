@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
 from paragone_workbench.engines.foreign.answers import answer, answer_apart
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
@@ -69,7 +69,7 @@ def _reported(
     try:
         load, _ = split_options(definition, backend)
         return ask(load)
-    except PLUGIN_ERRORS:  # opening the engine reports the error
+    except CALL_ERRORS:  # opening the engine reports the error
         return otherwise
 
 
@@ -88,7 +88,7 @@ def reached(
             tell=tell,
         )
         return _checked(addresses)
-    except PLUGIN_ERRORS as error:
+    except CALL_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 
 

@@ -22,7 +22,8 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
     """Call a method of a plugin, and return its result. Blocks: on the application's event loop, await `answer_apart`.
 
     After `NOTICE_S` seconds, tell what is waited for. While a plugin still owes an answer, it is not asked for the same
-    again. Raises what the method raises, and EngineError without an answer within `DEADLINE_S` seconds.
+    again. Raises what the method raises, RuntimeError for a KeyboardInterrupt, which the user did not cause, and
+    EngineError without an answer within `DEADLINE_S` seconds.
 
     Args:
         call: Calls the method.
@@ -40,6 +41,8 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
         if not _is_given(given, DEADLINE_S - NOTICE_S):
             _owed[plugin, what] = given
             raise EngineError(late, hint="Report it to the author of the plugin; the rest goes on.")
+    if isinstance(given.exception(), KeyboardInterrupt):
+        raise RuntimeError("KeyboardInterrupt") from given.exception()
     return given.result()
 
 

@@ -16,7 +16,7 @@ from paragone.options import build
 from paragone.violation import InterfaceViolation
 from paragone.wording import shortened
 from paragone_workbench.engines.definitions import suggest
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, described
+from paragone_workbench.engines.error_boundary import CALL_ERRORS, PLUGIN_ERRORS, described
 from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
 from paragone_workbench.experiments.suites.foreign_checks import ForeignChecks
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
@@ -180,7 +180,7 @@ def _blaming(name: str) -> Iterator[None]:
         yield
     except ParagoneError:
         raise
-    except PLUGIN_ERRORS as error:
+    except CALL_ERRORS as error:
         raise InputError(f"The assertion {name!r} failed: {_unexpected(error)}") from error
 
 
