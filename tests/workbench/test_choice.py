@@ -184,6 +184,89 @@ async def test_a_stop_keeps_what_was_measured(choose):
     assert decision.reference == "a"
 
 
+PHASES = (
+    "estimating", "benching", "bench_step", "suite", "answered", "judging", "comparing", "answer_step", "deciding",
+)  # fmt: skip
+
+
+class StopAt(ChoiceObserver, SuiteObserver):
+    """Stops a choice in a phase."""
+
+    def __init__(self, phase: str, choice: Choice) -> None:
+        self._phase, self._choice = phase, choice
+        self.stopping: asyncio.Task | None = None
+        self._runner: SuiteRunner | None = None
+
+    def _at(self, phase: str) -> None:
+        if phase == self._phase and self.stopping is None:
+            self.stopping = asyncio.create_task(self._choice.stop())
+
+    def estimating(self) -> None:
+        self._at("estimating")
+
+    def benching(self, engines, tests) -> None:
+        self._at("benching")
+
+    def bench_step(self, step, left) -> None:
+        if len(left) == 3:
+            self._at("bench_step")
+
+    def suite(self, runner: SuiteRunner) -> SuiteObserver:
+        self._runner = runner
+        self._at("suite")
+        return self
+
+    def progressed(self) -> None:
+        if sum(progress.done for progress in self._runner.progress) >= 3:
+            self._at("answered")
+
+    def judging(self, names) -> None:
+        self._at("judging")
+
+    def comparing(self) -> None:
+        self._at("comparing")
+
+    def answer_step(self, step) -> None:
+        if step.prompt == 11:
+            self._at("answer_step")
+
+    def deciding(self) -> None:
+        self._at("deciding")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
+    def judged() -> Choice:
+        choice = choose(words(20), engine("a", delay_s=0.01), engine("b", delay_s=0.01))
+        judge = AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})
+        prompts = suite(*words(20), assertions=[HAS_X, judge])
+        judges = {"judge": engine("judge", delay_s=0.01)}
+        choice.request = dataclasses.replace(choice.request, suite=prompts, judges=judges)
+        return choice
+
+    stopped = judged()
+    observer = stopped.observer = StopAt(phase, stopped)
+    before = await measured(stopped)
+    assert observer.stopping is not None, "the phase comes"
+    await observer.stopping
+    early, figures, _ = await stopped.decision(0.03)
+    assert len(figures) == 2
+    has_verdicts = phase in ("comparing", "answer_step", "deciding")
+    assert (early.prompts == early.planned) == has_verdicts
+
+    again = judged()
+    after = await measured(again)
+    decision, figures, _ = await again.decision(0.03)
+    assert (decision.prompts, decision.planned, decision.chosen) == (20, 20, "a")
+    assert figures[1].answers >= 10
+    assert again.missing() == ("The fidelity: a does not report distributions over its whole vocabulary.",)
+    verdicts = [question for question in before + after if question.startswith("judge: ")]
+    assert len(set(verdicts)) == 20
+    if has_verdicts:
+        assert not any(question.startswith("judge: ") for question in after), "verdicts are kept"
+        assert sum(question.startswith("a: x") for question in after) <= 12, "so are answers"
+
+
 async def test_a_stop_while_the_memory_of_the_first_engine_is_estimated(choose, monkeypatch):
     choice = choose(words(4), engine("a"), engine("b"))
 

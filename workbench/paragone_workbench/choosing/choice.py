@@ -134,7 +134,7 @@ class Choice:
             if users.left and not self._limit.is_over and (plan is None or plan.users_s is not None):
                 self.observer.benching([engine.name for engine in users.left], USERS_TESTS)
                 await users.measure(None if plan is None else plan.users_s, self.observer.bench_step)
-            if suite.left:
+            if suite.left or suite.to_judge:
                 await suite.run(plan, self.observer.suite)
             if measurements.to_compare(self.reference):
                 self.observer.comparing()
@@ -313,13 +313,13 @@ class Choice:
         await self._save_question(margin)
         names = [engine.name for engine in self.request.engines]
         collected = () if self._suite is None else await retrying(self.history, self._collected)
-        experiment = self.experiment
+        suite = self._suite
         evidence = evidence_of(
             collected,
             self.reference,
             margin,
             checked=self.request.suite.checked,
-            is_complete=experiment is not None and not experiment.left,
+            is_complete=suite is not None and not (suite.experiment.left or suite.to_judge),
         )
         figures = self._figures(names, evidence.rates)
         if collected and any(engine.decode_tps is None for engine in figures):

@@ -52,3 +52,5 @@ def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
     runs = suite.experiment.runs
     if left := suite.experiment.left:
         yield f"{left:,} of {runs:,} runs of the suite. The same command goes on with them."
+    elif suite.to_judge:
+        yield "Verdicts of judges. The same command goes on with them."

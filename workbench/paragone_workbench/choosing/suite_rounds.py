@@ -38,6 +38,7 @@ class SuiteRounds:
         runs_left: Number of runs that each engine is yet to do, by name.
         given_up: Why engines and judges did not finish their work.
         lost: The names of the engines that no longer answer.
+        to_judge: Whether answers may be without the verdicts of judges.
     """
 
     history: History
@@ -51,6 +52,7 @@ class SuiteRounds:
     runs_left: dict[str, int] = field(default_factory=dict)
     given_up: list[ParagoneError] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
+    to_judge: bool = False
 
     @classmethod
     async def begin(
@@ -76,6 +78,7 @@ class SuiteRounds:
         )
         digests = CellDigests(request, registry)
         rounds.taken = await take_known_runs(history, experiment, request, digests, catalog)
+        rounds.to_judge = bool(request.judges)
         await rounds._count()
         return rounds
 
@@ -136,6 +139,7 @@ class SuiteRounds:
             await runner.run()
         if runner.failure is not None:
             raise runner.failure
+        self.to_judge &= runner.stopped
         known = {str(error) for error in self.given_up}
         self.given_up += [error for error in runner.given_up if str(error) not in known]
         self.lost |= {engine.name for engine in runner.progress if engine.given_up is not None}

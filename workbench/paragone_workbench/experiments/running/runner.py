@@ -66,6 +66,11 @@ class SuiteRunner:
         self._stopped = asyncio.Event()
 
     @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called, so that runs or verdicts of judges may be missing."""
+        return self._stopped.is_set()
+
+    @property
     def given_up(self) -> tuple[ParagoneError, ...]:
         """Why some engines and judges did not finish their work."""
         engines = filter(None, (progress.given_up for progress in self.progress))
@@ -84,6 +89,7 @@ class SuiteRunner:
                 await self._executor.execute(left)
             if not self._stopped.is_set():
                 await self._digest_weights()
+                self._judging.observer = self.observer  # it may have been replaced since
                 await self._judging.run()
                 self.failure = self._judging.failure
         except ParagoneError as error:
