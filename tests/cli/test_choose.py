@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from large_model import write_large_model
 from paragone_cli.measuring.choose.choose_progress import ChooseProgress
 from paragone_workbench.store import Store
 
-from .conftest import data, paragone, said
+from .conftest import data, paragone, running, said, until
 
 ENGINES = ("scripted:a", "scripted:b")
 
@@ -138,6 +139,35 @@ def test_the_report_is_written_and_a_wrong_name_is_told_first(suite, tmp_path):
     again = paragone("choose", *ENGINES, "--suite", suite, "--to", str(report))
     assert (again.returncode, again.stdout) == (2, b"")
     assert "report.html exists already." in said(again)
+
+
+@pytest.mark.parametrize(("more", "command"), [((), ""), (("--fresh",), " (without --fresh)")])
+def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, command):
+    log, report = tmp_path / "log", tmp_path / "report.html"
+    slow = ("--set", "delay_s=3600", "--set", f"log={log}")
+    with running("choose", *ENGINES, "--suite", suite, "--to", str(report), *slow, *more) as process:
+        until(lambda: log.exists() and "ask " in log.read_text(), "an engine is asked")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, report.exists()) == (130, False), err
+    assert out.startswith(b"Nothing is decided.\n")
+    assert err.decode().endswith(
+        f"Interrupted. What was measured is kept: the same command{command} goes on.\n"
+    )
+
+
+def test_ctrl_c_in_the_suite_writes_the_report_of_what_was_measured(tmp_path):
+    log, report, prompts = tmp_path / "log", tmp_path / "report.html", tmp_path / "prompts.jsonl"
+    checked = {"assertions": [{"type": "contains", "value": "X"}]}
+    prompts.write_text("".join(json.dumps({"prompt": text, **checked}) + "\n" for text in ("x", "endless")))
+    argv = ("choose", *ENGINES, "--suite", str(prompts), "--to", str(report), "--set", f"log={log}")
+    with running(*argv) as process:
+        until(lambda: log.exists() and ": endless" in log.read_text(), "the second prompt is asked")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, report.exists()) == (130, True), err
+    assert "the same command (with --force, for the report) goes on." in err.decode()
+    assert b"Traceback" not in err
 
 
 def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path):

@@ -245,7 +245,10 @@ def test_after_a_kill_the_same_command_repeats_no_finished_run(prompts, tmp_path
     assert asked(log) == counts
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path):
+@pytest.mark.parametrize(
+    ("more", "command"), [((), b"same command"), (("--fresh",), b"same command without --fresh")]
+)
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path, more, command):
     log, junit = tmp_path / "log", tmp_path / "junit.xml"
     file = prompts("x", "endless y", "z")
     argv = (
@@ -259,6 +262,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path):
         "--junit",
         str(junit),
         "--json",
+        *more,
     )
     with running(*argv) as process:
         until(lambda: asked(log)["a: endless y"], "no progress")
@@ -266,7 +270,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert [it["text"] for it in json.loads(out)["runs"]] == ["X"]
-    assert b"Not finished: 2 of 3 runs. The same command goes on with them." in err
+    assert b"Not finished: 2 of 3 runs. The " + command + b" goes on with them." in err
     assert len(ET.parse(junit).findall(".//testcase")) == 1
 
 

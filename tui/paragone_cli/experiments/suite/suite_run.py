@@ -133,19 +133,20 @@ async def _finish(
         )
     for error in runner.given_up:
         print_error(error)
+    command = "same command without --fresh" if args.fresh else "same command"
     left = sum(engine.total - engine.runs for engine in totals)
     if runner.failure is not None:
         raise ParagoneError(
             f"The suite was stopped: {runner.failure.sentence}",
-            hint=f"{runner.failure.hint} What has finished is kept: the same command goes on.".lstrip(),
+            hint=f"{runner.failure.hint} What has finished is kept: the {command} goes on.".lstrip(),
         )
     if left:
         note(
-            f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. The same command goes on with them."
+            f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. The {command} goes on with them."
         )
     elif interrupted:
         note(
-            "Interrupted after the last run. The same command goes on with the judges, if any are left to be asked."
+            f"Interrupted after the last run. The {command} goes on with the judges, if any are left to be asked."
         )
     if interrupted:
         return INTERRUPTED

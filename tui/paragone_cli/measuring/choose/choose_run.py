@@ -7,8 +7,9 @@ from pathlib import Path
 
 from paragone import InputError, ParagoneError
 from paragone.wording import size_text
+from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import Interrupts, interruptible, run
+from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.judges import consented_judges
 from paragone_cli.command_line.output import note, put_json
 from paragone_cli.command_line.saved import opened_history, opened_store
@@ -54,8 +55,10 @@ def choose_run(args: ChooseArguments) -> int:
         )
     finally:
         catalog.close()
-    if args.to is not None:
+    if args.to is not None and experiment is not None:
         _write(args.to, experiment, context.registry, replaces=args.force)
+    elif args.to is not None and status != INTERRUPTED:
+        raise ParagoneError("There is no report: nothing was measured.")
     return status
 
 
@@ -119,20 +122,27 @@ async def _run(
     else:
         put_decision(decision, figures, choice, missing)
     number = None if choice.experiment is None else choice.experiment.number
-    return _status(args, interrupts, decided=decision.chosen is not None), number
-
-
-def _status(args: ChooseArguments, interrupts: Interrupts, *, decided: bool) -> int:
     if interrupts.interrupted:
-        replacing = " (with --force, for the report)" if args.to is not None and not args.force else ""
-        note(f"Interrupted. What was measured is kept: the same command{replacing} goes on.")
-    return interrupts.exit_code([], nothing_done=False) or int(not decided)
+        note(
+            f"Interrupted. What was measured is kept: {_next_command(args, writes=number is not None)} goes on."
+        )
+    elif args.fresh and missing:
+        note("To go on, leave out --fresh: it measures everything again.")
+    return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None), number
 
 
-def _write(path: Path, experiment: int | None, registry: Registry, *, replaces: bool) -> None:
+def _next_command(args: ChooseArguments, *, writes: bool) -> str:
+    """Return which command goes on with the measurements. `writes` says whether the report is written now, so that it exists then."""
+    changes = []
+    if args.fresh:
+        changes.append("without --fresh")
+    if args.to is not None and writes and not args.force:
+        changes.append("with --force, for the report")
+    return f"the same command ({'; '.join(changes)})" if changes else "the same command"
+
+
+def _write(path: Path, experiment: int, registry: Registry, *, replaces: bool) -> None:
     """Write the report. Raises ParagoneError."""
-    if experiment is None:
-        raise ParagoneError("There is no report: nothing was measured.")
     with opened_store() as store:
         size = write_report(store, f"e{experiment}", path, registry.find, replaces=replaces)
     note(f"{path} is written ({size_text(size)}).")
