@@ -79,7 +79,7 @@ _COUNTS = f"""
         json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.passed') AS passed
       FROM cell JOIN run ON run.id = run_id
         LEFT JOIN json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result
-      WHERE experiment_id = {_ID} AND (?2 IS NULL OR prompt_index IN (SELECT value FROM json_each(?2)))
+      WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
     ) GROUP BY engine_index, state
 """  # noqa: S608 (the names of columns)
 
@@ -189,7 +189,7 @@ class Experiments:
     def counts(self, number: int, prompts: Iterable[int] | None = None) -> tuple[RunCount, ...]:
         """Count the saved runs of these prompts, None for all, and the results of their assertions."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
-        return tuple(RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen))
+        return tuple(RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen))
 
     def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
         """Return the last run of an engine that says which model was loaded; None if there is none."""
