@@ -31,7 +31,7 @@ class EndpointBackend(Backend):
         return find_http_library()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
-        """Describe a server: what it is, its models, and which of them are loaded, if it reports that."""
+        """Describe a server: its kind and version, its models, and which of them are loaded, if it reports that."""
         if not (probe := find_http_library()).usable:
             return EndpointReport(address="", probe=probe)
         await import_http_library()

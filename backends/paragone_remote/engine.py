@@ -54,7 +54,7 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:
-    """A model at an endpoint, as it was opened."""
+    """An open model of a server, with the connection to the server."""
 
     endpoint: Endpoint
     http: httpx.AsyncClient

@@ -1,6 +1,6 @@
 """Options that several backends have, each declared once.
 
-A backend selects one with a default of its own, and with a note on what is special about it there:
+A backend selects one with a default of its own, and with a note on its own behaviour:
 
     temperature: float | None = TEMPERATURE(None)
     min_p: float = MIN_P(0.05, "Not every server supports it.")

@@ -11,7 +11,7 @@ Thinking: TypeAlias = bool | int | str | None
 
 
 class ThinkingChoice(NamedTuple):
-    """How a reasoning model is to think before it answers. The model or its server decides what is None here."""
+    """How a reasoning model is to think before it answers. The model or its server decides each field that is None."""
 
     enabled: bool | None = None
     """Whether it thinks."""

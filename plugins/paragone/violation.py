@@ -13,6 +13,6 @@ class InterfaceViolation(Exception):
 
     @classmethod
     def expected(cls, what: str, value: object) -> InterfaceViolation:
-        """Return the violation that a value is not what was expected."""
+        """Return the violation that a value is not the expected one."""
         found = "None" if value is None else f"a value of the type {type(value).__name__}"
         return cls(f"{what} was expected, not {found}")

@@ -141,7 +141,7 @@ def test_the_same_answers_and_other_ones():
     assert done.stdout.decode().startswith(f"{one}  steady  differs at character 12  > Again.\n")
     assert "  before: “word2 ”\n  now:    (the end)\n" in done.stdout.decode()
     assert "≠ max_tokens: 3 → 2. It changes which tokens are chosen.\n" in done.stdout.decode()
-    assert "The answer differs. steady: what has changed may be the reason (" in done.stdout.decode()
+    assert "The answer differs. steady: these changes may be the reason (" in done.stdout.decode()
     (run,) = data("replay", paragone("replay", one, "--set", "max_tokens=2", "--json"))["runs"]
     assert run["difference"] == {
         "channel": "answer",

@@ -475,7 +475,7 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     paragone("suite", "run", file, "--engines", "scripted:c", "--system", "Be brief.")
     found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert found["notes"] == [
-        "The schedule is swap in e1 and sequential in e2. Their speeds are not comparable."
+        "The schedule is swap in e1 and sequential in e2. Speeds in different schedules are not comparable."
     ]
     text = paragone("suite", "compare", "e1", "e3").stdout.decode()
     head, _, table = text.partition("\n\n")

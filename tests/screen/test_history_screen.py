@@ -286,7 +286,9 @@ async def test_a_found_variant_is_shown(start):
         await old_words_are_edited_and_found(screen)
         await screen.until(lambda: "old words" in screen.columns[0].transcript.text)
         assert "new words" not in screen.columns[0].transcript.text
-        await screen.until(lambda: "steady shows another branch now: it has what was found." in screen.told)
+        await screen.until(
+            lambda: "steady shows another branch now, which has the text that was found." in screen.told
+        )
         await screen.press("escape", "S")
         await screen.until(lambda: type(screen.app.screen).__name__ == "FindScreen")
         await screen.type("nothing")

@@ -153,7 +153,7 @@ def test_a_yes_is_remembered_for_the_document_and_its_actions(document):
 def test_a_no_is_not_remembered(document):
     user = User(False)
     for _ in range(2):
-        with pytest.raises(InputError, match="you did not allow what it names"):
+        with pytest.raises(InputError, match="you did not allow its actions"):
             consent(document, user).require(["contacts http://evil.example"])
     assert len(user.questions) == 2
 

@@ -163,7 +163,7 @@ async def test_a_changed_option_is_named(history, record, smol):
     assert changed(report)["max_tokens"] == ("12", "3")
     assert result.difference.now == ""
     assert runs[0].result.text[result.difference.char :].startswith(result.difference.before.rstrip("…"))
-    assert "what has changed may be the reason" in replay_verdict([result], [report])
+    assert "these changes may be the reason" in replay_verdict([result], [report])
 
 
 @pytest.mark.model
@@ -194,7 +194,7 @@ async def test_weights_that_only_some_of_the_runs_had_are_named(
     assert report.weights.same is False
     assert "weights" in changed(report)
     if not first.same:
-        assert "what has changed may be the reason" in replay_verdict([first], [report])
+        assert "these changes may be the reason" in replay_verdict([first], [report])
 
 
 @pytest.mark.model
@@ -353,7 +353,7 @@ async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogu
     assert replay_json("x", results, {}, replay.reports, left=2)["left"] == replay.total - len(results) == 2
     assert replay_verdict(results, replay.reports, left=2).startswith(
         "Stopped: 1 of 3 runs were repeated, 2 not. 0 answers are the same, 1 different. "
-        "steady: what has changed may be the reason ("
+        "steady: these changes may be the reason ("
     )
 
 
@@ -382,7 +382,7 @@ async def test_runs_get_the_recorded_number_of_threads(
         assert [it for it in report.changes if it.what == "threads"] == [
             Change(what="threads", before="8", now="4", effect=effect)
         ]
-        assert "what has changed may be the reason (threads)" in replay_verdict([result], [report])
+        assert "these changes may be the reason (threads)" in replay_verdict([result], [report])
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, record, rogue):

@@ -132,7 +132,7 @@ class ParagoneApp(ProgramApp):
         else:
             add_lane(self.lanes.context)
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
-            self.say(problem, warning=True)  # last: a dialog that opens shows what comes after that
+            self.say(problem, warning=True)  # last: keys that are pressed later go to the dialog that opens
         self.lanes.do(self._use_backends)
 
     async def _resume(self) -> None:
@@ -161,7 +161,7 @@ class ParagoneApp(ProgramApp):
         await asyncio.to_thread(_import_for_answers)
 
     async def may_leave(self) -> bool:
-        """Save what is written and not sent. If that fails, say so once instead of leaving.
+        """Save the text that is written and not sent. If that fails, say so once instead of leaving.
 
         If the conversation is not saved, say at once what leaving waits for. The second call does not wait.
         """

@@ -25,7 +25,7 @@ LEAVING_S = 6.0
 
 @dataclass(eq=False)
 class HistoryOpening:
-    """Opens the history, has the session record in it, and shows what is wrong with it."""
+    """Opens the history, makes the session save in it, and shows problems of the file."""
 
     session: Session
     program: Program

@@ -87,21 +87,21 @@ class ProgramApp(OwnErrorsApp):
 
     @abstractmethod
     async def close_all(self) -> None:
-        """Close what was opened, for whatever reason the program ends. Everything is saved."""
+        """Close the engines and the history, whatever the reason for the end of the program. Everything is saved."""
 
     async def may_leave(self) -> bool:
         """Return whether the program may quit now. If not, the user is told why."""
         return True
 
     def after_screen(self) -> None:
-        """Do what is left to ask the user on the terminal, once the screen is closed."""
+        """Ask the remaining questions on the terminal, once the screen is closed."""
 
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
 
     @property
     def begins_with_dialog(self) -> bool:
-        """Whether the work begins with a dialog over the first screen, which takes what is typed before."""
+        """Whether the work begins with a dialog over the first screen. Keys that are typed earlier go to the dialog."""
         return False
 
     def run_until_quit(self) -> int:
@@ -111,7 +111,7 @@ class ProgramApp(OwnErrorsApp):
         for sentence in self.exit_messages:
             sys.stderr.write(f"paragone: {sentence}\n")
         status = self.return_code or 0
-        if status < ENDED_BY_SIGNAL:  # else nobody may be there to answer
+        if status < ENDED_BY_SIGNAL:  # nobody may be there to answer
             end_by_signals()
             self.after_screen()
         return status
@@ -154,7 +154,7 @@ class ProgramApp(OwnErrorsApp):
                 screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
-        """Give what is typed to the screen's field, in its order, and keep what is typed before there is one."""
+        """Give the typed keys to the screen's field in their order, and keep them until there is a field."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if self._early is not None:
                 self._early.append(event)
@@ -310,13 +310,12 @@ class ProgramApp(OwnErrorsApp):
         task.add_done_callback(self._saving.discard)
 
     async def on_unmount(self) -> None:
-        """Wait until everything is saved, and close what was opened."""
+        """Wait until everything is saved, and close the engines and the history."""
         self.is_unmounted = True  # also if an error ended the program
         with contextlib.suppress(ValueError):
             GUARD.on_contact.remove(self._show_refusal)
-        if self._saving:
-            if (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
-                self.exit_messages.append(_NOT_SAVED)
+        if self._saving and (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
+            self.exit_messages.append(_NOT_SAVED)
         await self.close_all()
 
     # What it says

@@ -88,7 +88,7 @@ class OwnErrorsApp(App[None]):
 
     @abstractmethod
     def last_words(self) -> RenderableType:
-        """Return what is printed when the exception that is handled now ends the application."""
+        """Return the text to print if the exception in progress ends the application."""
 
     def focus_field(self) -> None:
         """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has it."""
@@ -207,7 +207,7 @@ class CompositorScreen(Screen[ScreenResultType]):
 
 
 class RegionCompositor(Compositor):
-    """A compositor whose subclass decides what is rendered."""
+    """A compositor whose subclass decides which widgets are rendered."""
 
     @property
     def dirty_regions(self) -> set[Region]:

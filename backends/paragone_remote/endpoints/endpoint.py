@@ -137,7 +137,7 @@ def _existing(path: str, option: str) -> str:
         found = Path(path).expanduser()
         if not found.is_file():
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found.stat()  # raises the reason, if there is one
+                found.stat()  # raises OSError if the file cannot be looked up
             raise InputError(f"{option}: there is no file {plain(str(found))}.")
     except (OSError, RuntimeError) as error:  # an unreadable folder, or an unknown home folder
         raise _unreadable(option, path, error) from error

@@ -91,7 +91,7 @@ class _CommandLine:
             if name not in self._program.flags:
                 raise InputError(
                     f"The llama-server {self._program.name} does not know {name}, which is in the option 'arguments'.",
-                    hint="Its --help lists what it knows.",
+                    hint="Its --help lists the options that it takes.",
                 )
         self.add(*arguments)
 

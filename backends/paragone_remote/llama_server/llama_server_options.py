@@ -1,4 +1,4 @@
-"""The options of llama-servers that paragone starts, and what they mean on this machine.
+"""The options of the llama-servers that paragone starts, and their values on this machine.
 
 Common ones have the names of the backend `llama_cpp`.
 """

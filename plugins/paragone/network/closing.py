@@ -24,7 +24,7 @@ def go_offline(*, allows_loopback: bool) -> None:
 
 
 def close_for_good() -> None:
-    """Make the system refuse every socket but Unix sockets to this process, and to what it starts.
+    """Make the system refuse every socket but Unix sockets to this process and to those that it starts.
 
     It cannot be undone. Raises OSError where that is impossible.
     """

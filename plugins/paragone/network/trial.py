@@ -27,7 +27,7 @@ class GuardTrial:
 
 
 def try_guard() -> GuardTrial:
-    """Try to open sockets, if the system must refuse that; else try to contact an address here that no engine names."""
+    """Test the restriction: try to open sockets if the system forbids them, otherwise to contact an address that no engine names."""
     if GUARD.layer:
         from paragone.worker.child_process.confinement import what_opens
 

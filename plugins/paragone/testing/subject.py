@@ -40,7 +40,7 @@ TOO_SHORT = "the answer ended before it could be stopped: set `long_sampling` so
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An open engine, what it can do, and the limits for it.
+    """An open engine, its capabilities, and the limits of its tests.
 
     Attributes:
         sampling: Options for short answers.

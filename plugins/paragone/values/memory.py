@@ -104,7 +104,7 @@ class MemoryEstimate:
 
     @property
     def weights(self) -> int:
-        """Bytes of the weights, without a copy on a GPU of what is also in main memory, if the layout is known."""
+        """Bytes of the weights. If the layout is known, weights that are in main memory and copied to a GPU count once."""
         if self.layout is None:
             return sum(device.weights for device in self.devices)
         return self.layout.main_weights + sum(part.weights - part.shared for part in self.layout.parts)

@@ -144,7 +144,7 @@ class EngineProcess:
         """Shorten the log to its first lines whenever it has become too large."""
         while not await self.ended(LOG_CHECK):
             if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
-                self._log.truncate(HEAD_BYTES)  # the process appends to what is left
+                self._log.truncate(HEAD_BYTES)  # the process appends to the rest of the log
 
     async def kill(self) -> None:
         """Kill the process."""

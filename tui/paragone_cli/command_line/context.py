@@ -35,7 +35,7 @@ from paragone_workbench.paths import state_file
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
 
-    A config file outside of the user's folder for settings may come from somebody else: what it names needs consent.
+    A config file outside of the user's folder for settings may come from somebody else: the user must allow the programs and addresses in it.
 
     It prints warnings about the state file, about a config file that other users can read, and about plugins that ended
     the program, unless a screen shows them. A broken state file is renamed, so that the next command does not find it.

@@ -1,4 +1,4 @@
-"""The judges that a suite names, after the consent to what they contact."""
+"""The judges that a suite names, once the user has allowed the addresses that they contact."""
 
 from __future__ import annotations
 

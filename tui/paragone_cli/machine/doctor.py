@@ -65,7 +65,7 @@ async def _diagnosed(args: DoctorArguments, state: State, registry: Registry) ->
 
 
 def _check_backend(name: str, *, as_json: bool) -> int:
-    """Print in one line that a backend works, or else why not and what to do. Returns the exit code."""
+    """Print in one line that a backend works, or why it does not work and what to do. Returns the exit code."""
     if as_json:
         raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
     backend = Registry(note).get(name)

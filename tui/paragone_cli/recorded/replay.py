@@ -53,7 +53,7 @@ class ReplayArguments(OpenArguments, PrintArguments):
 
 @command(ReplayArguments)
 def replay(args: ReplayArguments) -> int:
-    """Repeat the runs, and print what came out different."""
+    """Repeat the runs, and print the differences."""
     return run(_replay(args, CommandContext(args)))
 
 

@@ -49,7 +49,7 @@ class Picked:
 
 
 class EnginePicker(Picker[Sequence[Picked] | None]):
-    """The dialog to pick engines. Its result is the list of engines that the user picked, or None.
+    """The dialog to pick engines. The result of the picker is the list of engines that the user picked, or None.
 
     `engines` are the defined engines. `single` is True where one engine is wanted: no entry can be ticked, and the demo, which
     has two, is not offered. `advice` is shown while there is no other remark.

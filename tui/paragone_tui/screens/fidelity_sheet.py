@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 _BAR = 30
 
 Save = Callable[["Fidelity"], Awaitable[None]]
-"""Saves what was measured. May raise ParagoneError."""
+"""Saves the measurements. May raise ParagoneError."""
 
 
 class FidelitySheet(Sheet):
-    """A measurement of fidelity. Keys that close the sheet first stop it, and keep what was measured."""
+    """A measurement of fidelity. While the sheet measures, the keys that close it stop the measurement first; the results so far are kept."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("fidelity")]
 

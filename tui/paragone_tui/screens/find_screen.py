@@ -17,7 +17,7 @@ from paragone_workbench.store.records import Hit
 
 
 class FindScreen(Picker[Hit | None]):
-    """Its result is the prompt or the answer to go to, or None."""
+    """The result of the screen is the prompt or the answer to go to, or None."""
 
     heading = "Find in this conversation"
     placeholder = "Words of prompts and answers, also of variants that are not shown"

@@ -14,7 +14,7 @@ from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
 Row: TypeAlias = tuple[str, str, str]
-"""Keys, the command's id, and what it does."""
+"""Keys, the command's id, and its description."""
 
 _KEYS_CELLS = 16
 
@@ -89,8 +89,8 @@ class HelpScreen(Sheet):
         mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
-            "are commands; in the prompt, they are text. The last line of the screen shows the mode. A letter with alt, or "
-            "right after esc, does in the prompt what it does in lane mode, and you go on writing.\n"
+            "are commands; in the prompt, they are text. The last line of the screen shows the mode. In the prompt, a letter "
+            "with alt, or right after esc, runs its command of lane mode, and you go on writing.\n"
         )
         yield self._table()
         yield (

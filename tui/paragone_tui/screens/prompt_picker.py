@@ -19,7 +19,7 @@ _BEGINNING = 200
 
 
 class PromptPicker(Picker[str | None]):
-    """Its result is the text of a prompt, or None."""
+    """The result of the picker is the text of a prompt, or None."""
 
     heading = "Earlier prompts"
     placeholder = "Search earlier prompts"

@@ -28,7 +28,7 @@ _WORD = re.compile(r"\S+")
 class Block:
     """An entry of a transcript: a prompt, an answer, a note.
 
-    `text` is the original text; what is painted has been made safe to print. The `hint` and the `log` lines are
+    `text` is the original text; the painted text is safe to print. The `hint` and the `log` lines are
     shown below the text. A log with `log_title` can be folded: then the title is shown instead. The log of a prompt is
     the rest of a long one.
     """
@@ -92,7 +92,7 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The original text, without what was cut off."""
+        """The original text, without the part that was cut off."""
         return str(self._raw)
 
     @property

@@ -54,7 +54,7 @@ class Link:
             member.wrap()
         self._stale = False
         self._align()
-        resized.sort(key=lambda member: member.is_seeking)  # what is sought moves the others
+        resized.sort(key=lambda member: member.is_seeking)  # a search in one transcript scrolls the others
         for member in resized:
             member.place()
 

@@ -318,7 +318,7 @@ class Transcript(ScrolledText):
         self._changed = None
 
     def place(self) -> None:
-        """Show the wrapped text; what was at the top of the view before is there again."""
+        """Show the wrapped text, with the same place at the top of the view as before."""
         ends = [lane._end for lane in self._linked]
         if self._sought is not None:
             self._seek()

@@ -1,4 +1,4 @@
-"""Forms: a column of fields, each beside its title, and a line for what is wrong."""
+"""Forms: a column of fields, each beside its title, and a line for mistakes."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from paragone_tui.widgets.text_field import is_editable, refuse_paste
 
 
 class LineField(Input):
-    """Textual's input field, with a limit of what is pasted."""
+    """Textual's input field, with a limit for pasted texts."""
 
     cursor_blink = reactive(False, init=False)  # as in `TextField`
 

@@ -76,7 +76,7 @@ def theme_entries(app: App[None]) -> Iterator[Entry]:
 
 
 class Palette(Picker[Callable[[], object] | None]):
-    """Lists entries. Its result is the `run` of the picked entry, or None."""
+    """Lists entries. The result of the palette is the `run` of the picked entry, or None."""
 
     heading = "Commands"
     placeholder = "Find a command …"
@@ -84,7 +84,7 @@ class Palette(Picker[Callable[[], object] | None]):
     DEFAULT_CSS = "Palette OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, entries: Sequence[Entry], otherwise: Callable[[str], object] | None = None) -> None:
-        """Create the palette. `otherwise` gets what was typed if no entry matches it."""
+        """Create the palette. `otherwise` gets the typed text if no entry matches the text."""
         super().__init__()
         self._entries = entries
         self._otherwise = otherwise
@@ -118,12 +118,12 @@ class Palette(Picker[Callable[[], object] | None]):
         self.dismiss(self._entries[int(option_id)].run)
 
     def pick_nothing(self) -> None:
-        """Close the palette if what was typed is wanted elsewhere."""
+        """Close the palette, and give the typed text to `otherwise` if there is such a function."""
         if self._otherwise is not None:
             self.action_cancel()
 
     def action_cancel(self) -> None:
-        """Close the palette, and hand over what was typed if it is not a command."""
+        """Close the palette, and hand over the typed text if no command matches it."""
         typed = "" if self.options.option_count else self.words.value
         super().action_cancel()
         if self.leaving and typed and self._otherwise is not None:
@@ -135,7 +135,7 @@ def show_palette(
 ) -> None:
     """Show the palette with these entries, unless there is one already; run what is picked.
 
-    `otherwise` gets what was typed if no entry matches it.
+    `otherwise` gets the typed text if no entry matches the text.
     """
 
     def picked(run: Callable[[], object] | None) -> None:

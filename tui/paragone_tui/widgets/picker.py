@@ -36,7 +36,7 @@ class _Field(LineField):
     ]
 
     def restricted(self) -> None:
-        """Say why what was typed or pasted is not taken."""
+        """Say why the field refuses the text that was typed or pasted."""
         self.notify(f"This field takes at most {LONGEST:,} characters.", severity="warning")
 
 
@@ -176,7 +176,7 @@ class Picker(Modal[ScreenResultType]):
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:
-        if not self.leaving:  # else the line may have been removed
+        if not self.leaving:  # the line may have been removed with the dialog
             self.describe()
 
     @on(OptionList.OptionSelected)

@@ -17,11 +17,11 @@ from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.modal import Modal
 
 Act: TypeAlias = Callable[[str], Awaitable[str]]
-"""Does something with a line of text, and returns what was done in a sentence, which may be empty. May raise ParagoneError."""
+"""Acts on a line of text, and returns a sentence about the effect, which may be empty. May raise ParagoneError."""
 
 
 class Question(Modal[str | None]):
-    """Its result is the sentence that says what was done, or None if the dialog was closed.
+    """The result of the dialog is the sentence about the effect, or None if the dialog was closed.
 
     If nothing could be done, the dialog stays, with the line and the reason.
     """

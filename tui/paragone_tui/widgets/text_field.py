@@ -49,7 +49,7 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 
 
 class TextField(TextArea):
-    """Textual's text area, with a limit of what is pasted, and with readline's keys.
+    """Textual's text area, with a limit for pasted texts, and with readline's keys.
 
     What `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` delete one after the other comes back with `ctrl+y`. Undo may show or
     hide its scroll bar.
@@ -85,7 +85,7 @@ class TextField(TextArea):
         return False
 
     def put(self, text: str) -> None:
-        """Replace the text, so that undo brings back what was there."""
+        """Replace the text; undo brings back the text before."""
         if text != self.text:
             self.history.checkpoint()
             self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
@@ -100,7 +100,7 @@ class TextField(TextArea):
         return result
 
     def _kill(self, delete: Callable[[], None], *, before: bool = False) -> None:
-        """Delete text and keep it for `ctrl+y`, together with what was deleted just before."""
+        """Delete text and keep it for `ctrl+y`, joined to the text that was deleted just before."""
         edits, joins = self._edits, self._after_kill == (self._edits, self.cursor_location)
         delete()
         if self._edits != edits:
@@ -126,11 +126,11 @@ class TextField(TextArea):
         self._kill(super().action_delete_word_right)
 
     def action_yank(self) -> None:
-        """Insert what was deleted last."""
+        """Insert the text that was deleted last."""
         self.replace(self._killed, *self.selection, maintain_selection_offset=False)
 
     def action_cut(self) -> None:
-        """Cut what is selected. Without a selection, Textual would cut the line."""
+        """Cut the selected text. Without a selection, Textual would cut the line."""
         if self.selected_text:
             super().action_cut()
 

@@ -86,8 +86,8 @@ class GrowingDiff:
     ) -> tuple[Span, ...] | None:
         """Return the spans of `text` that differ from `reference`, or None if they have hardly grown.
 
-        Both texts have only grown since the last call. Words that may still grow are not part of a span, nor are
-        words at the end of `text` that may have a counterpart in what is still to come of `reference`.
+        Both texts have only grown since the last call. A span has no words that may still grow, and no words at the
+        end of `text` that the rest of a growing `reference` may still bring.
         """
         reference_grows = reference_grows or len(reference) > LONGEST  # the last word may be cut
         text_grows = text_grows or len(text) > LONGEST

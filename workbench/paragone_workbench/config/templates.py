@@ -10,7 +10,7 @@ from paragone_workbench.conversation.variables import fill, names_in
 from paragone_workbench.engines.definitions import suggest
 
 PROMPT = "prompt"
-"""The variable of a template that stands for what is written as the prompt."""
+"""The variable of a template that stands for the text of the prompt."""
 
 
 def find_template(name: str, templates: Mapping[str, str]) -> str:

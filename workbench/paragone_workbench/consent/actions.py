@@ -73,7 +73,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
             if not isinstance(value, str) or not info.outside:
                 continue
             if info.address and "$" not in value:
-                continue  # what is contacted is asked of the backend; a variable of the user's is sent
+                continue  # the backend is asked which address is contacted; a variable of the user's is sent
             if info.outside == "file":
                 yield from _reading(value, document)
             elif info.outside != "text or file":

@@ -1,4 +1,4 @@
-"""The question whether a document may do what it names: the one place where consent is required."""
+"""The question whether a document may do the actions that it names. Consent is required in this module only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ConsentNeeded(InputError):
 class Consent:
     """Whether the user consents to what a document does outside of its folder.
 
-    A yes is remembered for the document's path and these actions. If the document changes what it names, it is asked again.
+    A yes is remembered for the document's path and these actions. If the document names other actions, the user is asked again.
     """
 
     document: Path
@@ -53,7 +53,7 @@ class Consent:
         shown = [without_key_words(action) for action in actions]
         if self.ask is not None:
             if not self.ask(shown):
-                raise InputError(f"{self.document} is not used: you did not allow what it names.")
+                raise InputError(f"{self.document} is not used: you did not allow its actions.")
             with contextlib.suppress(ParagoneError):  # then the next run asks again
                 self.state.remember_consent(digest)
             return

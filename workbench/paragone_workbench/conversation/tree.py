@@ -52,7 +52,7 @@ class Prompt:
 
     @property
     def written_with_names(self) -> str:
-        """What the user wrote, and below it what is attached, each name in brackets on a line."""
+        """The user's text, and below it the names of attached files and images, each in brackets on a line."""
         names = (*(file.label for file in self.files), *(image.name for image in self.images))
         return "\n".join((self.written, *(f"[{name}]" for name in names)))
 

@@ -87,7 +87,7 @@ def from_spec(text: str) -> EngineDefinition | None:
 
     A spec is `BACKEND:MODEL`, or `BACKEND:MODEL@URL` for a model at an endpoint. The engine is named
     after the model. Raises InputError if the URL lacks its scheme: HOST:PORT would otherwise be taken
-    as a part of the model's name. Raises it too if the spec is not UTF-8: nothing could save such a name.
+    as a part of the model's name. Also raises InputError if the spec is not UTF-8, because such a name cannot be saved.
     """
     if not is_utf8(text):
         raise InputError(f"The name {visible(text)} is not UTF-8 text.", hint=RENAME)

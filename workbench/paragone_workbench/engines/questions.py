@@ -117,7 +117,7 @@ async def _answer(
     *,
     deadline_s: float | None = None,
 ) -> _T:
-    """Return the answer of a backend. After `NOTICE_S` seconds, tell what is waited for. Raises ParagoneError."""
+    """Return the answer of a backend. After `NOTICE_S` seconds, the user is told which answer the program waits for. Raises ParagoneError."""
     seconds = deadline_s or (LOCAL_DEADLINE_S if backend.capabilities.local else DEADLINE_S)
     notice = asyncio.get_running_loop().call_later(
         NOTICE_S,

@@ -82,7 +82,7 @@ class Registry:
         return without_secrets(definition, self.find(definition.backend))
 
     def placement(self, definition: EngineDefinition) -> Placement:
-        """Return where an engine computes. Of a backend of another author, what is known: see `place`."""
+        """Return where an engine computes. For a backend of another author, the placement that `place` has found."""
         backend = self.find(definition.backend)
         asked = definition, backend
         known = next((found for key, found in self._placed if key == asked), None)

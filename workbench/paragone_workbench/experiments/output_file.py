@@ -30,7 +30,7 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     try:
         found = exists(path)
         if found and path.is_dir():
-            raise InputError(f"{path} is a folder.", hint="Name a file in it.")
+            raise InputError(f"{path} is a folder.", hint="Name a file in the folder.")
         if found and not path.is_file():  # replacing a device such as /dev/stdout would remove it
             raise InputError(f"{path} is not a regular file.", hint="Name another one.")
         if found and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):

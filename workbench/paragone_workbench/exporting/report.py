@@ -14,7 +14,7 @@ from paragone_workbench.store.store import Store
 
 
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
-    """Write a report of what has this id, such as `e3` or `c7`, and return the file's size in bytes.
+    """Write a report of the experiment or conversation with an id, such as `e3` or `c7`, and return the file's size in bytes.
 
     `find` returns the backend of a name. `replaces`: the user agreed that an existing file is replaced. Raises ParagoneError.
     """

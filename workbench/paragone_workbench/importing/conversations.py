@@ -125,7 +125,7 @@ def _head(path: Path) -> bytes:
         with open_regular_file(path) as file:
             return file.read(len(_SQLITE))
     except (OSError, ValueError):
-        return b""  # the reader of JSON says what is wrong
+        return b""  # the reader of JSON raises the error
 
 
 def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:

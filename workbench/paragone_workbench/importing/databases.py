@@ -70,7 +70,7 @@ def _limit(database: sqlite3.Connection) -> None:
 
 
 def _rows(database: sqlite3.Connection, query: str) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of a query as texts, whatever they are; a blob, and what is null, is empty. Raises InputError."""
+    """Yield the rows of a query as texts, whatever their types; a blob or a null is an empty text. Raises InputError."""
     for number, row in enumerate(database.execute(query)):
         if number == MOST_MESSAGES:
             raise InputError(f"The database has more than {MOST_MESSAGES:,} messages.", hint=KNOWN)

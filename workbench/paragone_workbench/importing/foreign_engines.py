@@ -1,4 +1,4 @@
-"""The engines and requests in imported conversations: without keys, and what they do outside of the file's folder."""
+"""The engines and requests in imported conversations: removes their keys, and lists what they do outside of the file's folder."""
 
 from __future__ import annotations
 

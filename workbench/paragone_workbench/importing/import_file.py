@@ -1,4 +1,4 @@
-"""Imports a file into the history: reads it, takes keys out, asks for consent, and adds what is new."""
+"""Imports a file into the history: reads it, removes keys, asks for consent, and adds the conversations that are new."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ async def catalog_entries(
                 pending, timeout=left if left > 0 else None, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                task.result()  # raises what is a mistake of this module
+                task.result()  # raises exceptions that are a mistake of this module
             if loop.time() >= notice:
                 catalog.waited = [tasks[task] for task in pending]
             yield catalog.entries()

@@ -44,7 +44,7 @@ def lanes_of(
     spare = list(current)
     shown = [record for record in records if not record.closed]
     kept: dict[str, Lane] = {}
-    for find in (_alike, _configured):  # what is alike must not be changed for another saved lane
+    for find in (_alike, _configured):  # a lane that matches one saved lane must not be taken for another
         for record in shown:
             if record.id not in kept and (lane := find(record.definition, spare, registry)) is not None:
                 kept[record.id] = lane

@@ -13,7 +13,7 @@ _TIMEOUT = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU as its driver reports it. None for what it does not report."""
+    """A GPU as its driver reports it. None for values that the driver does not report."""
 
     name: str
     memory: int | None = None

@@ -16,8 +16,8 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
     """Restrict this process to the addresses that engines name, or to none if it is offline, and log its contacts.
 
     It is offline if the command line or the config file says so; in the file, a value of the wrong type counts as yes. `config`
-    is the file that the user named, or None for the default one. Returns a warning if the system cannot hold what it should,
-    else an empty text.
+    is the file that the user named, or None for the default one. Returns a warning if the system refuses to
+    hold the restriction, otherwise an empty text.
     """
 
     def log(contact: Contact) -> None:
@@ -40,7 +40,7 @@ def apply_network_settings(settings: NetworkSettings) -> str:
     """Go offline if the settings say so or the process is offline already, and have the system hold it.
 
     With `local_servers`, engines may contact loopback offline. The system cannot tell loopback from the rest, so that the
-    guard alone holds it then. Returns a warning if the system cannot hold it otherwise, else an empty text.
+    guard alone holds it then. Returns a warning if the system refuses to hold the restriction in the other cases, otherwise an empty text.
     """
     if not (settings.offline or GUARD.is_offline):
         return ""

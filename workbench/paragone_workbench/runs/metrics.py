@@ -71,7 +71,7 @@ class RunMetrics:
     Then the speeds are not comparable. None if unknown.
     """
     energy: Energy = field(default_factory=Energy)
-    """What the devices of this machine used during the run; of what they used while several runs computed, an equal part."""
+    """The energy that the devices of this machine used during the run. While several runs compute, each gets an equal part."""
 
     @property
     def is_in_pieces(self) -> bool:

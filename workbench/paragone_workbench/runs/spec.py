@@ -33,7 +33,7 @@ class RunSpec:
     cold: bool = False
     """Do not reuse the KV cache."""
     bare: bool = False
-    """Send a server this request alone: what paragone asks besides would change what is measured."""
+    """Send this request to a server, and no others about the run: they would distort the measurement."""
     threads: int | None = None
     """CPU threads; None for the number that the run's turn gives."""
     prompt_ids: bool = False

@@ -47,7 +47,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
             while len(printed) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
                 printed += more.decode(errors="replace")
             if len(printed) >= _LONGEST:
-                raise InputError(f"{name} is not a llama-server: what it prints does not end.")
+                raise InputError(f"{name} is not a llama-server: its output does not end.")
             status = await process.wait()
     except TimeoutError as error:
         raise EngineError(

@@ -61,7 +61,7 @@ class Program:
     flags: Mapping[str, str]
     """The description of each argument in the program's `--help`, by the argument's name."""
     key: tuple[object, ...]
-    """The command, and the date and size of its file: what is known about a program holds for this one."""
+    """The command, and the date and size of its file: a program with the same key is the same program."""
 
     def known(self, *names: str) -> str | None:
         """Return the first of these arguments that it knows."""

@@ -27,7 +27,7 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a server listens. `release` removes what is left of it."""
+    """Where a server listens. `release` removes the file of a Unix socket."""
 
     origin: str
     """Its URL; a made-up host for a Unix socket."""

@@ -121,7 +121,7 @@ class ServerProcess:
         return reply.status_code == httpx.codes.OK
 
     def _held(self) -> int:
-        """Return the bytes of memory that the server holds, which grow with what it has loaded; 0 if unknown.
+        """Return the bytes of memory that the server holds, which grow while it loads the model; 0 if unknown.
 
         That includes the pages of the mapped file.
         """

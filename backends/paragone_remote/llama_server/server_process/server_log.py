@@ -1,7 +1,7 @@
 """Reads the log of a llama-server: the settings in force, and why the server did not start.
 
-The lines are llama.cpp's own, from src/llama-context.cpp, src/llama-kv-cache.cpp and src/llama-model.cpp. They are
-no interface: what is not found is left out.
+The lines are llama.cpp's own, from src/llama-context.cpp, src/llama-kv-cache.cpp and src/llama-model.cpp. llama.cpp
+may change them: a value that is not found is left out.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def draft_problem(log: str) -> str:
 
 
 def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: str) -> ParagoneError:
-    """Return the error for a server that ended while it loaded these files, by what it printed.
+    """Return the error for a server that ended while it loaded these files, from its output.
 
     `error` is the one for a process that ended, which is returned if the log does not say why.
     """

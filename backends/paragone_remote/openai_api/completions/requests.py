@@ -163,7 +163,7 @@ def _alternatives(wanted: int, kind: Kind) -> int:
 
 
 def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict[str, Json]:
-    """Return the sampling options that are set, and what is wanted of the stream."""
+    """Return the sampling options that are set, and those for the stream."""
     body: dict[str, Json] = {
         name: value for name, value in as_values(sampling).items() if value is not None and value != []
     }

@@ -54,7 +54,7 @@ class EstimateChecks(ConformanceFixtures):
         cache = sum(part.kv_cache for part in layout.parts)
         planned = sum(device.kv_cache for device in estimate.devices)
         assert cache == pytest.approx(planned, rel=0.01), f"the parts have {cache} bytes of KV cache"
-        # A GPU may have a copy of what is shared.
+        # A GPU may have a copy of the parts that are shared.
         least = layout.main_weights + sum(part.weights - part.shared for part in layout.parts)
         most = layout.main_weights + sum(part.weights for part in layout.parts)
         weights = sum(device.weights for device in estimate.devices)

@@ -86,7 +86,7 @@ class _Progress(StatusLine, ImportObserver):
         self._refused = 0
 
     def refused(self, path: Path, problem: SuiteProblem) -> None:
-        """Print what is wrong with the line. The summary has the number of all."""
+        """Print the problem of a line, for the first few. The summary has the number of all."""
         self.clear()
         self._refused += 1
         if self._refused <= PROBLEMS_SHOWN:

@@ -52,7 +52,7 @@ def put_quantizations(
 ) -> None:
     """Print the other quantizations of the model on this machine, what they lose, and rough figures of others.
 
-    `losses` has the names of quantizations and what was measured of them.
+    `losses` has the names of quantizations with their measured losses.
     """
     if siblings:
         put("\nOther quantizations of this model on this machine, with the same context:\n")

@@ -30,7 +30,7 @@ def history_search(args: HistoryArguments) -> int:
 
 
 def _by(hit: Hit) -> str:
-    """Return what was found: the engine that gave the answer, or what else has the words."""
+    """Return where the words were found: the engine that gave the answer, or `title` or `prompt`."""
     if hit.engine:
         return hit.engine
     return "title" if hit.prompt_id is None else "prompt"

@@ -26,7 +26,7 @@ class ConsentSheet(Sheet):
         self._document = document
         self._actions = actions
         self.is_allowed = False
-        """Whether the user allows what is listed."""
+        """Whether the user allows the listed actions."""
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the actions that the file would cause, and the question."""
@@ -36,6 +36,6 @@ class ConsentSheet(Sheet):
         yield "\nImport the file, and allow this when one of its conversations is opened? A yes is remembered for this file."
 
     def action_allow(self) -> None:
-        """Allow what is listed."""
+        """Allow the listed actions."""
         self.is_allowed = True
         self.dismiss()

@@ -50,12 +50,12 @@ def find_entries(store: Store, query: Query, text: str, limit: int) -> list[Entr
         Entry(None if hit.conversation is None else summaries[hit.conversation], hit)
         for hit in hits
         if hit.conversation is None
-        or hit.conversation in summaries  # else another program deleted it just now
+        or hit.conversation in summaries  # another program may have deleted it just now
     ]
 
 
 def option_of(entry: Entry, query: Query) -> Option:
-    """Return the lines of an entry: title and details, and below them what was found, with the words marked."""
+    """Return the lines of an entry: title and details, and below them the matching text, with the words marked."""
     hit = entry.hit
     parts: list[tuple[str, str]] = [
         *marked(entry.title, query.words, "bold"),

@@ -22,7 +22,7 @@ class ConversationFiles:
     """The user's folders of models."""
 
     def export(self, file: str, numbers: Sequence[int] | None, *, replaces: bool) -> str:
-        """Write conversations, or all of them for None, into a file, and return what was written.
+        """Write conversations, or all of them for None, into a file, and return a sentence about the file.
 
         Raises FileExists for an existing file that the user does not want to be replaced.
         """

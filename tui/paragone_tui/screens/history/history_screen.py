@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class HistoryScreen(Picker[Found | None]):
-    """Its result is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
+    """The result of the screen is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),

@@ -85,7 +85,7 @@ class Lanes(Horizontal, can_focus=True):
         self.columns += [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
 
     def compose(self) -> ComposeResult:
-        """Add what is shown without lanes, and the columns."""
+        """Add the guide, which is shown without lanes, and the columns."""
         yield self.welcome
         yield from self.columns
         yield self.guide

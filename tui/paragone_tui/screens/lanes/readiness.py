@@ -26,7 +26,7 @@ def can_stop(session: Session) -> bool:
 
 
 class Readiness(LaneObserver):
-    """Observes all lanes of a session, and calls `show` when the commands that have an effect have changed."""
+    """Observes all lanes of a session, and calls `show` when other commands than before would have an effect."""
 
     def __init__(self, session: Session, show: Callable[[], object]) -> None:
         self._session = session

@@ -14,7 +14,7 @@ from paragone_workbench.config.presets import Preset
 
 
 class PresetPicker(Picker[str | None]):
-    """Its result is the name of the picked preset, or None."""
+    """The result of the picker is the name of the picked preset, or None."""
 
     DEFAULT_CSS = "PresetPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Presets"

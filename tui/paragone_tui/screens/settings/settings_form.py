@@ -76,7 +76,7 @@ class FieldList(VerticalScroll, inherit_bindings=False):
 
 
 class SettingsForm(Modal[SettingsChange | None]):
-    """A form for the settings of one lane or of all lanes. Its result is None if the user cancelled."""
+    """A form for the settings of one lane or of all lanes. The result of the form is None if the user cancelled."""
 
     AUTO_FOCUS = "SettingField Input"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -231,7 +231,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(DescendantBlur, "#preset")
     def _leave_preset(self) -> None:
-        self.call_after_refresh(self._fill_in)  # the description of the next field would hide what is wrong
+        self.call_after_refresh(self._fill_in)  # the description of the next field would hide the message
 
     def _use_preset(self, name: str | None) -> None:
         if name is not None:
@@ -245,7 +245,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         return "" if name == self._applied else name
 
     def _fill_in(self) -> bool:
-        """Fill in the fields from the chosen preset, once. Returns False after showing what is wrong with the name."""
+        """Fill in the fields from the chosen preset, once. Returns False if the name is wrong, after saying why."""
         name = self._preset_to_apply
         if not name:
             return True

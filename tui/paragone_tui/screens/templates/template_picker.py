@@ -1,4 +1,4 @@
-"""The template picker: picks a template for the prompt, or saves what is written as one."""
+"""The template picker: picks a template for the prompt, or saves the text in the composer as one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAVE = "save"
 
 
 class TemplatePicker(Picker[str | None]):
-    """Its result is the name of a template, or None if none was picked."""
+    """The result of the picker is the name of a template, or None if none was picked."""
 
     heading = "Template"
     placeholder = "A part of its name, or a name to save what is written in the prompt"
@@ -49,7 +49,7 @@ class TemplatePicker(Picker[str | None]):
         return options
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the template, or after saving what is written."""
+        """Close the picker with the template, or save the text in the composer first and then close."""
         if option_id != _SAVE:
             self.dismiss(self._names[int(option_id)])
             return

@@ -9,7 +9,7 @@ from paragone_tui.widgets.form import Form, FormField
 
 
 class VariablesForm(Form[str | None]):
-    """A field for each variable of a template. Its result is the prompt, or None if the user cancelled."""
+    """A field for each variable of a template. The result of the form is the prompt, or None if the user cancelled."""
 
     AUTO_FOCUS = "Input"
 

@@ -15,7 +15,7 @@ from paragone_workbench.lanes.copies import Copy
 
 
 class CopyPicker(Picker[tuple[Copy, bool] | None]):
-    """Its result is what to copy, and whether it goes to a file instead of the clipboard."""
+    """The result of the picker is the copy, and whether the copy goes to a file instead of the clipboard."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "to_file", "Write it to a file", priority=True)
@@ -42,11 +42,11 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the picker; what was picked goes to the clipboard."""
+        """Close the picker; the picked text goes to the clipboard."""
         self.dismiss((self._copies[int(option_id)], False))
 
     def action_to_file(self) -> None:
-        """Close the picker; what is highlighted goes to a file."""
+        """Close the picker; the highlighted text goes to a file."""
         option = self.options.highlighted_option
         if option is not None and option.id is not None:
             self.dismiss((self._copies[int(option.id)], True))

@@ -17,7 +17,7 @@ from paragone_workbench.lanes.session import Session
 
 
 class QueuePicker(Picker[QueuedPrompt | None]):
-    """Shows the queue. Its result is the prompt to edit."""
+    """Shows the queue. The result of the picker is the prompt to edit."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "send_again", "Send it again", priority=True),
@@ -50,7 +50,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         return [Option(_line(queued), id=key) for key, queued in self._shown.items()]
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the prompt, unless a lane has begun it."""
+        """Close the picker with the prompt, unless a lane has begun to answer the prompt."""
         queued = self._shown[option_id]
         if queued.prompt is not None:
             self.say(

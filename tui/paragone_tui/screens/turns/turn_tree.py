@@ -16,7 +16,7 @@ from paragone_workbench.runs.run import Run
 
 
 class TurnTree(Picker[Run | None]):
-    """Shows the turns of a lane. Its result is the run of the turn to go to."""
+    """Shows the turns of a lane. The result of the dialog is the run of the turn to go to."""
 
     DEFAULT_CSS = "TurnTree OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Turns and branches: ● is shown, ○ is on another branch"

@@ -22,7 +22,7 @@ from paragone_workbench.store.retry import retrying
 
 
 class BlindTurn(VoteScreen[bool | None]):
-    """Shows the answers of lanes while they are written. Its result is whether the next prompt is also blind."""
+    """Shows the answers of lanes while they are written. The result of the screen is whether the next prompt is also blind."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+c", "stop", "Stop the answers"),

@@ -47,7 +47,7 @@ class AnswerColumn(Column):
         yield self.transcript
 
     def show_label(self, engine: str = "", verdict: str = "") -> None:
-        """Show the letter, the name of the engine if it may be known, and what was voted."""
+        """Show the letter, the engine's name if the user may know it, and the vote."""
         self._label.update(self._content(engine, verdict))
 
     def _content(self, engine: str = "", verdict: str = "") -> Content:
@@ -55,7 +55,7 @@ class AnswerColumn(Column):
         return Content.assemble((self._letter, "bold"), name, (f"  {verdict}" if verdict else "", "bold"))
 
     def show_text(self, text: str) -> None:
-        """Show a complete answer from its beginning, in place of what was shown."""
+        """Show a complete answer from its beginning, in place of the text that was shown."""
         transcript = self.transcript
         transcript.clear()
         transcript.write(text)
@@ -250,7 +250,7 @@ class VoteScreen(Modal[ScreenResultType]):
         """Quit voting."""
 
     def action_go_on(self) -> None:
-        """Go on with what comes next, if anything does."""
+        """Go on with the next ballot, if there is one."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError.

@@ -54,7 +54,7 @@ def _line(block: Sequence[Token]) -> int:
 
 
 def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
-    """Yield the tokens of each block, with those of what is inside."""
+    """Yield the tokens of each block and of the blocks inside."""
     block: list[Token] = []
     depth = 0
     for token in tokens:

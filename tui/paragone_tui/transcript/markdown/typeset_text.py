@@ -98,7 +98,7 @@ class TypesetText:
         self._defines = self._defines or "]:" in text
 
     def typeset(self, *, ended: bool, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Typeset what was appended. `ended` is whether no more text comes.
+        """Typeset the appended text. `ended` is whether no more text comes.
 
         `is_wanted` is asked between sections; NotWanted is raised when it returns False.
         """

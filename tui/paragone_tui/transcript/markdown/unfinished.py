@@ -1,4 +1,4 @@
-"""The end of a Markdown text that still grows, as it may be shown: what becomes markup does not flash as text."""
+"""Hides unfinished markup at the end of a Markdown text that still grows, so that `**` is never shown as text first."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _CHANGED = {
     "schema-ignored": "ignored the JSON schema",
     "filtered": "filtered its answer",
 }
-"""Warnings of a run whose answer is less than what was asked for, by their codes in docs/plugins.md."""
+"""The codes, in docs/plugins.md, of warnings that an answer was not computed as requested."""
 
 _CHANGES = "may-change-requests"
 """The warning of an engine whose server can change requests and does not tell."""

@@ -95,7 +95,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """The facts that one engine does not report, although they can differ."""
+    """Facts that can differ, but that an engine does not report."""
 
     engine: str
     names: tuple[str, ...]
@@ -109,7 +109,7 @@ class Unknown:
 
     @property
     def advice(self) -> str:
-        """How to set what is unknown, on the command line; empty if no option can."""
+        """How to set the unknown property on the command line; empty if no option can."""
         return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
 
 

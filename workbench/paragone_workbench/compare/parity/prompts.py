@@ -108,7 +108,7 @@ def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
-    """Return what is left of two texts without their common beginning and end."""
+    """Return the parts of two texts between their common beginning and their common end."""
     start = common_length(one, other)
     end = common_length(one[start:][::-1], other[start:][::-1])
     return one[start : len(one) - end], other[start : len(other) - end]

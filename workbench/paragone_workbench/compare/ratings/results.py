@@ -54,7 +54,7 @@ class RatedPair:
     tally: Tally
     """The results of their contests with each other, from A's side."""
     pairs: int
-    """Number of all pairs."""
+    """Number of pairs of engines that are compared in all."""
 
     @property
     def shown(self) -> bool:
@@ -101,7 +101,7 @@ class StyleEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
-    """Ratings, and what is known about the votes they are made of."""
+    """Ratings, and figures about the votes behind them."""
 
     engines: tuple[EngineRating, ...]
     """Highest rating first."""

@@ -1,4 +1,4 @@
-"""The files whose paths begin with what is typed."""
+"""The files whose paths begin with the typed text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Candidate:
     """A file or a folder."""
 
     path: str
-    """Begins with what was typed, but for the case of letters; ends with a slash if it is a folder."""
+    """Begins with the typed text, apart from upper and lower case; ends with a slash if it is a folder."""
     size: int | None
     """Bytes; None for a folder."""
 

@@ -33,7 +33,7 @@ async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
     """Create an environment, yielding the steps as they happen.
 
     An existing one is replaced once the new one is installed, and is kept if that fails.
-    Closing the generator ends the running program and deletes what it created. Raises InputError
+    Closing the generator ends the running program and deletes its files. Raises InputError
     and EngineError.
     """
     private_folder(plan.folder.parent)

@@ -15,15 +15,15 @@ from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_
 _T = TypeVar("_T")
 
 _owed: dict[tuple[str, str], Future[Any]] = {}
-"""Questions without an answer in time, by the plugin and what was asked. Their threads go on."""
+"""Questions that were not answered in time, by the plugin and the question's name. Their threads go on."""
 
 
 def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_nobody) -> _T:
     """Call a method of a plugin, and return its result. Blocks: on the application's event loop, await `answer_apart`.
 
-    After `NOTICE_S` seconds, tell what is waited for. While a plugin still owes an answer, it is not asked for the same
-    again. Raises what the method raises, RuntimeError for a KeyboardInterrupt, which the user did not cause, and
-    EngineError without an answer within `DEADLINE_S` seconds.
+    After `NOTICE_S` seconds, the user is told which answer the program waits for. While a plugin still owes an answer, it is
+    not asked for the same again. Raises what the method raises, RuntimeError for a KeyboardInterrupt, which the user did not
+    cause, and EngineError without an answer within `DEADLINE_S` seconds.
 
     Args:
         call: Calls the method.

@@ -37,7 +37,7 @@ CLOSING_S = 2.0
 """Seconds that an engine has to close, before it is abandoned."""
 
 MOST_AHEAD = 256
-"""Events that an engine may be ahead of what is done with them."""
+"""Largest number of events of an engine that may wait to be processed."""
 
 
 def computes_in_a_worker(backend: Backend) -> bool:

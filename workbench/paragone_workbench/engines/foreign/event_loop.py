@@ -108,7 +108,7 @@ class ForeignLoop:
         watched: bool = False,
         ending_s: float | None = None,
     ) -> _T:
-        """Await a coroutine on the loop. Raises what it raises, and Blocked once a call that is `watched` blocks the loop.
+        """Await a coroutine on the loop. Raises the errors of the call, and Blocked once a call that is `watched` blocks the loop.
 
         Cancelling cancels the coroutine; one that does not end within `ending_s` seconds, or `ENDING_S`, is abandoned.
         """

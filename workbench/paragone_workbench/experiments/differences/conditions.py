@@ -92,10 +92,10 @@ def _of_experiments(
     judges = {ident: store.experiments.judges(experiment.number) for ident, experiment in by_id.items()}
     if len(set(filter(None, judges.values()))) > 1:
         listed = enumeration({ident: " and ".join(names) or None for ident, names in judges.items()})
-        yield f"The judges are {listed}. Their verdicts are not comparable."
+        yield f"The judges are {listed}. Verdicts of different judges are not comparable."
     schedules = {ident: experiment.schedule for ident, experiment in by_id.items()}
     if len(set(schedules.values())) > 1:
-        yield f"The schedule is {enumeration(schedules)}. Their speeds are not comparable."
+        yield f"The schedule is {enumeration(schedules)}. Speeds in different schedules are not comparable."
     for part in _MACHINE:
         values = {ident: experiment.machine.get(part) for ident, experiment in by_id.items()}
         if len({json.dumps(value) for value in values.values()} - {"null"}) > 1:

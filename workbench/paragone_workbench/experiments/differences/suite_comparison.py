@@ -37,8 +37,8 @@ class EngineSummary:
         failed: Number of runs that failed. All other figures leave them out: a failed run tells of a server or a
             machine, not of an answer.
         shared: Number of runs that shared the machine or their server with others. All figures leave out their times.
-        undecided: Number of prompts to which an answer has an assertion without a verdict.
-        unjudged: Number of prompts to which an answer has an assertion that was not checked yet.
+        undecided: Number of prompts with an answer that an assertion could not judge.
+        unjudged: Number of prompts with an answer that an assertion has not checked yet.
         drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
         means: For each metric the mean over the prompts that have a value, and the number of these prompts. Pass
             rates and scores leave out the prompts that are undecided for any engine.

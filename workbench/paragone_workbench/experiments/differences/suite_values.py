@@ -69,9 +69,9 @@ class EngineValues:
         self.columns = RunColumns()
         """The answers, and the times that are used."""
         self.undecided: set[int] = set()
-        """The prompts to which an answer has an assertion without a verdict."""
+        """The prompts with an answer that an assertion could not judge."""
         self.unjudged: set[int] = set()
-        """The prompts to which an answer has an assertion that was not checked yet."""
+        """The prompts with an answer that an assertion has not checked yet."""
         self.left_out: Collection[int] = ()
         """The prompts that are undecided or unjudged for any engine. Pass rates and scores leave them out."""
         self.sampled = False

@@ -1,4 +1,4 @@
-"""The cluster, through Ray. No other module imports Ray, whose types are not checked: what comes from it is checked here."""
+"""The cluster, through Ray. No other module imports Ray, whose types are not checked: its values are checked here."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class ClusterJudge:
         return _ASKED_AT_ONCE * len(self._seats)
 
     async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if it did not end by itself: the judge was given up, or the work stopped."""
+        """Execute a run. Returns None if the run was cut off, because the judge was given up or the work stopped."""
         while self._seats and not self._stopped and self.given_up is None:
             seat = min(self._seats, key=lambda seat: seat.asked)
             actor = seat.actor

@@ -15,7 +15,7 @@ _MOST_ON_A_GPU = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node of a cluster: its name, and what it has in all."""
+    """A node of a cluster: its name, and all its cores, memory and GPUs."""
 
     id: str
     name: str

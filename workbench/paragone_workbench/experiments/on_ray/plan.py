@@ -1,4 +1,4 @@
-"""Plans a suite on a cluster: joins it, asks its nodes what they have, and chooses the places of each engine."""
+"""Plans a suite on a cluster: joins it, asks its nodes for their cores, GPUs and files, and chooses the places of each engine."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class Replay:
     async def runs(self) -> AsyncIterator[ReplayedRun]:
         """Repeat the runs and yield them. Raises StoreError.
 
-        After `stop` it yields no more; the reports then cover what was repeated.
+        After `stop` it yields no more runs, and the reports cover those that were repeated.
         """
         for engine in self._engines:
             if self._stopped.is_set():

@@ -163,7 +163,7 @@ def _replaced(
 ) -> EngineDefinition:
     """Return the engine to open instead: with the recorded options, if it is a local one of the same backend.
 
-    The options of an engine on a server may have been written by a stranger, and say what is sent where.
+    The options of an engine on a server may have been written by a stranger, and decide what is sent to which address.
     """
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:

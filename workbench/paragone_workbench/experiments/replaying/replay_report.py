@@ -110,7 +110,7 @@ def _causes(report: EngineReport) -> list[str]:
         if what != "KV cache"
     ]
     if changed:
-        sentences.append(f"{report.engine}: what has changed may be the reason ({', '.join(changed)}).")
+        sentences.append(f"{report.engine}: these changes may be the reason ({', '.join(changed)}).")
     if report.unknown_seeds:
         sentences.append(
             f"{report.engine}: the seed of {report.unknown_seeds:,} recorded runs is not known, so chance differs."

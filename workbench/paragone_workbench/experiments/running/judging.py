@@ -173,7 +173,7 @@ class Judging:
                 InputError(
                     f"The judge is not the one that judged before in e{self.experiment.number}, which was {known}, and is "
                     f"now {identity}. No verdict of it was added.",
-                    hint="Begin a new experiment with --fresh, or restore what it was.",
+                    hint="Begin a new experiment with --fresh, or restore the judge as it was.",
                 )
             )
             return

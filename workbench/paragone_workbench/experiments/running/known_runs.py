@@ -1,4 +1,4 @@
-"""Runs that are known: what was asked before is not asked again.
+"""Runs that the history has already, so that no engine is asked the same again.
 
 Two runs are the same if the engine (its definition, and the size and time of change of its model's file), the messages and
 the seed are. The results of assertions are taken over with the run if the assertions and their judges are the same too;

@@ -180,7 +180,7 @@ class SuiteRunner:
                 InputError(
                     f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "
                     f"{', '.join(found)}. No run of it was added.",
-                    hint="Begin a new experiment with --fresh, or restore what it was.",
+                    hint="Begin a new experiment with --fresh, or restore the engine as it was.",
                 )
             )
         return not found

@@ -83,7 +83,7 @@ class AssertionCatalog:
         return assertion, options
 
     def close(self) -> None:
-        """Make all assertions release what they hold, such as processes. The assertions can be used again."""
+        """Make all assertions release their resources, such as processes. The assertions can be used again."""
         for name in self.own & self.assertions.keys():
             self.assertions[name].close()
         self.foreign.close([one for name, one in self.assertions.items() if name not in self.own])

@@ -16,7 +16,7 @@ from paragone_workbench.engines.waiting import Tell
 MOST_BLOCKED = 3
 """Number of checks of one assertion that may block their event loop, before the assertion is no longer asked."""
 CLOSING_S = 2.0
-"""Seconds that assertions have to release what they hold."""
+"""Seconds that assertions have to release their resources."""
 
 
 class ForeignChecks:
@@ -29,7 +29,7 @@ class ForeignChecks:
         """The engines that assertions ask, by the assertion's name and its options."""
 
     def engines(self, assertion: AnyAssertion, options: Options, *, tell: Tell) -> object:
-        """Return which engines an assertion asks with these options. Blocks the first time. Raises what it raises."""
+        """Return which engines an assertion asks with these options. Blocks the first time. Raises the errors of the assertion."""
         asked = assertion.name, repr(options)
         if asked not in self._engines:
             plugin, what = _named(assertion), "which engines it asks"
@@ -39,7 +39,7 @@ class ForeignChecks:
     def check_expected(
         self, assertion: AnyAssertion, expected: str | None, options: Options, *, tell: Tell
     ) -> None:
-        """Let an assertion check an expected answer. Blocks. Raises what it raises."""
+        """Let an assertion check an expected answer. Blocks. Raises the errors of the assertion."""
         what = "whether the expected answer suits it"
         answer(lambda: assertion.check_expected(expected, options), _named(assertion), what, tell=tell)
 
@@ -63,7 +63,7 @@ class ForeignChecks:
             ) from error
 
     def close(self, assertions: list[AnyAssertion]) -> None:
-        """Make assertions release what they hold. The assertions can be used again."""
+        """Make assertions release their resources. The assertions can be used again."""
         loops, self._loops = self._loops, {}
         for loop in loops.values():
             loop.end()

@@ -30,7 +30,7 @@ class Record:
 
 
 def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | SuiteProblem:
-    """Return the record that `read` returns for a line, or its problem. `mistake` says what is wrong if it is no mapping."""
+    """Return the record that `read` returns for a line, or its problem. `mistake` is the message if the value is no mapping."""
     try:
         values = read()
     except InputError as error:
@@ -197,7 +197,7 @@ def assertion_spec(item: Json) -> AssertionSpec:
 
 
 def parse_json(text: str) -> Json:
-    """Parse JSON. Raises InputError with a sentence that says what is wrong with it."""
+    """Parse JSON. Raises InputError with the mistake in a sentence."""
     try:
         value = wire.parse_json(text)
         if "\\u" in text:  # an escape may be half of a pair that makes one character

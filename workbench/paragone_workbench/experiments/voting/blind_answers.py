@@ -86,7 +86,7 @@ class _BlindAnswer(RunObserver):
         return self.ended or bool(self._run.text)
 
     def mask(self, mask: NameMask) -> None:
-        """Mask the text so far, and what comes from now on."""
+        """Mask the text so far, and the text that follows."""
         self._stream = MaskedStream(mask)
         self.text_came(self._run, "answer", self._run.text)
         if self.ended:

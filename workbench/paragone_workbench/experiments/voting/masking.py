@@ -93,7 +93,7 @@ class NameMask:
 
 
 class MaskedStream:
-    """Masks an answer that arrives in pieces: together, what it returns is what `NameMask.masked` returns.
+    """Masks an answer that arrives in pieces. The returned pieces together are the text that `NameMask.masked` returns.
 
     The end of the text is held back while it may be the beginning of a name.
     """

@@ -34,7 +34,7 @@ class Pacing:
         self._pace: float | None = None
         """Characters per second; None while the slowest answer sets the pace."""
         self._owed = 0.0
-        """The part of a character by which the pace is ahead of what is shown."""
+        """The fraction of a character that the pace allows beyond the shown text."""
 
     def advance(self, now: float, answers: Sequence[PacedText]) -> int:
         """Return how many characters of each answer may be shown at a time in seconds; it never decreases."""

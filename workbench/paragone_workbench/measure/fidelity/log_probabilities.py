@@ -39,7 +39,7 @@ def log_probabilities(block: LogitsBlock) -> Rows:
     EngineError if a logit is not a finite number.
     """
     logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
-    with np.errstate(invalid="ignore"):  # what is not finite is an error below
+    with np.errstate(invalid="ignore"):  # numbers that are not finite are an error below
         rows: Rows = logits - logits.max(axis=1, keepdims=True)
         rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     if not np.isfinite(rows).all():

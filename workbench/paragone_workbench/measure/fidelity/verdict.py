@@ -44,9 +44,9 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
 
 
 def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
-    """Return a warning if a candidate equals the reference bit by bit, which says that nothing was quantized; else empty.
+    """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; otherwise an empty text.
 
-    It says what the two are configured to differ in, so that the user sees what was not applied.
+    The warning names the options that the two are configured to differ in, since one of them was not applied.
     """
     if not candidate.difference.windows or candidate.difference.kld.any():
         return ""

@@ -25,7 +25,7 @@ class MemoryPlan:
     trained_context: int | None
     """Context window that the model was trained for; None if unknown."""
     devices: tuple[DeviceMemory, ...]
-    """The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
+    """The memory that the engine needs on each device, and the free memory there. Hypothetical GPUs come first; of each, what plans
     leave free is not counted as free."""
     layers: int | None
     """Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown."""

@@ -24,7 +24,7 @@ def fidelity_charts(engines: list[tuple[str, Measured]], measurement: Measuremen
     if klds := [_on_scale(figure) for figure in _figures(engines, "mean_kld", "nats", 4)]:
         yield bar_chart(
             "Mean KL divergence",
-            "How far the distributions are from the reference's. Less is better; what is within the noise floor "
+            "How far the distributions are from the reference's. Less is better; a value within the noise floor "
             f"is no difference. In words: {scale_text()}.",
             [*klds, *_figures(floor, "mean_kld", "nats", 4)],
         )

@@ -20,7 +20,7 @@ from paragone_workbench.statistics.estimate import number
 class _Column(NamedTuple):
     title: str
     cell: Callable[[EngineFigures], TableCell]
-    """Returns an empty cell for what is unknown."""
+    """Returns an empty cell if the value is unknown."""
     note: str = ""
     """How to read the column, as a sentence."""
 

@@ -52,7 +52,7 @@ def not_measured(
     no_speed: Mapping[str, str],
     no_fidelity: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return what is unknown of the engines in sentences. `no_speed` and `no_fidelity` say why, by the engine's name."""
+    """Return sentences about the measurements that engines lack. `no_speed` and `no_fidelity` have the reasons, by the engine's name."""
     left = experiment.left
     others = [engine for engine in figures if engine.engine != reference]
     return tuple(

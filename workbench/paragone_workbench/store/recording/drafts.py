@@ -1,4 +1,4 @@
-"""Saves what is written and not sent, as it is written."""
+"""Saves prompts that are written but not sent, while the user writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue of what is to be saved: the only way to the history for conversations."""
+"""The queue of changes to save: the only way to the history for conversations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class SaveQueue:
         """Time on the event loop's clock after which no attempt starts; set by `close`."""
 
     def open(self, history: History) -> None:
-        """Save what has come so far, and what comes from now on, in this history."""
+        """Save the changes so far, and those from now on, in this history."""
         self.history, self._not_open = history, None
         self._begin()
         self._on_changed()

@@ -88,7 +88,7 @@ class Recorder(SaveQueue, RunObserver):
             unsaved.know(lanes)
             self.changed(unsaved)
 
-    # Reading what is being saved
+    # Reading conversations whose changes may wait in the queue
 
     async def load(self, number: int) -> SavedConversation | None:
         """Return a conversation from the history, after this session's changes of it are saved.

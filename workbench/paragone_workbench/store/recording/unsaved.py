@@ -32,7 +32,7 @@ class _Turn:
     """Number of characters of the answer that have been saved."""
     thinking: int = 0
     settings: RunSettings | None = None
-    """The run's settings at its last change that was noted here."""
+    """The settings of the run when its last change was noted."""
 
 
 class Unsaved:
@@ -262,7 +262,7 @@ class Unsaved:
         return " and ".join(parts)
 
     def whole(self) -> SavedConversation:
-        """Return the conversation as the history would have it, with what is saved and what is not.
+        """Return the conversation as the history would have it, with its saved and its unsaved parts.
 
         Runs that have not ended, and prompts that no run has answered, come along without an answer.
         """

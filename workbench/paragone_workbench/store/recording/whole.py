@@ -38,7 +38,7 @@ def save_whole(store: Store, changes: Changes, title: str = "") -> int:
 def duplicate(store: Store, number: int) -> int:
     """Save a copy of a conversation with all its answers, and return its number. Raises ParagoneError.
 
-    The copy has the same tags, was last used when its original was, and a title that says what it is.
+    The copy has the tags and the time of last use of its original, and a title that calls it a copy.
     """
     saved = store.load(number)
     tags = store.summaries([number])[number].tags

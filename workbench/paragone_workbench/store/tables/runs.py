@@ -96,7 +96,7 @@ def _manifest_in(data: str) -> Mapping[str, Json]:
 
 
 def _own_part(result: RunResult) -> dict[str, Json]:
-    """Return the result as JSON, without what has columns of its own and what runs have in common."""
+    """Return the result as JSON, without the fields that have columns and those that runs share in a manifest."""
     settings = result.settings
     own = to_json(
         dataclasses.replace(

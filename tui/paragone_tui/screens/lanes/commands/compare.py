@@ -90,7 +90,7 @@ def fidelity(context: LanesContext) -> None:
 
 
 async def _save_fidelity(context: LanesContext, lanes: Sequence[Lane], found: Fidelity) -> None:
-    """Save what was measured for reports, as the command line does."""
+    """Save the measurements for reports, as the command line does."""
     from paragone_workbench.experiments.engine_identity import measurement_of
     from paragone_workbench.measure.fidelity.report import fidelity_json
     from paragone_workbench.store.retry import retrying
@@ -171,7 +171,7 @@ def _no_parting(answers: Sequence[_Answer]) -> str:
     if not incomplete:
         return "The answers to the last prompt do not differ."
     names = " and ".join(incomplete)
-    return f"The last prompt has no complete answer of {names}; what came of the answers does not differ."
+    return f"The last prompt has no complete answer of {names}; so far, the answers do not differ."
 
 
 class _Answer(NamedTuple):

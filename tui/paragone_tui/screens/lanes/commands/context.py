@@ -39,7 +39,7 @@ class LanesContext:
     """The key that quits the program, in short notation."""
     do: Do
     show_keys: Callable[[], None]
-    """Shows the line of key hints anew, after a change of what it names."""
+    """Shows the line of key hints again, after the hints have changed."""
     other_mode: Mode
     """The order of answers that `toggle-mode` switches to."""
     is_blind: bool = False
@@ -57,7 +57,7 @@ class LanesContext:
         self.program.say(sentence, warning=warning)
 
     def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
-        """Show a screen over the lanes. When it closes with a result other than None, `then` is called with the result."""
+        """Show a screen over the lanes. When the screen closes with a result other than None, `then` is called with the result."""
 
         def closed(result: Result | None) -> None:
             if then is not None and result is not None:

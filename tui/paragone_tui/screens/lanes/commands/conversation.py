@@ -85,7 +85,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     await shown.rebuild()
     if reopened.shown_again is not None:
         context.say(
-            f"The lane {reopened.shown_again.name} was closed. It is shown again: it has what was found. "
+            f"The lane {reopened.shown_again.name} was closed. It is shown again, because it has the text that was found. "
             f"{context.key_of('close-lane')} closes it."
         )
     elif reopened.closed_lanes:
@@ -111,7 +111,7 @@ def _reveal(context: LanesContext, hit: Hit) -> None:
         session.select(lane, newest_after(lane, run))
         shown.show_history()
         context.say(
-            f"{lane.name} shows another branch now: it has what was found. "
+            f"{lane.name} shows another branch now, which has the text that was found. "
             f"{context.key_of('next-variant')} shows the next one."
         )
     shown.position = session.lanes.index(lane)

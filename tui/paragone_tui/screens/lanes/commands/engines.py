@@ -58,7 +58,7 @@ def _pick(
     single: bool = False,
     advice: str = "",
 ) -> None:
-    """Show the engine picker. `then` is called with what was picked, if anything was."""
+    """Show the engine picker. `then` is called with the picked engines, if there are any."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
     picker = EnginePicker(
@@ -167,7 +167,7 @@ async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDef
 
 
 def restart_engine(context: LanesContext) -> None:
-    """Restart an engine that is not running, preferably the current lane's; else the current lane's."""
+    """Restart an engine that is not running, the current lane's before others; if all run, restart the current lane's."""
     session = context.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
     if column := context.current_or_say():

@@ -242,7 +242,7 @@ def delete_word(context: LanesContext) -> None:
 
 
 def search_prompts(context: LanesContext) -> None:
-    """Let the user find an earlier prompt, which takes the place of what is written; undo brings that back."""
+    """Let the user find an earlier prompt, which replaces the text in the composer; undo brings that text back."""
     from paragone_tui.screens.prompt_picker import PromptPicker
 
     here = [prompt.written for prompt in reversed(context.session.prompts)]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def insert_template(context: LanesContext) -> None:
-    """Let the user pick a template and give its values, or save what is written as a template.
+    """Let the user pick a template and give its values, or save the text in the composer as a template.
 
     What is written becomes the variable `prompt` of a template that is picked.
     """
@@ -24,7 +24,7 @@ def insert_template(context: LanesContext) -> None:
 
 
 def _fill_in(context: LanesContext, name: str) -> None:
-    """Ask for the values of a template's variables, unless what is written is the only one."""
+    """Ask for the values of a template's variables, unless the only variable is the text in the composer."""
     from paragone_tui.screens.templates.variables_form import VariablesForm
     from paragone_workbench.config.templates import PROMPT, fill_template
     from paragone_workbench.conversation.variables import names_in

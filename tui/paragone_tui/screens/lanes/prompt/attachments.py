@@ -188,7 +188,7 @@ class Attachments:
         except InputError as error:
             named.reading = None
             if not isinstance(error, MissingFile) or looks_like_path(path):
-                named.error = error  # else the mention is that of a person, or a decorator
+                named.error = error  # otherwise `@` mentions a person, or begins a decorator
                 if not self._is_awaited:
                     self._tell(named, f"Not attached: {error}")
             return

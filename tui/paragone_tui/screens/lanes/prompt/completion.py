@@ -28,7 +28,7 @@ _ROWS = 6
 
 
 class Completion(Static):
-    """Shows the files whose paths begin with what is typed after `@`. The prompt keeps the focus."""
+    """Shows the files whose paths begin with the text after `@`. The prompt keeps the focus."""
 
     can_focus = False
     DEFAULT_CSS = """

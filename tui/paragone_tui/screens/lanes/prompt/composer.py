@@ -178,7 +178,7 @@ class Composer(MentionField):
         self._on_change()
 
     def end_edit(self) -> None:
-        """Stop editing an earlier prompt, and show again what was written before the edit."""
+        """Stop editing an earlier prompt, and show the text that was in the composer before."""
         before = self._before_edit
         self.edited = self.queued = None
         self.attachments.keep(before.text)
@@ -186,14 +186,14 @@ class Composer(MentionField):
         self.attachments.take_over(before)
 
     def leave_conversation(self) -> None:
-        """Keep what is written as a new prompt: an earlier one that was edited belongs to the conversation before."""
+        """Keep the written text as a new prompt: an earlier prompt that was being edited belongs to the conversation before."""
         self.edited = self.queued = None
         self._before_edit = _NOTHING
         self._recalled = None
         self._show_title()
 
     def action_undo(self) -> None:
-        """Undo the last change. If that brings back what was written before an edit, the edit has ended."""
+        """Undo the last change. If undo brings back the text from before an edit, the edit has ended."""
         super().action_undo()
         if self.text and self.text == self._sent:
             self.name_mentions()
@@ -207,7 +207,7 @@ class Composer(MentionField):
         return self.draft.text
 
     def load(self, text: str) -> None:
-        """Show a text, so that undo brings back what was there; as a mark, if it is too long to edit."""
+        """Show a text, as a mark if it is too long to edit. Undo brings back the text before."""
         self.put(text if is_editable(text) else self._pasted.fold(text))
 
     def unfold(self) -> None:
@@ -367,7 +367,7 @@ class Composer(MentionField):
         self._show_title()
 
     def take(self) -> Draft:
-        """Return the draft to send. Then show what was written before an edit; empty the composer if there was no edit."""
+        """Return the draft to send. Then show the text from before an edit; without an edit, empty the composer."""
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.edited is None and self.queued is None:

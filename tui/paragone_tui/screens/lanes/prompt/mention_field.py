@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MentionField(TextField):
-    """A field that completes the mention of a file that the user is typing, and attaches what is mentioned."""
+    """A field that completes the mention of a file that the user is typing, and attaches the mentioned files."""
 
     def __init__(self, program: Program) -> None:
         """Create an empty field."""
@@ -28,7 +28,7 @@ class MentionField(TextField):
         """Whether the user is typing the mention of a file before the cursor."""
 
     def _show_title(self) -> None:
-        """Show what is attached now."""
+        """Show the files and images that are attached now."""
 
     def edit(self, edit: Edit) -> EditResult:
         """Change the text, and complete the mention of a file that the user is typing."""
@@ -43,7 +43,7 @@ class MentionField(TextField):
         return self.document.get_line(row)[:column]
 
     def _follow_mention(self, *, typed: bool) -> None:
-        """Follow what is typed before the cursor. A pasted mention is text: others may have written it."""
+        """Complete the mention before the cursor, if the user is typing one. A pasted mention is text: others may have written it."""
         before = self._before
         mention = mention_at(before, len(before)) if typed and "@" in before else None
         if mention is not None:
@@ -61,11 +61,11 @@ class MentionField(TextField):
             self._mentions = False
             before = self._before
             for mention in mentions(before):
-                if mention.end >= len(before) - 1:  # else it may have been pasted
+                if mention.end >= len(before) - 1:  # other text may have been pasted
                     self.attachments.name(mention.path)
 
     def on_blur(self) -> None:
-        """Close the list of completions when the user turns to something else."""
+        """Close the list of completions when another widget gets the focus."""
         self.completion.close()
 
     def _complete(self, path: str) -> None:

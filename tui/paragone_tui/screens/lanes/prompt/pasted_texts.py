@@ -29,7 +29,7 @@ _NEW_LINE = "\n"
 
 
 def is_long(text: str) -> bool:
-    """Return whether a pasted text hides what is written around it: the prompt shows 8 rows."""
+    """Return whether a pasted text is longer than the 8 rows of the prompt, and would hide the text around it."""
     return text.count(_NEW_LINE) >= _MOST_LINES or len(text) > _MOST_CHARACTERS or not is_editable(text)
 
 

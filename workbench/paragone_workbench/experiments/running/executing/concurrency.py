@@ -31,7 +31,7 @@ class Concurrency:
 
     The limit is `least` at first. While it is below `most`, it grows as long as the requests that end in a second
     become more: a server that batches answers several requests in the time of one. If they do not, the limit returns
-    to the one before. It falls by half if a request fails, since a server may refuse what is too much. A rate is
+    to the one before. The limit falls by half if a request fails, since a server may refuse too many requests. A rate is
     measured over twice as many requests as the limit.
     """
 
