@@ -1,8 +1,8 @@
 """The plugin hooks. Each group of entry points has one hook. A plugin in the group implements the hook.
 
 A plugin with backends is a module (or object) named by an entry point of the group `paragone`. Give the
-entry point the name of its backend. A plugin with assertions is named by one of the group
-`paragone.assertions`.
+entry point the name of its backend. A plugin with assertions is named by an entry point
+of the group `paragone.assertions`.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def _without_alt(key: events.Key) -> Sequence[events.Key]:
     Terminals send the same bytes for both, and tmux waits half a second for the character.
     """
     name = without_alt(key.key)
-    if name == key.key:  # perhaps a sign, whose key has a name
+    if name == key.key:  # a sign such as `?`, whose key is called `question_mark`
         name = key.key.removeprefix("alt+")
     character = key.character or _character(name)
     if name == key.key or not character:

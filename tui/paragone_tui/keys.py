@@ -83,7 +83,7 @@ def without_alt(key: str) -> str:
 def with_alt(key: str) -> str:
     """Return a key of a character with Alt by its character, such as `alt+Q` of `alt+shift+q`; other keys as they are."""
     name = without_alt(key)
-    if name == key:  # perhaps a sign, whose key has a name
+    if name == key:  # a sign such as `?`, whose key is called `question_mark`
         name = sign(key.removeprefix("alt+")) if key.startswith("alt+") else ""
     return f"alt+{name}" if name else key
 

@@ -12,9 +12,7 @@ from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
 _PORTS = {"http": 80, "https": 443}
-_ELSEWHERE = (
-    "Name the key's place in key_env, key_keyring, key_command or headers; in a path, write $VARIABLE for it."
-)
+_ELSEWHERE = "Say where the key is: key_env, key_keyring, key_command or headers. In a path, write $VARIABLE for the key."
 
 
 def url_of(options: EndpointOptions) -> str:

@@ -37,7 +37,7 @@ _LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
 
 
 class IncompleteAnswer(Exception):
-    """The stream ended before the answer was complete. The message is a hint at the reason, if known."""
+    """The stream ended before the answer was complete. The message says what may be the reason, if that is known."""
 
 
 class ReportedFailure(Exception):

@@ -1,6 +1,6 @@
 """The options of the llama-servers that paragone starts, and their values on this machine.
 
-Common ones have the names of the backend `llama_cpp`.
+Options that the backend `llama_cpp` also has have the same names.
 """
 
 from __future__ import annotations

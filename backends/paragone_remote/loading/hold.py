@@ -1,4 +1,4 @@
-"""Who uses a model that a server has loaded: the last engine of this program unloads it, unless others loaded it."""
+"""Knows which engines use a model of a server: the last one to close unloads the model, if this program loaded it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Hold:
 
     async def _load(self, use: _Use, on_progress: OnProgress) -> tuple[Caution, ...]:
         before = await self._loader.loaded()
-        # Until it is there, a model that was not there before is ours: a failed or cancelled load is ended.
+        # A model that was not loaded before counts as this program's during the load: a failed or cancelled load is ended.
         use.is_ours = use.is_ours or self._model not in before
         await self._loader.load(self._model, on_progress)
         after = await self._loader.loaded()

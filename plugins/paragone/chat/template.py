@@ -26,7 +26,7 @@ __all__ = ["ChatTemplate"]
 _LARGEST = 1 << 20
 """Limit for the characters of a template and for the operands of a product in it.
 
-No real template exceeds it.
+No real template is larger.
 """
 
 

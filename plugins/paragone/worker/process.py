@@ -75,7 +75,7 @@ class EngineProcess:
         causes: Sequence[CrashCause] = (),
         connection: Sequence[int] = (),
     ) -> Self:
-        """Start a process. Its output goes to the file `log`, or to a temporary one.
+        """Start a process. The output of the process goes to the file `log`, or to a temporary file.
 
         `causes` are known causes of its crashes, besides the common ones. It inherits the descriptors `connection`.
         Raises OSError if the program cannot be started, EngineError if the log cannot be opened.

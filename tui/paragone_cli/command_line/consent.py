@@ -18,7 +18,7 @@ from paragone_workbench.paths import config_file
 
 
 def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
-    """Return the consent to what a document names; the user is asked if standard input is a terminal."""
+    """Return the consent to the actions of a document. The user is asked if standard input is a terminal."""
 
     def ask(actions: Sequence[str]) -> bool:
         note(f"{document} may come from somebody else. It names what reaches beyond its folder:")

@@ -133,7 +133,7 @@ def _read() -> str:
         content = sys.stdin.buffer.read(LARGEST + 1)  # the stream may have no end
         if len(content) > LARGEST:
             raise InputError(
-                f"Standard input is longer than {LARGEST // 2**20} MiB.", hint="No context holds that."
+                f"Standard input is longer than {LARGEST // 2**20} MiB.", hint="No model can read that much."
             )
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -67,7 +67,7 @@ class TerminalDriver(JobControlDriver):
             os.kill(os.getpid(), number)
 
     def suspend(self) -> bool:
-        """Give the terminal back to the shell until that continues the program. Returns False if there is no shell."""
+        """Give the terminal back to the shell until the shell continues the program. Returns False if there is no shell."""
         if not _has_shell():
             return False
         self.stop_with_group()

@@ -154,7 +154,7 @@ class SuiteRounds:
         return "sequential" if together and all(engine.is_local for engine in engines) else "swap"
 
     async def _count(self) -> None:
-        """Count the runs that are not done yet."""
+        """Read what is left to be run."""
         number = self.experiment.number
         self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
         prompts = [prompt.index for prompt in self.request.suite.prompts]

@@ -79,7 +79,7 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
 
 
 async def existing_demo_models(backend: Backend, *, tell: Tell = tell_nobody) -> Sequence[ModelInfo]:
-    """Return the demo models of a backend that exist now. Empty if it has none.
+    """Return the demo models of a backend that exist now. Empty if the backend has no demo models.
 
     Raises ParagoneError, with InputError if the demo must be installed.
     """

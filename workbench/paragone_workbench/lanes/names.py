@@ -24,7 +24,7 @@ def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: R
 
 
 def names_of(lanes: Sequence[LaneRecord], find: BackendLookup) -> Mapping[str, str]:
-    """Return the names of saved lanes by their ids: those that they get when the conversation is opened, closed lanes last.
+    """Return the names that saved lanes get when their conversation is opened, by the lanes' ids; closed lanes come last.
 
     `find` returns the backend of a name.
     """

@@ -58,7 +58,7 @@ class PromptQueue:
     ) -> None:
         """Create an empty queue.
 
-        `begin` has a free lane answer a prompt, `can_answer` returns whether a lane's engine can, and `on_change` is
+        `begin` makes a free lane answer a prompt, `can_answer` returns whether a lane's engine can, and `on_change` is
         called after each change of the queue.
         """
         self.prompts: list[QueuedPrompt] = []

@@ -142,8 +142,8 @@ def has_same_engines(
 ) -> bool:
     """Whether there are lanes, and they have the engines of the saved lanes that are not closed, in the same order.
 
-    The engines may have other options and other names. `configured` are the engines of config.toml: two of them are never the
-    same, unless their options are.
+    The engines may have other options and other names. `configured` are the engines of config.toml. Two of them with
+    different options are never the same engine.
     """
 
     def is_same(lane: Lane, kept: EngineDefinition) -> bool:

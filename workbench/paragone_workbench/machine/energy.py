@@ -60,8 +60,8 @@ class EnergyCounters:
     def joules(self) -> float | None:
         """Return the joules that all devices together have used since the counters were found.
 
-        None without counters, and if one has become unreadable. A counter that begins again at zero is read
-        correctly if it is read at least once in its range, which lasts minutes.
+        None without counters, and if one has become unreadable. A counter that has reached its largest value begins again
+        at zero. Its figures are right if it is read every few minutes.
         """
         try:
             return sum(counter.update() for counter in self._counters) if self._counters else None

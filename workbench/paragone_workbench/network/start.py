@@ -37,7 +37,7 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
 
 
 def apply_network_settings(settings: NetworkSettings) -> str:
-    """Go offline if the settings say so or the process is offline already, and have the system hold it.
+    """Go offline if the settings say so or the process is offline already, and make the system enforce the restriction.
 
     With `local_servers`, engines may contact loopback offline. The system cannot tell loopback from the rest, so that the
     guard alone holds it then. Returns a warning if the system refuses to hold the restriction in the other cases, otherwise an empty text.

@@ -20,12 +20,12 @@ MOST_CONNECTIONS = 256
 
 
 class Connection(H11Protocol):
-    """HTTP with deadlines: slow clients hold neither a connection nor an engine. Bytes that are not HTTP get an error in JSON."""
+    """HTTP with deadlines: slow clients hold neither a connection nor an engine. What is no HTTP gets an error in JSON."""
 
     _head: asyncio.TimerHandle | None = None
-    """The timer that closes the connection if the head of a request takes too long."""
+    """Ends the wait for the head of a request."""
     _stalled: asyncio.TimerHandle | None = None
-    """The timer that closes the connection if the client reads nothing for too long."""
+    """Ends the wait for a client that reads nothing."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection, or refuse one too many."""
@@ -63,7 +63,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse bytes that are not HTTP."""
+        """Refuse what is no HTTP."""
         self._refuse(400, "The request is not valid HTTP/1.1.", "invalid_http")
 
     def _await_head(self) -> None:

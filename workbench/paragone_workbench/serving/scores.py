@@ -73,7 +73,7 @@ async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
 
 
 def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:
-    """Return tokens for the whole text: before the scored ones, one for the beginning of the text that they lack."""
+    """Return the tokens of the whole text: before those that were scored, what is missing of the text."""
     data = text.encode("utf-8", "replace")
     missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
     if missing <= 0:  # the scored tokens are all of the text; some tokenizers add a space before it

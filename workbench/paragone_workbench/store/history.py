@@ -57,7 +57,7 @@ class History:
         try:
             warning = await asyncio.wrap_future(opened)
         except BaseException:
-            jobs.put(None)  # after a cancellation the thread may still open the store: have it closed
+            jobs.put(None)  # the thread may still open the store: tell the thread to close the store
             raise
         return cls(jobs, closed, warning)
 

@@ -34,7 +34,7 @@ class LaneRecord:
     `Store.load` fills it; code that adds a run to the lane must append it here.
     """
     fork: Run | None = None
-    """The run of another lane after which this lane was forked from it; None for a lane that was not."""
+    """The last run that this lane took over from the lane that it was forked from; None if it was not forked."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 

@@ -75,7 +75,7 @@ class Share:
 
 
 async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnProgress) -> Share:
-    """Return a share in a server for engines that are equal in `key`, and that is loaded.
+    """Return a share in a loaded server. Engines with the same `key` share servers.
 
     A new server is started if all `slots` of the others are taken. Raises what `start` raises. Cancelling the
     task releases the share.

@@ -1,4 +1,4 @@
-"""Runs the measurements of a choice, and prints the decision."""
+"""Runs the measurements of a choice, and prints what they decide."""
 
 from __future__ import annotations
 

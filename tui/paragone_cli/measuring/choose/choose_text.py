@@ -83,7 +83,7 @@ def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list
 
 
 def _memory(engine: EngineFigures) -> str:
-    """Return the estimated memory; if it is unknown, the size of the weights."""
+    """Return the estimated memory, or else the size of the weights."""
     if engine.memory is not None:
         return size_text(engine.memory)
     return "" if engine.size is None else f"{size_text(engine.size)} (weights)"

@@ -19,7 +19,7 @@ _EVERY_S = 0.1
 
 
 class ProgressText(ChoiceObserver, SuiteObserver):
-    """Shows the present measurement below the sentences so far."""
+    """Shows the present measurement below what was said so far."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         """Show texts with this function."""

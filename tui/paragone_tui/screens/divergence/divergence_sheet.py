@@ -70,7 +70,7 @@ class DivergenceSheet(Sheet):
     ) -> None:
         """Create the view of the forks of the answers to a prompt, of which one is shown first.
 
-        `go_on` is called with the fork that is shown and what the user chooses there.
+        `go_on` is called with the fork on the screen and the token that the user chooses there.
         """
         super().__init__()
         self._prompt = prompt

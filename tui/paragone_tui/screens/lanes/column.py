@@ -75,7 +75,7 @@ class LaneColumn(Column, LaneObserver):
     ) -> None:
         """Create the column of a lane.
 
-        `is_first` is whether it is the left one; a class that is set later makes Textual compute all styles again.
+        `is_first` is whether the column is the leftmost. Setting its class later would make Textual compute all styles again.
         `is_unsaved` returns whether the history cannot be written now, `waiting` the number of prompts that wait for
         the lane. `on_history` is called when all
         answers are shown anew.

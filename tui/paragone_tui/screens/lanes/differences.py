@@ -162,7 +162,7 @@ class Differences(LaneObserver):
     def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: Run) -> list[tuple[str, Mark]]:
         """Return the channel and the mark of the place where an answer parts, in a list; an empty list if it does not.
 
-        The reference lane's mark is where the first other lane parts from it.
+        In the reference lane, the mark is at the first place where another lane differs.
         """
         from paragone_workbench.compare.divergence import place_of  # the start does not need it
 

@@ -38,7 +38,7 @@ _AIRY = 18
 
 
 class Lanes(Horizontal, can_focus=True):
-    """The columns of the lanes, or what to do without any. While it has the focus, the screen is in lane mode."""
+    """The columns of the lanes, or a guide if there are no lanes. While it has the focus, the screen is in lane mode."""
 
     FOCUS_ON_CLICK = False  # a click must not turn the text that is typed next into commands
     BINDINGS: ClassVar[list[BindingType]] = [*lane_bindings()]

@@ -53,7 +53,7 @@ class LaneStatusInfo:
     """The content of a lane's status line. Figures that are None or 0 are mostly left out."""
 
     mark: str = ""
-    """What is shown before the name, such as that the lane is the current one."""
+    """The sign before the name, such as that of the current lane."""
     engine: str = ""
     others: tuple[str, ...] = ()
     """Names of the other lanes, from which the lane's name stays distinguishable when it is shortened."""

@@ -23,7 +23,7 @@ def answered_sides(session: Session) -> list[Side]:
 
 
 def open_sides(session: Session) -> list[Side]:
-    """Return the lanes whose engine is open, without answers."""
+    """Return a side for each lane whose engine is open, without the answers."""
     return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
 
 

@@ -76,7 +76,7 @@ class BatchEngine:
 
 
 def runs_here(definition: EngineDefinition, registry: Registry) -> bool:
-    """Return whether an engine loads its model on this machine, so that no other program knows its name.
+    """Return whether an engine loads its model on this machine, where no other program knows the model by a name.
 
     Raises InputError if its backend is missing.
     """

@@ -95,7 +95,7 @@ async def take_known_runs(
 
 
 async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
-    """Return a known run with the results of the assertions of this experiment, but for those that ask engines."""
+    """Return a known run with the results of this experiment's assertions, except those that ask engines."""
     if run.result is None:
         return run
     result = run.result

@@ -88,7 +88,7 @@ class PromptFitter:
             return len(await ids(words))
 
         async def shared(words: _Words) -> int:
-            """Return how many tokens a prompt that goes on with another word has in common with this one."""
+            """Return how many tokens two prompts have in common that differ only in their last word."""
             pairs = zip(await ids(words), await ids([*words, "and"]), strict=False)
             return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 

@@ -72,7 +72,7 @@ def percentile(values: Values, fraction: float) -> float | None:
 
 
 def shares(kld: Values) -> list[float]:
-    """Return the share of KL divergences in each sixth of a decade; what lies outside counts as the nearest."""
+    """Return the share of KL divergences in each sixth of a decade. Values outside of `DECADES` count at the nearest end."""
     first, last = DECADES[0], DECADES[-1]
     edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
     logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))

@@ -79,7 +79,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     session, shown = context.session, context.lanes
     await session.stop()
     reopened = await session.reopen(number, hit=hit)
-    assert reopened is not None  # it is wanted in any case
+    assert reopened is not None  # None comes only with `only_with_same_engines`
     context.composer.leave_conversation()
     shown.select_turn(None)
     await shown.rebuild()

@@ -57,7 +57,7 @@ class ContextGauge:
         self._asking = asyncio.create_task(self._ask(asked))
 
     def refusal(self, draft: Draft, lanes: Sequence[Lane]) -> str:
-        """Return why all of these lanes would refuse this prompt; empty if one may not, or that is not known yet."""
+        """Return why all of these lanes would refuse this prompt; empty if at least one lane may take it."""
         if self._asked is None or self._asked[0] != draft or not lanes:
             return ""
         refusing = {one.lane: one_line(one.warning) for one in self._found if one.is_refused}
