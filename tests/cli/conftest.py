@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import fastjsonschema
 import psutil
@@ -24,6 +26,8 @@ from tests.cli import fork_server
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
 PATIENCE = 60.0
+
+Process: TypeAlias = fork_server.Program | subprocess.Popen[bytes]
 
 CUT = "paragone: warning: The answer is cut: it reached max_tokens, or the end of the context.\n"
 """What is said of an answer that a limit ended: every answer of the rogue backend that ends by itself."""
@@ -60,10 +64,16 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
 def data(command: str, done: subprocess.CompletedProcess[bytes]) -> dict:
     """The JSON that a command printed, which has the documented shape."""
     found = json.loads(done.stdout)
-    fastjsonschema.compile({"$ref": f"#/$defs/{command.replace(' ', '%20')}", "$defs": SCHEMA["$defs"]})(
-        found
-    )
+    check_of(command)(found)
     return found
+
+
+@functools.cache
+def check_of(command: str) -> Callable[[object], object]:
+    """The check that JSON has the documented shape of a command. It takes a while to be made."""
+    return fastjsonschema.compile(
+        {"$ref": f"#/$defs/{command.replace(' ', '%20')}", "$defs": SCHEMA["$defs"]}
+    )
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -74,14 +84,14 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @contextlib.contextmanager
-def running(*argv: str, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
+def running(*argv: str, **streams: fork_server.Stream) -> Iterator[Process]:
     """Start the program; at the end it is gone, and its engines with it."""
-    process = subprocess.Popen(
-        [PROGRAM, *argv],
-        stdin=streams.get("stdin", subprocess.DEVNULL),
-        stdout=streams.get("stdout", subprocess.PIPE),
-        stderr=streams.get("stderr", subprocess.PIPE),
-        bufsize=0,  # what is read here is not missing in `communicate`
+    process = fork_server.start(
+        PROGRAM,
+        argv,
+        streams.get("stdin", subprocess.DEVNULL),
+        streams.get("stdout", subprocess.PIPE),
+        streams.get("stderr", subprocess.PIPE),
     )
     try:
         with process:
@@ -91,7 +101,7 @@ def running(*argv: str, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def first(process: subprocess.Popen[bytes], count: int) -> bytes:
+def first(process: Process, count: int) -> bytes:
     """The first bytes that it prints, as soon as they are there."""
     read = b""
     while len(read) < count:
@@ -101,9 +111,16 @@ def first(process: subprocess.Popen[bytes], count: int) -> bytes:
     return read
 
 
-def engines_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The processes that run its engines now."""
-    return psutil.Process(process.pid).children(recursive=True)
+def engines_of(process: Process) -> list[psutil.Process]:
+    """The processes that run its engines now: each leads a session, which the process that forks them does not."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if session(child.pid) == child.pid]
+
+
+def session(pid: int) -> int | None:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return None
 
 
 def all_gone(engines: Sequence[psutil.Process]) -> bool:
@@ -117,7 +134,7 @@ class Terminal:
         self._ours, self.theirs = pty.openpty()
         self.written = b""
 
-    def read(self, process: subprocess.Popen[bytes]) -> bytes:
+    def read(self, process: Process) -> bytes:
         """Read until the program has ended."""
         deadline = time.monotonic() + PATIENCE
         while self.take() or process.poll() is None:

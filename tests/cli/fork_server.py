@@ -3,7 +3,7 @@
 A fork is a process of its own, with its own pipes, environment and exit code. It does not start an interpreter and import
 the program again, which takes nine tenths of the CPU time of a short command. Its workers are forks, too.
 
-pytest imports this module and calls `run`. The interpreter that forks runs it as a script.
+pytest imports this module and calls `start` or `run`. The interpreter that forks runs it as a script.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, TypeAlias
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[2]))
@@ -41,11 +42,84 @@ SETTINGS = worker_forks.for_interpreter(os.environ)
 """Those of the process that forks: pytest imports this module before any test changes them."""
 
 
+class Program:
+    """A program in a fork: the part of `subprocess.Popen` that tests need."""
+
+    def __init__(
+        self, args: Sequence[str], told: int, stdin: int | None, stdout: int | None, stderr: int | None
+    ) -> None:
+        self.args = args
+        self.returncode: int | None = None
+        self._told = io.FileIO(told)
+        self.stdin = None if stdin is None else io.FileIO(stdin, "w")
+        self.stdout = None if stdout is None else io.FileIO(stdout)
+        self.stderr = None if stderr is None else io.FileIO(stderr)
+        self.pid = _number(self._told.read(4))
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in filter(None, (self.stdin, self.stdout, self.stderr)):
+            pipe.close()
+        self.wait()
+        self._told.close()
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._told], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = _number(self._told.read(4))
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(
+        self, data: bytes = b"", timeout: float | None = None
+    ) -> tuple[bytes | None, bytes | None]:
+        """Write to its standard input, and read its outputs, until it has ended."""
+        with ThreadPoolExecutor(3) as executor:
+            written = executor.submit(_write, self.stdin, data)
+            out, err = executor.submit(_read, self.stdout), executor.submit(_read, self.stderr)
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            written.result()
+            return out.result(), err.result()
+
+
+Stream: TypeAlias = int | BinaryIO
+"""`subprocess.PIPE`, `subprocess.DEVNULL`, or an open file."""
+
+
 def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end, as `subprocess.run` does; its standard input is a pipe."""
     if not _may_fork():
         return subprocess.run([program, *argv], input=data, capture_output=True, timeout=timeout)
-    return _server().run(program, argv, data, timeout)
+    with _server().start(program, argv, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE) as process:
+        out, err = process.communicate(data, timeout)
+        return subprocess.CompletedProcess(process.args, process.wait(), out, err)
+
+
+def start(
+    program: str, argv: Sequence[str], stdin: Stream, stdout: Stream, stderr: Stream
+) -> Program | subprocess.Popen[bytes]:
+    """Start the program, as `subprocess.Popen` does without buffers."""
+    if not _may_fork():
+        return subprocess.Popen([program, *argv], stdin=stdin, stdout=stdout, stderr=stderr, bufsize=0)
+    return _server().start(program, argv, stdin, stdout, stderr)
 
 
 def close() -> None:
@@ -96,27 +170,20 @@ class _Server:
                 stderr=subprocess.PIPE,
             )
 
-    def run(
-        self, program: str, argv: Sequence[str], data: bytes, timeout: float
-    ) -> subprocess.CompletedProcess[bytes]:
-        (stdin, its_stdin), (its_stdout, stdout), (its_stderr, stderr), (ended, end) = (
-            os.pipe() for _ in range(4)
-        )
-        request = {"argv": [program, *argv], "cwd": os.getcwd(), "env": dict(os.environ)}
-        theirs = [stdin, stdout, stderr, end]
+    def start(
+        self, program: str, argv: Sequence[str], stdin: Stream, stdout: Stream, stderr: Stream
+    ) -> Program:
+        args = [program, *argv]
+        request = {"argv": args, "cwd": os.getcwd(), "env": dict(os.environ)}
+        told, end = os.pipe()
+        its_stdin, our_stdin = _ends(stdin, to_program=True)
+        its_stdout, our_stdout = _ends(stdout)
+        its_stderr, our_stderr = _ends(stderr)
+        theirs = [its_stdin, its_stdout, its_stderr, end]
         socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], theirs)
-        for descriptor in theirs:
+        for descriptor in set(theirs) - set(map(_number_of, (stdin, stdout, stderr))):
             os.close(descriptor)
-        with open(ended, "rb", buffering=0) as told, ThreadPoolExecutor(3) as executor:
-            written = executor.submit(_write, its_stdin, data)
-            out, err = executor.submit(_read, its_stdout), executor.submit(_read, its_stderr)
-            pid = _number(told.read(4))
-            if not select.select([told], [], [], timeout)[0]:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired([program, *argv], timeout)
-            status = _number(told.read(4))
-            written.result()
-            return subprocess.CompletedProcess([program, *argv], status, out.result(), err.result())
+        return Program(args, told, our_stdin, our_stdout, our_stderr)
 
     def close(self) -> None:
         self._connection.close()
@@ -133,14 +200,29 @@ def _number(data: bytes) -> int:
     return int.from_bytes(data, "little", signed=True)
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
-        pipe.write(data)
+def _ends(stream: Stream, *, to_program: bool = False) -> tuple[int, int | None]:
+    """Return the program's end of a stream, and ours if it is a pipe."""
+    if stream == subprocess.DEVNULL:
+        return os.open(os.devnull, os.O_RDWR), None
+    if stream != subprocess.PIPE:
+        return _number_of(stream), None
+    reading, writing = os.pipe()
+    return (reading, writing) if to_program else (writing, reading)
 
 
-def _read(descriptor: int) -> bytes:
-    with open(descriptor, "rb") as pipe:
-        return pipe.read()
+def _number_of(stream: Stream) -> int:
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+def _write(pipe: io.FileIO | None, data: bytes) -> None:
+    if pipe is not None:
+        with contextlib.suppress(BrokenPipeError), pipe:
+            while data:
+                data = data[pipe.write(data) :]
+
+
+def _read(pipe: io.FileIO | None) -> bytes | None:
+    return None if pipe is None else pipe.read()
 
 
 # ── In the process that forks ──────────────────────────────────────────────────────────────────
@@ -195,6 +277,9 @@ def run_program(request: dict, streams: Sequence[int]) -> NoReturn:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(line_buffering=stream is sys.stderr or stream.isatty())
     os.chdir(request["cwd"])
     sys.path[1:1] = _added(request["env"].get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")) or ()
     os.environ.clear()
