@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from paragone_workbench.engines.definitions import EngineDefinition
+
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 
 
@@ -42,13 +44,15 @@ def test_the_other_block_runs():
 
 def test_the_suite_runs(whole_smollm2, tmp_path, home, capsys):
     (suite,) = (block for block in blocks() if "SuiteRunner" in block)
+    options = {"n_ctx": 512, "n_threads": 1}
+    engine = EngineDefinition(name="small", backend="llama_cpp", model=str(whole_smollm2), options=options)
     namespace: dict[str, Any] = {}
-    exec(suite, namespace)
+    exec(suite.replace("resolve_all(names, {})", "resolve_all(names, engines)"), namespace)
+    namespace["engines"] = {"small": engine}
     path = tmp_path / "capitals.jsonl"
     path.write_text(
         '{"prompt": "What is the capital of France?", "expected": "Paris", "assertions": [{"type": "contains"}]}'
     )
     for _ in range(2):  # the second call finds that everything has been done
-        asyncio.run(namespace["run_suite"](str(path), f"llama_cpp:{whole_smollm2}"))
-        name = whole_smollm2.stem
-        assert capsys.readouterr().out in (f"e1 0 {name} True\n", f"e1 0 {name} False\n")
+        asyncio.run(namespace["run_suite"](str(path), "small"))
+        assert capsys.readouterr().out in ("e1 0 small True\n", "e1 0 small False\n")
