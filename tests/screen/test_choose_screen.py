@@ -75,3 +75,16 @@ async def test_escape_stops_and_shows_what_was_measured(start, suite):
         await screen.until(lambda: "stop and decide" in screen.text, "it measures")
         await screen.press("escape")
         await screen.until(lambda: "Nothing is decided." in screen.text, "the decision")
+        await screen.until(lambda: "enter go on" in screen.text, "the engines are closed")
+        await screen.press("enter")
+        await screen.until(lambda: "stop and decide" in screen.text, "it goes on")
+        await screen.press("escape")
+        await screen.until(lambda: "enter go on" in screen.text, "it stops again")
+
+
+async def test_a_box_without_a_cross_is_not_ticked(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        await opened(screen)
+        await screen.until(lambda: "▐X▌ a" in screen.text and "▐X▌ b" in screen.text, "both are ticked")
+        await screen.press("space")
+        await screen.until(lambda: "▐ ▌ a" in screen.text and "▐X▌ b" in screen.text, "a is not")

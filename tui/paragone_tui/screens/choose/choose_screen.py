@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.getters import query_one
 from textual.widget import Widget
 from textual.widgets import Checkbox, Static
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
 _FIELDS = (
-    FormField("suite", "Suite", "a file of prompts with assertions; empty: 120 that come with paragone"),
+    FormField("suite", "Suite", "a file of prompts with assertions; empty: paragone's 120"),
     FormField("vram", "GPUs", "such as 24G or 24G,24G; empty: this machine"),
     FormField("time", "Time", "such as 10m; empty: as long as it takes"),
     FormField("margin", "Margin", "points of the pass rate that may be lost; empty: 3"),
@@ -38,6 +39,11 @@ class _EngineBox(Checkbox, inherit_bindings=False):
     """An engine that is ticked or not. Enter starts the measurements, as in the fields."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick", show=False)]
+
+    def render(self) -> Content:
+        """Return the box, which has a cross if it is ticked: its colour alone would not say so."""
+        self.BUTTON_INNER = "X" if self.value else " "
+        return super().render()
 
 
 class ChooseScreen(Form[None]):
@@ -99,9 +105,11 @@ class ChooseScreen(Form[None]):
         self.submit()
 
     def submit(self) -> None:
-        """Begin to measure, once the statistics are imported."""
-        if self._choice is None and not self._is_measuring:
+        """Begin to measure, once the statistics are imported, or go on with what was not measured."""
+        if not self._is_measuring:
             self._is_measuring = True
+            self._choice = None
+            self.result.display = False
             self.run_worker(self._measure())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -109,7 +117,12 @@ class ChooseScreen(Form[None]):
         del parameters
         if action == "report":
             return self._choice is not None and not self._is_measuring
-        return not (action == "start" and (self._is_measuring or self._choice is not None))
+        return not (action == "start" and (self._is_measuring or self._is_complete))
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether there is a decision, and nothing is left to be measured."""
+        return self._choice is not None and not self._choice.missing()
 
     def action_cancel(self) -> None:
         """Stop the measurements, whose decision is shown then; close the screen if there are none."""
@@ -139,6 +152,7 @@ class ChooseScreen(Form[None]):
             question = await asyncio.wrap_future(in_daemon_thread(self._question))
         except ParagoneError as error:
             self._is_measuring = False
+            self.form.display = True
             self.say(str(error), error=True)
             return
         from paragone_workbench.choosing.choice import Choice
@@ -201,7 +215,8 @@ class ChooseScreen(Form[None]):
         elif self._is_measuring:
             keys = [("esc", "stop and decide")]
         else:
-            keys = [("r", "write the report"), ("↑ ↓", "scroll"), ("esc", "close")]
+            going_on = [] if self._is_complete else [("enter", "go on")]
+            keys = [*going_on, ("r", "write the report"), ("↑ ↓", "scroll"), ("esc", "close")]
         self.show_keys(keys)
 
 
