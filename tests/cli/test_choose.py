@@ -91,6 +91,16 @@ def test_the_text_begins_with_the_answer(suite):
     assert lines[-1].endswith("paragone report e1 --to report.html")
 
 
+def test_long_names_are_brief_in_sentences_and_whole_in_the_table(suite, tmp_path):
+    page = tmp_path / "report.html"
+    names = [f"harbour-2b-instruct-imatrix.{kind}.gguf" for kind in ("Q8_0", "Q4_K_M")]
+    done = paragone("choose", *(f"scripted:{name}" for name in names), "--suite", suite, "--to", str(page))
+    assert done.returncode == 0, said(done)
+    for text in (done.stdout.decode(), page.read_text()):
+        assert "Deploy Q8_0" in text or "Deploy Q4_K_M" in text
+        assert all(name.removesuffix(".gguf") in text for name in names)
+
+
 def test_a_time_too_short_for_anything_says_so():
     done = paragone("choose", *ENGINES, "--set", "delay_s=30", "--time", "2s")
     assert (done.returncode, done.stdout) == (2, b"")

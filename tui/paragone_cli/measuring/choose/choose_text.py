@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from paragone.wording import size_text
 from paragone_cli.command_line.output import put, put_line, put_table
@@ -18,16 +18,18 @@ from paragone_workbench.choosing.figures import (
 )
 from paragone_workbench.choosing.throughput import MOST_USERS
 from paragone_workbench.measure.fidelity.scale import kld_text
+from paragone_workbench.reporting.brief_names import BriefNames
 
 
 def put_decision(
     decision: Decision, figures: Sequence[EngineFigures], choice: Choice, missing: Sequence[str]
 ) -> None:
     """Print the decision: the sentences, a row for each engine, and what was not measured."""
-    put_line(decision.headline)
+    brief = BriefNames([engine.engine for engine in figures])
+    put_line(brief.within(decision.headline))
     for sentence in decision.reasons:
-        put_line(sentence)
-    _put_list("Smaller or faster, and not chosen:", decision.others)
+        put_line(brief.within(sentence))
+    _put_list("Smaller or faster, and not chosen:", map(brief.within, decision.others))
     _put_list("Left out:", choice.left_out)
     if len(figures) > 1:
         with_users = any(engine.users_tps for engine in figures)
@@ -39,7 +41,7 @@ def put_decision(
                     "engine",
                     "memory",
                     "pass %",
-                    f"KLD from {decision.reference}",
+                    f"KLD from {brief.of(decision.reference)}",
                     "same answers",
                     "tokens/s",
                     "TTFT (ms)",
@@ -50,7 +52,7 @@ def put_decision(
         )
         for sentence in notes_of(figures):
             put_line(sentence)
-    _put_list("Not measured:", missing)
+    _put_list("Not measured:", map(brief.within, missing))
     if choice.taken and choice.experiment is not None:
         put()
         put(known_text(choice.taken, choice.experiment.runs))
@@ -59,7 +61,8 @@ def put_decision(
         put(f"\nSee more: paragone suite compare e{number_} · paragone report e{number_} --to report.html")
 
 
-def _put_list(title: str, sentences: Sequence[str]) -> None:
+def _put_list(title: str, sentences: Iterable[str]) -> None:
+    sentences = list(sentences)
     if sentences:
         put()
         put(title)

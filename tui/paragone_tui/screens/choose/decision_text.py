@@ -13,6 +13,7 @@ from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_workbench.choosing.figures import notes_of, pass_rate_text, speed_text, users_text
 from paragone_workbench.choosing.throughput import MOST_USERS
+from paragone_workbench.reporting.brief_names import BriefNames
 from paragone_workbench.statistics.estimate import number
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
 def decision_text(decision: Decision, figures: Sequence[EngineFigures], choice: Choice) -> RenderableType:
     """Return the decision: the sentences, a row for each engine, and what was not measured."""
-    parts: list[RenderableType] = [Text(visible(decision.headline), style="bold")]
-    parts += [Text(visible(sentence)) for sentence in decision.reasons]
+    brief = BriefNames([engine.engine for engine in figures])
+    parts: list[RenderableType] = [Text(visible(brief.within(decision.headline)), style="bold")]
+    parts += [Text(visible(brief.within(sentence))) for sentence in decision.reasons]
     if len(figures) > 1:
         parts += [Text(), _table(decision, figures), *map(Text, notes_of(figures))]
-    parts += _list("Smaller or faster, and not chosen", decision.others)
+    parts += _list("Smaller or faster, and not chosen", map(brief.within, decision.others))
     parts += _list("Left out", choice.left_out)
-    parts += _list("Not measured", choice.missing())
+    parts += _list("Not measured", map(brief.within, choice.missing()))
     return Group(*parts)
 
 

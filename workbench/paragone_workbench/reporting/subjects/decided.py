@@ -25,6 +25,7 @@ from paragone_workbench.experiments.known_measurements import (
     known_speeds,
     known_throughputs,
 )
+from paragone_workbench.reporting.brief_names import BriefNames
 from paragone_workbench.reporting.content import Verdict
 from paragone_workbench.reporting.drawings import Plot, Table
 from paragone_workbench.reporting.parts.cautions import cautions_of
@@ -33,6 +34,7 @@ from paragone_workbench.reporting.parts.overview import overview_of
 from paragone_workbench.reporting.parts.plots import plots_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
 from paragone_workbench.reporting.parts.verdict import not_measured, verdict_of_one, verdict_of_several
+from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
@@ -137,17 +139,28 @@ def decided_of(
         )
         chosen = decision.chosen
         verdict = verdict_of_several(decision, comparison, unknown, () if choice is None else choice.left_out)
+    overview = overview_of(
+        figures,
+        reference=reference if len(figures) > 1 else None,
+        chosen=chosen,
+        benched=benched,
+        throughput=throughput,
+        cautions=cautions,
+    )
+    brief = BriefNames(list(map(public, names)))
     return Decided(
-        verdict=replace(verdict, cautions=cautions.sentences),
-        overview=overview_of(
-            figures,
-            reference=reference if len(figures) > 1 else None,
-            chosen=chosen,
-            benched=benched,
-            throughput=throughput,
-            cautions=cautions,
+        verdict=Verdict(
+            headline=brief.within(verdict.headline),
+            reasons=tuple(map(brief.within, verdict.reasons)),
+            not_chosen=tuple(map(brief.within, verdict.not_chosen)),
+            not_measured=tuple(map(brief.within, verdict.not_measured)),
+            cautions=tuple(map(brief.within, cautions.sentences)),
         ),
-        plots=plots_of(figures, chosen),
+        overview=replace(overview, note=brief.within(overview.note)),
+        plots=plots_of(
+            [replace(engine, engine=brief.of(public(engine.engine))) for engine in figures],
+            None if chosen is None else brief.of(public(chosen)),
+        ),
         comparison=comparison,
         about=frozenset({reference, chosen or reference}),
     )

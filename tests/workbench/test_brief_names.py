@@ -1,0 +1,26 @@
+"""Brief names of engines in sentences."""
+
+from __future__ import annotations
+
+import pytest
+
+from paragone_workbench.reporting.brief_names import BriefNames
+
+FILE = "SmolLM2-135M-Instruct-with-a-long-name"
+
+
+@pytest.mark.parametrize(
+    ("names", "brief"),
+    [
+        ([f"{FILE}.Q4_0.gguf", f"{FILE}.Q4_K_M.gguf"], ["Q4_0", "Q4_K_M"]),
+        ([f"{FILE}.Q8_0.gguf", f"{FILE}.IQ3.gguf"], ["Q8_0", "IQ3"]),
+        ([f"{FILE}.gguf", f"another-{FILE}.gguf"], [f"{FILE}.gguf", f"another-{FILE}.gguf"]),
+        ([FILE, f"{FILE}-Q4"], [FILE, f"{FILE}-Q4"]),
+        (["a.gguf", "b.gguf"], ["a.gguf", "b.gguf"]),
+        ([f"{FILE}.gguf"], [f"{FILE}.gguf"]),
+    ],
+)
+def test_what_all_names_share_is_left_out_where_names_are_long(names, brief):
+    found = BriefNames(names)
+    assert [found.of(name) for name in names] == brief
+    assert found.within(f"Deploy {names[-1]}, not {names[0]}.") == f"Deploy {brief[-1]}, not {brief[0]}."

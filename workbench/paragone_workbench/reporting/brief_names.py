@@ -1,0 +1,53 @@
+"""Brief names of engines for sentences, which are long with names of files: what all names have in common is left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+_LONG = 24
+"""Characters above which a name makes sentences long."""
+_SEPARATORS = " .-:/@"
+
+
+class BriefNames:
+    """Brief names of engines: of `Llama-8B-Instruct.Q8_0.gguf` beside `Llama-8B-Instruct.Q4_0.gguf`, `Q8_0` remains.
+
+    Names are as they are if all are short, or if what they have in common is one of them.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Find the brief names of these engines."""
+        self._brief = _brief(names)
+        longest_first = sorted(self._brief, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def of(self, name: str) -> str:
+        """Return the brief name of an engine."""
+        return self._brief.get(name, name)
+
+    def within(self, sentence: str) -> str:
+        """Return a sentence with brief names."""
+        return self._pattern.sub(lambda found: self._brief[found[0]], sentence) if self._brief else sentence
+
+
+def _brief(names: Sequence[str]) -> Mapping[str, str]:
+    if len(names) < 2 or max(map(len, names)) <= _LONG:
+        return {}
+    head, tail = _shared(names), _shared([name[::-1] for name in names])
+    if head in names or tail[::-1] in names:
+        return {}
+    brief = {name: name[_words(head) : len(name) - _words(tail)] for name in names}
+    return brief if all(brief.values()) and len(set(brief.values())) == len(names) else {}
+
+
+def _words(shared: str) -> int:
+    """Return how many characters of what the names share are whole words."""
+    return max((shared.rfind(separator) + 1 for separator in _SEPARATORS), default=0)
+
+
+def _shared(names: Sequence[str]) -> str:
+    """Return the beginning that all names have in common."""
+    first, last = min(names), max(names)
+    pairs = enumerate(zip(first, last, strict=False))
+    return first[: next((at for at, (one, other) in pairs if one != other), len(first))]
