@@ -48,12 +48,18 @@ V = TypeVar("V", bound=Value)
 def to_json(value: Value, *, complete: bool = False) -> dict[str, Json]:
     """Return the fields of a dataclass as JSON, without those that have their default value unless `complete`."""
     out: dict[str, Json] = {}
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if not complete and field.default is not dataclasses.MISSING and item == field.default:
+    for name, default in _fields(type(value)):
+        item = getattr(value, name)
+        if not complete and default is not dataclasses.MISSING and item == default:
             continue
-        out[field.name] = _dump(item)
+        out[name] = _dump(item)
     return out
+
+
+@functools.cache
+def _fields(kind: type[Value]) -> tuple[tuple[str, object], ...]:
+    """Return the names and default values of a dataclass's fields."""
+    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 
 def from_json(kind: type[V], data: Json) -> V:
