@@ -82,10 +82,31 @@ class PoliteSampling(Options):
 
 
 @functools.cache
+def id_of(word: str) -> int:
+    """Return the token of a word."""
+    if word in WORDS:
+        return WORDS.index(word)
+    return len(WORDS) + zlib.crc32(word.encode("utf-8", "replace")) % (SIZE - len(WORDS))
+
+
+@functools.cache
 def logits_of(turn: int) -> tuple[float, ...]:
     """Return the logits for one of as many states as there are words."""
     rare = [RARE * (1 + (turn + token) % 7) for token in range(len(WORDS), SIZE)]
     return tuple(math.log(share) for share in (*SHARES[turn:], *SHARES[:turn], *rare))
+
+
+@functools.lru_cache(maxsize=1024)
+def normalized(logits: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the log-probabilities of tokens with these logits."""
+    norm = math.log(math.fsum(map(math.exp, logits)))
+    return tuple(logit - norm for logit in logits)
+
+
+@functools.cache
+def waves(token: int) -> tuple[float, ...]:
+    """Return the part of a token in the embedding of a text."""
+    return tuple(math.cos(token * turn) for turn in (1, 2, 3))
 
 
 class PoliteEngine(OpenEngine):
@@ -100,12 +121,7 @@ class PoliteEngine(OpenEngine):
         return [word for message in messages for word in (message.role, *message.text.split())]
 
     def ids(self, words: Sequence[str]) -> list[int]:
-        return [self.id_of(word + " ") for word in words]
-
-    def id_of(self, word: str) -> int:
-        if word in WORDS:
-            return WORDS.index(word)
-        return len(WORDS) + zlib.crc32(word.encode("utf-8", "replace")) % (SIZE - len(WORDS))
+        return [id_of(word + " ") for word in words]
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
         """Return the logits after these tokens. The number of tokens computed at once, `batch`, has no effect."""
@@ -113,9 +129,7 @@ class PoliteEngine(OpenEngine):
 
     def likelihoods(self, before: Sequence[int], batch: int = 0) -> list[float]:
         """Return the log-probabilities after these tokens."""
-        logits = self.logits(before, batch)
-        norm = math.log(math.fsum(map(math.exp, logits)))
-        return [logit - norm for logit in logits]
+        return list(normalized(tuple(self.logits(before, batch))))
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         self.check_open()
@@ -314,7 +328,7 @@ class PoliteEngine(OpenEngine):
         return Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
 
     def embedding(self, ids: Sequence[int]) -> tuple[float, ...]:
-        return tuple(math.fsum(math.cos(token * turn) for token in ids) / len(ids) for turn in (1, 2, 3))
+        return tuple(math.fsum(parts) / len(ids) for parts in zip(*map(waves, ids), strict=True))
 
     async def vocabulary(self) -> Vocabulary:
         self.check_open()

@@ -32,10 +32,16 @@ NOT_NEEDED = [
 """Parts of pytest that do something around each test, and do not decide whether it fails."""
 
 MODULE = """
+import gc
+
 import pytest
 from flawed_backends import FLAWS
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
+
+gc.disable()  # thousands of tests stay to the end, and each search for garbage would go through all of them
+
+CHECKS = {{name for name in dir(BackendConformance) if name.startswith("test_")}}
 
 class Flawed(BackendConformance):
     patience = 3.0
@@ -51,20 +57,9 @@ class Flawed(BackendConformance):
 
 for kind in list(FLAWS)[{part}::{parts}]:
     name = f"Test{{kind.__name__}}"
-    globals()[name] = type(name, (Flawed,), {{"kind": kind}})
-"""
-
-CONFTEST = """
-import gc
-
-from flawed_backends import FLAWS
-
-gc.disable()  # thousands of tests stay to the end, and each search for garbage would go through all of them
-
-def pytest_collection_modifyitems(items):
     # Where tests for something else may fail as well, it does not matter whether they do.
-    items[:] = [item for item in items if not FLAWS[item.cls.kind].elsewhere
-                or item.originalname in FLAWS[item.cls.kind].tests]
+    left_out = CHECKS - FLAWS[kind].tests if FLAWS[kind].elsewhere else ()
+    globals()[name] = type(name, (Flawed,), {{"kind": kind, **dict.fromkeys(left_out)}})
 """
 
 
@@ -72,7 +67,6 @@ def pytest_collection_modifyitems(items):
 def failed(tmp_path_factory) -> dict[str, set[str]]:
     """The failed tests for each flawed backend."""
     folder = tmp_path_factory.mktemp("flawed")
-    (folder / "conftest.py").write_text(CONFTEST)
     failed = defaultdict(set)
     with ThreadPoolExecutor(PROCESSES) as executor:
         for report in executor.map(partial(report_of, folder), range(PROCESSES)):
