@@ -252,14 +252,8 @@ JSON = st.recursive(
 
 def places(data):
     """All paths to values in a document."""
-    found, open_paths = [], [((), data)]
-    while open_paths:
-        path, data = open_paths.pop()
-        items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-        inner = [((*path, name), value) for name, value in items]
-        found += [path for path, _ in inner]
-        open_paths += inner
-    return found
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [(name, *inner) for name, value in items for inner in ((), *places(value))]
 
 
 @pytest.mark.slow
