@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -152,6 +153,23 @@ def ollama_server(whole_smollm2, ollama_folder):
         create = [str(OLLAMA_PROGRAM), "create", "smollm2", "-f", str(modelfile)]
         subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
         yield url
+
+
+@contextlib.contextmanager
+def created(ollama_server, path, name="shallow"):
+    """Give a real Ollama another model until the block ends, and its name to the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        modelfile = Path(folder, "Modelfile")
+        modelfile.write_text(f"FROM {path}\n")
+
+        def ollama(*arguments):
+            env = {"HOME": folder, "OLLAMA_HOST": ollama_server}
+            command = [str(OLLAMA_PROGRAM), *arguments]
+            subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+
+        ollama("create", name, "-f", str(modelfile))
+        yield name
+        ollama("rm", name)
 
 
 def llama_server_program():

@@ -19,6 +19,8 @@ from paragone.options import build
 from paragone_remote.ollama_api.protocol.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
+from .conftest import created
+
 TEXTS = (
     "The sea is deep, and the sky is high above it.",
     "Nobody knows what lies between them.",
@@ -206,11 +208,18 @@ def last_states(model):
     return np.array(found.vectors), found.prompt_tokens
 
 
+@pytest.fixture
+def shallow(ollama_server, smollm2):
+    """Give the name of the model without most of its layers at the server."""
+    with created(ollama_server, smollm2) as name:
+        yield name
+
+
 @pytest.mark.model
 async def test_the_real_ollama_takes_the_states_after_the_last_tokens(
-    ollama_server, whole_smollm2, open_smollm2
+    ollama_server, shallow, smollm2, open_smollm2
 ):
-    opening = OpenRequest(model="smollm2", options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
+    opening = OpenRequest(model=shallow, options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
     engine = await Registry().get("ollama").open(opening, lambda progress: None)
     try:
         found = await engine.embed(EmbedRequest(texts=TEXTS))
@@ -218,9 +227,9 @@ async def test_the_real_ollama_takes_the_states_after_the_last_tokens(
             await engine.embed(EmbedRequest(texts=("north " * 3000,)))
     finally:
         await engine.close()
-    own, tokens = last_states(whole_smollm2)
+    own, tokens = last_states(smollm2)
     served = np.array(found.vectors)
-    compatible = (await open_smollm2(ollama_server, model="smollm2:latest")).engine
+    compatible = (await open_smollm2(ollama_server, model=f"{shallow}:latest")).engine
     again = await compatible.embed(EmbedRequest(texts=TEXTS))
     assert (served * np.array(again.vectors)).sum(axis=1).min() > 0.999
     assert again.prompt_tokens == tokens

@@ -24,9 +24,18 @@ from paragone import (
 from paragone.testing import BackendConformance
 from paragone_remote.ollama_api.backend import OllamaBackend
 
+from .conftest import created
+
 pytestmark = pytest.mark.model
 
 OPTIONS = {"num_ctx": 1024, "num_thread": 1}
+
+
+@pytest.fixture(scope="class")
+def shallow(ollama_server, smollm2):
+    """Give the name of the model without most of its layers, which the server has until the class ends."""
+    with created(ollama_server, smollm2) as name:
+        yield name
 
 
 class TestConformance(BackendConformance):
@@ -35,8 +44,8 @@ class TestConformance(BackendConformance):
         return OllamaBackend()
 
     @pytest.fixture
-    def opening(self, ollama_server):
-        return OpenRequest(model="smollm2", options={"url": ollama_server, **OPTIONS})
+    def opening(self, ollama_server, shallow):
+        return OpenRequest(model=shallow, options={"url": ollama_server, **OPTIONS})
 
 
 def get(url, body=None):

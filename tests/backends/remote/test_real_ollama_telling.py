@@ -7,13 +7,15 @@ import pytest_asyncio
 from paragone import Caution, EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
 
+from .conftest import created
+
 pytestmark = pytest.mark.model
 
 STORY = (Message(role="user", text="Write a very long story, with many chapters."),)
 
 BRIEF = {
     "model": "brief",
-    "from": "smollm2",
+    "from": "shallow",
     "system": "You are brief.",
     "parameters": {
         "temperature": 0.25,
@@ -24,11 +26,18 @@ BRIEF = {
     },
     "stream": False,
 }
-"""SmolLM2 with parameters and a system prompt of its own."""
+"""A model with parameters and a system prompt of its own."""
+
+
+@pytest.fixture(scope="module")
+def shallow(ollama_server, smollm2):
+    """Give the name of the model without most of its layers at the server."""
+    with created(ollama_server, smollm2) as name:
+        yield name
 
 
 @pytest.fixture
-def brief(ollama_server):
+def brief(ollama_server, shallow):
     with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as bare:
         assert bare.post("/api/create", json=BRIEF).json() == {"status": "success"}
         yield
@@ -36,10 +45,10 @@ def brief(ollama_server):
 
 
 @pytest_asyncio.fixture
-async def opened(ollama_server):
+async def opened(ollama_server, shallow):
     engines = []
 
-    async def open_it(model="smollm2"):
+    async def open_it(model=shallow):
         options = {"url": ollama_server, "num_ctx": 1024, "num_thread": 1}
         opening = OpenRequest(model=model, options=options)
         engines.append(await OllamaBackend().open(opening, lambda progress: None))
@@ -57,7 +66,7 @@ async def run(engine, messages, **sampling):
     return events, settings
 
 
-async def test_the_prompt_is_the_one_that_it_reads(opened, whole_vocab):
+async def test_the_prompt_is_the_one_that_it_reads(opened, vocab):
     turns = (
         Message(role="system", text="You are brief."),
         Message(role="user", text="What is one and one?"),
@@ -69,7 +78,7 @@ async def test_the_prompt_is_the_one_that_it_reads(opened, whole_vocab):
         events, settings = await run(engine, messages, max_tokens=1)
         assert settings.prompt.count("<|im_start|>") == len(messages) + 1
         assert settings.prompt_ids is None
-        assert events[-1].usage.prompt_tokens == len(whole_vocab.tokenize(settings.prompt))
+        assert events[-1].usage.prompt_tokens == len(vocab.tokenize(settings.prompt))
 
 
 LEFT_OPEN = {
@@ -136,7 +145,7 @@ async def test_the_modelfile_is_in_force(brief, opened, text):
 
 async def test_its_template_is_among_the_facts(ollama_server, opened):
     engine = await opened()
-    shown = httpx.post(f"{ollama_server}/api/show", json={"model": "smollm2"}, trust_env=False).json()
+    shown = httpx.post(f"{ollama_server}/api/show", json={"model": "shallow"}, trust_env=False).json()
     assert engine.loaded.facts["chat template"] == shown["template"]
 
 
