@@ -37,6 +37,7 @@ class Blocking(OpenEngine):
         self.loaded = LoadedModel(name=model)
         self.end = end
         self.stopped = asyncio.Event()
+        self.closings = 0
         self.server = subprocess.Popen(["sleep", "10000"]) if model == "server" else None
 
     def _block_at(self, place: str) -> None:
@@ -76,6 +77,7 @@ class Blocking(OpenEngine):
         raise NotImplementedError
 
     async def close(self) -> None:
+        self.closings += 1
         self._block_at("close")
         self._block_at("server")
 

@@ -13,6 +13,7 @@ from tests.workbench.serving_client import client_of
 
 from paragone import EngineCrashed, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.foreign import engine as foreign_engine
 from paragone_workbench.engines.foreign import event_loop
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.served_engine import ServedEngines
@@ -76,6 +77,37 @@ async def test_a_close_that_blocks_is_given_up(workbench, quick):
     assert await engine.opened()
     await engine.close()
     assert engine.state == "closed"
+
+
+async def test_an_engine_that_blocked_is_closed_once_it_can_be(workbench, quick, end):
+    engine = added(workbench, "decode")
+    execution = workbench.ask(engine, "hello")
+    while not execution.run.text:
+        await asyncio.sleep(0.001)
+    double = engine.engine.engine.engine
+    await execution.ended()
+    assert engine.state == "crashed"
+    await engine.close()
+    assert double.closings == 0
+    await closed_once(double, end)
+
+
+async def test_an_idle_engine_that_blocks_is_closed_once_it_can_be(workbench, end, monkeypatch):
+    monkeypatch.setattr(foreign_engine, "CLOSING_S", 0.05)
+    engine = added(workbench, "other")
+    assert await engine.opened()
+    foreign = engine.engine.engine
+    foreign._loop._running.result().call_soon_threadsafe(end.wait)
+    await engine.close()
+    assert foreign.engine.closings == 0
+    await closed_once(foreign.engine, end)
+
+
+async def closed_once(double, end):
+    end.set()
+    while not double.closings:
+        await asyncio.sleep(0.005)
+    assert double.closings == 1
 
 
 async def test_an_opening_that_blocks_can_be_stopped(workbench, end, monkeypatch):

@@ -151,14 +151,22 @@ class ForeignEngine(OpenEngine):
             return self._crash()
 
     async def close(self) -> None:
-        """Close the engine, and end its thread. An engine that blocks or takes long is abandoned."""
+        """Close the engine, and end its thread. One that blocks or takes long is abandoned, and closed once it can be."""
+        has_begun = False
+
+        async def close() -> None:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
+                await self.engine.close()
+
         try:
             async with asyncio.timeout(CLOSING_S):
-                await self._loop.call(self.engine.close, ending_s=0)
+                await self._loop.call(close, ending_s=0)
         except (Blocked, TimeoutError):
             return
         finally:
-            self._loop.end()
+            self._loop.end(close)
 
     async def _call(self, call: Callable[[], Coroutine[None, None, _T]]) -> _T:
         try:

@@ -60,6 +60,8 @@ class ForeignLoop:
         """Changes whenever the loop takes the step that it was asked for."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self._end: asyncio.Event
+        self._last: Callable[[], Coroutine[None, None, None]] | None = None
+        """What the loop does before it ends."""
         self._thread_id = 0
         """The number that the system gives to the thread."""
         _loops.add(self)
@@ -79,14 +81,21 @@ class ForeignLoop:
         self._end = asyncio.Event()
         self._running.set_result(loop)
         await self._end.wait()
+        if self._last is not None:
+            with contextlib.suppress(*PLUGIN_ERRORS):  # nobody waits for it
+                await asyncio.wait_for(self._last(), ENDING_S)
         # the pipes of ended processes are closed in the next steps of the loop
         for _ in range(_LAST_STEPS):
             await asyncio.sleep(0)
 
-    def end(self) -> None:
-        """End the loop and its thread. If a call blocks the thread, the thread ends after the call."""
+    def end(self, last: Callable[[], Coroutine[None, None, None]] | None = None) -> None:
+        """End the loop and its thread after a last coroutine. If a call blocks the thread, they end after the call.
+
+        The coroutine has `ENDING_S` seconds.
+        """
 
         def end() -> None:
+            self._last = last
             self._end.set()
 
         self._running.add_done_callback(lambda running: _soon(running.result(), end))
