@@ -224,3 +224,18 @@ def smaller_smollm2(smollm2: Path) -> Path:
     command = [sys.executable, "-m", "paragone_llama_cpp.requantize", str(smollm2), str(path), "Q4_0"]
     subprocess.run(command, check=True, capture_output=True)
     return path
+
+
+@pytest.fixture
+def started_processes(monkeypatch):
+    """The processes that asyncio has started during the test."""
+    processes: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def recorded(*command, **options):
+        process = await start(*command, **options)
+        processes.append(process)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", recorded)
+    return processes

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import errno
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -142,6 +143,20 @@ async def test_a_system_that_does_not_close_the_network_is_named(monkeypatch, tm
     found = await try_confinement()
     assert not found.holds
     assert found.reason == "The trial could open these sockets: TCP UDP."
+
+
+async def test_a_trial_that_is_cancelled_ends_its_process_first(monkeypatch, tmp_path, started_processes):
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    trial = asyncio.create_task(try_confinement())
+    while not started_processes:
+        await asyncio.sleep(0.01)
+    trial.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trial
+    assert started_processes[0].returncode == -signal.SIGKILL
 
 
 def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):

@@ -1,14 +1,17 @@
 """Copying through the terminal: what is sent to which terminal, and how much."""
 
+import asyncio
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from base64 import b64decode
 
 import pytest
 
-from paragone_tui.terminal.clipboard import MOST, fits, sequence
+from paragone_tui.terminal.clipboard import MOST, fits, give_to_tmux, sequence
 
 TEXT = "Grüße 👩‍👩‍👧 \x1b[31m\n" * 100
 
@@ -87,3 +90,18 @@ def test_a_real_one_passes_it_on_to_its_terminal(program, tmp_path):
     finally:
         tmux("inner", "kill-server")
         tmux("outer", "kill-server")
+
+
+async def test_a_tmux_that_hangs_is_ended_before_the_program_is(monkeypatch, tmp_path, started_processes):
+    tmux = tmp_path / "tmux"
+    tmux.write_text("#!/bin/sh\nexec sleep 1000\n")
+    tmux.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TMUX", "some server")
+    giving = asyncio.create_task(give_to_tmux("text"))
+    while not started_processes:
+        await asyncio.sleep(0.01)
+    giving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await giving
+    assert started_processes[0].returncode == -signal.SIGKILL

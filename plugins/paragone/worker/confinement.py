@@ -45,9 +45,11 @@ async def try_confinement() -> Confinement:
         async with asyncio.timeout(_PATIENCE):
             opened, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return _failed(f"The trial gave no answer within {_PATIENCE:g} seconds.")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         last = (errors.decode(errors="replace").strip() or f"exit code {process.returncode}").splitlines()[-1]
         return _failed(f"The system refuses it: {last}.")

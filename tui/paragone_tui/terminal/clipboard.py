@@ -64,7 +64,12 @@ async def give_to_tmux(text: str) -> bool:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await process.communicate(_encoded(text))
+        try:
+            await process.communicate(_encoded(text))
+        finally:
+            if process.returncode is None:  # the program ends
+                process.kill()
+                await process.wait()
         return process.returncode == 0
     return False
 
