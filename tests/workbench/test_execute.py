@@ -21,6 +21,11 @@ class Heard(RunObserver):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.text = ""
+        self.phases: list[str] = []
+        """The phases that the observer was told, without those that `run_started` and `run_ended` tell."""
+
+    def run_changed(self, run):
+        self.phases.append(run.phase)
 
     def run_started(self, run):
         assert run.result.manifest
@@ -52,6 +57,7 @@ async def test_a_run_is_executed_without_a_lane(workbench):
     result = await execution.result()
     assert heard.said == ["started", "done"]
     assert heard.text == result.text == "word0 word1 word2 "
+    assert heard.phases.count("decode") == 1, "text tells the figures"
     assert (result.state, result.finish) == ("done", "length")
     assert result.loaded is not None
     assert result.metrics is not None

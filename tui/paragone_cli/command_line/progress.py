@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
+
+if TYPE_CHECKING:
+    from paragone import Channel
 
 
 class Progress(StatusLine, EngineObserver, RunObserver):
@@ -32,6 +36,10 @@ class Progress(StatusLine, EngineObserver, RunObserver):
         self._update()
 
     def run_changed(self, run: Run) -> None:
+        """Update the line."""
+        self._update()
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Update the line."""
         self._update()
 

@@ -52,7 +52,7 @@ class LaneObserver:
     """
 
     def state_changed(self, lane: Lane) -> None:
-        """The lane's state or one of its figures changed."""
+        """The lane's state changed, or one of its figures without text that `text_came` tells."""
 
     def prompted(self, lane: Lane, run: Run) -> None:
         """A run became the lane's current one. It may still wait for the engine or for its turn."""
@@ -61,7 +61,7 @@ class LaneObserver:
         """The request was sent to the engine; the run's manifest is complete."""
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Text of the answer or of the thinking arrived and was added to the record."""
+        """Text of the answer or of the thinking arrived and was added to the record; the figures changed with it."""
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
         """A warning for the user arrived, about the model or the run."""

@@ -235,12 +235,13 @@ class Execution:
         run = self.run
         match event:
             case Token():
-                run.phase = "decode"
+                begins, run.phase = run.phase != "decode", "decode"
                 if run.spec is not None and run.spec.logprobs is not None:
                     run.keep(event)
                 if event.text:
                     run.add(event.channel, event.text)
-                run.changed()
+                if begins or not event.text:
+                    run.changed()
             case Queued():
                 run.phase = "queued"
                 run.changed()
@@ -250,6 +251,7 @@ class Execution:
                 run.changed()
             case RunSettings():
                 run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
+                run.changed()
             case Caution():
                 self._caution(event)
             case Finish():

@@ -16,13 +16,13 @@ class RunObserver:
     """
 
     def run_changed(self, run: Run) -> None:
-        """The run's phase or one of its figures changed."""
+        """The run's phase or its settings changed, or one of its figures without text that `text_came` tells."""
 
     def run_started(self, run: Run) -> None:
         """The request was sent to the engine; the run's manifest is complete."""
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """Text of the answer or of the thinking arrived and was added to the record."""
+        """Text of the answer or of the thinking arrived and was added to the record; the figures changed with it."""
 
     def cautioned(self, run: Run, caution: Caution) -> None:
         """A warning for the user about the run."""

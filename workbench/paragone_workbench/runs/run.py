@@ -168,5 +168,5 @@ class Run:
         notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:
-        """Notify all observers that the phase or a figure changed."""
+        """Notify all observers that the phase, the settings or a figure changed."""
         self.notify(lambda observer: observer.run_changed(self))

@@ -206,6 +206,8 @@ class LaneColumn(Column, LaneObserver):
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
         """Append the text to the transcript. Once the answer begins, show how long the thinking took."""
         self.transcript.write(text, channel)
+        if self.is_mounted:
+            self._figures.ask()
         if self._thinks and channel == "answer":
             self._show_thinking(run)
         self._thinks = channel == "thinking"
