@@ -13,6 +13,8 @@ from paragone.wire import Json
 
 JsonObject: TypeAlias = Mapping[str, Json]
 
+_OBJECT, _LIST = (dict, Mapping), (list, Sequence)
+"""Types of objects and lists. Python's own come first: to ask an abstract class takes longer, and it would be asked for each token of a server."""
 _LARGEST = 2**53
 """Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
 _LONGEST_S = 1e9
@@ -22,7 +24,7 @@ _LONGEST_S = 1e9
 def value_at(data: Json, *path: str) -> Json:
     """Return the value at a path; None if there is none."""
     for name in path:
-        data = data.get(name) if isinstance(data, Mapping) else None
+        data = data.get(name) if isinstance(data, _OBJECT) else None
     return data
 
 
@@ -77,15 +79,15 @@ def count_at(data: Json, *path: str) -> int | None:
 def object_at(data: Json, *path: str) -> JsonObject:
     """Return the object at a path; an empty one if there is none."""
     found = value_at(data, *path)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, _OBJECT) else {}
 
 
 def list_at(data: Json, *path: str) -> Sequence[Json]:
     """Return the list at a path; empty if there is none."""
     found = value_at(data, *path)
-    return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
+    return found if isinstance(found, _LIST) and not isinstance(found, str) else ()
 
 
 def objects_at(data: Json, *path: str) -> list[JsonObject]:
     """Return the objects in the list at a path."""
-    return [item for item in list_at(data, *path) if isinstance(item, Mapping)]
+    return [item for item in list_at(data, *path) if isinstance(item, _OBJECT)]

@@ -106,11 +106,11 @@ def _read(chunk: JsonObject, now: float) -> Part:
         if (drafted := count_at(timings, "draft_n")) is not None:
             accepted = count_at(timings, "draft_n_accepted")
             read.usage = {**read.usage, "drafted_tokens": drafted, "accepted_tokens": accepted}
-    progress = object_at(chunk, "prompt_progress")
-    done, total = count_at(progress, "processed"), count_at(progress, "total")
-    if done is not None and total is not None:
-        cached = count_at(progress, "cache") or 0
-        read.progress = PromptProgress(done=done, total=total, cached=cached, time=now)
+    if progress := object_at(chunk, "prompt_progress"):
+        done, total = count_at(progress, "processed"), count_at(progress, "total")
+        if done is not None and total is not None:
+            cached = count_at(progress, "cache") or 0
+            read.progress = PromptProgress(done=done, total=total, cached=cached, time=now)
     return read
 
 
