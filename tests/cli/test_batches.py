@@ -38,7 +38,10 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
         "files": [{"file": str(batch), "engine": "big", "requests": 2, "left_out": ["top_k"]}],
     }
     assert "paragone: a loads its model on this machine, so `paragone suite run` runs it." in said(done)
-    assert "warning: A batch has no field for these options of big: top_k. They do not apply." in said(done)
+    assert (
+        "warning: A batch has no field for these options of big: top_k. These options do not apply."
+        in said(done)
+    )
     again = paragone("suite", "export", "e1", "--to", str(batch))
     assert (again.returncode, f"{batch} exists already." in said(again)) == (2, True)
     assert paragone("suite", "export", "e1", "--to", str(batch), "--force").returncode == 0

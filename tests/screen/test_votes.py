@@ -185,7 +185,7 @@ async def test_a_vote_between_engines_of_the_same_name_says_that_it_is_not_rated
         await ask_blind(screen)
         await complete(screen)
         await screen.press("a")
-        await screen.until(lambda: "Saved: A is better. It counts in no rating" in screen.text)
+        await screen.until(lambda: "Saved: A is better. The vote counts in no rating" in screen.text)
         await screen.press("q")
 
 

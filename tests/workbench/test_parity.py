@@ -416,7 +416,7 @@ def test_other_programs_are_named_and_their_builds_are_not_compared():
         {"a": "llama.cpp", "o": "Ollama", "b": "llama.cpp"},
     )
     assert finding.sentence == (
-        "The programs that compute differ: llama.cpp in a and b and Ollama in o. They round differently, so answers "
+        "The programs that compute differ: llama.cpp in a and b and Ollama in o. Different programs round differently, so answers "
         "can differ after some tokens, also at temperature 0. No option levels it."
     )
     parity = check_parity([built("a"), built("x", program=None)])

@@ -163,7 +163,7 @@ def test_failed_runs_are_left_out_pairwise_and_counted():
     assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
     assert found.engines[1].means[PASS_RATE] == (1.0, 12)
     assert found.same[0].prompts == 12
-    assert found.notes == ("B: 1 of 13 runs failed. They are left out of all figures.",)
+    assert found.notes == ("B: 1 of 13 runs failed. Failed runs are left out of all figures.",)
 
 
 def test_times_of_shared_runs_are_left_out():

@@ -14,7 +14,7 @@ class CommandEntry(NamedTuple):
     """The module of a command, and a summary for the help text."""
 
     module: str
-    """The module below `paragone_cli` that has it, under the module's name. It is imported when the command is named."""
+    """The module below `paragone_cli` that has it, under the module's name. The module is imported when a user runs the command."""
     summary: str
 
 

@@ -22,7 +22,7 @@ class Command:
     keys: str = ""
     """Keys in both modes: while the user writes a prompt, and in lane mode. None is a character with Alt: see `lane_keys`."""
     lane_keys: str = ""
-    """Keys in lane mode only. They take precedence over the `keys` of other commands.
+    """Keys in lane mode only. These keys take precedence over the `keys` of other commands.
 
     A character with Alt is Escape and the character, which is in lane mode: all commands with a character work in both.
     """
@@ -107,7 +107,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(id="settings", lane_keys="o", title="Settings", group="Lane",
             help="Change sampling options, load options and the system prompt, in this lane or in all."),
     Command(id="reference-lane", lane_keys="=", title="Compare with this lane", group="Lane",
-            help="Make the current lane the reference, which the others are compared with. It has a ◆."),
+            help="Make the current lane the reference, which the others are compared with. The reference lane has a ◆."),
     Command(id="divergence", lane_keys="v", title="Where the answers part", group="Lane",
             help="Show the token at which the answers part, and its alternatives in each lane."),
     Command(id="toggle-heat", lane_keys="p", title="Probabilities of tokens", group="Lane",

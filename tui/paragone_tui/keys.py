@@ -148,7 +148,7 @@ def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
 
 
 def composer_binding() -> Binding:
-    """Return the composer's binding of lane mode. It has priority, so that the mode is in force before the next key."""
+    """Return the composer's binding of lane mode. The binding has priority, so that the mode is in force before the next key."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     command = _BY_ID["lane-mode"]

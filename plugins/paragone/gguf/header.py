@@ -190,7 +190,7 @@ class _Reader:
     def values(self, values: dict[str, str | int], *, to_first_list: bool = False) -> int:
         """Collect the strings and integers, up to the list of tensors or to the first long list.
 
-        Returns the length of the list of tensors, or 0 if it stopped before that list.
+        Returns the length of the list of tensors, or 0 if reading stopped before that list.
         """
         tensors, count = self._next("<QQ")
         if tensors > _MOST_TENSORS or count > _MOST_VALUES:

@@ -101,7 +101,7 @@ def _filled_template(args: PromptArguments, context: CommandContext) -> str:
     elif args.prompt is not None:
         raise InputError(
             f"The prompt has no place in the template {args.template!r}.",
-            hint="It stands where a template has {{ prompt }}, unless --var sets that.",
+            hint="The prompt stands where a template has {{ prompt }}, unless --var sets that variable.",
         )
     return fill_template(args.template, template, values)
 

@@ -18,7 +18,7 @@ _STEP = 10
 
 
 class StatusLine:
-    """Lines of text that are updated in place. It prints nothing if standard error is not a terminal.
+    """Lines of text that are updated in place. The class prints nothing if standard error is not a terminal.
 
     A context manager; the text is removed at the end of the block.
     """

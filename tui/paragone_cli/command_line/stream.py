@@ -35,7 +35,7 @@ class Stream:
         self._written = asyncio.Event()
 
     def write(self, text: str) -> None:
-        """Queue a chunk of text. It is written in the next iteration of the event loop."""
+        """Queue a chunk of text. The chunk is written in the next iteration of the event loop."""
         if not text or self.error is not None:
             return
         if self._terminal:

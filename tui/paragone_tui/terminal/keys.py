@@ -34,7 +34,7 @@ class Answered(Message):
 class KeyParser:
     """Textual's parser of terminal input, which here also accepts invalid UTF-8 and unknown sequences.
 
-    It takes pastes from the text itself: Textual's parser needs more than a second for a megabyte. Characters that
+    This class takes pastes from the text itself: Textual's parser needs more than a second for a megabyte. Characters that
     Python does not call printable, such as joiners, no-break spaces and new emoji, come as pastes: fields drop such keys.
     """
 

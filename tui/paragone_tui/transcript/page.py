@@ -48,7 +48,7 @@ class Place:
     count: Callable[[str], int]
     """Counts the characters of a row or, of text that may be typeset, the letters and digits."""
     above: int
-    """The count of the block above the row. It stays the same after wrapping, and nearly the same after typesetting."""
+    """The count of the block above the row. The count stays the same after wrapping, and nearly the same after typesetting."""
     following: str
     """The first letters from the row on, enough to identify the place."""
     is_typeset: bool

@@ -67,7 +67,7 @@ class Part:
         return bool(self._rest)
 
     def append(self, text: str) -> None:
-        """Append text. It is wrapped now if it is short and the text before it is wrapped."""
+        """Append text. The text is wrapped now if it is short and the text before it is wrapped."""
         if self._width and len(text) <= _SHORT and not self.is_pending:
             self._wrap(text)
         else:

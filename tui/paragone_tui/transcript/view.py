@@ -101,7 +101,7 @@ class Transcript(ScrolledText):
             self._touch(block)
 
     def write(self, text: str, channel: Channel = "answer") -> None:
-        """Append a chunk of streamed text. It is painted with the next frame.
+        """Append a chunk of streamed text. The text is painted with the next frame.
 
         The first chunk begins a block. A chunk of the other channel ends that block and begins another.
         """

@@ -158,7 +158,7 @@ class TextField(TextArea):
         """Scroll to the cursor, unless it is outside the text.
 
         Textual calls this in the middle of an undo, when the scroll bar disappears before the cursor moves
-        to where the text was changed; it would raise ValueError. It calls it again once the cursor has moved.
+        to where the text was changed; it would raise ValueError. Textual calls this method again once the cursor has moved.
         """
         if self.cursor_location != self.clamp_visitable(self.cursor_location):
             return Offset()

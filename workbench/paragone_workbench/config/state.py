@@ -50,9 +50,9 @@ class Saved:
 class State:
     """The state file. The program writes it; it never writes config.toml, which is the user's.
 
-    Each change is on disk when the call returns. It is merged into what another running instance
-    may have saved meanwhile, and is written atomically: a reader sees the old file or the new one.
-    A file that cannot be read is renamed to `*.bad` and does not keep the program from starting.
+    Each change is on disk when the call returns. The change is merged into the changes that another running instance may
+    have saved meanwhile, and is written atomically: a reader sees the old file or the new one. A file that cannot be read
+    is renamed to `*.bad` and does not keep the program from starting.
     """
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Prompt:
-    """A prompt for one lane or for several. It never changes: editing creates another prompt."""
+    """A prompt for one lane or for several. A prompt never changes: editing creates another prompt."""
 
     text: str
     """What the engines get: what the user wrote, and the sections of the attached files below it."""

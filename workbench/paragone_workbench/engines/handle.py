@@ -60,7 +60,7 @@ class EngineObserver:
 
 
 class EngineUse(Protocol):
-    """Work in progress on an engine. It is ended before the engine is closed."""
+    """Work in progress on an engine. The use is ended before the engine is closed."""
 
     async def stop(self) -> None:
         """Request the work to end."""
@@ -122,7 +122,7 @@ class EngineHandle:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The loaded model, while the engine is open. It has a caution if the engine has no log."""
+        """The loaded model, while the engine is open. The model has a caution if the engine has no log."""
         if self.engine is None:
             return None
         loaded = self.engine.loaded

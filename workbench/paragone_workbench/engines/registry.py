@@ -31,7 +31,7 @@ _MOST_PLACED = 64
 class Registry:
     """Finds backends by name and caches them. Finding one imports no other plugin.
 
-    `tell` shows which plugin is waited for. It is called in any thread.
+    `tell` shows which plugin is waited for. `tell` may be called in any thread.
     """
 
     def __init__(self, tell: Tell = tell_nobody) -> None:

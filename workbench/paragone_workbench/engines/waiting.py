@@ -14,7 +14,7 @@ DEADLINE_S = 20.0
 """Seconds that a plugin has for an answer."""
 
 Tell: TypeAlias = Callable[[str], None]
-"""Shows a sentence. It may be called in any thread."""
+"""Shows a sentence. The function may be called in any thread."""
 
 
 def tell_nobody(sentence: str) -> None:

@@ -24,8 +24,8 @@ class FileExists(InputError):
 def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     """Check that a file can be written, before hours of work. Raises InputError.
 
-    It is neither write-protected nor one of the `inputs` of the command or of the program's own files. An existing file is
-    written to only if the user agreed that it `replaces` the file; if not, raises FileExists.
+    The file must be neither write-protected nor one of the `inputs` of the command or of the program's own files. An
+    existing file is written to only if the user agreed that it `replaces` the file; if not, raises FileExists.
     """
     try:
         found = exists(path)

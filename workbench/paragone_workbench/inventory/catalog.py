@@ -46,7 +46,7 @@ class CatalogEntry:
     """An engine, a model or the demo; or one of them, or a backend, that cannot be used, with the reason."""
 
     key: str
-    """Identifies the entry. It stays the same when the entry comes into another group."""
+    """Identifies the entry. The key stays the same when the entry moves to another group."""
     group: Group
     name: str
     detail: str = ""

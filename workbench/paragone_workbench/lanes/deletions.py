@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Deletions:
-    """The conversations that a session has deleted. They are erased at the program's end; the last one can be restored until then."""
+    """The conversations that a session has deleted.
+
+    They are erased at the end of the program; until then, the last deletion can be undone.
+    """
 
     recorder: Recorder
     present: Callable[[], int | None]

@@ -55,7 +55,7 @@ class LaneObserver:
         """The lane's state changed, or one of its figures without text that `text_came` tells."""
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """A run became the lane's current one. It may still wait for the engine or for its turn."""
+        """A run became the lane's current one. The run may still wait for the engine or for its turn."""
 
     def run_started(self, lane: Lane, run: Run) -> None:
         """The request was sent to the engine; the run's manifest is complete."""

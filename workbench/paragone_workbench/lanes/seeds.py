@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def shared_seed(prompt: Prompt, earlier: int) -> int:
     """Return the seed for a lane's next answer to a prompt, of which the lane has this number of earlier answers.
 
-    The seed is the same in all lanes: the first answers have one seed, the second answers another one. It comes from the
-    prompt's id, which is random.
+    The seed is the same in all lanes: the first answers have one seed, the second answers another one. The seed comes
+    from the prompt's id, which is random.
     """
     from hashlib import sha256  # the start needs no seeds
 

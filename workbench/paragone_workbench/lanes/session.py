@@ -55,7 +55,7 @@ class Session:
     ) -> None:
         """Create a session without lanes.
 
-        `engines` are the engines of config.toml. They provide the secret options for the lanes of a
+        `engines` are the engines of config.toml. These engines provide the secret options for the lanes of a
         reopened conversation, since the history does not contain secrets.
         """
         self.registry = registry
@@ -82,7 +82,7 @@ class Session:
     def add_lane(self, definition: EngineDefinition, *, fork: Run | None = None) -> Lane:
         """Add a lane at the right and return it. Its engine is not opened yet.
 
-        With `fork`, a run of another lane, it has the path of that lane up to this run.
+        `fork` is a run of another lane: the new lane then has that lane's path up to this run.
         """
         lane = self._lane(definition, self.lanes, fork=fork)
         self.lanes.append(lane)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def watch(command: str, *, offline: bool, config: Path | None) -> str:
     """Restrict this process to the addresses that engines name, or to none if it is offline, and log its contacts.
 
-    It is offline if the command line or the config file says so; in the file, a value of the wrong type counts as yes. `config`
-    is the file that the user named, or None for the default one. Returns a warning if the system refuses to
-    hold the restriction, otherwise an empty text.
+    The process is offline if the command line or the config file says so; in the file, a value of the wrong type counts
+    as yes. `config` is the file that the user named, or None for the default one. Returns a warning if the system refuses
+    to hold the restriction, otherwise an empty text.
     """
 
     def log(contact: Contact) -> None:
@@ -40,7 +40,8 @@ def apply_network_settings(settings: NetworkSettings) -> str:
     """Go offline if the settings say so or the process is offline already, and make the system enforce the restriction.
 
     With `local_servers`, engines may contact loopback offline. The system cannot tell loopback from the rest, so that the
-    guard alone holds it then. Returns a warning if the system refuses to hold the restriction in the other cases, otherwise an empty text.
+    guard alone holds it then. Returns a warning if the system refuses to hold the restriction in the other cases,
+    otherwise an empty text.
     """
     if not (settings.offline or GUARD.is_offline):
         return ""

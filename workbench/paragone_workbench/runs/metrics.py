@@ -32,7 +32,7 @@ class RunMetrics:
     ttfo_s: float | None = None
     """Time to first output: seconds from sending the prompt to the first text of the answer itself.
 
-    It is the time to first token of a model that does not think.
+    For a model that does not think, this is the time to first token.
     """
     tpot_ms: float | None = None
     """Time per output token: milliseconds from the first token to the end of the run, divided by the number of tokens

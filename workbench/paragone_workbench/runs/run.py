@@ -31,7 +31,7 @@ RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
 
 
 class Run:
-    """A run that waits, is in progress, or has ended. It has the only copy of its text: screens and files show that."""
+    """A run that waits, is in progress, or has ended. The run has the only copy of its text: screens and files show that copy."""
 
     def __init__(
         self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None

@@ -51,9 +51,9 @@ def share_interval(share: float, count: int) -> Interval:
 def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | None:
     """Return the interval of the difference, B − A, of the shares of `count` prompts that two engines passed.
 
-    `only_a` and `only_b` are the numbers of prompts that one of them alone passed. It is the interval of the
-    normal distribution after one more prompt of each of these kinds (Bonett and Price 2012), so that it has a
-    width also if no prompt is passed by one engine alone. None below `FEWEST` prompts.
+    `only_a` and `only_b` are the numbers of prompts that one of them alone passed. The interval is that of the normal
+    distribution after one more prompt of each of these kinds (Bonett and Price 2012), so that it has a width also if no
+    prompt is passed by one engine alone. None below `FEWEST` prompts.
     """
     if count < FEWEST:
         return None
@@ -66,7 +66,7 @@ def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | No
 def mean_interval(values: Sequence[float] | Values) -> Interval | None:
     """Return the interval of a mean; None below `FEWEST` values, or if all are equal.
 
-    It is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. That
+    The interval is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. That
     corrects for the skewness of the values: a mean of few times varies more upwards than downwards. Where values
     are not skewed, the transformation alone would be too narrow.
     """

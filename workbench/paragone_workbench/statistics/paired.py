@@ -62,7 +62,7 @@ def paired_difference(
     engine passed more often.
 
     Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
-    prompt's difference is a coin toss. It tests the same mean that is reported, and assumes no distribution;
+    prompt's difference is a coin toss. The permutation test tests the same mean that is reported, and assumes no distribution;
     Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards prompts without a
     difference, of which scores have many. Above 1,000 prompts it is the paired t-test.
 

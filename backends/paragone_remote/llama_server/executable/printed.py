@@ -71,7 +71,7 @@ def child_environment() -> dict[str, str]:
     return {**OPENMP, **{name: value for name, value in passed.items() if not _OURS.fullmatch(name)}}
 
 
-_WRONG_BUILD = "It may be for another system or processor, or need another loader."
+_WRONG_BUILD = "The program may be for another system or processor, or need another loader."
 
 _LIBRARY = re.compile(
     r"error while loading shared libraries: ([^\s:]+)|Library not loaded: (\S+)|version `(\S+)' not found"

@@ -135,7 +135,7 @@ def _report(engine: BatchEngine, file: Path, batch: WrittenBatch) -> None:
     note(f"{file} is written: {counted(batch.requests, 'request')} to {engine.definition.model}.")
     if engine.left_out:
         warn(
-            f"A batch has no field for these options of {name}: {', '.join(engine.left_out)}. They do not apply."
+            f"A batch has no field for these options of {name}: {', '.join(engine.left_out)}. These options do not apply."
         )
     if batch.continued:
         warn(

@@ -80,7 +80,7 @@ def _sections(
         return name, [], list(_wrapped(why, width)), following
     if side.token is None:
         ended = side.answer.finish == "stop"
-        why = "It ended its answer here." if ended else "It was cut before this place."
+        why = "The engine ended its answer here." if ended else "The answer was cut before this place."
         return name, [], list(_wrapped(why, width)), []
     choices = list(_choices(side, cursor.row if is_current else None, width, palette))
     return name, choices, list(_wrapped(visible(side.sentence), width)), following

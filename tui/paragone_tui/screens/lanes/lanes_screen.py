@@ -103,7 +103,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             | {
                 key: command.action
                 for command in COMMANDS
-                if command.group != "Lane mode"  # to move around takes several keys
+                if command.group != "Lane mode"  # the user may press several keys to move around
                 for key in keys[command.id].alt
             },
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},

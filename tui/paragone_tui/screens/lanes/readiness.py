@@ -56,7 +56,7 @@ class Readiness(LaneObserver):
             self._show()
 
     def state_changed(self, lane: Lane) -> None:
-        """Check after a new state, and not for each token."""
+        """Check the commands after a new state of a lane, but not for each token."""
         if not lane.is_busy or lane.state not in ("writing", "reading"):
             self.check()
 

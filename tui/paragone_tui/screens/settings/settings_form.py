@@ -122,8 +122,8 @@ class SettingsForm(Modal[SettingsChange | None]):
     ) -> None:
         """Create the form for a lane with this name and these settings.
 
-        `check` is called with the edits, and with whether they are for all lanes. It raises InputError if
-        a value is invalid. `remove_preset` removes a preset, and raises ParagoneError if it cannot.
+        `check` is called with the edits, and with whether they are for all lanes. `check` raises InputError if a value is
+        invalid. `remove_preset` removes a preset, and raises ParagoneError if it cannot.
         """
         super().__init__()
         self._lane = lane

@@ -16,7 +16,7 @@ class VariablesForm(Form[str | None]):
     def __init__(self, template: str, names: Sequence[str], fill: Callable[[Mapping[str, str]], str]) -> None:
         """Create the form for the template of this name, and its variables.
 
-        `fill` returns the prompt for the values of the variables. It raises InputError if one is missing.
+        `fill` returns the prompt for the values of the variables. `fill` raises InputError if a value is missing.
         """
         super().__init__(template, [FormField(name, name) for name in names])
         self._fill = fill

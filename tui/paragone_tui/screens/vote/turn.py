@@ -119,7 +119,9 @@ class BlindTurn(VoteScreen[bool | None]):
         if self.is_gone:
             return
         self.show_names(choice)
-        uncounted = "" if ballot.is_rated else " It counts in no rating: the engines have the same name."
+        uncounted = (
+            "" if ballot.is_rated else " The vote counts in no rating: the engines have the same name."
+        )
         self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
         self._show_keys()
 

@@ -74,7 +74,7 @@ class AnswerColumn(Column):
 
 
 class VoteScreen(Modal[ScreenResultType]):
-    """Shows a ballot, and takes the vote. It covers the whole terminal, so that no name is visible beneath."""
+    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no name is visible beneath."""
 
     AUTO_FOCUS = ""
     HELP = "Votes"
@@ -255,7 +255,7 @@ class VoteScreen(Modal[ScreenResultType]):
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError.
 
-        It goes on if the screen is closed or the program ends meanwhile, so that no vote is lost.
+        The coroutine goes on if the screen is closed or the program ends meanwhile, so that no vote is lost.
         """
         if self._working:
             return

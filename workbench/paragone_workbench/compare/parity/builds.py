@@ -28,7 +28,7 @@ def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> l
     if len(known) > 1:
         sentence = (
             f"The programs that compute differ: {enumeration(programs, silent=silent)}. "
-            f"They round differently, {_DRIFTS}. No option levels it."
+            f"Different programs round differently, {_DRIFTS}. No option levels it."
         )
         findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence))
     for program in known:

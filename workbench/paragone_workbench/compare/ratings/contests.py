@@ -84,7 +84,7 @@ def style_differences(found: Sequence[Contest]) -> Values:
     """Return a row of differences for each contest: (a − b)/(a + b + 1) of each feature, first minus second.
 
     These differences are the regressors of FastChat's style control. Each feature is divided by its root mean square.
-    It is not centred: a contest has no natural first side, so the centre is 0. A feature that never differs is 0
+    The feature is not centred: a contest has no natural first side, so the centre is 0. A feature that never differs is 0
     everywhere.
     """
     first = _styles([contest.first.style for contest in found])

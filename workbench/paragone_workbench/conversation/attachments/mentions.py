@@ -27,7 +27,7 @@ class Mention:
     start: int
     end: int
     path: str
-    """Without the quotation marks, and without the punctuation after it."""
+    """The path, without quotation marks around it and punctuation after it."""
 
 
 def mentions(text: str) -> Iterator[Mention]:

@@ -34,7 +34,7 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
     late = f"{plugin[0].upper()}{plugin[1:]} did not report {what} within {DEADLINE_S:g} seconds."
     owed = _owed.get((plugin, what))
     if owed is not None and not owed.done():
-        raise EngineError(late, hint="It is not asked again while it computes.")
+        raise EngineError(late, hint="The plugin is not asked again while it computes.")
     given = in_daemon_thread(call)
     if not _is_given(given, NOTICE_S):
         tell(f"Waiting for {plugin} to report {what}, at most {DEADLINE_S:g} seconds …")

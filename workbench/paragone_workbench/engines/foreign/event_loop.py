@@ -192,7 +192,7 @@ class ForeignLoop:
     ) -> AsyncGenerator[_T, None]:
         """Iterate over an asynchronous generator on the loop.
 
-        It is at most `ahead` items ahead; with 1, it goes on once the next item is wanted. Raises what the
+        The generator is at most `ahead` items ahead; with 1, it goes on once the next item is wanted. Raises what the
         generator raises, and Blocked once the loop takes no more steps. Closing closes the generator.
         """
         passage = Passage[_T](ahead)

@@ -18,7 +18,7 @@ class CustomId(NamedTuple):
     key: RunKey
 
     def __str__(self) -> str:
-        """Return the text: experiment, engine, prompt and repetition. It has at most 64 letters, digits and dashes."""
+        """Return the text: experiment, engine, prompt and repetition. The text has at most 64 letters, digits and dashes."""
         prompt, engine, repetition = self.key
         return f"{self.experiment}-{engine}-{prompt}-{repetition}"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PromptMeans:
-    """The means of a metric over the repetitions of each prompt. It keeps 12 bytes a prompt."""
+    """The means of a metric over the repetitions of each prompt. The class keeps 12 bytes a prompt."""
 
     def __init__(self) -> None:
         self._sums = array("d")
@@ -41,7 +41,7 @@ class PromptMeans:
 
 
 class RunColumns:
-    """What is compared run by run: the answers, and when the runs began. It keeps 32 bytes a run."""
+    """What is compared run by run: the answers, and when the runs began. The class keeps 32 bytes a run."""
 
     def __init__(self) -> None:
         self.repeated = False

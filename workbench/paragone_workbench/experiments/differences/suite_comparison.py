@@ -97,7 +97,7 @@ class SuiteComparison:
     def notes(self) -> tuple[str, ...]:
         """Sentences about the values that the figures leave out."""
         failed = [
-            f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. They are left out of all figures."
+            f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. Failed runs are left out of all figures."
             for engine in self.engines
             if engine.failed
         ]

@@ -23,7 +23,7 @@ class CellQueue:
 
     @property
     def is_done(self) -> bool:
-        """Whether no run is left, and none is given to a process."""
+        """Whether all runs have ended: none waits, and no process executes one."""
         return self._exhausted and not self._returned and not self._given
 
     async def take(self, most: int) -> list[Cell]:

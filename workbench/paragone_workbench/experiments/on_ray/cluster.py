@@ -157,7 +157,7 @@ class Cluster:
         return found
 
     def start(self, place: Place) -> RemoteActor:
-        """Start a process at a place. It waits until its node has room."""
+        """Start a process at a place. The process waits until its node has room."""
         return RemoteActor(self._ray, place)
 
     async def leave(self) -> None:

@@ -80,7 +80,7 @@ async def document_of_conversation(
 
 
 async def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
-    """Yield the document of a conversation that no history has. It has no votes, and no digests of weights."""
+    """Yield the document of a conversation that no history has. The document has no votes, and no digests of weights."""
     async for piece in _conversation(None, conversation, (), find):
         yield piece
 

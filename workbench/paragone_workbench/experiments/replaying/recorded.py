@@ -52,7 +52,7 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
 
 def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
     experiments = store.experiments
-    experiments.get(experiment_id)  # raises InputError if it does not exist
+    experiments.get(experiment_id)  # raises InputError if the run does not exist
     if run_id is None:
         runs: Iterable[ExperimentRun] = experiments.runs(experiment_id)
         prompts: Iterable[SuitePrompt] = saved_prompts(store, experiment_id)

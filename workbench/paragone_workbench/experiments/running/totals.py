@@ -14,7 +14,7 @@ from paragone_workbench.store import Experiment, ExperimentRun, History
 
 @dataclass(slots=True, kw_only=True)
 class SpeedTotals:
-    """A time or a rate of runs. It keeps 8 bytes a run.
+    """A time or a rate of runs. The totals take 8 bytes of memory for each run.
 
     Runs that shared the machine or their server with others are slower, so their values do not count if there
     are others.
@@ -44,7 +44,7 @@ class SpeedTotals:
 
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
-    """The finished runs of an engine. It keeps 16 bytes a run, for the medians."""
+    """The finished runs of an engine. The totals take 16 bytes of memory for each run, for the medians."""
 
     engine: str
     total: int

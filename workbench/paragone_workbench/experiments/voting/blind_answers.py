@@ -15,7 +15,7 @@ from paragone_workbench.runs.run import Run
 class BlindAnswers:
     """Follows the answers of a ballot, and gives out their text masked and at the same pace. Thinking is left out.
 
-    It waits until all have begun: before, not all names of the models are known.
+    The display waits until all answers have begun: before, not all names of the models are known.
     """
 
     def __init__(self, ballot: Ballot) -> None:

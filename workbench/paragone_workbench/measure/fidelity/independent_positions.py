@@ -1,8 +1,8 @@
 """Standard errors as llama-perplexity computes them: as if the scored positions were independent.
 
-The positions of a window are not, so these errors are too small, often by a factor of about three. They stand in
-the JSON beside those of `statistics`, so that a measurement can be held against one of llama-perplexity. The
-formulas are those of llama.cpp's tools/perplexity/perplexity.cpp.
+The positions of a window are not, so these errors are too small, often by a factor of about three. These errors stand in
+the JSON beside those of `statistics`, so that a measurement can be held against one of llama-perplexity. The formulas are
+those of llama.cpp's tools/perplexity/perplexity.cpp.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Measured:
     def bits_per_byte(self, size: int) -> Estimate | None:
         """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
 
-        That is the mean log-loss of the scored tokens times the number of tokens per byte. It is
-        comparable between vocabularies. None if no window was measured.
+        That is the mean log-loss of the scored tokens times the number of tokens per byte. This figure is comparable
+        between vocabularies. None if no window was measured.
         """
         loss = mean(self.losses)
         return None if loss is None else loss.scaled(self.tokens / size / math.log(2))

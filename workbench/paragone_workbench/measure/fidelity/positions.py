@@ -83,8 +83,8 @@ def shares(kld: Values) -> list[float]:
 def ratio_error(many: Values, few: Values) -> float | None:
     """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
-    It is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
-    each by the mean of all. It supposes that both vary by the same share from window to window, so it is known for
+    The error is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
+    each by the mean of all. The formula supposes that both vary by the same share from window to window, so it is known for
     a single window of `few`, which has no variance of its own.
     """
     if len(many) < FEWEST_WINDOWS:

@@ -1,6 +1,6 @@
 """The memory planner: what an engine would take, whether it fits, and the largest context that fits.
 
-It loads no model: everything follows from the estimates of the engine's backend.
+The planner loads no model: everything follows from the estimates of the engine's backend.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ class MemoryPlanner:
 async def _largest(spare: Callable[[int], Awaitable[int]], most: int) -> int:
     """Return the largest context of at most `most` tokens with which `spare` is not negative.
 
-    `spare` returns the bytes of memory left. They fall almost linearly with the context size, so two estimates usually locate the
-    largest context that fits.
+    `spare` returns the bytes of memory left. The free bytes fall almost linearly with the context size, so two estimates
+    usually locate the largest context that fits.
     """
     left_most = await spare(most)
     if left_most >= 0:

@@ -68,7 +68,7 @@ class Selection:
 def _difference(rows: Sequence[SuiteRow]) -> float:
     """Return the greatest difference between the first answers of two engines.
 
-    It is the share of the words of the longer answer that the other one does not have, in whatever order: a
+    The difference is the share of the words of the longer answer that the other one does not have, in whatever order: a
     longest common subsequence would take too long for many thousands of prompts.
     """
     firsts = {row.engine: row.text for row in reversed(rows)}

@@ -49,7 +49,7 @@ class Database:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
                     raise
                 aside = _set_aside(path)
-                self.warning = f"The history was damaged. It was moved to {aside}, and a new one was created."
+                self.warning = f"The history was damaged. The damaged file was moved to {aside}, and a new one was created."
                 path.touch(mode=0o600)
                 self._connection = _connect(path, schema)
 

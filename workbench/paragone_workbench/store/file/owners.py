@@ -26,7 +26,7 @@ OPENING_S = 5.0
 
 
 class Owner:
-    """This instance of the program. It holds a lock until `release`. May raise OSError when created."""
+    """This instance of the program. The instance holds a lock until `release`. May raise OSError when created."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -74,7 +74,7 @@ def exclusive(path: Path) -> Iterator[None]:
                 raise StoreError(
                     f"The history in {path} cannot be opened: another instance of paragone has been "
                     f"opening it for {OPENING_S:.0f} s.",
-                    hint=f"It may hang: end the process that has {lock} open.",
+                    hint=f"The other instance may hang: end the process that has {lock} open.",
                     can_pass=True,
                 )
             time.sleep(0.02)

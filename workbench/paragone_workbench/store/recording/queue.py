@@ -53,7 +53,7 @@ class SaveQueue:
     ) -> None:
         self.history: History | None = None
         self.drafts: Drafts | None = None
-        """What is written and not sent. It is saved together with each prompt that is sent."""
+        """The prompts that are written and not sent. They are saved together with each prompt that is sent."""
         self.changes: Counter[int | None] = Counter()
         """How often each conversation has changed, by its number."""
         self._on_problem = on_problem

@@ -105,8 +105,8 @@ class Recorder(SaveQueue, RunObserver):
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of it are saved.
 
-        It is hidden, and goes when the program ends. Raises StoreError if that fails or its last changes cannot be saved at
-        present.
+        The conversation is hidden, and is erased when the program ends. Raises StoreError if that fails or its last
+        changes cannot be saved at present.
         """
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")

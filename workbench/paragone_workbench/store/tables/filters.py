@@ -31,7 +31,7 @@ class Condition:
 
 
 def of_conversation(query: Query) -> Condition:
-    """Return the condition of the conversations that fit. It names the table `conversation`."""
+    """Return the condition of the conversations that fit. The condition names the table `conversation`."""
     parts = [of_any_conversation(query)]
     if query.engines or query.models:
         answered = of_run(query)
@@ -51,7 +51,7 @@ def of_any_conversation(query: Query) -> Condition:
 
 
 def of_run(query: Query) -> Condition:
-    """Return the condition of the runs that fit, by engine and model. It names the table `run`."""
+    """Return the condition of the runs that fit, by engine and model. The condition names the table `run`."""
     columns = [("run.engine", part) for part in query.engines] + [
         ("run.model", part) for part in query.models
     ]
@@ -59,7 +59,7 @@ def of_run(query: Query) -> Condition:
 
 
 def of_cell(query: Query) -> Condition:
-    """Return the condition of the answers of experiments that fit, but for the engines and models. They have no tags."""
+    """Return the condition of the answers of experiments that fit, but for the engines and models. Experiments have no tags."""
     parts: list[Condition] = []
     if query.tags:
         parts.append(Condition("0", ()))

@@ -56,7 +56,7 @@ class Concurrency:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
-        """Wait until a request may begin. It ends when the context is left."""
+        """Wait until a request may begin. The request ends when the context is left."""
         if self._now < self.limit:
             self._now += 1
         else:

@@ -35,7 +35,7 @@ class Executed:
 
 
 class SuiteEngine(EngineObserver, RunObserver):
-    """An engine of a suite. It is opened for its first run, and again for the next one after a crash.
+    """An engine of a suite. The engine is opened for its first run, and again for the next one after a crash.
 
     A native engine has one run in progress and one that waits. A server has several runs in progress, and so has a
     model that engines share: for each one it is opened once, since an open engine executes one run at a time.
