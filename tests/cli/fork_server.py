@@ -26,6 +26,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeAlias
@@ -310,6 +311,11 @@ if __name__ == "__main__":
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     importlib.import_module("paragone.discovery").discover()
+    importlib.import_module("platformdirs")
+    metadata.version("paragone")  # imports the parser of what is known of a package
+    commands = importlib.import_module("paragone_cli.commands")
+    for name in ("", *commands.COMMANDS):
+        commands.help_of(name)  # compiles the regular expressions of argparse
     worker_forks.preload()
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])))
