@@ -34,7 +34,7 @@ SCRIPTS = [block for block in blocks("sh") if not {*SCREENS, *MAKE} & {*block.sp
 
 @pytest.fixture(scope="module")
 def demo_home(tmp_path_factory, whole_smollm2: Path) -> Path:
-    """A home folder in which `make demo` was run, once for all tests. Its models then lose most of their layers."""
+    """A home folder in which `make demo` was run, once for all tests. Its models then lose all layers but one."""
     home = tmp_path_factory.mktemp("demo-home")
     with Terminal([sys.executable, "-m", "paragone_cli.main", "demo"], 120, 30, at_home(home)) as terminal:
         quit_once_ready(terminal)
@@ -42,7 +42,7 @@ def demo_home(tmp_path_factory, whole_smollm2: Path) -> Path:
     assert len(models) == 2
     for model in models:
         shallow = model.with_suffix(".shallow")
-        make_shallow(model, shallow)
+        make_shallow(model, shallow, layers=1)
         shallow.replace(model)
     return home
 
