@@ -43,6 +43,7 @@ PRELOADED = (
     "paragone.chat.template",
     "paragone.gguf.files",
     "paragone.worker.child_process.serve",
+    "paragone_llama_cpp.engine",
 )
 """What most workers import, where their interpreter has them. No module here loads the library of an engine."""
 
@@ -113,15 +114,18 @@ class ForkServer:
             return cls(ours, process, interpreter, environment)
 
     @classmethod
-    def fork(cls) -> ForkServer:
-        """Let a fork of this process fork workers. This process has one thread, and has imported what workers need."""
+    def fork(cls, defaults: Mapping[str, str]) -> ForkServer:
+        """Let a fork of this process fork workers. This process has one thread, and has imported what workers need.
+
+        The workers have these variables if nothing else sets them.
+        """
         ours, theirs = socket.socketpair()
         if os.fork() == 0:
             ours.close()
             nowhere = os.open(os.devnull, os.O_RDWR)
             for number in range(3):  # the output of this process ends with this process
                 os.dup2(nowhere, number)
-            serve(theirs, {})
+            serve(theirs, defaults)
             become_worker()
         theirs.close()
         return cls(ours)
@@ -232,18 +236,17 @@ def become_worker() -> NoReturn:
     os._exit(0)
 
 
-def preload() -> None:
+def preload() -> dict[str, str]:
+    """Import what most workers import. Returns the environment variables that the imports have set."""
+    before = dict(os.environ)
     for module in PRELOADED:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
+    return {name: value for name, value in os.environ.items() if name not in before}
 
 
 def main() -> None:
-    before = dict(os.environ)
-    preload()
-    defaults = {
-        name: value for name, value in os.environ.items() if name not in before
-    }  # which imports have set
+    defaults = preload()
     del sys.path[0]  # the folder of the plugin interface: a worker finds it by itself
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])), defaults)

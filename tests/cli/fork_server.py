@@ -24,7 +24,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from importlib.util import find_spec
@@ -229,10 +229,10 @@ def _read(pipe: io.FileIO | None) -> bytes | None:
 # ── In the process that forks ──────────────────────────────────────────────────────────────────
 
 
-def serve(connection: socket.socket) -> None:
+def serve(connection: socket.socket, defaults: Mapping[str, str]) -> None:
     """Fork for each request, to run a program, and write its process id and its exit code to the request's last descriptor.
 
-    Returns when the other side closes the connection.
+    Its workers have the variables of `defaults` if nothing else sets them. Returns when the other side closes the connection.
     """
     programs: dict[int, int] = {}  # process ids, and where to write the exit codes
     woken, wake = os.pipe()
@@ -259,7 +259,7 @@ def serve(connection: socket.socket) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for descriptor in (connection.detach(), woken, wake, end, *programs.values()):
                 os.close(descriptor)
-            run_program(json.loads(request), streams)
+            run_program(json.loads(request), streams, defaults)
         for descriptor in streams:
             os.close(descriptor)
         programs[pid] = end
@@ -273,7 +273,7 @@ def _write_number(descriptor: int, number: int, *, last: bool = False) -> None:
         os.close(descriptor)
 
 
-def run_program(request: dict, streams: Sequence[int]) -> NoReturn:
+def run_program(request: dict, streams: Sequence[int], defaults: Mapping[str, str]) -> NoReturn:
     """Run the program in this fork."""
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
@@ -287,7 +287,7 @@ def run_program(request: dict, streams: Sequence[int]) -> NoReturn:
     os.environ.update(request["env"])
     sys.argv = request["argv"]
     if worker_forks.can_fork_workers():
-        setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork().start)  # noqa: B010 (another type)
+        setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork(defaults).start)  # noqa: B010 (another type)
     leave(importlib.import_module("paragone_cli.main").main())
 
 
@@ -316,6 +316,6 @@ if __name__ == "__main__":
     commands = importlib.import_module("paragone_cli.commands")
     for name in ("", *commands.COMMANDS):
         commands.help_of(name)  # compiles the regular expressions of argparse
-    worker_forks.preload()
+    defaults = worker_forks.preload()
     gc.freeze()  # a collection in a fork would copy the memory that it shares
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), defaults)
