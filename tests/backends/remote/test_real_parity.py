@@ -14,7 +14,7 @@ SETTINGS = ["temperature=0", "max_tokens=24"]
 
 
 @pytest.fixture
-def engines(whole_smollm2, whole_llama_server, llama_cpp_server, ollama_server):
+def engines(llama_cpp_server, whole_smollm2, whole_llama_server, ollama_server):
     """Give the four engines: in process, llama-server, llama-cpp-python's server, Ollama."""
     return (
         f"llama_cpp:{whole_smollm2}",
@@ -82,10 +82,12 @@ async def test_flash_attention_and_batches_are_compared_where_they_are_told(smol
     assert found["parity_unknown"] == {}
 
 
+@pytest.mark.skipif(
+    not LLAMA_SERVER_PROGRAM.is_file(),
+    reason="the wheel's llama-server does not tell its commit: run `make llama-server`",
+)
 async def test_builds_are_compared_as_far_as_they_are_told(smollm2, llama_server, ollama_server):
     """The same model in process, in a llama-server of paragone's own and in one that runs, and in Ollama."""
-    if not LLAMA_SERVER_PROGRAM.is_file():
-        pytest.skip("the wheel's llama-server does not tell its commit: run `make llama-server`")
     local, own, served = smollm2.stem, f"{smollm2.stem}-2", "smollm2"
     settings = [*SETTINGS, f"{local}.n_threads=1", f"{own}.n_threads=1", f"{own}.n_ctx=1024"]
     found, code = await compare(

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 import pytest_asyncio
 from bench.terminal import Terminal
 from hostile_server import OLLAMA, OPENAI, HostileServer
+from tests.cli.conftest import paragone
 from tests.end_to_end.program import Program
 
 PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
@@ -36,19 +35,11 @@ async def broken():
 
 async def compare(*engines, settings=(), options=()):
     """Run `paragone compare --json` and return what it printed, with its exit code."""
-    command = [*PROGRAM, "compare", "--json", "--prompt", "What is the sea?", *options, *engines]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *(word for setting in settings for word in ("--set", setting)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(os.environ),
-    )
-    async with asyncio.timeout(300):
-        out, err = await process.communicate()
-    assert out, err.decode()
-    return json.loads(out), process.returncode
+    command = ["compare", "--json", "--prompt", "What is the sea?", *options, *engines]
+    command += [word for setting in settings for word in ("--set", setting)]
+    done = await asyncio.to_thread(paragone, *command)
+    assert done.stdout, done.stderr.decode()
+    return json.loads(done.stdout), done.returncode
 
 
 @pytest.mark.model
