@@ -29,7 +29,7 @@ from paragone_workbench.measure.bench.spread import Spread
 from paragone_workbench.measure.bench.users import bench_pool
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.scheduling.decision import Decision
+from paragone_workbench.scheduling.decision import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 
@@ -140,7 +140,7 @@ async def test_engines_are_measured_in_turn(tmp_path):
 
 async def test_engines_that_do_not_fit_together_are_opened_in_turn(tmp_path, monkeypatch):
     async def too_large(engines):
-        return Decision(mode="swap", reason="Together they are too large.")
+        return ScheduleDecision(mode="swap", reason="Together they are too large.")
 
     monkeypatch.setattr(measure, "decide", too_large)
     made = bench(tmp_path, "steady", "brief")
@@ -294,7 +294,7 @@ async def test_users_of_several_engines_alternate(tmp_path):
 
 async def test_with_swap_users_are_measured_engine_by_engine(tmp_path, monkeypatch):
     async def too_large(engines):
-        return Decision(mode="swap", reason="Together they are too large.")
+        return ScheduleDecision(mode="swap", reason="Together they are too large.")
 
     monkeypatch.setattr(measure, "decide", too_large)
     found = await measured(bench(tmp_path, "steady", "brief", users=users_tests([12], [1, 2], 5, 1)))

@@ -1,7 +1,7 @@
 """The events of loading and of a run.
 
 Times are seconds on the monotonic clock (`time.monotonic()`), taken in the process that runs the
-engine. On Linux and macOS that clock is shared by all processes of a machine.
+engine. On Linux and macOS all processes of a machine share the monotonic clock.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _ABOUT = {
 _LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-word")
 
 
-class Entry(NamedTuple):
+class PaletteEntry(NamedTuple):
     """An entry of the palette."""
 
     title: str
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     run: Callable[[], object]
 
 
-def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> Iterator[Entry]:
+def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> Iterator[PaletteEntry]:
     """Yield the commands that work on a screen, in the order of the help, and the choice of theme."""
     on_lanes = hasattr(screen, "commands")  # the screen of the lanes
     if not on_lanes:
@@ -52,11 +52,11 @@ def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> It
         if command.id in _LEFT_OUT or command.group == "Lane mode" or not (of_program or on_lanes):
             continue
         shown = readable(keys[command.id].all)
-        yield Entry(command.title, shown, command.help, partial(app.run_action, command.action))
-    yield Entry("Theme", "", "Change the colours.", partial(app.run_action, "app.change_theme"))
+        yield PaletteEntry(command.title, shown, command.help, partial(app.run_action, command.action))
+    yield PaletteEntry("Theme", "", "Change the colours.", partial(app.run_action, "app.change_theme"))
 
 
-def _own(screen: Screen[Any]) -> Iterator[Entry]:
+def _own(screen: Screen[Any]) -> Iterator[PaletteEntry]:
     """Yield a dialog's bindings, except those that are declared with `show=False`."""
     shown: dict[str, list[Binding]] = {}
     for active in screen.active_bindings.values():
@@ -64,15 +64,15 @@ def _own(screen: Screen[Any]) -> Iterator[Entry]:
             shown.setdefault(active.binding.description, []).append(active.binding)
     for title, bindings in shown.items():
         keys = readable(binding.key for binding in bindings)
-        yield Entry(title, keys, "", partial(screen.run_action, bindings[0].action))
+        yield PaletteEntry(title, keys, "", partial(screen.run_action, bindings[0].action))
 
 
-def theme_entries(app: App[None]) -> Iterator[Entry]:
+def theme_entries(app: App[None]) -> Iterator[PaletteEntry]:
     """Yield the themes: those of this program and the user's own, then those that come with Textual."""
     others = BUILTIN_THEMES.keys()
     names = sorted(app.available_themes, key=lambda name: (name in others, name not in OWN, name))
     for name in names:
-        yield Entry(name, "", _ABOUT.get(name, ""), partial(setattr, app, "theme", name))
+        yield PaletteEntry(name, "", _ABOUT.get(name, ""), partial(setattr, app, "theme", name))
 
 
 class Palette(Picker[Callable[[], object] | None]):
@@ -83,7 +83,9 @@ class Palette(Picker[Callable[[], object] | None]):
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "run"), ("^j ^k", "move"), ("esc", "close")]
     DEFAULT_CSS = "Palette OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(self, entries: Sequence[Entry], otherwise: Callable[[str], object] | None = None) -> None:
+    def __init__(
+        self, entries: Sequence[PaletteEntry], otherwise: Callable[[str], object] | None = None
+    ) -> None:
         """Create the palette. `otherwise` gets the typed text if no entry matches the text."""
         super().__init__()
         self._entries = entries
@@ -131,7 +133,7 @@ class Palette(Picker[Callable[[], object] | None]):
 
 
 def show_palette(
-    app: App[None], entries: Iterable[Entry], *, otherwise: Callable[[str], object] | None = None
+    app: App[None], entries: Iterable[PaletteEntry], *, otherwise: Callable[[str], object] | None = None
 ) -> None:
     """Show the palette with these entries, unless there is one already; run what is picked.
 

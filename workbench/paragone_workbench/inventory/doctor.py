@@ -85,7 +85,7 @@ class Diagnosis:
 async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
     """Examine the machine, the backends, the servers and the config.
 
-    Yields the whole diagnosis; before that, if some backends or servers take long, a diagnosis without them.
+    Yields the whole diagnosis. If some backends or servers take long, a diagnosis without them comes first.
     `config` is the file that the user named, or None for the default one. Raises InputError if it cannot
     be read.
     """

@@ -18,8 +18,8 @@ def kv_candidates(
 ) -> tuple[EngineDefinition, tuple[EngineDefinition, ...]]:
     """Return the engine with the default types of its backend, and the same with each of these types, once.
 
-    Both halves of the cache get the type. The names of the candidates end in it. Raises InputError if the backend has no
-    such option, or a type is not one of the option's choices.
+    Both halves of the cache get the type. The name of each candidate ends in its type of the cache. Raises InputError if the
+    backend has no such option, or a type is not one of the option's choices.
     """
     names = [info.name for info in describe(backend.load_options) if info.name in _OPTIONS]
     if not names:

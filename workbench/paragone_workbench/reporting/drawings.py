@@ -100,7 +100,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """A number at a place of an axis, from 0 to 100."""
+    """A number on an axis, and its place from 0 (start) to 100 (end)."""
 
     place: float
     text: str

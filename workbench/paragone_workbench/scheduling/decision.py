@@ -16,21 +16,23 @@ from paragone_workbench.machine.memory import MARGIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class ScheduleDecision:
     """The schedule for a set of engines, and the reason in a sentence."""
 
     mode: Literal["parallel", "swap"]
     reason: str
 
 
-async def decide(engines: Iterable[EngineHandle]) -> Decision:
+async def decide(engines: Iterable[EngineHandle]) -> ScheduleDecision:
     """Decide whether to keep engines open together or one at a time. Never raises.
 
     Engines that are open have their memory already; the others must fit in what is free.
     """
     local = [engine for engine in engines if engine.is_local]
     if len(local) < 2:
-        return Decision(mode="parallel", reason="At most one of the engines computes on this machine.")
+        return ScheduleDecision(
+            mode="parallel", reason="At most one of the engines computes on this machine."
+        )
     closed = [engine for engine in local if not engine.is_open]
     estimates = await asyncio.gather(*map(_estimate, closed))
     needed: defaultdict[str, int] = defaultdict(int)
@@ -38,7 +40,7 @@ async def decide(engines: Iterable[EngineHandle]) -> Decision:
     for engine, estimate in zip(closed, estimates, strict=True):
         if isinstance(estimate, ParagoneError):
             reason = f"The memory that {engine.definition.name} needs is unknown: {estimate.sentence}"
-            return Decision(mode="parallel", reason=reason)
+            return ScheduleDecision(mode="parallel", reason=reason)
         for device in estimate.devices:
             needed[device.device] += device.needed
             if device.free is not None:
@@ -46,9 +48,9 @@ async def decide(engines: Iterable[EngineHandle]) -> Decision:
     for name, size in needed.items():
         if name in free and size + MARGIN > free[name]:
             reason = f"Together the engines need {size_text(size)} on {name}, but {size_text(free[name])} are free."
-            return Decision(mode="swap", reason=reason)
+            return ScheduleDecision(mode="swap", reason=reason)
     listed = ", ".join(f"{size_text(size)} on {name}" for name, size in needed.items())
-    return Decision(
+    return ScheduleDecision(
         mode="parallel", reason=f"The engines fit in memory together: {listed or 'all are open'}."
     )
 

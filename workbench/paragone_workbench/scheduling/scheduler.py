@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the default mode needs neither, and importing them would sl
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
-    from paragone_workbench.scheduling.decision import Decision
+    from paragone_workbench.scheduling.decision import ScheduleDecision
     from paragone_workbench.scheduling.swapping import Swapping
 
 
@@ -44,7 +44,7 @@ class Scheduler(Turns):
     ) -> None:
         self.mode: Mode = mode
         """May be changed at any time; a turn in progress is not affected."""
-        self.decision: Decision | None = None
+        self.decision: ScheduleDecision | None = None
         """The decision of `auto`; None before the first one."""
         self._cores = cores
         self._coming = asyncio.Lock()

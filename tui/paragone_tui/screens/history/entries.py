@@ -18,7 +18,7 @@ from paragone_workbench.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """A conversation with the newest thing that a search found in it, or an answer of a suite."""
 
     summary: Summary | None
@@ -40,21 +40,21 @@ class Entry:
         return "" if self.hit is None else self.hit.title
 
 
-def find_entries(store: Store, query: Query, text: str, limit: int) -> list[Entry]:
+def find_entries(store: Store, query: Query, text: str, limit: int) -> list[HistoryEntry]:
     """Return the conversations that fit: those that a search for its words finds, or all. `text` is the query as written."""
     if not query.words:
-        return [Entry(summary, None) for summary in store.conversations(limit, query=query)]
+        return [HistoryEntry(summary, None) for summary in store.conversations(limit, query=query)]
     hits = store.search(text, limit, one_each=True)
     summaries = store.summaries(hit.conversation for hit in hits if hit.conversation is not None)
     return [
-        Entry(None if hit.conversation is None else summaries[hit.conversation], hit)
+        HistoryEntry(None if hit.conversation is None else summaries[hit.conversation], hit)
         for hit in hits
         if hit.conversation is None
         or hit.conversation in summaries  # another program may have deleted it just now
     ]
 
 
-def option_of(entry: Entry, query: Query) -> Option:
+def option_of(entry: HistoryEntry, query: Query) -> Option:
     """Return the lines of an entry: title and details, and below them the matching text, with the words marked."""
     hit = entry.hit
     parts: list[tuple[str, str]] = [
@@ -67,7 +67,7 @@ def option_of(entry: Entry, query: Query) -> Option:
     return Option(Content.assemble(*parts), id=entry.id)
 
 
-def _details(entry: Entry) -> str:
+def _details(entry: HistoryEntry) -> str:
     if entry.summary is None:
         assert entry.hit is not None  # an entry has one of them
         return f"{when(entry.hit.time)} · answer {entry.hit.place} of a suite"

@@ -13,7 +13,7 @@ from textual.widgets.option_list import Option
 
 from paragone import InputError, ParagoneError
 from paragone.wording import quoted
-from paragone_tui.screens.history.entries import Entry, find_entries, option_of
+from paragone_tui.screens.history.entries import HistoryEntry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
 from paragone_tui.widgets.picker import Picker
 from paragone_tui.widgets.question import Act, Question
@@ -70,7 +70,7 @@ class HistoryScreen(Picker[Found | None]):
         self._history = history
         self._session = session
         self._files = files
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, HistoryEntry] = {}
         """What is listed, by the ids of the options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
@@ -98,11 +98,11 @@ class HistoryScreen(Picker[Found | None]):
         self.is_outdated = False
         self.show()
 
-    def _list(self, found: Sequence[Entry], query: Query) -> None:
+    def _list(self, found: Sequence[HistoryEntry], query: Query) -> None:
         self._entries = {entry.id: entry for entry in found}
         self._options = [option_of(entry, query) for entry in self._entries.values()]
 
-    def _lack(self, found: Sequence[Entry], text: str) -> str:
+    def _lack(self, found: Sequence[HistoryEntry], text: str) -> str:
         if len(found) == _SHOWN:
             return f"The newest {_SHOWN} are listed; a search finds the others."
         if found:
@@ -110,7 +110,7 @@ class HistoryScreen(Picker[Found | None]):
         return "Nothing found." if text else "There are no earlier conversations."
 
     @property
-    def _entry(self) -> Entry | None:
+    def _entry(self) -> HistoryEntry | None:
         """The highlighted entry."""
         option = self.options.highlighted_option
         return None if option is None or option.id is None else self._entries.get(option.id)

@@ -56,7 +56,7 @@ class Tally:
 def contests(vote: Vote) -> Iterator[Contest]:
     """Yield the contests of a vote.
 
-    The best candidate won against each other one; a vote says nothing about the others among themselves. `tie` and
+    The best candidate won against all others; a vote says nothing about how the others compare with each other. `tie` and
     `bad` are a tie between all. Candidates of the same engine are no contest.
     """
     numbered = enumerate(vote.candidates)

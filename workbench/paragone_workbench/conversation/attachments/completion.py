@@ -11,7 +11,7 @@ from paragone_workbench.visible_text import visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class PathCandidate:
     """A file or a folder."""
 
     path: str
@@ -24,7 +24,7 @@ _NOT_MENTIONED = frozenset('"\r\n')
 """Characters that end a mention, also one in quotation marks."""
 
 
-def candidates(begun: str) -> tuple[Candidate, ...]:
+def candidates(begun: str) -> tuple[PathCandidate, ...]:
     """Return the files and folders whose paths begin with a text, folders last. Blocking.
 
     The part after the last slash may be in other case; hidden files are left out unless this part begins with a dot.
@@ -33,8 +33,8 @@ def candidates(begun: str) -> tuple[Candidate, ...]:
     slash = begun.rfind("/") + 1
     folder, name = begun[:slash], begun[slash:].casefold()
     if begun == "~":
-        return (Candidate(path="~/", size=None),)
-    found: list[Candidate] = []
+        return (PathCandidate(path="~/", size=None),)
+    found: list[PathCandidate] = []
     try:
         with os.scandir(Path(folder or ".").expanduser()) as entries:
             for entry in entries:
@@ -44,9 +44,9 @@ def candidates(begun: str) -> tuple[Candidate, ...]:
                 if set(entry.name) & _NOT_MENTIONED:
                     continue  # a mention cannot have such a name
                 if _is_folder(entry):
-                    found.append(Candidate(path=f"{folder}{entry.name}/", size=None))
+                    found.append(PathCandidate(path=f"{folder}{entry.name}/", size=None))
                 else:
-                    found.append(Candidate(path=folder + entry.name, size=_size(entry)))
+                    found.append(PathCandidate(path=folder + entry.name, size=_size(entry)))
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown home; ValueError: a null
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"{visible(folder) or 'This folder'} cannot be listed: {reason}.") from error

@@ -41,7 +41,10 @@ class PromptMeans:
 
 
 class RunColumns:
-    """What is compared run by run: the answers, and when the runs began. The class keeps 32 bytes a run."""
+    """The columns that are compared run by run: the answers, and the times at which the runs began.
+
+    The class keeps 32 bytes a run.
+    """
 
     def __init__(self) -> None:
         self.repeated = False

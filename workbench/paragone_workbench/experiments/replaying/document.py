@@ -34,7 +34,7 @@ ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
     """Yield the document of an experiment in pieces. Digests of weights that are unknown are computed first.
 
-    Raises InputError if it does not exist, and StoreError.
+    Raises InputError if the conversation does not exist, and StoreError.
     """
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))

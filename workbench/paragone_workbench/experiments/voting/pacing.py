@@ -23,7 +23,7 @@ class Pacing:
 
     It is at most the number that the slowest answer that has not ended has produced, so that nothing is
     shown before all have begun or ended. Once an answer could be shown to its end, the others go on no
-    faster than before: else a burst would tell which of them had been waiting.
+    faster than before. A burst of text would show which answers had been waiting.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ _LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class DepthPart:
     """A part of the scored positions.
 
     Attributes:
@@ -63,7 +63,7 @@ class Depth:
         adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
     """
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[DepthPart, ...] = ()
     growth: Estimate | None = None
     interval: Interval | None = None
     adjusted_p: float | None = None
@@ -125,7 +125,7 @@ def _depth(kld: Values, window: int) -> Depth:
     for part in columns:
         estimate = mean(kld[:, part])
         assert estimate is not None  # there are values
-        parts.append(Part(first=before + int(part[0]), last=before + int(part[-1]), kld=estimate))
+        parts.append(DepthPart(first=before + int(part[0]), last=before + int(part[-1]), kld=estimate))
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
     growth = mean(growths[:, None])
     if growth is None or growth.error is None:

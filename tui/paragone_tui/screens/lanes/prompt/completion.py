@@ -18,7 +18,7 @@ from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
-    from paragone_workbench.conversation.attachments.completion import Candidate
+    from paragone_workbench.conversation.attachments.completion import PathCandidate
 
 _KEYS = ("tab", "enter", "up", "down")
 _PATIENCE = 0.5
@@ -42,7 +42,7 @@ class Completion(Static):
         """Create a hidden list. `on_pick` is called with the path of the candidate that the user picks."""
         super().__init__(markup=False)
         self._on_pick = on_pick
-        self._found: Sequence[Candidate] = ()
+        self._found: Sequence[PathCandidate] = ()
         self._at = 0
         self._looking: asyncio.Task[None] | None = None
 
@@ -97,7 +97,7 @@ class Completion(Static):
             self._looking.cancel()
             self._looking = None
 
-    def _show(self, found: Sequence[Candidate]) -> None:
+    def _show(self, found: Sequence[PathCandidate]) -> None:
         if found or self._found:
             self._found, self._at = found, 0
             self.display = bool(found)

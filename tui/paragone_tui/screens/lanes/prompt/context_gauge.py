@@ -22,7 +22,7 @@ _Asked: TypeAlias = "tuple[Draft, Prompt | None, tuple[Run | None, ...]]"
 """A prompt, the earlier one that it replaces, and the answers that it follows, one for each lane."""
 
 _PAUSE = 0.4
-"""Seconds without a key after which the engines are asked."""
+"""Seconds without a key, after which the engines are asked for the number of tokens."""
 _CELLS = 6
 
 _EACH = 2

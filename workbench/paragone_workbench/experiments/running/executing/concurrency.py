@@ -19,7 +19,7 @@ _BETTER = 1.1
 
 
 @dataclass(slots=True)
-class Turn:
+class RequestTurn:
     """A request in progress."""
 
     succeeded: bool = True
@@ -55,7 +55,7 @@ class Concurrency:
         return (self._now + len(self._waiting)) / self.limit
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self) -> AsyncIterator[RequestTurn]:
         """Wait until a request may begin. The request ends when the context is left."""
         if self._now < self.limit:
             self._now += 1
@@ -68,7 +68,7 @@ class Concurrency:
                 if place.done() and not place.cancelled():
                     self._leave()
                 raise
-        turn = Turn()
+        turn = RequestTurn()
         try:
             yield turn
         except BaseException:
