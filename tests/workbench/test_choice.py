@@ -15,6 +15,7 @@ from paragone_workbench.choosing.comparison import Comparison
 from paragone_workbench.choosing.measurements import Measurements
 from paragone_workbench.choosing.memory import memory_of
 from paragone_workbench.choosing.observer import ChoiceObserver
+from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
 from paragone_workbench.experiments.running.progress import SuiteObserver
@@ -265,6 +266,20 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     if has_verdicts:
         assert not any(question.startswith("judge: ") for question in after), "verdicts are kept"
         assert sum(question.startswith("a: x") for question in after) <= 12, "so are answers"
+
+
+@pytest.mark.parametrize(("prompts", "left"), [(3, ["a", "b"]), (10, [])])
+async def test_few_greedy_answers_are_a_part_of_the_fidelity(choose, prompts, left):
+    found = Measurements(
+        history=choose.history,
+        registry=Registry(),
+        engines=(engine("a"), engine("b")),
+        limit=TimeLimit(None),
+        suite="test",
+        prompts=[()] * 12,
+    )
+    found.fidelity.answers["b"] = {"prompts": prompts}
+    assert [one.name for one in found.to_compare("a")] == left
 
 
 async def test_a_stop_while_the_memory_of_the_first_engine_is_estimated(choose, monkeypatch):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import Json, Message, ParagoneError
+from paragone.json_fields import count_at
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -95,7 +96,12 @@ class Measurements:
 
     def to_compare(self, reference: str) -> list[EngineDefinition]:
         """Return the reference and the engines whose fidelity to it is unknown; nothing if it is known of all."""
-        known = set(self.fidelity.answers)
+        fewest = min(FEWEST_ANSWERS, len(self.prompts))
+        known = {
+            name
+            for name, found in self.fidelity.answers.items()
+            if (count_at(found, "prompts") or 0) >= fewest
+        }
         if self.has_distributions(reference):
             known &= self.fidelity.candidates.keys()
         unknown = [
