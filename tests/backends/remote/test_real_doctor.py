@@ -1,6 +1,7 @@
 """`paragone doctor` on engines at real servers and at a stopped one."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -34,7 +35,10 @@ def doctor(home):
         table = "[engines.{}]\nbackend = '{}'\nmodel = 'smollm2'\nurl = '{}'\n"
         config.write_text("".join(table.format(name, *where) for name, where in engines.items()))
         done = subprocess.run([*PROGRAM, "doctor", *argv], capture_output=True, timeout=60)
-        assert (done.returncode, done.stderr.decode()) == (0, "")
+        said = re.sub(
+            r"(?m)^paragone: Waiting for the backend .*\n", "", done.stderr.decode()
+        )  # on a busy machine
+        assert (done.returncode, said) == (0, "")
         return done.stdout.decode()
 
     return run
