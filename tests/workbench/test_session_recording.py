@@ -289,8 +289,10 @@ async def test_reopening_while_its_recorder_still_saves_waits_for_it(session, ro
 
 
 async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, rogue, history):
-    (lane,) = await opened(session, rogue(max_tokens=2))
-    await answers(session, "first")
+    (lane,) = await opened(session, rogue(max_tokens=100_000))
+    session.send("first")
+    await session.stop()
+    await session.answered()
     await session.saved()
     first = session.conversation.number
     session.new_conversation()
@@ -301,9 +303,10 @@ async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, r
     with pytest.raises(InputError, match="an answer is being written"):
         await reopening
     assert (session.conversation, session.lanes) == (present, [lane])
+    await session.stop()
     await session.answered()
     await session.close()
-    assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
+    assert (await in_history(history)).keys() == {"first", "second"}
 
 
 async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again(
