@@ -38,12 +38,25 @@ import paragone
 from paragone.worker.variables import passed_variables
 
 PRELOADED = (
+    "importlib.metadata",
+    "importlib.resources",
     "jinja2.ext",
     "numpy",
+    "paragone.backend",
+    "paragone.chat.prompt",
+    "paragone.chat.sampling",
     "paragone.chat.template",
+    "paragone.chat.text",
     "paragone.gguf.files",
+    "paragone.shared_options",
+    "paragone.values.embeddings",
+    "paragone.values.memory",
+    "paragone.values.tokens",
+    "paragone.worker.child_process.confinement",
     "paragone.worker.child_process.serve",
+    "paragone.worker.environment",
     "paragone_llama_cpp.engine",
+    "zipfile",
 )
 """What most workers import, where their interpreter has them. No module here loads the library of an engine."""
 
