@@ -23,7 +23,7 @@ from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec
-from paragone_workbench.measure.bench.plan import BenchTest
+from paragone_workbench.measure.bench.plan import BenchTest, UsersTest
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 
@@ -266,6 +266,25 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     if has_verdicts:
         assert not any(question.startswith("judge: ") for question in after), "verdicts are kept"
         assert sum(question.startswith("a: x") for question in after) <= 12, "so are answers"
+
+
+async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them(choose):
+    class StopAtUsers(StopAt):
+        def bench_step(self, step, left) -> None:
+            if isinstance(step.test, UsersTest):
+                self._at("users")
+
+    servers = [dataclasses.replace(engine(name), backend="scripted_server") for name in ("a", "b")]
+    stopped = choose(words(20), *servers)
+    stopped.observer = StopAtUsers("users", stopped)
+    await measured(stopped)
+    assert any(sentence.startswith("16 users at once of a and b.") for sentence in stopped.missing())
+
+    again = choose(words(20), *servers)
+    await measured(again)
+    _, figures, _ = await again.decision(0.03)
+    assert all(figure.users_tps for figure in figures)
+    assert not any("users at once" in sentence for sentence in again.missing())
 
 
 @pytest.mark.parametrize(("prompts", "left"), [(3, ["a", "b"]), (10, [])])
