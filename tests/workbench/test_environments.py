@@ -334,7 +334,7 @@ async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
         return str(caught.value)
 
     assert await refused(Plain()) == (
-        "Plain needs no environment of its own. It uses the packages that are installed with paragone."
+        "Plain needs no environment of its own. Plain uses the packages that are installed with paragone."
     )
     assert await refused(cuda="11") == "There is no environment of Tiny for CUDA 11. Use CUDA 13 or 12."
     assert "There is no folder" in await refused(find_links=str(tmp_path / "none"))

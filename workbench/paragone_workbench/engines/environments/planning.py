@@ -68,7 +68,7 @@ async def plan(
     if environment is None:
         raise InputError(
             f"{backend.title} needs no environment of its own.",
-            hint="This environment uses the packages that are installed with paragone.",
+            hint=f"{backend.title} uses the packages that are installed with paragone.",
         )
     driver, compiler = await _driver(), await _compiler() if environment.compiles else None
     build = _build(environment, cuda, backend.title, driver, compiler)
