@@ -280,11 +280,11 @@ async def test_scrolling_reaches_both_ends(start):
         await screen.ask("go")
         await screen.answered()
         await screen.press("ctrl+home")
-        assert "word0" in screen.text
+        await screen.until(lambda: "word0" in screen.text)
         await screen.press("ctrl+end")
-        assert "word1999" in screen.text
+        await screen.until(lambda: "word1999" in screen.text)
         await screen.press("pageup")
-        assert "word1999" not in screen.text
+        await screen.until(lambda: "word1999" not in screen.text)
 
 
 async def test_help_lists_the_keys_in_force(start):
