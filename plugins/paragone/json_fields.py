@@ -14,7 +14,7 @@ from paragone.wire import Json
 JsonObject: TypeAlias = Mapping[str, Json]
 
 _OBJECT, _LIST = (dict, Mapping), (list, Sequence)
-"""Types of objects and lists. Python's own come first: to ask an abstract class takes longer, and it would be asked for each token of a server."""
+"""Types of objects and lists. Python's own types come first: checking for an abstract class is slower, and these checks run for each token of a server."""
 _LARGEST = 2**53
 """Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
 _LONGEST_S = 1e9

@@ -1,6 +1,6 @@
 """The options of the llama-servers that paragone starts, and their values on this machine.
 
-Options that the backend `llama_cpp` also has have the same names.
+They share names with the options of the backend `llama_cpp` wherever both backends offer the same thing.
 """
 
 from __future__ import annotations
