@@ -37,6 +37,7 @@ from paragone import (
 )
 from paragone.worker import client, shared
 from paragone.worker.native import WorkerEngine
+from paragone.worker.protocol import VERSION
 
 WORDS = " ".join(f"w{n}" for n in range(5000))
 
@@ -343,11 +344,11 @@ async def test_jobs_run_one_after_the_other():
 
 
 async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):
-    monkeypatch.setattr(client, "VERSION", 5)
+    monkeypatch.setattr(client, "VERSION", VERSION + 1)
     with pytest.raises(EngineError) as caught:
         await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
     assert caught.value.sentence == (
-        "The engine's process uses version 4 of the worker protocol, and this paragone uses version 5."
+        f"The engine's process uses version {VERSION} of the worker protocol, and this paragone uses version {VERSION + 1}."
     )
     assert "Install matching versions of paragone" in caught.value.hint
 

@@ -24,15 +24,15 @@ from paragone.worker.child_process.pipe import Pipe
 from paragone.worker.child_process.serve import JobRunner
 from paragone.worker.jobs import JobKind
 from paragone.worker.protocol import (
-    Answer,
-    Block,
-    Command,
+    Completed,
     Events,
     Failed,
+    FilledSlot,
     Hello,
-    Message,
     Pong,
     Progress,
+    WorkerCommand,
+    WorkerMessage,
     dump_command,
     dump_message,
     load_command,
@@ -46,14 +46,14 @@ MESSAGES = [
     Hello(version=7),
     Progress(job=1, fraction=0.5),
     Events(job=2, events=(Token(text="a", id=3, time=1.0), Finish(reason="stop", time=2.0))),
-    Block(job=3, slot=1, start=0, rows=2, vocab_size=16),
-    Answer(job=4, answer={"size": 16}),
+    FilledSlot(job=3, slot=1, start=0, rows=2, vocab_size=16),
+    Completed(job=4, answer={"size": 16}),
 ]
 COMMANDS = [
-    Command(do="probe", job=1, request={}),
-    Command(do="stop", job=2),
-    Command(do="taken", job=3),
-    Command(do="ping", job=4),
+    WorkerCommand(do="probe", job=1, request={}),
+    WorkerCommand(do="stop", job=2),
+    WorkerCommand(do="taken", job=3),
+    WorkerCommand(do="ping", job=4),
 ]
 
 
@@ -78,7 +78,7 @@ def test_a_command_is_the_same_after_the_pipe(command):
 
 
 def test_these_are_all_messages():
-    assert {type(message) for message in MESSAGES} | {Failed} == set(get_args(Message))
+    assert {type(message) for message in MESSAGES} | {Failed} == set(get_args(WorkerMessage))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_these_are_all_messages():
         b'{"say": "progress", "job": 1, "fraction": "all"}',
         b'{"say": "events", "job": 1, "events": [7]}',
         b'{"say": "failed", "job": 1, "error": {"error": "odd"}}',
-        b'{"say": "block", "job": 1}',
+        b'{"say": "filledslot", "job": 1}',
     ],
 )
 def test_what_is_no_message_is_refused(line):

@@ -19,15 +19,15 @@ from paragone.worker.jobs import JobKind
 from paragone.worker.process import GRACE, EngineProcess
 from paragone.worker.protocol import (
     VERSION,
-    Answer,
-    Block,
-    Command,
+    Completed,
     Events,
     Failed,
+    FilledSlot,
     Hello,
-    Message,
     Pong,
     Progress,
+    WorkerCommand,
+    WorkerMessage,
     dump_command,
     load_message,
 )
@@ -38,7 +38,7 @@ __all__ = ["Update", "Worker"]
 R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)
 
-Update: TypeAlias = Progress | Events | Block
+Update: TypeAlias = Progress | Events | FilledSlot
 """What a worker sends during a job."""
 
 HANDSHAKE = 60.0
@@ -64,7 +64,7 @@ class _Job:
     """A running job and its unread messages."""
 
     number: int
-    inbox: asyncio.Queue[Update | Answer | ParagoneError] = field(default_factory=asyncio.Queue)
+    inbox: asyncio.Queue[Update | Completed | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ending: bool = False
     """Whether its end is waited for, so that the pipe is read however many messages are unread."""
@@ -133,7 +133,7 @@ class Worker:
                         self._read_on()
                     if isinstance(message, ParagoneError):
                         raise message
-                    if isinstance(message, Answer):
+                    if isinstance(message, Completed):
                         yield kind.read_answer(message.answer)
                         return
                     yield message
@@ -148,7 +148,7 @@ class Worker:
         """Run a job and return its answer."""
         async with contextlib.aclosing(self.job(kind, request)) as messages:
             async for message in messages:
-                if not isinstance(message, Progress | Events | Block):
+                if not isinstance(message, Progress | Events | FilledSlot):
                     return message
         raise AssertionError("a job ends with an answer or an error")
 
@@ -166,7 +166,7 @@ class Worker:
     def free_slot(self) -> None:
         """Tell the current job that a slot of the shared buffer was read."""
         if self._job is not None and self._death is None:
-            self._send(Command(do="taken", job=self._job.number))
+            self._send(WorkerCommand(do="taken", job=self._job.number))
 
     async def close(self) -> None:
         """End the process, which frees its memory."""
@@ -183,16 +183,16 @@ class Worker:
             raise self._death
         self._numbers += 1
         self._job = job = _Job(self._numbers)
-        self._send(Command(do=kind.name, job=job.number, request=to_json(request)))
+        self._send(WorkerCommand(do=kind.name, job=job.number, request=to_json(request)))
         return job
 
-    def _send(self, command: Command) -> None:
+    def _send(self, command: WorkerCommand) -> None:
         self._sender.send(dump_command(command))
 
     async def _enforce_stop(self, job: _Job) -> None:
         self._read_to_the_end(job)
         if self._death is None:
-            self._send(Command(do="stop", job=job.number))
+            self._send(WorkerCommand(do="stop", job=job.number))
         try:
             await asyncio.wait_for(job.ended.wait(), GRACE)
         except TimeoutError:
@@ -212,7 +212,7 @@ class Worker:
             looks = looks + 1 if now == before and self._reads.is_set() else 0
             before = now
             if looks == 1:
-                self._send(Command(do="ping", job=job.number))
+                self._send(WorkerCommand(do="ping", job=job.number))
             elif looks >= FROZEN_LOOKS:
                 seconds = LOOK_S * FROZEN_LOOKS
                 self._killed = (
@@ -269,7 +269,7 @@ class Worker:
                 job.inbox.put_nowait(self._process.with_cure(message.error))
             else:
                 job.inbox.put_nowait(message)
-            if isinstance(message, Answer | Failed):
+            if isinstance(message, Completed | Failed):
                 job.ended.set()
             await self._when_read(job)
 
@@ -303,7 +303,7 @@ class Worker:
             await self._reads.wait()
         self._reader.feed_eof()
 
-    def _parse(self, line: bytes) -> Message | None:
+    def _parse(self, line: bytes) -> WorkerMessage | None:
         if not line.endswith(b"\n"):
             return None
         try:

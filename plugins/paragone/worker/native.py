@@ -36,7 +36,7 @@ from paragone.worker.client import Worker
 from paragone.worker.environment import Environment
 from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
 from paragone.worker.process import start_worker
-from paragone.worker.protocol import Block, Events, Progress
+from paragone.worker.protocol import Events, FilledSlot, Progress
 from paragone.worker.shared import SharedBuffer
 
 __all__ = ["NativeBackend"]
@@ -158,7 +158,7 @@ class WorkerEngine(OpenEngine):
             async with contextlib.aclosing(job) as messages:
                 async for message in messages:
                     buffer.unlink()  # the worker has already mapped it
-                    if not isinstance(message, Block):
+                    if not isinstance(message, FilledSlot):
                         continue
                     rows, size = message.rows, message.vocab_size
                     data = buffer.slot(message.slot, rows * size * 4).cast("f", (rows, size))

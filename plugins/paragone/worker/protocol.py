@@ -1,7 +1,8 @@
 """The protocol between the application and a worker: one JSON object per line, in both directions.
 
 The worker says `Hello` first. The application starts the jobs of `paragone.worker.jobs`, one at a time. A job sends
-any number of `Progress` (load), `Events` (run, score) or `Block` (distributions), and ends with `Answer` or `Failed`.
+any number of `Progress` (load), `Events` (run, score) or `FilledSlot` (distributions), and ends with `Completed` or
+`Failed`.
 
 During a job, `stop` asks it to stop, and has no answer of its own; `taken` says that the application has read a slot
 of the shared buffer, which the worker may fill again. The worker answers `ping` with `Pong`, also while the engine
@@ -22,16 +23,16 @@ from paragone.values.events import Caution, Event, Finish, PromptProgress, Queue
 from paragone.wire import Json, from_json, to_json
 
 __all__ = [
-    "VERSION", "Answer", "Block", "Command", "Events", "Failed", "Hello", "Message", "Pong", "Progress",
+    "VERSION", "Completed", "Events", "Failed", "FilledSlot", "Hello", "Pong", "Progress", "WorkerCommand", "WorkerMessage",
     "dump_command", "dump_error", "dump_event", "dump_message",
     "load_command", "load_error", "load_event", "load_message",
 ]  # fmt: skip
 
-VERSION = 4
+VERSION = 5
 """Version of the protocol. Increase it with every incompatible change."""
 
 
-class Command(NamedTuple):
+class WorkerCommand(NamedTuple):
     """What the application sends: `do` is the kind of a job to start with this request, `stop`, `taken` or `ping`."""
 
     do: str
@@ -66,7 +67,7 @@ class Events(NamedTuple):
     events: tuple[Event, ...]
 
 
-class Block(NamedTuple):
+class FilledSlot(NamedTuple):
     """A block of logits in a slot of the shared buffer: `start` and `rows` are as in `LogitsBlock`."""
 
     job: int
@@ -76,7 +77,7 @@ class Block(NamedTuple):
     vocab_size: int
 
 
-class Answer(NamedTuple):
+class Completed(NamedTuple):
     """The end of a job: its answer, as JSON."""
 
     job: int
@@ -90,7 +91,7 @@ class Failed(NamedTuple):
     error: ParagoneError
 
 
-Message: TypeAlias = Hello | Pong | Progress | Events | Block | Answer | Failed
+WorkerMessage: TypeAlias = Hello | Pong | Progress | Events | FilledSlot | Completed | Failed
 """What the worker sends."""
 
 _EVENTS = {
@@ -111,17 +112,17 @@ def _line(data: Mapping[str, Json]) -> bytes:
     return _encode(data).encode() + b"\n"
 
 
-def dump_command(command: Command) -> bytes:
+def dump_command(command: WorkerCommand) -> bytes:
     """Return a command as a line."""
     return _line(command._asdict())
 
 
-def load_command(line: bytes) -> Command:
+def load_command(line: bytes) -> WorkerCommand:
     """Return the command in a line."""
-    return Command(**json.loads(line))
+    return WorkerCommand(**json.loads(line))
 
 
-def dump_message(message: Message) -> bytes:
+def dump_message(message: WorkerMessage) -> bytes:
     """Return a message as a line, under the name of its class."""
     data: dict[str, Any] = {"say": type(message).__name__.lower(), **message._asdict()}
     match message:
@@ -132,7 +133,7 @@ def dump_message(message: Message) -> bytes:
     return _line(data)
 
 
-def load_message(line: bytes) -> Message:
+def load_message(line: bytes) -> WorkerMessage:
     """Return the message in a line. Raises TypeError, ValueError or KeyError."""
     data = json.loads(line)
     match data["say"]:
@@ -144,10 +145,10 @@ def load_message(line: bytes) -> Message:
             return Progress(job=data["job"], fraction=float(data["fraction"]))
         case "events":
             return Events(job=data["job"], events=tuple(map(load_event, data["events"])))
-        case "block":
-            return Block(*(int(data[name]) for name in Block._fields))
-        case "answer":
-            return Answer(job=data["job"], answer=data["answer"])
+        case "filledslot":
+            return FilledSlot(*(int(data[name]) for name in FilledSlot._fields))
+        case "completed":
+            return Completed(job=data["job"], answer=data["answer"])
         case "failed":
             return Failed(job=data["job"], error=load_error(data["error"]))
         case name:

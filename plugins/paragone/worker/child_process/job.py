@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from paragone.engine import Cancelled
-from paragone.worker.protocol import Command
+from paragone.worker.protocol import WorkerCommand
 from paragone.worker.shared import SLOTS
 
 __all__ = ["Job", "Stop"]
@@ -43,7 +43,7 @@ class Stop(Cancelled):
 class Job:
     """A job that the application has sent."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: WorkerCommand) -> None:
         self.number = command.job
         self.do = command.do
         self.request = command.request

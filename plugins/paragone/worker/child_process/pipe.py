@@ -16,7 +16,14 @@ from paragone.errors import EngineError
 from paragone.values.events import Event, Token
 from paragone.values.messages import LogitsBlock
 from paragone.worker.child_process.job import Job
-from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
+from paragone.worker.protocol import (
+    Events,
+    FilledSlot,
+    WorkerCommand,
+    WorkerMessage,
+    dump_message,
+    load_command,
+)
 from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ class Pipe:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def say(self, message: Message) -> None:
+    def say(self, message: WorkerMessage) -> None:
         """Send one message. Ends the process if the application is gone."""
         line = dump_message(message)
         with self._lock:
@@ -50,7 +57,7 @@ class Pipe:
             except OSError:
                 os._exit(0)
 
-    def commands(self) -> Iterator[Command]:
+    def commands(self) -> Iterator[WorkerCommand]:
         """Yield the application's commands until it closes the pipe."""
         with io.BufferedReader(_Incoming(self._connection)) as stream:
             yield from map(load_command, stream)
@@ -162,7 +169,7 @@ class Slots:
                 return False
             self._buffer.slot(self._next, rows * row)[:] = numbers[first * row : (first + rows) * row]
             self._pipe.say(
-                Block(
+                FilledSlot(
                     job=self._job.number,
                     slot=self._next,
                     start=block.start + first,

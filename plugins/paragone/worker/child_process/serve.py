@@ -25,7 +25,7 @@ from paragone.worker import jobs
 from paragone.worker.child_process.job import Job
 from paragone.worker.child_process.pipe import Frames, Pipe, Slots
 from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
-from paragone.worker.protocol import VERSION, Answer, Failed, Hello, Pong, Progress
+from paragone.worker.protocol import VERSION, Completed, Failed, Hello, Pong, Progress
 
 if TYPE_CHECKING:
     from paragone.values.memory import MemoryEstimate
@@ -105,7 +105,7 @@ class JobRunner:
     def do(self, job: Job) -> None:
         """Run one job and send its answer, or the error with which it failed."""
         try:
-            self._pipe.say(Answer(job=job.number, answer=self._handlers[job.do](job)))
+            self._pipe.say(Completed(job=job.number, answer=self._handlers[job.do](job)))
         except ParagoneError as error:
             self._fail(job, error)
         except InterfaceViolation as error:
