@@ -42,7 +42,7 @@ from paragone_exllama.estimate import estimate
 from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.inference.run import FIRST, ChunkSize, run
 from paragone_exllama.inference.scoring import distributions, score
-from paragone_exllama.inference.vocab import Vocab
+from paragone_exllama.inference.vocab import ExllamaVocab
 from paragone_exllama.libraries.extension import extension_folder, release_lock
 from paragone_exllama.library import Library
 from paragone_exllama.loading import (
@@ -105,7 +105,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         prepare_process()
         with translate_failures(self.title, wanted):
             self._library = library = self.library()(wanted, options, report, cancelled)
-            self._vocab = Vocab(library, files, folder.name)
+            self._vocab = ExllamaVocab(library, files, folder.name)
         report(1.0)
         self._owner = folder.name
         self._prompts = PromptMaker(

@@ -27,7 +27,7 @@ Chunks: TypeAlias = Generator[Logits, None, None]
 """Yields the logits of several positions at a time."""
 
 
-class Job(Protocol):
+class GeneratorJob(Protocol):
     """One prompt in the generator."""
 
     cached_pages: int
@@ -65,7 +65,7 @@ class Library(ABC):
     @abstractmethod
     def _make_job(
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> Job:
+    ) -> GeneratorJob:
         """Return a job for the generator. The answer ends after `limit` tokens or at one of the tokens `ends`."""
 
     def start(
@@ -76,7 +76,7 @@ class Library(ABC):
         limit: int,
         ends: Collection[int],
         logits: bool,
-    ) -> Job:
+    ) -> GeneratorJob:
         """Add a prompt to the generator.
 
         The answer ends after `limit` tokens or at one of the tokens `ends`.
@@ -94,18 +94,18 @@ class Library(ABC):
         results: list[dict[str, Any]] = self._generator.iterate()
         return results
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: GeneratorJob) -> None:
         """Remove a job from the generator, if it is still there."""
         self._generator.cancel(job)
 
-    def logits(self, job: Job, count: int) -> Sequence[Logits]:
+    def logits(self, job: GeneratorJob, count: int) -> Sequence[Logits]:
         """Return the model's logits for the next `count` tokens, before any sampler."""
         kept = job.kept or []
         rows = kept[:count]
         del kept[:count]
         return rows
 
-    def cached(self, job: Job) -> int:
+    def cached(self, job: GeneratorJob) -> int:
         """Return the number of prompt tokens that were already in the cache."""
         return job.cached_pages * self._page + job.cached_tokens
 

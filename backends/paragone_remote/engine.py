@@ -53,7 +53,7 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenModel:
+class RemoteModel:
     """An open model of a server, with the connection to the server."""
 
     endpoint: Endpoint
@@ -73,7 +73,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
     _sampling: type[S]
     """The options that each run can set."""
 
-    def __init__(self, model: OpenModel) -> None:
+    def __init__(self, model: RemoteModel) -> None:
         self.loaded = model.loaded
         self._endpoint = model.endpoint
         self._http = model.http

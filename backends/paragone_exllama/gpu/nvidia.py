@@ -24,7 +24,7 @@ class NoDriver(Exception):
     """There is no working NVIDIA driver. The message says why."""
 
 
-class Gpu(NamedTuple):
+class NvidiaGpu(NamedTuple):
     """One GPU, or a part of one (MIG). Memory is in bytes; 0 if the driver does not report it."""
 
     name: str
@@ -41,7 +41,7 @@ class Driver(NamedTuple):
     version: str
     cuda: tuple[int, int]
     """The newest CUDA version that it supports."""
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[NvidiaGpu, ...]
 
 
 class _Memory(ctypes.Structure):
@@ -79,7 +79,7 @@ def query_driver() -> Driver:
         )
 
 
-def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
+def visible(gpus: tuple[NvidiaGpu, ...]) -> tuple[NvidiaGpu, ...]:
     """Return the GPUs in CUDA_VISIBLE_DEVICES, in its order.
 
     As in CUDA, the list ends at the first entry that is not a GPU.
@@ -87,7 +87,7 @@ def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return gpus
-    chosen: list[Gpu] = []
+    chosen: list[NvidiaGpu] = []
     for entry in wanted.split(","):
         name = entry.strip()
         if name.isdecimal() and int(name) < len(gpus):
@@ -101,7 +101,7 @@ def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
     return tuple(chosen)
 
 
-def visible_gpus() -> tuple[Gpu, ...]:
+def visible_gpus() -> tuple[NvidiaGpu, ...]:
     """Return the GPUs that may be used; none without a driver, as for AMD GPUs."""
     try:
         return visible(query_driver().gpus)
@@ -115,7 +115,7 @@ def _handle(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p:
     return handle
 
 
-def _part(uuid: str) -> Gpu | None:
+def _part(uuid: str) -> NvidiaGpu | None:
     """Return the part of a GPU with this UUID, if there is one."""
     handle = ctypes.c_void_p()
     with _nvml() as nvml:
@@ -126,12 +126,12 @@ def _part(uuid: str) -> Gpu | None:
     return part if part.capability > (0, 0) else part._replace(capability=AMPERE)
 
 
-def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> Gpu:
+def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> NvidiaGpu:
     major, minor, memory = ctypes.c_int(), ctypes.c_int(), _Memory()
     nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
     # GPUs that share the machine's memory have no memory of their own.
     nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
-    return Gpu(
+    return NvidiaGpu(
         name=_text(nvml.nvmlDeviceGetName, handle),
         uuid=_text(nvml.nvmlDeviceGetUUID, handle),
         capability=(major.value, minor.value),

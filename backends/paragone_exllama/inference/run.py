@@ -20,7 +20,7 @@ from paragone import (
 )
 from paragone.chat.text import AnswerText
 from paragone_exllama.exllama_options import ExLlamaSampling
-from paragone_exllama.inference.vocab import Vocab
+from paragone_exllama.inference.vocab import ExllamaVocab
 from paragone_exllama.library import PAGE, Library
 
 _SECONDS = 0.06
@@ -61,7 +61,7 @@ class ChunkSize:
 
 def run(
     library: Library,
-    vocab: Vocab,
+    vocab: ExllamaVocab,
     tokens: list[int],
     text: AnswerText,
     cancelled: Cancelled,
@@ -140,7 +140,7 @@ def run(
 class _Answer:
     """The tokens generated so far, and their times."""
 
-    def __init__(self, library: Library, vocab: Vocab, text: AnswerText, logprobs: int | None) -> None:
+    def __init__(self, library: Library, vocab: ExllamaVocab, text: AnswerText, logprobs: int | None) -> None:
         self._library = library
         self._vocab = vocab
         self._text = text

@@ -21,7 +21,7 @@ from paragone import (
     Token,
     Usage,
 )
-from paragone_exllama.inference.vocab import Vocab
+from paragone_exllama.inference.vocab import ExllamaVocab
 from paragone_exllama.library import OUTPUTS, Chunks, Library
 
 _ROWS = 32
@@ -29,7 +29,13 @@ _ROWS = 32
 
 
 def score(
-    library: Library, vocab: Vocab, tokens: Sequence[int], start: int, cancelled: Cancelled, *, top: int
+    library: Library,
+    vocab: ExllamaVocab,
+    tokens: Sequence[int],
+    start: int,
+    cancelled: Cancelled,
+    *,
+    top: int,
 ) -> Iterator[Event]:
     """Yield the tokens from `start` on, each with its log-probability given the previous ones, and a Finish."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -70,7 +76,7 @@ def score(
 
 
 def distributions(
-    library: Library, vocab: Vocab, request: DistributionsRequest, cancelled: Cancelled, *, owner: str
+    library: Library, vocab: ExllamaVocab, request: DistributionsRequest, cancelled: Cancelled, *, owner: str
 ) -> Iterator[LogitsBlock]:
     """Yield the logits after each token from `request.start` on, with one column per token of the vocabulary.
 
@@ -105,7 +111,7 @@ def _chunks(library: Library, tokens: Sequence[int], chunk: int, cancelled: Canc
                 return
 
 
-def _check(request: DistributionsRequest, vocab: Vocab, context: int, owner: str) -> None:
+def _check(request: DistributionsRequest, vocab: ExllamaVocab, context: int, owner: str) -> None:
     length = len(request.ids)
     if request.start < 0:
         raise InputError(

@@ -11,7 +11,7 @@ from paragone_exllama.model_folder.token_bytes import TokenBytes
 from paragone_exllama.model_folder.tokenizer_files import TokenizerFiles
 
 
-class Vocab:
+class ExllamaVocab:
     """The tokens of one model.
 
     The number of tokens is the number of logits of the model, from config.json. A tokenizer may have fewer tokens.

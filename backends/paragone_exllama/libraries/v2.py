@@ -25,7 +25,7 @@ from exllamav2.util import cuda_sync_active
 from paragone import Cancelled, Report
 from paragone_exllama.exllama_options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.libraries.v2_attention import choose_attention
-from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
+from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder.folders import ModelFolder
 
@@ -98,7 +98,7 @@ class V2(Library):
 
     def _make_job(
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> Job:
+    ) -> GeneratorJob:
         # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
         long = len(tokens) >= self._generator.max_ngram - 1
         self._generator.use_ngram_draft = self._options.draft_ngram and long

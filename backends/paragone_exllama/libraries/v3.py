@@ -24,7 +24,7 @@ from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
 from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions, ExLlamaSampling
-from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
+from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 
 _CACHE_BITS: dict[CacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
@@ -117,7 +117,7 @@ class V3(Library):
 
     def _make_job(
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> Job:
+    ) -> GeneratorJob:
         return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             max_new_tokens=limit,

@@ -12,7 +12,7 @@ from paragone.hub import folders_below, repository_of, stored_file
 from paragone.json_fields import JsonObject, count_at, object_at, texts_at
 from paragone.regular_file import read_regular_file
 from paragone_exllama.model_folder.formats import Format, Stored, storage_format
-from paragone_exllama.model_folder.safetensors import SafetensorsError, Tensor, read_header
+from paragone_exllama.model_folder.safetensors import SafetensorsError, SafetensorsTensor, read_header
 
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
 """Name suffixes of architectures that generate text."""
@@ -40,7 +40,7 @@ class ModelFolder:
     path: Path
     config: JsonObject
     stored: Stored
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: Mapping[str, SafetensorsTensor] = field(default_factory=dict)
     """Its tensors by name, from the headers of its files."""
 
     @property
@@ -187,7 +187,7 @@ def _read(path: Path) -> ModelFolder:
     missing = sorted(wanted - {file.name for file in files})
     if missing:
         raise _FolderError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, SafetensorsTensor] = {}
     for file in files:
         try:
             tensors |= read_header(file)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from paragone.json_fields import JsonObject, number_at, object_at, text_at
 
 if TYPE_CHECKING:
-    from paragone_exllama.model_folder.safetensors import Tensor
+    from paragone_exllama.model_folder.safetensors import SafetensorsTensor
 
 Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
 
@@ -29,7 +29,7 @@ class Stored(NamedTuple):
     """Bits per weight of the linear layers without the head; None if they are not quantized."""
 
 
-def storage_format(config: JsonObject, tensors: Mapping[str, Tensor]) -> Stored:
+def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor]) -> Stored:
     """Return the format of these tensors. `config` is the model's config.json."""
     stated = object_at(config, "quantization_config")
     method = text_at(stated, "quant_method").lower()
@@ -62,7 +62,7 @@ def _bits(stated: JsonObject) -> float | None:
     return bits if bits is not None and 0 < bits <= 32 else None
 
 
-def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
+def _exl2_bits(tensors: Mapping[str, SafetensorsTensor]) -> float | None:
     """Compute the bits per weight from the columns of `q_weight` and the number of rows in `q_invperm`."""
     stored = weights = 0
     for layer, parts in _layers(tensors, "q_weight").items():
@@ -74,7 +74,7 @@ def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
     return round(8 * stored / weights, 2) if weights else None
 
 
-def _exl3_bits(tensors: Mapping[str, Tensor]) -> float | None:
+def _exl3_bits(tensors: Mapping[str, SafetensorsTensor]) -> float | None:
     """Compute the bits per weight from `trellis`. A tile of 16 × 16 weights has 16 16-bit numbers per bit."""
     stored = weights = 0
     for layer, parts in _layers(tensors, "trellis").items():
@@ -89,9 +89,9 @@ def _is_head(layer: str) -> bool:
     return layer.rpartition(".")[2] == "lm_head"
 
 
-def _layers(tensors: Mapping[str, Tensor], part: str) -> dict[str, dict[str, Tensor]]:
+def _layers(tensors: Mapping[str, SafetensorsTensor], part: str) -> dict[str, dict[str, SafetensorsTensor]]:
     """Return the tensors of each layer with a tensor named `part`, by the last component of their names."""
-    layers: dict[str, dict[str, Tensor]] = {
+    layers: dict[str, dict[str, SafetensorsTensor]] = {
         name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
     }
     for name, tensor in tensors.items():

@@ -25,7 +25,7 @@ class SafetensorsError(Exception):
     """
 
 
-class Tensor(NamedTuple):
+class SafetensorsTensor(NamedTuple):
     """A tensor's entry in the header."""
 
     dtype: str
@@ -35,7 +35,7 @@ class Tensor(NamedTuple):
     """Its size in bytes."""
 
 
-def read_header(path: Path) -> dict[str, Tensor]:
+def read_header(path: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of a file, by name. Raises OSError and SafetensorsError."""
     try:
         file = open_regular_file(path)
@@ -61,9 +61,9 @@ def read_header(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _tensor(entry: dict[str, Any]) -> Tensor:
+def _tensor(entry: dict[str, Any]) -> SafetensorsTensor:
     start, end = entry["data_offsets"]
     shape = tuple(entry["shape"])
     if not all(type(size) is int and size >= 0 for size in (start, end, *shape)) or end < start:
         raise ValueError(entry)
-    return Tensor(str(entry["dtype"]), shape, end - start)
+    return SafetensorsTensor(str(entry["dtype"]), shape, end - start)

@@ -15,9 +15,9 @@ from paragone_llama_cpp.model.context import Context
 from paragone_llama_cpp.model.vocab import Vocab
 from paragone_llama_cpp.samplers.candidates import Candidates
 from paragone_llama_cpp.samplers.grammar import Grammar
-from paragone_llama_cpp.samplers.schema import JsonSchema, JsonSchemas
+from paragone_llama_cpp.samplers.schema import JsonSchemaConstraint, JsonSchemas
 
-Constraint: TypeAlias = Grammar | JsonSchema
+Constraint: TypeAlias = Grammar | JsonSchemaConstraint
 """What an answer must follow."""
 
 

@@ -34,7 +34,7 @@ class JsonSchemas:
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
 
-    def compile(self, schema: Mapping[str, Json]) -> JsonSchema:
+    def compile(self, schema: Mapping[str, Json]) -> JsonSchemaConstraint:
         """Return the constraint that an answer follows the schema. Raises InputError.
 
         The first call takes some tenths of a second, for the tokens of the vocabulary.
@@ -56,7 +56,7 @@ class JsonSchemas:
             matcher.compute_bitmask()
         if matcher.is_error():
             raise InputError(f"The option 'json_schema' cannot be used: {_reason(matcher)}.")
-        return JsonSchema(matcher, self._vocab)
+        return JsonSchemaConstraint(matcher, self._vocab)
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
@@ -66,7 +66,7 @@ class JsonSchemas:
         return LLTokenizer(TokenizerWrapper(tokens), eos_token=tokens.ends or None)
 
 
-class JsonSchema:
+class JsonSchemaConstraint:
     """The constraint that an answer follows a JSON schema. After its last character, the model can only end it."""
 
     def __init__(self, matcher: LLMatcher, vocab: Vocab) -> None:

@@ -11,13 +11,13 @@ from paragone.gguf.header import GgufError, read_header
 from paragone.gguf.options import check_load_options
 from paragone.regular_file import open_regular_file
 from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
-from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.llama_server.executable.program import LlamaServerProgram
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
 
 
 def command_line(
     options: LlamaServerLoadOptions,
-    program: Program,
+    program: LlamaServerProgram,
     *,
     model: Path,
     alias: str,
@@ -50,7 +50,7 @@ def command_line(
 class _CommandLine:
     """Arguments for one program."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: LlamaServerProgram) -> None:
         self.arguments: list[str] = []
         self._program = program
 

@@ -7,13 +7,13 @@ import dataclasses
 import httpx
 
 from paragone import ParagoneError, RunRequest, RunSettings
-from paragone_remote.engine import OpenModel
+from paragone_remote.engine import RemoteModel
 from paragone_remote.http.faults import Fault, IncompleteAnswer
 from paragone_remote.llama_server.server_process.sharing import Share
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.openai_options import OpenAISampling
-from paragone_remote.openai_api.servers.server import Server
+from paragone_remote.openai_api.servers.server import ServerProperties
 
 _END_S = 1.0
 """Seconds to wait for the end of a process whose connection broke."""
@@ -22,7 +22,7 @@ _END_S = 1.0
 class LlamaServerEngine(OpenAIEngine):
     """A model in a llama-server that ends with the engine, or with the last one that shares it."""
 
-    def __init__(self, model: OpenModel, share: Share, *, server: Server, raw: bool) -> None:
+    def __init__(self, model: RemoteModel, share: Share, *, server: ServerProperties, raw: bool) -> None:
         """Create an engine, which owns its share and the HTTP client of the model."""
         super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
         self._share = share

@@ -13,13 +13,13 @@ from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
 from paragone.network.guard import GUARD
 from paragone.options import build
-from paragone_remote.engine import OpenModel
+from paragone_remote.engine import RemoteModel
 from paragone_remote.http.transport import connected
 from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.executable.devices import build_of, devices_of
-from paragone_remote.llama_server.executable.program import Program, find_program, with_flags
+from paragone_remote.llama_server.executable.program import LlamaServerProgram, find_program, with_flags
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
 from paragone_remote.llama_server.server_process.listening import listen_at
 from paragone_remote.llama_server.server_process.process import ServerProcess
@@ -27,7 +27,7 @@ from paragone_remote.llama_server.server_process.server_log import draft_problem
 from paragone_remote.llama_server.server_process.sharing import Share, take_share
 from paragone_remote.openai_api.embeddings import computes_embeddings
 from paragone_remote.openai_api.servers.identity import identity_of
-from paragone_remote.openai_api.servers.server import Server, find_models, identify
+from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify
 from paragone_remote.server_text import lines
 
 
@@ -84,7 +84,7 @@ async def _engine(
     share: Share,
     path: Path,
     header: Header,
-    program: Program,
+    program: LlamaServerProgram,
     options: LlamaServerLoadOptions,
     alias: str,
     weights: tuple[WeightsFile, ...],
@@ -101,7 +101,7 @@ async def _engine(
         facts |= facts_in_log(share.server.process.output())
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
         embeds = await computes_embeddings(http, server, alias)
-        model = OpenModel(
+        model = RemoteModel(
             endpoint=endpoint,
             http=http,
             model=alias,
@@ -121,7 +121,7 @@ def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
 def _loaded(
     path: Path,
     header: Header,
-    server: Server,
+    server: ServerProperties,
     weights: tuple[WeightsFile, ...],
     *,
     raw: bool,
@@ -147,7 +147,9 @@ def _loaded(
     )
 
 
-def _facts(options: LlamaServerLoadOptions, server: Server, *, raw: bool, threads: int) -> dict[str, str]:
+def _facts(
+    options: LlamaServerLoadOptions, server: ServerProperties, *, raw: bool, threads: int
+) -> dict[str, str]:
     facts = {"LoRA adapter": "none", "threads": str(threads)}
     if options.lora is not None:
         facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"

@@ -28,7 +28,7 @@ from paragone_remote.answers.continued import (
     refuse_unfinished_thinking,
 )
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
-from paragone_remote.engine import OpenModel, RemoteEngine
+from paragone_remote.engine import RemoteEngine, RemoteModel
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
 from paragone_remote.ollama_api.protocol.client import OllamaClient
@@ -47,7 +47,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
 
     def __init__(
         self,
-        model: OpenModel,
+        model: RemoteModel,
         *,
         base: Mapping[str, Json],
         parameters: Mapping[str, Json],

@@ -22,7 +22,7 @@ from paragone.json_fields import JsonObject, count_at, text_at, texts_at
 from paragone.options import build
 from paragone.wording import size_text
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import OpenModel
+from paragone_remote.engine import RemoteModel
 from paragone_remote.http.replies import await_reply
 from paragone_remote.http.transport import connected
 from paragone_remote.loading.hold import Hold
@@ -74,7 +74,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             on_progress(LoadProgress(fraction=1.0))
             running = find_model(await await_reply(endpoint, client.running()), request.model)
             loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
-            model = OpenModel(
+            model = RemoteModel(
                 endpoint=endpoint,
                 http=http,
                 model=request.model,

@@ -13,7 +13,7 @@ from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.replies import data_of
 from paragone_remote.http.timeouts import Wait
 from paragone_remote.http.transport import InvalidReply, Refusal
-from paragone_remote.openai_api.servers.server import Server
+from paragone_remote.openai_api.servers.server import ServerProperties
 
 _PATH = "/embeddings"
 _PATIENCE = 10.0
@@ -26,7 +26,7 @@ models. TabbyAPI takes its embeddings from another model than the one that answe
 """
 
 
-async def computes_embeddings(http: httpx.AsyncClient, server: Server, model: str) -> bool:
+async def computes_embeddings(http: httpx.AsyncClient, server: ServerProperties, model: str) -> bool:
     """Whether a server computes embeddings, or may. Never raises.
 
     A llama-server that can, which needs `--embeddings` and a pooling, asks for the input that this request lacks; one

@@ -34,7 +34,7 @@ from paragone_remote.answers.continued import (
 )
 from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.answers.token_events import tokens_of
-from paragone_remote.engine import OpenModel, RemoteEngine
+from paragone_remote.engine import RemoteEngine, RemoteModel
 from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
 from paragone_remote.http.replies import await_reply
 from paragone_remote.http.timeouts import Stopped, Wait
@@ -54,7 +54,7 @@ from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
 from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
-from paragone_remote.openai_api.servers.server import Server, find_models, identify_again, root_of
+from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify_again, root_of
 from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity
@@ -70,7 +70,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     _sampling = OpenAISampling
 
-    def __init__(self, model: OpenModel, *, server: Server, raw: bool, refused_fields: RefusedFields) -> None:
+    def __init__(
+        self, model: RemoteModel, *, server: ServerProperties, raw: bool, refused_fields: RefusedFields
+    ) -> None:
         """Create an engine.
 
         `raw` says whether chats use the completions endpoint too. `refused_fields` are those of earlier engines.

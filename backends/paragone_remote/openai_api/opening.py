@@ -23,7 +23,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import OpenModel
+from paragone_remote.engine import RemoteModel
 from paragone_remote.http.faults import Loading
 from paragone_remote.http.transport import connected
 from paragone_remote.loading.hold import Hold
@@ -37,7 +37,7 @@ from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.launching import Launch, find_launch
-from paragone_remote.openai_api.servers.server import Server, find_models, identify, of_model
+from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify, of_model
 from paragone_remote.openai_api.tokenization.prompts import tokenizes
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens
 from paragone_remote.server_text import lines, plain
@@ -85,7 +85,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
-        opened = OpenModel(
+        opened = RemoteModel(
             endpoint=endpoint,
             http=http,
             model=request.model,
@@ -97,7 +97,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 
 def _capabilities(
-    server: Server, refused_fields: RefusedFields, *, raw: bool, loads: bool, embeds: bool
+    server: ServerProperties, refused_fields: RefusedFields, *, raw: bool, loads: bool, embeds: bool
 ) -> Capabilities:
     return Capabilities(
         # no server reports this in advance: the run requests them and warns if none come
@@ -114,7 +114,7 @@ def _capabilities(
     )
 
 
-def _cautions(name: str, server: Server, launch: Launch, *, raw: bool) -> Iterator[Caution]:
+def _cautions(name: str, server: ServerProperties, launch: Launch, *, raw: bool) -> Iterator[Caution]:
     if raw:
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)
@@ -133,7 +133,7 @@ def _cautions(name: str, server: Server, launch: Launch, *, raw: bool) -> Iterat
 
 
 def _facts(
-    server: Server, endpoint: Endpoint, model: ModelInfo, launch: Launch, *, raw: bool
+    server: ServerProperties, endpoint: Endpoint, model: ModelInfo, launch: Launch, *, raw: bool
 ) -> dict[str, str]:
     server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
     facts = {"server": endpoint.quote(server.title), "origin": endpoint.shown, **server_facts}

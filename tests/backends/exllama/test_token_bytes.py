@@ -42,7 +42,7 @@ def llama_cpp():
         model = lib.llama_model_load_from_file(str(path).encode(), parameters)
         assert model
         try:
-            yield lib, vocab.Vocab(model)
+            yield lib, vocab.ExllamaVocab(model)
         finally:
             lib.llama_model_free(model)
 

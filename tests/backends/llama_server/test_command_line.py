@@ -8,7 +8,7 @@ import pytest
 
 from paragone import InputError
 from paragone_remote.llama_server.command_line import command_line
-from paragone_remote.llama_server.executable.program import Program, read_flags
+from paragone_remote.llama_server.executable.program import LlamaServerProgram, read_flags
 from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
 
 NEW = """
@@ -56,7 +56,9 @@ OLD = """
 
 
 def program(printed):
-    return Program(command=("llama-server",), name="llama-server", flags=read_flags(printed), key=())
+    return LlamaServerProgram(
+        command=("llama-server",), name="llama-server", flags=read_flags(printed), key=()
+    )
 
 
 def line(printed, **options):

@@ -6,7 +6,7 @@ import pytest
 
 from paragone import InputError
 from paragone.network.guard import GUARD
-from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.llama_server.executable.program import LlamaServerProgram
 from paragone_remote.llama_server.server_process.listening import listen_at
 
 ABLE, UNABLE = {"--host": "address, or a path that ends in .sock: a Unix socket"}, {"--host": "address"}
@@ -18,7 +18,7 @@ def offline():
 
 
 def program(flags):
-    return Program(command=("llama-server",), name="llama-server", flags=flags, key=())
+    return LlamaServerProgram(command=("llama-server",), name="llama-server", flags=flags, key=())
 
 
 def test_at_a_unix_socket_it_runs():

@@ -6,7 +6,7 @@ import re
 
 from paragone import InputError, ParagoneError
 from paragone_remote.llama_server.executable.printed import printed_by
-from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.llama_server.executable.program import LlamaServerProgram
 from paragone_remote.server_text import plain
 
 _DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
@@ -21,22 +21,22 @@ _BUILD = {
 """Standard facts (`paragone.facts`) in what `--version` prints, which is in llama.cpp's common/build-info.cpp."""
 
 _known: dict[tuple[object, ...], str] = {}
-"""What programs printed, by `Program.key` and the argument."""
+"""What programs printed, by `LlamaServerProgram.key` and the argument."""
 
 
-async def devices_of(program: Program) -> tuple[str, ...]:
+async def devices_of(program: LlamaServerProgram) -> tuple[str, ...]:
     """Return the names of the devices that `--list-devices` prints; none if the program does not list them."""
     if "--list-devices" not in program.flags:
         return ()
     return _devices_in(await _printed(program, "--list-devices"))
 
 
-async def build_of(program: Program) -> dict[str, str]:
+async def build_of(program: LlamaServerProgram) -> dict[str, str]:
     """Return the standard facts of the build that `--version` prints; none if the program does not print them."""
     return build_in_version(await _printed(program, "--version"))
 
 
-async def _printed(program: Program, argument: str) -> str:
+async def _printed(program: LlamaServerProgram, argument: str) -> str:
     """Return what a program prints when it is called with an argument; empty if that fails."""
     key = (*program.key, argument)
     if key not in _known:

@@ -51,7 +51,7 @@ _PACKAGE = f"xllamacpp=={VERSION}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class LlamaServerProgram:
     """A llama-server that can be started."""
 
     command: tuple[str, ...]
@@ -68,7 +68,7 @@ class Program:
         return next((name for name in names if name in self.flags), None)
 
 
-_known: dict[tuple[object, ...], Program] = {}
+_known: dict[tuple[object, ...], LlamaServerProgram] = {}
 """The programs that have described themselves, by command and by the date and size of the file."""
 
 
@@ -108,7 +108,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     return command, f"xllamacpp {installed}"
 
 
-async def with_flags(command: tuple[str, ...], name: str) -> Program:
+async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
     """Return the program with the arguments that it knows. Raises InputError or EngineError."""
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
@@ -126,5 +126,5 @@ async def with_flags(command: tuple[str, ...], name: str) -> Program:
                 f"The llama-server {name} does not know {', '.join(missing)}, which paragone needs.",
                 hint="Use a newer llama-server.",
             )
-        _known[key] = Program(command=command, name=name, flags=flags, key=key)
+        _known[key] = LlamaServerProgram(command=command, name=name, flags=flags, key=key)
     return _known[key]

@@ -17,7 +17,7 @@ from tempfile import gettempdir
 
 from paragone import EngineError
 from paragone.network.guard import GUARD
-from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.llama_server.executable.program import LlamaServerProgram
 
 _LOOPBACK = "127.0.0.1"
 
@@ -43,7 +43,7 @@ class Listening:
                 Path(self.socket).unlink(missing_ok=True)
 
 
-def listen_at(program: Program, port: int | None) -> Listening:
+def listen_at(program: LlamaServerProgram, port: int | None) -> Listening:
     """Return where a new server of this program listens: at `port`, if it is set.
 
     Raises EngineError if the port is in use, and InputError if the server needs a port and paragone is offline.

@@ -19,7 +19,7 @@ from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import make_client
 from paragone_remote.llama_server.executable.printed import child_environment
-from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.llama_server.executable.program import LlamaServerProgram
 from paragone_remote.llama_server.server_process.listening import Listening
 from paragone_remote.llama_server.server_process.server_log import explain_end, telling_lines
 
@@ -48,7 +48,7 @@ class ServerProcess:
     @classmethod
     async def start(
         cls,
-        program: Program,
+        program: LlamaServerProgram,
         arguments: Sequence[str],
         listening: Listening,
         *,

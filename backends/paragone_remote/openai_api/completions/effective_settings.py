@@ -9,14 +9,14 @@ from paragone.chat.sampling import draw_seed
 from paragone.options import as_values
 from paragone_remote.openai_api.completions.refused_fields import EXTRAS, RefusedFields
 from paragone_remote.openai_api.openai_options import OpenAISampling
-from paragone_remote.openai_api.servers.server import Kind, Server
+from paragone_remote.openai_api.servers.server import Kind, ServerProperties
 
 HONOUR_SEEDS: frozenset[Kind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
 """Servers that are known to use the seed of a request."""
 
 
 def with_seed(
-    sampling: OpenAISampling, drawn: int | None, server: Server, refused_fields: RefusedFields
+    sampling: OpenAISampling, drawn: int | None, server: ServerProperties, refused_fields: RefusedFields
 ) -> OpenAISampling:
     """Return the options with a seed if the server honours it: their own, the server's, `drawn`, or a random one."""
     if sampling.seed is not None or server.kind not in HONOUR_SEEDS or refused_fields.has_refused("seed"):
@@ -26,7 +26,7 @@ def with_seed(
 
 
 def settings_of(
-    sampling: OpenAISampling, server: Server, refused_fields: RefusedFields, *, raw: bool
+    sampling: OpenAISampling, server: ServerProperties, refused_fields: RefusedFields, *, raw: bool
 ) -> RunSettings:
     """Return the settings in force in an accepted run.
 

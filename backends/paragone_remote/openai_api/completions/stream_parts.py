@@ -11,7 +11,7 @@ from paragone_remote.answers.token_events import Scored
 
 
 @dataclass(slots=True, kw_only=True)
-class Part:
+class StreamPart:
     """The contents of one chunk."""
 
     model: str = ""
@@ -43,7 +43,7 @@ class StreamedAnswer:
     timings: Timings = field(default_factory=Timings)
     usage: Usage = field(default_factory=Usage)
 
-    def take(self, part: Part) -> None:
+    def take(self, part: StreamPart) -> None:
         """Update the state from a part."""
         self.model = part.model or self.model
         self.fingerprint = part.fingerprint or self.fingerprint
@@ -56,7 +56,7 @@ class StreamedAnswer:
         self.timings = part.timings or self.timings
 
 
-def read_chat(chunk: JsonObject, now: float) -> Part:
+def read_chat(chunk: JsonObject, now: float) -> StreamPart:
     """Parse a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
     read = _read(chunk, now)
     for choice in objects_at(chunk, "choices"):
@@ -71,7 +71,7 @@ def read_chat(chunk: JsonObject, now: float) -> Part:
     return read
 
 
-def read_completion(chunk: JsonObject, now: float) -> Part:
+def read_completion(chunk: JsonObject, now: float) -> StreamPart:
     """Parse a chunk of a completion: https://platform.openai.com/docs/api-reference/completions."""
     read = _read(chunk, now)
     for choice in objects_at(chunk, "choices"):
@@ -86,12 +86,12 @@ def read_completion(chunk: JsonObject, now: float) -> Part:
     return read
 
 
-def _read(chunk: JsonObject, now: float) -> Part:
+def _read(chunk: JsonObject, now: float) -> StreamPart:
     """Parse the fields other than the text.
 
     `timings` and `prompt_progress` are llama-server's, in milliseconds.
     """
-    read = Part(model=text_at(chunk, "model"), fingerprint=text_at(chunk, "system_fingerprint"))
+    read = StreamPart(model=text_at(chunk, "model"), fingerprint=text_at(chunk, "system_fingerprint"))
     if usage := object_at(chunk, "usage"):
         read.usage = {
             "prompt_tokens": count_at(usage, "prompt_tokens"),

@@ -10,10 +10,12 @@ from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.openai_api.loaders.llama_swap import LlamaSwapLoader
 from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
 from paragone_remote.openai_api.loaders.router import RouterLoader
-from paragone_remote.openai_api.servers.server import Server, root_of
+from paragone_remote.openai_api.servers.server import ServerProperties, root_of
 
 
-async def loader_of(http: httpx.AsyncClient, endpoint: Endpoint, server: Server) -> ModelLoader | None:
+async def loader_of(
+    http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties
+) -> ModelLoader | None:
     """Return what loads and unloads the models of a server; None if it has loaded its models for good."""
     root = root_of(endpoint)
     if server.routes:

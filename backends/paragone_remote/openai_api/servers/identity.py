@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 
 from paragone import ModelInfo
-from paragone_remote.openai_api.servers.server import Server
+from paragone_remote.openai_api.servers.server import ServerProperties
 
 _NAMED = 5
 """Largest number of models to name."""
 
 
 def identity_of(
-    model: str, listed: Sequence[ModelInfo], server: Server, *, answered_as: str = ""
+    model: str, listed: Sequence[ModelInfo], server: ServerProperties, *, answered_as: str = ""
 ) -> dict[str, str]:
     """Return the known properties of the server and of the model.
 

@@ -39,7 +39,7 @@ _CHATML = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class ServerProperties:
     """A server's properties, as far as it reports them."""
 
     kind: Kind = "unknown"
@@ -76,7 +76,7 @@ class Server:
         return f"{name} {self.version}".rstrip()
 
 
-async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
+async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     root = root_of(endpoint)
     props, version, info, tabby, studio, swap, described = await asyncio.gather(
@@ -92,7 +92,7 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
         number = plain(text_at(info, "version"))
-        return Server(
+        return ServerProperties(
             kind="SGLang",
             version=number,
             context=count_at(info, "context_length") or None,
@@ -100,7 +100,7 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         )
     about = object_at(described, "info")
     if "llama.cpp Python API" in text_at(about, "title"):
-        return Server(
+        return ServerProperties(
             kind="llama-cpp-python",
             version=plain(text_at(about, "version")),
             chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
@@ -112,29 +112,33 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         )
     if "TabbyAPI" in text_at(about, "title") or "parameters" in tabby:
         parameters = object_at(tabby, "parameters")
-        return Server(
+        return ServerProperties(
             kind="TabbyAPI",
             context=count_at(parameters, "max_seq_len") or None,
             vision=flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
-        return Server(kind="LM Studio", facts=_build("LM Studio"))
+        return ServerProperties(kind="LM Studio", facts=_build("LM Studio"))
     if isinstance(swap.get("running"), list):
-        return Server(kind="llama-swap")
+        return ServerProperties(kind="llama-swap")
     if number := plain(text_at(version, "version")):
-        return Server(kind="vLLM", version=number, facts=_build("vLLM", number))
-    return Server()
+        return ServerProperties(kind="vLLM", version=number, facts=_build("vLLM", number))
+    return ServerProperties()
 
 
-async def identify_again(http: httpx.AsyncClient, endpoint: Endpoint, server: Server) -> Server:
+async def identify_again(
+    http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties
+) -> ServerProperties:
     """Return the server as it is now. Only llama-server describes its model; others are taken to be the same."""
     if server.kind != "llama-server" or server.routes:
         return server
     props = await optional_data(http, endpoint, f"{root_of(endpoint)}/props")
-    return _llama_server(props) if _is_llama_server(props) else Server()
+    return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
-async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, server: Server, model: str) -> Server:
+async def of_model(
+    http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties, model: str
+) -> ServerProperties:
     """Return the server's description of one of several models, which is loaded. Raises ParagoneError."""
     if server.routes:
         asked = http.get(root_of(endpoint) + "/props", params={"model": model})
@@ -225,10 +229,10 @@ def _is_llama_server(props: JsonObject) -> bool:
     return "default_generation_settings" in props or "total_slots" in props
 
 
-def _llama_server(props: JsonObject) -> Server:
+def _llama_server(props: JsonObject) -> ServerProperties:
     settings = object_at(props, "default_generation_settings")
     defaults = defaults_in_props(props)
-    return Server(
+    return ServerProperties(
         kind="llama-server",
         version=plain(text_at(props, "build_info")),
         context=count_at(settings, "n_ctx") or count_at(props, "n_ctx") or None,

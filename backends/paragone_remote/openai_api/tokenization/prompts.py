@@ -18,7 +18,7 @@ from paragone_remote.answers.run_settings import RenderedPrompt
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_of
 from paragone_remote.http.transport import InvalidReply
-from paragone_remote.openai_api.servers.server import Server, root_of
+from paragone_remote.openai_api.servers.server import ServerProperties, root_of
 from paragone_remote.server_text import without_surrogates
 
 _RENDERED = (
@@ -42,7 +42,7 @@ class Prompts:
     http: httpx.AsyncClient
     endpoint: Endpoint
     model: str
-    server: Server
+    server: ServerProperties
     raw: bool
     """Whether prompts are plain text for `/v1/completions`."""
 
@@ -128,7 +128,7 @@ class Prompts:
         return await asyncio.to_thread(data_of, reply)
 
 
-def tokenizes(server: Server, *, raw: bool) -> bool:
+def tokenizes(server: ServerProperties, *, raw: bool) -> bool:
     """Whether a server reports the tokens of prompts. `raw` says whether they are plain text."""
     return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
 

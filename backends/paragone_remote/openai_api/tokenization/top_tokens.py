@@ -14,10 +14,10 @@ from paragone import Alternative, EngineError, Json
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_of
 from paragone_remote.openai_api.completions.stream_parts import scored_tokens
-from paragone_remote.openai_api.servers.server import Server, root_of
+from paragone_remote.openai_api.servers.server import ServerProperties, root_of
 
 
-def reports_top_tokens(server: Server) -> bool:
+def reports_top_tokens(server: ServerProperties) -> bool:
     """Whether a server reports the likeliest tokens after a sequence of token ids."""
     return server.kind == "llama-server"
 
