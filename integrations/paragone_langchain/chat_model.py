@@ -32,7 +32,7 @@ from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import resolve, with_options
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.parts import End, Part, Piece
-from paragone_workbench.serving.protocol.requests import Choice
+from paragone_workbench.serving.protocol.requests import RequestedAnswer
 
 _OWN = ("temperature", "max_tokens", "seed")
 """Sampling options that have a field."""
@@ -182,11 +182,11 @@ class ChatParagone(BaseChatModel):
 
     def _choice(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]
-    ) -> Choice:
+    ) -> RequestedAnswer:
         logprobs = self.top_logprobs if self.logprobs else None
         sampling = self._options_of_run(stop, given)
         spec = RunSpec(messages=to_messages(messages), sampling=sampling, logprobs=logprobs)
-        return Choice(run=spec, logprobs=logprobs)
+        return RequestedAnswer(run=spec, logprobs=logprobs)
 
     def _options_of_run(self, stop: list[str] | None, given: Mapping[str, Any]) -> dict[str, Json]:
         """Return the sampling options of a request. Raises InputError for those that the engine does not have."""

@@ -12,7 +12,7 @@ from paragone_langchain.engine_host import EngineHost, Lease
 from paragone_workbench.serving.answers import parts_of
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.parts import Part
-from paragone_workbench.serving.protocol.requests import Choice
+from paragone_workbench.serving.protocol.requests import RequestedAnswer
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class _Stream:
     """The parts of one answer, computed by a task. Call the methods on the engines' event loop."""
 
-    def __init__(self, lease: Lease, choice: Choice) -> None:
+    def __init__(self, lease: Lease, choice: RequestedAnswer) -> None:
         self._parts: asyncio.Queue[Part | BaseException | None] = asyncio.Queue()
         self._computing = asyncio.create_task(self._compute(lease, choice))
 
@@ -38,7 +38,7 @@ class _Stream:
         self._computing.cancel()
         await asyncio.gather(self._computing, return_exceptions=True)
 
-    async def _compute(self, lease: Lease, choice: Choice) -> None:
+    async def _compute(self, lease: Lease, choice: RequestedAnswer) -> None:
         try:
             async with contextlib.aclosing(parts_of(await lease.engine(), [choice])) as parts:
                 async for part in parts:
@@ -48,11 +48,11 @@ class _Stream:
             self._parts.put_nowait(error)
 
 
-async def _opened(lease: Lease, choice: Choice) -> _Stream:
+async def _opened(lease: Lease, choice: RequestedAnswer) -> _Stream:
     return _Stream(lease, choice)
 
 
-def read(lease: Lease, choice: Choice) -> Generator[Part, None, None]:
+def read(lease: Lease, choice: RequestedAnswer) -> Generator[Part, None, None]:
     """Yield the parts of an answer in this thread. Closing the generator stops the engine. Raises ParagoneError."""
     host = lease.host
     stream = host.start(_opened(lease, choice)).result()
@@ -63,7 +63,7 @@ def read(lease: Lease, choice: Choice) -> Generator[Part, None, None]:
         host.start(stream.close()).result()
 
 
-async def read_async(lease: Lease, choice: Choice) -> AsyncGenerator[Part, None]:
+async def read_async(lease: Lease, choice: RequestedAnswer) -> AsyncGenerator[Part, None]:
     """Yield the parts of an answer on this event loop. Closing the generator stops the engine. Raises ParagoneError."""
     host = lease.host
     stream = await on_host(host, _opened(lease, choice))

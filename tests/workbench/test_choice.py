@@ -12,7 +12,7 @@ from tests.workbench.suites import asked, engine, suite
 from paragone import InputError, Json
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.comparison import Comparison
-from paragone_workbench.choosing.measurements import Measurements
+from paragone_workbench.choosing.measurements import EngineMeasurements
 from paragone_workbench.choosing.memory import memory_of
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
@@ -134,8 +134,8 @@ async def test_known_answers_decide_when_the_time_is_too_short_to_measure_more(c
     async def nothing(*_) -> dict[str, Json]:
         return {}
 
-    monkeypatch.setattr(Measurements, "look_up_speeds", nothing)
-    monkeypatch.setattr(Measurements, "rough_speeds", nothing)
+    monkeypatch.setattr(EngineMeasurements, "look_up_speeds", nothing)
+    monkeypatch.setattr(EngineMeasurements, "rough_speeds", nothing)
     again = choose([*words(20), "x more"], a, b, seconds=60)
     assert await measured(again) == []
     assert choose.heard.said == ["The time is too short to measure more: what is known decides."]
@@ -289,7 +289,7 @@ async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them
 
 @pytest.mark.parametrize(("prompts", "left"), [(3, ["a", "b"]), (10, [])])
 async def test_few_greedy_answers_are_a_part_of_the_fidelity(choose, prompts, left):
-    found = Measurements(
+    found = EngineMeasurements(
         history=choose.history,
         registry=Registry(),
         engines=(engine("a"), engine("b")),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone_tui.commands import COMMANDS, Command
+from paragone_tui.commands import COMMANDS, ScreenCommand
 
 if TYPE_CHECKING:
     from textual.binding import Binding
@@ -58,7 +58,7 @@ def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
     return {command.id: _keys(command, settings.get(command.id, "")) for command in COMMANDS}
 
 
-def _keys(command: Command, setting: str) -> Keys:
+def _keys(command: ScreenCommand, setting: str) -> Keys:
     keys = tuple(map(without_alt, _split(setting)))
     lane = tuple(key for key in keys if command.group == "Lane mode" or _is_character(key))
     both = tuple(key for key in keys if key not in lane)
@@ -177,7 +177,7 @@ def program_bindings() -> list[Binding]:
     return _bindings([command for command in COMMANDS if command.group == "Program"], priority=False)
 
 
-def _bindings(commands: Iterable[Command], *, priority: bool) -> list[Binding]:
+def _bindings(commands: Iterable[ScreenCommand], *, priority: bool) -> list[Binding]:
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     keys = key_map(keys_in_force({}))

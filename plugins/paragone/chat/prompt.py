@@ -14,10 +14,10 @@ from paragone.thinking import Thinking
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate  # only for the type: it imports jinja2
 
-__all__ = ["Prompt", "PromptMaker"]
+__all__ = ["TokenizedPrompt", "PromptMaker"]
 
 
-class Prompt(NamedTuple):
+class TokenizedPrompt(NamedTuple):
     """A prompt ready for the model."""
 
     tokens: list[int]
@@ -53,7 +53,7 @@ class PromptMaker:
         *,
         text: str = "",
         ids: Sequence[int] = (),
-    ) -> Prompt:
+    ) -> TokenizedPrompt:
         """Return the prompt for these messages, or without messages for a plain text or for tokens.
 
         It leaves room for an answer.
@@ -61,17 +61,17 @@ class PromptMaker:
         Raises InputError and ContextOverflow.
         """
         if not messages and text:
-            return self.check(Prompt(self.tokenize(text), text))
+            return self.check(TokenizedPrompt(self.tokenize(text), text))
         if not messages and ids:
-            return self.check(Prompt(list(ids), ""))
+            return self.check(TokenizedPrompt(list(ids), ""))
         return self.check(self.whole(messages, sampling.thinking))
 
-    def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> Prompt:
+    def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> TokenizedPrompt:
         """Return the whole prompt, whatever its length. Raises InputError."""
         if not messages:
             raise InputError("There are no messages to answer.")
         text, tags = self._rendered(messages, thinking)
-        return Prompt(self.tokenize(text), text, tags)
+        return TokenizedPrompt(self.tokenize(text), text, tags)
 
     def tokenized(self, request: TokenizeRequest, sampling: SamplingOptions) -> TokenizedText:
         """Return the tokens of a conversation's whole prompt, or of a text. Raises InputError."""
@@ -132,7 +132,7 @@ class PromptMaker:
             tokens.insert(0, self.bos)
         return tokens
 
-    def check(self, prompt: Prompt) -> Prompt:
+    def check(self, prompt: TokenizedPrompt) -> TokenizedPrompt:
         """Return the prompt if it leaves room for at least one token. Raises ContextOverflow."""
         length, room = len(prompt.tokens), self.context
         if not length:

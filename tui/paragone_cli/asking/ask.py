@@ -9,7 +9,7 @@ from paragone_cli.command_line.arguments import ENGINE, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import print_error
-from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.progress import ProgressLine
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
 from paragone_cli.command_line.stream import Stream
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -38,7 +38,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
     engine = workbench.add(definition)
     async with interruptible(workbench) as interrupts:
         stream = None if as_json else Stream(interrupts.stop)
-        with Progress(workbench.engines) as progress:
+        with ProgressLine(workbench.engines) as progress:
             printer = AnswerPrinter(stream, progress)
             await workbench.open_all()
             execution = workbench.run(engine, spec, printer)

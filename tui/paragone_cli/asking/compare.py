@@ -10,7 +10,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.output import flush, for_output, note, one_line, put, put_json, put_line
-from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.progress import ProgressLine
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
 from paragone_workbench.compare.answers import comparison_json, warnings_of
 from paragone_workbench.compare.divergence import divergence_json, divergence_sentence
@@ -53,7 +53,7 @@ async def _compare(
 ) -> int:
     engines = [workbench.add(definition) for definition in definitions]
     async with interruptible(workbench) as interrupts:
-        with Progress(engines) as progress:
+        with ProgressLine(engines) as progress:
             await workbench.open_all()
             if workbench.scheduler.decision is not None:
                 note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from paragone import Caution, Channel
 from paragone_cli.command_line.output import OutputError, flush, put_json, warn
-from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.progress import ProgressLine
 from paragone_cli.command_line.stream import Stream
 from paragone_workbench.compare.answers import answer_json, warnings_of
 from paragone_workbench.runs.observer import RunObserver
@@ -19,7 +19,7 @@ class AnswerPrinter(RunObserver):
 
     stream: Stream | None
     """None for JSON, which is printed at the end."""
-    progress: Progress
+    progress: ProgressLine
     begun: bool = False
     deferred_warnings: list[str] = field(default_factory=list)
     """Warnings that arrived during the answer, to be printed after it."""

@@ -7,13 +7,14 @@ import contextlib
 import signal
 import traceback
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from paragone import InputError, ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.output import note
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.logs import crash_report
+from paragone_workbench.stoppable import Stoppable
 
 T = TypeVar("T")
 
@@ -34,18 +35,8 @@ def _log(loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None
     note(f"An internal error occurred, and the program continues; {crash_report(''.join(report))}")
 
 
-class Work(Protocol):
-    """What engines do for a command."""
-
-    async def stop(self) -> None:
-        """End it early, so that partial results can be printed."""
-
-    async def close(self) -> None:
-        """Close the engines."""
-
-
 @contextlib.asynccontextmanager
-async def interruptible(work: Work) -> AsyncIterator[Interrupts]:
+async def interruptible(work: Stoppable) -> AsyncIterator[Interrupts]:
     """Let Ctrl+C stop the engines, unless SIGINT is ignored, and close them at the end of the block."""
     interrupts = Interrupts(work)
     before = signal.getsignal(signal.SIGINT)
@@ -66,7 +57,7 @@ async def interruptible(work: Work) -> AsyncIterator[Interrupts]:
 class Interrupts:
     """Stops the engines at the first Ctrl+C, so that partial results can be printed; a second one ends the program."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Stoppable) -> None:
         self.interrupted = False
         """Whether Ctrl+C was pressed."""
         self.stopping: asyncio.Task[None] | None = None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paragone import Channel
 
 
-class Progress(StatusLine, EngineObserver, RunObserver):
+class ProgressLine(StatusLine, EngineObserver, RunObserver):
     """A status line with the progress of loading, prompt processing and decoding."""
 
     def __init__(self, engines: Sequence[EngineHandle]) -> None:

@@ -14,7 +14,7 @@ from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.effort import CHARACTERS, LONGEST
 from paragone_tui.transcript.marks import Layers, moved
 from paragone_tui.transcript.palette import Palette
-from paragone_tui.transcript.part import GUTTER, Part, styled_row
+from paragone_tui.transcript.part import GUTTER, BlockPart, styled_row
 from paragone_workbench.growing_text import GrowingText
 
 if TYPE_CHECKING:
@@ -72,20 +72,20 @@ class Block:
         self._width = 0
         self._head: tuple[str, Strip] | None = None
         self._figures = ""
-        self._body = Part(kind)
+        self._body = BlockPart(kind)
         self.log_folded = False
         """Whether the log's title is shown instead of the log; without a title, the log is shown in any case."""
-        self._note = Part("note")
+        self._note = BlockPart("note")
         """Why the text stays plain, or its figures; mostly empty."""
-        self._hint = Part("hint", visible(hint))
+        self._hint = BlockPart("hint", visible(hint))
         is_prompt = kind == "prompt"
         lines = "\n".join(visible(line).rstrip("\n") for line in log)
-        self._log = Part("prompt" if is_prompt else "log", lines)
-        self._log_title = Part("note" if is_prompt else "log", log_title)
+        self._log = BlockPart("prompt" if is_prompt else "log", lines)
+        self._log_title = BlockPart("note" if is_prompt else "log", log_title)
         self._all_parts = self._body, self._note, self._hint, self._log, self._log_title
 
     @property
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[BlockPart]:
         """The parts that are shown, from the top."""
         log = self._log_title if self.log_folded and self._log_title else self._log
         return filter(None, (self._body, self._note, self._hint, log))

@@ -37,7 +37,7 @@ _start = attrgetter("start")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RowAnchor:
     """A row of the page that can be found again after a new layout."""
 
     block: Block
@@ -230,7 +230,7 @@ class Page:
             strips += [block.strip(row, palette) for row in rows]
         return strips + [_BLANK] * (count - len(strips))
 
-    def place(self, row: int) -> Place | None:
+    def place(self, row: int) -> RowAnchor | None:
         """Return the place of a row, for `find`; None if the page is empty."""
         if not self.blocks:
             return None
@@ -240,7 +240,7 @@ class Page:
         count = len if block.is_plain else _count_letters
         above = count("".join(islice(texts, max(row, 0))))
         following = _letters("".join(islice(texts, _ALIKE)))  # enough rows, even with one letter each
-        return Place(
+        return RowAnchor(
             block=block,
             row=row,
             height=block.height,
@@ -250,7 +250,7 @@ class Page:
             is_typeset=block.is_typeset,
         )
 
-    def find(self, place: Place) -> int:
+    def find(self, place: RowAnchor) -> int:
         """Return the row where the text from `place` on is now."""
         block, height = place.block, place.block.height
         if not 0 < place.row < place.height or block.folded or not height:

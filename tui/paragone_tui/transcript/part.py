@@ -38,7 +38,7 @@ _SIGNS: Mapping[Tone, str] = {
 _SIGNED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "turn", "thinking", "log"})
 
 
-class Part:
+class BlockPart:
     """A growing text and its rows. A long text is wrapped in slices, so that the screen can do other things between them."""
 
     def __init__(self, tone: Tone, text: str = "") -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paragone import Channel
     from paragone_tui.transcript.block import Kind
     from paragone_tui.transcript.marks import Layers
-    from paragone_tui.transcript.page import Place
+    from paragone_tui.transcript.page import RowAnchor
     from paragone_tui.transcript.palette import Palette
 
 
@@ -50,7 +50,7 @@ class Transcript(ScrolledText):
     def __init__(self, *, markdown: bool = True, fold_thinking: bool = False, fold_logs: bool = True) -> None:
         super().__init__()
         self._page = Page(fold_thinking, fold_logs)
-        self._place: Place | None = None
+        self._place: RowAnchor | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []
         self._is_placed = False

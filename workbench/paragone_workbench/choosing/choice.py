@@ -17,7 +17,7 @@ from paragone_workbench.choosing.figures import (
     largest,
     with_speeds_of_answers,
 )
-from paragone_workbench.choosing.measurements import REPEAT, TEST, Measurements
+from paragone_workbench.choosing.measurements import REPEAT, TEST, EngineMeasurements
 from paragone_workbench.choosing.memory import EngineMemory, memory_of
 from paragone_workbench.choosing.not_measured import not_measured
 from paragone_workbench.choosing.observer import ChoiceObserver
@@ -84,7 +84,7 @@ class Choice:
     def __post_init__(self) -> None:
         self._limit = TimeLimit(self.seconds)
         self._left_out: dict[str, str] = {}
-        self._measurements: Measurements | None = None
+        self._measurements: EngineMeasurements | None = None
         self._throughputs: Throughputs | None = None
         self._suite: SuiteRounds | None = None
         self.reference = self.wanted or largest_file(self.request.engines)
@@ -99,7 +99,7 @@ class Choice:
         await self._leave_out()
         if len(self.request.engines) < 2 or self._limit.stopped:
             return
-        measurements = self._measurements = Measurements(
+        measurements = self._measurements = EngineMeasurements(
             history=self.history,
             registry=self.registry,
             engines=self.request.engines,
@@ -193,7 +193,7 @@ class Choice:
                 self.observer.left_out(memory.misfit)
         self._keep(kept)
 
-    async def _leave_out_unopened(self, measurements: Measurements) -> None:
+    async def _leave_out_unopened(self, measurements: EngineMeasurements) -> None:
         """Leave out the engines that could not be opened."""
         before = self.reference
         self._leave_out_all(measurements.errors)
@@ -225,7 +225,7 @@ class Choice:
 
     def _plan(
         self,
-        measurements: Measurements,
+        measurements: EngineMeasurements,
         users: Throughputs,
         suite: SuiteRounds,
         rough: Mapping[str, Measured],
@@ -268,7 +268,7 @@ class Choice:
         self,
         left: float,
         paces: Mapping[str, Pace],
-        measurements: Measurements,
+        measurements: EngineMeasurements,
         users: Throughputs,
         suite: SuiteRounds,
         to_compare: Sequence[str],
@@ -297,12 +297,12 @@ class Choice:
         chosen = spread_out(range(len(prompts)), GREEDY_PROMPTS)
         return [prompts[index].messages for index in sorted(chosen)]
 
-    def _begin_bench(self, measurements: Measurements) -> None:
+    def _begin_bench(self, measurements: EngineMeasurements) -> None:
         engines = [engine.name for engine in measurements.to_bench if engine.name not in measurements.errors]
         if engines and not self._limit.is_over:
             self.observer.benching(engines, [TEST])
 
-    async def _bench(self, measurements: Measurements, seconds: float | None) -> None:
+    async def _bench(self, measurements: EngineMeasurements, seconds: float | None) -> None:
         self._begin_bench(measurements)
         await measurements.measure_speed(seconds, self.observer.bench_step)
 

@@ -50,7 +50,7 @@ WINDOW = 512
 
 
 @dataclass(eq=False, kw_only=True)
-class Measurements:
+class EngineMeasurements:
     """The speed and the fidelity of engines. Errors of engines are kept, and the others continue."""
 
     history: History

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from paragone_workbench.choosing.measurements import TEST, Measurements
+from paragone_workbench.choosing.measurements import TEST, EngineMeasurements
 from paragone_workbench.choosing.memory import EngineMemory
 from paragone_workbench.choosing.suite_rounds import SuiteRounds
 from paragone_workbench.choosing.throughput import MOST_USERS, Throughputs
@@ -12,7 +12,7 @@ from paragone_workbench.compare.parity.findings import joined
 
 
 def not_measured(
-    measured: Measurements,
+    measured: EngineMeasurements,
     users: Throughputs | None,
     suite: SuiteRounds | None,
     reference: str,

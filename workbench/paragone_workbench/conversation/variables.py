@@ -155,7 +155,7 @@ def _environment() -> SandboxedEnvironment:
             hint=f"Install it with: {install_command('experiments')}",
         ) from error
 
-    class Environment(SandboxedEnvironment):
+    class NumbersOnly(SandboxedEnvironment):
         intercepted_binops = frozenset({"+"})
 
         def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
@@ -163,7 +163,7 @@ def _environment() -> SandboxedEnvironment:
                 raise SecurityError("+ adds numbers only")
             return super().call_binop(context, operator, left, right)
 
-    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    environment = NumbersOnly(undefined=StrictUndefined, autoescape=False)
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     environment.filters |= {"int": _int, "round": _round}

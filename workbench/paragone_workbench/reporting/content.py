@@ -68,7 +68,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ReportVerdict:
     """Which engine to deploy, in words.
 
     Attributes:
@@ -200,7 +200,7 @@ class Report:
     title: str
     summary: str
     facts: tuple[Fact, ...]
-    verdict: Verdict | None
+    verdict: ReportVerdict | None
     overview: Table
     plots: tuple[Plot, ...]
     engines: tuple[EngineView, ...]

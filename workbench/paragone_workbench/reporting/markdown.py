@@ -12,8 +12,8 @@ from paragone_workbench.reporting.content import (
     PromptView,
     Remark,
     Report,
+    ReportVerdict,
     Section,
-    Verdict,
 )
 from paragone_workbench.reporting.drawings import Chart, Table, TableLine
 from paragone_workbench.reporting.public_text import date_text
@@ -56,7 +56,7 @@ def _section(section: Section) -> str:
     return f"## {_inline(section.title)}\n\n{''.join(parts)}{_remarks(section.remarks)}{_remarks(section.rest)}{note}"
 
 
-def _doubts(verdict: Verdict) -> Iterator[str]:
+def _doubts(verdict: ReportVerdict) -> Iterator[str]:
     for title, sentences in (
         ("Not chosen, and why", verdict.not_chosen),
         ("Read with care", verdict.cautions),

@@ -12,12 +12,12 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.parts import End, Part, Piece
-from paragone_workbench.serving.protocol.requests import Choice
+from paragone_workbench.serving.protocol.requests import RequestedAnswer
 from paragone_workbench.serving.scores import scored
 from paragone_workbench.serving.served_engine import ServedEngine
 
 
-async def parts_of(engine: ServedEngine, choices: Sequence[Choice]) -> AsyncGenerator[Part, None]:
+async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
     """Yield the pieces and the ends of all answers as they come. Closing the generator stops the runs.
 
     Raises the error of the first answer that fails: ParagoneError, or ApiError where the request is wrong.
@@ -49,7 +49,9 @@ async def parts_of(engine: ServedEngine, choices: Sequence[Choice]) -> AsyncGene
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _compute(engine: ServedEngine, choice: Choice, index: int, put: Callable[[Part], None]) -> None:
+async def _compute(
+    engine: ServedEngine, choice: RequestedAnswer, index: int, put: Callable[[Part], None]
+) -> None:
     """Compute one answer once the engine has room for it. Raises ParagoneError or ApiError."""
     async with engine.place() as handle:
         given: tuple[Token, ...] = ()

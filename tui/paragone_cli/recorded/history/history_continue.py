@@ -7,7 +7,7 @@ from paragone_cli.command_line.answer_printer import AnswerPrinter
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import note, print_error
-from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.progress import ProgressLine
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.command_line.stream import Stream
 from paragone_cli.recorded.history import HistoryArguments
@@ -37,7 +37,7 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
         async with interruptible(session) as interrupts:
             lane, answer = await _found(session, history, number)
             stream = None if as_json else Stream(interrupts.stop)
-            with Progress([lane.engine]) as progress:
+            with ProgressLine([lane.engine]) as progress:
                 await context.registry.load([lane.engine.definition.backend])
                 lane.open()
                 if not await lane.engine.opened():

@@ -21,7 +21,7 @@ from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.form import Form, FormField
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.choose.question import Question
+    from paragone_tui.screens.choose.choice_request import ChoiceRequest
     from paragone_workbench.choosing.choice import Choice
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
@@ -132,13 +132,13 @@ class ChooseScreen(Form[None]):
         else:
             super().action_cancel()
 
-    def _question(self) -> Question:
-        """Return the question that the form describes. Raises InputError."""
-        from paragone_tui.screens.choose.question import Question
+    def _checked_request(self) -> ChoiceRequest:
+        """Return the request that the form describes. Raises InputError."""
+        from paragone_tui.screens.choose.choice_request import ChoiceRequest
 
         boxes = zip(self._engines, self.query(_EngineBox), strict=True)
         values = {name: value.strip() for name, value in self.values.items()}
-        return Question.of(
+        return ChoiceRequest.of(
             [engine for engine, box in boxes if box.value], self._registry, self._system, **values
         )
 
@@ -149,7 +149,7 @@ class ChooseScreen(Form[None]):
         try:
             self.say("One moment.")
             await asyncio.wrap_future(self._imported)
-            question = await asyncio.wrap_future(in_daemon_thread(self._question))
+            chosen = await asyncio.wrap_future(in_daemon_thread(self._checked_request))
         except ParagoneError as error:
             self._is_measuring = False
             self.form.display = True
@@ -162,23 +162,23 @@ class ChooseScreen(Form[None]):
         choice = self._choice = Choice(
             history=self._history,
             registry=self._registry,
-            catalog=question.catalog,
-            request=question.request,
-            seconds=question.seconds,
-            vram=question.vram,
+            catalog=chosen.catalog,
+            request=chosen.request,
+            seconds=chosen.seconds,
+            vram=chosen.vram,
             observer=progress,
         )
         self._show_keys()
         try:
             await choice.measure()
-            await self._show_decision(choice, question.margin)
+            await self._show_decision(choice, chosen.margin)
         except ParagoneError as error:
             self._choice = None
             self.form.display = True
             self.say(str(error), error=True)
         finally:
             await choice.close()
-            question.catalog.close()
+            chosen.catalog.close()
             self._is_measuring = False
             self._show_keys()
 

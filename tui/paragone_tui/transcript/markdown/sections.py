@@ -16,7 +16,7 @@ _LISTS = ("bullet_list_open", "ordered_list_open")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class MarkdownSection:
     """A block of a text, or an item of a list."""
 
     line: int
@@ -35,17 +35,17 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def sections_of(text: str, number: int | None = None) -> list[Section]:
+def sections_of(text: str, number: int | None = None) -> list[MarkdownSection]:
     """Return the sections of a text, which is safe to print. If it begins with an item of a list, that has this number."""
     tokens = _parser().parse(text)
     _make_plain(tokens)
     lines = text.split("\n")
-    sections: list[Section] = []
+    sections: list[MarkdownSection] = []
     for block in _blocks(tokens):
         if block[0].type in _LISTS:
             sections += _items(block, lines, None if sections else number)
         else:
-            sections.append(Section(line=_line(block), tokens=block, is_apart=True))
+            sections.append(MarkdownSection(line=_line(block), tokens=block, is_apart=True))
     return sections
 
 
@@ -65,7 +65,7 @@ def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
             block = []
 
 
-def _items(block: list[Token], lines: Sequence[str], first: int | None) -> Iterator[Section]:
+def _items(block: list[Token], lines: Sequence[str], first: int | None) -> Iterator[MarkdownSection]:
     """Yield each item as a list of its own. A blank row stands above it if a blank line does in the text."""
     if first is None:
         first = int(block[0].attrs.get("start", 1))
@@ -73,7 +73,9 @@ def _items(block: list[Token], lines: Sequence[str], first: int | None) -> Itera
         opening = block[0].copy(attrs={"start": first + at})
         line = _line(item)
         is_apart = not at or not lines[line - 1].strip()
-        yield Section(line=line, tokens=[opening, *item, block[-1]], is_apart=is_apart, number=first + at)
+        yield MarkdownSection(
+            line=line, tokens=[opening, *item, block[-1]], is_apart=is_apart, number=first + at
+        )
 
 
 def _make_plain(tokens: Iterable[Token]) -> None:

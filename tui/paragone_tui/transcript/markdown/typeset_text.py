@@ -19,7 +19,7 @@ from textual.strip import Strip
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.markdown.code_block import complete_part
 from paragone_tui.transcript.markdown.elements import Elements, theme
-from paragone_tui.transcript.markdown.sections import Section, sections_of
+from paragone_tui.transcript.markdown.sections import MarkdownSection, sections_of
 from paragone_tui.transcript.markdown.unfinished import presentable
 from paragone_tui.transcript.marks import Layers, carried, clipped
 from paragone_tui.transcript.palette import Palette
@@ -132,7 +132,7 @@ class TypesetText:
             del self.rows[self._tops[self._kept] :]
             del self._sections[self._kept :], self._tops[self._kept :]
 
-    def _starts(self, text: str, sections: Sequence[Section]) -> list[int]:
+    def _starts(self, text: str, sections: Sequence[MarkdownSection]) -> list[int]:
         """Return where each section begins in the rest; and where the rest ends."""
         ends = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
         starts = [max(0, ends[section.line] - len(self._fence)) for section in sections]
@@ -146,7 +146,7 @@ class TypesetText:
         self._tops.append(len(self.rows))
         self.rows += rows
 
-    def _keep(self, sections: Sequence[Section], starts: Sequence[int]) -> None:
+    def _keep(self, sections: Sequence[MarkdownSection], starts: Sequence[int]) -> None:
         """Keep the sections whose look no further text changes."""
         last = len(sections) - 1
         if last > 0 and sections[last].line >= (self._fence + self.rest).count("\n"):

@@ -6,17 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Protocol
 
-
-class Work(Protocol):
-    """A measurement."""
-
-    async def stop(self) -> None:
-        """End it early. What was measured is kept."""
-
-    async def close(self) -> None:
-        """Close the engines."""
+from paragone_workbench.stoppable import Stoppable
 
 
 class TimeLimit:
@@ -27,7 +18,7 @@ class TimeLimit:
         self.stopped = False
         """Whether `stop` was called."""
         self._ends = None if seconds is None else time.monotonic() + seconds
-        self._work: Work | None = None
+        self._work: Stoppable | None = None
 
     @property
     def left(self) -> float | None:
@@ -44,7 +35,7 @@ class TimeLimit:
         self._ends = time.monotonic()
 
     @contextlib.asynccontextmanager
-    async def limiting(self, work: Work, seconds: float | None = None) -> AsyncIterator[None]:
+    async def limiting(self, work: Stoppable, seconds: float | None = None) -> AsyncIterator[None]:
         """Stop a measurement after `seconds`, or when the time is over, and close its engines at the end of the block."""
         self._work = work
         limits = [limit for limit in (seconds, self.left) if limit is not None]
@@ -71,6 +62,6 @@ class TimeLimit:
             await self._work.close()
 
 
-async def _stop_after(work: Work, seconds: float) -> None:
+async def _stop_after(work: Stoppable, seconds: float) -> None:
     await asyncio.sleep(seconds)
     await work.stop()

@@ -10,7 +10,7 @@ from paragone_workbench.choosing.decision import Decision
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
-from paragone_workbench.reporting.content import Verdict
+from paragone_workbench.reporting.content import ReportVerdict
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import share_interval
 from paragone_workbench.store import Experiment
@@ -19,7 +19,7 @@ _DIFFERENCES = 3
 """Number of differences that are named if nothing is decided."""
 
 
-def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Verdict:
+def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> ReportVerdict:
     """Return the verdict on an engine that is compared with no other."""
     if engine.pass_rate is None:
         headline = f"The answers of {engine.engine} were not checked."
@@ -36,7 +36,7 @@ def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Verdic
 
 def verdict_of_several(
     decision: Decision, comparison: SuiteComparison, not_measured: Sequence[str], left_out: Sequence[str] = ()
-) -> Verdict:
+) -> ReportVerdict:
     """Return the verdict on several engines; without a decision, the greatest differences that are shown."""
     reasons = [*decision.reasons]
     if decision.chosen is None:
@@ -88,8 +88,8 @@ def _missing(
 
 def _public(
     headline: str, reasons: Sequence[str], not_chosen: Sequence[str], not_measured: Sequence[str]
-) -> Verdict:
-    return Verdict(
+) -> ReportVerdict:
+    return ReportVerdict(
         headline=public(headline),
         reasons=tuple(map(public, reasons)),
         not_chosen=tuple(map(public, not_chosen)),

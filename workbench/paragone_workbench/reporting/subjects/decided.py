@@ -26,7 +26,7 @@ from paragone_workbench.experiments.known_measurements import (
     known_throughputs,
 )
 from paragone_workbench.reporting.brief_names import BriefNames
-from paragone_workbench.reporting.content import Verdict
+from paragone_workbench.reporting.content import ReportVerdict
 from paragone_workbench.reporting.drawings import Plot, Table
 from paragone_workbench.reporting.parts.cautions import cautions_of
 from paragone_workbench.reporting.parts.measurements import SavedMeasurements
@@ -51,7 +51,7 @@ class Decided:
         about: The names of the reference, and of the engine to deploy if there is one.
     """
 
-    verdict: Verdict
+    verdict: ReportVerdict
     overview: Table
     plots: tuple[Plot, ...]
     comparison: SuiteComparison
@@ -149,7 +149,7 @@ def decided_of(
     )
     brief = BriefNames(list(map(public, names)))
     return Decided(
-        verdict=Verdict(
+        verdict=ReportVerdict(
             headline=brief.within(verdict.headline),
             reasons=tuple(map(brief.within, verdict.reasons)),
             not_chosen=tuple(map(brief.within, verdict.not_chosen)),

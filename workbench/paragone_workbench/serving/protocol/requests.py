@@ -41,7 +41,7 @@ _NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class RequestedAnswer:
     """One answer that a request asks for."""
 
     run: RunSpec | None
@@ -58,7 +58,7 @@ class AnswerRequest:
 
     is_chat: bool
     """Whether the client sent messages; otherwise, texts to complete."""
-    choices: tuple[Choice, ...]
+    choices: tuple[RequestedAnswer, ...]
     per_prompt: int
     """Number of choices for each prompt; they follow each other."""
     stream: bool
@@ -73,7 +73,7 @@ def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
     logprobs = (body.whole("top_logprobs", 0, _MOST_TOP) or 0) if body.flag("logprobs") else None
     choices = [
-        Choice(run=RunSpec(messages=messages, sampling=own, logprobs=logprobs), logprobs=logprobs)
+        RequestedAnswer(run=RunSpec(messages=messages, sampling=own, logprobs=logprobs), logprobs=logprobs)
         for own in _with_seeds(sampling, _count(body))
     ]
     return _request(body, choices, is_chat=True)
@@ -91,7 +91,7 @@ def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     sampling = _sampling(body, options, limit or None)
     logprobs = body.whole("logprobs", 0, _MOST_TOP)
     choices = [
-        Choice(
+        RequestedAnswer(
             run=None if limit == 0 else _continuation(prompt, own, logprobs),
             given=prompt if echo else "",
             logprobs=logprobs,
@@ -102,7 +102,7 @@ def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     return _request(body, choices, is_chat=False)
 
 
-def _request(body: Fields, choices: Sequence[Choice], *, is_chat: bool) -> AnswerRequest:
+def _request(body: Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool) -> AnswerRequest:
     for name in _NOT_SUPPORTED:
         if body.value(name) not in _NO_TOOL.get(name, _NOTHING_ASKED):
             raise ApiError(400, f"{name} is not supported.", param=name)

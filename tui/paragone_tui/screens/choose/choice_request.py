@@ -18,7 +18,7 @@ from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ChoiceRequest:
     """The engines and the suite, and how the choice is made.
 
     Attributes:
@@ -46,8 +46,8 @@ class Question:
         vram: str,
         time: str,
         margin: str,
-    ) -> Question:
-        """Return the question that the fields describe; fields may be empty. Blocks. Raises InputError."""
+    ) -> ChoiceRequest:
+        """Return the request that the fields describe; fields may be empty. Blocks. Raises InputError."""
         if len(engines) < 2:
             raise InputError("One engine leaves nothing to choose.", hint="Tick two or more with space.")
         for engine in engines:
