@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 def _import_for_answers() -> None:
     """Import what the first answer needs, while the user still types the prompt."""
-    import paragone_tui.transcript.markdown.typeset_text  # noqa: F401 (so that they are loaded)
+    import paragone_tui.transcript.markdown.typeset_text  # noqa: F401 (loads the module)
     import paragone_workbench.runs.execute  # noqa: F401
 
 
 class ParagoneApp(ProgramApp):
     """Owns the session, the history and the screens.
 
-    `definitions` are the engines to start with; None means those of the config, else of the last session. `given` are the
-    options for all engines, as `key=value`, and `preset` has others: lanes that are added get them, too.
+    `definitions` are the engines to start with; None means the engines of config.toml, or else of the last session. `given`
+    are options for all engines, as `key=value`, and `preset` has more options. Lanes that the user adds get all of them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ParagoneApp(ProgramApp):
         )
         self._history = HistoryOpening(self._session, self)
         self._knows_loss = False
-        """Whether the user was told that the prompt which is not sent cannot be saved."""
+        """Whether the user has seen the warning that the unsent prompt cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(config, definitions):
             self._session.add_lane(definition)
@@ -102,7 +102,7 @@ class ParagoneApp(ProgramApp):
 
     @property
     def history(self) -> History | None:
-        """The history, once it is open."""
+        """The history; None until the history is open."""
         return self._history.history
 
     def get_default_screen(self) -> Screen[None]:
@@ -113,12 +113,12 @@ class ParagoneApp(ProgramApp):
         return self.lanes
 
     def expect_prompt(self) -> None:
-        """Open the engines, which the prompt already waits for."""
+        """Open the engines for a prompt that the user sent before the screen could take it."""
         self._session.open_engines_soon()
 
     @property
     def begins_with_dialog(self) -> bool:
-        """Whether the engine picker opens by itself."""
+        """Whether the program begins with the engine picker, because there are no lanes."""
         return not (self._session.lanes or self._demo)
 
     def begin_work(self) -> None:
@@ -132,12 +132,12 @@ class ParagoneApp(ProgramApp):
         else:
             add_lane(self.lanes.context)
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
-            self.say(problem, warning=True)  # last: keys that are pressed later go to the dialog that opens
+            self.say(problem, warning=True)  # last: while a message is shown, the dialog already takes keys
         self.lanes.do(self._use_backends)
 
     async def _resume(self) -> None:
-        """Write the prompt again that was not sent, and resume the last conversation if the engines are those of the last
-        session, or offer it if it was interrupted.
+        """Put the unsent prompt back into the composer. Resume the last conversation if the lanes have the engines of the last
+        session, or offer to resume a conversation that was interrupted.
         """
         from paragone_tui.screens.lanes.commands.prompts import resume_edit
         from paragone_tui.screens.lanes.commands.resuming import restore_draft, resume_last
@@ -149,21 +149,21 @@ class ParagoneApp(ProgramApp):
             resume_edit(self.lanes.context, draft.edits)
 
     async def _use_backends(self) -> None:
-        """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""
+        """Import the backends' plugins after the first paint, and do the work that needs the plugins."""
         await self.registry.load(self._session.backends)
-        self.lanes.lanes.lay_out()  # with the options that are set
+        self.lanes.lanes.lay_out()  # now the headers can show the options that are set
         self.engines.remember_lanes()
         warning = partial(permission_warning, self.engines.config.document, self.registry.find)
-        exposed = await answer_apart(warning)  # it may import plugins
+        exposed = await answer_apart(warning)  # in a thread: looking for secrets may import plugins
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()
         await asyncio.to_thread(_import_for_answers)
 
     async def may_leave(self) -> bool:
-        """Save the text that is written and not sent. If that fails, say so once instead of leaving.
+        """Save the unsent prompt. If the prompt cannot be saved, warn the user once and return False.
 
-        If the conversation is not saved, say at once what leaving waits for. The second call does not wait.
+        If the conversation is not saved, tell the user that quitting waits for the history. A second call does not wait.
         """
         if self._knows_loss or self.is_closing:
             return True
@@ -189,14 +189,14 @@ class ParagoneApp(ProgramApp):
         return True
 
     async def _unsaved(self) -> ParagoneError | None:
-        """Return why prompts or answers are not saved at present; None if all are."""
+        """Return why some prompts or answers are not saved yet; None if all are saved."""
         recorder = self._session.recorder
         if self.history is None and not recorder.waits_for_history:
             return None
         return await recorder.saved(self._session.conversation) or recorder.problem
 
     def after_screen(self) -> None:
-        """Say how to come back to the conversation; offer files for conversations that could not be saved."""
+        """Print how to reopen the conversation, or offer files for conversations that could not be saved."""
         if losses := self._session.recorder.losses():
             from paragone_tui.unsaved_files import offer_files
 
@@ -213,8 +213,8 @@ class ParagoneApp(ProgramApp):
                 sys.stderr.write(f"The conversation is saved as c{number}: {found}.\n")
 
     async def close_all(self) -> None:
-        """Close the engines and the history. What came is saved meanwhile, also if an engine hangs."""
-        # neither is needed at start
+        """Close the engines and the history. Received text is saved, even if an engine hangs."""
+        # imported late, for the start needs neither module
         from paragone_workbench.engines.foreign.event_loop import kill_left_processes
         from paragone_workbench.engines.foreign.leaving import ending_engines_soon
 

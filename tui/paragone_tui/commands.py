@@ -14,17 +14,18 @@ GROUPS: tuple[Group, ...] = ("Prompt", "Lane", "Lanes", "Conversation", "Program
 class ScreenCommand:
     """A command with its keys. `id` is its name under `[keys]` in config.toml.
 
-    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on; a command
-    whose only other key is a function key or is missing in some terminals has a key in lane mode, too.
+    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on. If the only other
+    key of a command is a function key, or some terminals do not send that key, the command has a key in lane mode, too.
     """
 
     id: str
     keys: str = ""
-    """Keys in both modes: while the user writes a prompt, and in lane mode. None is a character with Alt: see `lane_keys`."""
+    """Keys in both modes: while the user writes a prompt, and in lane mode. None is Alt with a character; see `lane_keys`."""
     lane_keys: str = ""
     """Keys in lane mode only. These keys take precedence over the `keys` of other commands.
 
-    A character with Alt is Escape and the character, which is in lane mode: all commands with a character work in both.
+    Terminals send Alt and a character as Escape and the character. Escape enters lane mode, so these keys work with Alt while
+    the user writes.
     """
     title: str
     help: str
@@ -32,12 +33,12 @@ class ScreenCommand:
 
     @property
     def method(self) -> str:
-        """The id as a name in Python: of a function in `screens.lanes.commands`, or of an action of the application."""
+        """The name of the function in `screens.lanes.commands`, or of the application's action, that runs the command."""
         return self.id.replace("-", "_")
 
     @property
     def action(self) -> str:
-        """The Textual action: of the application for the group `Program`, else of the screen of the lanes."""
+        """The Textual action: the application's for the group `Program`, the lanes screen's for all other groups."""
         return f"app.{self.method}" if self.group == "Program" else f"screen.command('{self.id}')"
 
 

@@ -1,4 +1,4 @@
-"""The engines that the user can pick, with the options that they have in a lane, and which of them are remembered."""
+"""The engines that the user can pick, the options of each engine in a lane, and the engines saved for the next start."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class EngineList:
-    """Saves engines and which of them are in the lanes, and the presets and templates that the user makes."""
+    """Saves the engines that the user adds, the engines of the lanes, and the user's presets and templates."""
 
     config: Config
-    """The settings, with the engines that were added."""
+    """The settings, including the engines that the user added on the screen."""
     state: State
     session: Session
     complain: Callable[[ParagoneError], None]
     remembers: bool
-    """Whether the next start has the same lanes."""
+    """Whether the lanes are saved for the next start."""
     asks_servers: bool
-    """Whether servers on this machine that no engine names are asked for their models."""
+    """Whether the engine picker asks the servers on this machine for their models, also servers that no engine names."""
     given: Sequence[str] = ()
     """The options that the command line gave for all engines, as `key=value`."""
     preset: Preset | None = None
     """The preset that the command line named."""
 
     def for_new_lane(self, definition: EngineDefinition) -> Carried:
-        """Return an engine with the options that the command line gave for all engines, as far as it has them."""
+        """Return an engine with those options of the command line that its backend has."""
         registry = self.session.registry
         backends = [registry.find(name) for name in (definition.backend, *self.session.backends)]
         known = [backend for backend in backends if backend is not None]
@@ -47,7 +47,7 @@ class EngineList:
         return self._carried({**preset, **given_options(self.given, known)}, known, definition)
 
     def for_lane_of(self, before: EngineDefinition, definition: EngineDefinition) -> Carried:
-        """Return an engine with the options that the user set for the engine whose place it takes."""
+        """Return the engine `definition` with the options that the user set for `before`, the engine that it replaces."""
         backend = self.session.registry.find(before.backend)
         own = own_options(before, self.config.engines)
         return self._carried(own, [] if backend is None else [backend], definition)
@@ -56,18 +56,18 @@ class EngineList:
         self, options: Mapping[str, Json], sources: Sequence[Backend], definition: EngineDefinition
     ) -> Carried:
         backend = self.session.registry.find(definition.backend)
-        if backend is None:  # the lane says so
+        if backend is None:  # the lane shows that its backend is unknown
             return Carried(definition=definition, renamed={}, refused=())
         return carried(options, sources, definition, backend)
 
     def remember_lanes(self) -> None:
         """Save the engines of the lanes for the next start."""
         if self.remembers and all(map(self.session.registry.knows, self.session.backends)):
-            with contextlib.suppress(ParagoneError):  # not worth a message
+            with contextlib.suppress(ParagoneError):  # losing the list of lanes is not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self.session.lanes)
 
     def _spec(self, engine: EngineHandle) -> str:
-        """Return the command-line argument that specifies an engine: its name, also if it runs with other options."""
+        """Return the command-line argument for an engine: its name if it is listed, even if it runs with other options."""
         definition = engine.definition
         named = self.config.engines.get(definition.name)
         if named is not None and replace(named, options=definition.options) == definition:
@@ -77,7 +77,10 @@ class EngineList:
     def keep_once_open(
         self, engine: EngineHandle, written: EngineDefinition, opened: EngineDefinition
     ) -> None:
-        """Save an engine as the user wrote it, once it is open, perhaps with other options, so that it is listed."""
+        """Save an engine in the list of engines once the engine is open.
+
+        `written` is the definition that the user wrote. `opened` is the definition to wait for, which may have other options.
+        """
         engine.observers.append(_Keeping(opened, lambda: self._keep(written, engine.backend)))
 
     def _keep(self, definition: EngineDefinition, backend: Backend | None) -> None:
@@ -85,22 +88,22 @@ class EngineList:
             self.save(definition, backend)
         except ParagoneError as error:
             self.complain(error)
-        self.remember_lanes()  # by the engine's name
+        self.remember_lanes()  # now by the engine's name
 
     def save(self, definition: EngineDefinition, backend: Backend | None) -> str:
-        """Save an engine without its secrets, and return its name; see `add_engine`. Raises ParagoneError."""
+        """Save an engine without its secrets, and return the engine's name; see `add_engine`. Raises ParagoneError."""
         before = self.config.added
         self.config = add_engine(self.config, self.state, definition, backend)
         return next(iter(self.config.added - before), definition.name)
 
     def save_preset(self, preset: Preset) -> str:
-        """Save a preset, and return its name; see `add_preset`. Raises ParagoneError."""
+        """Save a preset, and return the preset's name; see `add_preset`. Raises ParagoneError."""
         kept = add_preset(self.config, self.state, preset)
         self.config = replace(self.config, presets={**self.config.presets, kept.name: kept})
         return kept.name
 
     def remove_preset(self, name: str) -> None:
-        """Remove a preset that was saved on the screen. Raises ParagoneError, and InputError for another one."""
+        """Remove a preset that was saved on the screen. Raises InputError for any other preset, and ParagoneError."""
         preset = self.config.presets.get(name)
         if preset is None or self.state.saved.presets.get(name) != preset:
             raise InputError(
@@ -122,7 +125,7 @@ class EngineList:
         self.config = replace(self.config, templates=kept)
 
     def remove(self, name: str) -> bool:
-        """Remove an engine that was added, and return whether it is removed; show the error if it is not."""
+        """Remove an engine that the user added. Return whether that worked; show the error if it did not."""
         try:
             self.config = remove_engine(self.config, self.state, name)
         except ParagoneError as error:
@@ -133,13 +136,13 @@ class EngineList:
 
 @dataclass(eq=False)
 class _Keeping(EngineObserver):
-    """Calls `keep` the first time that an engine is open with this definition."""
+    """Calls `keep` once, when the observed engine opens with the definition `definition`."""
 
     definition: EngineDefinition
     keep: Callable[[], None]
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """Save the engine and stop observing, unless the engine that was opened has another definition."""
+        """Save the engine and stop observing it if the engine was opened with the expected definition."""
         if engine.definition == self.definition:
             engine.observers.remove(self)
             self.keep()

@@ -1,4 +1,4 @@
-"""Memory: when garbage is collected, so that neither a key nor a frame waits, and freed memory goes back to the system."""
+"""Collects garbage at times when no key and no frame has to wait, and returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from textual.app import App
 
 AT_REST_S = 2.0
-"""Seconds without a key until the user is at rest."""
+"""Seconds without a key press after which the user is at rest."""
 _DUE = 10
-"""Collections of younger objects until a full one is due: CPython's own default."""
+"""Number of collections of the middle generation after which a full collection is due: CPython's default."""
 _OVERDUE = 100
-"""Collections of younger objects until a full one begins by itself, whatever the user and the engines do."""
+"""Number of collections of the middle generation after which CPython runs a full collection, even while an answer comes."""
 
 
 def begin_collecting() -> None:
-    """Enable garbage collection. Objects that exist already are exempt: most of them live until the end."""
+    """Enable garbage collection for all objects made from now on. Most of the older objects live until the program ends."""
     gc.freeze()
     gc.enable()
 
@@ -32,14 +32,14 @@ class CollectorAtRest:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Create a collector with a clock of its own, in seconds."""
+        """Create a collector; `clock` returns the time in seconds."""
         self._clock = clock
         self._last_key = clock()
         self.is_busy: Callable[[], bool] = lambda: False
-        """Returns whether answers come, whose frames would wait for a collection."""
+        """Returns whether answers arrive at present: their frames would wait for a collection."""
 
     def begin(self, app: App[None]) -> None:
-        """Begin to collect, and have the application look regularly whether to collect all."""
+        """Enable garbage collection, and call `collect` every `AT_REST_S` seconds."""
         begin_collecting()
         young, middle, _ = gc.get_threshold()
         gc.set_threshold(young, middle, _OVERDUE)
@@ -50,15 +50,15 @@ class CollectorAtRest:
         self._last_key = self._clock()
 
     def collect(self) -> None:
-        """Collect all garbage if that is due, the user is at rest, and no answer comes."""
+        """Run a full collection if one is due, the user is at rest, and no answer arrives."""
         is_due = gc.get_count()[2] >= _DUE
         if is_due and self._clock() - self._last_key >= AT_REST_S and not self.is_busy():
             gc.collect()
 
 
 def return_memory() -> None:
-    """Return freed memory to the system: glibc keeps what long answers needed, between smaller blocks that are in use."""
+    """Return freed memory to the system. After long answers, glibc keeps freed memory between small blocks in use."""
     import ctypes  # not needed at start
 
-    with contextlib.suppress(AttributeError, OSError):  # another C library
+    with contextlib.suppress(AttributeError, OSError):  # a C library other than glibc
         ctypes.CDLL(None).malloc_trim(0)

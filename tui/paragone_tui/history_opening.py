@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 RETRY_S = 2.0
 """Seconds between a failed attempt and the next one."""
 LEAVING_S = 6.0
-"""Seconds that the end of the program waits at most to save; longer than one attempt to open takes."""
+"""Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
 
 
 @dataclass(eq=False)
 class HistoryOpening:
-    """Opens the history, makes the session save in it, and shows problems of the file."""
+    """Opens the history, makes the session save its conversation there, and shows problems of the history's file."""
 
     session: Session
     program: Program
     history: History | None = field(default=None, init=False)
-    """The history, once it is open."""
+    """The history; None until the history is open."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _tried: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    """Set once it is known whether the history can be opened at once."""
+    """Set once the first attempt to open the history has succeeded or failed."""
     _is_ending: bool = field(default=False, init=False)
 
     def begin(self, then: Callable[[], None]) -> None:
-        """Start to open the history. `then` is called once it is open."""
-        # Not a Textual worker: workers are cancelled before the application unmounts, which may still wait.
+        """Start to open the history, and call `then` once the history is open."""
+        # Not a Textual worker: Textual cancels workers before the application unmounts, and unmounting may wait for this.
         self._task = asyncio.create_task(self._open(then))
 
     @property
     def problem(self) -> str:
-        """Why the history is not open; empty if it is."""
+        """Why the history is not open; empty if the history is open."""
         if self.history is not None:
             return ""
         if self._task is not None and self._task.done():
@@ -54,7 +54,7 @@ class HistoryOpening:
         return f"The history is not open yet; the program keeps trying. {problem}"
 
     async def tried(self) -> None:
-        """Wait up to `LEAVING_S` until the history is open, or until the first attempt to open it has failed."""
+        """Wait up to `LEAVING_S` until the first attempt to open the history has succeeded or failed."""
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING_S):

@@ -1,4 +1,4 @@
-"""Keys that come in one burst take effect in their order, also where one of them moves the focus or opens a dialog."""
+"""Makes keys that arrive in one burst take effect in their order, even if a key moves the focus or opens a dialog."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from textual.message_pump import MessagePump
 from paragone_tui.keys import sign, without_alt
 
 LONGEST_S = 1.0
-"""Seconds that a key may take. Keys that wait for one that takes longer are handled at once."""
+"""Seconds that the effect of a key may take. After that time, the waiting keys are handled at once."""
 OPENING_S = 10.0
-"""Seconds that a screen which a key has opened may take until it has its fields."""
+"""Seconds that a screen which a key has opened may take to show its fields."""
 _CONTROLS = {"enter": "\r", "tab": "\t"}
-"""The keys of control characters that follow an escape as others do."""
+"""Control characters that a terminal also sends after an escape, for Alt and the key."""
 _PASSES = 5
-"""Largest number of times that the effect of a key waits for the widgets, while their messages cause others."""
+"""How often at most to wait for the widgets' messages after a key, since each message can cause more messages."""
 
 
 @runtime_checkable
 class Field(Protocol):
-    """A field to write in."""
+    """A widget that the user writes text in."""
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in the field. Characters are then text, not commands."""
+        """Whether the field has text. If so, characters are text, not commands."""
 
     def takes(self, key: str) -> bool:
-        """Return whether the field itself uses a key of a character with Alt."""
+        """Return whether the field itself uses this key of a character with Alt."""
 
 
 class KeyOrder:
     """Hands each key to the application once the keys before it have taken effect.
 
-    Textual forwards a key to the widget that has the focus when the key arrives. The bindings of the widgets around it,
-    which may move the focus or open a dialog, run once the key has come through their queues. Of several keys that
-    arrive at once, all would go to the first widget.
+    Textual forwards each key to the widget that has the focus when the key arrives. Bindings, which may move the focus or
+    open a dialog, run later, once the key has passed through the widgets' queues. So without this class, all keys of a
+    burst would go to the widget that had the focus at the first key.
 
     A character with Alt is Escape and the character, unless the field takes that key.
     """
 
     def __init__(self, app: App[None], handle: Callable[[events.Event], Awaitable[None]]) -> None:
-        """Create the order. `handle` forwards a key or a paste."""
+        """Create the order of keys. `handle` forwards a key or a paste to the widget that has the focus."""
         self._app = app
         self._handle = handle
         self._waiting: deque[events.Event] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def take(self, event: events.Event) -> None:
-        """Handle a key or a paste: now, or after those that have not taken effect yet."""
+        """Handle a key or a paste: now, or after the earlier keys that have not taken effect yet."""
         self._waiting.append(event)
         if self._is_idle and (nodes := await self._next()):
             self._task = asyncio.create_task(self._rest(nodes))
 
     def then(self, call: Callable[[], object]) -> None:
-        """Call a function once all keys so far have taken effect."""
+        """Call a function once all keys that have arrived so far have taken effect."""
         if self._task is None or self._is_idle:
             call()
         else:
@@ -71,9 +71,9 @@ class KeyOrder:
         return self._task is None or self._task.done()
 
     async def _next(self) -> Sequence[MessagePump]:
-        """Handle the next key, and return the widgets that it passes through on its way to the application.
+        """Handle the next key, and return the widgets that the key passes through on its way to the application.
 
-        Keys that write text are handled on the way to the first other key; the result is empty if only such keys wait.
+        Keys that write text are handled too, up to the first other key. The result is empty if only keys that write text wait.
         """
         while self._waiting:
             event = self._waiting.popleft()
@@ -89,9 +89,9 @@ class KeyOrder:
         return []
 
     async def _rest(self, nodes: Sequence[MessagePump]) -> None:
-        """Wait for the effect of the last key, and handle those that came meanwhile."""
+        """Wait for the effect of the last key, and handle the keys that arrived meanwhile."""
         try:
-            while nodes or self._waiting:  # keys may come between the turn of the last one and its end here
+            while nodes or self._waiting:  # keys may arrive until this task has ended
                 try:
                     async with asyncio.timeout(LONGEST_S):
                         await self._effect(nodes)
@@ -103,7 +103,7 @@ class KeyOrder:
                 await self._in_turn()
 
     async def _opened(self, nodes: Sequence[MessagePump]) -> None:
-        """Wait for the screen that a key has opened, if it has: raises TimeoutError if not, or if that takes too long."""
+        """Wait for the screen that a key has opened. Raises TimeoutError if the key opened none, or after `OPENING_S`."""
         screen = self._app.screen
         if screen in nodes:
             raise TimeoutError
@@ -111,7 +111,7 @@ class KeyOrder:
             await _handled(screen)
 
     async def _in_turn(self) -> Sequence[MessagePump]:
-        """Handle the next key among the messages of the application, as all of its keys are."""
+        """Handle the next key as a message of the application, because Textual handles keys there."""
         if not self._waiting:
             return []
         handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()
@@ -127,7 +127,7 @@ class KeyOrder:
         return await handled
 
     async def _effect(self, nodes: Sequence[MessagePump]) -> None:
-        """Wait until widgets have handled their messages, and until a screen that was opened can take keys."""
+        """Wait until the widgets have handled their messages, and until a screen that the key opened can take keys."""
         for _ in range(_PASSES):
             for node in nodes:
                 await _handled(node)
@@ -138,9 +138,9 @@ class KeyOrder:
 
 
 def _without_alt(key: events.Key) -> Sequence[events.Key]:
-    """Return the keys of Escape and of a character for a key of a character, Enter or Tab with Alt; for others, the key.
+    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt. Return other keys alone.
 
-    Terminals send the same bytes for both, and tmux waits half a second for the character.
+    Terminals send the same bytes for both. After Escape, tmux waits half a second for the character.
     """
     name = without_alt(key.key)
     if name == key.key:  # a sign such as `?`, whose key is called `question_mark`
@@ -152,7 +152,7 @@ def _without_alt(key: events.Key) -> Sequence[events.Key]:
 
 
 def _character(name: str) -> str:
-    """Return the character of a key, which some terminals do not send with Alt; empty if the key has none."""
+    """Return the character of a key, for terminals that do not send the character with Alt; empty if the key has none."""
     return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
 
 
@@ -161,7 +161,7 @@ def _is_text(event: events.Event) -> bool:
 
 
 async def _handled(node: MessagePump) -> None:
-    """Wait until a widget has handled the messages that it has now."""
+    """Wait until a widget has handled the messages that are in its queue now."""
     done = asyncio.Event()
     if node.call_later(done.set):
         await done.wait()

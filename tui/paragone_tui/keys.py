@@ -1,4 +1,4 @@
-"""The keys in force, and the key bindings that are made of them."""
+"""The keys in force, and the key bindings that are made from these keys."""
 
 from __future__ import annotations
 
@@ -29,31 +29,30 @@ class Keys:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All keys, those that work in both modes first."""
+        """All keys. The keys of both modes come before the keys of lane mode."""
         return self.both + self.lane
 
     @property
     def first(self) -> str:
-        """The first key that works while the user writes, in short notation: one of lane mode with Alt, if need be."""
+        """The first key that works while the user writes, in short notation. If need be, a key of lane mode with Alt."""
         return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
     @property
     def alt(self) -> tuple[str, ...]:
-        """The characters of lane mode, with Alt."""
+        """The keys of lane mode that are characters, with Alt."""
         return tuple(f"alt+{key}" for key in self.lane if _is_character(key))
 
     @property
     def in_lane_mode(self) -> str:
-        """The first key of lane mode, with the name of the mode: for texts that stay while the mode changes."""
+        """The first key of lane mode and the words "in lane mode", for texts that stay on the screen when the mode changes."""
         return f"{readable(self.lane[:1])} in lane mode" if self.lane else self.first
 
 
 def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
     """Return the keys of each command by its id.
 
-    Keys in `settings` replace the defaults of their kind: characters, which are text while the user
-    writes, are keys in lane mode, also with Alt; other keys are keys in both modes, unless the command
-    belongs to the group `Lane mode`.
+    `settings` has the user's keys by command id. A character, also with Alt, replaces the default keys of lane mode. Any
+    other key replaces the default keys of both modes, unless the command belongs to the group `Lane mode`.
     """
     return {command.id: _keys(command, settings.get(command.id, "")) for command in COMMANDS}
 
@@ -70,9 +69,9 @@ def _split(keys: str) -> tuple[str, ...]:
 
 
 def without_alt(key: str) -> str:
-    """Return the letter, digit, sign or space of a key with Alt, such as `Q` of `alt+shift+q`; other keys as they are.
+    """Return the character of a key with Alt, such as `Q` for `alt+shift+q`. Return other keys unchanged.
 
-    Such a key is Escape and the character: terminals send the same for both.
+    Terminals send the same bytes for Alt and a character as for Escape and the character.
     """
     name = key.removeprefix("alt+")
     shifted = name.removeprefix("shift+")
@@ -81,7 +80,7 @@ def without_alt(key: str) -> str:
 
 
 def with_alt(key: str) -> str:
-    """Return a key of a character with Alt by its character, such as `alt+Q` of `alt+shift+q`; other keys as they are."""
+    """Name a key with Alt after its character, such as `alt+Q` for `alt+shift+q`. Return other keys unchanged."""
     name = without_alt(key)
     if name == key:  # a sign such as `?`, whose key is called `question_mark`
         name = sign(key.removeprefix("alt+")) if key.startswith("alt+") else ""
@@ -101,7 +100,7 @@ def is_sent(key: str) -> bool:
         return False
     if len(name) > 1:
         return name in _NAMED or re.fullmatch(r"f([1-9]|1\d|2[0-4])", name) is not None or bool(sign(name))
-    # A letter with shift comes as the upper one, and with ctrl as the lower one.
+    # Terminals send a letter with shift as the capital letter, and a letter with ctrl as the small letter.
     return (
         name.isprintable()
         and not (name.isalpha() and modifiers == ["shift"])
@@ -110,7 +109,7 @@ def is_sent(key: str) -> bool:
 
 
 def sign(name: str) -> str:
-    """Return the character that a key of this name sends, such as `?` of `question_mark`; empty if it sends none."""
+    """Return the character that a key sends, such as `?` for `question_mark`; empty if the key sends no character."""
     with contextlib.suppress(KeyError):
         found = unicodedata.lookup(_SIGNS.get(name, name).replace("_", " ").upper())
         return found if found.isprintable() else ""
@@ -127,16 +126,16 @@ _SIGNS = {
     "slash": "solidus", "backslash": "reverse_solidus", "at": "commercial_at", "minus": "hyphen_minus",
     "plus": "plus_sign", "underscore": "low_line",
 }  # fmt: skip
-"""Signs that keys call otherwise than Unicode."""
+"""Textual's names of keys whose characters have other names in Unicode, and these Unicode names."""
 _FROM_COMPOSER = "composer.lane-mode"
 """The id of the binding that changes from the composer to lane mode."""
 
 
 def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
-    """Return the keys of each binding by its id, separated by commas.
+    """Return the keys of each binding, separated by commas, by the binding's id.
 
-    The bindings are those of lane mode and of dialogs, and the composer's. In lane mode, a command loses
-    the keys that another one has in that mode only; it is left out if it has no others.
+    The bindings are those of lane mode, of dialogs and of the composer. In lane mode, a command loses the keys that another
+    command has in lane mode only. A command that has no keys left is left out.
     """
     owners = {key: command for command, bound in keys.items() for key in bound.lane}
     in_lane = {
@@ -148,7 +147,7 @@ def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
 
 
 def composer_binding() -> Binding:
-    """Return the composer's binding of lane mode. The binding has priority, so that the mode is in force before the next key."""
+    """Return the composer's binding that enters lane mode. With priority, the mode changes before the next key is handled."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     command = _BY_ID["lane-mode"]
@@ -156,7 +155,7 @@ def composer_binding() -> Binding:
 
 
 def closing_binding(command_id: str) -> Binding:
-    """Return the binding by which the keys of the command that shows a sheet also close the sheet."""
+    """Return a binding for a sheet: the keys of the command that opens the sheet also close it."""
     from textual.binding import Binding
 
     command = _BY_ID[command_id]
@@ -167,7 +166,7 @@ def closing_binding(command_id: str) -> Binding:
 def lane_bindings() -> list[Binding]:
     """Return the key bindings of lane mode.
 
-    The bindings have priority, so that a change of the mode or of the lane is in force before the next key.
+    The bindings have priority, so that the mode or the lane changes before the next key is handled.
     """
     return _bindings(COMMANDS, priority=True)
 

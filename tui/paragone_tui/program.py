@@ -1,4 +1,4 @@
-"""The interface of the application for its screens."""
+"""The part of the application that its screens use."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol, TypeAlias
 from paragone import ParagoneError
 
 Do: TypeAlias = Callable[[Callable[[], Coroutine[None, None, None]]], None]
-"""Runs a coroutine function in the background, and shows the error if it raises ParagoneError."""
+"""Runs a coroutine function in the background. If the function raises ParagoneError, the application shows the error."""
 
 
 class Program(Protocol):
-    """The application."""
+    """The application, as its screens see it."""
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the program is about to end; the widgets may be gone."""
+        """Whether the program is about to end. If so, the widgets may be gone."""
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message."""
@@ -28,19 +28,19 @@ class Program(Protocol):
         """Show an error that belongs to no lane."""
 
     async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function; show the error if it raises ParagoneError."""
+        """Run a coroutine function. If the function raises ParagoneError, show the error."""
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program does not end before it has."""
+        """Run a coroutine that saves something, in the background. The program ends only after the coroutine."""
 
     async def edit_text(self, text: str) -> str | None:
-        """Return a text as the user's editor has saved it; None if it is the same. Raises ParagoneError."""
+        """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
 
     def copy(self, text: str) -> None:
-        """Copy text to the clipboard and say so. A text that is too long for terminals goes to a file."""
+        """Copy text to the clipboard and show a message. A text that is too long for terminals goes to a file."""
 
     def copy_to_file(self, text: str) -> None:
-        """Write text to the file that stands in for the clipboard, and say which one that is."""
+        """Write text to the file that replaces the clipboard, and show the file's path."""
 
     def clear_notifications(self) -> None:
         """Remove all messages."""

@@ -42,22 +42,22 @@ if TYPE_CHECKING:
 
 
 HANG_S = 3.0
-"""Seconds to wait for a screen that hangs before the program quits. On a busy machine, a screen may wait for a second."""
+"""Seconds that a screen may hang before the program quits. On a busy machine, a screen may hang for a second."""
 _NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
 
 
 class ProgramApp(OwnErrorsApp):
-    """Shows a first screen, which a subclass creates, and begins its work once that is painted.
+    """Shows a first screen, which a subclass creates, and begins its work once that screen is painted.
 
-    An internal error does not end it where it can go on.
+    After an internal error, the application continues where that is possible.
     """
 
     TITLE = "paragone"
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # ours has the keys of `COMMANDS`
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # the program's own palette shows the keys of `COMMANDS`
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True)
     ]
-    # On a screen without a place for messages, they are at the top, where they do not cover the text that streams in.
+    # On a screen without a row for messages, messages are at the top, because streamed text appears at the bottom.
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(self, *, config: Config, state: State) -> None:
@@ -68,7 +68,7 @@ class ProgramApp(OwnErrorsApp):
         self.is_unmounted = False
         """Whether the widgets are gone."""
         self.is_closing = False
-        """Whether the program closes what it has open and then ends, while the screen is still there."""
+        """Whether the program is closing its engines and files before it ends, while the screen is still shown."""
         self.ui = config.ui
         self._set_theme(config)
         self._local_servers = config.network.local_servers
@@ -76,7 +76,7 @@ class ProgramApp(OwnErrorsApp):
         self.keys = keys_in_force(known_keys(config))
         self._saving: set[asyncio.Task[None]] = set()
         self._early: list[events.Event] | None = []
-        """What was typed before a field could take it; None once it can."""
+        """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         self._key_order = KeyOrder(self, self._forward)
         self.collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
@@ -87,21 +87,21 @@ class ProgramApp(OwnErrorsApp):
 
     @abstractmethod
     async def close_all(self) -> None:
-        """Close the engines and the history, whatever the reason for the end of the program. Everything is saved."""
+        """Close the engines and the history, whatever ends the program, and save what is not saved yet."""
 
     async def may_leave(self) -> bool:
-        """Return whether the program may quit now. If not, the user is told why."""
+        """Return whether the program may quit now. If not, show the user why."""
         return True
 
     def after_screen(self) -> None:
-        """Ask the remaining questions on the terminal, once the screen is closed."""
+        """Write and ask on the terminal what remains after the screen is closed."""
 
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
 
     @property
     def begins_with_dialog(self) -> bool:
-        """Whether the work begins with a dialog over the first screen. Keys that are typed earlier go to the dialog."""
+        """Whether the work begins with a dialog over the first screen. Keys that were typed earlier go to the dialog."""
         return False
 
     def run_until_quit(self) -> int:
@@ -111,13 +111,13 @@ class ProgramApp(OwnErrorsApp):
         for sentence in self.exit_messages:
             sys.stderr.write(f"paragone: {sentence}\n")
         status = self.return_code or 0
-        if status < ENDED_BY_SIGNAL:  # nobody may be there to answer
+        if status < ENDED_BY_SIGNAL:  # after a signal, nobody may be there to answer questions
             end_by_signals()
             self.after_screen()
         return status
 
     def on_mount(self) -> None:
-        """Install the handlers; start the rest once the screen is painted."""
+        """Install the handlers, and begin the work once the first screen is painted."""
         loop = self._main_loop = asyncio.get_running_loop()
         loop.set_exception_handler(self.report_internal_error)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
@@ -126,7 +126,7 @@ class ProgramApp(OwnErrorsApp):
         GUARD.on_contact.append(self._show_refusal)
 
     def _set_theme(self, config: Config) -> None:
-        """Offer the themes, and begin with the one that the user chose; by default, with one that the terminal can show."""
+        """Offer the themes, and begin with the user's theme; without one, with a theme that the terminal can show."""
         for theme in themes(config.themes):
             self.register_theme(theme)
         name = config.ui.theme
@@ -154,7 +154,7 @@ class ProgramApp(OwnErrorsApp):
                 screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
-        """Give the typed keys to the screen's field in their order, and keep them until there is a field."""
+        """Hand typed keys to the screen's field in their order. Keep the keys until the screen has a field."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if self._early is not None:
                 self._early.append(event)
@@ -167,8 +167,8 @@ class ProgramApp(OwnErrorsApp):
     async def _forward(self, event: events.Event) -> None:
         """Forward a key or a paste to the widget that has the focus.
 
-        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
-        the terminal, and while the window is in the background.
+        If no widget has the focus, give it to the screen's field: Textual would drop the key. No widget has the focus before
+        the first paint, after a mouse event outside the terminal, and while the window is in the background.
         """
         self.app_focus = True
         self.focus_field()
@@ -187,7 +187,7 @@ class ProgramApp(OwnErrorsApp):
         if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
             self.expect_prompt()
         await self._take_early()
-        # What was typed is painted first, and does not go into a dialog that opens by itself.
+        # The typed keys are painted before the work begins, so that they do not go to a dialog that the work opens.
         self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
@@ -215,7 +215,7 @@ class ProgramApp(OwnErrorsApp):
         self._show_or_close(HelpScreen(self.keys, first))
 
     def action_offline(self) -> None:
-        """Go offline at once, or online again, if the system does not hold the network closed."""
+        """Go offline at once, or online again unless the operating system blocks the network."""
         from paragone_workbench.network.switching import switch
 
         self.say(switch(allows_loopback=self._local_servers))
@@ -224,13 +224,13 @@ class ProgramApp(OwnErrorsApp):
                 screen.network_changed()
 
     def action_audit(self) -> None:
-        """Show the addresses that were contacted, or close that sheet; see `_show_or_close`."""
+        """Show the addresses that were contacted, or close their sheet; see `_show_or_close`."""
         from paragone_tui.screens.contacts_sheet import ContactsSheet
 
         self._show_or_close(ContactsSheet())
 
     def _show_or_close(self, sheet: Sheet) -> None:
-        """Show a sheet, or close the one of its class. Do nothing if that one is open behind another dialog."""
+        """Show a sheet, or close it if a sheet of its class is on top. If such a sheet is behind a dialog, do nothing."""
         kind = type(sheet)
         if isinstance(self.screen, kind):
             self.screen.dismiss()
@@ -238,7 +238,7 @@ class ProgramApp(OwnErrorsApp):
             self.push_screen(sheet)
 
     async def action_quit(self) -> None:
-        """Quit after the screen has handled the keys typed before, such as a vote; after `HANG_S` if it hangs."""
+        """Quit once the screen has handled the keys typed before, such as a vote, or after `HANG_S` if the screen hangs."""
         hangs = self.set_timer(HANG_S, self.exit)
 
         def leave() -> None:
@@ -252,7 +252,7 @@ class ProgramApp(OwnErrorsApp):
             self.exit()
 
     def action_help_quit(self) -> None:
-        """Show which key quits the program: Ctrl+C where it has no other meaning."""
+        """Show which key quits the program. Textual calls this on Ctrl+C if Ctrl+C has no other meaning."""
         self.say(f"{self.keys['quit'].first} quits.")
 
     def action_suspend(self) -> None:
@@ -261,14 +261,14 @@ class ProgramApp(OwnErrorsApp):
             self.say("There is no shell to return to: none with job control started the program.")
 
     async def edit_text(self, text: str) -> str | None:
-        """Return a text as the user's editor has saved it; None if it is the same. Raises ParagoneError."""
+        """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
         from paragone_tui.terminal.editor import edited
 
         lent = self.driver.lent if isinstance(self.driver, TerminalDriver) else contextlib.nullcontext
         return await edited(text, lent)
 
     def copy(self, text: str) -> None:
-        """Copy text to the clipboard and say so; see `copy_to_clipboard`."""
+        """Copy text to the clipboard and show a message; see `copy_to_clipboard`."""
         from paragone_tui.terminal.clipboard import fits
 
         self.copy_to_clipboard(text)
@@ -292,7 +292,7 @@ class ProgramApp(OwnErrorsApp):
             self.driver.write(sequence(text, os.environ))
 
     def copy_to_file(self, text: str) -> None:
-        """Write text to the file that stands in for the clipboard, and say which one that is."""
+        """Write text to the file that replaces the clipboard, and show the file's path."""
         from paragone_tui.terminal.clipboard import write_file
 
         try:
@@ -303,22 +303,22 @@ class ProgramApp(OwnErrorsApp):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program does not end before it has."""
-        # Not a Textual worker: workers are cancelled before the application unmounts.
+        """Run a coroutine that saves something, in the background. The program ends only after the coroutine."""
+        # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
 
     async def on_unmount(self) -> None:
         """Wait until everything is saved, and close the engines and the history."""
-        self.is_unmounted = True  # also if an error ended the program
+        self.is_unmounted = True  # `is_exiting` stays False if an error ended the program
         with contextlib.suppress(ValueError):
             GUARD.on_contact.remove(self._show_refusal)
         if self._saving and (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
             self.exit_messages.append(_NOT_SAVED)
         await self.close_all()
 
-    # What it says
+    # Messages and errors
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message, for 4 seconds; a warning for 10."""
@@ -330,24 +330,24 @@ class ProgramApp(OwnErrorsApp):
         )
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Make the screen show a message in a place that covers nothing, if the screen has such a place."""
+        """Show a message in the screen's row for messages, and return whether the screen has such a row."""
         screen = self.screen_stack[-1] if self.screen_stack else None
         return isinstance(screen, ChangedRowsScreen) and screen.shows_message(message)
 
     def say_from_thread(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message. May be called in any thread."""
-        with contextlib.suppress(RuntimeError):  # the program has ended
+        with contextlib.suppress(RuntimeError):  # the program has ended, and with it the event loop
             self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=warning))
 
     def complain(self, error: ParagoneError) -> None:
-        """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
+        """Show an error that belongs to no lane. While the program ends, keep the error to print after the screen."""
         if self.is_leaving or self.is_closing:
             self.exit_messages.append(str(error))
             return
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
     async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function; show the error if it raises ParagoneError."""
+        """Run a coroutine function. If the function raises ParagoneError, show the error."""
         try:
             await work()
         except ParagoneError as error:
@@ -355,7 +355,7 @@ class ProgramApp(OwnErrorsApp):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the program is about to end; the widgets may be gone."""
+        """Whether the program is about to end. If so, the widgets may be gone."""
         return self.is_exiting or self.is_unmounted
 
     async def run_action(
@@ -364,10 +364,10 @@ class ProgramApp(OwnErrorsApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Run an action, and return whether there was one. Report its exceptions, which would end the program."""
+        """Run an action, and return whether the action exists. Report its exceptions: Textual would end the program."""
         try:
             return await super().run_action(action, default_namespace, namespaces)
-        except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)
+        except Exception as error:  # noqa: BLE001 (the last chance to catch an exception of a key's action)
             self.report_internal_error(asyncio.get_running_loop(), {"exception": error})
             return True
 
@@ -380,9 +380,9 @@ class ProgramApp(OwnErrorsApp):
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def goes_on_after(self, error: Exception) -> bool:
-        """Report the exception of a Textual worker like that of a task; Textual would end the program.
+        """Report the exception of a Textual worker, and return True: the program continues, which Textual would end.
 
-        A dialog that is opened during shutdown never gets its widgets; a failed query for them is ignored.
+        While the program ends, also continue after NoMatches: a dialog that was just opened never gets its widgets.
         """
         if isinstance(error, WorkerFailed):
             self.report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
@@ -390,7 +390,7 @@ class ProgramApp(OwnErrorsApp):
         return isinstance(error, NoMatches) and self.is_exiting
 
     def last_words(self) -> Text:
-        """Return a short message; the traceback goes to a file, for a bug report."""
+        """Return a short message for the terminal; write the traceback to a file, for a bug report."""
         from rich.text import Text
 
         from paragone_workbench.engines.logs import crash_report

@@ -1,4 +1,4 @@
-"""Checks the settings of keys and themes, which only the user interface knows."""
+"""Checks the settings of keys and themes. Only the user interface knows which keys, commands and themes exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def known_keys(config: Config) -> dict[str, str]:
 
 
 def problems(config: Config) -> Iterator[ConfigProblem]:
-    """Yield the problems: unknown commands, keys that no terminal sends or that are set more than once, an unknown theme."""
+    """Yield the problems: unknown commands, keys that no terminal sends, keys set more than once, an unknown theme."""
     for command in config.keys:
         if command not in _IDS:
             yield _problem(

@@ -1,6 +1,6 @@
 """The undocumented parts of Textual and Rich that the screens use. These parts can change in any release.
 
-No other module uses such names. `tests/architecture/test_textual_internals.py` says what to do with another version.
+No other module uses undocumented names. `tests/architecture/test_textual_internals.py` explains how to change the versions.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
 
 
 _SOON_S = 0.01
-"""Seconds until a message that is over is removed. Textual divides by the time of a timer."""
+"""Least seconds until the shown message is checked again. Textual divides by a timer's duration, so not 0."""
 
 
 class OwnErrorsApp(App[None]):
@@ -60,20 +60,20 @@ class OwnErrorsApp(App[None]):
 
     @property
     def is_exiting(self) -> bool:
-        """Whether the application was told to exit."""
+        """Whether `exit` was called."""
         return self._exit
 
     @property
     def driver(self) -> Driver | None:
-        """What reads and writes the terminal, while the application runs."""
+        """The driver, which reads and writes the terminal; None unless the application runs."""
         return self._driver
 
     def remember_copied(self, text: str) -> None:
-        """Let fields paste a text that was copied."""
+        """Store a copied text, so that fields can paste it."""
         self._clipboard = text
 
     def begin_with_theme(self, theme: str) -> None:
-        """Set the theme before the application runs; later, all styles would be computed a second time."""
+        """Set the theme before the application runs: setting the theme later computes all styles a second time."""
         self.set_reactive(App.theme, theme)
         dark = self.current_theme.dark
         self.set_class(dark, "-dark-mode", update=False)
@@ -84,19 +84,19 @@ class OwnErrorsApp(App[None]):
 
     @abstractmethod
     def goes_on_after(self, error: Exception) -> bool:
-        """Handle an exception, and return whether the application goes on; otherwise, it ends."""
+        """Handle an exception, and return whether the application continues; if not, the application ends."""
 
     @abstractmethod
     def last_words(self) -> RenderableType:
         """Return the text to print if the exception in progress ends the application."""
 
     def focus_field(self) -> None:
-        """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has it."""
+        """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has the focus."""
         self.screen._update_auto_focus()
 
     @abstractmethod
     def shows_message(self, message: Notification | None) -> bool:
-        """Show the newest message, or that there is none, and return whether there is a place for it."""
+        """Show the newest message, or none, in the screen's row for messages. Return whether there is such a row."""
 
     def withdraw(self, sentence: str) -> None:
         """Remove a message from the screen."""
@@ -112,7 +112,7 @@ class OwnErrorsApp(App[None]):
             self.set_timer(max(_SOON_S, newest.time_left), self._refresh_notifications)
 
     def _show_toasts(self) -> None:
-        """Show the messages that came since the screen was opened. Earlier messages were seen, and would cover it."""
+        """Show messages that are newer than the screen. The user has seen earlier messages, which would cover the screen."""
         screen = self.screen_stack[-1] if self.screen_stack else None
         shown = Notifications()
         for notification in self._notifications:
@@ -153,7 +153,7 @@ class CompositorScreen(Screen[ScreenResultType]):
         StylesCache.get_inner_outer.cache_clear()
 
     def _on_screen_resume(self, event: events.ScreenResume) -> None:
-        # Textual lays out a screen whose size is new, which paints all of it, and then has all of it painted again.
+        # If a screen's size has changed, Textual lays the screen out, which paints it, and then paints it a second time.
         event.prevent_default()
         before = self.painted_size
         super()._on_screen_resume(event)
@@ -161,7 +161,7 @@ class CompositorScreen(Screen[ScreenResultType]):
             self._repaint_required = False
 
     def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Mark regions of a widget, or all of it, to be painted the next time."""
+        """Mark regions of a widget, or without regions the whole widget, to be painted with the next frame."""
         widget._set_dirty(*regions)
         self._dirty_widgets.add(widget)
 
@@ -173,11 +173,11 @@ class CompositorScreen(Screen[ScreenResultType]):
 
     @abstractmethod
     def begin_frame(self, room: float) -> None:
-        """Prepare for a frame that has about `room` bytes."""
+        """Prepare for a frame of about `room` bytes."""
 
     @abstractmethod
     def left_out(self) -> Iterable[Region]:
-        """Return the part of the last frame that was not written, because there was no room for it."""
+        """Return the regions of the last frame that were not written, because the frame had too many bytes."""
 
     def _compositor_refresh(self) -> None:
         driver = self.driver
@@ -194,7 +194,7 @@ class CompositorScreen(Screen[ScreenResultType]):
                 return
             self._compositor._dirty_regions.update(rest)
         self._dirty_widgets.clear()
-        # The frame is dropped. What is dirty stays dirty, so that the next frame shows the newest state.
+        # The frame is dropped. Dirty regions stay dirty, so that the next frame shows their newest state.
         driver.call_when_room(self.paint_dirty)
 
     def paint_dirty(self) -> None:
@@ -216,21 +216,21 @@ class RegionCompositor(Compositor):
 
     @abstractmethod
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield for each widget its region, the part that was rendered, and the rows of the part; front to back."""
+        """Yield each widget's region, the part of it that was rendered, and that part's rows; the front widgets first."""
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         return self.renders(crop)
 
 
 class JobControlDriver(LinuxDriver):
-    """Textual's driver for terminals, with handlers of job control of the program's own."""
+    """Textual's driver for terminals, with the program's own handlers for Ctrl+Z and `fg`."""
 
     def __init__(
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        # Textual's own handlers interrupt any code, also code that holds the lock that they wait for.
-        # `add_signal_handler` loses signals while many keys wait, for it shares its pipe with them.
+        # Textual's own handlers interrupt any code, also code that holds the lock that the handler then waits for.
+        # asyncio's `add_signal_handler` loses signals while many keys wait, since keys fill the same pipe.
         self.on_signal(signal.SIGTSTP, self._sigtstp_application)
         self.on_signal(signal.SIGCONT, self._sigcont_application)
         self._is_lent = False
@@ -242,9 +242,9 @@ class JobControlDriver(LinuxDriver):
         *,
         at_once: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Make the event loop call `call` after each signal of this number; once the loop has ended, ignore the signal.
+        """Make the event loop call `call` after each signal of this number. Once the loop has ended, the signal does nothing.
 
-        `at_once` is called before, with the number, wherever the main thread is.
+        The signal handler calls `at_once` with the number before that, between any two instructions of the main thread.
         """
 
         def handle(*_: object) -> None:
@@ -256,25 +256,25 @@ class JobControlDriver(LinuxDriver):
 
     @abstractmethod
     def room(self) -> int:
-        """Return the bytes that may be written now."""
+        """Return how many bytes may be written now."""
 
     @abstractmethod
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more may be written, and forget the function given before."""
+        """Call a function once more bytes may be written. The function replaces one that still waits."""
 
     @abstractmethod
     def begin_frame(self) -> None:
-        """Begin a frame, which is then written and flushed."""
+        """Begin a frame: the caller then writes and flushes it."""
 
     def watch_output(self, taken: Callable[[int], object]) -> None:
-        """Make the writing thread call `taken` with the bytes that the system took so far, whenever none are left."""
+        """Make the writing thread call `taken` after each flush, with the number of bytes that the system took so far."""
         if self._file is not None:
-            self._file = _WatchedOutput(self._file, taken)  # type: ignore[assignment]  # has what is used
+            self._file = _WatchedOutput(self._file, taken)  # type: ignore[assignment]  # has the methods that are used
 
     def stop_with_group(self) -> None:
-        """Restore the terminal, and stop the processes of the program's group, as a terminal does on Ctrl+Z.
+        """Restore the terminal, and stop the processes of the program's group, as Ctrl+Z does.
 
-        SIGCONT, which a shell sends to continue the group, takes the terminal again.
+        The shell's `fg` sends SIGCONT, at which the program takes the terminal again.
         """
         self.suspend_application_mode()
         self._must_signal_resume = True
@@ -282,13 +282,13 @@ class JobControlDriver(LinuxDriver):
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Give the terminal to another program, and take it again; not if the program ends meanwhile.
+        """Give the terminal to another program, and take it again afterwards, unless paragone ends meanwhile.
 
-        What the screen writes meanwhile is dropped. Signals that the other program gets from the terminal are its own.
+        The screen's writes are dropped meanwhile. SIGINT and SIGQUIT of the terminal do not affect paragone meanwhile.
         """
         self.suspend_application_mode()
         self._is_lent = True
-        # Not SIG_IGN, which the other program would inherit.
+        # Not SIG_IGN, since the other program would inherit it and ignore the signals, too.
         handlers = {
             number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
         }
@@ -308,21 +308,21 @@ class JobControlDriver(LinuxDriver):
                 self.resume_application_mode()
 
     def write(self, data: str) -> None:
-        """Write to the terminal, unless it is lent: nothing takes the data then."""
+        """Write to the terminal; while the terminal is lent, drop the data."""
         if not self._is_lent:
             super().write(data)
 
     def _sigcont_application(self, *_: object) -> None:
-        """Take the terminal again, also after a SIGSTOP, which comes without notice."""
+        """Take the terminal again, also after a SIGSTOP, which no handler can catch."""
         if self._auto_restart:
             if not self._must_signal_resume:
-                self.suspend_application_mode()  # otherwise two threads would read, and two would write
+                self.suspend_application_mode()  # ends the threads that read and write; resuming starts new threads
                 self._must_signal_resume = True
             self.resume_application_mode()
 
 
 class _WatchedOutput:
-    """What Textual's writing thread uses of a file."""
+    """The methods of a file that Textual's writing thread uses."""
 
     def __init__(self, file: TextIO, taken: Callable[[int], object]) -> None:
         self._output = file
@@ -344,11 +344,11 @@ class SequenceParser(XTermParser):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the last character began a sequence, and the time for the rest has not passed."""
+        """Whether the last characters began a sequence whose rest may still arrive in time."""
         return self._timeout_time is not None
 
     def complete(self) -> Iterator[Message]:
-        """Yield the key that the parser has, without waiting for more of a sequence."""
+        """Yield the keys of the characters parsed so far, without waiting for the rest of a sequence."""
         if self._timeout_time is not None:
             self._timeout_time = 0.0
             yield from self.tick()
@@ -360,9 +360,9 @@ def attributes_of(style: Style) -> int:
 
 
 def stop_watching(widget: Widget) -> None:
-    """Make the application forget that a widget watches its attributes: a text area watches the theme.
+    """Make the application drop a widget that watches the application's attributes, as a text area watches the theme.
 
-    Textual keeps a removed widget, and all that it refers to, until the attribute changes.
+    Otherwise, Textual keeps a removed widget, and all objects that the widget refers to, until the attribute changes.
     """
     watchers: dict[str, list[tuple[object, object]]] = getattr(widget.app, "__watchers", {})
     for watching in watchers.values():

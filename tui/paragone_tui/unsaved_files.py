@@ -19,7 +19,7 @@ from paragone_workbench.store.records import SavedConversation
 
 
 def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup) -> None:
-    """Ask for each conversation, on the terminal, whether and where to write it."""
+    """Ask on the terminal, for each conversation, whether to write it to a file, and to which one."""
     for number, conversation in enumerate(conversations, 1):
         _say(
             f"A file can keep the conversation {_described(conversation)}: all of it in a .json file, what there is "
@@ -30,9 +30,9 @@ def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup)
 
 
 def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup) -> bool:
-    """Ask for a path until the file is written. Returns False if the user wants none.
+    """Ask for a path until the file is written. Returns False if the user wants no file.
 
-    An existing file is replaced if it is named twice.
+    An existing file is replaced if the user enters its path twice.
     """
     existing: Path | None = None
     while True:
@@ -43,7 +43,7 @@ def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup)
         except KeyboardInterrupt:
             answer = ""
         if not answer:
-            sys.stderr.write("\n")  # ctrl+d, ctrl+c, or the terminal is gone
+            sys.stderr.write("\n")  # the user pressed ctrl+d or ctrl+c, or the terminal is gone
         if not answer or answer.strip().lower() in ("n", "no"):
             return False
         path = Path(answer.strip() or proposed).expanduser()
@@ -61,7 +61,7 @@ def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup)
 
 
 def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, replaces: bool) -> int:
-    """Write a conversation that the history does not have, and return the size of the file in bytes.
+    """Write an unsaved conversation to a file, and return the size of the file in bytes.
 
     Raises ParagoneError, with InputError if the format is unknown.
     """
@@ -98,7 +98,7 @@ def _described(conversation: SavedConversation) -> str:
 
 
 def _proposed(number: int) -> Path:
-    """Return a new path in the first folder that can be written to: the current one, the home folder, or the temporary."""
+    """Return a new path in the first writable folder of these: the current, the home, the temporary folder."""
     folders = [Path.cwd(), Path.home(), Path(tempfile.gettempdir())]
     folder = next((folder for folder in folders if os.access(folder, os.W_OK)), folders[0])
     return folder / f"paragone-{time.strftime('%Y%m%d-%H%M%S')}-{number}.json"

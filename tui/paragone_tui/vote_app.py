@@ -1,4 +1,4 @@
-"""The application of `paragone vote`: blind votes over an experiment, without lanes."""
+"""The application of `paragone vote`: blind votes on the answers of an experiment, without lanes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from paragone_workbench.store.history import History
 
 
 class VoteApp(ProgramApp):
-    """Shows the ballots of one experiment, and ends after them."""
+    """Shows the ballots of one experiment, and ends after the last ballot."""
 
     def __init__(self, *, config: Config, state: State, experiment_id: int) -> None:
         super().__init__(config=config, state=state)
         self._experiment_id = experiment_id
         self.history: History | None = None
-        """The history, once it is open."""
+        """The history; None until the history is open."""
 
     def get_default_screen(self) -> Screen[None]:
-        """Create and return an empty screen, which the ballots cover."""
+        """Create and return an empty screen. The screen of the ballots covers it."""
         return ChangedRowsScreen()
 
     def begin_work(self) -> None:
-        """Open the history and the first ballot."""
+        """Open the history, and show the first ballot."""
         self.run_worker(self._open(), group="work")
 
     async def _open(self) -> None:
