@@ -26,11 +26,10 @@ _WORD = re.compile(r"\S+")
 
 
 class Block:
-    """An entry of a transcript: a prompt, an answer, a note.
+    """An entry of a transcript, such as a prompt, an answer or a note.
 
-    `text` is the original text; the painted text is safe to print. The `hint` and the `log` lines are
-    shown below the text. A log with `log_title` can be folded: then the title is shown instead. The log of a prompt is
-    the rest of a long one.
+    `text` is the original text; the painted text is safe to print. The `hint` and the `log` lines are shown below the text.
+    A folded log shows `log_title` instead of its lines. The rest of a long prompt is its log.
     """
 
     def __init__(
@@ -45,17 +44,17 @@ class Block:
     ) -> None:
         self.kind: Kind = kind
         self.is_remark = is_remark
-        """Whether the block is a remark about the whole turn, which ends the turn."""
+        """Whether the block is a remark about the whole turn. A remark is the last block of its turn."""
         self.turn = turn
-        """The identity, in all lanes, of the turn that begins with this block; None if no turn begins."""
+        """The turn that begins with this block, the same object in all lanes; None if no turn begins here."""
         self.finished = False
         """Whether the text is complete."""
         self.folded = False
-        """Whether only one line with the figures, or the number of words, is shown."""
+        """Whether the block shows one line instead of its text: its figures, or its number of words."""
         self.start = 0
         """Index of the block's first row in the transcript."""
         self.lead = 0
-        """Number of blank rows above that align the turn with those of other lanes."""
+        """Number of blank rows above the block that align its turn with the same turn in other lanes."""
         self._typeset: TypesetText | None = None
         self._layers: Layers = ()
         self._untypesettable = False
@@ -64,9 +63,9 @@ class Block:
         """Number of characters of the original text that were cut off at the beginning."""
         self._held = ""
         self._dropped = 0
-        """Number of empty lines at the beginning, which are not shown."""
+        """Number of empty lines at the beginning of the text, which are not shown."""
         self._is_exact = True
-        """Whether `visible` changed no character, so that positions in the text are positions on the screen."""
+        """Whether `visible` changed no character: then positions in the original and the shown text differ by `_dropped`."""
         self._words = 0
         self._in_word = False
         self._width = 0
@@ -74,9 +73,9 @@ class Block:
         self._figures = ""
         self._body = BlockPart(kind)
         self.log_folded = False
-        """Whether the log's title is shown instead of the log; without a title, the log is shown in any case."""
+        """Whether the log's title is shown instead of the log. A log without a title is always shown."""
         self._note = BlockPart("note")
-        """Why the text stays plain, or its figures; mostly empty."""
+        """Why an answer stays plain text, or the figures of thinking; empty for most blocks."""
         self._hint = BlockPart("hint", visible(hint))
         is_prompt = kind == "prompt"
         lines = "\n".join(visible(line).rstrip("\n") for line in log)
@@ -92,12 +91,12 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The original text, without the part that was cut off."""
+        """The original text, without the beginning that was cut off."""
         return str(self._raw)
 
     @property
     def shown_text(self) -> str:
-        """The text as it is shown: safe to print, and without empty lines at the beginning."""
+        """The text that the block shows: safe to print, and without empty lines at the beginning."""
         return self._body.text
 
     @property
@@ -117,9 +116,9 @@ class Block:
         self._take(shown)
 
     def set_hint(self, hint: str) -> None:
-        """Show a hint below the text, instead of the one before; none if it is empty.
+        """Show a hint below the text in place of the earlier hint. An empty hint shows none.
 
-        Of thinking, the hint is its figures, which are shown while it is folded, too.
+        The hint of thinking is its figures. Folded thinking shows its figures, too.
         """
         if self.kind == "thinking":
             self._figures = hint
@@ -128,7 +127,7 @@ class Block:
             self._hint.set_text(visible(hint))
 
     def select(self, selected: bool) -> None:
-        """Show that the turn which begins with this prompt is selected, or is not."""
+        """Show whether the turn that begins with this prompt is selected."""
         self._body.set_tone("turn" if selected else self.kind)
 
     def finish(self) -> None:
@@ -138,7 +137,7 @@ class Block:
         self._take(visible(held))
 
     def cut(self, characters: int) -> None:
-        """Cut off the text before a line that begins at this character or, if there is none, before the character."""
+        """Cut off the text before the next line after this character, or before the character if it is in the last line."""
         text = self.text
         characters = text.find("\n", characters) + 1 or min(characters, len(text))
         self._body.cut(self._shown([characters])[characters])
@@ -167,7 +166,7 @@ class Block:
             self._body.append(text)
 
     def mark(self, layers: Layers) -> bool:
-        """Mark parts of the original text, instead of those marked before. Returns whether that differs."""
+        """Replace the marks on the original text. Returns whether the new marks differ from the old marks."""
         if layers == self._layers:
             return False
         self._layers = layers
@@ -175,7 +174,7 @@ class Block:
         return True
 
     def _shown(self, positions: Sequence[int]) -> Mapping[int, int]:
-        """Return where characters of the original text are in the text as it is shown."""
+        """Return for each position in the original text its position in the shown text."""
         if self._is_exact:
             return {at: max(0, at - self._dropped) for at in positions}
         shown: dict[int, int] = {}
@@ -186,7 +185,7 @@ class Block:
         return shown
 
     def lay_out(self, width: int) -> None:
-        """Prepare to wrap the text to `width` cells, gutter included; typeset rows of another width are discarded."""
+        """Prepare to wrap the text to `width` cells, gutter included, and discard typeset rows of another width."""
         if width != self._width:
             self._width = width
             self._typeset = None
@@ -195,17 +194,17 @@ class Block:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some text is not wrapped yet, and not shown typeset."""
+        """Whether some text is neither wrapped nor typeset yet."""
         return self._typeset is None and any(part.is_pending for part in self._all_parts)
 
     def wrap(self, room: int) -> int:
-        """Wrap text that is not wrapped yet, as much as `room` allows, and return the room that is left."""
+        """Wrap up to `room` more units of text, and return the units that are left; see `SLICE` for the unit."""
         for part in self._all_parts:
             room = part.wrap(room)
         return room
 
     def repaint(self) -> None:
-        """Discard the styled rows, and the typeset ones."""
+        """Discard the styled rows and the typeset rows."""
         self._head = None
         self._typeset = None
         for part in self._all_parts:
@@ -213,23 +212,23 @@ class Block:
 
     @property
     def wants_typesetting(self) -> bool:
-        """Whether this is a complete answer that can be typeset as Markdown and is not yet, or only a part of it."""
+        """Whether the block is a complete answer that can be typeset as Markdown, and is not or only partly typeset."""
         ready = self.kind == "answer" and self.finished and bool(self._body)
         is_typeset = self._typeset is not None and self._typeset.is_complete
         return ready and not is_typeset and not self._untypesettable
 
     @property
     def can_grow_typeset(self) -> bool:
-        """Whether this is an answer that still grows and can be typeset meanwhile."""
+        """Whether the block is an answer that still grows and can be typeset while it grows."""
         return self.kind == "answer" and not self.finished and not self._untypesettable
 
     @property
     def growing(self) -> TypesetText | None:
-        """The typeset rows, if they belong to a text that still grows or has just ended."""
+        """The typeset text while it grows, until it is complete; None if there is none."""
         return self._typeset if self._typeset is not None and not self._typeset.is_complete else None
 
     def begin_typeset(self, empty: TypesetText) -> None:
-        """Show the text typeset from now on; it grows together with the text."""
+        """Show the text typeset from now on. `empty` is the typeset text, to which new text is appended."""
         empty.append(self._body.text)
         self._typeset = empty
 
@@ -243,9 +242,9 @@ class Block:
         return self.kind != "answer" or self._untypesettable or self.length // CHARACTERS > LONGEST
 
     def set_type(self, typeset: TypesetText | None, why: str = "") -> None:
-        """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards them.
+        """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards the rows.
 
-        With None, the block stays plain text, and says why.
+        With None, the block stays plain text and shows the reason `why`.
         """
         self._typeset = typeset
         self._untypesettable = typeset is None or not typeset.rows
@@ -265,7 +264,7 @@ class Block:
 
     @property
     def texts(self) -> Iterator[str]:
-        """The text of each row, as if the block was not folded."""
+        """The text of each row of the unfolded block."""
         if self._typeset is not None:
             return (strip.text for strip in self._typeset.rows)
         return chain.from_iterable(part.texts for part in self._parts)

@@ -1,16 +1,16 @@
-"""How much work it is to typeset a text as Markdown."""
+"""Estimates how long typesetting a text as Markdown takes, in units of at most 0.1 ms."""
 
 from __future__ import annotations
 
 LONGEST = 10_000
-"""Effort up to which an answer is typeset: about a second of work, in the background."""
+"""Largest effort of an answer that is typeset: about a second of work, in the background."""
 AT_ONCE = 400
-"""Effort that is made while the screen waits: at most 40 ms of work."""
+"""Largest effort of typesetting while the screen waits: at most 40 ms of work."""
 
 _SIGNS = "\n*_`~[]()|<>&\\!#"
-"""Each line, cell of a table, emphasis or link is a token of Markdown, which takes up to 0.1 ms."""
+"""The signs of a line, a table cell, an emphasis or a link: each is a token of Markdown, which takes up to 0.1 ms."""
 CHARACTERS = 20
-"""Characters of plain text that take as long as a token takes at most."""
+"""Number of characters of plain text that take up to 0.1 ms, as long as one token."""
 
 
 def effort(text: str) -> int:

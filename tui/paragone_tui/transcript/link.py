@@ -1,4 +1,4 @@
-"""Links transcripts side by side: their turns are aligned, and they scroll together."""
+"""Links transcripts side by side: aligns their turns, and makes the transcripts scroll together."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
 
 class Link:
-    """The transcripts that are linked; none, or at least two.
+    """The transcripts that are linked: none, or at least two.
 
-    A prompt starts at the same row in all transcripts that show it: blank rows fill the shorter turns
-    before it.
+    A prompt starts at the same row in all transcripts that show it: blank rows above the prompt make up for shorter turns.
     """
 
     def __init__(self) -> None:
@@ -21,7 +20,7 @@ class Link:
         self._stale = False
 
     def join(self, transcripts: Iterable[Transcript]) -> None:
-        """Link exactly these transcripts; others that were linked are released."""
+        """Link these transcripts, and unlink all others."""
         before, self.members = self.members, list(transcripts)
         for transcript in before:
             if transcript not in self.members:
@@ -33,16 +32,16 @@ class Link:
             self.align()
 
     def disturb(self) -> None:
-        """Note that the turns of a transcript have changed; `align_if_stale` aligns them."""
+        """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
         self._stale = True
 
     def align_if_stale(self) -> None:
-        """Align the turns, if they have changed since they were aligned."""
+        """Align the turns if some turn has changed since the last alignment."""
         if self._stale:
             self.align()
 
     def align(self) -> None:
-        """Align the turns; if the size of a transcript has changed, leave that to `lay_out`, which wraps its text first."""
+        """Align the turns. If a transcript's size has changed, `lay_out` aligns later: it wraps the text first."""
         self._stale = any(member.is_resized for member in self.members)
         if not self._stale:
             self._align()
@@ -64,9 +63,9 @@ class Link:
 
 
 def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
-    """Return the blank rows before each turn of each lane that align the turns.
+    """Return, for each lane, how many blank rows above each turn align the turns of all lanes.
 
-    `lanes` has the turns of each lane, in order, with the rows at which they start without blank rows.
+    `lanes` maps the turns of each lane, in order, to the rows at which the turns start without blank rows.
     """
     turns = [list(lane) for lane in lanes]
     places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
@@ -74,7 +73,7 @@ def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int
     moved = [0] * len(lanes)
     result: list[dict[object, int]] = [{} for _ in lanes]
     while heads := {lane: listed[at[lane]] for lane, listed in enumerate(turns) if at[lane] < len(listed)}:
-        # A turn is next once it is next in every lane that has it. If lanes have the same turns in
+        # A turn is placed once it is next in every lane that has it. If lanes have the same turns in
         # different orders, some turns cannot be aligned.
         coming = (
             turn

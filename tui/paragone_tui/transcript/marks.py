@@ -1,4 +1,4 @@
-"""Marks on parts of a text, such as words that differ, and how they follow the text when it is typeset."""
+"""Marks on parts of a text, such as words that differ, and the positions of the marks in the typeset text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from paragone_tui.transcript.palette import Palette
 
 
 class Mark(NamedTuple):
-    """A part of a text, from character `start` up to `end`, and the look that it has."""
+    """A marked part of a text, from character `start` up to `end`, and its look."""
 
     start: int
     end: int
     look: str
-    """Its style's name in the palette."""
+    """The name of a style in the palette."""
 
 
 Layers: TypeAlias = tuple[tuple[Mark, ...], ...]
@@ -32,7 +32,7 @@ _start = attrgetter("start")
 
 
 def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
-    """Return the marks, or parts of them, between two characters. Positions are counted from `start`."""
+    """Return the marks between two characters, cut off at these. Positions are counted from `start`."""
     found: list[Mark] = []
     for layer in layers:
         for mark in layer[bisect_right(layer, start, key=_end) :]:
@@ -43,12 +43,12 @@ def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
 
 
 def clipped(layers: Layers, start: int, end: int) -> Layers:
-    """Return the layers of the text between two characters. Positions are counted from `start`."""
+    """Return the layers of marks between two characters of the text. Positions are counted from `start`."""
     return tuple(marks_between((layer,), start, end) for layer in layers)
 
 
 def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) -> Layers:
-    """Return the layers at other positions. `move` maps the old positions, in ascending order."""
+    """Return the layers at new positions. `move` gets the old positions in ascending order, and maps them to new ones."""
     to = move(sorted({at for layer in layers for mark in layer for at in mark[:2]}))
     return tuple(tuple(Mark(to[start], to[end], look) for start, end, look in layer) for layer in layers)
 
@@ -69,9 +69,9 @@ def restyled(segments: Iterable[Segment], marks: Sequence[Mark], palette: Palett
 def carried(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: Palette
 ) -> tuple[Strip, ...]:
-    """Return typeset rows with the marks of their source text; the first `margin` characters of a row are not text.
+    """Return typeset rows with the marks of their source text. The first `margin` characters of each row are no text.
 
-    Typesetting drops and adds characters. Each word of the source is found again in the rows.
+    Typesetting drops and adds characters. So this function finds each word of the source again in the rows.
     """
     from paragone_workbench.compare.diff import common_words, words
 

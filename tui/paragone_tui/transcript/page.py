@@ -1,4 +1,4 @@
-"""The layout of a transcript: its blocks, one below the other, as one long page of rows."""
+"""The layout of a transcript: its blocks as one long page of rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 _BLANK = Strip([], 0)
 _MOST = 1_000_000
-"""Characters that a page keeps: some 10,000 rows. A tenth more may come before the oldest are removed."""
+"""Number of characters that a page keeps, in some 10,000 rows. A page with a tenth more removes its oldest text."""
 _BLOCKS = 2_000
-"""Blocks that a page keeps."""
+"""Number of blocks that a page keeps."""
 _OMITTED = "Earlier text is not shown here; the history has it."
 _REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
-"""Kinds of blocks between which there is no blank row."""
+"""Kinds of blocks that follow each other without a blank row between them."""
 _REACH = 3_000
-"""How far before and after its old position a place is searched, in letters: Markdown drops some."""
+"""How many letters before and after its old position a place is searched. Typesetting drops some letters of Markdown."""
 _ALIKE = 80
 """Number of letters that identify a place."""
 _NO_LETTERS = re.compile(r"[\W_]+")
@@ -42,26 +42,26 @@ class RowAnchor:
 
     block: Block
     row: int
-    """Counted from the block's first row; at least `height` in the gap below the block, 0 if it is folded."""
+    """The row, counted from the block's first row: `height` or more in the gap below the block, 0 if the block is folded."""
     height: int
     """The block's height in rows, before the new layout."""
     count: Callable[[str], int]
-    """Counts the characters of a row or, of text that may be typeset, the letters and digits."""
+    """Returns the number of characters of a text, or the number of its letters and digits if the text may be typeset."""
     above: int
-    """The count of the block above the row. The count stays the same after wrapping, and nearly the same after typesetting."""
+    """The `count` of the block's text above the row: the same after wrapping, nearly the same after typesetting."""
     following: str
-    """The first letters from the row on, enough to identify the place."""
+    """The first letters in the row and below, enough to identify the place."""
     is_typeset: bool
 
 
 class Page:
-    """Arranges blocks into rows. `width` and `height` are in cells and rows."""
+    """Arranges blocks into rows. `width` is in cells, `height` in rows."""
 
     def __init__(self, fold_thinking: bool = False, fold_logs: bool = False) -> None:
         self.fold_thinking = fold_thinking
-        """Whether thinking is shown as one line. After a change, `fold` applies it."""
+        """Whether thinking is shown as one line. Call `fold` after a change."""
         self.fold_logs = fold_logs
-        """Whether a log with a title is shown as its title only. After a change, `fold` applies it."""
+        """Whether a log that has a title is shown as its title. Call `fold` after a change."""
         self.blocks: list[Block] = []
         self.height = 0
         self.width = 0
@@ -78,7 +78,7 @@ class Page:
             self._arrange(len(self.blocks) - 1)
 
     def fold(self) -> None:
-        """Fold the blocks, or unfold them."""
+        """Fold or unfold the blocks according to `fold_thinking` and `fold_logs`."""
         for block in self.blocks:
             self._fold(block)
 
@@ -99,7 +99,7 @@ class Page:
         return any(block.is_pending for block in self.blocks)
 
     def wrap(self) -> None:
-        """Wrap a slice of the text that is not wrapped yet, the newest blocks first, and arrange all blocks."""
+        """Wrap `SLICE` more characters of text, the newest blocks first, and arrange all blocks."""
         room = SLICE
         for block in reversed(self.blocks):
             if room > 0 and block.is_pending:
@@ -107,7 +107,7 @@ class Page:
         self.arrange()
 
     def trim(self) -> bool:
-        """Remove the oldest blocks and text that are too many, but not the last prompt. Returns whether any were."""
+        """Remove the oldest blocks and text beyond the limits, but keep the last prompt. Returns whether text was removed."""
         excess = sum(block.length for block in self.blocks) - _MOST
         more = len(self.blocks) - _BLOCKS
         if excess <= _MOST // 10 and more <= _BLOCKS // 10:
@@ -133,7 +133,7 @@ class Page:
         return True
 
     def arrange(self, since: Block | None = None) -> None:
-        """Compute the first row of each block from `since` on, or of all, and the page height."""
+        """Compute the page height, and the first row of each block from `since` on; of all blocks without `since`."""
         self._arrange(0 if since is None else self.blocks.index(since))
 
     def _arrange(self, index: int) -> None:
@@ -148,7 +148,7 @@ class Page:
 
     @property
     def turns(self) -> Mapping[object, int]:
-        """The turns, and the rows where they would start without the blank rows that align them."""
+        """The turns, and the row where each turn would start without the blank rows for alignment."""
         turns: dict[object, int] = {}
         led = 0
         for block in self.blocks:
@@ -162,23 +162,23 @@ class Page:
         return any(block.lead != leads.get(block.turn, 0) for block in self.blocks)
 
     def lead(self, leads: Mapping[object, int]) -> None:
-        """Set the number of blank rows above each turn; 0 where there is none."""
+        """Set the number of blank rows above each turn: 0 for turns that `leads` does not have."""
         for block in self.blocks:
             block.lead = leads.get(block.turn, 0)
         self.arrange()
 
     def blocks_of(self, turn: object) -> Sequence[Block]:
-        """Return the blocks of a turn, from its prompt to the next one."""
+        """Return the blocks of a turn, from its prompt to the next prompt."""
         start = next((at for at, block in enumerate(self.blocks) if block.turn is turn), len(self.blocks))
         following = (at for at in range(start + 1, len(self.blocks)) if self.blocks[at].turn is not None)
         return self.blocks[start : next(following, len(self.blocks))]
 
     def remark(self, turn: object) -> str:
-        """Return the remark below a turn; empty if there is none."""
+        """Return the remark below a turn; empty if the turn has no remark."""
         return next((block.text for block in self.blocks_of(turn) if block.is_remark), "")
 
     def set_remark(self, turn: object, text: str) -> None:
-        """Put a remark below a turn, in place of the one before, or none if the text is empty."""
+        """Put a remark below a turn in place of the earlier remark. An empty text removes the remark."""
         self.blocks = [
             block for block in self.blocks if not (block.is_remark and block in self.blocks_of(turn))
         ]
@@ -194,7 +194,7 @@ class Page:
         self.arrange()
 
     def mark(self, turn: object, channel: Channel, layers: Layers) -> Iterator[Block]:
-        """Mark parts of the text that came in a channel in a turn, and yield the blocks whose marks differ now."""
+        """Replace the marks on the text of one channel of a turn, and yield the blocks whose marks have changed."""
         start = 0
         for block in self.blocks_of(turn):
             if block.kind == channel:
@@ -206,7 +206,7 @@ class Page:
 
     @property
     def last_prompt(self) -> Block | None:
-        """The last prompt; None if there is none."""
+        """The last prompt; None if the page has no prompt."""
         return next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
 
     def _last_shown(self, before: int) -> Block | None:
@@ -214,12 +214,12 @@ class Page:
         return next((block for block in above if block.height), None)
 
     def cut(self, after: Block | None) -> None:
-        """Remove all blocks after `after`, or all blocks if it is None."""
+        """Remove all blocks after `after`, or all blocks if `after` is None."""
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         self.arrange()
 
     def strips(self, top: int, count: int, palette: Palette) -> list[Strip]:
-        """Return `count` rows from row `top` on; those between blocks and after the last one are blank."""
+        """Return `count` rows from row `top` on. Rows between blocks and below the last block are blank."""
         strips: list[Strip] = []
         for block in self.blocks[self._index(top) :]:
             above = block.start - top
@@ -231,7 +231,7 @@ class Page:
         return strips + [_BLANK] * (count - len(strips))
 
     def place(self, row: int) -> RowAnchor | None:
-        """Return the place of a row, for `find`; None if the page is empty."""
+        """Return the place of a row, which `find` finds again; None if the page is empty."""
         if not self.blocks:
             return None
         block = self.blocks[self._index(row)]
@@ -251,7 +251,7 @@ class Page:
         )
 
     def find(self, place: RowAnchor) -> int:
-        """Return the row where the text from `place` on is now."""
+        """Return the row that the text at `place` has now."""
         block, height = place.block, place.block.height
         if not 0 < place.row < place.height or block.folded or not height:
             return block.start + min(place.row, height)
@@ -262,7 +262,7 @@ class Page:
         return block.start + next((row for row, end in enumerate(ends) if end > above), height - 1)
 
     def row_of(self, block: Block, text: str) -> int:
-        """Return the row where a text begins in a block; case is ignored. If it is missing, the first row."""
+        """Return the row where a text begins in a block, ignoring case; the block's first row if the text is not found."""
         rows = [_letters(row).casefold() for row in block.texts]
         at = "".join(rows).find(_letters(text).casefold())
         if at < 0:
@@ -283,7 +283,7 @@ def _count_letters(text: str) -> int:
 
 
 def _nearest(wanted: str, text: str, position: int) -> int:
-    """Return the index of `wanted` in `text` nearest to `position`; `position` itself if it is not found."""
+    """Return the index of `wanted` in `text` nearest to `position`; `position` if `wanted` is not near."""
     found = []
     at = text.find(wanted, max(0, position - _REACH))
     while 0 <= at <= position + _REACH:

@@ -1,4 +1,4 @@
-"""The styles of a transcript, from Textual's theme."""
+"""The styles of a transcript, in the colours of Textual's theme."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from paragone_tui.painting.looks import Look, styles_of
 
 Tone: TypeAlias = Literal["prompt", "turn", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
-"""Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside it (`prompt-mark`), `accent`, `code` and
-`more`. The styles `differs`, `shares`, `diverges` and those of the bands of probability (`heat-likely` …) are added to that of the
-text."""
+"""Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside the tone's text (`prompt-mark`),
+`accent`, `code` and `more`. Marks add the styles `differs`, `shares`, `diverges` and the bands of probability
+(`heat-likely` …) to the style of the text."""
 
 _ACCENT = Look("primary", "bright_blue")
 _QUIET = Look("text-muted", "dim")
@@ -57,7 +57,7 @@ _LOOKS: Mapping[str, Look] = {
 }
 
 _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
-"""The bands in which tokens are coloured by their probability: the lowest probability of a band, and the band's look."""
+"""The bands of probability by which tokens are coloured: the lowest probability of a band, and the band's look."""
 
 
 def heat_look(logprob: float) -> str:

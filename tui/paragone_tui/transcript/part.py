@@ -1,4 +1,4 @@
-"""A text of a block in one tone, wrapped into rows."""
+"""A text in one tone, wrapped into rows. A block consists of several such parts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ GUTTER = 2
 """Width in cells of the left margin of every row: a mark for the tone, and a space."""
 
 SLICE = 10_000
-"""Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms if they have many marks."""
+"""Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms with many combining marks.
+
+This is also the unit of `room` in `wrap`: characters that are not ASCII. `_ASCII` characters of ASCII make one unit.
+"""
 _ASCII = 8
-"""Number of characters of ASCII text that take as long to wrap as one of other text."""
+"""Number of ASCII characters that take as long to wrap as one other character."""
 _SHORT = 4_096
-"""Characters that are wrapped at a time."""
+"""Number of characters that are wrapped at a time."""
 _STRIPS = 400
 """Number of rows whose styled text is kept: a few screens."""
 
@@ -39,22 +42,22 @@ _SIGNED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "turn", "thinking", "lo
 
 
 class BlockPart:
-    """A growing text and its rows. A long text is wrapped in slices, so that the screen can do other things between them."""
+    """A growing text and its rows. A long text is wrapped in slices, so that the screen can react between two slices."""
 
     def __init__(self, tone: Tone, text: str = "") -> None:
         self._tone = tone
         self._width = 0
         self._wrapped = Wrapped(0)
         self._rest = GrowingText(text)
-        """The text that is not wrapped yet; it follows that of the rows."""
+        """The text that is not wrapped yet, and follows the text of the rows."""
         self._strips: dict[int, tuple[tuple[Mark, ...], Strip]] = {}
         self._starts = [0]
-        """Index of the first character of each row, down to the last row that was marked so far."""
+        """Index of the first character of each row, down to the last row whose marks were computed."""
         self.layers: Layers = ()
 
     @property
     def text(self) -> str:
-        """The text as it is shown."""
+        """The whole text, wrapped or not."""
         return "".join((*self._wrapped.rows, str(self._rest)))
 
     def __bool__(self) -> bool:
@@ -74,17 +77,17 @@ class BlockPart:
             self._rest.append(text)
 
     def hold(self, text: str) -> None:
-        """Append text that is not wrapped now."""
+        """Append text without wrapping it."""
         self._rest.append(text)
 
     def set_text(self, text: str) -> None:
-        """Show another text, which is short, instead of the one before."""
+        """Replace the text with another short text."""
         self._restart(text)
         if self._width:
             self.wrap(SLICE)
 
     def cut(self, characters: int) -> None:
-        """Remove this number of characters from the beginning. The rows below are not wrapped anew."""
+        """Remove this number of characters from the beginning. The other rows are not wrapped again."""
         waiting = max(0, characters - (len(self.text) - len(self._rest)))
         self._wrapped.cut(characters - waiting)
         self._rest.cut(waiting)
@@ -92,13 +95,13 @@ class BlockPart:
         self._starts = [0]
 
     def lay_out(self, width: int) -> None:
-        """Prepare the text to be wrapped to this number of cells by `wrap`."""
+        """Prepare for `wrap` to wrap the text to this number of cells."""
         if self._width != width:
             self._width = width
             self._restart(self.text)
 
     def wrap(self, room: int) -> int:
-        """Wrap text that is not wrapped yet, as much as `room` allows, and return the room that is left."""
+        """Wrap up to `room` more units of text, and return the units that are left; see `SLICE` for the unit."""
         rest, at = str(self._rest), 0
         while at < len(rest) and room > 0:
             text = rest[at : at + _SHORT]
@@ -138,7 +141,7 @@ class BlockPart:
 
     @property
     def height(self) -> int:
-        """Number of rows of the text that is wrapped."""
+        """Number of rows of the wrapped text."""
         rows = self._wrapped.rows
         return len(rows) - (not rows[-1]) if rows else 0
 
@@ -165,7 +168,7 @@ class BlockPart:
 def styled_row(
     sign: str | None, text: str, tone: Tone, palette: Palette, marks: Sequence[Mark] = ()
 ) -> Strip:
-    """Return a row with its margin, which has the sign, and its marks."""
+    """Return a styled row: the margin with the sign, and the text with the marks."""
     if marks:
         margin = Segment(sign or " " * GUTTER, palette[f"{tone}-mark" if sign else tone])
         return Strip([margin, *restyled([Segment(text, palette[tone])], marks, palette)])

@@ -1,4 +1,4 @@
-"""Scrolling of a transcript: by hand, with the end, and together with linked transcripts."""
+"""Scrolling of a transcript: by the user, with new text at the end, and together with linked transcripts."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _WHEEL = 3
 
 
 class ScrolledText(Widget):
-    """A view of a page that scrolls by rows, follows the end, and scrolls together with others."""
+    """A view of a page that scrolls by rows, follows the end, and scrolls together with linked views."""
 
     def __init__(self) -> None:
         super().__init__()
         self.link: Link | None = None
-        """The transcripts that this one is linked with, itself included."""
+        """The link between this transcript and others; None if this transcript scrolls alone."""
         self._page = Page()
         self._top = 0
         self._following = True
         self._laid_out = NOWHERE
-        """The size to which the text is wrapped; `NOWHERE` if it is not."""
+        """The size of the view for which the text was wrapped; `NOWHERE` before the first wrapping."""
         self._sought: tuple[Block, str] | None = None
-        """What to scroll to at the first layout."""
+        """The block and the text that the first layout scrolls to."""
         self.selected: object = None
-        """What identifies the selected turn; None if none is."""
+        """The selected turn; None if no turn is selected."""
 
     @abstractmethod
     def _flush(self) -> None:
-        """Arrange and repaint what changed since the last frame."""
+        """Arrange and repaint the blocks that changed since the last frame."""
 
     @property
     @abstractmethod
     def is_settled(self) -> bool:
-        """Whether nothing streams, and nothing is about to be typeset."""
+        """Whether no text streams in, and no answer is about to be typeset."""
 
     @abstractmethod
     def _touch(self, block: Block) -> None:
@@ -60,7 +60,7 @@ class ScrolledText(Widget):
 
     @property
     def _end(self) -> int:
-        """Index of the top row when the last row is at the bottom of the view."""
+        """Index of the view's top row if the page's last row is at the bottom of the view."""
         return max(0, self._page.height - self.size.height)
 
     def to_end(self) -> None:
@@ -78,13 +78,13 @@ class ScrolledText(Widget):
         self.scroll_rows(-self._page.height)
 
     def scroll_pages(self, pages: float) -> None:
-        """Scroll down by a number of screenfuls; up if it is negative."""
+        """Scroll down by a number of screenfuls, or up if the number is negative."""
         self.scroll_rows(round(pages * max(1, self.size.height - 2)))
 
     def reveal(self, block: Block, text: str) -> None:
-        """Scroll to the place in a block where a text begins; to the start of the block if it is not there.
+        """Scroll to the place in a block where a text begins, or to the start of the block if it does not have the text.
 
-        If nothing is laid out yet, the first layout scrolls. Linked transcripts come along.
+        Before the first layout, remember the place: the first layout then scrolls to it. Linked transcripts scroll along.
         """
         self._sought = block, text
         if self._laid_out:
@@ -94,7 +94,7 @@ class ScrolledText(Widget):
             self._following = False
 
     def select(self, turn: object) -> None:
-        """Mark the prompt of a turn as selected and have it in view; with None, select none."""
+        """Mark the prompt of a turn as selected, and scroll to the prompt if it is not in view. None selects no turn."""
         before, self.selected = self.selected, turn
         for block in self._page.blocks:
             if block.turn is not None and block.turn in (before, turn):
@@ -106,11 +106,11 @@ class ScrolledText(Widget):
 
     @property
     def is_seeking(self) -> bool:
-        """Whether the first layout scrolls to what `reveal` looks for."""
+        """Whether the first layout will scroll to a place that `reveal` was given."""
         return self._sought is not None
 
     def _seek(self) -> None:
-        """Scroll to the place that `reveal` looks for, with some rows above it."""
+        """Scroll to the place that `reveal` was given, with some rows above it in view."""
         assert self._sought is not None
         (block, text), self._sought = self._sought, None
         end = max(lane._end for lane in self._linked)
@@ -120,9 +120,9 @@ class ScrolledText(Widget):
             lane._show(min(top, end))
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll down by a number of rows; up if it is negative. Linked transcripts come along.
+        """Scroll down by a number of rows, or up if the number is negative. Linked transcripts scroll along.
 
-        Scrolling up stops following new text, reaching the end resumes it.
+        Scrolling up stops following new text. Reaching the end resumes following.
         """
         lanes = self._linked
         for lane in lanes:
@@ -150,27 +150,27 @@ class ScrolledText(Widget):
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:
-        """Return the last of these top rows from which the end can be followed; if there is none, `_end`.
+        """Return the last of these top rows that `_is_end` accepts; `_end` if it accepts none.
 
-        If all lanes choose among the same rows, those with ends near each other show the same rows.
+        Lanes that choose among the same rows, and end at nearly the same row, then show the same rows.
         """
         return max((top for top in tops if self._is_end(top)), default=self._end)
 
     def _is_end(self, top: int) -> bool:
-        """Return whether the end can be followed from a top row, and enough of the text is in view."""
+        """Return whether a view with this top row shows the end of the text, and enough text above the end."""
         prompt = self._page.last_prompt
         last = max(prompt.start if prompt else 0, self._page.height - self.size.height // 3)
         return self._end <= top <= last
 
     @property
     def _followers(self) -> Iterable[ScrolledText]:
-        """The other linked transcripts that keep their last line in sight."""
+        """The other linked transcripts that follow their own ends."""
         return (lane for lane in self._linked if lane is not self and lane._following)
 
     def _in_line(self, top: int) -> int:
-        """Return the top row of a linked transcript if the end can be followed from there, else `top`.
+        """Return the top row of a linked transcript that also shows this transcript's end, else `top`.
 
-        Returns `top` while other transcripts still change, since they may reach the same row.
+        Returns `top` while other transcripts still change, since these may reach the same row later.
         """
         others = [lane for lane in self._followers if lane.is_settled]
         if len(others) < len(self._linked) - 1:
@@ -178,9 +178,9 @@ class ScrolledText(Widget):
         return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
     def _fall_in(self, top: int) -> int:
-        """Return a top row that keeps the end in sight: that of a linked transcript scrolled further down, else `top`.
+        """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
 
-        The other linked transcripts move to this row if it keeps their ends in sight too.
+        Other linked transcripts scroll to the same row if it also shows their ends.
         """
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)
@@ -194,9 +194,9 @@ class ScrolledText(Widget):
         self._repaint()
 
     def _stride(self, *, streams: bool) -> int:
-        """Return a top row that leaves room for text that streams; keeps the last prompt visible if possible.
+        """Return a top row that leaves blank rows for streamed text, and keeps the last prompt in view if possible.
 
-        If a linked transcript is a little ahead, both show the same rows.
+        If a linked transcript is scrolled a little further down, return its top row.
         """
         prompt = self._page.last_prompt
         if prompt is not None and prompt.start > self._end:

@@ -1,4 +1,4 @@
-"""Typesets answers as Markdown: while they grow, little by little; complete ones in a thread. The screen stays responsive."""
+"""Typesets answers as Markdown: growing answers in small steps, complete answers in a thread. The screen stays responsive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TOO_LONG = "Too long to typeset as Markdown; shown as it is."
 _MODULE = "paragone_tui.transcript.markdown.typeset_text"
 _REST = 0.004
-"""Seconds without typesetting for each unit of effort: a growing answer takes at most a fortieth of the time."""
+"""Seconds without typesetting after each unit of effort, so that a growing answer takes at most a fortieth of the time."""
 
 _Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
 
@@ -43,7 +43,7 @@ class Typesetter:
         """When the growing answer may be typeset again, in seconds of the event loop's clock."""
 
     def start(self, page: Page, palette: Palette, rearrange: _Rearrange) -> None:
-        """Typeset the page's complete answers in the background; `rearrange` applies the changes."""
+        """Typeset the page's complete answers in the background. `rearrange` calls a function that changes rows."""
         self._page, self._palette = page, palette
         if not self._running and self._next():
             self._running = True
@@ -70,7 +70,7 @@ class Typesetter:
         page.arrange()
 
     def keep_up(self, block: Block, width: int, palette: Palette) -> bool:
-        """Typeset the text that came since the last call. Returns False if that call was too short a time ago."""
+        """Typeset the text that came since the last call. Returns False if it is too soon after the last call."""
         if not self.wanted or not block.can_grow_typeset or not self._is_imported():
             return True
         now = asyncio.get_running_loop().time()
@@ -85,14 +85,14 @@ class Typesetter:
         return True
 
     def _is_imported(self) -> bool:
-        """Return whether the typesetting is imported; if not, import it in a thread."""
+        """Return whether the module that typesets is imported; if not, import it in a thread."""
         if _MODULE not in sys.modules and not self._imports:
             self._imports = True
             in_daemon_thread(partial(import_module, _MODULE))
         return hasattr(sys.modules.get(_MODULE), "typeset")  # a thread may be in the middle of the import
 
     def complete(self, block: Block) -> None:
-        """Typeset the end of an answer that grew and is complete now."""
+        """Typeset the end of an answer that has just become complete."""
         if block.growing is not None:
             self._go_on(block, ended=True)
         self._rests_until = 0.0
@@ -127,14 +127,14 @@ class Typesetter:
                     rearrange(partial(block.set_type, None, _TOO_LONG))
                     continue
                 page, palette = self._page, self._palette
-                assert page is not None  # since it has a block
+                assert page is not None  # since `_next` found a block
                 width = page.width
 
                 def is_wanted(page: Page = page, width: int = width, palette: Palette = palette) -> bool:
                     return self.wanted and (page, width, palette) == (self._page, page.width, self._palette)
 
                 work = partial(_typeset, block.shown_text, width, palette, is_wanted)
-                # Not in a thread of the event loop, for which the end of the program would wait.
+                # Not in a thread of the event loop: the end of the program would wait for that thread.
                 rows = await asyncio.wrap_future(in_daemon_thread(work))
                 if is_wanted():
                     rearrange(partial(block.set_type, rows))
@@ -145,7 +145,7 @@ class Typesetter:
 def _typeset(
     text: str, width: int, palette: Palette, is_wanted: Callable[[], bool] = lambda: True
 ) -> TypesetText | None:
-    from paragone_tui.transcript.markdown.typeset_text import typeset  # takes 0.2 s, so only when needed
+    from paragone_tui.transcript.markdown.typeset_text import typeset  # this import takes 0.2 s
 
     try:
         return typeset(text, width, palette, is_wanted)

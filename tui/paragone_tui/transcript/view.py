@@ -1,4 +1,4 @@
-"""The transcript widget. Repaints only changed rows, at the same moments as the other lanes."""
+"""The transcript widget. Repaints only changed rows, at the same moments as the transcripts of the other lanes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 
 _MEASURE = 100
-"""Maximum width of a row of text in cells; longer rows are hard to read."""
+"""Maximum width of a row of text in cells, since longer rows are hard to read."""
 _MORE = " ↓ more "
 _PAUSE = 0.02
-"""Seconds between two slices of a long text that is wrapped."""
+"""Seconds between wrapping two slices of a long text."""
 
 
 class Transcript(ScrolledText):
     """Shows the prompts, answers and notes of a lane while they arrive.
 
-    While the end is visible, the view follows new text, several rows at a time; scrolling up stops
-    that. All text is made safe to print, and only the Markdown of answers is interpreted. Blocks may
-    be added before the widget is mounted.
+    While the end of the text is in view, the view follows new text, several rows at a time. Scrolling up stops this. All text
+    is made safe to print. The Markdown of answers is typeset; all other text is plain. Blocks may be added before the
+    widget is mounted.
     """
 
     ALLOW_SELECT = False
@@ -54,7 +54,7 @@ class Transcript(ScrolledText):
         self._open: Block | None = None
         self._painted: list[Strip] = []
         self._is_placed = False
-        """Whether the text is wrapped to the current size, and shown."""
+        """Whether `place` has shown the text that was wrapped last."""
         self._palette: Palette = {}
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
@@ -80,9 +80,9 @@ class Transcript(ScrolledText):
     ) -> Block:
         """Append a complete block and return it.
 
-        The `hint`, which says what to do, and the `log` lines are shown below the text, such as for a crash. While
-        `fold_logs` is set, a log that has a title is folded to the title. The log of a prompt is the rest of a long one. If the block is a prompt, the view scrolls
-        to the end. `turn` identifies the turn that the block begins; linked transcripts align equal turns.
+        Below the text are the `hint`, which says what the user can do, and the `log` lines, such as those of a crash. While
+        `fold_logs` is set, a log shows only its title if it has one. The rest of a long prompt is its log. After a prompt, the
+        view scrolls to the end. `turn` identifies the turn that the block begins; linked transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
@@ -95,7 +95,7 @@ class Transcript(ScrolledText):
         return block
 
     def set_hint(self, block: Block, hint: str) -> None:
-        """Show another hint in a block, unless the block was removed."""
+        """Replace the hint of a block, unless the block was removed."""
         if block in self._page.blocks:
             block.set_hint(hint)
             self._touch(block)
@@ -103,7 +103,7 @@ class Transcript(ScrolledText):
     def write(self, text: str, channel: Channel = "answer") -> None:
         """Append a chunk of streamed text. The text is painted with the next frame.
 
-        The first chunk begins a block. A chunk of the other channel ends that block and begins another.
+        The first chunk begins a block. A chunk of the other channel ends this block and begins a new block.
         """
         if not text:
             return
@@ -122,7 +122,7 @@ class Transcript(ScrolledText):
             self._finish(block)
 
     def rewind(self) -> None:
-        """Remove everything after the last prompt, to make room for another answer."""
+        """Remove all blocks after the last prompt, before another answer to it is shown."""
         self.end()
         prompt = self._page.last_prompt
         self._page.cut(prompt)
@@ -143,15 +143,15 @@ class Transcript(ScrolledText):
         self.refresh()
 
     def mark(self, turn: object, channel: Channel, layers: Layers) -> None:
-        """Mark parts of the text that came in a channel in a turn, instead of those marked before.
+        """Replace the marks on the text of one channel of a turn.
 
-        Positions are counted in the turn's original text of that channel.
+        Positions are counted in the turn's original text of this channel.
         """
         for block in self._page.mark(turn, channel, layers):
             self._touch(block)
 
     def set_remark(self, turn: object, text: str) -> None:
-        """Show a remark below a turn, instead of the one before; none if the text is empty."""
+        """Show a remark below a turn in place of the earlier remark. An empty text removes the remark."""
         if self._page.remark(turn) != text:
             self._rearrange(lambda: self._page.set_remark(turn, text))
 
@@ -174,7 +174,7 @@ class Transcript(ScrolledText):
 
     @property
     def fold_logs(self) -> bool:
-        """Whether logs are shown as one line instead of in full."""
+        """Whether logs that have a title are shown as the title instead of in full."""
         return self._page.fold_logs
 
     @fold_logs.setter
@@ -207,7 +207,7 @@ class Transcript(ScrolledText):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing streams, and nothing is about to be typeset."""
+        """Whether no text streams in, and no answer is about to be typeset."""
         pending = self._typesetter.wanted and any(block.wants_typesetting for block in self.blocks)
         return self._open is None and not pending
 
@@ -220,16 +220,16 @@ class Transcript(ScrolledText):
             self._cadence.ask()
 
     def _flush_soon(self) -> None:
-        """Flush after the other work that is due at this beat, such as the marks of differences."""
+        """Flush after the other work of this frame, such as marking differences."""
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Arrange and repaint what changed since the last frame."""
+        """Arrange and repaint the blocks that changed since the last frame."""
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
             return
         if self._open and not self._typesetter.keep_up(self._open, self._page.width, self._palette):
-            self._touch(self._open)  # with one of the next frames
+            self._touch(self._open)  # typeset it with one of the next frames
         self._page.arrange(changed)
         self._trim()
         if self.link is not None:
@@ -260,7 +260,7 @@ class Transcript(ScrolledText):
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
         if not self._is_placed or self.is_resized:
-            return  # a full repaint is due
+            return  # Textual will repaint the whole view
         before, self._painted = self._painted, self._rows()
         width = self.size.width
         regions = [
@@ -283,8 +283,8 @@ class Transcript(ScrolledText):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return the part `crop` of the view.
 
-        Textual's own method composes each row with borders, padding, opacity and tint, of which there are none here;
-        that takes longer than all else that a token costs.
+        Textual's own method composes each row with borders, padding, opacity and tint, which this widget lacks. Composing
+        takes longer than all other work for a token.
         """
         if self.is_resized:
             if self.link is not None:
@@ -302,11 +302,11 @@ class Transcript(ScrolledText):
 
     @property
     def is_resized(self) -> bool:
-        """Whether the text has to be wrapped to a new size."""
+        """Whether the size has changed since the text was wrapped."""
         return self._laid_out != self.size
 
     def wrap(self) -> None:
-        """Wrap everything to the current size; `place` shows it."""
+        """Wrap all text to the current size. Call `place` to show the wrapped text."""
         if not self._palette:
             self._palette = palette_of(self)
         self._place = None if self._following else self._page.place(self._top)
@@ -318,7 +318,7 @@ class Transcript(ScrolledText):
         self._changed = None
 
     def place(self) -> None:
-        """Show the wrapped text, with the same place at the top of the view as before."""
+        """Show the wrapped text, with the same place of the text at the top of the view as before wrapping."""
         ends = [lane._end for lane in self._linked]
         if self._sought is not None:
             self._seek()
@@ -333,7 +333,7 @@ class Transcript(ScrolledText):
 
     @property
     def turns(self) -> Mapping[object, int]:
-        """The turns, and the rows where they would start if they were not aligned."""
+        """The turns, and the row where each turn would start without the blank rows for alignment."""
         return self._page.turns
 
     def lead(self, leads: Mapping[object, int]) -> None:
@@ -367,7 +367,7 @@ class Transcript(ScrolledText):
         change()
         page.arrange()
         if self._following and place and place.row > 0 and place.block.height != place.height:
-            top = page.height - below  # the reader reads the end, unless the whole changed block is visible
+            top = page.height - below  # the start of the changed block is out of view: the user reads the end
         else:
             top = page.find(place) if place else 0
         if self._following:

@@ -9,19 +9,19 @@ from rich.cells import cell_len, split_graphemes
 
 _SPACES = re.compile(" *")
 _DENSEST = 8
-"""Number of characters in a cell of a row, on average, from which on the row ends. More are combining marks, or spaces
-at the end of the row. Longer rows would make each appended piece of text slow."""
+"""Largest average number of characters per cell of a row. Only combining marks, and spaces at the end of the row, exceed one
+per cell. Longer rows would make appending text slow."""
 _SLICE = 1_024
-"""Characters that are wrapped at once. After a row that is too long, the rest of the slice is examined again."""
+"""Number of characters that are wrapped at once. After a row that is too long, the rest of the slice is examined again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 
 
 class Wrapped:
     """Text wrapped into rows of at most `width` cells.
 
-    The rows, joined, are the text. Spaces at a break stay at the end of the row, beyond `width`, and a
-    row that ends a line keeps its newline: paint `row.rstrip()`. Words longer than a row are split, and so are
-    runs of spaces or combining marks: no row has more than `longest` characters.
+    The joined rows are the text. Spaces at a break stay at the end of the row, beyond `width`. The last row of a line keeps
+    its newline, so paint `row.rstrip()`. Words longer than a row are split. Runs of spaces or combining marks are split, too,
+    so that no row has more than `longest` characters.
     """
 
     def __init__(self, width: int, text: str = "") -> None:
@@ -38,7 +38,7 @@ class Wrapped:
         return first
 
     def cut(self, characters: int) -> None:
-        """Remove this number of characters, or all, from the beginning. If it ends within a row, that row gets shorter."""
+        """Remove up to this number of characters from the beginning. A row that is partly removed gets shorter."""
         ends = accumulate(map(len, self.rows))
         whole = next((row for row, end in enumerate(ends) if end > characters), len(self.rows))
         rest = characters - sum(map(len, self.rows[:whole]))
@@ -83,12 +83,12 @@ class Wrapped:
         self.rows.append(line[start:])
 
     def _break_wide(self, line: str) -> None:
-        """Wrap a line of any characters, between words or next to wide characters."""
+        """Wrap a line that has any characters. Rows end between words, or next to wide characters."""
         while cut := self._break_until_too_long(line):
             line = line[cut:]
 
     def _break_until_too_long(self, line: str) -> int:
-        """Wrap a line up to the end of a row that is too long, and return where that is; 0 if all is wrapped."""
+        """Wrap a line up to the end of a row of `longest` characters. Return this position, or 0 if the line ends before."""
         width, start, filled = self.width, 0, 0
         at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False
@@ -115,7 +115,7 @@ class Wrapped:
 
 
 def _end_of_spaces(line: str, start: int, most: int) -> int:
-    """Return where the spaces from `start` on end; `most` if they go on."""
+    """Return the end of the spaces that begin at `start`; `most` if more spaces follow there."""
     match = _SPACES.match(line, start, most)
     assert match is not None  # the pattern also matches an empty string
     return match.end()

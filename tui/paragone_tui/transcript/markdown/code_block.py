@@ -1,4 +1,4 @@
-"""Blocks of code: highlighted, on a background that is even from row to row."""
+"""Blocks of code: highlighted, on a background that fills each row."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from paragone_tui.transcript.palette import Palette
 
 _INDENT = 2
 _HANG = 2
-"""Cells by which the rest of a line that is too long is indented more than the line."""
+"""Extra indentation, in cells, of the further rows of a line that is broken."""
 _HIGHLIGHT_LIMIT = 20_000
-"""Longest code, in characters, whose syntax is highlighted; more would take too long."""
+"""Longest code, in characters, whose syntax is highlighted: highlighting longer code takes too long."""
 _LONGEST_LINE = 400
-"""Longest line of code whose syntax is highlighted."""
+"""Longest line, in characters, of code whose syntax is highlighted."""
 _GAP = re.compile(r"\s{100}")
-"""White space that no code has."""
+"""White space longer than real code has, on which some of Pygments' patterns would take very long."""
 _HIGHLIGHTED = (
     "bash c c++ console cpp css dart diff docker dockerfile elixir go golang haskell hs html ini java javascript jl js json jsx "
     "julia kotlin lua markdown md perl php powershell ps1 py python python3 r rb rs ruby rust scala sh shell sql swift toml ts "
     "tsx typescript xml yaml yml zsh"
 )
-"""Languages whose syntax is highlighted. Of the others, `html+ng2` does not get past a row of brackets, for example."""
+"""Languages whose syntax is highlighted. Pygments hangs on some others, such as `html+ng2` with a row of brackets."""
 _LOOKS: Mapping[tuple[str, ...], str] = {
     ("Comment",): "code-comment",
     ("Generic", "Deleted"): "code-keyword",
@@ -44,13 +44,13 @@ _LOOKS: Mapping[tuple[str, ...], str] = {
     ("Name", "Tag"): "code-keyword",
     ("Operator", "Word"): "code-keyword",
 }
-"""The looks of Pygments' kinds of tokens that differ from other code."""
+"""The looks of the kinds of Pygments tokens that do not look like plain code."""
 _LINES = 24
-"""Lines of code that are highlighted anew, at least, while more lines come."""
+"""Number of lines at the end of growing code that are always highlighted again when a line comes."""
 
 
 def code_rows(code: str, language: str, width: int, palette: Palette) -> list[Strip]:
-    """Return code as rows that fill `width` cells. Lines that are too long are broken."""
+    """Return code as rows of `width` cells. Longer lines are broken."""
     room = max(width - _INDENT - 1, 2)
     ground = palette["code-block"]
     lines: list[list[Segment]] = [[]]
@@ -66,9 +66,9 @@ def code_rows(code: str, language: str, width: int, palette: Palette) -> list[St
 
 
 def complete_part(code: str, language: str) -> int:
-    """Return how many characters of growing code are coloured for good, whatever follows; 0 while there are few lines.
+    """Return how many characters of growing code keep their colours, whatever code follows; 0 while there are few lines.
 
-    These characters end before a blank line and a line that is not indented, outside of any string and comment.
+    These characters end with a blank line, before a line without indentation, outside of strings and comments.
     """
     at = -1
     for _ in range(_LINES):
@@ -88,7 +88,7 @@ def complete_part(code: str, language: str) -> int:
 
 
 def _highlighted(code: str, language: str) -> Iterator[tuple[str, str]]:
-    """Yield the parts of code with their looks."""
+    """Yield the tokens of code, each as its look and its text."""
     lexer = _lexer(language.lower()) if _can_be_highlighted(code, language) else None
     if lexer is None:
         yield "code-block", code
@@ -104,13 +104,13 @@ def _lexer(language: str) -> Lexer:
 
 @lru_cache(maxsize=512)
 def _look(kind: tuple[str, ...]) -> str:
-    """Return the look of a kind of tokens: its own, or that of the more general kind."""
+    """Return the look of a kind of tokens, or else the look of the next more general kind."""
     general = (kind[:length] for length in range(len(kind), 0, -1))
     return next((_LOOKS[names] for names in general if names in _LOOKS), "code-block")
 
 
 def _can_be_highlighted(code: str, language: str) -> bool:
-    """Return whether Pygments takes a moment only: nothing can interrupt one of its patterns that matches for long."""
+    """Return whether Pygments can highlight the code in a moment. A slow pattern of Pygments cannot be interrupted."""
     return (
         language.lower() in _HIGHLIGHTED.split()
         and len(code) <= _HIGHLIGHT_LIMIT
@@ -120,9 +120,9 @@ def _can_be_highlighted(code: str, language: str) -> bool:
 
 
 def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
-    """Yield a line as rows of at most `room` cells, broken at a blank if there is one near the end.
+    """Yield a line as rows of at most `room` cells. A row ends at a blank if there is a blank near its end.
 
-    The rows below the first one are indented as the line is, and a little more, by at most half of the room.
+    Further rows are indented by `_HANG` cells more than the line, and by at most half of `room`.
     """
     text = "".join(segment.text for segment in line)
     if (len(text) <= room and text.isascii()) or cell_len(text) <= room:
@@ -144,7 +144,7 @@ def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
 
 
 def _parted(line: list[Segment], at: int) -> tuple[list[Segment], list[Segment]]:
-    """Return the first `at` characters of a line, and the others."""
+    """Return the first `at` characters of a line, and the rest of the line."""
     first: list[Segment] = []
     for number, (text, style, _) in enumerate(line):
         if at < len(text):

@@ -1,4 +1,4 @@
-"""Rich's elements of Markdown, with the looks of this program."""
+"""Rich's Markdown elements, with the looks of this program."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from paragone_tui.transcript.markdown.code_block import code_rows
 from paragone_tui.transcript.palette import Palette
 
 _NUMERAL = 4
-"""Cells of the number of an item, with its point and the blanks beside it, so that ten items align with nine."""
+"""Width in cells of an item's number, its point and a blank: the texts of items 9 and 10 begin in the same column."""
 _GAP = 3
 """Cells between the columns of a table."""
 
 
 def theme(palette: Palette) -> Theme:
-    """Return the styles of the elements."""
+    """Return Rich's theme for the Markdown elements."""
     accent, code, quiet = (Style(color=palette[tone].color) for tone in ("accent", "code", "note"))
     bold = Style(bold=True)
     styles: Mapping[str, Style] = {
@@ -52,10 +52,10 @@ def theme(palette: Palette) -> Theme:
 
 
 class Elements(Markdown):
-    """Tokens of Markdown, which Rich renders."""
+    """Parsed Markdown, which Rich renders."""
 
     def __init__(self, tokens: Sequence[Token], palette: Palette) -> None:
-        # Rich's own constructor makes a parser, which takes longer than most texts.
+        # Rich's own constructor makes a parser. That takes longer than rendering most texts.
         self.parsed = list(tokens)
         self.palette = palette
         self.code_theme = self.inline_code_theme = ""
@@ -70,7 +70,7 @@ class _Heading(markdown.Heading):
 
 
 class _CodeBlock(markdown.CodeBlock):
-    """A code block on a background of its own, instead of boxed."""
+    """A code block on a background of its own, without a box around it."""
 
     def __init__(self, lexer_name: str, palette: Palette) -> None:
         super().__init__(lexer_name, "")
@@ -90,7 +90,7 @@ class _CodeBlock(markdown.CodeBlock):
 
 
 class _Formula(markdown.TextElement):
-    """LaTeX on lines of its own, as it was written."""
+    """A LaTeX formula on lines of its own, shown as source."""
 
     style_name = "markdown.math"
 
@@ -121,7 +121,7 @@ class _Rule(markdown.HorizontalRule):
 
 
 class _Table(markdown.TableElement):
-    """A table without lines, except one below the header. Where words would be broken, each row is a list of its cells."""
+    """A table with one line, below the header. If the table is too narrow for its words, each row becomes a list of cells."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         head = self.header.row.cells if self.header and self.header.row else []

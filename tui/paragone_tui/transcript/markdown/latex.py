@@ -1,4 +1,4 @@
-"""LaTeX in Markdown: rules for the parser that keep a formula as it was written, with its backslashes."""
+"""LaTeX in Markdown: rules for the parser that keep the source of a formula, with its backslashes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from markdown_it.rules_inline import StateInline
 _CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _BEGIN = re.compile(r"\\begin\{([a-zA-Z]+\*?)\}")
 _DOLLARS = re.compile(r"\$(?![\s$])(?:\\.|[^\\$\n])*?(?<!\s)\$(?!\d)")
-"""A formula between single dollars. Neither prices nor variables of a shell match: a digit follows, or a blank is inside."""
+"""A formula between single dollars. Prices and shell variables do not match: a digit follows, or a blank is inside."""
 _LONGEST = 200
-"""Lines of the longest formula."""
+"""Largest number of lines of a formula."""
 
 
 def keep_formulas(parser: MarkdownIt) -> None:
-    """Teach the parser to make a token `math_inline` or `math_block` of each formula. Its content has the delimiters."""
+    """Make the parser turn each formula into a token `math_inline` or `math_block`, with the delimiters in its content."""
     parser.block.ruler.before("fence", "math_block", _block)
     parser.inline.ruler.before("escape", "math_inline", _inline)
     parser.inline.add_terminator_char("$")
@@ -30,7 +30,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
     elif closing := _CLOSING.get(source[start : start + 2]):
         end = source.find(closing, start + 2, state.posMax) + len(closing)
         if end < len(closing):
-            end = start + 2  # a delimiter alone keeps its backslash
+            end = start + 2  # a delimiter without its counterpart keeps its backslash
     else:
         return False
     if not silent:
@@ -40,7 +40,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 
 def _block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    """Take lines from one that begins with a delimiter to the one that has its counterpart; without that, to the end."""
+    """Parse a formula from a line that begins with a delimiter to the line with the closing one, or to the end of the text."""
     if state.is_code_block(first):
         return False
     line = _line(state, first)
@@ -59,7 +59,7 @@ def _block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
             break
         rest = _line(state, at)
     if at < last and rest.partition(closing)[2].strip(" .,;"):
-        return False  # it is part of a sentence
+        return False  # text follows on the same line, so the formula is part of a sentence
     if not silent:
         token = state.push("math_block", "math", 0)
         token.map = [first, min(at + 1, last)]

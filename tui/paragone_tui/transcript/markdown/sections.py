@@ -1,4 +1,4 @@
-"""The sections of a Markdown text: its blocks one below the other, and each item of its lists."""
+"""Splits a Markdown text into sections: its blocks, with each list item as a section of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LISTS = ("bullet_list_open", "ordered_list_open")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkdownSection:
-    """A block of a text, or an item of a list."""
+    """A block of a Markdown text, or one item of a list."""
 
     line: int
-    """The line that it begins in."""
+    """Index of the section's first line in the text."""
     tokens: Sequence[Token]
     is_apart: bool
-    """Whether a blank row stands above it, unless it is the first."""
+    """Whether a blank row separates the section from the one above."""
     number: int | None = None
-    """The number of an item of a list, which is not shown if the list has bullets; None of other blocks."""
+    """The number of a list item, also in a list with bullets; None for other blocks."""
 
 
 @lru_cache(maxsize=1)
@@ -36,7 +36,7 @@ def _parser() -> MarkdownIt:
 
 
 def sections_of(text: str, number: int | None = None) -> list[MarkdownSection]:
-    """Return the sections of a text, which is safe to print. If it begins with an item of a list, that has this number."""
+    """Return the sections of a text that is safe to print. `number` replaces the number of an item that begins the text."""
     tokens = _parser().parse(text)
     _make_plain(tokens)
     lines = text.split("\n")
@@ -54,7 +54,7 @@ def _line(block: Sequence[Token]) -> int:
 
 
 def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
-    """Yield the tokens of each block and of the blocks inside."""
+    """Yield for each block its tokens, including the tokens of the blocks inside it."""
     block: list[Token] = []
     depth = 0
     for token in tokens:
@@ -66,7 +66,7 @@ def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
 
 
 def _items(block: list[Token], lines: Sequence[str], first: int | None) -> Iterator[MarkdownSection]:
-    """Yield each item as a list of its own. A blank row stands above it if a blank line does in the text."""
+    """Yield each list item as a list of its own, apart from the item above if a blank line separates them in the text."""
     if first is None:
         first = int(block[0].attrs.get("start", 1))
     for at, item in enumerate(_blocks(block[1:-1])):
@@ -79,7 +79,7 @@ def _items(block: list[Token], lines: Sequence[str], first: int | None) -> Itera
 
 
 def _make_plain(tokens: Iterable[Token]) -> None:
-    """Clean the text, which entities can add to; keep line ends, and show images as their alt text."""
+    """Make the tokens' text safe to print, since entities can add characters; keep line ends; show images as alt text."""
     for token in tokens:
         token.content = visible(token.content)
         for key, value in token.attrs.items():

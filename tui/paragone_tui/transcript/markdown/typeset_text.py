@@ -1,4 +1,4 @@
-"""A Markdown text as rows. While it grows, a section that is complete is typeset once."""
+"""A Markdown text as rows. While the text grows, each complete section is typeset only once."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from paragone_tui.transcript.palette import Palette
 from paragone_tui.transcript.part import GUTTER
 
 _NARROWEST = 8
-"""Cells of the narrowest rows, without the gutter."""
+"""Smallest width of the rows in cells, without the gutter."""
 _OPENING = re.compile(r"\s*^((?:```|~~~)[^\n]*\n)", re.MULTILINE)
 """The line that opens a block of code, with blank lines above."""
 
 
 class NotWanted(Exception):
-    """The rows are no longer wanted."""
+    """Nobody wants the rows any longer, for example because the width has changed."""
 
 
 @dataclass(slots=True)
 class _Typeset:
-    """A section, from character `start` of the text up to `end`."""
+    """A typeset section, from character `start` of the whole text up to `end`."""
 
     start: int
     end: int
@@ -48,7 +48,7 @@ class _Typeset:
     """The rows with the marks `layers`."""
 
     def strips(self, layers: Layers, palette: Palette) -> Sequence[Strip]:
-        """Return the rows with the marks of the whole text."""
+        """Return the rows with those marks of the whole text that are in this section."""
         ours = clipped(layers, self.start, self.end)
         if not any(ours):
             return self.rows
@@ -68,39 +68,39 @@ class TypesetText:
         self.width = width
         self.palette = palette
         self.is_complete = False
-        """Whether the text has ended, and all of it is typeset as it would be at once."""
+        """Whether the text has ended, and its rows are the same as if the text was typeset in one go."""
         self.rows: list[Strip] = []
         """The rows, without marks."""
         self.rest = ""
-        """The end of the text, whose look further text can change."""
+        """The end of the text, which further text can still make look different."""
         self._console = _console(width, palette)
         self._start = 0
-        """Where the rest begins in the text."""
+        """Position of the rest in the text, in characters."""
         self._fence = ""
-        """The first line of the block of code that goes on in the rest; empty if there is none."""
+        """The first line of a block of code that continues in the rest; empty if there is no such block."""
         self._is_apart = False
-        """Whether a blank row stands above the rest."""
+        """Whether a blank row is above the rest."""
         self._number: int | None = None
-        """The number of the rest's first item, if it begins with an item of a list."""
+        """The number of the list item that begins the rest; None if the rest begins with no list item."""
         self._defines = False
-        """Whether the text may define targets of links that are above."""
+        """Whether the text may define the targets of links in earlier sections."""
         self._sections: list[_Typeset] = []
         self._kept = 0
-        """Number of sections above the rest."""
+        """Number of sections before the rest."""
         self._tops: list[int] = []
         """Index of the first row of each section."""
         self._drawn: list[tuple[Sequence[Token], Sequence[Strip]]] = []
-        """The sections of the rest when it was typeset last, and their rows. Mostly only the last section has changed."""
+        """The rest's sections as they were typeset last, and their rows. Mostly, only the last section has changed since."""
 
     def append(self, text: str) -> None:
-        """Append text that is safe to print, for `typeset`."""
+        """Append text that is safe to print. `typeset` then typesets the appended text."""
         self.rest += text
         self._defines = self._defines or "]:" in text
 
     def typeset(self, *, ended: bool, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Typeset the appended text. `ended` is whether no more text comes.
 
-        `is_wanted` is asked between sections; NotWanted is raised when it returns False.
+        Raises NotWanted if `is_wanted` returns False between two sections.
         """
         self._drop_rest()
         text = self._fence + self.rest
@@ -133,7 +133,7 @@ class TypesetText:
             del self._sections[self._kept :], self._tops[self._kept :]
 
     def _starts(self, text: str, sections: Sequence[MarkdownSection]) -> list[int]:
-        """Return where each section begins in the rest; and where the rest ends."""
+        """Return the positions in the rest at which its sections begin, and the position of its end."""
         ends = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
         starts = [max(0, ends[section.line] - len(self._fence)) for section in sections]
         return [0, *starts[1:], len(self.rest)] if starts else []
@@ -147,10 +147,10 @@ class TypesetText:
         self.rows += rows
 
     def _keep(self, sections: Sequence[MarkdownSection], starts: Sequence[int]) -> None:
-        """Keep the sections whose look no further text changes."""
+        """Keep the sections that look the same whatever text follows."""
         last = len(sections) - 1
         if last > 0 and sections[last].line >= (self._fence + self.rest).count("\n"):
-            last -= 1  # a line that is not complete may turn out to belong to the section before
+            last -= 1  # a line that is not complete may turn out to belong to the previous section
         if last > 0:
             self._kept += last
             self._fence = ""
@@ -160,7 +160,7 @@ class TypesetText:
             self._keep_code(sections[0].tokens[0])
 
     def _keep_code(self, fence: Token) -> None:
-        """Keep the part of a long block of code whose look no further text changes."""
+        """Keep the part of a long block of code that looks the same whatever code follows."""
         opening = _OPENING.match(self.rest) if not self._fence else None
         begin = opening.end() if opening else 0
         if not self._fence and not begin:
@@ -193,7 +193,7 @@ def typeset(
 
 
 class _Console(Console):
-    """A console whose size and encoding do not change. Rich looks at the environment for each text."""
+    """A console with a fixed size and encoding. Rich's own class reads both from the environment for each text."""
 
     @cached_property
     def options(self) -> ConsoleOptions:
@@ -215,7 +215,7 @@ def _console(width: int, palette: Palette) -> Console:
 
 
 def _rendered(tokens: Sequence[Token], console: Console, palette: Palette) -> list[Strip]:
-    """Return the rows of a section, without blank rows above and below."""
+    """Return the rows of a section, without blank rows at its beginning and end."""
     base = palette["answer"]
     gutter = Segment(" " * GUTTER, base)
     lines = console.render_lines(Elements(tokens, palette), pad=False)

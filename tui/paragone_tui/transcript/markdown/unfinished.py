@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 
 _MARKER = re.compile(r"[ >]*(?:[#*+\-_~`=|:$>]+|\d{1,3}[.)]?|\\\[?|\\begin\{?[a-z*]*)? *")
-"""A last line that may be the beginning of a heading, an item, a rule, a fence, a table or a formula."""
+"""A last line that may become a heading, a list item, a rule, a fence, a table or a formula."""
 _LONGEST_MARKER = 40
-"""Characters of the longest line that is taken for a marker."""
+"""Longest line, in characters, that may be a marker."""
 _RULE = re.compile(r"[ |:\-]*")
-"""The line below the head of a table, or its beginning."""
+"""The line below the head of a table, or the beginning of this line."""
 _FENCE = re.compile(r"^[ ]*(```+|~~~+)", re.MULTILINE)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
 _BREAK = re.compile(r"\n[ ]*\n|\n[ ]*(?=[-*+] |\d{1,3}[.)] |#|\|)")
-"""Where a paragraph begins; emphasis does not reach across."""
+"""The beginning of a paragraph or block, at which any emphasis ends."""
 _EMPHASIS = re.compile(r"(?<![\w\\*])(\*\*|\*|~~)(?=[^\s*~])|(?<=[^\s*~\\])(\*\*|\*|~~)(?!\*)")
 
 
 def presentable(text: str) -> str:
-    """Return a text that still grows without the marker at its end, and with its emphasis and code closed."""
+    """Remove an unfinished marker from the end of a growing text, and close its open emphasis and code."""
     if _fence(text):
         line = text.rpartition("\n")[2]
         return text[: -len(line)] if line and not line.strip(" `~") else text
@@ -32,7 +32,7 @@ def presentable(text: str) -> str:
 
 
 def _fence(text: str) -> bool:
-    """Return whether a fence is open at the end."""
+    """Return whether a block of code is still open at the end of a text."""
     opened = ""
     for fence in _FENCE.finditer(text):
         if not opened:
@@ -43,7 +43,7 @@ def _fence(text: str) -> bool:
 
 
 def _head_of_table(text: str) -> int:
-    """Return the length of the end of the text that may become the head of a table; 0 if there is none."""
+    """Return how many characters at the end of the text may become the head of a table; 0 if none."""
     lines = text.removesuffix("\n").split("\n")[-3:]
     rows = [line.startswith("|") for line in map(str.lstrip, lines)]
     if not rows[-1]:
