@@ -7,14 +7,14 @@ from collections.abc import Callable
 from math import floor, inf
 
 BEAT = 1 / 10
-"""Seconds between two frames while text streams: smooth enough, with a third of the bytes of 30 frames/s."""
+"""Seconds between two frames while text streams in: it looks smooth, with a third of the bytes of 30 frames/s."""
 
 
 class Cadence:
     """Combines all requests until the next beat into one call of a function.
 
-    Beats are multiples of `every` seconds on the event loop's clock, so that independent instances
-    call at the same time. If the last call is more than three beats ago, the next one is immediate.
+    A beat is every `every` seconds on the event loop's clock, so that all instances call their functions at the same
+    time. If the last call is more than three beats ago, a request calls the function at once.
     """
 
     def __init__(self, call: Callable[[], object], every: float = BEAT) -> None:
@@ -29,7 +29,7 @@ class Cadence:
         return self._handle is not None
 
     def ask(self) -> None:
-        """Schedule the call for the next beat, unless one is scheduled. Needs a running event loop."""
+        """Schedule a call for the next beat, unless a call is scheduled. Needs a running event loop."""
         if self._handle is not None:
             return
         loop = asyncio.get_running_loop()
@@ -40,7 +40,7 @@ class Cadence:
             self._handle = loop.call_at((floor(now / self._every) + 1) * self._every, self._due)
 
     def stop(self) -> None:
-        """Cancel the scheduled call, if any."""
+        """Cancel the scheduled call, if there is one."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -1,4 +1,4 @@
-"""Terminal cells: their text, their look, and the escape sequences for it."""
+"""Terminal cells: the text and the look of each cell, and the escape sequences that produce the look."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from paragone_tui.textual_internals import attributes_of
 Look: TypeAlias = tuple[int, str, str]
 """Attributes as a bit mask in Rich's order, and the SGR codes of foreground and background."""
 Cell: TypeAlias = tuple[str, Look]
-"""The text of a cell and its look; the text is "" in the right half of a wide character."""
+"""The text and the look of a cell. The right half of a wide character has the text ""."""
 
 BLANK = " "
 _PLAIN: Look = (0, "", "")
 _ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
 _OFF = {2: "23", 3: "24", 6: "27"}
-"""The codes that end italics, underline and reverse, by the attribute's bit; they leave the colours."""
+"""The codes that end italics, underline and reverse, and keep the colours, by the number of the attribute's bit."""
 _MARKED = 0b1_1111_0111_1000
-"""Attributes that are visible on a blank: underline, blink, reverse, strike, frame, overline."""
+"""The attributes that are visible on a blank: underline, blink, reverse, strike, frame and overline."""
 
-# Control characters and characters that reorder text; they occupy no cell. Text from models is cleaned
-# where it enters the program, but an input field has whatever was pasted, or the name of a folder.
+# Control characters and characters that reorder text: these occupy no cell. The program cleans text from models on
+# arrival, but an input field can contain any pasted text, or the name of any folder.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _HALVES = re.compile("[\ud800-\udfff]")
-"""Surrogates, which cannot be encoded for a terminal."""
+"""Surrogates, which UTF-8 cannot encode."""
 
 _FLAG = range(0x1F1E6, 0x1F200)
 _JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
@@ -51,7 +51,7 @@ def _look(style: Style, colors: ColorSystem) -> Look:
 
 
 def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
-    """Return the cells of a strip. Blanks have no foreground, so that those that look alike are equal."""
+    """Return the cells of a strip. Blanks get no foreground colour, so that blanks that look the same are equal."""
     cells: list[Cell] = []
     for text, style, control in strip:
         if control or not text:
@@ -80,7 +80,7 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
 
 
 def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
-    """Cut or pad the cells to `length`: Rich's two ways to measure differ if text begins with a joiner."""
+    """Cut or pad the cells to `length`: Rich's two functions for widths differ on text that begins with a joiner."""
     if len(cells) > length:
         halved = not cells[length][0]
         del cells[length:]
@@ -90,7 +90,7 @@ def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
 
 
 def _join(cells: list[Cell], mark: str) -> None:
-    """Append a zero-width `mark` to the character before it, or combine the two halves of a flag."""
+    """Append the zero-width character `mark` to the last cell; without a mark, combine two halves of a flag."""
     at = len(cells) - 1
     if mark:
         while at >= 0 and not cells[at][0]:
@@ -114,7 +114,7 @@ def is_doubtful(grapheme: str) -> bool:
 
 
 def _set(look: Look, before: Look) -> list[str]:
-    """Return the codes that change the look `before` to `look`, which has all attributes of `before`."""
+    """Return the codes that change the look `before` into `look`. The look `look` must have all attributes of `before`."""
     (attributes, fore, back), (old_attributes, old_fore, old_back) = look, before
     added = attributes & ~old_attributes
     codes = [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]
@@ -126,16 +126,16 @@ def _set(look: Look, before: Look) -> list[str]:
 
 
 class Pen:
-    """Tracks the colours and attributes that the terminal writes with, at first its defaults."""
+    """Tracks the colours and attributes that the terminal writes with. A pen begins with the terminal's defaults."""
 
     def __init__(self, colors: str | None) -> None:
         self.colors = COLOR_SYSTEMS[colors or "truecolor"]
-        """The terminal's colour system; if unknown, true colour, as Textual assumes."""
+        """The terminal's colour system; true colour if it is unknown, as in Textual."""
         self.look = _PLAIN
-        """The colours and attributes that the terminal writes with now."""
+        """The colours and attributes with which the terminal writes at present."""
 
     def take(self, cell: Cell) -> str:
-        """Return the escape sequence to write before the cell's text; empty if none is needed."""
+        """Return the escape sequence to write before the cell's text; empty if the cell needs no sequence."""
         text, look = cell
         if look == self.look:
             return ""
@@ -144,7 +144,7 @@ class Pen:
         if text == BLANK and back == old_back and not (attributes | old_attributes) & _MARKED:
             return ""
         self.look = look
-        # An empty code is a reset, and one byte shorter than 0.
+        # An empty code resets the look, and is one byte shorter than the code 0.
         codes = [""] if (removed := old_attributes & ~attributes) else []
         codes += _set(look, _PLAIN if removed else (old_attributes, old_fore, old_back))
         bits = [bit for bit in range(len(_ATTRIBUTES)) if removed & 1 << bit]
@@ -154,5 +154,5 @@ class Pen:
         return f"\x1b[{';'.join(codes)}m"
 
     def lift(self) -> str:
-        """Return the sequence that resets the terminal to its defaults; empty if it has them."""
+        """Return the sequence that resets the terminal to its defaults; empty if the terminal already uses its defaults."""
         return "\x1b[m" if self.look != _PLAIN else ""

@@ -1,8 +1,8 @@
-"""A Textual screen that writes only the changed cells, and colours only where they change.
+"""A Textual screen that writes only changed cells, and sets colours only where the colours change.
 
-Textual itself writes each changed row from the left edge of its widget, sets and resets the colours
-of every segment, and ends rows with newlines. When text streams in at the end of long rows, that is
-most of the bytes. `tests/tui/test_painting.py` checks that the terminal shows the same as with Textual's own painting.
+Textual itself writes each changed row from the left edge of its widget, sets and resets the colours of every segment, and
+ends rows with newlines. While text streams in at the end of long rows, these make up most of the written bytes.
+`tests/tui/test_painting.py` checks that the terminal shows the same cells as with Textual's own painting.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
 from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
 
 _MAX_GAP = 4
-"""Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
+"""Largest distance of changed cells that are written as one stretch: moving the cursor takes as many bytes."""
 
 _OVERHEAD = 12
-"""About the bytes that a change takes beside its cells, to move the cursor and to set the colours."""
+"""About how many bytes a change takes to move the cursor and to set the colours."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
 _Span: TypeAlias = tuple[int, int]
-"""The first column, and the column after the last."""
+"""The first column of a span, and the column after its last."""
 _Stretch: TypeAlias = tuple[int, int, Strip]
-"""Row, column of the first cell, and content of cells to show."""
+"""Cells to show: their row, the column of the first cell, and the content of the cells."""
 
 
 class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
-    """A screen that sends few bytes to the terminal. Hyperlinks are painted as text."""
+    """A screen that sends few bytes to the terminal. It shows hyperlinks as plain text."""
 
     def __init__(self) -> None:
         self._terminal = _Terminal()
@@ -48,37 +48,37 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Whether `_paint` is scheduled."""
 
     def repaint(self) -> None:
-        """Paint everything, whatever the terminal shows."""
+        """Paint all cells, whatever the terminal shows at present."""
         self._terminal.forget()
         self.refresh()
 
     def begin_frame(self, room: float) -> None:
-        """Prepare for a frame that has about `room` bytes."""
+        """Prepare for a frame of about `room` bytes."""
         self._terminal.begin_frame(room, self.text_rows)
 
     @property
     def text_rows(self) -> range:
-        """The rows of the text that moves as a whole: while it does not fit into a frame, the others come first."""
+        """The rows of the scrolling text. If a frame is too large, the other rows are written before the text."""
         return range(self.size.height)
 
     def left_out(self) -> Iterable[Region]:
-        """Return the rows of the last frame that were not written, because there was no room for them."""
+        """Return the regions of the last frame that were not written, because the frame had too many bytes."""
         return self._terminal.left_out
 
     def network_changed(self) -> None:
-        """Show that the program went offline, or online again. Most screens do not."""
+        """Show that the program went offline, or online again. By default, a screen shows nothing."""
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Show a message, or that there is none. Returns False if the screen has no place for messages: most have none."""
+        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no such row, as most."""
         return False
 
     @property
     def painted_size(self) -> Size:
-        """The size of the terminal, as far as its cells are known."""
+        """The size of the screen when the whole screen was painted last."""
         return self._terminal.size
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Paint regions of a widget of this screen in the next turn of the event loop."""
+        """Paint regions of a widget of this screen in the next iteration of the event loop."""
         self.mark_dirty(widget, regions)
         if not self._paints:
             self._paints = True
@@ -90,10 +90,10 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
 
 
 def paint(widget: Widget, *regions: Region) -> None:
-    """Paint regions of a widget, or all of it, together with the regions that other widgets ask for in this turn.
+    """Paint regions of a widget, or without regions the whole widget, in the next iteration of the event loop.
 
-    `Widget.refresh` paints after two messages, two idle events and a timer, which take longer than the painting. It
-    is needed where the widget's size or styles change.
+    Textual's `Widget.refresh` paints after two messages, two idle events and a timer, which take longer than the painting.
+    Call `refresh` where the widget's size or styles change.
     """
     if not widget.is_attached:
         return
@@ -116,7 +116,7 @@ class _ChangedRowsCompositor(RegionCompositor):
     ) -> RenderableType | None:
         unknown = bool(self.dirty_regions) and self.terminal.size != self.size
         if unknown and self._screen.app.is_headless:
-            unknown = False  # nothing is written, so nothing would ever be known
+            unknown = False  # a headless application writes nothing, so the cells would stay unknown
         return super().render_update(full or unknown, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
@@ -126,9 +126,9 @@ class _ChangedRowsCompositor(RegionCompositor):
         return update and _Changes(update, self.terminal)
 
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield what the widgets show in the regions to repaint, front to back.
+        """Yield the rows of the widgets in the regions to repaint, the front widgets first.
 
-        Textual's own method also renders rows outside these regions, and widgets that others cover.
+        Textual's own method also renders rows outside these regions, and widgets that other widgets cover.
         """
         wanted = _spans(self._wanted or [crop or self.size.region])
         for widget, (region, clip) in self.visible_widgets.items():
@@ -150,7 +150,7 @@ class _ChangedRowsCompositor(RegionCompositor):
 
 
 def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
-    """Return the columns that regions have in each row."""
+    """Return the spans of columns that the regions cover in each row."""
     spans: dict[int, list[_Span]] = {}
     for region in regions:
         for y in region.line_range:
@@ -159,7 +159,7 @@ def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
 
 
 def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
-    """Yield the parts of spans that are left and right of a region."""
+    """Yield the parts of spans to the left and to the right of a region."""
     left, right = region.column_span
     for start, stop in spans:
         if stop <= left or right <= start:
@@ -172,7 +172,7 @@ def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
 
 
 class _Changes(ChopsUpdate):
-    """An update of the parts of rows that may have changed."""
+    """A screen update for the parts of rows that may have changed."""
 
     def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
         super().__init__(update.chops, update.spans, update.chop_ends)
@@ -190,7 +190,7 @@ class _Changes(ChopsUpdate):
 
 
 class _Everything(LayoutUpdate):
-    """An update of the whole screen, which assumes nothing about what the terminal shows."""
+    """An update of the whole screen, whatever the terminal shows at present."""
 
     def __init__(self, update: LayoutUpdate, terminal: _Terminal) -> None:
         super().__init__(update.strips, update.region)
@@ -203,33 +203,33 @@ class _Everything(LayoutUpdate):
 
 
 class _Terminal:
-    """Tracks what the terminal shows, and computes the output that changes it."""
+    """Tracks the cells that the terminal shows, and computes the output that changes these cells."""
 
     def __init__(self) -> None:
         self.begin_frame(inf)
         self.forget()
 
     def begin_frame(self, room: float, text_rows: Collection[int] = ()) -> None:
-        """Write about `room` bytes at most in the next frame, and without room for all, those of `text_rows` last."""
+        """Limit the next frame to about `room` bytes. If the frame is larger, the rows `text_rows` are written last."""
         self._room = room
         self._text_rows = text_rows
         self.left_out: list[Region] = []
-        """The changes that were not written, because there was no room."""
+        """The regions whose changes were not written, because the frame had too many bytes."""
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""
         self.size = size
         self._due: deque[_Change] = deque()
-        """The rest of the text that is being written, top to bottom, as it was when there was no room for all of it."""
+        """The text's changes that are still to be written, top to bottom, all of the same state of the text."""
         self._held: Collection[int] = ()
-        """The rows of that text. What changes there meanwhile is written after it: otherwise two states would mix."""
+        """The rows of the text while `_due` is written. Newer changes of these rows wait, so that two states never mix."""
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the output that shows the stretches. The stretches of a row must follow each other.
+        """Return the output that shows the stretches. The stretches of the same row must follow each other.
 
-        If there is no room for all, the text that moves is written over several frames, as it is now. The other rows,
-        such as the prompt's, come first in each frame.
+        If the changes exceed the frame's limit, the text's present state is written over several frames. The other rows, such
+        as the prompt's, come first in each frame.
         """
         pen = Pen(console.color_system)
         changes = [*self._changed(stretches, pen)]
@@ -261,14 +261,14 @@ class _Terminal:
                 yield _Change(y, start, row[start:stop])
 
     def _without_text(self, changes: list[_Change]) -> list[_Change]:
-        """Return the changes to write in any case, short ones first. Changes of the text are written while there is room."""
+        """Move the changes of the text into `_due`. Return the other changes, short changes first."""
         if not self._due:
             self._held = self._text_rows
             self._due.extend(change for change in changes if change.y in self._held)
         return sorted((change for change in changes if change.y not in self._held), key=_cost)
 
     def _write(self, change: _Change, out: _Output) -> bool:
-        """Write a change if there is room, or nothing has been written yet. Returns whether the change was written."""
+        """Write a change if it fits into the frame, or is the first. Returns whether the change was written."""
         written = out.write(change, self._room)
         if written:
             self._rows[change.y][change.x : change.x + len(change.cells)] = change.cells
@@ -285,7 +285,7 @@ class _Output:
         self._size = 0
 
     def write(self, change: _Change, room: float) -> bool:
-        """Write a change, unless there is something already and the change makes it larger than `room`."""
+        """Write a change and return True, unless it makes an output that is not empty larger than `room` bytes."""
         look, length = self._pen.look, len(self.parts)
         self.parts.append(_move(self._cursor, (change.x, change.y)))
         end = _print(change.cells, change.x, change.y, self._pen, self.parts)
@@ -300,7 +300,7 @@ class _Output:
 
 
 class _Change(NamedTuple):
-    """Cells that are to be written, and where they begin."""
+    """Cells to write, with the row and the first column of these cells."""
 
     y: int
     x: int
@@ -308,7 +308,7 @@ class _Change(NamedTuple):
 
     @property
     def region(self) -> Region:
-        """Where they are."""
+        """The region of the cells."""
         return Region(self.x, self.y, len(self.cells), 1)
 
 
@@ -318,14 +318,14 @@ def _cost(change: _Change) -> int:
 
 
 def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]:
-    """Yield the first column, and the column after the last, of each stretch that must be written."""
+    """Yield the first column, and the column after the last, of each stretch of cells to write."""
     changed = [x for x, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     start = None
     for x, following in pairwise([*changed, len(after) + _MAX_GAP]):
         start = x if start is None else start
         if following - x > _MAX_GAP:
             if any(len(text) > 1 and is_doubtful(text) for text, _ in after[start : x + 1]):
-                # The terminal may draw it wider than expected: rewrite everything to its right.
+                # The terminal may draw the grapheme wider than expected: write all cells to its right again.
                 yield start, len(after)
                 return
             yield start, x + 1
@@ -343,10 +343,10 @@ def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
 
 
 def _print(cells: list[Cell], x: int, y: int, pen: Pen, out: list[str]) -> int:
-    """Append the output for cells in row `y` from column `x` on; return the column after them."""
+    """Append the output for cells in row `y` from column `x` on, and return the column after the last cell."""
     for at, (text, look) in enumerate(cells):
         if not text:
-            continue  # the right half of the character before
+            continue  # the right half of a wide character
         if len(text) == 1 or not is_doubtful(text):
             if look != pen.look:
                 out.append(pen.take((text, look)))
@@ -354,7 +354,7 @@ def _print(cells: list[Cell], x: int, y: int, pen: Pen, out: list[str]) -> int:
             continue
         width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
         column = x + at
-        # Blanks first: if the terminal draws it narrower, no half of an old character may remain.
+        # Blanks first: if the terminal draws the grapheme narrower, no half of an old character may remain.
         out += (pen.take((text, look)), BLANK * width, f"\x1b[{column + 1}G")
         out += (text, f"\x1b[{column + width + 1}G")
     return x + len(cells)

@@ -1,4 +1,4 @@
-"""Styles of text by colours of the theme."""
+"""Styles of text in the colours of the theme."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from textual.widget import Widget
 
 
 class Look(NamedTuple):
-    """How text differs from the other text of a widget."""
+    """The difference between the look of a text and that of a widget's plain text."""
 
     color: str = ""
     """A variable of Textual's themes; empty for the widget's own colour."""
     ansi: str = ""
-    """The look in themes that use the terminal's own colours, as in Rich's styles: `blue`, `dim` …"""
+    """The style in themes with the terminal's own colours, in Rich's notation, such as `blue` or `dim`."""
     attributes: str = ""
-    """As in Rich's styles: `bold`, `underline` …"""
+    """The attributes in Rich's notation, such as `bold` or `underline`."""
     adds: bool = False
-    """Whether the style is to be added to others: it has no background, and no colour unless one is given."""
+    """Whether the style is added to other styles: then it has no background, and a colour only if `color` is set."""
     ground: str = ""
-    """The background, as a variable of the themes; empty for the widget's own, which the terminal's own colours keep."""
+    """A theme variable for the background; empty for the widget's background. The theme `ansi` ignores it."""
 
 
 def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
-    """Return the styles of these looks on a widget's background, in the current theme.
+    """Return the style of each look on a widget's background, in the current theme.
 
-    Textual's component classes have the same effect, but double the time for styles at the start: Textual matches each
-    class of each widget against the whole style sheet, twice.
+    Textual's component classes have the same effect, but double the time that styles take at the start: Textual matches
+    each class of each widget against the whole style sheet, twice.
     """
     base = widget.rich_style
     own = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)
@@ -50,7 +50,7 @@ def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
 
 
 def _on(ground: Color, color: str) -> Color:
-    """Return a colour as it looks on a background. `auto 60%` is black or white, whichever can be read, at 60%."""
+    """Return a colour blended with a background. `auto 60%` is 60% of black or white, whichever contrasts more."""
     automatic, _, share = color.partition(" ")
     if automatic == "auto":
         return ground + ground.get_contrast_text(float(share.rstrip("%")) / 100)

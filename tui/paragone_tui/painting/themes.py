@@ -1,4 +1,4 @@
-"""The themes of this program, and those of the user's own."""
+"""The themes that come with this program, and the user's own themes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paragone_workbench.config.theme_settings import ThemeSettings
 
 DEFAULT = "dark"
 ANSI = "ansi"
-"""The theme that has the terminal's own colours."""
+"""The theme that uses the terminal's own colours."""
 
 _COLOURS: Mapping[str, Mapping[str, str]] = {
     "dark": {
@@ -53,11 +53,11 @@ _COLOURS: Mapping[str, Mapping[str, str]] = {
     },
 }
 OWN = (*_COLOURS, ANSI)
-"""The names of the themes of this program."""
+"""The names of the themes that come with this program."""
 
 
 def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
-    """Yield the themes of this program, and those that the user's config file has."""
+    """Yield the themes that come with this program, and the themes of the user's config file."""
     for name, colours in _COLOURS.items():
         yield _theme(name, colours, dark=name != "light")
     yield _with_terminals_own_colours()
@@ -66,13 +66,13 @@ def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
 
 
 def _with_terminals_own_colours() -> Theme:
-    """Return the theme `ansi`. What the cursor is on is underlined, so that it can be seen without colours."""
+    """Return the theme `ansi`. The highlighted option is underlined, so that the user sees it without colours."""
     base = BUILTIN_THEMES["ansi-dark"]
     looks = {"foreground": "ansi_default", "background": "ansi_default", "text-style": "bold underline"}
     cursors = {
         f"block-cursor{state}-{part}": look for state in ("", "-blurred") for part, look in looks.items()
     }
-    # The blue of many palettes is too dark.
+    # Not plain blue, which is too dark in the palettes of many terminals.
     return replace(base, name=ANSI, primary="ansi_bright_blue", variables={**base.variables, **cursors})
 
 
