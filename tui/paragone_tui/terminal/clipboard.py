@@ -1,4 +1,4 @@
-"""Copies text to the clipboard of the terminal that the user sits at, also over SSH, in tmux and in GNU screen."""
+"""Copies text to the clipboard of the user's terminal, also over SSH, in tmux and in GNU screen."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MOST = 74_994
-"""Bytes of text that are copied. Terminals drop a longer sequence: many accept 100,000 bytes, which Base64 fills so."""
+"""Largest text, in bytes, to copy. Many terminals accept 100,000 bytes, which is the size of the text in Base64."""
 _SCREEN_PIECE = 256
-"""Characters that each string for GNU screen passes on. Screen prints what is beyond its limit of 768 as text."""
+"""Number of characters in each string for GNU screen. Screen prints the part of a string beyond 768 characters as text."""
 
 
 def fits(text: str) -> bool:
-    """Return whether a text is short enough for the clipboards of terminals."""
+    """Return whether a text is short enough to be copied through the terminal."""
     return len(text) <= MOST and len(_encoded(text)) <= MOST
 
 
 def sequence(text: str, environment: Mapping[str, str]) -> str:
-    """Return the control sequence that has the terminal put a text into its clipboard (OSC 52 of xterm).
+    """Return the control sequence that makes the terminal put a text into its clipboard (OSC 52 of xterm).
 
-    tmux and GNU screen pass a sequence on to their own terminal if it is wrapped in a device control string. Inside
-    tmux on another machine, only `TERM` tells of tmux, which is then also given the plain sequence.
+    tmux and GNU screen pass a sequence on to their own terminal if the sequence is wrapped in a device control string. Over
+    SSH, only `TERM` shows that the terminal is tmux. tmux also gets the plain sequence.
     """
     copy = f"\x1b]52;c;{b64encode(_encoded(text)).decode('ascii')}\x07"
     terminal = environment.get("TERM", "")
@@ -38,7 +38,7 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
 
 
 def write_file(text: str) -> Path:
-    """Write a text to the file that stands in for the clipboard, and return the file's path. Raises ParagoneError."""
+    """Write a text to the file that replaces the clipboard, and return the file's path. Raises ParagoneError."""
     from paragone_workbench.experiments.output_file import replacing
     from paragone_workbench.paths import copied_file, private_folder
 
@@ -50,10 +50,10 @@ def write_file(text: str) -> Path:
 
 
 async def give_to_tmux(text: str) -> bool:
-    """Ask tmux to put text into its buffer and into the clipboard of its own terminal. Return whether it has.
+    """Make tmux put text into its buffer and into the clipboard of its own terminal. Return whether tmux did.
 
-    tmux passes on what a program sends only as its options `set-clipboard` and `allow-passthrough` say, by default not
-    at all. With `load-buffer -w` (tmux 3.2 and newer, see its manual), tmux itself sends the text.
+    By default, tmux passes on no sequence of a program: its options `set-clipboard` and `allow-passthrough` decide that. With
+    `load-buffer -w` (tmux 3.2 and newer, see its manual), tmux itself sends the text.
     """
     if not os.environ.get("TMUX"):
         return False
@@ -67,7 +67,7 @@ async def give_to_tmux(text: str) -> bool:
         try:
             await process.communicate(_encoded(text))
         finally:
-            if process.returncode is None:  # the program ends
+            if process.returncode is None:  # cancelled, because the program ends
                 process.kill()
                 await process.wait()
         return process.returncode == 0

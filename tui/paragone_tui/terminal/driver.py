@@ -1,4 +1,4 @@
-"""Reads the terminal, for any bytes and for keys that were typed before; what signals do while the screen is open."""
+"""Reads the terminal's input, writes at the pace of the line, and handles signals while the screen is open."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from paragone_tui.terminal.keys import Answered, KeyParser
 from paragone_tui.textual_internals import JobControlDriver
 
 PIECE = 4096
-"""Bytes to read at a time."""
+"""Number of bytes to read at a time."""
 TICK_S = 0.1
-"""Seconds of silence after which an escape that began no sequence is the key."""
+"""Seconds without input after which an escape character is the key Escape."""
 
 LAST_ANSWER_S = 1.0
-"""Seconds to wait for an answer of the terminal when the program ends."""
+"""Seconds to wait for each answer of the terminal when the program ends."""
 
 ENDED_BY_SIGNAL = 128
-"""The exit code of a program that a signal has ended, less the signal's number."""
+"""The exit code of a program that a signal has ended, minus the signal's number."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 class TerminalDriver(JobControlDriver):
     """Textual's driver, with the program's own reader and signal handlers.
 
-    The driver tells how much may be written, so that the program never waits for a slow line.
+    The driver knows how many bytes may be written now, so that the program never waits for a slow line.
 
-    A signal that asks the program to end makes it leave as the key does, with the terminal restored and everything
-    saved. The exit code is 128 and the signal's number. Signals that were ignored at the start stay ignored.
+    On a signal such as SIGTERM, the program quits as with the key: it restores the terminal and saves everything. The exit
+    code is 128 plus the signal's number. Signals that were ignored at the start stay ignored.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TerminalDriver(JobControlDriver):
         self._screen_loop = asyncio.get_running_loop()
         self._flow = Flow(self.write)
         self._answered_at: SimpleQueue[float] = SimpleQueue()
-        """When the terminal answered questions, on the clock of the flow."""
+        """The times at which the terminal answered questions, on the clock of `_flow`."""
         self.watch_output(self._flow.taken)
         for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -61,28 +61,28 @@ class TerminalDriver(JobControlDriver):
                 )
 
     def _end_without_terminal(self, number: int) -> None:
-        """End at once if the terminal is gone: leaving writes to the terminal, and might wait for it forever."""
+        """End the process at once if the terminal is gone: quitting writes to the terminal, and might wait forever."""
         if _is_gone(self.fileno, timeout_ms=0):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
     def suspend(self) -> bool:
-        """Give the terminal back to the shell until the shell continues the program. Returns False if there is no shell."""
+        """Stop the program, and give the terminal to the shell until `fg`. Returns False if there is no shell."""
         if not _has_shell():
             return False
         self.stop_with_group()
         return True
 
     def room(self) -> int:
-        """Return the bytes that may be written now."""
+        """Return how many bytes may be written now."""
         return self._flow.room()
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more may be written, and forget the function given before."""
+        """Call a function once more bytes may be written. The function replaces one that still waits."""
         self._flow.call_when_room(call)
 
     def begin_frame(self) -> None:
-        """Begin a frame, which is then written and flushed."""
+        """Begin a frame: the caller then writes and flushes it."""
         self._flow.begin_frame()
 
     def write(self, data: str) -> None:
@@ -95,12 +95,12 @@ class TerminalDriver(JobControlDriver):
         self._flow.end_frame()
 
     def start_application_mode(self) -> None:
-        """Take the terminal."""
+        """Switch the terminal to the program's screen, and start to read and to ask the terminal."""
         self._flow.asks = True
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def disable_input(self) -> None:
-        """Wait for the terminal's last answers, which the shell would take for keys, and stop reading the terminal."""
+        """Wait for the terminal's last answers, since the shell would treat them as keys. Then stop reading the terminal."""
         self._flow.asks = False
         self._take_answers()
         with contextlib.suppress(Empty):
@@ -126,7 +126,7 @@ class TerminalDriver(JobControlDriver):
                     return  # `end_with_terminal` ends the program
                 if not data:
                     return
-                # What was typed before the raw mode has a line feed where Enter was pressed.
+                # Before the terminal was in raw mode, it turned Enter into a line feed.
                 data = data[:early].replace(b"\n", b"\r") + data[early:]
                 early = max(0, early - len(data))
                 for message in parser.feed(data):
@@ -140,22 +140,22 @@ class TerminalDriver(JobControlDriver):
 
 
 def end_by_signals() -> None:
-    """Let signals end and stop the program as usual again, once the screen is closed."""
+    """Restore the signals' default effects, to end or to stop the program, once the screen is closed."""
     for number in (*_ENDING, signal.SIGTSTP, signal.SIGCONT):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
 
 
 def _waiting(fileno: int) -> int:
-    """Return how many bytes can be read now."""
+    """Return how many bytes of input wait to be read."""
     return int(struct.unpack("i", fcntl.ioctl(fileno, termios.FIONREAD, b"\0" * 4))[0])
 
 
 def end_with_terminal(terminal: int) -> None:
-    """Send SIGHUP to this process when the terminal of a file descriptor goes away.
+    """Send SIGHUP to this process when the terminal of a file descriptor is closed.
 
-    The kernel does so only if it is the controlling terminal of the process. Otherwise, as in some
-    containers, the program would read end of file in a busy loop, and its engines keep their memory.
+    The kernel sends SIGHUP only for the controlling terminal of the process. In some containers, the terminal is another
+    one: without this function, the program would read end of file in a busy loop, and its engines would keep their memory.
     """
     threading.Thread(target=_end_without, args=(terminal,), name="hang-up", daemon=True).start()
 
@@ -166,14 +166,14 @@ def _end_without(terminal: int) -> None:
 
 
 def _is_gone(terminal: int, timeout_ms: int | None = None) -> bool:
-    """Wait until a terminal is gone, by default without a limit. Returns whether it is."""
+    """Wait until a terminal is gone, by default without a limit. Returns whether the terminal is gone."""
     gone = select.poll()
     gone.register(terminal, 0)  # no events: poll always reports errors and hang-ups
     return bool(gone.poll(timeout_ms))
 
 
 def _has_shell() -> bool:
-    """Return whether a shell with job control started the program: it gave the program a process group of its own."""
+    """Return whether a shell with job control started the program: such a shell makes a process group for the program."""
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
     except ProcessLookupError:  # the shell has ended

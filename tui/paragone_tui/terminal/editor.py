@@ -1,4 +1,4 @@
-"""The user's editor: a text is given to it in a file, together with the terminal, and comes back."""
+"""Opens a text in the user's editor, which uses the terminal meanwhile, and reads the edited text."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from paragone.regular_file import read_regular_file
 _VARIABLES = ("VISUAL", "EDITOR")
 
 LARGEST = 2**24
-"""Largest size in bytes of a prompt from the editor: as much as a prompt from standard input has."""
+"""Largest size in bytes of a prompt from the editor: the same as for a prompt from standard input."""
 
 
 async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
-    """Return a text as the user's editor has saved it; None if it is the same.
+    """Return a text as the user's editor has saved it; None if the text is unchanged.
 
-    The editor has the terminal while `lent` is entered. Raises InputError if there is no editor, or if it leaves no text, and
-    ParagoneError if it fails; what it has saved then stays in the file.
+    The context manager of `lent` gives the terminal to the editor. Raises InputError if there is no editor, or if the editor
+    leaves no readable text. Raises ParagoneError if the editor fails: a text that it has saved then stays in the file.
     """
     command = _command()
     path = _write(text)
@@ -43,7 +43,7 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
             raise InputError(f"{error.sentence} The prompt stays as it was.", hint=kept) from error
         now = saved.decode(errors="replace")
         if not text.endswith("\n"):
-            now = now.removesuffix("\n")  # which editors add
+            now = now.removesuffix("\n")  # editors add a line break at the end
         keeps_file = code != 0 and now != text
         if code:
             end = f"ended with the code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
@@ -54,12 +54,12 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
         return now if now != text else None
     finally:
         if not keeps_file:
-            with contextlib.suppress(OSError):  # the editor has put a folder in its place
+            with contextlib.suppress(OSError):  # the editor has replaced the file with a folder
                 path.unlink(missing_ok=True)
 
 
 def _command() -> Sequence[str]:
-    """Return the command that VISUAL or EDITOR has. Raises InputError if no editor can be started."""
+    """Return the command in VISUAL, or else in EDITOR. Raises InputError if the command does not exist."""
     name = next((name for name in _VARIABLES if os.environ.get(name, "").strip()), None)
     if name is None:
         raise InputError(
@@ -86,7 +86,7 @@ def _write(text: str) -> Path:
 
 
 async def _run(command: Sequence[str]) -> int:
-    terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None  # the screen is there, too
+    terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None  # as Textual's screen
     try:
         process = await asyncio.create_subprocess_exec(*command, stdout=terminal)
     except OSError as error:  # such as a script without an interpreter

@@ -1,4 +1,4 @@
-"""How much may be written to the terminal now: on a slow line, no more than shows at once."""
+"""Limits how many bytes are written to the terminal, so that even on a slow line the newest state is shown at once."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from math import inf
 from typing import NamedTuple
 
 QUESTION = "\x1b[5n"
-"""Asks the terminal for its status. The answer comes once the terminal has read what was written before."""
+"""The question for the terminal's status. The terminal answers once it has read all bytes before the question."""
 
 _BACKLOG_S = 0.2
-"""Seconds that the line may take to transmit what was written."""
+"""Seconds that the line may take to transmit the bytes on their way."""
 _START = 8192
-"""Bytes that may be on their way before the speed of the line is known: more than the first picture has."""
+"""Number of bytes that may be on their way before the speed of the line is known: more than the first frame has."""
 _LEAST, _MOST = 128, 16384
-"""Bytes that may be on their way on any line. The most bounds the backlog of a fast line that becomes slow."""
+"""Limits of the bytes that may be on their way. The upper limit bounds the backlog when a fast line becomes slow."""
 _QUESTIONS = 8
-"""Questions for the bytes that may be on their way; so they cost a fast line next to nothing."""
+"""Number of questions per full window of bytes. So questions are a small part of the bytes on a fast line."""
 _LEAST_MEASURED = 64
-"""Bytes of a frame that is long enough to measure the speed of the line with it."""
+"""Least size in bytes of a frame with which the speed of the line is measured."""
 _SAMPLES = 3
-"""Measurements of which the middle one counts: a process that waited for the CPU in one of them makes no slow line."""
+"""Number of last measurements whose median is the speed. A process that waits for the CPU spoils only one of them."""
 _CERTAIN_S = 1.0
-"""Seconds after which a measurement counts alone: processes hardly wait so long for the CPU."""
+"""Seconds from which a measurement alone is the speed, without a median: processes rarely wait so long for the CPU."""
 _PATIENCE_S = 10.0
-"""Seconds after which a terminal that has not answered counts as one that does not answer."""
+"""Seconds without an answer after which the program assumes that the terminal never answers."""
 
 
 class Flow:
-    """Knows how many of the written bytes are still on their way, and how many more may be written.
+    """Computes how many of the written bytes are still on their way to the terminal, and how many more may be written.
 
-    Questions between the frames tell: their answers say how much arrived. The time between the answers to a question
-    before a frame and to one after it says how fast the line is. Neither the latency of the line is in it nor what the
-    program and the terminal wait for the CPU before they write and read. Of a terminal that does not answer, only what the
-    system took is known. `wrote` and `taken` count bytes; `taken` may be called in any thread, everything else on the
-    event loop.
+    The program asks the terminal questions between frames. An answer shows that all bytes before its question have arrived.
+    The time between the answers to the questions before and after a frame shows how fast the line is. This time excludes the
+    latency of the line, and the time that either side waits for the CPU before it writes or reads. If the terminal does not
+    answer, only the bytes that the system took are known. `taken` may be called in any thread, all other methods only on
+    the event loop.
     """
 
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
-        """Create it for a function that writes to the terminal, and a clock in seconds."""
+        """Create a flow. `write` writes to the terminal, and `clock` returns the time in seconds."""
         self.answers = False
         """Whether the terminal has answered a question."""
         self.asks = True
-        """Whether to ask the terminal: False once the program has stopped reading its answers."""
+        """Whether to ask the terminal: False once the program reads no more answers."""
         self._write = write
         self.clock = clock
         """Returns the time in seconds."""
         self._loop = asyncio.get_running_loop()
         self._window = _START
-        """The bytes that may be on their way."""
+        """The number of bytes that may be on their way."""
         self._rates: deque[float] = deque(maxlen=_SAMPLES)
-        """What the line transmitted in the last measured frames, in bytes a second."""
+        """The speed of the line in the last measured frames, in bytes per second."""
         self._arrived_at = 0.0
-        """When the last answer came."""
+        """The time of the last answer on the clock."""
         self._measures = False
-        """Whether the frame that is being written is measured."""
+        """Whether the present frame measures the speed of the line."""
         self._begun = 0
-        """The bytes written before the last frame that was to be measured."""
+        """How many bytes had been written when the last measured frame began."""
         self._written = 0
         self._taken = 0
         self._arrived = 0
@@ -71,7 +71,7 @@ class Flow:
 
     @property
     def is_asking(self) -> bool:
-        """Whether an answer is to come."""
+        """Whether the terminal still has to answer a question."""
         return self.answers and bool(self._asked)
 
     def room(self) -> int:
@@ -82,8 +82,8 @@ class Flow:
         return room if room >= self._window // 4 else 0
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function, in the present context, once there is room to write. It replaces the function given before."""
-        # The terminal's answers come from a thread, which has none of the application's context variables.
+        """Call a function, in the present context, once bytes may be written. The function replaces one that still waits."""
+        # A thread reads the terminal's answers, and has none of the application's context variables.
         self._wait(partial(copy_context().run, call))
 
     def _wait(self, call: Callable[[], object]) -> None:
@@ -97,11 +97,11 @@ class Flow:
             self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience)
 
     def wrote(self, size: int) -> None:
-        """Count bytes that were written."""
+        """Count `size` more written bytes."""
         self._written += size
 
     def begin_frame(self) -> None:
-        """Say that a frame will be written. One of several is measured, by questions before and after it."""
+        """Begin a frame. From time to time, measure the speed of the line with a frame, by a question before and after it."""
         is_due = not self._rates or self._written - self._begun >= self._window // _QUESTIONS
         # A terminal that has not answered yet is not asked before each frame.
         self._measures = is_due and (self.answers or len(self._asked) < 2)
@@ -110,7 +110,7 @@ class Flow:
             self._begun = self._written
 
     def end_frame(self) -> None:
-        """Ask whether the frame arrived, unless a question shortly before does."""
+        """End a frame: ask whether the frame has arrived, unless the last question was only a few bytes before."""
         size = self._written - self._begun if self._measures else 0
         asked = self._asked[-1].written if self._asked else self._arrived
         if size >= _LEAST_MEASURED:
@@ -120,13 +120,13 @@ class Flow:
         self._measures = False
 
     def taken(self, size: int) -> None:
-        """Say how many bytes the system has taken so far."""
+        """Set how many bytes the operating system has taken so far."""
         self._taken = size
         if self._waiting is not None and not self.answers:
             self._loop.call_soon_threadsafe(self._go_on)
 
     def answered(self, at: float) -> None:
-        """Say that the terminal answered a question at a time of the clock."""
+        """Take an answer of the terminal, which came at the time `at` of the clock."""
         if not self._asked:
             return
         self.answers = True
@@ -138,7 +138,7 @@ class Flow:
                 self._rates.clear()
             self._rates.append(question.measured / took_s if took_s > 0 else inf)
             rate = sorted(self._rates)[len(self._rates) // 2]
-            # A window that is hardly used says nothing about what more the line can take.
+            # If most of the window was unused, the measured speed does not show that a larger window is right.
             most = 2 * self._window if question.on_way >= self._window // 2 else self._window
             self._window = int(max(_LEAST, min(rate * _BACKLOG_S, most, _MOST)))
         self._go_on()
@@ -173,8 +173,8 @@ class _Question(NamedTuple):
     """A question without an answer yet."""
 
     written: int
-    """The bytes written before."""
+    """How many bytes were written before the question."""
     on_way: int
-    """How many of these bytes were on their way."""
+    """How many of these bytes were on their way when the question was asked."""
     measured: int
-    """How many were written since the question before, without a pause; 0 if this question measures nothing."""
+    """How many bytes were written without a pause since the previous question; 0 if this question measures nothing."""

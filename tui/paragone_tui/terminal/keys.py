@@ -1,4 +1,4 @@
-"""Turns the bytes that a terminal sends into messages, whatever the bytes are."""
+"""Turns any bytes that a terminal sends into Textual's messages."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from textual.message import Message
 
 from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_START, SequenceParser
 
-# A report of the mouse in the X10 protocol: a button, a column and a row as one byte each. paragone asks for the
-# SGR protocol, and nothing uses these; as text they could be the beginning of a character.
+# A mouse report in the X10 protocol: a button, a column and a row as one byte each. paragone uses the SGR protocol, and
+# drops X10 reports, since their bytes could be the beginning of a UTF-8 character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
 ANSWER = "\x1b[0n"
-"""What the terminal answers when it is asked for its status."""
+"""The terminal's answer to the question for its status."""
 _LEADS = "[OP]X^_"
-"""Characters that lead a longer sequence after an escape."""
+"""The characters that begin a longer sequence after an escape."""
 _END = "\\"
-"""After an escape, the end of an answer of the terminal, and no key with Alt."""
+"""The character that ends an answer of the terminal after an escape, and so is no key with Alt."""
 _UNFINISHED = re.compile(rf"\x1b([{re.escape(_LEADS)}])\Z")
 _ALT_KEY = re.compile(rf"\x1b[^\x1b{re.escape(_LEADS)}]\Z")
-"""An escape and a character that leads no longer sequence: the character's key, with Alt."""
+"""An escape and a character that begins no longer sequence: the character's key with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
 """The first character after the control characters."""
 
 
 class Answered(Message):
-    """The terminal answered: it has shown what was written before the question."""
+    """The terminal answered the question for its status: it has read all bytes before the question."""
 
 
 class KeyParser:
-    """Textual's parser of terminal input, which here also accepts invalid UTF-8 and unknown sequences.
+    """Wraps Textual's parser of terminal input, and also accepts invalid UTF-8 and unknown sequences.
 
-    This class takes pastes from the text itself: Textual's parser needs more than a second for a megabyte. Characters that
-    Python does not call printable, such as joiners, no-break spaces and new emoji, come as pastes: fields drop such keys.
+    This class parses pastes itself, because Textual's parser takes more than a second for a megabyte. Fields drop the keys of
+    characters that Python calls not printable, such as joiners, no-break spaces and new emoji. So these become pastes.
     """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._parser = SequenceParser()
         self._last = ""
-        """The last characters given to the parser, as many as the start of a paste has."""
+        """The last characters that the parser got, as many as the sequence that starts a paste has."""
         self._pasted: list[str] | None = None
-        """The pieces of a paste that has not ended; None if there is none."""
+        """The pieces of a paste that has not ended; None outside of a paste."""
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the messages of these bytes. Bytes that are not UTF-8 become U+FFFD."""
+        """Yield the messages that these bytes stand for. Invalid UTF-8 becomes U+FFFD."""
         text = self._decoder.decode(_X10_REPORT.sub(b"", data))
         while text:
             if self._pasted is None:
@@ -63,24 +63,24 @@ class KeyParser:
             yield from [_alt_key(unfinished[1])] if unfinished else messages
 
     def _feed_keys(self, text: str) -> Generator[Message, None, str]:
-        """Give text to Textual's parser until a paste starts; return the rest."""
+        """Give text to Textual's parser until a paste starts, and return the rest of the text."""
         for at, character in enumerate(text, 1):
             if self._parser.is_waiting:
                 if self._last.endswith("\x1b") and _is_alt_key(character):
-                    # Textual's parser would leave out the escape before a sign, and takes some for other characters.
+                    # Textual's parser would drop the escape before a sign, and would misread some characters.
                     yield self._end_with_alt(character)
                     continue
                 if character == "\x1b" and (unfinished := _UNFINISHED.search(self._last)):
-                    # The next sequence comes before the time for the rest of this one has passed.
+                    # A new sequence begins while the parser still waits for the rest of the last sequence.
                     yield self._end_with_alt(unfinished[1])
             try:
                 yield from map(_typed, self._parser.feed(character))
-            except (ValueError, ArithmeticError):  # numbers in a sequence that mean nothing
+            except (ValueError, ArithmeticError):  # a sequence with invalid numbers
                 self._restart()
             self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
             if _ALT_KEY.search(self._last):
-                # If another sequence came while the parser waits for more, as the terminal's answer to a question,
-                # it would take the key for the characters `^` and `u`.
+                # Do not wait for more characters: if another sequence came meanwhile, such as an answer of the terminal,
+                # the parser would turn the key into the characters `^` and `u`.
                 yield from self._parser.complete()
             if self._last.endswith(ANSWER):
                 self._restart()
@@ -98,8 +98,8 @@ class KeyParser:
         return _alt_key(character)
 
     def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
-        """Add text to a paste until that ends; return the rest."""
-        tail = "".join(pasted[-1:])  # a part of the end, perhaps
+        """Add text to a paste until the paste ends, and return the rest of the text."""
+        tail = "".join(pasted[-1:])  # perhaps the beginning of the sequence that ends the paste
         before, end, rest = (tail + text).partition(BRACKETED_PASTE_END)
         part = len(BRACKETED_PASTE_END) - 1
         pasted[-1:] = [before[:-part], before[-part:]]
@@ -113,9 +113,9 @@ class KeyParser:
         return rest
 
     def _restart(self) -> None:
-        """Replace Textual's parser, which an exception has ended, or which takes what comes for a paste.
+        """Replace Textual's parser after an exception, in the middle of a sequence, or at the start of a paste.
 
-        The new parser takes over what the old one knows about the terminal.
+        Copy the terminal's sizes from the old parser to the new parser.
         """
         ended, self._parser = self._parser, SequenceParser()
         self._parser.mouse_pixels = ended.mouse_pixels
@@ -124,12 +124,12 @@ class KeyParser:
 
 
 def _is_alt_key(character: str) -> bool:
-    """Return whether an escape and a character are the character's key with Alt, and begin no sequence."""
+    """Return whether an escape and this character are a key with Alt, and begin no sequence."""
     return character not in _LEADS + _END and (character.isprintable() or character in "\r\t")
 
 
 def _alt_key(character: str) -> Key:
-    """Return the key of a character, with Alt."""
+    """Return the key of a character with Alt."""
     name = next(key.key for key in SequenceParser().feed(character) if isinstance(key, Key))
     if len(name) == 1 and name.isupper():
         name = f"shift+{name.lower()}"
@@ -137,7 +137,7 @@ def _alt_key(character: str) -> Key:
 
 
 def _typed(message: Message) -> Message:
-    """Return a paste for the key of a character that fields would drop."""
+    """Return a paste in place of a key that fields would drop. Return other messages unchanged."""
     if (
         isinstance(message, Key)
         and not message.is_printable

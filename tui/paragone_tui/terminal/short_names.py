@@ -1,4 +1,4 @@
-"""Shortens the names of engines so that what distinguishes them stays visible."""
+"""Shortens the names of engines, and keeps the parts in which the names differ."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rich.cells import cell_len, set_cell_size
 _SEPARATORS = " .-:/@"
 _WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARATORS)}]")
 _READABLE = 12
-"""Cells of a name that are enough to recognize it, if what distinguishes it is shorter."""
+"""Width in cells at which a name is readable, unless its distinctive part is longer."""
 _LONGEST = 20
-"""Cells of a name that are worth more than a figure beside it."""
+"""Largest width in cells that a name takes from the figures beside it."""
 
 
 def shortest(name: str, others: Iterable[str]) -> int:
-    """Return the least number of cells in which `shortened` is readable."""
+    """Return the least width, in cells, at which the result of `shortened` is readable."""
     _, core, _ = _parts(name, others)
     needed = _READABLE if core == name else max(_READABLE, cell_len(core) + 2)
     return min(cell_len(name), needed, _LONGEST)
@@ -25,8 +25,8 @@ def shortest(name: str, others: Iterable[str]) -> int:
 def shortened(name: str, others: Iterable[str], cells: int) -> str:
     """Return `name` in at most `cells` cells.
 
-    What the name has in common with the other names is left out first: of `SmolLM2-135M.Q4_1` beside
-    `SmolLM2-135M.Q3_K_M`, `SmolLM2…Q4_1` remains.
+    The parts that the name shares with other names are left out first: beside `SmolLM2-135M.Q3_K_M`,
+    `SmolLM2-135M.Q4_1` becomes `SmolLM2…Q4_1`.
     """
     if cell_len(name) <= cells:
         return name
@@ -43,9 +43,9 @@ def shortened(name: str, others: Iterable[str], cells: int) -> str:
 
 
 def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
-    """Return three parts of a name: a beginning shared with another name, what distinguishes it, a shared end.
+    """Return three parts of a name: a beginning shared with another name, the distinctive part, and a shared end.
 
-    The parts are cut between words. If nothing is distinguishing, the whole name is.
+    The parts are cut between words. If no part is distinctive, the whole name is returned as the distinctive part.
     """
     distinct = [other for other in others if other != name]
     if not distinct:
@@ -60,13 +60,13 @@ def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """Return the number of characters that both begin with."""
+    """Return the length in characters of the common beginning of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 
 
 def _cut(text: str, cells: int, loose: str = " ") -> str:
-    """Shorten a text to `cells` cells with an ellipsis; characters of `loose` directly before the ellipsis are removed."""
+    """Shorten a text to `cells` cells with an ellipsis. Characters of `loose` just before the ellipsis are removed."""
     if cell_len(text) <= cells:
         return text
     return set_cell_size(text, cells - 1).rstrip(loose) + "…" if cells > 1 else ""

@@ -1,4 +1,4 @@
-"""Text for the terminal: foreign text made safe to print, and bars."""
+"""Makes foreign text safe to print on the terminal, and draws bars as text."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def one_line(text: str) -> str:
 
 
 def bar(fraction: float, cells: int) -> str:
-    """Return the filled part of a bar that has this number of cells if `fraction` is 1, in eighths of a cell."""
+    """Return the filled part of a bar, in eighths of a cell. The bar has `cells` cells if `fraction` is 1."""
     full, rest = divmod(round(max(0.0, min(1.0, fraction)) * cells * 8), 8)
     return "█" * full + _EIGHTHS[rest]
