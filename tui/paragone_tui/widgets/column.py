@@ -1,4 +1,4 @@
-"""Columns of a screen, side by side: as many as fit."""
+"""Columns of a screen, side by side, as many as fit into its width."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 _NARROWEST = 24
-"""Minimum width of a column in cells; if there is less room, only some columns are shown."""
+"""Minimum width of a column in cells. If the columns would be narrower, only some of them are shown."""
 
 
 class Column(Vertical):
-    """A column, with a line between it and the column at its left."""
+    """A column of a screen, with a line at its left edge, except in the first column."""
 
     DEFAULT_CSS = """
     Column {
@@ -23,12 +23,12 @@ class Column(Vertical):
 
 
 def columns_that_fit(width: int) -> int:
-    """Return how many columns fit into `width` cells, at least 1."""
+    """Return how many columns fit into a width in cells, but at least 1."""
     return max(1, width // _NARROWEST)
 
 
 def show_columns(columns: Sequence[Column], first: int, count: int) -> int:
-    """Show `count` columns from index `first` on, or the last ones if there are not so many. Returns the first index."""
+    """Show `count` columns from index `first` on, or else the last `count` columns. Returns the first column's index."""
     first = max(0, min(first, len(columns) - count))
     for number, column in enumerate(columns):
         set_shown(column, first <= number < first + count)
@@ -37,6 +37,6 @@ def show_columns(columns: Sequence[Column], first: int, count: int) -> int:
 
 
 def set_shown(widget: Widget, shown: bool) -> None:
-    """Show or hide a widget. Textual lays out the screen again even if nothing changes."""
+    """Show or hide a widget if that changes anything, since Textual would lay out the screen again in any case."""
     if widget.display != shown:
         widget.display = shown

@@ -1,4 +1,4 @@
-"""Forms: a column of fields, each beside its title, and a line for mistakes."""
+"""Forms: a column of fields with titles, and a line for messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WIDEST = 30
 
 
 class FormField(NamedTuple):
-    """A line of a form. The hint says what can be written in it."""
+    """A field of a form. The hint says what the user can write in the field."""
 
     name: str
     title: str
@@ -31,7 +31,7 @@ class FormField(NamedTuple):
 
 
 class Form(Modal[ScreenResultType]):
-    """A modal screen with fields. Enter submits them in any of the fields."""
+    """A modal screen with fields. Enter in any field submits all fields."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", "Up", show=False),
@@ -85,7 +85,7 @@ class Form(Modal[ScreenResultType]):
 
     @property
     def values(self) -> dict[str, str]:
-        """What is written in the fields, by their names."""
+        """The texts in the fields, by the names of the fields."""
         return {
             field.name: line.value for field, line in zip(self._fields, self.query(LineField), strict=True)
         }
@@ -95,16 +95,16 @@ class Form(Modal[ScreenResultType]):
         self.submit()
 
     def submit(self) -> None:
-        """Use the values of the fields; each form defines how."""
+        """Use the values of the fields. Each form defines how."""
         raise NotImplementedError
 
     def say(self, text: str, *, error: bool = False) -> None:
-        """Show a text below the fields, or nothing."""
+        """Show a text below the fields. An empty text hides the line."""
         if not self.leaving and self.is_attached:
             self.said.set_class(error, "-error")
             self.said.display = bool(text)
             self.said.update(visible(text))
 
     def show_keys(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Show what the keys do."""
+        """Show the keys and their effects at the lower edge."""
         self.box.border_subtitle = hints(keys)

@@ -1,4 +1,4 @@
-"""Texts in which the words that were searched for are marked."""
+"""Marks in texts the words that the user searched for."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from paragone_tui.terminal.text import one_line
 from paragone_workbench.store.snippet import any_of
 
 FOUND = "bold reverse $text-warning"
-"""The style of the words that were searched for; also without colours, where the highlighted option is underlined."""
+"""The style of the words that the user searched for. Without colours, it differs from the underlined highlighted option."""
 
 
 def marked(text: str, words: Collection[str], style: str = "") -> Iterator[tuple[str, str]]:
-    """Yield a text on one line, in parts with their styles: the words are marked, the other parts have `style`."""
+    """Yield the parts of a text on one line with their styles: `FOUND` for the words, `style` for the rest."""
     line, end = one_line(text), 0
     for found in any_of(words).finditer(line):
         yield line[end : found.start()], style

@@ -1,4 +1,4 @@
-"""Key hints: each key with a word for what it does."""
+"""Key hints: each key with a word for its effect."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from textual.content import Content
 def hints(
     pairs: Iterable[tuple[str, str]], width: int = sys.maxsize, *, last: tuple[str, str] | None = None
 ) -> Content:
-    """Return hints from pairs of keys and labels, on one line: the first ones, as many as fit in `width` cells.
+    """Return key hints on one line: from pairs of keys and labels, the first hints that fit into `width` cells.
 
-    The `last` one stands behind them in any case.
+    The hint `last` always follows these hints.
     """
     end = [] if last is None else [_hint(*last)]
     shown: list[Content] = []

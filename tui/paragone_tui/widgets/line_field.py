@@ -1,4 +1,4 @@
-"""The base class of fields for one line. Not needed to show the first screen."""
+"""The base class of fields for one line. The first screen has no such field, so this module is imported later."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from paragone_tui.widgets.text_field import is_editable, refuse_paste
 
 
 class LineField(Input):
-    """Textual's input field, with a limit for pasted texts."""
+    """Textual's input field, with a limit on the length of pasted texts."""
 
     cursor_blink = reactive(False, init=False)  # as in `TextField`
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in the field."""
+        """Whether the field has text."""
         return bool(self.value)
 
     def takes(self, key: str) -> bool:
-        """Return whether the field itself uses a key of a character with Alt."""
+        """Return whether the field itself uses this key of a character with Alt: never."""
         del key
         return False
 
     async def on_paste(self, event: events.Paste) -> None:
-        """Refuse a paste that would make the text too long to edit; otherwise, Textual inserts it."""
+        """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""
         if not is_editable(self.value + event.text):
             refuse_paste(self, event)

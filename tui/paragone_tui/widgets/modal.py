@@ -1,4 +1,4 @@
-"""Modal screens: shown over the lanes until they are closed with a result."""
+"""Modal screens, which cover the lanes until the user closes them, and which return a result."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SCROLL_BINDINGS: tuple[Binding, ...] = (
     Binding("g,home", "to_start", "To the start", show=False),
     Binding("G,end", "to_end", "To the end", show=False),
 )
-"""The bindings of screens with text to read, which have these actions."""
+"""The bindings for scrolling in screens with text to read. Such a screen must define these actions."""
 
 
 class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """A modal screen that is closed only once, even if Enter is pressed twice in quick succession.
 
-    The command palette offers its bindings that are not declared with `show=False`.
+    The command palette offers the screen's bindings, except those declared with `show=False`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
@@ -42,17 +42,17 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     }
     """
 
-    # If it were scoped, the `CSS` of a base class would apply only inside its subclass, where it matches nothing.
+    # Textual would scope the `CSS` of a base class to the inside of the subclass, where the `CSS` matches nothing.
     SCOPED_CSS = False
 
     HELP: ClassVar[str] = ""
-    """The section that the help begins with when it is opened here."""
+    """The section with which the help begins if the user opens the help on this screen."""
 
     leaving = False
-    """Whether the screen is being closed; its widgets may be removed before the screen."""
+    """Whether the screen is being closed. Textual may remove the screen's widgets before the screen."""
 
     def action_cancel(self) -> None:
-        """Copy the text that is selected with the mouse; if there is none, close the screen."""
+        """Copy the text that the user selected with the mouse; without a selection, close the screen."""
         try:
             self.action_copy_text()
         except SkipAction:
@@ -61,7 +61,7 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close the screen with a result and cancel its workers, unless it is closed or being closed.
 
-        A screen that another one covers is not closed: Textual would close the other one instead.
+        A screen that another screen covers is not closed: Textual would close the covering screen instead.
         """
         if self.leaving or not self.is_active:
             return AwaitComplete()

@@ -1,4 +1,4 @@
-"""The command palette: finds a command of the screen that it covers, and shows its keys."""
+"""The command palette: finds the commands of the screen below the palette, and shows their keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from paragone_tui.widgets.picker import Picker
 _TITLE_CELLS = 26
 _KEYS_CELLS = 18
 _IN_HELP = 0.001
-"""The score of a command whose help contains the query; lower than that of any title that matches."""
+"""The score of a command whose help contains the query: lower than the score of any matching title."""
 _ABOUT = {
     "dark": "The default.",
     "light": "For rooms with much light.",
@@ -33,17 +33,17 @@ _LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-
 
 
 class PaletteEntry(NamedTuple):
-    """An entry of the palette."""
+    """An entry of the palette: a command or a theme."""
 
     title: str
     keys: str
-    """Its keys in force, in short notation."""
+    """The command's keys in force, in short notation."""
     about: str
     run: Callable[[], object]
 
 
 def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> Iterator[PaletteEntry]:
-    """Yield the commands that work on a screen, in the order of the help, and the choice of theme."""
+    """Yield the commands that work on a screen, in the order of the help, and the command that changes the theme."""
     on_lanes = hasattr(screen, "commands")  # the screen of the lanes
     if not on_lanes:
         yield from _own(screen)
@@ -68,7 +68,7 @@ def _own(screen: Screen[Any]) -> Iterator[PaletteEntry]:
 
 
 def theme_entries(app: App[None]) -> Iterator[PaletteEntry]:
-    """Yield the themes: those of this program and the user's own, then those that come with Textual."""
+    """Yield the themes: first this program's, then the user's own, then Textual's."""
     others = BUILTIN_THEMES.keys()
     names = sorted(app.available_themes, key=lambda name: (name in others, name not in OWN, name))
     for name in names:
@@ -76,7 +76,7 @@ def theme_entries(app: App[None]) -> Iterator[PaletteEntry]:
 
 
 class Palette(Picker[Callable[[], object] | None]):
-    """Lists entries. The result of the palette is the `run` of the picked entry, or None."""
+    """Lists entries. The palette's result is the function `run` of the picked entry, or None."""
 
     heading = "Commands"
     placeholder = "Find a command …"
@@ -86,13 +86,13 @@ class Palette(Picker[Callable[[], object] | None]):
     def __init__(
         self, entries: Sequence[PaletteEntry], otherwise: Callable[[str], object] | None = None
     ) -> None:
-        """Create the palette. `otherwise` gets the typed text if no entry matches the text."""
+        """Create the palette. If no entry matches the typed text, `otherwise` is called with the text."""
         super().__init__()
         self._entries = entries
         self._otherwise = otherwise
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the entries whose titles match, the best first, then those whose help contains the text."""
+        """Return the entries with matching titles, the best match first, then the entries whose help has the text."""
         if not text:
             return [self._option(number, Content(entry.title)) for number, entry in enumerate(self._entries)]
         matcher = Matcher(text)
@@ -111,7 +111,7 @@ class Palette(Picker[Callable[[], object] | None]):
         return Option(row, id=str(number))
 
     def describe(self) -> None:
-        """Show what the highlighted entry does, in full, or that none matches."""
+        """Show the whole help of the highlighted entry, or that no entry matches."""
         option = self.options.highlighted_option
         self.say(self._entries[int(option.id)].about if option and option.id else "Nothing found.")
 
@@ -120,12 +120,12 @@ class Palette(Picker[Callable[[], object] | None]):
         self.dismiss(self._entries[int(option_id)].run)
 
     def pick_nothing(self) -> None:
-        """Close the palette, and give the typed text to `otherwise` if there is such a function."""
+        """Close the palette, and call `otherwise`, if it is set, with the typed text."""
         if self._otherwise is not None:
             self.action_cancel()
 
     def action_cancel(self) -> None:
-        """Close the palette, and hand over the typed text if no command matches it."""
+        """Close the palette. If no entry matches the typed text, call `otherwise` with the text."""
         typed = "" if self.options.option_count else self.words.value
         super().action_cancel()
         if self.leaving and typed and self._otherwise is not None:
@@ -135,9 +135,9 @@ class Palette(Picker[Callable[[], object] | None]):
 def show_palette(
     app: App[None], entries: Iterable[PaletteEntry], *, otherwise: Callable[[str], object] | None = None
 ) -> None:
-    """Show the palette with these entries, unless there is one already; run what is picked.
+    """Show the palette with these entries, unless a palette is open, and run the picked entry.
 
-    `otherwise` gets the typed text if no entry matches the text.
+    If no entry matches the typed text, `otherwise` is called with the text.
     """
 
     def picked(run: Callable[[], object] | None) -> None:

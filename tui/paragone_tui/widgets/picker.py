@@ -22,13 +22,13 @@ from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.modal import Modal
 
 LONGEST = 1000
-"""Number of characters that the field takes. Each key costs Textual time in proportion to those before it."""
+"""Largest number of characters in the field. Textual's time for a key press grows with the length of the text."""
 _AROUND_KEYS = 4
-"""Cells of the lower edge that the keys leave free."""
+"""Number of cells of the lower edge that the key hints leave free."""
 
 
 class _Field(LineField):
-    """An input field whose keys for the next and the previous line move the highlight of the list."""
+    """An input field in which the keys for line up and down move the highlight of the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,ctrl+j", "screen.move(1)", "Down", show=False),
@@ -36,12 +36,12 @@ class _Field(LineField):
     ]
 
     def restricted(self) -> None:
-        """Say why the field refuses the text that was typed or pasted."""
+        """Show why the field refuses the typed or pasted text."""
         self.notify(f"This field takes at most {LONGEST:,} characters.", severity="warning")
 
 
 class Picker(Modal[ScreenResultType]):
-    """A dialog to pick an option. Up and down move the highlight, Enter picks; the field keeps the focus."""
+    """A dialog to pick an option. Up and down move the highlight, and Enter picks. The field keeps the focus."""
 
     AUTO_FOCUS = "Input"
     CSS = """
@@ -55,16 +55,16 @@ class Picker(Modal[ScreenResultType]):
     heading: ClassVar[str]
     placeholder: ClassVar[str]
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "pick"), ("^j ^k", "move"), ("esc", "close")]
-    """The keys of the dialog, each with a word for what it does; shown at its lower edge."""
+    """The dialog's keys, each with a word for its effect, shown at the lower edge."""
 
     is_looking = False
-    """Whether more options may come."""
+    """Whether the picker still looks for more options."""
     is_outdated = False
-    """Whether the options are those of an earlier text, so that none of them is picked."""
+    """Whether the list still has the options for an earlier text of the field, which Enter must not pick."""
     _offered: Sequence[tuple[str, str]] = ()
-    """The keys that are shown, or would be if they fitted."""
+    """The keys to show at the lower edge, including keys that do not fit."""
     _picks = False
-    """Whether Enter was pressed before there was an option for the text: the first one that fits is picked."""
+    """Whether the user pressed Enter before an option matched the text: then the first matching option is picked."""
 
     words = query_one(Input)
     options = query_one(OptionList)
@@ -82,10 +82,10 @@ class Picker(Modal[ScreenResultType]):
         """Handle Enter where no option can be picked."""
 
     def describe(self) -> None:
-        """Say something about the highlighted option or the list. Called when either changes."""
+        """Show a remark about the highlighted option or the list. Called when the highlight or the list changes."""
 
     def is_offered(self, option_id: str) -> bool:
-        """Return whether an option is highlighted without the user moving to it, when the list changes."""
+        """Return whether the picker may highlight an option by itself when the list changes."""
         del option_id
         return True
 
@@ -99,15 +99,15 @@ class Picker(Modal[ScreenResultType]):
 
     def on_mount(self) -> None:
         """List the options for an empty field."""
-        self.offer(self._offered or self.key_hints)  # those of a subclass, which mounts first
+        self.offer(self._offered or self.key_hints)  # a subclass may have set `_offered`
         self.show()
 
     def on_resize(self) -> None:
-        """Show as many keys as fit now."""
+        """Show as many keys as fit into the new width."""
         self.call_after_refresh(lambda: self.offer(self._offered))
 
     def offer(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Show these keys at the lower edge: the last one, which closes the dialog, and as many others as fit in whole."""
+        """Show these keys at the lower edge: the last key, which closes the dialog, and as many other keys as fit."""
         self._offered = keys
         if not self.leaving and self.is_attached:
             box = self.query_one("#picker")
@@ -115,7 +115,7 @@ class Picker(Modal[ScreenResultType]):
             box.border_subtitle = hints(keys[:-1], room, last=keys[-1])
 
     def say(self, remark: str) -> None:
-        """Show a remark below the list; with an empty one, hide the line."""
+        """Show a remark below the list. An empty remark hides the line."""
         self.remark.update(visible(remark))
         self.remark.display = bool(remark)
 
@@ -125,9 +125,9 @@ class Picker(Modal[ScreenResultType]):
         self.show()
 
     def show(self) -> None:
-        """List the options that match, and keep the highlighted one if it is still among them.
+        """List the matching options, and keep the highlighted option highlighted if it still matches.
 
-        Of options that are not offered, the first is highlighted only if the user searches for it.
+        If no matching option is offered, highlight the first match if the field has text.
         """
         if self.leaving:
             return  # the list may have been removed
@@ -160,7 +160,7 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        # At once: typing may change the list before a message of the list arrives.
+        # Not through the list's own message: typing may change the list before the message arrives.
         option = self.options.highlighted_option
         if option is not None and option.id is not None and not option.disabled:
             self._pick(option.id)
@@ -176,7 +176,7 @@ class Picker(Modal[ScreenResultType]):
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:
-        if not self.leaving:  # the line may have been removed with the dialog
+        if not self.leaving:  # Textual may have removed the line for remarks with the dialog
             self.describe()
 
     @on(OptionList.OptionSelected)

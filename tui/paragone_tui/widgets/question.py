@@ -1,4 +1,4 @@
-"""A dialog that asks for one line of text, and passes the line to a callback."""
+"""A dialog that asks for one line of text, and passes the line to a function."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Act: TypeAlias = Callable[[str], Awaitable[str]]
 
 
 class Question(Modal[str | None]):
-    """The result of the dialog is the sentence about the effect, or None if the dialog was closed.
+    """Asks for a line of text. The dialog's result is the sentence that `Act` returns, or None if the user closed the dialog.
 
-    If nothing could be done, the dialog stays, with the line and the reason.
+    If `Act` raises ParagoneError, the dialog stays open with the line, and shows the error.
     """
 
     AUTO_FOCUS = "Input"
@@ -35,12 +35,12 @@ class Question(Modal[str | None]):
     }
     """
     LONGEST: ClassVar[int] = 1000
-    """Number of characters that the field takes."""
+    """Largest number of characters in the field."""
 
     def __init__(
         self, question: str, value: str, act: Act, *, meanwhile: str = "", takes_empty: bool = False
     ) -> None:
-        """Create a dialog. `value` is the text to begin with, and `meanwhile` is shown while the line is acted on."""
+        """Create a dialog. `value` is the initial text of the field. The dialog shows `meanwhile` while `act` runs."""
         super().__init__()
         self._question = question
         self._value = value

@@ -1,4 +1,4 @@
-"""The base class of screens with text to read, shown over the lanes until a key closes them."""
+"""The base class of screens with text to read, which cover the lanes until the user closes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Sheet(Modal[None]):
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [
         ("j k", "scroll"), ("d u", "half page"), ("g G", "start, end"), ("q", "close"),
     ]  # fmt: skip
-    """The keys, each with a word for what it does; shown at the lower edge."""
+    """The keys, each with a word for its effect, shown at the lower edge."""
     scroll = query_one("#sheet", VerticalScroll)
 
     @abstractmethod
@@ -60,11 +60,11 @@ class Sheet(Modal[None]):
         self.scroll.border_subtitle = hints(self.key_hints)
 
     def action_rows(self, rows: int) -> None:
-        """Scroll down by a number of rows; up if it is negative."""
+        """Scroll down by a number of rows, or up if the number is negative."""
         self.scroll.scroll_relative(y=rows, animate=False)
 
     def action_pages(self, pages: float) -> None:
-        """Scroll down by a number of screenfuls; up if it is negative."""
+        """Scroll down by a number of screenfuls, or up if the number is negative."""
         self.action_rows(round(pages * max(1, self.scroll.size.height - 2)))
 
     def action_to_start(self) -> None:

@@ -1,4 +1,4 @@
-"""The base class of fields for several lines, and the limit of pastes that it shares with `LineField`."""
+"""The base class of fields for several lines, and the limit on pasted texts, which `LineField` has, too."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from paragone.wording import size_text
 from paragone_tui.textual_internals import stop_watching
 
 LONGEST = 50_000
-"""Size in bytes up to which a text can be edited. At each key, Textual examines all of it."""
+"""Largest size in bytes of a text that can be edited. At each key press, Textual examines the whole text."""
 _LINES = 4_000
 _LONGEST_LINE = 10_000
-"""Number of characters of a line that can be edited. Textual wraps all of the line at each key."""
+"""Longest line, in characters, of a text that can be edited. At each key press, Textual wraps the whole line."""
 
 
 def is_editable(text: str) -> bool:
-    """Return whether the text is so short that a field shows each key within 0.1 s."""
+    """Return whether the text is so short that a field shows the effect of a key press within 0.1 s."""
     lines = text.splitlines()
     return (
         len(text) < LONGEST
@@ -40,7 +40,7 @@ def size_of(text: str) -> str:
 
 
 def refuse_paste(field: Widget, event: events.Paste) -> None:
-    """Do not insert a text that is too long, and say so."""
+    """Stop Textual from inserting a pasted text that is too long, and show a message."""
     event.stop()
     event.prevent_default()
     field.notify(
@@ -49,10 +49,10 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 
 
 class TextField(TextArea):
-    """Textual's text area, with a limit for pasted texts, and with readline's keys.
+    """Textual's text area, with a limit on the length of pasted texts, and with readline's keys.
 
-    What `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` delete one after the other comes back with `ctrl+y`. Undo may show or
-    hide its scroll bar.
+    `ctrl+y` inserts the text again that successive presses of `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` deleted. Undo may
+    show or hide the field's scroll bar.
     """
 
     DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
@@ -67,25 +67,25 @@ class TextField(TextArea):
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 
     _killed = ""
-    """What was deleted last, to be inserted again."""
+    """The text that `ctrl+y` inserts: the last deleted text."""
     _removed = ""
-    """What the last edit has removed."""
+    """The text that the last edit has removed."""
     _edits = 0
     """Number of edits."""
     _after_kill: tuple[int, Location] | None = None
-    """The number of edits and the place of the cursor after the last deletion that `ctrl+y` brings back."""
+    """`_edits` and the cursor's location after the last deletion that `ctrl+y` can insert again."""
 
     def on_unmount(self) -> None:
-        """Let the field be freed."""
+        """Drop the application's reference to the field, so that the field's memory is freed."""
         stop_watching(self)
 
     def takes(self, key: str) -> bool:
-        """Return whether the field itself uses a key of a character with Alt."""
+        """Return whether the field itself uses this key of a character with Alt: never."""
         del key
         return False
 
     def put(self, text: str) -> None:
-        """Replace the text; undo brings back the text before."""
+        """Replace the text. Undo restores the old text."""
         if text != self.text:
             self.history.checkpoint()
             self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
@@ -93,14 +93,14 @@ class TextField(TextArea):
         self.move_cursor(self.document.end)
 
     def edit(self, edit: Edit) -> EditResult:
-        """Perform an edit."""
+        """Perform an edit, and keep the text that the edit has removed."""
         result = super().edit(edit)
         self._edits += 1
         self._removed = result.replaced_text
         return result
 
     def _kill(self, delete: Callable[[], None], *, before: bool = False) -> None:
-        """Delete text and keep it for `ctrl+y`, joined to the text that was deleted just before."""
+        """Delete text and keep it for `ctrl+y`. Join it to the text of a deletion just before."""
         edits, joins = self._edits, self._after_kill == (self._edits, self.cursor_location)
         delete()
         if self._edits != edits:
@@ -109,12 +109,12 @@ class TextField(TextArea):
             self._after_kill = (self._edits, self.cursor_location)
 
     def action_delete_to_end(self) -> None:
-        """Delete to the end of the line; at its end, the line break."""
+        """Delete to the end of the line. At the end of the line, delete the line break."""
         at_end = self.cursor_location == self.get_cursor_line_end_location()
         self._kill(self.action_delete_right if at_end else self.action_delete_to_end_of_line)
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of the line; at its start, the line break."""
+        """Delete to the start of the line. At the start of the line, delete the line break before."""
         self._kill(super().action_delete_to_start_of_line, before=True)
 
     def action_delete_word_left(self) -> None:
@@ -135,30 +135,30 @@ class TextField(TextArea):
             super().action_cut()
 
     def get_cursor_line_start_location(self, smart_home: bool = False) -> Location:
-        """Return the start of the line, not that of the row into which it is wrapped."""
+        """Return the start of the whole line, which may be wrapped into several rows."""
         del smart_home
         return (self.cursor_location[0], 0)
 
     def get_cursor_line_end_location(self) -> Location:
-        """Return the end of the line, not that of the row into which it is wrapped."""
+        """Return the end of the whole line, which may be wrapped into several rows."""
         row = self.cursor_location[0]
         return (row, len(self.document.get_line(row)))
 
     @property
     def has_text(self) -> bool:
-        """Whether something is written in the field."""
+        """Whether the field has text."""
         return self.document.end != (0, 0)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """Refuse a paste that would make the text too long to edit; otherwise, Textual inserts it."""
+        """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""
         if not is_editable(self.text + event.text):
             refuse_paste(self, event)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scroll to the cursor, unless it is outside the text.
 
-        Textual calls this in the middle of an undo, when the scroll bar disappears before the cursor moves
-        to where the text was changed; it would raise ValueError. Textual calls this method again once the cursor has moved.
+        If the scroll bar disappears during an undo, Textual calls this method before it moves the cursor to the changed text.
+        Textual's own method would raise ValueError. Textual calls this method again once the cursor has moved.
         """
         if self.cursor_location != self.clamp_visitable(self.cursor_location):
             return Offset()
