@@ -1,4 +1,4 @@
-"""Choosing an engine from those of the lanes and those that the user can pick."""
+"""The command that chooses one of the lanes' engines and the defined engines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def choose(context: LanesContext) -> None:
-    """Measure engines, and say which one to deploy."""
+    """Show the form in which the user measures engines to decide which of them to deploy."""
     history, session = context.history.history, context.session
     if history is None:
         context.say(

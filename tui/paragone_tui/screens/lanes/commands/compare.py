@@ -1,4 +1,4 @@
-"""Commands that compare lanes: differences, the reference lane, heat, the divergence, and parity."""
+"""Commands that compare lanes: differences, the reference lane, token probabilities, divergence, parity and fidelity."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def toggle_differences(context: LanesContext) -> None:
 
 
 def reference_lane(context: LanesContext) -> None:
-    """Make the current lane the one that the others are compared with."""
+    """Make the current lane the reference, with which the other lanes are compared."""
     if column := context.current_or_say():
         context.lanes.differences.compare_with(column.lane)
         context.lanes.lay_out()
 
 
 def toggle_heat(context: LanesContext) -> None:
-    """Turn the colouring of the current lane by the probabilities of its tokens on or off."""
+    """Turn on or off whether the current lane's tokens are coloured by their probabilities."""
     column = context.current_or_say()
     if column is None:
         return
@@ -68,7 +68,7 @@ def parity(context: LanesContext) -> None:
 
 
 def fidelity(context: LanesContext) -> None:
-    """Measure how far the models of the other lanes are from that of the reference lane."""
+    """Measure how far the models of the other lanes are from the reference lane's model."""
     session, reference = context.session, context.lanes.differences.reference
     if reference is None or len(session.lanes) < 2:
         context.say(f"There is nothing to compare with; {context.key_of('add-lane')} adds a lane.")
@@ -105,7 +105,7 @@ async def _save_fidelity(context: LanesContext, lanes: Sequence[Lane], found: Fi
 
 
 def divergence(context: LanesContext) -> None:
-    """Show where the current lane's answer parts from that of the reference lane, and how sure each was."""
+    """Show where the current lane's answer parts from the reference lane's answer, and how sure each engine was."""
     column = context.current_or_say()
     if column is None:
         return
@@ -131,11 +131,11 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
         context.say(_no_parting(answers))
         return
     if any(answer.run.spec is None or answer.run.spec.logprobs is None for answer in answers):
-        context.session.wants_tokens = True  # so that the view has more to show for the next answers
+        context.session.wants_tokens = True  # the sheet can show the alternatives of the next answers
     forks: dict[Fork, Sequence[_Answer]] = {}
     for answer in sorted(parted, key=lambda answer: (answer.parting and answer.parting.char) or 0):
         if any(answer.parting == fork.place for fork in forks):
-            continue  # another candidate parts at the same place: it is a side there
+            continue  # another candidate parts at the same place, and their fork has this answer, too
         shown = [reference, answer, *(other for other in candidates if other is not answer)]
         forks[fork_of([(side.lane.name, side.run.result, side.parting) for side in shown])] = shown
     current = next((answer.parting for answer in parted if answer.lane is column.lane), None)
@@ -148,7 +148,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
 
 
 def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
-    """Let lanes go on from the token that the user chose."""
+    """Let lanes continue from the token that the user chose."""
     from paragone_workbench.compare.fork import prefix_with
     from paragone_workbench.lanes.continuing import go_on_from
 
@@ -166,7 +166,7 @@ def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequ
 
 
 def _no_parting(answers: Sequence[_Answer]) -> str:
-    """Return why there is no place where answers part, as a sentence."""
+    """Return a sentence on why the answers do not part."""
     incomplete = [answer.lane.name for answer in answers if answer.run.state != "done"]
     if not incomplete:
         return "The answers to the last prompt do not differ."
@@ -175,7 +175,7 @@ def _no_parting(answers: Sequence[_Answer]) -> str:
 
 
 class _Answer(NamedTuple):
-    """A lane's answer beside the others."""
+    """A lane's answer, for the comparison with the reference's answer."""
 
     lane: Lane
     run: Run
@@ -186,7 +186,7 @@ class _Answer(NamedTuple):
 def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:
     """Return the answers to the last prompt that the current lane and the reference have answered.
 
-    The reference's answer is the first. Returns None if no other answer can be compared with it.
+    The first item is the reference's answer. Returns None if no other answer can be compared with the reference's answer.
     """
     differences = context.lanes.differences
     reference = differences.reference

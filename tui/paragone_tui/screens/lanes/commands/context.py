@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LanesContext:
-    """The parts of the screen, its state, and the reasons for which several commands do nothing."""
+    """The widgets of the lanes screen, its state, and the checks that several commands share."""
 
     session: Session
     lanes: Lanes
@@ -41,9 +41,9 @@ class LanesContext:
     show_keys: Callable[[], None]
     """Shows the line of key hints again, after the hints have changed."""
     other_mode: Mode
-    """The order of answers that `toggle-mode` switches to."""
+    """The schedule that `toggle-mode` switches to."""
     is_blind: bool = False
-    """Whether the answers to the next prompts come without the names of the lanes."""
+    """Whether the next answers are shown without the names of the lanes, for a blind vote."""
     demo_is_coming: bool = False
     """Whether the demo's lanes are about to be added."""
     sends_after_demo: bool = False
@@ -57,7 +57,7 @@ class LanesContext:
         self.program.say(sentence, warning=warning)
 
     def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
-        """Show a screen over the lanes. When the screen closes with a result other than None, `then` is called with the result."""
+        """Show a screen over the lanes. If the screen closes with a result other than None, call `then` with the result."""
 
         def closed(result: Result | None) -> None:
             if then is not None and result is not None:
@@ -76,14 +76,14 @@ class LanesContext:
         return self.lanes.current
 
     def is_answering(self, lanes: Iterable[Lane]) -> bool:
-        """Return whether one of these lanes is busy; show a message if so."""
+        """Return whether one of these lanes is busy. If so, show a message."""
         busy = any(lane.is_busy for lane in lanes)
         if busy:
             self.say(f"An answer is still being generated; {self.key_of('stop')} stops it.")
         return busy
 
     def lane_is_answering(self, lane: Lane) -> bool:
-        """Return whether a lane is busy; show a message if so."""
+        """Return whether a lane is busy. If so, show a message."""
         if lane.is_busy:
             self.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
         return lane.is_busy

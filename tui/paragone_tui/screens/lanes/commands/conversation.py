@@ -1,4 +1,4 @@
-"""Commands on the conversation: start a new one, and reopen an earlier one."""
+"""Commands on the conversation: start a new conversation, reopen an earlier one, and find words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def new_conversation(context: LanesContext) -> None:
-    """Start a new conversation in the same lanes. Answers that are being written stop; their text is kept."""
+    """Start a new conversation in the same lanes. Answers in progress stop, and their text is kept."""
     if context.session.is_busy:
         context.do(lambda: _stop_and_begin(context))
     else:
@@ -49,7 +49,7 @@ def _begin(context: LanesContext) -> None:
 
 
 async def _configure(context: LanesContext, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
-    """Give lanes with the options of a reopened conversation those of config.toml."""
+    """Give lanes their options of config.toml in place of the options of a reopened conversation."""
     for lane, definition in defined:
         await context.session.configure(lane, definition)
         lane.begin_with(definition, is_reopened=False)
@@ -57,9 +57,9 @@ async def _configure(context: LanesContext, defined: Sequence[tuple[Lane, Engine
 
 
 def reopen(context: LanesContext) -> None:
-    """Let the user pick an earlier conversation, and reopen it; show why if the history is not open.
+    """Let the user pick an earlier conversation, and reopen it. If the history is not open, show why.
 
-    Answers that are being written stop once one is picked; their text is kept.
+    When the user picks a conversation, answers in progress stop, and their text is kept.
     """
     if context.history.history is None:
         context.say(context.history.problem, warning=True)
@@ -79,7 +79,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     session, shown = context.session, context.lanes
     await session.stop()
     reopened = await session.reopen(number, hit=hit)
-    assert reopened is not None  # None comes only with `only_with_same_engines`
+    assert reopened is not None  # `reopen` returns None only with `only_with_same_engines`
     context.composer.leave_conversation()
     shown.select_turn(None)
     await shown.rebuild()
@@ -99,7 +99,7 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
 
 
 def _reveal(context: LanesContext, hit: Hit) -> None:
-    """Make the lane with what a search found current, and scroll to it."""
+    """Make the lane with the match of a search current, and scroll to the match."""
     session, shown = context.session, context.lanes
     found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
     if found is None:
@@ -120,7 +120,7 @@ def _reveal(context: LanesContext, hit: Hit) -> None:
 
 
 def find(context: LanesContext) -> None:
-    """Let the user find words in the open conversation, unless its answers come without names."""
+    """Let the user find words in the open conversation, except during blind votes, as matches have the engines' names."""
     if context.is_blind:
         context.say(f"What is found would have a name; {context.key_of('blind-vote')} ends blind voting.")
         return

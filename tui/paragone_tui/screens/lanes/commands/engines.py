@@ -1,4 +1,4 @@
-"""Commands that give lanes their engines: add and close lanes, change the engine, and the demo."""
+"""Commands on the engines of lanes: add a lane, close a lane, change or restart the engine, and add the demo."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 MOST_LANES = 6
-"""Maximum number of lanes that the user can add to; more are hard to read side by side."""
+"""Maximum number of lanes up to which the user can add lanes, since more are hard to read side by side."""
 
 
 def add_lane(context: LanesContext) -> None:
-    """Let the user pick an engine, and add a lane with it at the right."""
+    """Let the user pick engines, and add a lane for each engine at the right."""
     if not has_room(context):
         return
 
@@ -44,7 +44,7 @@ def add_lane(context: LanesContext) -> None:
 
 
 def has_room(context: LanesContext) -> bool:
-    """Return whether there is room for another lane; show a message if not."""
+    """Return whether another lane can be added. If not, show a message."""
     if len(context.session.lanes) < MOST_LANES:
         return True
     context.say(f"There are {MOST_LANES} lanes already; {context.key_of('close-lane')} closes one.")
@@ -58,7 +58,7 @@ def _pick(
     single: bool = False,
     advice: str = "",
 ) -> None:
-    """Show the engine picker. `then` is called with the picked engines, if there are any."""
+    """Show the engine picker. If the user picks engines, `then` is called with these engines."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
     picker = EnginePicker(
@@ -70,7 +70,7 @@ def _pick(
 
 
 async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
-    """Add a lane for each engine; those that are new are saved once they are open."""
+    """Add a lane for each engine. New engines are saved once they are open."""
     for definition, is_new in engines:
         carried = context.engines.for_new_lane(definition)
         lane = context.session.add_lane(carried.definition)
@@ -82,7 +82,7 @@ async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, 
 
 
 def add_demo(context: LanesContext) -> None:
-    """Add lanes with the demo's two engines, as far as there is room."""
+    """Add lanes with the demo's two engines, up to the maximum number of lanes."""
     context.demo_is_coming = True
     context.lanes.welcome.update("Making the demo's second model, once …")
     context.do(lambda: _add_demo(context))
@@ -106,7 +106,7 @@ async def _add_demo(context: LanesContext) -> None:
 
 
 async def show_added(context: LanesContext) -> None:
-    """Show lanes that were added, and open their engines."""
+    """Show newly added lanes, and open their engines."""
     await context.lanes.rebuild()
     context.session.open_engines()
 
@@ -128,13 +128,13 @@ async def _close(context: LanesContext, lane: Lane) -> None:
 
 
 def _say_what_is_left(context: LanesContext, lane: Lane) -> None:
-    """Say that a server keeps the model of a closed engine in memory, and why."""
+    """If a server keeps the model of a closed engine in memory, show why."""
     if (left := lane.engine.left) is not None:
         context.say(left.sentence)
 
 
 def swap_engine(context: LanesContext) -> None:
-    """Let the user pick another engine for the current lane, which keeps the options that the user set."""
+    """Let the user pick another engine for the current lane. The options that the user set are kept."""
     column = context.current_or_say()
     if column is None:
         return
@@ -152,7 +152,7 @@ def swap_engine(context: LanesContext) -> None:
 
 
 def _tell(context: LanesContext, carried: Carried) -> None:
-    """Say which options an engine has under other names, or not at all."""
+    """Show which options a new engine has under other names, and which options it lacks."""
     if carried.remark:
         context.say(one_line(carried.remark), warning=True)
 
@@ -161,13 +161,13 @@ async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDef
     column.show_swap(definition.name, definition.backend)
     await context.session.swap(column.lane, definition)
     _say_what_is_left(context, column.lane)
-    column.show_history()  # earlier answers say from now on that another engine wrote them
+    column.show_history()  # earlier answers now show that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()
 
 
 def restart_engine(context: LanesContext) -> None:
-    """Restart an engine that is not running, the current lane's before others; if all run, restart the current lane's."""
+    """Restart an engine that is not running, first the current lane's. If all engines run, restart the current lane's."""
     session = context.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
     if column := context.current_or_say():

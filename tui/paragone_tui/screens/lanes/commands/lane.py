@@ -1,4 +1,4 @@
-"""Commands on the current lane and its last answer."""
+"""Commands on the current lane, and on its selected or last answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def stop_lane(context: LanesContext) -> None:
-    """Stop the answers of the current lane; if there are none, stop loading its engine."""
+    """Stop the answers of the current lane. If the lane is not answering, stop loading its engine."""
     if column := context.current_or_say():
         if column.lane.is_busy:
             context.do(partial(context.session.stop, [column.lane]))
@@ -27,14 +27,14 @@ def stop_lane(context: LanesContext) -> None:
 
 
 def regenerate(context: LanesContext) -> None:
-    """Let the current lane answer the last prompt again."""
+    """Let the current lane answer the selected or the last prompt again."""
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
     selected = context.lanes.selected_run
     run = context.session.regenerate(column.lane, None if selected is None else selected.prompt)
     if run is not None and selected is not None:
-        column.show_history()  # what followed the turn stays with the earlier answer
+        column.show_history()  # later turns stay on the branch of the earlier answer
     if run is None:
         context.say(
             "There is no prompt yet."
@@ -44,7 +44,7 @@ def regenerate(context: LanesContext) -> None:
 
 
 def continue_answer(context: LanesContext) -> None:
-    """Let the current lane continue its last answer, which is not complete."""
+    """Let the current lane continue its last answer, if that is not complete."""
     column = context.current_or_say()
     if column is None or context.lane_is_answering(column.lane):
         return
@@ -66,7 +66,7 @@ def copy_answer(context: LanesContext) -> None:
 
 
 def copy(context: LanesContext) -> None:
-    """Let the user pick what to copy: a block of code or the answer, the turn of all lanes, or the conversation."""
+    """Let the user pick a text to copy: a block of code, the answer, the turn of all lanes, or the conversation."""
     column = context.current_or_say()
     if column is None:
         return
@@ -96,7 +96,7 @@ def about_lane(context: LanesContext) -> None:
 
 
 def costs(context: LanesContext) -> None:
-    """Show what the answers of the current lane cost."""
+    """Show the costs of the current lane's answers."""
     column = context.current_or_say()
     if column is None:
         return

@@ -1,4 +1,4 @@
-"""Commands on how the lanes are shown, and on all lanes at once."""
+"""Commands on all lanes: stop, zoom, link, and the schedule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 
 
 def stop(context: LanesContext) -> None:
-    """Stop all answers; if there are none, stop loading, or else cancel editing a prompt. Say how to quit."""
+    """Stop all answers. Without answers, stop loading engines, or else cancel editing a prompt. Show the key that quits."""
     session, quits = context.session, f"{context.quit_key} quits."
     if session.is_busy:
         context.do(session.stop)
@@ -42,7 +42,7 @@ def zoom(context: LanesContext) -> None:
 
 
 def toggle_link(context: LanesContext) -> None:
-    """Link the lanes, or let each scroll alone."""
+    """Link the lanes, or let each lane scroll alone."""
     lanes = context.lanes
     lanes.linked = not lanes.linked
     lanes.lay_out()
@@ -55,7 +55,7 @@ def toggle_link(context: LanesContext) -> None:
 
 
 def toggle_mode(context: LanesContext) -> None:
-    """Switch the order in which lanes answer, usually between in parallel and one after the other."""
+    """Switch between two schedules, usually between parallel and sequential answers."""
     scheduler = context.session.pool.scheduler
     scheduler.mode, context.other_mode = context.other_mode, scheduler.mode
     context.session.open_engines()

@@ -1,4 +1,4 @@
-"""Commands on prompts: send, edit, recall, and switch between variants."""
+"""Commands on prompts: write, send, edit and recall prompts, and switch between variants."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 _RECALLED = 100
-"""Number of prompts of earlier conversations that can be recalled one by one; all of them can be searched."""
+"""Number of prompts of earlier conversations that the user can recall one by one. Search finds all earlier prompts."""
 
 
 def send(context: LanesContext) -> None:
-    """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
+    """Send the prompt to all lanes. Busy lanes queue it. If the user edits an earlier prompt, send the edited prompt."""
     _send_with_files(context, context.session.lanes, to_all=True)
 
 
 def send_to_lane(context: LanesContext) -> None:
-    """Send the prompt only to the current lane, unless it is an edit of an earlier prompt."""
+    """Send the prompt to the current lane only. An edited prompt goes to all lanes that answered the earlier prompt."""
     if column := context.current_or_say():
         _send_with_files(context, [column.lane], to_all=False)
 
 
 def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    """Send the prompt, once the files that it mentions are read. If one cannot be, the prompt stays."""
+    """Read the files that the prompt mentions, then send the prompt. If a file cannot be read, do not send the prompt."""
     if context.composer.is_settled:
         _send(context, lanes, to_all=to_all)
         return
@@ -76,7 +76,7 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
 
 
 def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
-    """Return why none of these lanes would take the prompt, and what to do; empty if one may."""
+    """Return why none of these lanes would accept the prompt, and what to do; empty if a lane may accept it."""
     draft = context.composer.draft
     if refusal := context.composer.gauge.refusal(draft, lanes):
         return f"{refusal} Shorten the prompt, raise the engine's context, or set overflow in the settings."
@@ -87,7 +87,7 @@ def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
 
 
 def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
-    """Send the text and the files in the composer, and return the prompt; None if it was not sent."""
+    """Send the text and the files in the composer, and return the sent prompt; None if it was not sent."""
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
     draft = context.composer.take()
@@ -118,7 +118,7 @@ def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
 
 
 def queue(context: LanesContext) -> None:
-    """Let the user edit, withdraw or send again a prompt of the queue."""
+    """Let the user edit or withdraw a prompt of the queue, or send it again."""
     if not context.session.queue.prompts:
         context.say("No prompt waits. A prompt that is sent to a busy lane does.")
         return
@@ -130,7 +130,7 @@ def queue(context: LanesContext) -> None:
                 "The field has a prompt that is not sent. Send or clear it first; then edit one that waits."
             )
             return
-        context.session.queue.keep([queued])  # no lane begins it meanwhile
+        context.session.queue.keep([queued])  # so that no lane begins the prompt meanwhile
         write(context)
         context.composer.edit_queued(
             queued, lambda: f"Editing a prompt that waits · {_end_of_edit(context, 'keeps it as it was')}"
@@ -140,7 +140,7 @@ def queue(context: LanesContext) -> None:
 
 
 def edit_prompt(context: LanesContext) -> None:
-    """Edit the last prompt of the current lane; if it is being edited already, edit the prompt before it, and so on."""
+    """Edit the selected or the last prompt of the current lane. A repeated command edits the prompt before, and so on."""
     column = context.current_or_say()
     if column is None:
         return
@@ -161,12 +161,12 @@ def _edit_title(context: LanesContext, which: str) -> Callable[[], str]:
 
 
 def _end_of_edit(context: LanesContext, effect: str) -> str:
-    """Describe the key that ends an edit: it stops the lanes if some are busy, and has this effect otherwise."""
+    """Describe the key that ends an edit. If lanes are busy, the key first stops the lanes; else it has this effect."""
     return f"{_shown_key(context, 'stop')} {'stops the lanes first' if can_stop(context.session) else effect}"
 
 
 def resume_edit(context: LanesContext, prompt_id: str) -> None:
-    """Treat the written text as a new version of an earlier prompt; if that is elsewhere, say that it is a new prompt."""
+    """Treat the composer's text as an edit of an earlier prompt. If that prompt's conversation is not open, show a message."""
     edited = next((prompt for prompt in context.session.prompts if prompt.id == prompt_id), None)
     if edited is None:
         context.say(
@@ -202,7 +202,7 @@ def step(context: LanesContext, by: int) -> None:
 
 
 def write(context: LanesContext) -> None:
-    """Return to the prompt, before the next key."""
+    """Move the focus to the prompt before the next key is handled."""
     context.composer.screen.set_focus(context.composer)
 
 
@@ -213,7 +213,7 @@ def newline(context: LanesContext) -> None:
 
 
 def attach_file(context: LanesContext) -> None:
-    """Begin the mention of a file in the prompt."""
+    """Write `@` into the prompt, which begins the mention of a file."""
     write(context)
     composer = context.composer
     row, column = composer.cursor_location
@@ -242,7 +242,7 @@ def delete_word(context: LanesContext) -> None:
 
 
 def search_prompts(context: LanesContext) -> None:
-    """Let the user find an earlier prompt, which replaces the text in the composer; undo brings that text back."""
+    """Let the user find an earlier prompt, and replace the composer's text with it. Undo restores the old text."""
     from paragone_tui.screens.prompt_picker import PromptPicker
 
     here = [prompt.written for prompt in reversed(context.session.prompts)]
@@ -250,7 +250,7 @@ def search_prompts(context: LanesContext) -> None:
 
 
 def editor(context: LanesContext) -> None:
-    """Give the prompt to the user's editor, and take its text back."""
+    """Open the prompt in the user's editor, and replace the prompt with the edited text."""
     write(context)
     context.do(lambda: _edit_outside(context))
 
@@ -264,7 +264,7 @@ async def _edit_outside(context: LanesContext) -> None:
 
 
 def recall(context: LanesContext, by: int) -> None:
-    """Recall an earlier (-1) or a later (1) prompt into the composer, also one of an earlier conversation."""
+    """Recall an earlier (-1) or a later (1) prompt into the composer, also from earlier conversations."""
     write(context)
     if not (context.earlier_prompts or context.session.prompts) and context.history.history is not None:
         context.do(lambda: _recall_first(context, by))
@@ -292,7 +292,7 @@ def _write_again(context: LanesContext, text: str) -> None:
 
 
 def _attach_again(context: LanesContext) -> None:
-    """Attach the files that the text mentions, if the text is that of an earlier prompt with attachments."""
+    """Attach the files that the composer's text mentions, if an earlier prompt with attachments has the same text."""
     text = context.composer.prompt
     prompts = context.session.prompts
     if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):

@@ -1,4 +1,4 @@
-"""Going on at the start of the program: with the last conversation, and with the prompt that was not sent."""
+"""Resumes the last conversation and the unsent prompt when the program starts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
-    """Show the conversation that was used last, with its options, if the lanes have its engines; if not, offer it if its
-    last answer was interrupted. Do nothing once a prompt was sent, and beside another instance of the program, which may
-    have the conversation open.
+    """Reopen the last conversation with its options if the lanes have the same engines. If they do not, and the last answer
+    was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent, or if another instance
+    of the program is running, which may have the conversation open.
     """
     history, session = context.history.history, context.session
-    assert history is not None  # this is called once it is open
+    assert history is not None  # the caller waits until the history is open
     last = await history.call(_last_open)
     if last is None or session.prompts:
         return
@@ -29,7 +29,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
     if resumed is not None:
         await context.lanes.rebuild()
         context.lanes.show_history()
-        session.open_engines()  # of lanes whose options need a reload
+        session.open_engines()  # the options of the conversation may need a reload
         again = f" {context.key_of('regenerate')} writes the interrupted answer again."
         context.say(
             f"Resumed: {quoted(last.title)}. {context.key_of('new-conversation')} starts a new conversation."
@@ -42,12 +42,12 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
 
 
 async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
-    """Write the prompt again that an earlier instance of the program left unsent, unless another one is written.
+    """Put the prompt that an earlier instance of the program left unsent back into the composer, and return it.
 
-    Returns it.
+    If the user has already written a prompt, leave the unsent prompt in the history, and return None.
     """
     history = context.history.history
-    assert history is not None  # this is called once it is open
+    assert history is not None  # the caller waits until the history is open
     if (draft := await drafts.open(history)) is not None:
         context.composer.restore(draft)
     return draft

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def settings(context: LanesContext) -> None:
-    """Show the settings of the current lane in a form, and apply what the user changes."""
+    """Show the settings of the current lane in a form, and apply the user's changes."""
     column = context.current_or_say()
     if column is None:
         return
@@ -87,23 +87,23 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
         context.engines.remember_lanes()
         context.say(f"Saved as {saved.name}.")
     if change.edits or change.save_as:
-        context.lanes.show_history()  # earlier answers say from now on which settings they had
+        context.lanes.show_history()  # earlier answers now show the settings that they had
     context.lanes.lay_out()
 
 
 def _system(context: LanesContext, lane: Lane) -> str:
-    """Return the system prompt of a lane's next prompt."""
+    """Return the system prompt that applies to a lane's next prompt."""
     head = lane.record.head
     return context.session.system_prompt.after(head.prompt if head is not None else None)
 
 
 def _targets(context: LanesContext, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
-    """Return the lanes to change; the lane may be closed by now."""
+    """Return the lanes to change: all lanes, or `lane` unless the user has closed it."""
     return [other for other in context.session.lanes if all_lanes or other is lane]
 
 
 def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
-    """Return a lane's definition with the edits. Raises InputError if a value is invalid."""
+    """Return a lane's engine definition with the edits. Raises InputError if a value is invalid."""
     backend = lane.engine.backend
     if backend is None:
         return lane.engine.definition

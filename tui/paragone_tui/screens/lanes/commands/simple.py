@@ -1,4 +1,4 @@
-"""Commands that are one call: scrolling, and going to another lane, variant or prompt."""
+"""Commands that consist of one call: scroll, change the lane, switch variants, recall prompts, fold texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
     lanes = context.lanes
 
     def scroll(by: Callable[[Transcript], None]) -> Callable[[], None]:
-        """Scroll the current lane, and those that are linked with it."""
+        """Scroll the current lane and the lanes that are linked with it."""
         return lambda: by(lanes.current.transcript) if lanes.current is not None else None
 
     def toggle_logs() -> None:
@@ -25,7 +25,7 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
             context.composer.unfold()
 
     def lane_mode() -> None:
-        """Leave the prompt; while files are offered in it, close their list instead."""
+        """Leave the prompt. If the composer offers files, close their list instead."""
         if context.composer.completion.is_open:
             context.composer.completion.close()
         else:

@@ -1,4 +1,4 @@
-"""The command that writes the prompt from a template."""
+"""The command that fills the composer from a template."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def insert_template(context: LanesContext) -> None:
-    """Let the user pick a template and give its values, or save the text in the composer as a template.
+    """Let the user pick a template and enter its values, or save the text in the composer as a template.
 
-    What is written becomes the variable `prompt` of a template that is picked.
+    The text in the composer becomes the variable `prompt` of the picked template.
     """
     from paragone_tui.screens.templates.template_picker import TemplatePicker
 
@@ -24,7 +24,7 @@ def insert_template(context: LanesContext) -> None:
 
 
 def _fill_in(context: LanesContext, name: str) -> None:
-    """Ask for the values of a template's variables, unless the only variable is the text in the composer."""
+    """Ask for the values of a template's variables, except the text in the composer, and fill the composer."""
     from paragone_tui.screens.templates.variables_form import VariablesForm
     from paragone_workbench.config.templates import PROMPT, fill_template
     from paragone_workbench.conversation.variables import names_in

@@ -1,4 +1,4 @@
-"""Commands on turns: select one, fork a lane after it, and see the tree of all turns."""
+"""Commands on turns: select a turn, fork a lane after a turn, and show the tree of all turns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def previous_turn(context: LanesContext) -> None:
-    """Select the turn before the selected one; if none is selected, the last one."""
+    """Select the turn before the selected turn. If no turn is selected, select the last turn."""
     _select(context, -1)
 
 
 def next_turn(context: LanesContext) -> None:
-    """Select the turn after the selected one; after the last one, none."""
+    """Select the turn after the selected turn. After the last turn, select no turn."""
     _select(context, 1)
 
 
@@ -41,7 +41,7 @@ def _select(context: LanesContext, step: int) -> None:
 
 
 def fork_lane(context: LanesContext) -> None:
-    """Add a lane with the engine of the current one, and with its path up to the selected turn."""
+    """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
     column = context.current_or_say()
     if column is None or not has_room(context):
         return
@@ -58,7 +58,7 @@ def fork_lane(context: LanesContext) -> None:
 
 
 def tree(context: LanesContext) -> None:
-    """Show all turns of the current lane, and go to the one that the user picks."""
+    """Show all turns of the current lane, and go to the turn that the user picks."""
     column = context.current_or_say()
     if column is None:
         return

@@ -29,9 +29,9 @@ def _be_blind(context: LanesContext, blind: bool) -> None:
 
 
 def can_vote(context: LanesContext, edited: Prompt | None) -> bool:
-    """Return whether two lanes or more can answer blind; say so if not.
+    """Return whether a blind vote on the next answers is possible. If not, show why.
 
-    `edited` is the earlier prompt that is replaced; None for a new prompt.
+    `edited` is the earlier prompt that the user edits; None for a new prompt.
     """
     from paragone_workbench.experiments.voting.ballots import LETTERS
 
@@ -55,7 +55,7 @@ def _history_or_say(context: LanesContext) -> History | None:
 
 
 def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None:
-    """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
+    """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines."""
     from paragone_tui.screens.vote.turn import BlindTurn
     from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 
@@ -71,13 +71,13 @@ def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None
             prompt=prompt.written_with_names, answers=shuffled(_answers(session.lanes, prompt)), asked=prompt
         )
 
-    program.clear_notifications()  # they may name a lane
+    program.clear_notifications()  # a message may name a lane
     turn = BlindTurn(history, session, ballot, program=program, markdown=context.markdown)
     context.show(turn, lambda again: _be_blind(context, again))
 
 
 def prefer_answer(context: LanesContext) -> None:
-    """Vote for the current lane's last answer, over those of the other lanes to the same prompt."""
+    """Vote for the current lane's last answer, against the other lanes' answers to the same prompt."""
     column = context.current_or_say()
     if column is None:
         return
@@ -108,7 +108,7 @@ async def _prefer(
 
 
 def undo_vote(context: LanesContext) -> None:
-    """Take the last vote on an answer of this conversation back."""
+    """Take back the last vote in this conversation."""
     if (history := _history_or_say(context)) is not None:
         program = context.program
         program.save(program.reported(lambda: _undo(context, history)))
