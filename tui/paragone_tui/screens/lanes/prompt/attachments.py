@@ -1,4 +1,4 @@
-"""The files of the prompt that is being written: those that it mentions, and those that it has already."""
+"""The files of the prompt in the composer: files that its text mentions, and files of an edited earlier prompt."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class HasFiles(Protocol):
-    """An earlier prompt, or one of the queue."""
+    """A prompt with attachments: an earlier prompt, or a prompt of the queue."""
 
     @property
     def files(self) -> tuple[AttachedFile, ...]:
-        """The texts that go with the prompt."""
+        """The text files that are attached to the prompt."""
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """The images that go with the prompt."""
+        """The images that are attached to the prompt."""
 
 
 _LISTED = 3
-"""Largest number of files that are named above the prompt."""
+"""Largest number of attached files whose names are shown above the prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +42,14 @@ class Draft:
     """A prompt as it would be sent now."""
 
     typed: str
-    """As the text stands in the field, with a mark for each text that was pasted and folded."""
+    """The text in the field, with a mark in place of each folded pasted text."""
     pasted: PastedTexts
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
 
     @property
     def text(self) -> str:
-        """What is typed, with the pasted texts in place of their marks."""
+        """The typed text, with the pasted texts in place of their marks."""
         return self.pasted.unfold(self.typed)
 
 
@@ -60,32 +60,32 @@ class _Named:
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     state: FileState = ()
-    """The files as they were read; empty before, and if nothing is attached."""
+    """The state of the files when they were read; empty before, and if nothing is attached."""
     reading: asyncio.Task[None] | None = None
     error: InputError | None = None
-    """Why nothing is attached, until the user has tried to send the prompt."""
-    told: list[str] = field(default_factory=list)
-    """The messages about the files, which are removed with the mention."""
+    """Why nothing is attached; None again once the user has tried to send the prompt and has seen the error."""
+    messages: list[str] = field(default_factory=list)
+    """The messages about the files. If the user removes the mention, these messages are removed."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attachments:
-    """Reads the files that the user mentions, and has those whose mention still stands in the text.
+    """Reads the files that the user mentions, and keeps the files whose mentions are still in the text.
 
-    A mention counts only once the user has typed or picked it: a pasted text may mention any file of this machine.
+    A mention attaches a file only if the user has typed or picked it: a pasted text may mention any file of this machine.
     """
 
     program: Program
     on_change: Callable[[], None]
-    """Called when other files are attached."""
+    """Called when the attached files have changed."""
     files: tuple[AttachedFile, ...] = ()
     """Files of an earlier prompt that is being edited."""
     images: tuple[Image, ...] = ()
     """Images of an earlier prompt that is being edited."""
     _named: dict[str, _Named] = field(default_factory=dict)
-    """By the path in the mention."""
+    """The files of each mention, by the path in the mention."""
     _is_awaited: bool = False
-    """Whether the prompt is sent once the files are read."""
+    """Whether `settle` is waiting for the files, before the prompt is sent."""
 
     def take_over(self, prompt: HasFiles) -> None:
         """Attach the files of an earlier or a queued prompt, without mentions."""
@@ -93,24 +93,24 @@ class Attachments:
         self.on_change()
 
     def keep(self, text: str) -> None:
-        """Forget everything that this text does not mention."""
+        """Drop all attachments that this text does not mention."""
         self.files, self.images = (), ()
-        self.withdraw_told(text)
+        self.withdraw_messages(text)
         kept = self._paths(text)
         for path, named in self._named.items():
             if path not in kept and named.reading is not None:
                 named.reading.cancel()
         self._named = {path: self._named[path] for path in kept}
 
-    def withdraw_told(self, text: str) -> None:
+    def withdraw_messages(self, text: str) -> None:
         """Remove the messages about files that this text does not mention."""
         paths = self._paths(text)
         for path, named in self._named.items():
-            while named.told and path not in paths:
-                self.program.withdraw(named.told.pop())
+            while named.messages and path not in paths:
+                self.program.withdraw(named.messages.pop())
 
     def drop_last(self) -> None:
-        """Remove the last file, or else the last image, that is attached without a mention."""
+        """Remove the last attached file that has no mention or, without such files, the last image."""
         if self.files:
             self.files = self.files[:-1]
         else:
@@ -118,7 +118,7 @@ class Attachments:
         self.on_change()
 
     def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
-        """Return the files and the images that go with this text. A newly mentioned file replaces the one of its name."""
+        """Return the files and images of a prompt with this text. A mentioned file replaces an earlier file of its name."""
         named = self._mentioned(text)
         files = [file for one in named for file in one.files]
         images = [image for one in named for image in one.images]
@@ -129,7 +129,7 @@ class Attachments:
         )
 
     def described(self, text: str) -> str:
-        """Return the names and the sizes of what goes with this text, or of many files their number; empty for none."""
+        """Return the names and sizes of the attachments of this text, or the number and total size of many; empty for none."""
         files, images = self.of(text)
         if not files and not images:
             return ""
@@ -142,28 +142,28 @@ class Attachments:
         return ", ".join(f"{name} ({size_text(size)})" for name, size in sizes)
 
     def named(self, text: str) -> tuple[str, ...]:
-        """Return the paths of the files that the user mentioned in this text."""
+        """Return the paths in this text that the user mentioned."""
         return tuple(self._paths(text))
 
     def name(self, path: str) -> None:
-        """Begin to read the file, or the files, that a mention with this path stands for."""
+        """Begin to read the files that a mention with this path stands for."""
         known = self._named.get(path)
         if known is None or not (known.reading or known.state):
             self._begin(path)
 
     def _begin(self, path: str) -> None:
         before = self._named.get(path)
-        self._named[path] = named = _Named(told=[] if before is None else before.told)
+        self._named[path] = named = _Named(messages=[] if before is None else before.messages)
         named.reading = asyncio.create_task(self._read(path, named))
 
     def is_settled(self, text: str) -> bool:
-        """Whether the text mentions no file that may still have to be read."""
+        """Return whether the text mentions no file that may still have to be read."""
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
-        """Read the files that the text mentions, again if they have changed. Returns whether all files are attached.
+        """Read the mentioned files, and read changed files again. Returns whether all files are attached.
 
-        If not, the user is told once; at the next attempt, the text is sent without them.
+        For each file that cannot be attached, show a message. The next call then returns True, to send the text without it.
         """
         self._is_awaited = True
         try:
@@ -188,7 +188,7 @@ class Attachments:
         except InputError as error:
             named.reading = None
             if not isinstance(error, MissingFile) or looks_like_path(path):
-                named.error = error  # otherwise `@` mentions a person, or begins a decorator
+                named.error = error  # without a path and a file, `@` mentions a person, or begins a decorator
                 if not self._is_awaited:
                     self._tell(named, f"Not attached: {error}")
             return
@@ -199,10 +199,10 @@ class Attachments:
 
     def _tell(self, named: _Named, sentence: str) -> None:
         self.program.say(sentence, warning=True)
-        named.told.append(sentence)
+        named.messages.append(sentence)
 
     def _paths(self, text: str) -> list[str]:
-        """Return the paths of the mentions that count in a text."""
+        """Return the paths of the mentions in a text that the user has typed or picked."""
         if not self._named:
             return []
         found = (mention.path for mention in mentions(text))
@@ -217,5 +217,5 @@ async def _is_unchanged(path: str, state: FileState) -> bool:
 
     try:
         return await asyncio.wrap_future(in_daemon_thread(partial(state_of, path))) == state
-    except InputError:  # no file fits the pattern any more
+    except InputError:  # no file matches the path any more
         return False

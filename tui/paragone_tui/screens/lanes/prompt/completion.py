@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _KEYS = ("tab", "enter", "up", "down")
 _PATIENCE = 0.5
-"""Seconds that a key waits for the candidates, such as those of a folder on a network."""
+"""Seconds that a key waits for the list of files, which takes long for a folder on a network, for example."""
 _ROWS = 6
-"""Largest number of candidates that are shown at a time."""
+"""Largest number of files that are shown at a time."""
 
 
 class Completion(Static):
@@ -39,7 +39,7 @@ class Completion(Static):
     """
 
     def __init__(self, on_pick: Callable[[str], None]) -> None:
-        """Create a hidden list. `on_pick` is called with the path of the candidate that the user picks."""
+        """Create a hidden list. `on_pick` is called with the path of the file that the user picks."""
         super().__init__(markup=False)
         self._on_pick = on_pick
         self._found: Sequence[PathCandidate] = ()
@@ -48,11 +48,11 @@ class Completion(Static):
 
     @property
     def is_open(self) -> bool:
-        """Whether candidates are shown."""
+        """Whether files are shown."""
         return bool(self._found)
 
     def complete(self, begun: str) -> None:
-        """Look up the candidates for the beginning of a path, in a thread, and show them."""
+        """Look up the files that complete the beginning of a path, in a thread, and show these files."""
         self._stop_looking()
         self._looking = asyncio.create_task(self._look_up(begun))
 
@@ -62,11 +62,11 @@ class Completion(Static):
         self._show(())
 
     def on_unmount(self) -> None:
-        """Look up nothing more."""
+        """Stop looking up files."""
         self._stop_looking()
 
     async def takes(self, event: events.Key) -> bool:
-        """Handle a key if it is one of the list, and return whether it was. A list that is about to come is awaited."""
+        """Handle a key of the list, and return whether the key was handled. First wait for a list that is being looked up."""
         if event.key in _KEYS and self._looking is not None:
             await asyncio.wait([self._looking], timeout=_PATIENCE)
         if not self.is_open:
@@ -88,7 +88,7 @@ class Completion(Static):
 
         try:
             found = await asyncio.wrap_future(in_daemon_thread(partial(candidates, begun)))
-        except InputError:  # a person, or a folder that does not exist: said when the prompt is sent
+        except InputError:  # a person, or a missing folder, about which sending shows a message
             found = ()
         self._show(found)
 

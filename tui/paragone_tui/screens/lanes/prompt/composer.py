@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 _BY_WORDS = ("alt+left", "alt+right")
-"""Keys that move by words in a text."""
+"""Keys that move the cursor by a word."""
 _AROUND_MESSAGE = 8
-"""Cells of the rule above the prompt that a message leaves free."""
+"""Number of cells of the rule above the prompt that a message leaves free."""
 _FOLDED = "The pasted text is folded, and sent in full. Backspace removes it."
 _ROWS = 8
-"""Largest number of rows, with the rule above the prompt."""
+"""Largest height of the composer in rows, including the rule above the prompt."""
 _USUAL_WIDTH = 80
-"""Width in cells that is assumed until the real one is known."""
+"""Width in cells that the composer assumes until its real width is known."""
 
 
 class _Before(NamedTuple):
-    """The text before an earlier prompt was edited, and its files that are attached without a mention."""
+    """The composer's text before an edit of an earlier prompt, and the files attached to it without a mention."""
 
     text: str = ""
     files: tuple[AttachedFile, ...] = ()
@@ -54,7 +54,7 @@ _NOTHING = _Before()
 class Composer(MentionField):
     """A text field that grows with its text, has attachments, and recalls earlier prompts.
 
-    Undo brings back each text that was in it.
+    Undo restores each earlier text of the field.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
@@ -62,7 +62,7 @@ class Composer(MentionField):
     Composer {
         height: auto;
         min-height: 1;
-        min-width: 8;  /* in less, there is no room for its placeholder to wrap in */
+        min-width: 8;  /* a narrower field has no room for its placeholder */
         border: none;
         border-top: solid $surface-lighten-2;
         padding: 0 1;
@@ -84,9 +84,9 @@ class Composer(MentionField):
     ) -> None:
         """Create an empty composer for the lanes of a session.
 
-        `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
-        long as there is no text. `on_change` is called when `unsent` may have changed, `show_below` with a message for which the
-        rule above the prompt has no room, and with an empty one.
+        `actions` maps keys to Textual actions. `when_empty` maps characters that are commands in an empty composer to actions.
+        `on_change` is called when `unsent` may have changed. `show_below` is called with a message that does not fit into the
+        rule above the prompt, or with an empty message to remove it.
         """
         super().__init__(program)
         self._actions = actions
@@ -98,14 +98,14 @@ class Composer(MentionField):
         """The names of the lanes that the prompt goes to."""
         self._recalled: int | None = None
         self._recalled_text = ""
-        """The prompt that was recalled, as it was shown."""
+        """The recalled prompt, as the composer showed it."""
         self._draft = ""
-        """What was written before an earlier prompt was recalled."""
+        """The composer's text before an earlier prompt was recalled."""
         self._pasted = PastedTexts()
         self._folded = ""
-        """The mark of the text that was pasted last, as long as it is there."""
+        """The mark of the text that was pasted last, while the mark is in the composer."""
         self._refusal = ""
-        """Why the text, as it stands here, was not sent."""
+        """Why the present text was not sent; empty if it was not refused."""
         self.gauge = ContextGauge(session, self._show_title)
         self._note = ""
         self._message = Content()
@@ -115,14 +115,14 @@ class Composer(MentionField):
         """The prompt of the queue that is being edited; None for a new prompt."""
         self._edit_title: Callable[[], str] = str
         self._before_edit = _NOTHING
-        """What was written before an earlier prompt or one of the queue was edited."""
+        """The composer's content before an edit of an earlier or a queued prompt."""
         self._unedited = ""
-        """The prompt that is edited, as it stood here at first."""
+        """The composer's text when the edit of a prompt began."""
         self._sent = ""
-        """The text that was sent last, as it stood here, if files went with it."""
+        """The composer's text that was sent last, if files were attached; else empty."""
 
     def address(self, lanes: Sequence[str]) -> None:
-        """Say whom the prompt goes to: the lanes with these names."""
+        """Set the names of the lanes that the prompt goes to, and show them in the placeholder."""
         self._lanes = tuple(lanes)
         self._show_placeholder()
 
@@ -132,7 +132,7 @@ class Composer(MentionField):
         self._show_title()
 
     def fit(self, rows: int) -> None:
-        """Take at most half of the rows of the terminal, so that the row of the cursor has a place beside the answers."""
+        """Limit the height to half of the terminal's `rows`, so that answers stay visible."""
         self.styles.max_height = max(2, min(_ROWS, rows // 2))
 
     def _show_placeholder(self) -> None:
@@ -149,13 +149,13 @@ class Composer(MentionField):
         self.placeholder = f"Ask {whom}…"
 
     def edit_prompt(self, prompt: Prompt, title: Callable[[], str]) -> None:
-        """Edit an earlier prompt, with its files and images. `title` returns which one it is, and how to end."""
+        """Edit an earlier prompt, with its files and images. `title` returns a text on which prompt it is and how to end."""
         self._begin_edit(title, prompt.written, prompt)
         self.edited, self.queued = prompt, None
         self._show_title()
 
     def edit_queued(self, queued: QueuedPrompt, title: Callable[[], str]) -> None:
-        """Edit a prompt of the queue, with its files and images. `title` returns a text that says so."""
+        """Edit a prompt of the queue, with its files and images. `title` returns a text on the edit and how to end it."""
         self._begin_edit(title, queued.text, queued)
         self.edited, self.queued = None, queued
         self._show_title()
@@ -170,7 +170,7 @@ class Composer(MentionField):
         self.attachments.take_over(prompt)
 
     def resume_edit(self, prompt: Prompt, title: Callable[[], str]) -> None:
-        """Treat the written text as a new version of an earlier prompt, as it was before the program ended."""
+        """Treat the text, an edit that the end of the program interrupted, as an edit of an earlier prompt again."""
         self._before_edit = _NOTHING
         self._edit_title, self._unedited = title, prompt.written
         self.edited, self.queued = prompt, None
@@ -178,7 +178,7 @@ class Composer(MentionField):
         self._on_change()
 
     def end_edit(self) -> None:
-        """Stop editing an earlier prompt, and show the text that was in the composer before."""
+        """Stop editing an earlier prompt, and restore the composer's content from before the edit."""
         before = self._before_edit
         self.edited = self.queued = None
         self.attachments.keep(before.text)
@@ -186,14 +186,14 @@ class Composer(MentionField):
         self.attachments.take_over(before)
 
     def leave_conversation(self) -> None:
-        """Keep the written text as a new prompt: an earlier prompt that was being edited belongs to the conversation before."""
+        """End the edit of a prompt, whose conversation is being closed, and keep the text as a new prompt."""
         self.edited = self.queued = None
         self._before_edit = _NOTHING
         self._recalled = None
         self._show_title()
 
     def action_undo(self) -> None:
-        """Undo the last change. If undo brings back the text from before an edit, the edit has ended."""
+        """Undo the last change. If undo restores the text from before an edit, end the edit."""
         super().action_undo()
         if self.text and self.text == self._sent:
             self.name_mentions()
@@ -203,27 +203,27 @@ class Composer(MentionField):
 
     @property
     def prompt(self) -> str:
-        """The text of the prompt, with the texts that were pasted."""
+        """The text of the prompt, with the pasted texts in place of their marks."""
         return self.draft.text
 
     def load(self, text: str) -> None:
-        """Show a text, as a mark if it is too long to edit. Undo brings back the text before."""
+        """Show a text, or a mark in its place if the text is too long to edit. Undo restores the earlier text."""
         self.put(text if is_editable(text) else self._pasted.fold(text))
 
     def unfold(self) -> None:
-        """Show the pasted texts in full, to edit them, unless they are too long for that; undo folds them again."""
+        """Show the pasted texts in full, unless they are too long to edit. Undo folds them again."""
         if is_editable(self.prompt):
             self.put(self.prompt)
 
     @property
     def draft(self) -> Draft:
-        """The prompt as it would be sent now."""
+        """The prompt as it would be sent at present."""
         files, images = self.attachments.of(self.text)
         return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
     @property
     def unsent(self) -> tuple[DraftRecord, ...]:
-        """What is written and not sent, as it is saved, the newest last. A prompt that is edited counts once it is changed."""
+        """The unsent texts to save, the newest last. The edit of a prompt is saved only if it has changed the prompt."""
         texts = [(self.text, "")]
         if self.edited is not None or self.queued is not None:
             edit = "" if self.text == self._unedited else self.text
@@ -237,9 +237,9 @@ class Composer(MentionField):
         )
 
     def restore(self, draft: DraftRecord) -> None:
-        """Restore the text that an earlier instance of the program left unsent, and attach the files that it mentions.
+        """Restore the text that an earlier instance of the program left unsent, and attach the files that the text mentions.
 
-        Text that the user has written meanwhile stays, below the restored text.
+        Text that the user has typed since the start stays below the restored text.
         """
         self._pasted.take_over(draft.pasted)
         self.load("\n".join(filter(None, (draft.text, self.text))))
@@ -248,7 +248,7 @@ class Composer(MentionField):
 
     @property
     def title(self) -> Content:
-        """What the rule above the prompt says about the prompt."""
+        """The text in the rule above the prompt: the edit, the attachments, a note and the gauge."""
         names = visible(self.attachments.described(self.text))
         parts = (
             Content(self._edit_title() if self.edited is not None or self.queued is not None else ""),
@@ -259,21 +259,21 @@ class Composer(MentionField):
         return Content(" · ").join(filter(None, parts))
 
     def on_unmount(self) -> None:
-        """Stop asking the engines for the gauge."""
+        """Stop the gauge, which asks the engines for numbers of tokens."""
         self.gauge.stop()
 
     def refuse(self, why: str) -> None:
-        """Say why the prompt is not sent, until the user changes it."""
+        """Show why the prompt is not sent, until the user changes the prompt."""
         self._refusal = why
         self._program.say(why, warning=True)
 
     def show_note(self, note: str) -> None:
-        """Show a remark in the rule above the prompt while the user writes; an empty text removes it."""
+        """Show a note in the rule above the prompt. An empty text removes the note."""
         self._note = note
         self._show_title()
 
     def show_message(self, message: Content) -> None:
-        """Show a message in the rule above the prompt, or have it shown elsewhere if it does not fit; an empty one ends that."""
+        """Show a message in the rule above the prompt, or below if it does not fit. An empty message removes it."""
         self._message = message
         self._show_title()
 
@@ -289,7 +289,7 @@ class Composer(MentionField):
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
 
-        A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
+        A priority binding would overtake the characters: of "hello" and Enter in one burst, only a part would be sent.
         """
         if await self.completion.takes(event):
             event.stop()
@@ -304,7 +304,7 @@ class Composer(MentionField):
             await self.run_action(action)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """Fold a long paste into a mark; otherwise, Textual inserts it."""
+        """Fold a long paste into a mark. Textual inserts a short paste."""
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")  # terminals and tmux send CR
         if is_long(text) or not is_editable(self.text + text):
             event.stop()
@@ -314,7 +314,7 @@ class Composer(MentionField):
             self._program.say(_FOLDED)
 
     def edit(self, edit: Edit) -> EditResult:
-        """Perform an edit. A mark of a pasted text is deleted as a whole, and nothing is inserted in it."""
+        """Perform an edit. A mark of a pasted text is deleted as a whole, and no text is inserted inside a mark."""
         (top, left), (bottom, right) = edit.top, edit.bottom
         start, after_start = self._pasted.mark_around(self.document.get_line(top), left)
         _, end = self._pasted.mark_around(self.document.get_line(bottom), right)
@@ -325,23 +325,23 @@ class Composer(MentionField):
         return super().edit(edit)
 
     def takes(self, key: str) -> bool:
-        """Return whether a key of a character with Alt is a command after which the user goes on writing."""
+        """Return whether a key of a character with Alt is a command that keeps the focus in the composer."""
         return with_alt(key) in self._actions
 
     def _action(self, event: events.Key) -> str | None:
         if event.key == "ctrl+c" and self.selected_text:
-            return None  # it copies the selection
+            return None  # ctrl+c copies the selection
         if not self.text and event.character and event.character in self._when_empty:
             return self._when_empty[event.character]
         if event.key in ("up", "down") and not self._leaves_at(event.key):
-            return None  # it moves the cursor
+            return None  # the key moves the cursor
         if event.key in _BY_WORDS and self.text:
-            return None  # it moves the cursor
+            return None  # the key moves the cursor
         names = (with_alt(event.key), *event.aliases)
         return next((self._actions[name] for name in names if name in self._actions), None)
 
     def _leaves_at(self, key: str) -> bool:
-        """Return whether up or down recalls another prompt: nothing is written, and there is no row to move to."""
+        """Return whether up or down recalls another prompt: in an empty or recalled prompt, at its first or last row."""
         if self.text and not self._shows_recalled:
             return False
         place, cursor = self.navigator, self.cursor_location
@@ -351,13 +351,13 @@ class Composer(MentionField):
 
     @property
     def _shows_recalled(self) -> bool:
-        """Whether an earlier prompt is shown as it was recalled."""
+        """Whether the composer shows a recalled prompt without changes."""
         return self._recalled is not None and self.text == self._recalled_text
 
     def on_text_area_changed(self) -> None:
-        """Show the attachments anew, because the user may have removed a mention of a file, or brought it back by undo."""
+        """Update the attachments: the user may have removed the mention of a file, or restored a mention by undo."""
         self._on_change()
-        self.attachments.withdraw_told(self.text)
+        self.attachments.withdraw_messages(self.text)
         if self._folded and self._folded not in self.text:
             self._folded = ""
             self._program.withdraw(_FOLDED)
@@ -367,7 +367,7 @@ class Composer(MentionField):
         self._show_title()
 
     def take(self) -> Draft:
-        """Return the draft to send. Then show the text from before an edit; without an edit, empty the composer."""
+        """Return the draft to send, and show the text from before an edit. Without an edit, empty the composer."""
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.edited is None and self.queued is None:
@@ -379,7 +379,7 @@ class Composer(MentionField):
         return taken
 
     def recall(self, prompts: Sequence[str], step: int) -> None:
-        """Show an earlier (`step` -1) or later (1) prompt; after the last one comes the unsent draft."""
+        """Show an earlier (`step` -1) or later (1) prompt. After the last prompt comes the unsent draft."""
         if not prompts:
             return
         if self._shows_recalled and self._recalled is not None:

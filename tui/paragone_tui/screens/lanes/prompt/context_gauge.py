@@ -1,4 +1,4 @@
-"""The gauge above the prompt: how much of the contexts the prompt would fill, and what would be left out."""
+"""The gauge above the prompt: how much of the lanes' contexts the prompt would fill, and which messages would not fit."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 _Asked: TypeAlias = "tuple[Draft, Prompt | None, tuple[Run | None, ...]]"
-"""A prompt, the earlier one that it replaces, and the answers that it follows, one for each lane."""
+"""A draft, the earlier prompt that it replaces or None, and for each lane the answer that it follows."""
 
 _PAUSE = 0.4
-"""Seconds without a key, after which the engines are asked for the number of tokens."""
+"""Seconds without a key press after which the gauge asks the engines for the number of tokens."""
 _CELLS = 6
 
 _EACH = 2
-"""Number of lanes up to which each count is shown: a usual terminal has no room for more."""
+"""Largest number of lanes for which the gauge shows all counts: more do not fit into a usual terminal."""
 
 
 class ContextGauge:
-    """Asks the engines how many tokens the prompt would have, once the user pauses and no answer is written."""
+    """Asks the engines how many tokens the prompt would have, once the user pauses and no engine is answering."""
 
     def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
-        """Create an empty gauge. `on_change` is called when its content changes."""
+        """Create an empty gauge. `on_change` is called when the gauge's content changes."""
         self.content = Content()
-        """What the gauge shows; empty while no forecast is known."""
+        """The text of the gauge; empty while no forecast is known."""
         self._session = session
         self._on_change = on_change
         self._found: Sequence[Forecast] = ()
@@ -44,7 +44,7 @@ class ContextGauge:
         self._asked: _Asked | None = None
 
     def follow(self, draft: Draft, edited: Prompt | None) -> None:
-        """Show how much of the contexts this prompt would fill; `edited` is the earlier prompt that it replaces."""
+        """Show how much of the contexts this draft would fill. `edited` is the earlier prompt that the draft replaces."""
         asked = draft, edited, tuple(lane.record.head for lane in self._session.lanes)
         if asked == self._asked:
             return
@@ -57,7 +57,7 @@ class ContextGauge:
         self._asking = asyncio.create_task(self._ask(asked))
 
     def refusal(self, draft: Draft, lanes: Sequence[Lane]) -> str:
-        """Return why all of these lanes would refuse this prompt; empty if at least one lane may take it."""
+        """Return why all of these lanes would refuse this draft; empty if at least one lane may accept it."""
         if self._asked is None or self._asked[0] != draft or not lanes:
             return ""
         refusing = {one.lane: one_line(one.warning) for one in self._found if one.is_refused}
@@ -66,7 +66,7 @@ class ContextGauge:
         return ". ".join(refusing[lane.name] for lane in lanes) + "."
 
     def stop(self) -> None:
-        """Stop asking for forecasts, and ignore those that come later."""
+        """Stop asking for forecasts, and ignore forecasts that arrive later."""
         self._asked = None
         if self._asking is not None:
             self._asking.cancel()
@@ -75,7 +75,7 @@ class ContextGauge:
         await asyncio.sleep(_PAUSE)
         await asyncio.gather(*(lane.engine.opened() for lane in self._session.lanes))
         await self._session.answered()
-        # Counts that have begun go on, one after the other: an engine cannot drop them.
+        # A count that has begun continues, and the next count waits for it, because engines cannot cancel counts.
         await asyncio.shield(asyncio.create_task(self._count(asked)))
 
     async def _count(self, asked: _Asked) -> None:
@@ -100,9 +100,9 @@ class ContextGauge:
 
 
 def _content(found: Sequence[Forecast]) -> Content:
-    """Return the warnings, the counts of the other lanes, and a bar of the fullest context.
+    """Return the warnings, the counts of lanes whose context suffices, and a bar of the fullest context.
 
-    One count stands for all that are equal, and of many lanes, for the fullest.
+    If all counts are equal, one count is shown without a lane. For many lanes, only the fullest lane's count is shown.
     """
     if not found:
         return Content()

@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
 
 class MentionField(TextField):
-    """A field that completes the mention of a file that the user is typing, and attaches the mentioned files."""
+    """A field that completes a mention while the user types it, and attaches the mentioned files."""
 
     def __init__(self, program: Program) -> None:
         """Create an empty field."""
         super().__init__(compact=False, highlight_cursor_line=False)
         self.attachments = Attachments(program=program, on_change=self._show_title)
         self.completion = Completion(self._complete)
-        """The list of files above the field, which the screen shows."""
+        """The list of files above the field. The screen must add this widget."""
         self._mentions = False
-        """Whether the user is typing the mention of a file before the cursor."""
+        """Whether the user is typing a mention, which ends at the cursor."""
 
     def _show_title(self) -> None:
-        """Show the files and images that are attached now."""
+        """Show the attached files and images. The composer overrides this method."""
 
     def edit(self, edit: Edit) -> EditResult:
-        """Change the text, and complete the mention of a file that the user is typing."""
+        """Perform an edit, and complete the mention that the user is typing."""
         result = super().edit(edit)
         self._follow_mention(typed=len(edit.text) <= 1)
         return result
 
     @property
     def _before(self) -> str:
-        """The text before the cursor in its line."""
+        """The part of the cursor's line before the cursor."""
         row, column = self.cursor_location
         return self.document.get_line(row)[:column]
 
     def _follow_mention(self, *, typed: bool) -> None:
-        """Complete the mention before the cursor, if the user is typing one. A pasted mention is text: others may have written it."""
+        """Complete the mention that the user is typing. A pasted mention is plain text, since others may have written it."""
         before = self._before
         mention = mention_at(before, len(before)) if typed and "@" in before else None
         if mention is not None:
@@ -61,7 +61,7 @@ class MentionField(TextField):
             self._mentions = False
             before = self._before
             for mention in mentions(before):
-                if mention.end >= len(before) - 1:  # other text may have been pasted
+                if mention.end >= len(before) - 1:  # earlier mentions in the line may have been pasted
                     self.attachments.name(mention.path)
 
     def on_blur(self) -> None:
@@ -69,7 +69,7 @@ class MentionField(TextField):
         self.completion.close()
 
     def _complete(self, path: str) -> None:
-        """Replace the mention that is being typed by a path; a file is attached, in a folder typing goes on."""
+        """Replace the mention that the user is typing with a path. Attach a file; in a folder, complete further."""
         row, column = self.cursor_location
         mention = mention_at(self._before, column)
         self.completion.close()
@@ -85,16 +85,16 @@ class MentionField(TextField):
             self.attachments.name(path)
 
     def name_mentions(self) -> None:
-        """Attach the files that the text mentions, which the user has sent before."""
+        """Attach all files that the text mentions. Call this only for texts that the user has sent before."""
         for mention in mentions(self.text):
             self.attachments.name(mention.path)
 
     @property
     def is_settled(self) -> bool:
-        """Whether the prompt mentions no file that may still have to be read."""
+        """Whether the text mentions no file that may still have to be read."""
         return not self._mentions and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:
-        """Read the mentioned files as they are now. Returns whether all files are attached."""
+        """Read the present content of the mentioned files. Returns whether all files are attached."""
         self._finish_mention()
         return await self.attachments.settle(self.text)

@@ -1,4 +1,4 @@
-"""Long texts in prompts: a pasted one stands in the prompt as a short mark; of a sent one, the beginning is shown."""
+"""Long texts in prompts: a short mark replaces a long pasted text, and the transcript folds a long prompt."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _MOST_LINES = 10
 _MOST_CHARACTERS = 2_000
 _BEGINNING_LINES = 4
 _BEGINNING = 400
-"""Number of characters of the beginning of a long text."""
+"""Largest number of characters of the beginning of a long text that is shown while the text is folded."""
 _END = 60
 """Largest number of characters of the end of a long text that is shown while the text is folded."""
 _SHOWN = 20_000
 """Largest number of characters that the transcript shows of the rest of a long prompt and of its files."""
 _KEPT = 50_000_000
-"""Number of characters of pasted texts that are kept, so that undo brings their marks back."""
+"""Number of characters of pasted texts that are kept, so that undo can restore their marks."""
 _NEW_LINE = "\n"
 
 
 def is_long(text: str) -> bool:
-    """Return whether a pasted text is longer than the 8 rows of the prompt, and would hide the text around it."""
+    """Return whether a pasted text is so long that it would hide the text around it in the prompt, which has 8 rows."""
     return text.count(_NEW_LINE) >= _MOST_LINES or len(text) > _MOST_CHARACTERS or not is_editable(text)
 
 
 def size_shown(text: str) -> str:
-    """Return the size of a text: its lines, and its characters or, if it is large, its bytes."""
+    """Return the size of a text in lines and characters, or in lines and bytes if the text is large."""
     size = size_of(text) if len(text) > _MOST_CHARACTERS else counted(len(text), "character")
     lines = text.removesuffix(_NEW_LINE).count(_NEW_LINE) + 1
     return f"{counted(lines, 'line')}, {size}"
 
 
 def split_long(text: str) -> tuple[str, str]:
-    """Return the beginning of a long text, and its rest; of a short one, the text and nothing."""
+    """Split a long text into its beginning and its rest. The rest of a short text is empty."""
     if not is_long(text):
         return text, ""
     beginning = _NEW_LINE.join(text.split(_NEW_LINE, _BEGINNING_LINES)[:_BEGINNING_LINES])[:_BEGINNING]
@@ -49,9 +49,9 @@ def split_long(text: str) -> tuple[str, str]:
 
 
 def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
-    """Return the text of a prompt as the transcript shows it, the folded lines, and the text in their place.
+    """Return the shown text of a prompt, the lines to fold, and a title to show while the lines are folded.
 
-    The lines are the rest of a long prompt and the texts of its files. `key` shows them.
+    The folded lines are the rest of a long prompt and the texts of its files. `key`, which the title names, unfolds them.
     """
     text, rest = split_long(prompt.written)
     text = _NEW_LINE.join((text, *(f"[{image.name}]" for image in prompt.images)))
@@ -70,7 +70,7 @@ def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
 
 
 class PastedTexts:
-    """The texts, and the marks that stand for them. A mark is in one line."""
+    """The pasted texts, and the marks that replace them in the prompt. A mark has no line breaks."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -78,7 +78,7 @@ class PastedTexts:
         self._count = 0
 
     def fold(self, text: str) -> str:
-        """Return a new mark for a text, with its number and its size."""
+        """Keep a text, and return a new mark for it, which has a number and the text's size."""
         while sum(map(len, self._texts.values())) > _KEPT:
             del self._texts[next(iter(self._texts))]
         mark = ""
@@ -89,11 +89,11 @@ class PastedTexts:
         return mark
 
     def marked(self, text: str) -> Mapping[str, str]:
-        """Return the pasted texts whose marks stand in a text, by their marks."""
+        """Return the pasted texts whose marks are in a text, by their marks."""
         return {mark: whole for mark, whole in self._texts.items() if mark in text}
 
     def take_over(self, texts: Mapping[str, str]) -> None:
-        """Restore texts that were pasted earlier, by their marks."""
+        """Add texts by their marks, such as those of a restored prompt."""
         self._texts.update(texts)
 
     def unfold(self, text: str) -> str:
@@ -101,7 +101,7 @@ class PastedTexts:
         return self._marks().sub(lambda mark: self._texts[mark[0]], text) if self._texts else text
 
     def mark_around(self, line: str, column: int) -> tuple[int, int]:
-        """Return where the mark begins and ends that a column is in; the column, if it is in none."""
+        """Return the first column of the mark around a column, and the column after it; twice the column without a mark."""
         for mark in self._marks().finditer(line) if self._texts else ():
             if mark.start() < column < mark.end():
                 return mark.span()
