@@ -43,15 +43,15 @@ _SYSTEM_SHOWN = 200
 _LOG_SHOWN = 160
 """Largest number of characters of a log of one line that is never folded."""
 _LONG = 100_000
-"""Number of characters of an answer from which on it is worth returning the memory that saving took."""
+"""Least number of characters of a long answer. After saving a long answer, freed memory is returned to the system."""
 _SAVED = 2.0
-"""Seconds after which an answer is saved."""
+"""Seconds after the end of an answer at which the answer is surely saved."""
 _FIGURES = 0.5
-"""Seconds between two updates of a run's figures; faster changes cannot be read."""
+"""Seconds between two updates of a run's figures, because nobody can read faster changes."""
 
 
 class LaneColumn(Column, LaneObserver):
-    """Shows a lane, and updates itself with the lane's events."""
+    """Shows a lane, and updates the column at each event of the lane."""
 
     DEFAULT_CSS = """
     LaneColumn .settings {
@@ -75,10 +75,9 @@ class LaneColumn(Column, LaneObserver):
     ) -> None:
         """Create the column of a lane.
 
-        `is_first` is whether the column is the leftmost. Setting its class later would make Textual compute all styles again.
-        `is_unsaved` returns whether the history cannot be written now, `waiting` the number of prompts that wait for
-        the lane. `on_history` is called when all
-        answers are shown anew.
+        `is_first` is whether the column is the leftmost: if it were set later, Textual would compute all styles again.
+        `is_unsaved` returns whether the history cannot be written now. `waiting` returns how many prompts wait for the lane.
+        `on_history` is called when the column has shown all answers of the lane again.
         """
         super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
@@ -95,12 +94,12 @@ class LaneColumn(Column, LaneObserver):
         self._keys = keys
         self._last: Prompt | None = None
         self._thinks = False
-        """Whether the last text that came was thinking."""
+        """Whether the last received text was thinking."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block whose hint advises to start the engine again, and its hint without this advice."""
         self._offered: Block | None = None
-        """The note below the last answer that says how the answer goes on."""
+        """The note below an incomplete answer whose hint names the key that continues the answer."""
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
         lane.observers.append(self)
@@ -119,25 +118,25 @@ class LaneColumn(Column, LaneObserver):
             self.lane.observers.remove(self)
 
     def show_name(self, mark: str, others: tuple[str, ...]) -> None:
-        """Set what the status line shows before the lane's name, and the names to distinguish it from."""
+        """Set the mark before the lane's name, and the other lanes' names, from which the shortened name must differ."""
         self._mark, self._others = mark, others
         self._show_status()
 
     def set_air(self, airy: bool) -> None:
-        """Set whether a blank row stands between the header and the conversation."""
+        """Set whether there is a blank row between the header and the conversation."""
         margin = Spacing(top=int(airy))
         if self.transcript.styles.margin != margin:
             self.transcript.styles.margin = margin
 
     def show_settings(self, text: str) -> None:
-        """Show which options are set, on the line below the status; hide the line if the text is empty."""
+        """Show the set options on the line below the status. An empty text hides the line."""
         if text != self._settings:
             self._settings = text
             self.settings.update(one_line(text))
             self.settings.display = bool(text)
 
     def show_differences(self, count: int) -> None:
-        """Set how many conditions of the last answers were not the same as in other lanes."""
+        """Set how many conditions of the last answers differed from those of other lanes."""
         if count != self._differences:
             self._differences = count
             self._show_status()
@@ -164,7 +163,7 @@ class LaneColumn(Column, LaneObserver):
         self._on_history()
 
     def reveal(self, run: Run, hit: Hit) -> None:
-        """Scroll to what a search found in a run of the lane's path."""
+        """Scroll to the match of a search in a run of the lane's path."""
         blocks = self.transcript.blocks
         start = next((at for at, block in enumerate(blocks) if block.turn is run.prompt), None)
         if run not in self.lane.path or run.prompt is None or start is None:
@@ -182,7 +181,7 @@ class LaneColumn(Column, LaneObserver):
     # Events of the lane
 
     def state_changed(self, lane: Lane) -> None:
-        """Update the status line: a new state at once, new figures at most every `_FIGURES` seconds."""
+        """Update the status line: show a new state at once, and new figures at most every `_FIGURES` seconds."""
         self._withdraw_advice()
         silent_s = lane.present.silent_s if lane.present is not None else 0
         if (lane.state, silent_s) != self._shown_state:
@@ -217,14 +216,14 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Show how the run ended. Once a long answer is saved, return the memory that this took."""
+        """Show how the run ended. After saving a long answer, return freed memory to the system."""
         self._show_end(run)
         self._show_status()
         if self.is_mounted and len(run.text) + len(run.thinking) > _LONG:
             self.set_timer(_SAVED, return_memory)
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Show why the engine could not be opened, or how it ended."""
+        """Show why the engine could not be opened, or why the engine ended."""
         self._show_error(error)
 
     # Transcript and status line
@@ -258,12 +257,12 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
     def _show_text(self, run: Run) -> None:
-        """Show the part of its answer that a run has so far, such as the text that it continues."""
+        """Show the text that a run has so far, such as the text that the run continues."""
         self.transcript.write(run.thinking, "thinking")
         self.transcript.write(run.text)
 
     def _show_end(self, run: Run, following: Run | None = None) -> None:
-        """Show how a run ended. Of several answers with the same other settings, the last one names them."""
+        """Show how a run ended. If successive answers used the same other settings, only the last answer names them."""
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:
@@ -287,7 +286,7 @@ class LaneColumn(Column, LaneObserver):
             self._offer_to_go_on()
 
     def _offer_to_go_on(self) -> None:
-        """Add to the note that an answer is not complete how the answer goes on, if the engine can do that."""
+        """Name the key that continues an incomplete answer below its note, if the engine can continue answers."""
         block = self.transcript.blocks[-1]
         if self.lane.engine.capabilities.continues and block.kind == "note":
             self._offered = block
@@ -296,7 +295,7 @@ class LaneColumn(Column, LaneObserver):
             )
 
     def _withdraw_offer(self) -> None:
-        """Remove the hint how the last answer goes on: another answer follows."""
+        """Remove the hint with the key that continues the last answer, because another answer follows."""
         if self._offered is not None:
             self.transcript.set_hint(self._offered, "")
             self._offered = None
@@ -324,7 +323,7 @@ class LaneColumn(Column, LaneObserver):
             self._advised = block, error.hint
 
     def _withdraw_advice(self) -> None:
-        """Remove the advice to start the engine again, once that has begun."""
+        """Remove the advice to start the engine again, once the engine is starting."""
         engine = self.lane.engine
         if self._advised is not None and (engine.is_open or engine.is_opening):
             self.transcript.set_hint(*self._advised)
@@ -376,12 +375,12 @@ def _is_same_engine(run: Run, other: Run) -> bool:
 
 
 def _context_used(lane: Lane) -> int | None:
-    """Return the tokens of the last run on the lane's path: 0 if it has none, None if they are not known."""
+    """Return the number of tokens of the last run on the lane's path: 0 without a run, None if the number is unknown."""
     run = lane.last or lane.record.head
     if run is None:
         return 0
     if run.result.definition.name != lane.engine.definition.name:
-        return None  # another engine counted them
+        return None  # another engine, with its own vocabulary, counted the tokens
     if run.phase == "ended":
         metrics = run.result.metrics
         known = metrics is not None and metrics.prompt_tokens is not None

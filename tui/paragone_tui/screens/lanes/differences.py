@@ -1,4 +1,4 @@
-"""Marks in the lanes how answers differ from those of a reference lane, and how likely their tokens were."""
+"""Marks the words that differ between lanes and the reference lane, and the probabilities of tokens."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 _Marks: TypeAlias = tuple[Mark, ...]
 
 _AT_ONCE = 0.01
-"""Seconds of work at a beat. A conversation that is reopened may have many answers."""
+"""Seconds of comparing between two frames. A reopened conversation may have many answers to compare."""
 _HEATED = 20_000
-"""Number of tokens of an answer that show how likely they were: 20 ms of work."""
+"""Largest number of tokens of an answer that are coloured by their probabilities: 20 ms of work."""
 
 
 class Differences(LaneObserver):
-    """Compares the answers to each prompt with that of the reference lane, in step with the painting."""
+    """Compares the answers to each prompt with the reference lane's answer, once per frame at most."""
 
     def __init__(self, do: Do) -> None:
         self.shown = True
         """Whether differences are marked."""
         self.reference: Lane | None = None
-        """The lane that the others are compared with."""
+        """The lane with which the other lanes are compared."""
         self._heated: set[Lane] = set()
         self._columns: Sequence[LaneColumn] = ()
         self._do = do
         self._touched: dict[Prompt, None] = {}
-        """Prompts whose answers have to be compared, the newest last."""
+        """Prompts whose answers have to be compared, in the order of their changes."""
         self._compared: dict[Run, _Compared] = {}
         self._cadence = Cadence(self._mark)
 
     def watch(self, columns: Sequence[LaneColumn]) -> None:
-        """Compare exactly the lanes of these columns."""
+        """Compare the lanes of these columns, and no others."""
         before = [column.lane for column in self._columns]
         self._columns = list(columns)
         lanes = [column.lane for column in columns]
@@ -74,21 +74,21 @@ class Differences(LaneObserver):
         return self.shown
 
     def toggle_heat(self, lane: Lane) -> bool:
-        """Turn the colouring of a lane by probability on or off. Returns whether the colouring is on now."""
+        """Turn on or off whether a lane's tokens are coloured by probability. Returns whether they are now."""
         self._heated ^= {lane}
         self.mark_all()
         return lane in self._heated
 
     def mark_all(self) -> None:
-        """Mark all answers anew."""
+        """Mark all answers again."""
         runs = {run for column in self._columns for run in column.lane.path}
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
         self._touch(run.prompt for column in self._columns for run in column.lane.path)
 
     def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
-        """Return where a lane's answer parts from that of the reference lane; None before both have ended.
+        """Return where a lane's answer parts from the reference lane's answer; None before both answers have ended.
 
-        The token is None unless both engines are known to have the same vocabulary.
+        The divergence has a token only if both engines are known to have the same vocabulary.
         """
         if self.reference is None:
             return None
@@ -101,16 +101,16 @@ class Differences(LaneObserver):
     # Events of the lanes
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Compare with the new answer."""
+        """Compare the answers to the prompt again, with the new answer."""
         self._touch([run.prompt])
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Compare the longer answer."""
+        """Compare the answers to the prompt again, as this answer has grown."""
         if (self.shown and len(self._columns) > 1) or lane in self._heated:
             self._touch([run.prompt])
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Compare the complete answer, and find out whether the engines have the same vocabulary."""
+        """Compare the complete answer, and ask the engine for its vocabulary."""
         self._touch([run.prompt])
         if len(self._columns) > 1:
             self._do(lambda: self._ask_vocabulary(lane, run.prompt))
@@ -160,7 +160,7 @@ class Differences(LaneObserver):
         return compared
 
     def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: Run) -> list[tuple[str, Mark]]:
-        """Return the channel and the mark of the place where an answer parts, in a list; an empty list if it does not.
+        """Return a list with the channel and the mark of the place where an answer parts; empty if the answer does not part.
 
         In the reference lane, the mark is at the first place where another lane differs.
         """
@@ -184,7 +184,7 @@ class Differences(LaneObserver):
 
 
 class _Compared:
-    """Computes what differs between a run and its reference, and keeps it."""
+    """Computes how a run differs from its reference, and keeps the result."""
 
     def __init__(self, reference: Run) -> None:
         from paragone_workbench.compare.diff import GrowingDiff  # the start does not need it
@@ -193,11 +193,11 @@ class _Compared:
         self._comparison = GrowingDiff()
         self._marks: _Marks = ()
         self._shares_little = False
-        """Whether the shared words are marked instead of the different ones. While the answers grow, True stays True."""
+        """Whether the shared words are marked instead of the different words. While the answers grow, True stays True."""
         self._partings: dict[bool, Divergence] = {}
 
     def parting(self, run: Run, same_vocabulary: bool) -> Divergence:
-        """Return where a run parts from its reference. Both have ended."""
+        """Return where a run parts from its reference. Both runs must have ended."""
         from paragone_workbench.compare.divergence import Divergence, divergence
 
         if same_vocabulary not in self._partings:
@@ -206,11 +206,11 @@ class _Compared:
         return self._partings[same_vocabulary]
 
     def marks(self, run: Run) -> _Marks:
-        """Return the marks. While the answers grow, those of the last words may be missing."""
+        """Return the marks on the run's text. While the answers grow, marks on the last words may be missing."""
         spans = self._comparison.update(
             self.reference.text,
             run.text,
-            reference_grows=self.reference.result.finish != "stop",  # or was cut: its rest is unknown
+            reference_grows=self.reference.result.finish != "stop",  # the rest of a cut answer is unknown
             text_grows=run.phase != "ended",
         )
         if spans is None:
@@ -222,7 +222,7 @@ class _Compared:
         return self._marks
 
     def remark(self, run: Run) -> str:
-        """Return how alike the answers are, as a sentence, if they share little; empty while they grow."""
+        """Return a sentence on how many words the answers share if there are few; empty otherwise, and while answers grow."""
         if not self._shares_little or self._grows(run):
             return ""
         legend = "; what both say is underlined" if self._marks else ""
@@ -233,7 +233,7 @@ class _Compared:
 
 
 def _vocabulary(lane: Lane, run: Run) -> str | None:
-    """Return the fingerprint of the vocabulary of the engine that executed a run, if it is known."""
+    """Return the fingerprint of the vocabulary of the engine that executed a run; None if it is unknown."""
     known = lane.engine.known_vocabulary if run.result.definition == lane.record.definition else None
     return known.fingerprint if known is not None else None
 

@@ -23,7 +23,7 @@ _WRITING = (
     ("swap-engine", "engine"),
     ("reopen", "history"),
 )
-"""Commands with their labels, most important first. In lane mode, two commands can share a label."""
+"""Commands with their labels, the most important commands first. In lane mode, two commands can share a label."""
 _IN_LANE = (
     ("write", "write"),
     ("help", "help"),
@@ -55,9 +55,9 @@ def foot_line(
     without: Collection[str],
     width: int,
 ) -> Content:
-    """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
+    """Return the schedule and as many key hints as fit into `width` cells, in lane mode after the name of the mode.
 
-    The words `offline`, `blind` (for the next vote) and `unlinked` (for the lanes) come before the schedule.
+    Before the schedule come the words `offline`, `blind` (if a blind vote is next) and `unlinked` (if lanes scroll alone).
     `key_of` returns the key of a command in the present mode. Hints for the commands in `without` are left out.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()

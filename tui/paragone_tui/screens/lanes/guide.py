@@ -1,4 +1,4 @@
-"""What an empty conversation shows: what to do, three keys, and what the signs on the screen mean."""
+"""The guide for an empty conversation: advice, three keys, and the meanings of the signs on the screen."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 _LOWEST = 9
-"""Rows of the lanes in which the guide has room."""
+"""Least height of the lanes, in rows, in which the guide is shown."""
 _NAMED = 30
-"""Longest name, in characters, that is shown; for longer ones, the number of engines is."""
+"""Longest engine name, in characters, that the guide shows. If a name is longer, the guide shows the number of engines."""
 _ONE = (("add-lane", "add a lane beside it"), ("reopen", "earlier conversations"), ("help", "all keys"))
 _SEVERAL = (("divergence", "where they part"), ("parity", "is it fair?"), ("blind-vote", "vote blind"))
-"""The commands that are taught with one lane and with several, and what they do."""
+"""The commands that the guide shows for one lane and for several lanes, each with its effect."""
 _SIGNS = (
     ("▸", "current lane"),
     ("◆", "reference"),
@@ -34,7 +34,7 @@ _SIGNS = (
 
 
 class Guide(Static, LaneObserver):
-    """Covers the lanes below their headers until something stands in one of them."""
+    """Covers the lanes below their headers until a lane has content."""
 
     DEFAULT_CSS = """
     Guide {
@@ -56,11 +56,11 @@ class Guide(Static, LaneObserver):
         self._check()
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Make room for the conversation."""
+        """Hide the guide, because a conversation begins."""
         self._check()
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Make room for the error."""
+        """Hide the guide, because a lane shows an error."""
         self._check()
 
     def _check(self) -> None:

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 _SYSTEM_SHOWN = 60
-"""Largest number of characters of the system prompt that is shown beside the options."""
+"""Largest number of characters of the system prompt that are shown beside the options."""
 _WITH_SETTINGS = 8
-"""Number of rows of a terminal from which on there is room for the options that are set."""
+"""Least height of a terminal, in rows, in which the set options are shown."""
 _AIRY = 18
-"""Rows of the screen from which on a blank row stands below the headers."""
+"""Least height of the screen, in rows, in which there is a blank row below the headers."""
 
 
 class Lanes(Horizontal, can_focus=True):
-    """The columns of the lanes, or a guide if there are no lanes. While it has the focus, the screen is in lane mode."""
+    """The columns of the lanes, or a welcome text without lanes. While this widget has the focus, lane mode is on."""
 
-    FOCUS_ON_CLICK = False  # a click must not turn the text that is typed next into commands
+    FOCUS_ON_CLICK = False  # a click must not enter lane mode, in which the next typed letters are commands
     BINDINGS: ClassVar[list[BindingType]] = [*lane_bindings()]
     DEFAULT_CSS = """
     Lanes { height: 1fr; layers: guide; }
@@ -58,7 +58,7 @@ class Lanes(Horizontal, can_focus=True):
         on_layout: Callable[[], None],
         readiness: Readiness,
     ) -> None:
-        """Create the columns. `remember` is called when there are other lanes, `on_layout` if a lane may have another name."""
+        """Create the columns. `remember` is called when the lanes have changed, `on_layout` when their names may have."""
         super().__init__()
         self._session = session
         self._keys = keys
@@ -85,7 +85,7 @@ class Lanes(Horizontal, can_focus=True):
         self.columns += [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
 
     def compose(self) -> ComposeResult:
-        """Add the guide, which is shown without lanes, and the columns."""
+        """Add the welcome text, the columns, and the guide."""
         yield self.welcome
         yield from self.columns
         yield self.guide
@@ -96,13 +96,13 @@ class Lanes(Horizontal, can_focus=True):
 
     @property
     def in_lane_mode(self) -> bool:
-        """Whether single letters are commands for the current lane; otherwise the user writes a prompt."""
+        """Whether single letters are commands for the current lane. If not, the user is writing a prompt."""
         return self.is_attached and self.screen.focused is self
 
     @property
     def current(self) -> LaneColumn | None:
         """The column of the current lane; None if there are no lanes."""
-        # While lanes are added, `position` may be that of a column that is still to come.
+        # While lanes are being added, `position` may be the index of a column that does not exist yet.
         return self.columns[min(self.position, len(self.columns) - 1)] if self.columns else None
 
     def key_of(self, command: str) -> str:
@@ -111,7 +111,7 @@ class Lanes(Horizontal, can_focus=True):
         return readable((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
 
     def lay_out(self, width: int | None = None) -> None:
-        """Show as many lanes as fit into `width` cells (default: the screen), including the current one."""
+        """Show as many lanes as fit into `width` cells (default: the screen's width), including the current lane."""
         columns = self.columns
         self.position = max(0, min(self.position, len(columns) - 1))
         room = columns_that_fit(width or self.screen.size.width)
@@ -143,13 +143,13 @@ class Lanes(Horizontal, can_focus=True):
 
     @property
     def selected_run(self) -> Run | None:
-        """The current lane's answer in the selected turn; None if no turn is selected, or the lane does not have it."""
+        """The current lane's answer in the selected turn; None if no turn is selected, or if the lane has no such turn."""
         if self.turn is None or self.current is None:
             return None
         return self.current.lane.answer(self.turn)
 
     def select_turn(self, prompt: Prompt | None) -> None:
-        """Select a turn in all lanes that have it; with None, select none and return to the end."""
+        """Select a turn in all lanes that have the turn. None selects no turn, and scrolls to the end."""
         before, self.turn = self.turn, prompt
         for column in self.columns:
             column.transcript.select(prompt)
@@ -157,33 +157,33 @@ class Lanes(Horizontal, can_focus=True):
             self.current.transcript.to_end()
 
     def move(self, step: int) -> None:
-        """Make the lane that many columns to the right current. While the user writes, the first one follows the last."""
+        """Make the lane `step` columns to the right current. While the user writes, the first lane follows the last."""
         if self.columns:
             to = self.position + step
             self.position = to if self.in_lane_mode else to % len(self.columns)
             self.lay_out()
 
     def toggle_thinking(self) -> None:
-        """Switch between thinking in full and as one line."""
+        """Switch between showing thinking in full and as one line."""
         self._fold_thinking = not self._fold_thinking
         for column in self.columns:
             column.transcript.fold_thinking = self._fold_thinking
 
     def toggle_logs(self) -> bool:
-        """Unfold or fold long prompts and the logs of engines that crashed. Returns whether they are folded now."""
+        """Fold or unfold long prompts and the logs of crashed engines. Returns whether these are folded now."""
         self._fold_logs = not self._fold_logs
         for column in self.columns:
             column.transcript.fold_logs = self._fold_logs
         return self._fold_logs
 
     def show_history(self) -> None:
-        """Show the runs on the paths of all lanes anew."""
+        """Show the runs on the paths of all lanes again."""
         for column in self.columns:
             column.show_history()
         self._readiness.check()
 
     async def rebuild(self) -> None:
-        """Update the columns to the session's lanes: remove, add and reorder them."""
+        """Remove, add and reorder columns, so that they match the session's lanes."""
         shown = {column.lane: column for column in self.columns}
         lanes = self._session.lanes
         for lane, column in shown.items():
@@ -201,11 +201,10 @@ class Lanes(Horizontal, can_focus=True):
         self._remember()
 
     def _show_settings(self) -> None:
-        """Show the options that are set in each lane; if there are any, in all lanes, so that they align.
+        """Show the set options of each lane. If one lane has some, all lanes show a line, so that the answers align.
 
-        A terminal with few rows keeps them for the answers.
-
-        A backend knows which of them are secret. The first paint does not wait for its plugin.
+        A terminal with few rows shows no options. Options are shown only once the backends' plugins are loaded, because a
+        backend knows which options are secret.
         """
         engines = [column.lane.engine for column in self.columns]
         known = all(self._session.registry.knows(engine.definition.backend) for engine in engines)
@@ -218,7 +217,7 @@ class Lanes(Horizontal, can_focus=True):
             column.show_settings((text or "defaults") if are_shown else "")
 
     def _system_shown(self, column: LaneColumn) -> str:
-        """Return the beginning of the system prompt that is in force in a lane; nothing if there is none."""
+        """Return the beginning of the system prompt in force in a lane; empty without a system prompt."""
         head = column.lane.record.head
         text = self._session.system_prompt.after(head.prompt if head is not None else None)
         return f"system: {shorten(text, _SYSTEM_SHOWN, placeholder=' …')}" if text else ""

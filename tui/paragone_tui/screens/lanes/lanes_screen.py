@@ -1,4 +1,4 @@
-"""The main screen: the lanes, the composer below, and a line of key hints."""
+"""The main screen: the lanes, the composer below the lanes, and a line of key hints."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
-"""Colours of messages."""
+"""Colours of messages by their severity."""
 _COMMANDS = (
     choosing,
     compare,
@@ -63,11 +63,11 @@ _COMMANDS = (
     turns,
     votes,
 )
-"""The modules with the functions that execute commands."""
+"""The modules whose functions execute the commands."""
 
 
 class LanesScreen(ChangedRowsScreen[None]):
-    """Shows the lanes of a session, and gives each command to the function that executes it."""
+    """Shows the lanes of a session, and executes the commands."""
 
     AUTO_FOCUS = "Composer"
     DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }"
@@ -82,7 +82,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         *,
         markdown: bool,
     ) -> None:
-        """Create the screen. `keys` are those in force; `markdown` is whether answers are typeset."""
+        """Create the screen. `keys` are the keys in force, and `markdown` is whether answers are typeset."""
         super().__init__()
         self.session = session
         self._program = program
@@ -103,7 +103,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             | {
                 key: command.action
                 for command in COMMANDS
-                if command.group != "Lane mode"  # the user may press several keys to move around
+                if command.group != "Lane mode"  # for moving around, the user rather enters lane mode
                 for key in keys[command.id].alt
             },
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
@@ -117,7 +117,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
         self._message = Content()
-        """The message for which the rule above the prompt has no room."""
+        """The message that does not fit into the rule above the prompt; empty if there is none."""
         self.context = LanesContext(
             session=session,
             lanes=self.lanes,
@@ -140,7 +140,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         """The function of each command, by the command's id."""
 
     def action_list_commands(self) -> None:
-        """List the commands. What is typed there becomes the prompt if it is not a command."""
+        """List the commands. If the text typed in the list is no command, insert it into the prompt."""
         from paragone_tui.widgets.palette import entries, show_palette
 
         show_palette(
@@ -150,7 +150,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def action_command(self, command: str) -> None:
-        """Execute a command of `COMMANDS`."""
+        """Execute the command with this id."""
         self.commands[command]()
 
     @property
@@ -160,7 +160,7 @@ class LanesScreen(ChangedRowsScreen[None]):
 
     @property
     def text_rows(self) -> range:
-        """The rows of the answers."""
+        """The rows of the transcripts: see `ChangedRowsScreen.text_rows`."""
         if self.lanes.current is None:
             return range(0)
         region = self.lanes.current.transcript.region
@@ -186,18 +186,18 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._show_keys(event.size.width)
 
     def on_paste(self, event: events.Paste) -> None:
-        """In lane mode, paste into the prompt and go there."""
+        """In lane mode, move the focus to the prompt, and paste there."""
         if self.lanes.in_lane_mode:
             self.set_focus(self.composer)
             self.composer.post_message(events.Paste(event.text))
 
     def on_descendant_focus(self) -> None:
-        """Show the mode: in the label of the current lane and in the line of key hints."""
+        """Show the present mode in the header of the current lane and in the line of key hints."""
         self.lanes.lay_out()
         self._show_keys()
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Show a message in the rule above the prompt or, if it does not fit there, instead of the key hints."""
+        """Show a message in the rule above the prompt or, if the message does not fit there, instead of the key hints."""
         color = _MESSAGES[message.severity] if message else ""
         self.composer.show_message(
             Content.styled(" ".join(message.message.split()) if message else "", color)
@@ -205,13 +205,13 @@ class LanesScreen(ChangedRowsScreen[None]):
         return True
 
     def _show_below(self, message: Content) -> None:
-        """Show a message instead of the key hints; an empty one ends that."""
+        """Show a message instead of the key hints. An empty message shows the key hints again."""
         if message != self._message:
             self._message = message
             self._show_keys()
 
     def _show_keys(self, width: int | None = None) -> None:
-        """Show the schedule and as many key hints as fit into `width` cells (default: the screen)."""
+        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width)."""
         if self._message:
             self._foot.update(self._message)
             return
@@ -230,7 +230,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def _show_readiness(self) -> None:
-        """Show which keys have an effect now, and above the prompt, which lanes the prompt does not reach."""
+        """Show the keys that have an effect now. Above the prompt, name the lanes that accept no prompt."""
         silent = self._readiness.silent
         takes = "takes" if len(silent) == 1 else "take"
         restart = self.lanes.key_of("restart-engine")
@@ -241,7 +241,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._show_keys()
 
     def network_changed(self) -> None:
-        """Show whether the program is offline, and restart each engine that is cut off: it then says why it is closed."""
+        """Show whether the program is offline. Restart engines that are cut off: the restart fails, and shows why."""
         self._show_keys()
         for column in self.columns:
             engine = column.lane.engine
@@ -249,5 +249,5 @@ class LanesScreen(ChangedRowsScreen[None]):
                 self.do(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background; show the error if it raises ParagoneError."""
+        """Run a coroutine function in the background. If the function raises ParagoneError, show the error."""
         self.run_worker(self._program.reported(work), group="work")

@@ -1,4 +1,4 @@
-"""The rows above the composer that show which prompts wait."""
+"""The rows above the composer that show the prompts of the queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_workbench.lanes.queue import QueuedPrompt
 
 _MOST = 3
-"""Number of prompts that are shown, each on one row."""
+"""Largest number of prompts that are shown, each on one row."""
 
 
 class QueueRows(Static):
@@ -28,7 +28,7 @@ class QueueRows(Static):
         super().__init__(markup=False)
 
     def show(self, prompts: Sequence[QueuedPrompt], queue_key: str) -> None:
-        """Show these prompts. `queue_key` is the key that edits and withdraws them, in short notation."""
+        """Show these prompts. `queue_key` is the key of the command `queue`, in short notation."""
         rows = [
             Content(f"{'kept ' if queued.is_kept else 'waits'}  {one_line(queued.text)}")
             for queued in prompts[:_MOST]

@@ -1,4 +1,4 @@
-"""The commands that have an effect now, and the lanes that take no prompt now."""
+"""Determines which commands have an effect at present, and which lanes accept no prompt."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-var
 
 
 def can_stop(session: Session) -> bool:
-    """Whether the command to stop has answers or loading to stop."""
-    # An engine that has just been opened says so before its opening has ended.
+    """Return whether there are answers or loading engines that the command `stop` could stop."""
+    # An engine is open shortly before `is_opening` becomes False.
     opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
     return session.is_busy or opening
 
 
 class Readiness(LaneObserver):
-    """Observes all lanes of a session, and calls `show` when other commands than before would have an effect."""
+    """Observes all lanes of a session, and calls `show` when `idle` or `silent` has changed."""
 
     def __init__(self, session: Session, show: Callable[[], object]) -> None:
         self._session = session
         self._show = show
         self.idle: frozenset[str] = _STOPPING
-        """The commands, as in the line of key hints, that would do nothing now."""
+        """The commands that would do nothing at present, under their ids in the line of key hints."""
         self.silent: tuple[str, ...] = ()
-        """The names of the lanes whose engines have failed or ended: a prompt does not reach them."""
+        """The names of the lanes that accept no prompt, because their engines have failed or ended."""
 
     def check(self) -> None:
-        """Find both again."""
+        """Determine `idle` and `silent` again."""
         session = self._session
         idle: frozenset[str] = frozenset()
         if not can_stop(session):
@@ -56,18 +56,18 @@ class Readiness(LaneObserver):
             self._show()
 
     def state_changed(self, lane: Lane) -> None:
-        """Check the commands after a new state of a lane, but not for each token."""
+        """Check after a new state of a lane, but not after each token."""
         if not lane.is_busy or lane.state not in ("writing", "reading"):
             self.check()
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Check: the run can be stopped."""
+        """Check, because the new run can be stopped."""
         self.check()
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Check: nothing may be left to stop."""
+        """Check, because there may be no run left to stop."""
         self.check()
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Check: the lane takes no more prompts."""
+        """Check, because the lane accepts no more prompts."""
         self.check()

@@ -21,9 +21,9 @@ from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 
 _words = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
-"""Returns the parts of the content that are painted at once when they change."""
+"""Returns the parts of the content whose changes are painted at once."""
 _EVERY = 0.5
-"""Seconds between two updates of the figures; faster changes cannot be read."""
+"""Seconds between two updates of the figures, because nobody can read faster changes."""
 _WORDS: dict[LaneState, str] = {
     "empty": "no engine",
     "queued": "waiting for the server",
@@ -36,9 +36,9 @@ _WITH_SPEED: frozenset[LaneState] = frozenset(
 )
 """States in which the figures of a run are shown."""
 _SAID_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
-"""States whose name gives way to the speed if there is no room for both; the speed then has the state's colour."""
+"""States whose name the speed replaces if both do not fit. The speed then has the state's colour."""
 _FIGURE = 10
-"""Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
+"""Width in cells that is reserved for each figure, so that the shortened name stays the same when a figure grows."""
 _LOOKS: Mapping[str, Look] = {
     "": Look(),
     "engine": Look("foreground", "not dim", "bold"),
@@ -50,18 +50,18 @@ _LOOKS: Mapping[str, Look] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatusInfo:
-    """The content of a lane's status line. Figures that are None or 0 are mostly left out."""
+    """The content of a lane's status line. Most figures that are None or 0 are left out."""
 
     mark: str = ""
-    """The sign before the name, such as that of the current lane."""
+    """The signs before the name, such as ▸ for the current lane."""
     engine: str = ""
     others: tuple[str, ...] = ()
-    """Names of the other lanes, from which the lane's name stays distinguishable when it is shortened."""
+    """Names of the other lanes, from which the shortened name of the lane must differ."""
     state: LaneState = "empty"
     silent_s: int = 0
-    """Seconds for which the engine has sent nothing; 0 while data comes."""
+    """Seconds since the engine last sent data; 0 while data arrives."""
     is_local: bool = False
-    """Whether the engine computes on this machine instead of a server."""
+    """Whether the engine computes on this machine, or on a server."""
     stop_key: str = ""
     """The key that stops a silent run."""
     queued: int = 0
@@ -69,25 +69,25 @@ class LaneStatusInfo:
     unsaved: bool = False
     """Whether the history cannot be written now."""
     differences: int = 0
-    """Number of conditions that were not the same in other lanes."""
+    """Number of conditions that differed between the lanes."""
     loaded: float | None = None
     """Fraction of the model that is loaded, from 0 to 1."""
     prompt_done: int = 0
-    """Tokens of the prompt that were processed, of `prompt_total`."""
+    """Number of processed tokens of the prompt, out of `prompt_total`."""
     prompt_total: int = 0
     tokens: int = 0
-    """Tokens generated."""
+    """Number of generated tokens."""
     tokens_per_s: float | None = None
     shared: bool = False
     """Whether the speed was measured while another run used the same server or this machine."""
     ttft_s: float | None = None
     """Seconds until the first token."""
     acceptance: float | None = None
-    """Share of the tokens proposed by speculative decoding that was kept, from 0 to 1; None without it."""
+    """Share of the proposed tokens that was accepted, from 0 to 1; None without speculative decoding."""
     tokens_per_step: float | None = None
-    """Tokens per step of the model, with those that speculative decoding proposed."""
+    """Mean number of tokens per step of the model with speculative decoding; None without."""
     context_used: int | None = None
-    """Tokens used in the context window, of `context_size`; None if unknown."""
+    """Number of used tokens of the context window, out of `context_size`; None if unknown."""
     context_size: int = 0
 
 
@@ -113,11 +113,11 @@ class LaneStatus(Widget):
 
     @property
     def text(self) -> str:
-        """The text at the current width."""
+        """The text of the line at its present width."""
         return self._strip().text.rstrip()
 
     def show(self, info: LaneStatusInfo) -> None:
-        """Set the content: a new state is painted at once, new figures with the next update."""
+        """Set the content. A new state is painted at once, new figures with the next update."""
         before, self._info = self._info, info
         if not self.is_mounted or info == before:
             return
@@ -136,7 +136,7 @@ class LaneStatus(Widget):
         self._styles = {}
 
     def on_unmount(self) -> None:
-        """Paint no more."""
+        """Stop painting."""
         self._cadence.stop()
 
     def _strip(self) -> Strip:
@@ -146,7 +146,7 @@ class LaneStatus(Widget):
         style = self._styles[""]
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
-        # The parts, the most important first; those that do not fit are left out.
+        # The parts with the most important first. Parts that do not fit are left out.
         word = next((words for words in _state_words(info, width) if len(words) <= width - 2), info.state)
         rest: list[Segment] = []
         if info.queued:
@@ -162,7 +162,7 @@ class LaneStatus(Widget):
         name, figures = _fitting(info, long if fits else short, room)
         has_speed = info.tokens_per_s and info.state in _WITH_SPEED and not info.silent_s
         if has_speed and not fits and short[0] not in figures:
-            # The user compares the speeds: the speed stays longest, first without its unit, then in place of the state.
+            # The user compares the speeds. So if space is short, show the speed without its unit, then without the state.
             name, figures = _fitting(info, [[Segment(_brief(info), style)]], room)
             if not figures and info.state in _SAID_BY_SPEED:
                 state = [Segment(_brief(info), state_style), *rest]
@@ -177,7 +177,7 @@ class LaneStatus(Widget):
 
 
 def _figures(info: LaneStatusInfo, style: Style, busy: Style, *, short: bool) -> Iterator[list[Segment]]:
-    """Yield the figures, the most important first. The speed, which the user compares, is left out last."""
+    """Yield the figures, the most important first. The speed comes first, because the user compares the speeds."""
     if info.silent_s:
         yield [Segment(f"{info.stop_key} stops", style)]
     if info.state == "loading" and info.loaded is not None:
@@ -207,7 +207,7 @@ def _figures(info: LaneStatusInfo, style: Style, busy: Style, *, short: bool) ->
 def _fitting(
     info: LaneStatusInfo, figures: list[list[Segment]], room: int
 ) -> tuple[str, list[list[Segment]]]:
-    """Return the name and the figures that fit into `room` cells, each with two blanks beside it."""
+    """Return the name, shortened if need be, and the figures that fit into `room` cells, with two blanks beside each."""
     engine, *others = (one_line(name) for name in (info.engine, *info.others))
     mark = info.mark if cell_len(info.mark) <= room - 6 else ""
     most = room - 3 - cell_len(mark)
@@ -249,7 +249,7 @@ def _rate(rate: float) -> str:
 
 
 def _brief(info: LaneStatusInfo) -> str:
-    """Return the speed in few cells."""
+    """Return the speed in few cells, such as `23/s`."""
     rate = info.tokens_per_s or 0
     brief = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
     return f"({brief})" if info.shared else brief
