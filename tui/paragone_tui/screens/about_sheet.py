@@ -1,4 +1,4 @@
-"""Shows the details of a lane's engine: its definition, and the properties of the open model."""
+"""Shows the details of a lane's engine: the engine's definition, and the properties of the open model."""
 
 from __future__ import annotations
 

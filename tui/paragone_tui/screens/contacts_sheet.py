@@ -1,4 +1,4 @@
-"""Shows the addresses that this program contacted since its start, and what keeps it from contacting others."""
+"""Shows the addresses that this program contacted since its start, and the guard that refuses other addresses."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from paragone_tui.widgets.sheet import Sheet
 
 
 class ContactsSheet(Sheet):
-    """Lists the contacts of this program."""
+    """Lists the addresses that this program contacted."""
 
     heading = "Addresses contacted"
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield which settings restrict the network, and the list of contacts."""
+        """Yield a sentence on what restricts the network, and the list of addresses."""
         yield f"{_holding()}\n"
         if not GUARD.contacts:
             yield "No address was contacted since the start."

@@ -1,4 +1,4 @@
-"""Shows what the answers of a lane cost: tokens, time, energy, and what the same tokens would cost at providers."""
+"""Shows the costs of a lane's answers: tokens, time, energy, and the price of the same tokens at providers."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class CostsSheet(Sheet):
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("costs")]
 
     def __init__(self, lane: str, ledger: Ledger) -> None:
-        """Create the view. The prices may come later, by `show`."""
+        """Create the sheet. Prices may be added later with `show`."""
         super().__init__()
         self._ledger = ledger
         self._problem = ""
         self.heading = one_line(f"What {lane} cost in this conversation")
 
     async def show(self, ledger: Ledger, problem: str = "") -> None:
-        """Show the ledger with prices, or why there are none. Has no other effect unless the sheet is open."""
+        """Show the ledger with prices, or the problem because of which there are no prices."""
         self._ledger, self._problem = ledger, problem
         if self.query("#sheet"):
             await self.scroll.remove_children()
-        if self.query("#sheet"):  # it may have been closed meanwhile
+        if self.query("#sheet"):  # the user may have closed the sheet meanwhile
             await self.scroll.mount_all(self.texts())
 
     def parts(self) -> Iterator[RenderableType]:

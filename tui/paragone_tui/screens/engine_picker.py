@@ -1,4 +1,4 @@
-"""The engine picker: defined engines, models found on this machine, the demo, or an engine that the user writes."""
+"""The engine picker: offers defined engines, models found on this machine, the demo, and an engine that the user writes."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ _WRITTEN = "written"
 _MEMORY = "memory"
 """The name of the workers that estimate memory."""
 _PADDING = 2
-"""Cells beside the text of a row."""
+"""Number of cells beside the text of a row."""
 _SHORTEST_REASON = 8
-"""Cells that a reason keeps at least, where the remedy beside it is long."""
+"""Least width in cells of a reason that is shortened because the remedy beside it is long."""
 _PAUSE = 0.3
-"""Seconds that an entry is highlighted before a process is started that estimates its memory."""
+"""Seconds that an entry must be highlighted before a process starts to estimate the entry's memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What the user picked."""
+    """An engine that the user picked, or the demo."""
 
     definition: EngineDefinition | None
-    """None for the demo."""
+    """The engine; None for the demo."""
     is_new: bool = False
-    """Whether the engine is to be saved once it is open: the user wrote it, or ticked a model that was found."""
+    """Whether to save the engine once it is open: the user wrote the engine, or ticked a model found on this machine."""
 
 
 class EnginePicker(Picker[Sequence[Picked] | None]):
     """The dialog to pick engines. The result of the picker is the list of engines that the user picked, or None.
 
-    `engines` are the defined engines. `single` is True where one engine is wanted: no entry can be ticked, and the demo, which
-    has two, is not offered. `advice` is shown while there is no other remark.
+    `engines` are the defined engines. `single` is whether the user picks one engine only: then no entry can be ticked, and the
+    demo, which has two engines, is not offered. The picker shows `advice` while there is no other remark.
     """
 
     heading = "Engine"
@@ -80,14 +80,14 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self._hidden = {DEMO_KEY} if single else set()
         """The keys of entries that are not shown."""
         self._ticked: set[str] = set()
-        """The keys of the entries that are opened together."""
+        """The keys of the ticked entries, which are opened together."""
         self._written: EngineDefinition | None = None
         self._problem = ""
         """Why the engine that the user wrote is invalid; empty if it is valid."""
         self._memory: dict[str, str] = {}
-        """The known estimates of the memory that entries need, by the entries' keys."""
+        """The finished estimates of the memory that entries need, by the entries' keys."""
         self._estimated = ""
-        """The key of the entry whose memory is being estimated; empty if none is."""
+        """The key of the entry whose memory is being estimated; empty if there is no such entry."""
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
@@ -106,7 +106,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.show()
 
     def _begin_to_look(self) -> None:
-        """Search for engines and models, instead of a search that goes on."""
+        """Search for engines and models. Cancel a search in progress."""
         self.is_looking = True
         self.run_worker(self._look(), group=_LOOKING, exclusive=True)
 
@@ -122,7 +122,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the engine that the text specifies, if any, and the entries that contain all its words, by group."""
+        """Return the engine that the text specifies, if there is one, and the entries that contain all words, by group."""
         words = text.casefold().split()
         options: list[Option] = []
         self._problem = ""
@@ -150,9 +150,9 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return entry is None or entry.group is not Group.UNUSABLE
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with what is ticked, else with this entry.
+        """Close the picker with the ticked entries; without ticks, with this entry.
 
-        An entry that cannot be used stays highlighted, with its reason.
+        If the entry cannot be used, the picker stays open, and shows why.
         """
         ticked = [entry for entry in self._entries.values() if entry.key in self._ticked]
         entry = self._entries.get(option_id)
@@ -164,7 +164,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
             self.dismiss([Picked(entry.definition)])
 
     def action_tick(self) -> None:
-        """Tick the highlighted engine, or remove its tick, and move to the next one."""
+        """Tick the highlighted engine, or remove its tick, and move to the next engine."""
         entry = self._highlighted
         if self._single or entry is None or entry.definition is None or not self.is_offered(entry.key):
             return
@@ -173,7 +173,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.action_move(1)
 
     def action_remove(self) -> None:
-        """Remove the highlighted engine, if it was added on the screen."""
+        """Remove the highlighted engine if it was added on the screen."""
         entry = self._highlighted
         if entry is not None and entry.is_added and self._engines.remove(entry.name):
             self._hidden.add(entry.key)
@@ -181,7 +181,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
             self.show()
 
     def action_ask_servers(self) -> None:
-        """Ask the servers on this machine for their models, here and in the next pickers of this program."""
+        """Ask the servers on this machine for their models, now and in all later pickers until the program ends."""
         if not GUARD.is_offline:
             self._engines.asks_servers = True
             self._begin_to_look()
@@ -193,7 +193,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return self._entries.get(option.id or "") if option is not None else None
 
     def describe(self) -> None:
-        """Show a problem, the remedy for the highlighted entry, or the keys that can be used."""
+        """Show a problem, the remedy for the highlighted entry, or advice, and the entry's memory."""
         entry = self._highlighted
         remarks: list[str] = []
         if self._problem:
@@ -220,7 +220,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.say("\n".join(filter(None, remarks)))
 
     def _begin_estimate(self, entry: CatalogEntry) -> None:
-        """Estimate the memory of the highlighted entry, instead of that of another one."""
+        """Estimate the memory of the highlighted entry, and cancel the estimate for any other entry."""
         if entry.key != self._estimated:
             self._end_estimate()
             if entry.key not in self._memory:
@@ -260,7 +260,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
 
 
 def _next_steps(demo: CatalogEntry | None) -> str:
-    """Return what to do where nothing can be used yet, in five lines. `demo` is the backend of the demo, if it is missing."""
+    """Return five lines of advice for a user without a usable engine. `demo` is the demo's backend if that is missing."""
     begin = "paragone demo" if demo is None else f"{demo.name}. {demo.remedy}"
     asks = "paragone is offline" if GUARD.is_offline else "start it, then ^s asks it for its models"
     return "\n".join(
@@ -279,7 +279,7 @@ def _how_to_ask() -> str:
 
 
 def _entry_row(entry: CatalogEntry, width: int, *, is_ticked: bool) -> Content:
-    """Return the row of an entry, `width` cells wide: bold if it can be used, otherwise dim and with the reason."""
+    """Return the row of an entry: a usable entry in bold, any other dim with the reason, cut to `width` cells."""
     name = one_line(entry.name)
     if entry.group is not Group.UNUSABLE:
         return Content.assemble(
@@ -292,7 +292,7 @@ def _entry_row(entry: CatalogEntry, width: int, *, is_ticked: bool) -> Content:
 
 
 def _reason(reason: str, remedy: str, room: int) -> str:
-    """Return reason and remedy. If they do not fit into `room` cells, the reason is cut, so that the remedy is seen."""
+    """Return the reason and the remedy. Cut the reason if both exceed `room` cells, so that the remedy stays visible."""
     if not remedy or len(reason) + 1 + len(remedy) <= room:
         return f"{reason} {remedy}".rstrip()
     kept = max(_SHORTEST_REASON, room - len(remedy) - 2)
@@ -300,7 +300,7 @@ def _reason(reason: str, remedy: str, room: int) -> str:
 
 
 async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
-    """Return the memory that an engine would take, whether it fits, and the largest context; or why that is unknown."""
+    """Return how much memory an engine needs, whether it fits, and the largest context; or why that is unknown."""
     try:
         planner = MemoryPlanner(definition, backend)
         plan = await planner.plan()

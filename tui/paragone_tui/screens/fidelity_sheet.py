@@ -1,4 +1,4 @@
-"""Measures how far the lanes' models are from that of the reference lane, and shows it."""
+"""Measures how far the lanes' models are from the reference lane's model, and shows the results."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 _BAR = 30
 
 Save = Callable[["Fidelity"], Awaitable[None]]
-"""Saves the measurements. May raise ParagoneError."""
+"""Saves a measurement of fidelity. May raise ParagoneError."""
 
 
 class FidelitySheet(Sheet):
-    """A measurement of fidelity. While the sheet measures, the keys that close it stop the measurement first; the results so far are kept."""
+    """Shows a measurement of fidelity. During the measurement, the keys that close the sheet stop measuring first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("fidelity")]
 
     content = query_one("#sheet Static", Static)
 
     def __init__(self, lanes: Sequence[Lane], do: Do, save: Save) -> None:
-        """Measure the engines of lanes, which are open, against that of the first one."""
+        """Create a sheet that compares the open engines of the lanes with the first lane's engine."""
         super().__init__()
         self._lanes = lanes
         self._do = do
@@ -62,7 +62,7 @@ class FidelitySheet(Sheet):
         self._do(self._measure)
 
     def dismiss(self, result: None = None) -> AwaitComplete:
-        """Close the sheet; while it measures, end the measurement instead."""
+        """Close the sheet, or stop the measurement if the sheet is still measuring."""
         if not self._measures:
             return super().dismiss(result)
         if not self._is_stopped:

@@ -17,7 +17,7 @@ from paragone_workbench.store.records import Hit
 
 
 class FindScreen(Picker[Hit | None]):
-    """The result of the screen is the prompt or the answer to go to, or None."""
+    """Finds words in the open conversation. The screen's result is the prompt or the answer to go to, or None."""
 
     heading = "Find in this conversation"
     placeholder = "Words of prompts and answers, also of variants that are not shown"
@@ -29,7 +29,7 @@ class FindScreen(Picker[Hit | None]):
         self._hits: dict[str, Hit] = {}
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the prompts and answers that have all words, newest first."""
+        """Return the prompts and answers that have all words of the text, newest first."""
         hits = find_in_lanes(self._lanes, text)
         self._hits = {str(number): hit for number, hit in enumerate(hits)}
         self.say(counted(len(hits), "place") if hits else "Nothing found." if text else "")
@@ -44,5 +44,5 @@ class FindScreen(Picker[Hit | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the screen with the place."""
+        """Close the screen with the picked prompt or answer."""
         self.dismiss(self._hits[option_id])

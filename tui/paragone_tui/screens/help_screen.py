@@ -14,7 +14,7 @@ from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
 Row: TypeAlias = tuple[str, str, str]
-"""Keys, the command's id, and its description."""
+"""A row of the help: keys, the command's id, and the effect."""
 
 _KEYS_CELLS = 16
 
@@ -70,7 +70,7 @@ ELSEWHERE: Mapping[str, Sequence[Row]] = {
         ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal.")
     ],
 }
-"""The sections with keys that cannot be changed, and with the signs on the screen."""
+"""The sections of the help on keys that cannot be changed, and on the signs on the screen."""
 
 
 class HelpScreen(Sheet):
@@ -79,13 +79,13 @@ class HelpScreen(Sheet):
     heading = "Help"
 
     def __init__(self, keys: Mapping[str, Keys], first: str = "") -> None:
-        """Create the screen. `first` is the section to begin with."""
+        """Create the screen. The section with the title `first` comes first."""
         super().__init__()
         self._keys = keys
         self._first = first
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield the list, and notes on lane mode and on how to set keys."""
+        """Yield a note on lane mode, the list of commands, and a note on how to set keys."""
         mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
@@ -112,7 +112,7 @@ class HelpScreen(Sheet):
             for group in GROUPS
         }
         sections |= ELSEWHERE
-        for title in sorted(sections, key=lambda title: title != self._first):  # the others keep their order
+        for title in sorted(sections, key=lambda title: title != self._first):  # the rest stays in order
             table.add_row(Text(title, style="bold italic"))
             for row in sections[title]:
                 table.add_row(*row)

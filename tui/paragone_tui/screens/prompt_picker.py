@@ -1,4 +1,4 @@
-"""The picker of earlier prompts: those of the open conversation first, then those of the history."""
+"""The picker of earlier prompts: first the prompts of the open conversation, then the prompts of the history."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from paragone_workbench.store.history import History
 
 _SHOWN = 200
 _BEGINNING = 200
-"""Number of characters that a row shows."""
+"""Number of characters of a prompt that its row shows."""
 
 
 class PromptPicker(Picker[str | None]):
-    """The result of the picker is the text of a prompt, or None."""
+    """Finds an earlier prompt. The picker's result is the text of the prompt, or None."""
 
     heading = "Earlier prompts"
     placeholder = "Search earlier prompts"
@@ -33,13 +33,13 @@ class PromptPicker(Picker[str | None]):
         self._here = tuple(dict.fromkeys(here))
         self._earlier: tuple[str, ...] = ()
         self._found: tuple[str, ...] = ()
-        """The texts of the options."""
+        """The listed prompts. An option's id is the index of its prompt."""
         self._searched: str | None = None
         self._problem = ""
         """Why the history could not be searched."""
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the prompts that contain all words. For other words, search the history, which updates the list."""
+        """Return the prompts that contain all words. For new words, start a search of the history that updates the list."""
         if text != self._searched:
             self._searched = text
             self._earlier = ()
@@ -60,7 +60,7 @@ class PromptPicker(Picker[str | None]):
         self.show()
 
     def describe(self) -> None:
-        """Say that no prompt fits, or why."""
+        """Show that no prompt was found, or why the history could not be searched."""
         nothing = "No earlier prompt has these words." if self._searched else "There is no earlier prompt."
         self.say(self._problem or ("" if self._found or self.is_looking else nothing))
 

@@ -1,4 +1,4 @@
-"""The checked input of the form of a choice."""
+"""The checked values of the form of a choice."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceRequest:
-    """The engines and the suite, and how the choice is made.
+    """The engines to choose from, the suite, and the limits of the choice.
 
     Attributes:
         request: The engines and the suite.
-        catalog: The assertions of the suite.
-        seconds: The time; None for as long as it takes.
-        vram: Bytes of the GPUs; empty for this machine.
-        margin: The largest loss of the pass rate that does not matter, as a share.
+        catalog: The assertions that the suite can use.
+        seconds: The time limit in seconds; None for no limit.
+        vram: The memory of each GPU in bytes; empty for the GPUs of this machine.
+        margin: The largest loss of the pass rate that does not matter, as a share between 0 and 1.
     """
 
     request: SuiteRequest
@@ -47,7 +47,7 @@ class ChoiceRequest:
         time: str,
         margin: str,
     ) -> ChoiceRequest:
-        """Return the request that the fields describe; fields may be empty. Blocks. Raises InputError."""
+        """Check the texts of the fields, which may be empty, and return their values. Blocks. Raises InputError."""
         if len(engines) < 2:
             raise InputError("One engine leaves nothing to choose.", hint="Tick two or more with space.")
         for engine in engines:
@@ -74,7 +74,7 @@ class ChoiceRequest:
 
 
 def _points(text: str) -> float:
-    """Return a number of points as a share. Raises InputError."""
+    """Return percentage points as a share: 0.03 for "3". Raises InputError."""
     try:
         points = float(text)
     except ValueError:

@@ -36,18 +36,18 @@ _FIELDS = (
 
 
 class _EngineBox(Checkbox, inherit_bindings=False):
-    """An engine that is ticked or not. Enter starts the measurements, as in the fields."""
+    """A check box for an engine. Enter starts the measurements, as in the fields."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick", show=False)]
 
     def render(self) -> Content:
-        """Return the box, which has a cross if it is ticked: its colour alone would not say so."""
+        """Return the box, with a cross if the box is ticked: without colours, Textual's box would look the same."""
         self.BUTTON_INNER = "X" if self.value else " "
         return super().render()
 
 
 class ChooseScreen(Form[None]):
-    """Measures the engines that are ticked, and says which one to deploy."""
+    """Measures the ticked engines, and shows which of them to deploy."""
 
     AUTO_FOCUS = "Checkbox"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -73,7 +73,7 @@ class ChooseScreen(Form[None]):
         registry: Registry,
         system: str,
     ) -> None:
-        """Create the form for these engines, of which those with the names in `ticked` are ticked."""
+        """Create the form for these engines. At first, the engines with the names in `ticked` are ticked."""
         super().__init__("Which engine should I deploy?", _FIELDS)
         self._engines = engines
         self._ticked = ticked
@@ -82,30 +82,30 @@ class ChooseScreen(Form[None]):
         self._system = system
         self._choice: Choice | None = None
         self._is_measuring = False
-        # The statistics take seconds to import: in a thread, while engines are ticked.
+        # Importing the statistics takes seconds, so a thread imports them while the user fills in the form.
         self._imported = in_daemon_thread(_import_choosing)
 
     def above(self) -> Iterator[Widget]:
-        """Yield the engines."""
+        """Yield a check box for each engine."""
         for engine in self._engines:
             yield _EngineBox(visible(one_line(engine.name)), engine.name in self._ticked, compact=True)
 
     def below(self) -> Iterator[Widget]:
-        """Yield the room for the decision."""
+        """Yield the area for the decision."""
         yield VerticalScroll(Static(id="decision", markup=False), id="result")
 
     def on_mount(self) -> None:
-        """Show the keys."""
+        """Show the keys at the lower edge."""
         self._show_keys()
 
     # The form
 
     def action_start(self) -> None:
-        """Begin to measure."""
+        """Begin to measure, as in the fields."""
         self.submit()
 
     def submit(self) -> None:
-        """Begin to measure, once the statistics are imported, or go on with what was not measured."""
+        """Begin to measure, or continue with the measurements that are missing."""
         if not self._is_measuring:
             self._is_measuring = True
             self._choice = None
@@ -113,7 +113,7 @@ class ChooseScreen(Form[None]):
             self.run_worker(self._measure())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what can be done now."""
+        """Return whether an action can be done now."""
         del parameters
         if action == "report":
             return self._choice is not None and not self._is_measuring
@@ -121,11 +121,11 @@ class ChooseScreen(Form[None]):
 
     @property
     def _is_complete(self) -> bool:
-        """Whether there is a decision, and nothing is left to be measured."""
+        """Whether the decision is shown, and no measurement is missing."""
         return self._choice is not None and not self._choice.missing()
 
     def action_cancel(self) -> None:
-        """Stop the measurements, whose decision is shown then; close the screen if there are none."""
+        """Stop the measurements and show the decision. If nothing is measured at present, close the screen."""
         if self._is_measuring and self._choice is not None:
             self.say("Stopping. What was measured is kept.")
             self.run_worker(self._choice.stop())
@@ -133,7 +133,7 @@ class ChooseScreen(Form[None]):
             super().action_cancel()
 
     def _checked_request(self) -> ChoiceRequest:
-        """Return the request that the form describes. Raises InputError."""
+        """Return the checked values of the form. Raises InputError."""
         from paragone_tui.screens.choose.choice_request import ChoiceRequest
 
         boxes = zip(self._engines, self.query(_EngineBox), strict=True)
@@ -145,7 +145,7 @@ class ChooseScreen(Form[None]):
     # The measurements
 
     async def _measure(self) -> None:
-        """Measure, and show the decision."""
+        """Measure the ticked engines, and show the decision."""
         try:
             self.say("One moment.")
             await asyncio.wrap_future(self._imported)
@@ -192,7 +192,7 @@ class ChooseScreen(Form[None]):
         self.result.focus()
 
     def action_report(self) -> None:
-        """Write the report into the present folder."""
+        """Write the report into the current folder."""
         if self._choice is not None and self._choice.experiment is not None and not self._is_measuring:
             self.run_worker(self._write_report(self._choice.experiment.number))
 
@@ -205,7 +205,7 @@ class ChooseScreen(Form[None]):
         else:
             self.say(f"The report is {path}.")
 
-    # What is shown
+    # Key hints
 
     def _show_keys(self) -> None:
         if self.leaving or not self.is_attached:

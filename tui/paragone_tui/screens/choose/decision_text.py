@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def decision_text(decision: Decision, figures: Sequence[EngineFigures], choice: Choice) -> RenderableType:
-    """Return the decision: the sentences, a row for each engine, and what was not measured."""
+    """Return the decision: its sentences, a table with a row for each engine, and the missing measurements."""
     brief = BriefNames([engine.engine for engine in figures])
     parts: list[RenderableType] = [Text(visible(brief.within(decision.headline)), style="bold")]
     parts += [Text(visible(brief.within(sentence))) for sentence in decision.reasons]

@@ -1,4 +1,4 @@
-"""The progress of a choice as text, which is shown ten times a second at most."""
+"""The progress of a choice as text. A suite updates the text at most ten times a second."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _EVERY_S = 0.1
 
 
 class ProgressText(ChoiceObserver, SuiteObserver):
-    """Shows the present measurement below what was said so far."""
+    """Shows the remarks so far, and the present measurement below them."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
-        """Show texts with this function."""
+        """Create a progress text. `show` shows a text on the screen."""
         self._show = show
         self._said: list[str] = []
         self._names: Sequence[str] = ()
@@ -30,39 +30,39 @@ class ProgressText(ChoiceObserver, SuiteObserver):
         self._next = 0.0
 
     def estimating(self) -> None:
-        """Say what is being done."""
+        """Show that memory is being estimated."""
         self._now("Estimating the memory.")
 
     def left_out(self, sentence: str) -> None:
-        """Say which engine is left out."""
+        """Add a remark about an engine that is left out."""
         self._said.append(sentence)
 
     def planned(self, sentence: str) -> None:
-        """Show how the time is divided."""
+        """Add a remark about how the time is divided between the measurements."""
         self._said.append(sentence)
 
     def known(self, answers: int, total: int) -> None:
-        """Say how many answers are known."""
+        """Add a remark about how many answers are known from earlier experiments."""
         self._said.append(f"{answers:,} of {total:,} answers known: earlier experiments asked the same.")
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
-        """Remember the names."""
+        """Remember the names of the engines, and show that they are loading."""
         del tests
         self._names = engines
         self._now("Speed: loading.")
 
     def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        """Show the step."""
+        """Show the step of the speed measurement that begins."""
         self._now(f"Speed of {self._names[step.engine]}. Steps left: {len(left)}.")
 
     def suite(self, runner: SuiteRunner) -> SuiteObserver:
-        """Show the suite."""
+        """Remember the suite's runner, and show that the suite is loading."""
         self._runner = runner
         self._now("Suite: loading.")
         return self
 
     def progressed(self) -> None:
-        """Show how many answers there are, at a limited rate."""
+        """Show how many answers and assertions of the suite are done, at most every `_EVERY_S` seconds."""
         if self._runner is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _EVERY_S
@@ -74,15 +74,15 @@ class ProgressText(ChoiceObserver, SuiteObserver):
         self._now("\n".join(("Suite", *lines)))
 
     def comparing(self) -> None:
-        """Say what is being done."""
+        """Show that the engines are loading for the measurement of fidelity."""
         self._now("Fidelity: loading.")
 
     def fidelity_step(self, step: FidelityStep) -> None:
-        """Show the step."""
+        """Show the window of text that is being measured."""
         self._now(f"Fidelity: window {step.window} of {step.windows}.")
 
     def answer_step(self, step: FreeRunningStep) -> None:
-        """Show the step."""
+        """Show the prompt that is being answered greedily."""
         self._now(f"Greedy answers: prompt {step.prompt} of {step.prompts}.")
 
     def _now(self, text: str) -> None:

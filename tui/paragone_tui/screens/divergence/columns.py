@@ -1,4 +1,4 @@
-"""The columns of the fork: for each engine the tokens that it could have chosen, and how its answer goes on."""
+"""The columns of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from paragone_workbench.compare.confidence import quoted
 from paragone_workbench.compare.fork import Fork, ForkSide
 
 GAP = 3
-"""Cells between two columns."""
+"""Number of cells between two columns."""
 _NARROWEST = 28
-"""Cells of a column below which the columns stand below each other."""
+"""Minimum width of a column in cells. Columns that would be narrower are below each other."""
 _TOKEN = 14
 """Largest number of cells of a token's text."""
 _FOLLOWING = 400
-"""Characters of an answer that are shown after the fork."""
+"""Number of characters of an answer that are shown after the fork."""
 _CONSOLE = Console(width=1000, color_system=None)
 """Wraps texts. Nothing is written to this console."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Which token is selected."""
+    """The selected token: its column and its row."""
 
     column: int
-    """The engine's number."""
+    """Index of the engine."""
     row: int
 
 
@@ -50,7 +50,7 @@ def fork_rows(
     for first in range(0, len(fork.sides), abreast):
         numbers = range(first, min(first + abreast, len(fork.sides)))
         columns = [_sections(fork, number, cursor, cells, following, palette) for number in numbers]
-        for sections in zip(*columns, strict=True):  # each begins on the same row in all columns
+        for sections in zip(*columns, strict=True):  # a section begins on the same row in all columns
             for rows in zip_longest(*sections, fillvalue=Text()):
                 yield Text(" " * GAP).join(_padded(row, cells) for row in rows)
             if any(sections):
@@ -66,7 +66,7 @@ def _padded(text: Text, cells: int) -> Text:
 def _sections(
     fork: Fork, number: int, cursor: Cursor, width: int, rows: int, palette: Mapping[str, Style]
 ) -> tuple[list[Text], ...]:
-    """Return the rows of a column: the name, the tokens, how sure the engine was, and how its answer goes on."""
+    """Return the four sections of a column: the engine's name, its tokens, its confidence, and the rest of its answer."""
     side = fork.sides[number]
     is_current = number == cursor.column
     style = palette["accent"] + Style(bold=True) if is_current else Style(bold=True)
@@ -89,7 +89,7 @@ def _sections(
 def _choices(
     side: ForkSide, selected: int | None, width: int, palette: Mapping[str, Style]
 ) -> Iterator[Text]:
-    """Yield a row for each token: its text, a bar, its probability, and ◂ beside the one that the engine chose."""
+    """Yield a row for each token: its text, a bar, its probability, and ◂ if the engine chose this token."""
     shown = [visible(quoted(choice.text)) for choice in side.choices]
     cells = min(_TOKEN, max((Text(text).cell_len for text in shown), default=0))
     for at, (choice, text) in enumerate(zip(side.choices, shown, strict=True)):
@@ -113,7 +113,7 @@ def _bar_style(choice: Alternative, palette: Mapping[str, Style]) -> Style:
 def _following(
     fork: Fork, side: ForkSide, width: int, most: int, palette: Mapping[str, Style]
 ) -> Iterator[Text]:
-    """Yield the answer from the fork on, its tokens coloured by their probabilities."""
+    """Yield the rows of the answer from the fork on, with the tokens coloured by their probabilities."""
     text = Text()
     if side.index is None:
         text.append(visible(side.answer.text[len(fork.before) :][:_FOLLOWING]))
@@ -136,14 +136,14 @@ def _heat(token: Token, palette: Mapping[str, Style]) -> Style:
 
 
 def _style(look: str, palette: Mapping[str, Style]) -> Style:
-    """Return the style of a heat. The reverse video of unlikely tokens would hide the fork."""
+    """Return the style of a look from `heat_look`. Unlikely tokens are underlined, since the fork is in reverse video."""
     if look == "heat-unlikely":
         return Style(color=palette[look].color, underline=True)
     return palette[look] if look else Style()
 
 
 def heat_legend(palette: Mapping[str, Style]) -> Text:
-    """Return a line that explains the sign and the colours."""
+    """Return a line that explains the sign ◂ and the colours of the tokens."""
     bands = ("90% or more", ""), ("50%", "heat-likely"), ("10%", "heat-unsure"), ("less", "heat-unlikely")
     shown = [Text(text, style=_style(look, palette)) for text, look in bands]
     sign = Text.assemble(("◂", palette["accent"]), " its choice   probability of each token: ")

@@ -1,4 +1,4 @@
-"""The view of the place where answers part: the engines side by side, and a token of theirs to go on from."""
+"""The sheet of the forks: where answers part, the engines' tokens there, and the choice of a token to continue from."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from paragone_workbench.compare.fork import Fork, ForkSide, can_begin_with
 _WIDTH = 120
 """Largest number of cells of the sheet, with its frame."""
 _FRAME = 5
-"""Cells of the frame, of the space inside it, and of the scroll bar."""
+"""Width in cells of the frame, of the space inside the frame, and of the scroll bar."""
 _OTHER_ROWS = 21
-"""Rows that the sheet usually has beside the text after the fork."""
+"""Usual number of rows of the sheet without the text after the fork."""
 _MOST_ROWS = 8
 """Largest number of rows of the text after the fork."""
 _INEXACT = (
@@ -36,20 +36,20 @@ _INEXACT = (
     "This is the first character that differs."
 )
 _BEFORE = 160
-"""Characters of the text before the fork that are shown."""
+"""Number of characters that are shown of the text before the fork."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A token that the user chose for lanes to go on from."""
+    """A token that the user chose, from which lanes continue their answers."""
 
     token: Alternative
     sides: tuple[ForkSide, ...]
-    """The answers that go on from there."""
+    """The answers that continue from the token."""
 
 
 class DivergenceSheet(Sheet):
-    """Shows one of the forks of several answers. The engines go on from the token that the user chooses."""
+    """Shows one fork of several answers at a time. The engines continue from the token that the user chooses."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         closing_binding("divergence"),
@@ -68,9 +68,9 @@ class DivergenceSheet(Sheet):
     def __init__(
         self, prompt: str, forks: Sequence[Fork], first: int, go_on: Callable[[Fork, Chosen], None]
     ) -> None:
-        """Create the view of the forks of the answers to a prompt, of which one is shown first.
+        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first.
 
-        `go_on` is called with the fork on the screen and the token that the user chooses there.
+        `go_on` is called with the shown fork and the token that the user chose there.
         """
         super().__init__()
         self._prompt = prompt
@@ -87,14 +87,14 @@ class DivergenceSheet(Sheet):
         several = f" · fork {number + 1} of {len(self._forks)}" if len(self._forks) > 1 else ""
         self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}{several}")
         self._known = [at for at, side in enumerate(fork.sides) if side.choices]
-        """The engines whose tokens are known."""
+        """Indices of the engines whose tokens are known."""
         column = 1 if 1 in self._known or not self._known else self._known[0]
         self._cursor = Cursor(column, 0)
         others = [at for at, choice in enumerate(self._side.choices) if not self._side.is_own(choice)]
         self._cursor = Cursor(column, others[0] if others else 0)
 
     def action_step(self, by: int) -> None:
-        """Show the next fork (1) or the one before (-1)."""
+        """Show the next fork (1) or the previous fork (-1)."""
         number = self._number + by
         if 0 <= number < len(self._forks):
             self._select(number)
@@ -106,12 +106,12 @@ class DivergenceSheet(Sheet):
             self._tell("The answers part at this place only.")
 
     def parts(self) -> Iterator[Text]:
-        """Yield the text, which is laid out once the width is known."""
+        """Yield an empty text. `_show` fills in the text once the width is known."""
         yield Text()
 
     def on_resize(self, event: Resize) -> None:
         """Lay out the columns for the new width."""
-        self.call_after_refresh(self._show)  # the new height is computed after that of the screen
+        self.call_after_refresh(self._show)  # Textual first computes the application's new height
 
     def notify_style_update(self) -> None:
         """Apply the colours of the theme."""
@@ -123,7 +123,7 @@ class DivergenceSheet(Sheet):
         return self._fork.sides[self._cursor.column]
 
     def action_move(self, columns: int, rows: int) -> None:
-        """Move to another engine or to another token."""
+        """Move the cursor by a number of columns (engines) and rows (tokens)."""
         if not self._known:
             return
         at = self._known.index(self._cursor.column) + columns
@@ -133,7 +133,7 @@ class DivergenceSheet(Sheet):
         self._tell("")
 
     def action_choose(self, everyone: bool) -> None:
-        """Choose the token under the cursor, for its engine or for all."""
+        """Choose the token under the cursor, for its engine or for all engines."""
         if not self._known:
             self._tell("The tokens were not kept. Answer again, then they are.")
             return

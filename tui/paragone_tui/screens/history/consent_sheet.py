@@ -1,4 +1,4 @@
-"""Asks the user for consent to what an imported file names."""
+"""Asks the user for consent to the actions that an imported file would cause."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from paragone_tui.widgets.sheet import Sheet
 
 
 class ConsentSheet(Sheet):
-    """Lists what would be done. `is_allowed` says, once it is closed, whether the user allows it."""
+    """Lists the actions that a file would cause. Once the sheet is closed, `is_allowed` has the user's answer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "allow", "Allow it"), ("n", "dismiss", "Do not")]
     heading = "Files of somebody else"
     key_hints = (("y", "import and allow"), ("n", "do not import"), ("j k", "scroll"))
 
     def __init__(self, document: Path, actions: Sequence[str]) -> None:
-        """Create the sheet for a file and what the engines that it names would do."""
+        """Create the sheet for a file. `actions` describe what the file's engines would do."""
         super().__init__()
         self._document = document
         self._actions = actions

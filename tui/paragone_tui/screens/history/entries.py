@@ -1,4 +1,4 @@
-"""The entries of the list: a conversation or an answer of a suite, with what a search found in it."""
+"""The entries of the history screen: conversations and answers of suites, with the matches of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paragone_workbench.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A conversation with the newest thing that a search found in it, or an answer of a suite."""
+    """A conversation with the newest match of a search, or a matching answer of a suite."""
 
     summary: Summary | None
     """The conversation; None for an answer of a suite."""
@@ -41,7 +41,7 @@ class HistoryEntry:
 
 
 def find_entries(store: Store, query: Query, text: str, limit: int) -> list[HistoryEntry]:
-    """Return the conversations that fit: those that a search for its words finds, or all. `text` is the query as written."""
+    """Return the entries that match `query`, at most `limit`. `text` is the same query as the user wrote it."""
     if not query.words:
         return [HistoryEntry(summary, None) for summary in store.conversations(limit, query=query)]
     hits = store.search(text, limit, one_each=True)
@@ -50,12 +50,12 @@ def find_entries(store: Store, query: Query, text: str, limit: int) -> list[Hist
         HistoryEntry(None if hit.conversation is None else summaries[hit.conversation], hit)
         for hit in hits
         if hit.conversation is None
-        or hit.conversation in summaries  # another program may have deleted it just now
+        or hit.conversation in summaries  # another program may have just deleted the conversation
     ]
 
 
 def option_of(entry: HistoryEntry, query: Query) -> Option:
-    """Return the lines of an entry: title and details, and below them the matching text, with the words marked."""
+    """Return the lines of an entry: its title and details, and below these the matching text with the words marked."""
     hit = entry.hit
     parts: list[tuple[str, str]] = [
         *marked(entry.title, query.words, "bold"),
@@ -69,7 +69,7 @@ def option_of(entry: HistoryEntry, query: Query) -> Option:
 
 def _details(entry: HistoryEntry) -> str:
     if entry.summary is None:
-        assert entry.hit is not None  # an entry has one of them
+        assert entry.hit is not None  # an entry has a summary or a hit
         return f"{when(entry.hit.time)} · answer {entry.hit.place} of a suite"
     summary = entry.summary
     details = [when(summary.updated), counted(summary.prompts, "prompt"), ", ".join(summary.engines)]
@@ -79,6 +79,6 @@ def _details(entry: HistoryEntry) -> str:
 
 
 def when(moment: float) -> str:
-    """Return a time in local time: today's without the date."""
+    """Return a moment in local time, without the date if it is today."""
     day = local_date(moment, "%Y-%m-%d")
     return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")

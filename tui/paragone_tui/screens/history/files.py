@@ -1,4 +1,4 @@
-"""Files of conversations: written and read in a thread, with a connection to the history of its own."""
+"""Exports and imports conversations, in a thread that opens the history once more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.store.store import Store
 
 @dataclass(frozen=True)
 class ConversationFiles:
-    """Exports and imports conversations. The methods block; all may raise ParagoneError."""
+    """Exports and imports conversations. All methods block, and may raise ParagoneError."""
 
     registry: Registry
     state: State
@@ -22,9 +22,9 @@ class ConversationFiles:
     """The user's folders of models."""
 
     def export(self, file: str, numbers: Sequence[int] | None, *, replaces: bool) -> str:
-        """Write conversations, or all of them for None, into a file, and return a sentence about the file.
+        """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
 
-        Raises FileExists for an existing file that the user does not want to be replaced.
+        Raises FileExists for an existing file, unless `replaces` is True.
         """
         from paragone_workbench.exporting.conversations import export_conversations
 
@@ -35,10 +35,10 @@ class ConversationFiles:
         return " ".join((str(exported), *exported.left_out))
 
     def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
-        """Add the conversations of a file, and return how many there are.
+        """Add the conversations of a file to the history, and return a sentence about them.
 
-        What comes with them and reaches beyond the file's folder needs consent. Raises ConsentNeeded if it is not what the user
-        has `allowed`.
+        If the file would cause actions beyond its folder, the user must consent. Raises ConsentNeeded if these actions are not
+        exactly the `allowed` actions.
         """
         from paragone_workbench.consent.consent import Consent
         from paragone_workbench.importing.import_file import import_file, import_text

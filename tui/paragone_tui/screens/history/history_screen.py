@@ -1,4 +1,4 @@
-"""The screen of earlier conversations: search, open, and what can be done with one."""
+"""The screen of earlier conversations: finds, opens, changes, exports and imports conversations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from paragone_workbench.store.retry import retrying
 from paragone_workbench.store.store import Store
 
 Found: TypeAlias = tuple[int, Hit | None]
-"""The id of a conversation, and what a search found in it; None if it was picked from the list."""
+"""The number of a conversation, and the match of the search; None without a search."""
 
 _SHOWN = 200
 _SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
@@ -35,14 +35,14 @@ _ACTING = (
     ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("u", "undo"), ("e", "export"), ("i", "import"),
     ("d", "copy"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
-"""What the keys do while the list has the focus."""
+"""Key hints while the list has the focus."""
 
 
 T = TypeVar("T")
 
 
 class HistoryScreen(Picker[Found | None]):
-    """The result of the screen is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
+    """The screen's result is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
@@ -71,7 +71,7 @@ class HistoryScreen(Picker[Found | None]):
         self._session = session
         self._files = files
         self._entries: dict[str, HistoryEntry] = {}
-        """What is listed, by the ids of the options."""
+        """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
         """The search text of the current options, or of the search in progress."""
@@ -85,7 +85,7 @@ class HistoryScreen(Picker[Found | None]):
         return self._options
 
     async def _search(self, text: str, remark: str = "") -> None:
-        """List the entries that fit, with a remark below the list; without a remark, say which entries are missing."""
+        """List the matching entries, with a remark below the list. Without a remark, show if entries are missing."""
         try:
             query = read_query(text)
             found = await self._history.call(lambda store: find_entries(store, query, text, _SHOWN))
@@ -116,7 +116,7 @@ class HistoryScreen(Picker[Found | None]):
         return None if option is None or option.id is None else self._entries.get(option.id)
 
     def pick(self, option_id: str) -> None:
-        """Close the screen with the conversation. The prompt of an answer of a suite becomes a conversation first."""
+        """Close the screen with the conversation. For an answer of a suite, first make a conversation of its prompt."""
         entry = self._entries.get(option_id)
         if entry is None:
             return
@@ -136,16 +136,16 @@ class HistoryScreen(Picker[Found | None]):
     # The keys of the list
 
     def action_switch(self) -> None:
-        """Go from the search to the list, where letters are commands, or back."""
+        """Move the focus from the search to the list, where letters are commands, or back."""
         to_list = self.focused is not self.options
         self.set_focus(self.options if to_list else self.words)
 
     def on_descendant_focus(self) -> None:
-        """Show what the keys do."""
+        """Show the keys of the widget that has the focus."""
         self.offer(_ACTING if self.focused is self.options else _SEARCHING)
 
     def action_delete(self) -> None:
-        """Delete the conversation; `u` brings it back."""
+        """Delete the conversation. The key `u` restores it."""
         if (summary := self._conversation()) is not None:
             self._do(lambda: self._delete(summary))
 
@@ -156,13 +156,13 @@ class HistoryScreen(Picker[Found | None]):
         return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
 
     def _leave(self, summary: Summary) -> None:
-        """Highlight the conversation below one that goes, or above the last one, if the user has not moved on."""
+        """Move the highlight from a deleted conversation to the next, or from the last to the previous."""
         if (entry := self._entry) is None or entry.summary != summary:
             return
         self.action_move(1 if self.options.highlighted != self.options.option_count - 1 else -1)
 
     def action_undo(self) -> None:
-        """Bring back the conversation that was deleted last."""
+        """Restore the conversation that was deleted last."""
         self._do(self._restore)
 
     async def _restore(self) -> str:
@@ -176,7 +176,7 @@ class HistoryScreen(Picker[Found | None]):
             self._change(lambda store: store.labels.pin(number, pinned=pinned))
 
     def action_rename(self) -> None:
-        """Ask for another title."""
+        """Ask for a new title of the conversation."""
         if (summary := self._conversation()) is not None:
             number = summary.number
             self._ask(
@@ -186,7 +186,7 @@ class HistoryScreen(Picker[Found | None]):
             )
 
     def action_tag(self) -> None:
-        """Ask for the tags."""
+        """Ask for the tags of the conversation."""
         if (summary := self._conversation()) is not None:
             number = summary.number
             self._ask(
@@ -214,7 +214,7 @@ class HistoryScreen(Picker[Found | None]):
         self._ask_export("Write all conversations to", "conversations.json", None)
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
-        """Ask for a file, and write conversations to it. An existing file is replaced if the user names it twice."""
+        """Ask for a file, and write conversations to the file. Replace an existing file if the user enters its path twice."""
         existing = ""
 
         async def write(file: str) -> str:
@@ -247,11 +247,11 @@ class HistoryScreen(Picker[Found | None]):
             return await self._added(path, needed.actions)
 
     async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
-        """Add a file's conversations. The end of the program does not wait for plugins that are asked meanwhile."""
+        """Add a file's conversations, in a thread for which the end of the program does not wait."""
         return await answer_apart(partial(self._files.add, path, allowed))
 
     def _conversation(self) -> Summary | None:
-        """Return the highlighted conversation; say why if there is none."""
+        """Return the highlighted conversation. If an answer of a suite is highlighted, show a message and return None."""
         entry = self._entry
         if entry is not None and entry.summary is None:
             self.say("This is an answer of a suite; enter opens its prompt as a conversation.")
@@ -260,7 +260,7 @@ class HistoryScreen(Picker[Found | None]):
     def _ask(
         self, question: str, value: str, act: Act, meanwhile: str = "", *, takes_empty: bool = False
     ) -> None:
-        """Ask for a line of text, pass it to an action, and list the conversations anew."""
+        """Ask for a line of text, pass the line to an action, and list the conversations again."""
 
         def answered(done: str | None) -> None:
             if done is not None:
@@ -271,15 +271,15 @@ class HistoryScreen(Picker[Found | None]):
         )
 
     def _change(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> None:
-        """Change the history, and list the conversations anew."""
+        """Change the history, list the conversations again, and show the sentence that `told` makes of the result."""
         self._do(lambda: self._changed(change, told))
 
     async def _changed(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> str:
-        """Change the history."""
+        """Change the history, and return the sentence that `told` makes of the result."""
         return told(await retrying(self._history, change))
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:
-        """Execute an action on the history, list the conversations anew, and show the action's sentence or error."""
+        """Execute an action on the history, list the conversations again, and show the action's sentence or error."""
         self.say("")
         self.run_worker(self._done(work), group="act")
 

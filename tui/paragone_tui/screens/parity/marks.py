@@ -1,4 +1,4 @@
-"""Counts what differed between the lanes, each time that their answers have ended."""
+"""Counts the conditions that differed between the lanes, each time that all answers have ended."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class ParityMarks(LaneObserver):
-    """Observes all lanes of a session."""
+    """Checks the parity of a session's lanes whenever their answers have ended."""
 
     session: Session
     show: Callable[[Collection[str], int], None]
     """Called with the names of the compared lanes and the number of differences."""
 
     def check(self) -> None:
-        """Compare the answers, unless some are still in progress."""
+        """Check the parity of the answers, unless some answers are still in progress."""
         if self.session.is_busy:
             return
         if len(self.session.lanes) < 2 or not self.session.prompts:
@@ -36,9 +36,9 @@ class ParityMarks(LaneObserver):
         self.show({side.name for side in sides}, check_parity(sides).alarms)
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Remove the marks: they belong to earlier answers."""
+        """Remove the marks, which belong to earlier answers."""
         self.show((), 0)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Compare the answers once all have ended."""
+        """Check the parity of the answers once all answers have ended."""
         self.check()

@@ -1,4 +1,4 @@
-"""The parity sheet: what was not the same in the lanes, and keys that level it."""
+"""The parity sheet: the conditions that differed between the lanes, and keys that level the differences."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from paragone_workbench.lanes.session import Session
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Remedy:
-    """The settings that a key can change to remove a difference."""
+    """The settings that a key changes to remove a difference between the lanes."""
 
     levelling: Levelling = field(default_factory=Levelling)
     system: str = ""
     state: Literal["offered", "asked", "done"] = "offered"
-    """`asked`: the key was pressed once, and again confirms that models are reloaded."""
+    """`asked`: the user pressed the key once, and a second press confirms that models are reloaded."""
 
     @property
     def effect(self) -> str:
-        """What the remedy sets, as the end of a sentence."""
+        """The settings that the remedy changes, as the end of a sentence."""
         if self.system:
             return f"the system prompt {self.system!r} in all lanes"
         changes: dict[str, list[str]] = {}
@@ -43,7 +43,7 @@ class _Remedy:
 
 
 class ParitySheet(Sheet):
-    """Shows the parity of the lanes' last answers; before the first prompt, that of their engines."""
+    """Shows the parity of the lanes' last answers, or of their engines before the first prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         closing_binding("parity"),
@@ -62,7 +62,7 @@ class ParitySheet(Sheet):
         sides = sides or open_sides(session)
         compared = [side.name for side in sides]
         self._left_out = [lane.name for lane in session.lanes if lane.name not in compared]
-        """Lanes that have not answered yet, or whose engine is another one now."""
+        """The names of lanes that have not answered yet, or that have another engine since their answer."""
         self._several = len(compared) > 1
         self._parity = check_parity(sides)
         self._lines = list(_lines(self._parity))
@@ -73,7 +73,7 @@ class ParitySheet(Sheet):
         yield self._text()
 
     def action_level(self, number: int) -> None:
-        """Set the options of a remedy. If the remedy reloads models, the first press only announces that."""
+        """Apply the remedy of this number. If the remedy reloads models, the first key press only announces that."""
         if number > len(self._remedies):
             return
         remedy = self._remedies[number - 1]
@@ -130,7 +130,7 @@ def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
 
 
 def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
-    """Yield a line for each difference and each unknown: a sentence, its style, and the remedy if there is one."""
+    """Yield a line for each difference and each unknown condition: its sentence, its style, and its remedy or None."""
     for finding in parity.findings:
         remedy = _Remedy(levelling=finding.levelling, system=finding.system)
         style = "dim" if finding.is_expected else ""

@@ -1,4 +1,4 @@
-"""The lanes of a session as the sides of a parity check."""
+"""Makes the sides of a parity check from the lanes of a session."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from paragone_workbench.runs.run import Run
 
 
 def answered_sides(session: Session) -> list[Side]:
-    """Return the lanes that answered the newest prompt that several lanes have answered.
+    """Return a side for each lane that answered the newest prompt which several lanes have answered.
 
-    Lanes whose engine was replaced by another one since then are left out.
+    Lanes whose engine was replaced since then are left out.
     """
     for prompt in reversed(session.prompts):
         answers = ((lane, lane.answer(prompt)) for lane in session.lanes)
@@ -47,7 +47,7 @@ def _side(lane: Lane, run: Run | None = None) -> Side:
 
 
 def _chosen(first: EngineDefinition, definition: EngineDefinition) -> frozenset[str]:
-    """Return the options that were set on the screen since the lane was created; none of another engine."""
+    """Return the options that the user set on the screen for the lane's first engine; none for another engine."""
     if not first.is_called_like(definition):
         return frozenset()
     return frozenset(name for name, value in definition.options.items() if value != first.options.get(name))

@@ -1,4 +1,4 @@
-"""The fields of the settings form: options, the system prompt, and a name to save the engine under."""
+"""The fields of the settings form: for options, for the system prompt, and for names of presets and engines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from paragone_workbench.lanes.settings import Setting
 
 
 class SettingField(Horizontal):
-    """A line with an option's name, its value, and where the value comes from. No text means the default."""
+    """A line with an option's name, its value, and the origin of the value. An empty value means the default."""
 
     DEFAULT_CSS = """
     SettingField {
@@ -61,12 +61,12 @@ class SettingField(Horizontal):
 
     @property
     def new_text(self) -> str | None:
-        """The new text of the option; None if it was not edited."""
+        """The new text of the option; None if the user has not edited the field."""
         return self.input.value if self.input.value != self._before else None
 
     @property
     def description(self) -> str:
-        """What the option does, and which values it takes."""
+        """A description of the option: its effect, its type, its default, and its value in the last run."""
         info, setting = self.setting.info, self.setting
         kind = "true or false" if isinstance(info.default, bool) else info.accepted
         parts = [f"Type: {kind}."]
@@ -77,7 +77,7 @@ class SettingField(Horizontal):
         return visible(f"{info.doc}\n{' '.join(parts)}")
 
     def on_input_changed(self) -> None:
-        """Show whether the option was edited."""
+        """Show whether the user has edited the option."""
         self._show_origin()
 
     def _show_origin(self) -> None:
@@ -94,7 +94,7 @@ class SettingField(Horizontal):
 
 
 class LabelledField(Horizontal):
-    """A field with its label at the left, aligned with the options."""
+    """A field with a label at its left, aligned with the names of the options."""
 
     DEFAULT_CSS = """
     LabelledField {
@@ -140,11 +140,11 @@ class SystemField(TextField):
 
     @property
     def new_text(self) -> str | None:
-        """The new text; None if it was not edited."""
+        """The new text; None if the user has not edited the field."""
         return self.text if self.text != self._before else None
 
     async def on_key(self, event: events.Key) -> None:
-        """Apply the form, insert a line break, or leave the field at its first or last line."""
+        """Apply the form, insert a line break, or move to another field from the first or the last row."""
         place, cursor = self.navigator, self.cursor_location
         match event.key:
             case "enter":
@@ -162,7 +162,7 @@ class SystemField(TextField):
 
 
 class NameField(LineField):
-    """A field for a name: of a preset to apply, or to save something under."""
+    """A field for a name: the name of a preset to apply, or a name for a preset or an engine to save."""
 
     DEFAULT_CSS = """
     NameField { border: none; height: 1; padding: 0 1; background: $surface; }
@@ -170,7 +170,7 @@ class NameField(LineField):
     """
 
     def __init__(self, description: str, *, id: str, names: Sequence[str] = ()) -> None:  # noqa: A002 (Textual's)
-        """Create an empty field. `names` are those that can be chosen; none if it takes a new name."""
+        """Create an empty field. `names` are the existing names to choose from; empty if the user writes a new name."""
         super().__init__(
             placeholder=", ".join(names) or "name",
             suggester=SuggestFromList(names) if names else None,

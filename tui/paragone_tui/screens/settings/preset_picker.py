@@ -1,4 +1,4 @@
-"""The list of presets: one is picked for the settings form."""
+"""The picker of presets for the settings form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.config.presets import Preset
 
 
 class PresetPicker(Picker[str | None]):
-    """The result of the picker is the name of the picked preset, or None."""
+    """Lists presets. The picker's result is the name of the picked preset, or None."""
 
     DEFAULT_CSS = "PresetPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Presets"
@@ -37,7 +37,7 @@ class PresetPicker(Picker[str | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the list with the name."""
+        """Close the picker with the name of the preset."""
         self.dismiss(option_id)
 
 

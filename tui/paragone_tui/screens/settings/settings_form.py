@@ -46,33 +46,33 @@ _SAVE_ENGINE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsChange:
-    """What the user changed in the form."""
+    """The changes that the user made in the form."""
 
     edits: Mapping[str, str]
-    """The new text of each edited option, by its name; empty for the default."""
+    """The new text of each edited option, by the option's name; empty for the default."""
     system: str | None
-    """The new system prompt; None if it was not edited."""
+    """The new system prompt; None if the user has not edited it."""
     save_as: str
     """The name under which to save the engine of the current lane; empty to save nothing."""
     save_preset: str
     """The name under which to save the system prompt and the sampling options; empty to save nothing."""
     all_lanes: bool
-    """Whether the options change in all lanes instead of the current one only."""
+    """Whether the options change in all lanes, or only in the current lane."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was changed."""
+        """Whether there is no change."""
         return not self.edits and self.system is None and not self.save_as and not self.save_preset
 
 
 _LOW = 12
-"""Number of rows of a terminal from which on there is room for the description of a field."""
+"""Least height in rows of a terminal in which the form shows the description of a field."""
 _NARROW = 50
-"""Width in cells from which on there is room for whole names, and for where values come from."""
+"""Least width in cells of a terminal in which the form shows whole names and the origins of values."""
 
 
 class FieldList(VerticalScroll, inherit_bindings=False):
-    """The scrollable fields. Up and down move the focus; `VerticalScroll` would scroll instead."""
+    """The scrollable fields. Up and down move the focus, since the bindings of `VerticalScroll` are not inherited."""
 
 
 class SettingsForm(Modal[SettingsChange | None]):
@@ -105,7 +105,7 @@ class SettingsForm(Modal[SettingsChange | None]):
     hints = query_one("#hints", Static)
     system = query_one(SystemField)
     preset = query_one("#preset", PresetField)
-    """There is none if there are no presets."""
+    """The field for a preset, which exists only if there are presets."""
     save_preset = query_one("#save-preset", NameField)
     save_as = query_one("#save-as", NameField)
 
@@ -122,8 +122,8 @@ class SettingsForm(Modal[SettingsChange | None]):
     ) -> None:
         """Create the form for a lane with this name and these settings.
 
-        `check` is called with the edits, and with whether they are for all lanes. `check` raises InputError if a value is
-        invalid. `remove_preset` removes a preset, and raises ParagoneError if it cannot.
+        `check` gets the edits, and whether the edits are for all lanes. `check` raises InputError if a value is invalid.
+        `remove_preset` removes a preset, or raises ParagoneError.
         """
         super().__init__()
         self._lane = lane
@@ -132,15 +132,15 @@ class SettingsForm(Modal[SettingsChange | None]):
         self._presets = dict(presets)
         self._remove_preset = remove_preset
         self._applied = ""
-        """The name of the preset that the fields were filled in from."""
+        """The name of the preset whose values were filled into the fields."""
         self._several_lanes = several_lanes
         self._check = check
         self._all_lanes = False
         self._to_drop: SettingsChange | None = None
-        """What was edited when a key to close the form was pressed."""
+        """The changes at the last press of a key that closes the form: the next press drops the same changes."""
 
     def compose(self) -> ComposeResult:
-        """Create the fields, the description of the focused one, and a line of key hints."""
+        """Create the fields, the description of the focused field, and a line of key hints."""
         with Vertical(id="form", classes="framed"):
             with FieldList(id="fields", can_focus=False):
                 if self._presets:
@@ -160,11 +160,11 @@ class SettingsForm(Modal[SettingsChange | None]):
             yield Static(id="hints", markup=False)
 
     def on_mount(self) -> None:
-        """Show the target and the key hints."""
+        """Show which lanes the changes are for, and the key hints."""
         self._show_target()
 
     def on_resize(self, event: events.Resize) -> None:
-        """In a small terminal, leave the room to the fields."""
+        """In a small terminal, hide the description, the key hints, and the origins of values."""
         self.set_class(event.size.height < _LOW, "-low")
         self.set_class(event.size.width < _NARROW, "-narrow")
         if self.focused is not None:
@@ -188,7 +188,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(Input.Submitted)
     def action_apply(self) -> None:
-        """Close the form with the changes, if they are valid. In the empty field for a preset, list the presets instead."""
+        """Close the form with the changes if the values are valid. In the empty field for a preset, list the presets."""
         if self._presets and self.preset.has_focus and not self.preset.value.strip():
             self.app.push_screen(PresetPicker(self._presets), self._use_preset)
             return
@@ -212,14 +212,14 @@ class SettingsForm(Modal[SettingsChange | None]):
         )
 
     def action_move(self, step: int) -> None:
-        """Move to the next field (1) or the previous one (-1); not past the first or the last."""
+        """Move to the next field (1) or the previous field (-1), but not past the first or the last field."""
         fields = self.focus_chain
         at = fields.index(self.focused) + step if self.focused in fields else 0
         if 0 <= at < len(fields):
             fields[at].focus()
 
     def action_cancel(self) -> None:
-        """Close the form. If something was edited, say so first; another press of the key drops it."""
+        """Close the form. If there are changes, show a warning first: a second press of the key drops the changes."""
         change = self._change()
         if (change.is_empty and not self._preset_to_apply) or change == self._to_drop:
             super().action_cancel()
@@ -231,7 +231,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(DescendantBlur, "#preset")
     def _leave_preset(self) -> None:
-        self.call_after_refresh(self._fill_in)  # the description of the next field would hide the message
+        self.call_after_refresh(self._fill_in)  # later: the next field's description would hide an error
 
     def _use_preset(self, name: str | None) -> None:
         if name is not None:
@@ -240,12 +240,12 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @property
     def _preset_to_apply(self) -> str:
-        """The name of the chosen preset, until the fields are filled in from it; empty without one."""
+        """The name of the chosen preset until its values are filled into the fields; empty afterwards."""
         name = self.preset.value.strip() if self._presets else ""
         return "" if name == self._applied else name
 
     def _fill_in(self) -> bool:
-        """Fill in the fields from the chosen preset, once. Returns False if the name is wrong, after saying why."""
+        """Fill the values of the chosen preset into the fields, once. If that fails, show why, and return False."""
         name = self._preset_to_apply
         if not name:
             return True
@@ -266,7 +266,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         return not missing
 
     def action_remove_preset(self) -> None:
-        """Remove the preset of this name, if it was saved on the screen."""
+        """Remove the preset that the field names, if that preset was saved on the screen."""
         name = self.preset.value.strip()
         try:
             self._remove_preset(name)

@@ -1,4 +1,4 @@
-"""The template picker: picks a template for the prompt, or saves the text in the composer as one."""
+"""The template picker: picks a template for the prompt, or saves the text in the composer as a template."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAVE = "save"
 
 
 class TemplatePicker(Picker[str | None]):
-    """The result of the picker is the name of a template, or None if none was picked."""
+    """Lists templates. The picker's result is the name of the picked template, or None."""
 
     heading = "Template"
     placeholder = "A part of its name, or a name to save what is written in the prompt"
@@ -34,7 +34,7 @@ class TemplatePicker(Picker[str | None]):
         self._names: list[str] = []
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the templates whose names contain the text, each with its own text, and an option to save one."""
+        """Return the templates whose names contain the text, and an option to save the composer's text as a template."""
         templates = self._engines.config.templates
         self._names = [name for name in templates if text.casefold() in name.casefold()]
         options = [
@@ -49,7 +49,7 @@ class TemplatePicker(Picker[str | None]):
         return options
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the template, or save the text in the composer first and then close."""
+        """Close the picker with the template, or save the composer's text as a template and close."""
         if option_id != _SAVE:
             self.dismiss(self._names[int(option_id)])
             return
@@ -63,7 +63,7 @@ class TemplatePicker(Picker[str | None]):
         self.dismiss(None)
 
     def action_remove(self) -> None:
-        """Remove the highlighted template, if it was saved on the screen."""
+        """Remove the highlighted template if it was saved on the screen."""
         name = self._removable
         if name is not None:
             try:
@@ -74,7 +74,7 @@ class TemplatePicker(Picker[str | None]):
             self.show()
 
     def describe(self) -> None:
-        """Say what can be done."""
+        """Show how to remove the highlighted template, or how to make a template."""
         if self._removable is not None:
             self.say(f"^x removes {one_line(self._removable)}.")
         elif not self._engines.config.templates:
@@ -86,7 +86,7 @@ class TemplatePicker(Picker[str | None]):
 
     @property
     def _removable(self) -> str | None:
-        """The name of the highlighted template, if it was saved on the screen."""
+        """The name of the highlighted template if it was saved on the screen, else None."""
         option = self.options.highlighted_option
         if option is None or option.id is None or option.id == _SAVE:
             return None

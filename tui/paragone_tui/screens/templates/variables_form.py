@@ -14,19 +14,19 @@ class VariablesForm(Form[str | None]):
     AUTO_FOCUS = "Input"
 
     def __init__(self, template: str, names: Sequence[str], fill: Callable[[Mapping[str, str]], str]) -> None:
-        """Create the form for the template of this name, and its variables.
+        """Create the form for the template with the name `template` and the variables `names`.
 
-        `fill` returns the prompt for the values of the variables. `fill` raises InputError if a value is missing.
+        `fill` fills the variables' values into the template, and returns the prompt, or raises InputError for a missing value.
         """
         super().__init__(template, [FormField(name, name) for name in names])
         self._fill = fill
 
     def on_mount(self) -> None:
-        """Show the keys."""
+        """Show the keys at the lower edge."""
         self.show_keys([("enter", "into the prompt"), ("esc", "cancel")])
 
     def submit(self) -> None:
-        """Close the form with the prompt, or say which value is missing."""
+        """Close the form with the prompt, or show which value is missing."""
         try:
             self.dismiss(self._fill({name: value for name, value in self.values.items() if value}))
         except InputError as error:

@@ -1,4 +1,4 @@
-"""The picker of what to copy: a block of code, an answer, a turn of all lanes, or the conversation."""
+"""The picker of a text to copy: a block of code, an answer, a turn of all lanes, or the conversation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paragone_workbench.lanes.copies import Copy
 
 
 class CopyPicker(Picker[tuple[Copy, bool] | None]):
-    """The result of the picker is the copy, and whether the copy goes to a file instead of the clipboard."""
+    """The picker's result is the text to copy, and whether it goes to a file instead of the clipboard."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "to_file", "Write it to a file", priority=True)
@@ -30,7 +30,7 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         self._copies = copies
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the entries that have this text in their name or first line."""
+        """Return the entries whose name or first line contains the text."""
         wanted = text.casefold()
         return [
             Option(
@@ -42,11 +42,11 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the picker; the picked text goes to the clipboard."""
+        """Close the picker, and copy the picked text to the clipboard."""
         self.dismiss((self._copies[int(option_id)], False))
 
     def action_to_file(self) -> None:
-        """Close the picker; the highlighted text goes to a file."""
+        """Close the picker, and write the highlighted text to a file."""
         option = self.options.highlighted_option
         if option is not None and option.id is not None:
             self.dismiss((self._copies[int(option.id)], True))

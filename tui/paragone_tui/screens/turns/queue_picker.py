@@ -1,4 +1,4 @@
-"""The picker of the prompts in the queue: edits, withdraws or sends one again."""
+"""The picker of the prompts in the queue: edits a prompt, withdraws it, or sends it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from paragone_workbench.lanes.session import Session
 
 
 class QueuePicker(Picker[QueuedPrompt | None]):
-    """Shows the queue. The result of the picker is the prompt to edit."""
+    """Shows the queue. The picker's result is the prompt to edit, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "send_again", "Send it again", priority=True),
@@ -41,7 +41,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         """The prompts by the ids of their options."""
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the prompts with this text."""
+        """Return the prompts that contain the text."""
         prompts = [
             queued for queued in self._session.queue.prompts if text.casefold() in queued.text.casefold()
         ]
@@ -50,7 +50,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         return [Option(_line(queued), id=key) for key, queued in self._shown.items()]
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the prompt, unless a lane has begun to answer the prompt."""
+        """Close the picker with the prompt, unless a lane has already begun to answer it."""
         queued = self._shown[option_id]
         if queued.prompt is not None:
             self.say(
@@ -60,7 +60,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
             self.dismiss(queued)
 
     def action_send_again(self) -> None:
-        """Let the highlighted prompt wait for its turn again."""
+        """Put the highlighted prompt, which a stop may have kept, back into the queue to wait for its lanes."""
         if (queued := self._highlighted) is not None:
             self._session.send_again([queued])
             self._show_or_close()

@@ -1,4 +1,4 @@
-"""The tree of a lane's turns: every branch, to go to one of its turns."""
+"""The tree of a lane's turns with all branches: the user picks the turn to go to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paragone_workbench.runs.run import Run
 
 
 class TurnTree(Picker[Run | None]):
-    """Shows the turns of a lane. The result of the dialog is the run of the turn to go to."""
+    """Shows the turns of a lane. The dialog's result is the run of the turn to go to, or None."""
 
     DEFAULT_CSS = "TurnTree OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Turns and branches: ● is shown, ○ is on another branch"
@@ -29,7 +29,7 @@ class TurnTree(Picker[Run | None]):
         self._turns = {turn.run.id: turn for turn in tree(lane)}
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the turns whose prompt or answer has this text."""
+        """Return the turns whose prompt or answer contains the text."""
         wanted = text.casefold()
         return [
             Option(self._line(turn), id=run_id)
@@ -42,7 +42,7 @@ class TurnTree(Picker[Run | None]):
         self.dismiss(self._turns[option_id].run)
 
     def on_mount(self) -> None:
-        """List the turns, and begin at the end of the path."""
+        """List the turns, and highlight the last turn of the lane's path."""
         super().on_mount()
         shown = [at for at, turn in enumerate(self._turns.values()) if turn.is_shown]
         self.options.highlighted = shown[-1] if shown else 0

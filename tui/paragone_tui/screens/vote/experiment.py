@@ -1,4 +1,4 @@
-"""Blind votes over the saved answers of an experiment."""
+"""Blind votes on the saved answers of an experiment."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _VOTING = (
     ("r", "last names"),
     ("j k", "scroll"),
 )
-"""Key hints while there is a ballot, after the letters; the most important first."""
+"""Key hints for a ballot, shown after the letters, with the most important keys first."""
 
 
 class ExperimentVote(VoteScreen[None]):
-    """Shows the pairs of answers to vote on, one pair at a time. The names stay hidden, unless the user asks for those of the last vote."""
+    """Shows one pair of answers after another to vote on. A key shows the engines' names, but only of the last vote."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,ctrl+c", "leave", "Quit voting"),
@@ -41,11 +41,11 @@ class ExperimentVote(VoteScreen[None]):
         self._experiment_id = experiment_id
         self._ballots: ExperimentBallots | None = None
         self._last: tuple[Ballot, Choice] | None = None
-        """The last vote."""
+        """The ballot and the choice of the last vote."""
         self._waiting: Ballot | None = None
-        """The ballot to return to from one whose names are shown."""
+        """The ballot to return to while the names of the last vote are shown."""
         self._known: set[tuple[frozenset[str], int | None]] = set()
-        """Ballots whose names were shown: another vote on them is not blind."""
+        """The ballots whose names were shown, by engines and prompt: another vote on such a ballot is not blind."""
 
     def on_mount(self) -> None:
         """Show the first ballot."""
@@ -101,7 +101,7 @@ class ExperimentVote(VoteScreen[None]):
     # Voting
 
     def refusal(self, choice: Choice) -> str:
-        """Refuse a vote on a ballot that was voted on."""
+        """Refuse a second vote on a ballot."""
         return "You have voted on this; enter goes on, u takes the vote back." if self.revealed else ""
 
     async def cast(self, ballot: Ballot, choice: Choice) -> None:
@@ -121,7 +121,7 @@ class ExperimentVote(VoteScreen[None]):
         self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
 
     def action_skip(self) -> None:
-        """Show the next ballot."""
+        """Show the next ballot, without a vote on the present ballot."""
         if self.revealed:
             self.action_go_on()
         elif self.ballot is not None:
@@ -152,7 +152,7 @@ class ExperimentVote(VoteScreen[None]):
         self.say("The vote is taken back.")
 
     def action_reveal(self) -> None:
-        """Show the names and the full answers of the last vote; return from there."""
+        """Show the names and the full answers of the last vote, or return from there to the present ballot."""
         if self.revealed:
             self.action_go_on()
         elif self._last is None:
@@ -170,7 +170,7 @@ class ExperimentVote(VoteScreen[None]):
             )
 
     def action_go_on(self) -> None:
-        """Return from the ballot whose names are shown."""
+        """Return from the last vote, whose names are shown, to the present ballot."""
         if not self.revealed or self._ballots is None:
             return
         self.revealed = False

@@ -1,4 +1,4 @@
-"""A blind turn of a conversation: the lanes' answers to a prompt come unnamed, until the user has voted."""
+"""A blind turn of a conversation: the lanes' answers to a prompt are shown without names until the user has voted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from paragone_workbench.store.retry import retrying
 
 
 class BlindTurn(VoteScreen[bool | None]):
-    """Shows the answers of lanes while they are written. The result of the screen is whether the next prompt is also blind."""
+    """Shows the lanes' answers while the engines write. The screen's result is whether the next prompt is also blind."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+c", "stop", "Stop the answers"),
@@ -38,7 +38,7 @@ class BlindTurn(VoteScreen[bool | None]):
         program: Program,
         markdown: bool,
     ) -> None:
-        """Create the screen. `ask` sends the prompt, once the lanes are covered; None if it was not sent."""
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt, and returns None if it did not."""
         super().__init__(program, markdown=markdown)
         self._history = history
         self._session = session
@@ -46,7 +46,7 @@ class BlindTurn(VoteScreen[bool | None]):
         self._answers: BlindAnswers | None = None
         """The answers; None before the prompt is sent."""
         self._ended: set[int] = set()
-        """The answers that were marked as complete."""
+        """Indices of the answers that were marked as complete."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
         self._hints: list[tuple[str, str]] = []
@@ -71,7 +71,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self._answers.close()
 
     def _advance(self, ballot: Ballot) -> None:
-        """Show the text that is due by now."""
+        """Show the text of each answer that the pacing allows by now."""
         answers = self._answers
         if answers is None or self.revealed:
             return
@@ -106,7 +106,7 @@ class BlindTurn(VoteScreen[bool | None]):
     # Voting
 
     def refusal(self, choice: Choice) -> str:
-        """Refuse a vote before all answers are complete, and a second one."""
+        """Refuse a vote before all answers are complete, and a second vote."""
         if self._vote_id is not None:
             return "You have voted; u takes the vote back."
         if self._answers is None or not self._answers.are_complete:
@@ -139,7 +139,7 @@ class BlindTurn(VoteScreen[bool | None]):
         self.dismiss(False)
 
     def action_go_on(self) -> None:
-        """After the vote, return to the lanes for the next prompt; before, show all that has come."""
+        """After the vote, return to the lanes for the next prompt. Before the vote, show all the text received so far."""
         if self.revealed:
             self.dismiss(True)
         elif self._answers is None or self.ballot is None:
@@ -168,7 +168,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self.say("The vote is taken back. If you vote again, it counts as not blind.")
 
     def action_stop(self) -> None:
-        """Stop the answers; if they have ended, quit voting."""
+        """Stop the answers. If all answers have ended, quit voting."""
         if self._answers is None or self._answers.have_ended:
             self.action_leave()
         else:
@@ -176,7 +176,7 @@ class BlindTurn(VoteScreen[bool | None]):
 
 
 def _end(column: AnswerColumn, run: Run) -> None:
-    """Show that an answer is complete, or that it failed; not why, since that can tell which engine it is."""
+    """Show that an answer is complete, or that the answer failed. The error stays hidden: it could reveal the engine."""
     if run.state == "failed":
         column.transcript.end()
         column.fail()

@@ -1,4 +1,4 @@
-"""The screen of a vote: a prompt, and answers side by side under letters instead of names."""
+"""The screen of a vote: a prompt, and the answers side by side, with letters instead of the engines' names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from paragone_workbench.runs.run import Run
 
 
 class AnswerColumn(Column):
-    """Shows an answer."""
+    """Shows an answer under its letter."""
 
     DEFAULT_CSS = """
     AnswerColumn .label { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -47,7 +47,7 @@ class AnswerColumn(Column):
         yield self.transcript
 
     def show_label(self, engine: str = "", verdict: str = "") -> None:
-        """Show the letter, the engine's name if the user may know it, and the vote."""
+        """Show the letter, the vote, and the engine's name if the user may see the name."""
         self._label.update(self._content(engine, verdict))
 
     def _content(self, engine: str = "", verdict: str = "") -> Content:
@@ -55,7 +55,7 @@ class AnswerColumn(Column):
         return Content.assemble((self._letter, "bold"), name, (f"  {verdict}" if verdict else "", "bold"))
 
     def show_text(self, text: str) -> None:
-        """Show a complete answer from its beginning, in place of the text that was shown."""
+        """Replace the shown text with a complete answer, and scroll to its beginning."""
         transcript = self.transcript
         transcript.clear()
         transcript.write(text)
@@ -63,18 +63,18 @@ class AnswerColumn(Column):
         transcript.reveal(transcript.blocks[0], "")
 
     def end(self, *, is_empty: bool) -> None:
-        """Note that the answer is complete."""
+        """Finish the answer's text, and show a note if the answer is empty."""
         self.transcript.end()
         if is_empty:
             self.transcript.add("note", "The answer is empty.")
 
     def fail(self, why: str = "") -> None:
-        """Show that the answer failed; and why, if its engine may be known."""
+        """Show that the answer failed, and show the error `why` if the user may know the engine."""
         self.transcript.add("error", why or "This answer failed.")
 
 
 class VoteScreen(Modal[ScreenResultType]):
-    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no name is visible beneath."""
+    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no engine's name is visible."""
 
     AUTO_FOCUS = ""
     HELP = "Votes"
@@ -122,7 +122,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self._program = program
         self._markdown = markdown
         self.ballot: Ballot | None = None
-        """The ballot that is shown."""
+        """The shown ballot; None if there is none."""
         self.revealed = False
         """Whether the names of the engines are shown."""
         self.columns: list[AnswerColumn] = []
@@ -132,7 +132,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self._hinted: Sequence[tuple[str, str]] = ()
 
     def compose(self) -> ComposeResult:
-        """Create the prompt, the room for the answers, and the lines around them."""
+        """Create the prompt, the area for the answers, and the lines above and below."""
         yield Static(id="about", markup=False)
         with VerticalScroll(id="asked", can_focus=False):
             yield Static(id="prompt", markup=False)
@@ -147,7 +147,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self._lay_out(self.size.width)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show as many answers as fit."""
+        """Show as many answers and key hints as fit into the new width."""
         self._lay_out(event.size.width)
         self._fit_hints(event.size.width)
 
@@ -158,13 +158,13 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the screen is being closed, alone or with the program."""
+        """Whether the screen or the whole program is being closed."""
         return self.leaving or self._program.is_leaving
 
-    # What is shown
+    # Contents
 
     def show_prompt(self, ballot: Ballot) -> None:
-        """Show a ballot's prompt, and columns without an answer."""
+        """Show a ballot's prompt, and empty the columns."""
         self.ballot = ballot
         self.revealed = False
         self.prompt.update(visible(ballot.prompt))
@@ -174,7 +174,7 @@ class VoteScreen(Modal[ScreenResultType]):
             column.transcript.clear()
 
     def show_names(self, choice: Choice | None) -> None:
-        """Show the names of the engines, and their answers as they were written."""
+        """Show the names of the engines, and their answers without masked names."""
         assert self.ballot is not None
         self.revealed = True
         for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):
@@ -186,7 +186,7 @@ class VoteScreen(Modal[ScreenResultType]):
                 column.show_text(run.text)
 
     def name_of(self, run: Run) -> str:
-        """Return the name by which an answer's engine is known to the user."""
+        """Return the name of an answer's engine."""
         return run.result.definition.name
 
     def say(self, sentence: str) -> None:
@@ -194,7 +194,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self.remark.update(one_line(sentence))
 
     def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Show keys, each with a word for what it does; the most important first, since not all may fit."""
+        """Show as many key hints as fit. Pass the most important keys first."""
         self._hinted = pairs
         self._fit_hints(self.size.width)
 
@@ -208,13 +208,13 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @property
     def letters(self) -> str:
-        """The keys that prefer an answer."""
+        """The keys that vote for an answer, separated by spaces."""
         return " ".join(LETTERS[: len(self.columns)].lower())
 
     # Voting
 
     def action_choose(self, choice: Choice) -> None:
-        """Vote for an answer by its index, or that they are equally good or bad."""
+        """Vote for an answer by its index, or vote that all answers are equally good or bad."""
         ballot = self.ballot
         if ballot is None or self._working or (isinstance(choice, int) and choice >= len(self.columns)):
             return
@@ -225,7 +225,7 @@ class VoteScreen(Modal[ScreenResultType]):
             self.do(lambda: self.cast(ballot, choice))
 
     def refusal(self, choice: Choice) -> str:
-        """Return why a vote cannot be cast now; empty if it can."""
+        """Return why this vote cannot be cast now; empty if it can be cast."""
         assert self.ballot is not None
         if len(self.ballot.candidates) < 2:
             return "There is nothing to vote on: too many answers failed. s skips this prompt."
@@ -235,11 +235,11 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @abstractmethod
     async def cast(self, ballot: Ballot, choice: Choice) -> None:
-        """Save a vote. Raises ParagoneError."""
+        """Save a vote, and show the outcome. Raises ParagoneError."""
 
     @abstractmethod
     def action_skip(self) -> None:
-        """Go on without a vote."""
+        """Continue without a vote."""
 
     @abstractmethod
     def action_undo(self) -> None:
@@ -250,12 +250,12 @@ class VoteScreen(Modal[ScreenResultType]):
         """Quit voting."""
 
     def action_go_on(self) -> None:
-        """Go on with the next ballot, if there is one."""
+        """Continue after a vote. By default, do nothing."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError.
+        """Run a coroutine function in the background, unless one is running. If it raises ParagoneError, show the error.
 
-        The coroutine goes on if the screen is closed or the program ends meanwhile, so that no vote is lost.
+        The coroutine continues if the screen is closed meanwhile, and the program ends only after it, so that no vote is lost.
         """
         if self._working:
             return
@@ -272,12 +272,12 @@ class VoteScreen(Modal[ScreenResultType]):
     # Scrolling
 
     def action_rows(self, rows: int) -> None:
-        """Scroll the answers down by a number of rows; up if it is negative."""
+        """Scroll the answers down by a number of rows, or up if the number is negative."""
         for transcript in self._shown:
             transcript.scroll_rows(rows)
 
     def action_pages(self, pages: float) -> None:
-        """Scroll the answers down by a number of screenfuls; up if it is negative."""
+        """Scroll the answers down by a number of screenfuls, or up if the number is negative."""
         for transcript in self._shown:
             transcript.scroll_pages(pages)
 
@@ -292,17 +292,17 @@ class VoteScreen(Modal[ScreenResultType]):
             transcript.to_end()
 
     def action_prompt_rows(self, rows: int) -> None:
-        """Scroll the prompt, if it is too long to be shown whole."""
+        """Scroll the prompt by a number of rows."""
         self.asked.scroll_relative(y=rows, animate=False)
 
     def action_shift(self, by: int) -> None:
-        """Show the answers further to the right or left, if not all fit."""
+        """Show the answers further to the right (1) or left (-1), if not all answers fit on the screen."""
         self._first += by
         self._lay_out(self.size.width)
 
     @property
     def _shown(self) -> Sequence[Transcript]:
-        """The text of the first answer in view, with which the others scroll; empty before there is one."""
+        """The transcript of the first visible answer: the linked answers scroll along. Empty before there are answers."""
         return [column.transcript for column in self.columns[self._first : self._first + 1]]
 
 
