@@ -30,12 +30,12 @@ class ConversationDeleted(StoreError):
 
 
 DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What decoding a damaged record raises."""
+"""The exceptions that decoding a damaged record raises."""
 
 
 @contextlib.contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Turn `DAMAGED` into a StoreError. `what` names the record, as `Conversation c7`."""
+    """Raise a StoreError in place of the exceptions in `DAMAGED`. `what` names the record, such as `Conversation c7`."""
     try:
         yield
     except DAMAGED as error:
@@ -54,8 +54,8 @@ class _Reason(NamedTuple):
 _LOCKED = _Reason("another program keeps it locked", "Close the program that has it open.", True)
 _PERMISSIONS = "Check the permissions of the file and its folder."
 
-# Keys are the names of SQLite's primary error codes; names of extended codes start with them.
-# Errors that are not listed count as temporary: a useless retry costs little, a missing one a conversation.
+# Keys are the names of SQLite's primary error codes; the name of an extended code starts with its primary code.
+# An error that is not listed counts as temporary: a useless retry costs little, a missing retry loses a conversation.
 _REASONS = {
     "SQLITE_FULL": _Reason("the disk is full", "Free some space; until then answers are not saved.", True),
     "SQLITE_READONLY": _Reason("it may not be written to", _PERMISSIONS, True),

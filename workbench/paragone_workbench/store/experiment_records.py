@@ -27,23 +27,23 @@ class Experiment:
     name: str
     """The name of the file with the prompts."""
     fingerprint: str
-    """A digest of the prompts, engines and settings: the same command gives the same."""
+    """A digest of the prompts, engines and settings. Repeating a command gives the same digest."""
     schedule: str
     repetitions: int
     engines: tuple[EngineDefinition, ...]
-    """Without their secret options."""
+    """The definitions of the engines, without secret options."""
     machine: Mapping[str, Json]
-    """The machine that began it."""
+    """The machine on which the experiment began."""
     prompts: int
     """Number of prompts."""
     created: float
-    """Seconds since 1970."""
+    """When the experiment began, in seconds since 1970."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
     number: int = 0
-    """The 3 in `e3`, which people type; 0 before the experiment is saved."""
+    """The 3 in the id `e3` that people type; 0 before the experiment is saved."""
     done: int = 0
-    """Number of saved runs that have ended by themselves."""
+    """Number of saved runs that finished, without a failure or a stop."""
     failed: int = 0
     """Number of saved runs that have failed."""
 
@@ -59,7 +59,7 @@ class Experiment:
 
 
 class RunKey(NamedTuple):
-    """The place of a run in its experiment. All indices start at 0."""
+    """The indices that identify a run within its experiment. All start at 0."""
 
     prompt_index: int
     engine_index: int
@@ -67,7 +67,7 @@ class RunKey(NamedTuple):
 
 
 class Digests(NamedTuple):
-    """What two runs have in common if one can stand for the other.
+    """The digests by which a run of an earlier experiment is found and used again.
 
     Attributes:
         asked: A digest of the engine with its model's file, of the messages, and of the seed.
@@ -79,7 +79,7 @@ class Digests(NamedTuple):
 
 
 class EndedRun(NamedTuple):
-    """A run of an experiment that is yet to be saved."""
+    """An ended run of an experiment, to be saved."""
 
     key: RunKey
     result: RunResult
@@ -110,14 +110,14 @@ class RunCount(NamedTuple):
 
 
 class KnownRun(NamedTuple):
-    """A finished run of another experiment, whose request is the same as one of this experiment.
+    """A finished run of another experiment, with the same request as a run of this experiment.
 
     Attributes:
-        key: Its place in this experiment.
-        digests: What was asked here.
-        result: The run; None if its answer need not be checked again.
+        key: The key of the run in this experiment.
+        digests: The digests of the run in this experiment.
+        result: The result of the run; None if the answer need not be checked again.
         run_id: The id of the run.
-        assertions: The results of the assertions; of other assertions than those here if `result` is not None.
+        assertions: The saved results of the assertions. If `result` is not None, this experiment has other assertions.
     """
 
     key: RunKey
@@ -132,13 +132,13 @@ class AssertionResult:
     """The result of one assertion of a prompt for an answer.
 
     Attributes:
-        index: Its place in `SuitePrompt.assertions`, from 0.
-        type: The name of the assertion; with `not ` before it if it is negated.
-        passed: Whether it passed; None if no verdict could be given.
-        reason: One sentence that says what was found, or why no verdict could be given.
-        score: How well the assertion holds, or does not hold if it is negated, from 0 to 1; None if it only
-            passes or fails.
-        judges: What identifies the engines that were asked: their definitions, versions and weights; empty without.
+        index: The index of the assertion in `SuitePrompt.assertions`.
+        type: The name of the assertion. The name of a negated assertion begins with `not `.
+        passed: Whether the assertion passed; None if it gave no verdict.
+        reason: One sentence with the reason for the verdict, or for the missing verdict.
+        score: How well the assertion, or the negation of a negated one, holds, from 0 to 1; None if the assertion
+            has no scores.
+        judges: What identifies the judges: their definitions, versions and weights; empty if no judge was asked.
     """
 
     index: int
@@ -150,7 +150,7 @@ class AssertionResult:
 
     @property
     def verdict(self) -> Literal["passed", "failed", "unknown"]:
-        """The result in a word."""
+        """The result as a word."""
         return "unknown" if self.passed is None else "passed" if self.passed else "failed"
 
 
@@ -178,12 +178,12 @@ class ExperimentRun:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether an assertion gave no verdict, whatever the others found."""
+        """Whether at least one assertion gave no verdict."""
         return any(check.passed is None for check in self.checks)
 
     @property
     def scores(self) -> dict[str, float]:
-        """The scores of the assertions by type; a second one of a type is numbered."""
+        """The scores of the assertions by type. The second assertion of a type has the suffix `-2`, and so on."""
         scores: dict[str, float] = {}
         if all(check.score is None for check in self.checks):
             return scores
@@ -196,12 +196,12 @@ class ExperimentRun:
         return scores
 
     def reasons(self, *, passed: bool | None) -> list[str]:
-        """Return the assertions with this result, each with its reason; None: those that gave no verdict."""
+        """Return the type and the reason of each assertion with this result; None: of each assertion without a verdict."""
         return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
 
     @property
     def is_clean(self) -> bool:
-        """Whether the run did not fail and all assertions passed."""
+        """Whether the run finished and all assertions passed."""
         return self.result.state == "done" and all(check.passed is True for check in self.checks)
 
     @property
@@ -234,11 +234,11 @@ class ExperimentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedMemory:
-    """The memory that an engine takes at a context window.
+    """The memory that an engine takes with a given context window.
 
     Attributes:
         engine: The engine's name.
-        size: Bytes on all devices, estimated.
+        size: Estimated bytes, the sum over all devices.
         context: The context window in tokens.
     """
 
@@ -249,14 +249,14 @@ class EstimatedMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedChoice:
-    """What `paragone choose` asked of an experiment: the decision itself follows from the runs.
+    """The parameters of a `paragone choose`. The decision itself is computed from the runs of the experiment.
 
     Attributes:
-        reference: The name of the engine whose quality is wanted.
-        margin: The largest loss of the pass rate that does not matter, as a share.
-        memory: The memory of each engine for which it is known.
-        left_out: Why other engines were left out, in sentences.
-        unfit: The names of the engines that are compared and do not fit, so that they are not chosen.
+        reference: The name of the engine whose quality the chosen engine should reach.
+        margin: The largest acceptable loss of the pass rate, from 0 to 1.
+        memory: The memory of each engine whose memory is known.
+        left_out: Sentences that say why other engines were left out.
+        unfit: The names of compared engines that cannot be chosen, because they do not fit in memory.
         checked: Number of prompts whose answers are checked; 0 if unknown.
     """
 
@@ -273,18 +273,18 @@ class SavedVote:
     """A vote: which of several answers to a prompt was preferred."""
 
     candidates: tuple[Json, ...]
-    """In the order in which they were shown."""
+    """The compared answers, in the order in which they were shown."""
     choice: str
     """The index of the preferred candidate, `tie` or `bad`."""
     blind: bool
     created: float
-    """Seconds since 1970."""
+    """When the user voted, in seconds since 1970."""
     experiment_id: int | None = None
-    """The number of the experiment."""
+    """The number of the experiment; None for a vote in a conversation."""
     prompt_index: int | None = None
-    """The prompt in the experiment."""
+    """The index of the prompt in the experiment."""
     prompt_id: str | None = None
-    """The prompt in a conversation."""
+    """The id of the prompt in the conversation; None for a vote in an experiment."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 
@@ -296,21 +296,21 @@ def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A measurement of engines by a command."""
+    """A measurement of engines: of their fidelity or their speed."""
 
     kind: MeasurementKind
     engines: tuple[EngineDefinition, ...]
-    """Without their secret options. Of a fidelity, the first is the reference."""
+    """The definitions without secret options. In a measurement of fidelity, the first engine is the reference."""
     data: Mapping[str, Json]
-    """As the command prints it with `--json`."""
+    """The result as the command prints it with `--json`."""
     created: float
-    """Seconds since 1970."""
+    """When the engines were measured, in seconds since 1970."""
     identities: tuple[str, ...] = ()
-    """A digest of each engine with its model's file, in their order; empty in records of older versions."""
+    """For each engine, a digest of its definition and its model's file; empty in records of older versions."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 
     @property
     def measured(self) -> tuple[EngineDefinition, ...]:
-        """The engines that have figures: all but the reference of a fidelity."""
+        """The engines that have figures: all engines except the reference of a measurement of fidelity."""
         return self.engines[1:] if self.kind == "fidelity" else self.engines

@@ -25,7 +25,7 @@ CLOSE_S = 3.0
 
 
 class History:
-    """The store in a thread of its own, so that it never blocks the event loop.
+    """The store in a thread of its own, so that no call blocks the event loop.
 
     Calls are executed in order. Every call except `close` may raise StoreError.
     """
@@ -41,8 +41,8 @@ class History:
     async def open(cls, path: Path | None = None) -> History:
         """Open the history file, or create it. `path` replaces the user's default file.
 
-        Raises InputError if a newer version of the program wrote the file, and ParagoneError if it cannot
-        be used or another instance of the program does not finish opening it in time.
+        Raises InputError if a newer version of the program wrote the file, and ParagoneError if the file cannot be
+        used or another instance of the program does not finish opening it in time.
         """
         import asyncio
         from concurrent.futures import Future
@@ -78,7 +78,7 @@ class History:
         await asyncio.wait([asyncio.wrap_future(self._closed)], timeout=CLOSE_S)
 
     def call(self, call: Callable[[Store], T]) -> Awaitable[T]:
-        """Execute a call of the store in its thread, after the calls before it, and return its result."""
+        """Execute a call of the store in the store's thread, after all earlier calls, and return the result of the call."""
         import asyncio
         from concurrent.futures import Future
 
@@ -87,11 +87,11 @@ class History:
         result: Future[T] = Future()
 
         def job(store: Store) -> None:
-            if not result.set_running_or_notify_cancel():  # its caller has cancelled it
+            if not result.set_running_or_notify_cancel():  # the caller has cancelled the call
                 return
             try:
                 result.set_result(call(store))
-            except BaseException as error:  # noqa: BLE001 (it is raised in the caller, on the event loop)
+            except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)
                 result.set_exception(error)
 
         self._jobs.put(job)
@@ -104,7 +104,7 @@ def _serve(path: Path | None, jobs: Jobs, opened: Future[str], closed: Future[No
 
     try:
         store = Store.open(path)
-    except BaseException as error:  # noqa: BLE001 (it is raised in the caller, on the event loop)
+    except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)
         if opened.set_running_or_notify_cancel():
             opened.set_exception(error)
         return
@@ -112,7 +112,7 @@ def _serve(path: Path | None, jobs: Jobs, opened: Future[str], closed: Future[No
         opened.set_result(store.warning)
     for job in iter(jobs.get, None):
         job(store)
-        del job  # its result may be large: do not keep it in memory while waiting for the next job
+        del job  # so that a large result does not stay in memory during the wait for the next job
     store.close()
     if closed.set_running_or_notify_cancel():
         closed.set_result(None)

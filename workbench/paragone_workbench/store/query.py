@@ -18,7 +18,7 @@ _DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A parsed search text. A conversation must fit all filters, a text must have all words."""
+    """A parsed search text. A hit belongs to a conversation that fits all filters, and contains all words."""
 
     words: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
@@ -26,11 +26,11 @@ class Query:
     models: tuple[str, ...] = ()
     """Parts of the names of models that have answered."""
     tags: tuple[str, ...] = ()
-    """Tags of the conversation, whole and in lower case."""
+    """Complete tags of the conversation, in lower case."""
     since: float | None = None
     """The conversation was used at this time or later, in seconds since 1970."""
     until: float | None = None
-    """The conversation was begun before this time, in seconds since 1970."""
+    """The conversation began before this time, in seconds since 1970."""
 
 
 def read_query(text: str) -> Query:

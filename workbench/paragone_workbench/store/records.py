@@ -24,23 +24,23 @@ class LaneRecord:
     definition: EngineDefinition
     """The lane's current engine. Earlier runs may have used another one."""
     position: int
-    """Lanes are sorted by it, from left to right."""
+    """The sort key of the lanes, from left to right."""
     closed: bool = False
     head: Run | None = None
-    """The last run of the lane's path; its `continues` leads to the earlier runs."""
+    """The last run of the lane's path; `Run.continues` leads to the earlier runs."""
     runs: list[Run] = field(default_factory=list)
-    """All runs that the lane's engine executed, oldest first, including those that are not on its path.
+    """All runs that the lane's engine executed, oldest first, including runs outside the lane's path.
 
-    `Store.load` fills it; code that adds a run to the lane must append it here.
+    `Store.load` fills this list; code that adds a run to the lane must append the run here.
     """
     fork: Run | None = None
-    """The last run that this lane took over from the lane that it was forked from; None if it was not forked."""
+    """The last run that a forked lane took over from the original lane; None if the lane was not forked."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 
     @property
     def all_runs(self) -> tuple[Run, ...]:
-        """The runs of another lane up to the one after which this lane was forked, and its own; oldest first."""
+        """The runs that a forked lane took over from the original lane, then the lane's own runs; oldest first."""
         before: list[Run] = []
         run = self.fork
         while run is not None:
@@ -59,9 +59,9 @@ class QueuedRecord:
     images: tuple[Image, ...] = ()
     for_all: bool = True
     lanes: tuple[str, ...]
-    """The ids of the lanes that have not begun it."""
+    """The ids of the lanes that have not begun to answer the prompt."""
     prompt_id: str | None = None
-    """The prompt in the conversation, once a lane has begun it."""
+    """The id of the prompt in the conversation, once a lane has begun to answer it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class DraftRecord:
     named: tuple[str, ...] = ()
     """The paths of the files that the user mentioned."""
     edits: str = ""
-    """The id of the earlier prompt of which it is a new version; empty for a new prompt."""
+    """The id of the earlier prompt of which this draft is a new version; empty for a new prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Hit:
     """A prompt, an answer or a title that a search found."""
 
     place: str
-    """The id of the place that was found, as commands accept it: `c7`, or `e3/17` for an answer in an experiment."""
+    """The id of the hit as commands accept it: `c7` for a conversation, `e3/17` for an answer in an experiment."""
     conversation: int | None
     """The number of the conversation; None for an answer in an experiment."""
     title: str

@@ -20,9 +20,9 @@ FIRST_S = 0.2
 """Seconds from a failed attempt to the next one; doubled after each further failure, up to `LONGEST_S`."""
 LONGEST_S = 5.0
 GIVE_UP_S = 10.0
-"""Seconds after which `retrying` raises an error, even if it may pass."""
+"""Seconds after which `retrying` raises even a temporary error."""
 GIVE_UP_BLOCKING_S = 60.0
-"""Seconds after which `retrying_now` does."""
+"""Seconds after which `retrying_now` raises even a temporary error."""
 
 
 def pauses() -> Iterator[float]:
@@ -34,9 +34,9 @@ def pauses() -> Iterator[float]:
 
 
 def retrying_now(call: Callable[[], T]) -> T:
-    """Return the result of a call of the store; repeat it for a minute after an error that may pass.
+    """Return the result of a call of the store; repeat the call for a minute after temporary errors.
 
-    Blocks. For imports and copies, which wait for each other. Raises StoreError.
+    Blocks. Imports and copies use this function, since they must wait for those of other programs. Raises StoreError.
     """
     deadline = time.monotonic() + GIVE_UP_BLOCKING_S
     for pause in pauses():
@@ -50,7 +50,7 @@ def retrying_now(call: Callable[[], T]) -> T:
 
 
 async def retrying(history: History, call: Callable[[Store], T]) -> T:
-    """Return the result of a call; repeat it for some seconds after an error that may pass. Raises StoreError."""
+    """Return the result of a call; repeat the call for `GIVE_UP_S` after temporary errors. Raises StoreError."""
     deadline = time.monotonic() + GIVE_UP_S
     for pause in pauses():
         try:

@@ -43,9 +43,9 @@ class Store:
     def open(cls, path: Path | None = None) -> Store:
         """Open the history file, or create it. `path` replaces the user's default file.
 
-        Runs whose program ended before they did are marked as interrupted; their saved text is kept. A
+        Runs that were in progress when their program ended are marked as interrupted; their saved text is kept. A
         damaged file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
-        version of the program wrote the file, and ParagoneError if it cannot be used.
+        version of the program wrote the file, and ParagoneError if the file cannot be used.
         """
         from paragone_workbench.store.file.database import Database
         from paragone_workbench.store.file.owners import Owner, exclusive, interrupt_dead
@@ -120,7 +120,7 @@ class Store:
     def save(self, changes: Changes, drafts: Iterable[DraftRecord] | None = None) -> dict[str, int]:
         """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
 
-        `drafts` are kept as by `keep_drafts`; None leaves those that were kept.
+        `drafts` replace the saved drafts, as with `keep_drafts`; None keeps the saved drafts.
         To write the same changes again is safe. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
@@ -134,9 +134,9 @@ class Store:
             return write(self._database, changes, self._owner_id)
 
     def save_run(self, result: RunResult, *, purpose: Purpose, about_id: str | None = None) -> None:
-        """Write an ended run that belongs to no conversation and no experiment: a judge's, or a repetition.
+        """Write an ended run that belongs to no conversation and no experiment: the run of a judge, or of a replay.
 
-        `about_id` is the run that it judges or repeats; it need not be in the history.
+        `about_id` is the id of the run that is judged or repeated. That run need not be in the history.
         """
         from paragone_workbench.store.tables.runs import save_run
 
@@ -146,7 +146,7 @@ class Store:
             save_run(self._database, result, purpose=purpose, about_id=about_id)
 
     def _keep_owner(self) -> None:
-        """Add the owner's row again if another instance could not see its lock, and assumed that it had ended."""
+        """Add this instance's row again, if another instance deleted it because it could not see this instance's lock."""
         self._database.run(
             "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
         )
@@ -156,7 +156,7 @@ class Store:
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
     def hide_conversation(self, number: int) -> None:
-        """Delete a conversation when this instance of the program ends. Until then `restore_conversation` brings it back."""
+        """Hide a conversation, and delete it when this instance ends. Until then `restore_conversation` brings it back."""
         hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
         with self._database.transaction():
             self._keep_owner()
@@ -198,7 +198,7 @@ class Store:
         return prompts(self._database, words, limit)
 
     def keep_drafts(self, drafts: Iterable[DraftRecord]) -> None:
-        """Keep the prompts that are written and not sent here, the newest last, in place of those that were kept before."""
+        """Save this instance's drafts, the newest last, in place of the drafts that it saved before."""
         from paragone_workbench.store.tables.prompts import keep_drafts
 
         with self._database.transaction():
@@ -206,7 +206,7 @@ class Store:
             keep_drafts(self._database, drafts, self._owner_id)
 
     def take_draft(self) -> DraftRecord | None:
-        """Return the newest prompt that an instance of the program left unsent, and make it this instance's; else None."""
+        """Return the newest draft that an ended instance of the program left, and assign it to this instance; else None."""
         from paragone_workbench.store.tables.prompts import draft_of, take_draft
 
         with self._database.transaction():
@@ -219,7 +219,7 @@ class Store:
     ) -> tuple[Summary, ...]:
         """Return conversations with prompts: the pinned ones, then the others, both most recently used first.
 
-        Starts after `before`, and is restricted to those that fit the filters of `query`, if these are given.
+        The list starts after `before`, and has only conversations that fit the filters of `query`, if these are given.
         """
         from paragone_workbench.store.query import Query
         from paragone_workbench.store.tables.listing import conversations
@@ -271,9 +271,9 @@ class Store:
     def search(self, text: str, limit: int = 50, *, one_each: bool = False) -> tuple[Hit, ...]:
         """Return the prompts and finished answers, also of experiments, that have all words of `text`, newest first.
 
-        A word also matches inside longer words, in any script; case is ignored. Words may be filters: see `read_query`. A title
-        is found if nothing else of its conversation is. `one_each` is whether each conversation is found once. Raises InputError if
-        a date in the text is invalid.
+        A word also matches inside longer words, in any script; case is ignored. Words may be filters: see `read_query`. A
+        title is a hit only if no prompt and no answer of its conversation is. With `one_each`, a conversation has at most
+        one hit. Raises InputError if a date in the text is invalid.
         """
         from paragone_workbench.store.query import Query, read_query
         from paragone_workbench.store.tables.search import search

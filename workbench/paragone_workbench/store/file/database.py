@@ -16,27 +16,27 @@ from paragone_workbench.store.file.older import FIRST, migrate_older
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")
-"""The folder with the schema of a new file, and with scripts that change it."""
+"""The folder with the SQL scripts that create the schema of a new file and update older schemas."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
-"""Seconds to wait for a lock while the file is opened. The program has no history until then."""
+"""Seconds to wait for a lock while the file is being opened."""
 BUSY_S = 1.0
-"""Seconds to wait for a lock afterwards; short, since the recorder retries."""
+"""Seconds to wait for a lock once the file is open; short, since the recorder retries."""
 
 
 class Database:
     """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
 
-    Create it inside `owners.exclusive`: two instances of the program must not migrate the file at once.
-    Afterwards, several instances may use it.
+    Create a `Database` inside `owners.exclusive`: two instances of the program must not migrate the file at the
+    same time. Once the file is open, several instances may use it.
     """
 
     def __init__(self, path: Path, schema: Path = SCHEMA) -> None:
         """Open the file and migrate it to the newest schema. A new file is readable by the user only.
 
-        A damaged file is renamed and a new one is created; `warning` then says so. Raises InputError if a
-        newer version of the program wrote the file, which stays unchanged, and StoreError.
+        A damaged file is renamed and a new one is created; `warning` then says so. Raises InputError if a newer
+        version of the program wrote the file, which stays unchanged, and StoreError if the file cannot be used.
         """
         self.path = path
         self.warning = ""
@@ -66,7 +66,7 @@ class Database:
                 for row in cursor:  # noqa: UP028 (`yield from` would also close the cursor)
                     yield row
             finally:
-                # an error may keep a reader alive until the file has been closed
+                # the traceback of an error may keep this generator alive until the file has been closed
                 with contextlib.suppress(sqlite3.ProgrammingError):
                     cursor.close()
 
@@ -83,12 +83,12 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let all queries of the context see the same state of the file, even if it is written to."""
+        """Let all queries of the context see the same state of the file, even if another program writes to it meanwhile."""
         with self._translated_errors(), _transaction(self._connection, "BEGIN"):
             yield
 
     def shorten_waiting(self) -> None:
-        """From now on, wait only `BUSY_S` for locks."""
+        """Wait for locks only `BUSY_S` from now on, instead of `OPENING_S`."""
         self.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
     def close(self) -> None:

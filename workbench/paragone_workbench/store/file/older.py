@@ -1,4 +1,4 @@
-"""Brings files from before version 6 to that version."""
+"""Migrates files of versions 1 to 5 to version 6."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from paragone_workbench.identity import new_id
 
 FIRST = 6
-"""The version of the schema that new files begin with."""
+"""The version that `0006_first.sql` creates, with which each new file begins."""
 
 
 def migrate_older(
@@ -23,7 +23,7 @@ def migrate_older(
 ) -> None:
     """Bring a file to version 6. Must be called in a transaction, with foreign keys off.
 
-    `older` are the scripts by the version that each one leads to, `first` is the schema of a new file, and `execute`
+    `older` has the scripts by the version that each one leads to, `first` is the script of version 6, and `execute`
     executes a script.
     """
     for number in range(version + 1, FIRST):
@@ -96,7 +96,7 @@ def _result_of(
     ended: float | None,
     manifest: str,
 ) -> str:
-    """Return the result of a run as version 6 keeps it. The manifest has more of the engine than the columns."""
+    """Return the result of a run as the JSON of version 6. The manifest has more properties of the engine than the columns."""
     known = json.loads(manifest)
     described = known.get("engine")
     described = described if isinstance(described, dict) else {}

@@ -1,6 +1,6 @@
-"""Finds out which instances of the program are running, and marks the runs of others as interrupted.
+"""Finds out which instances of the program are running, and marks the runs of ended instances as interrupted.
 
-Each instance locks a file; the kernel unlocks it at exit.
+Each instance locks a file of its own; the kernel releases the lock when the process ends.
 
 Process ids are unsuitable: they are reused, and differ between containers that share a home folder.
 """
@@ -32,13 +32,13 @@ class Owner:
         folder.mkdir(mode=0o700, exist_ok=True)
         while True:
             self.lock = os.urandom(8).hex()
-            """The name of its lock file; random, so that it is never reused."""
+            """The name of this instance's lock file; random, so that no other instance gets the same name."""
             self._path = folder / self.lock
             self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
             if self._path.exists():
                 break
-            # Another instance deleted the file before it was locked: it looked like that of an ended instance.
+            # Another instance deleted the file before this one locked it: unlocked files belong to ended instances.
             os.close(self._handle)
 
     def alive(self) -> set[str]:
@@ -93,7 +93,7 @@ def _locked(handle: int) -> bool:
 
 
 def _held(path: Path) -> bool:
-    """Return whether the file exists and is locked by its owner; delete it if it is not."""
+    """Return whether a lock file exists and its owner holds the lock; delete a file whose owner does not."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def _held(path: Path) -> bool:
     try:
         if not _locked(handle):
             return True
-        # Deleted while it is locked: a new owner that waits for this lock then sees that its file is gone.
+        # This process holds the lock while it deletes the file: a new owner that waits for the lock then sees the deletion.
         path.unlink(missing_ok=True)
         return False
     finally:
@@ -133,7 +133,7 @@ def interrupt(database: Database, owner_id: int) -> None:
 
 
 def saved_text(database: Database, run_id: str) -> tuple[str, str]:
-    """Return the answer and the thinking of an unfinished run, as far as they are saved."""
+    """Return the saved parts of the answer and of the thinking of an unfinished run."""
     rows = database.rows("SELECT text, thinking FROM run WHERE id = ?", run_id)
     rows += database.rows("SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position", run_id)
     return "".join(text for text, _ in rows), "".join(thinking for _, thinking in rows)

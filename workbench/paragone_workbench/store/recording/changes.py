@@ -1,6 +1,7 @@
 """The changes in a conversation that one save writes, as immutable values.
 
-The store's thread reads the changes while the event loop goes on. Writing them twice has the same effect as once.
+The store's thread reads the changes while the event loop continues. Writing the same changes twice has the effect of
+writing them once.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class LaneRow:
     position: int
     closed: bool
     head_id: str | None
-    """A run that is already saved, or is saved with these changes; None to keep the saved head."""
+    """The id of a run that is already saved, or is saved with these changes; None to keep the saved head."""
     fork_id: str | None = None
-    """The same of the run after which the lane was forked."""
+    """The id of the run after which the lane was forked, saved likewise; None to keep the saved id."""
 
     @classmethod
     def of(cls, lane: LaneRecord, head_id: str | None, fork_id: str | None = None) -> LaneRow:
@@ -48,12 +49,12 @@ class LaneRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRow:
-    """A run of a lane that is new, has ended, or changed in more than its text."""
+    """A lane's run to write: the run is new, has ended, or has changed in more than its text."""
 
     lane_id: str
     prompt_id: str
     continues_id: str | None
-    """A run that is already saved, or comes before this one in the same changes."""
+    """The id of a run that is already saved, or that comes before this run in the same changes."""
     result: RunResult
 
 
@@ -76,16 +77,16 @@ class Changes:
     created: float
     """When the conversation began, in seconds since 1970."""
     is_saved: bool
-    """Whether the history has the conversation already, so that it was deleted if it is not there."""
+    """Whether the conversation was saved before. If the history lacks it all the same, another instance deleted it."""
     prompts: tuple[Prompt, ...] = ()
-    """New prompts, each after its parent. They never change."""
+    """New prompts, each after its parent. Prompts never change."""
     lanes: tuple[LaneRow, ...] = ()
     turns: tuple[TurnRow, ...] = ()
     texts: tuple[NewText, ...] = ()
     queue: tuple[QueuedRecord, ...] | None = None
-    """All prompts that wait now; None if that has not changed."""
+    """All prompts that wait now; None if the queue has not changed."""
     opened: float | None = None
-    """When the conversation was opened again, in seconds since 1970; None if that is saved."""
+    """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""
 
     @classmethod
     def of(cls, saved: SavedConversation, known: Collection[str] = ()) -> Changes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class DraftSaving:
     """Keeps the drafts of this instance of the program in the history. Call its methods on the event loop.
 
-    Once a prompt was sent, the queue saves it together with the drafts that stay.
+    When a prompt is sent, the queue saves the prompt together with the remaining drafts.
     """
 
     def __init__(self, read: Callable[[], tuple[DraftRecord, ...]], queue: SaveQueue) -> None:
@@ -31,7 +31,7 @@ class DraftSaving:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, history: History) -> DraftRecord | None:
-        """Save the drafts in this history from now on. Returns the draft that was left in it; None without a draft.
+        """Save the drafts in this history from now on. Returns the draft that an earlier instance left there, or None.
 
         If the user has written something already, the draft stays in the history for the next start. Raises StoreError.
         """
@@ -45,12 +45,12 @@ class DraftSaving:
         return left
 
     def changed(self) -> None:
-        """Save the drafts soon: they have changed."""
+        """Save the changed drafts soon."""
         if self._history is not None and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._save(self._history))
 
     async def save_now(self, history: History | None) -> StoreError | None:
-        """Save the drafts in the history, if it is open, and return why that fails; None if they are saved."""
+        """Save the drafts at once. Returns the error if that fails, also without a history; None if the drafts are saved."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -59,7 +59,7 @@ class DraftSaving:
         return await self._write(history)
 
     async def _save(self, history: History) -> None:
-        """Save the drafts until they are as they were saved."""
+        """Save the drafts until the saved drafts are the present ones."""
         waits = pauses()
         while (drafts := self.read()) != self._saved:
             if drafts or self._queue.has_sent:

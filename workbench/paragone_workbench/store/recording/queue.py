@@ -1,4 +1,4 @@
-"""The queue of changes to save: the only way to the history for conversations."""
+"""The queue of changes to save. Conversations are saved by this queue only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LAST_TRY_S = 1.5
 
 
 class Drafts(Protocol):
-    """What is written and not sent."""
+    """The prompts that are written and not sent."""
 
     def read(self) -> tuple[DraftRecord, ...]:
         """Return the drafts as they are now, the newest last."""
@@ -76,13 +76,13 @@ class SaveQueue:
         self._on_changed()
 
     def not_open(self, error: ParagoneError) -> None:
-        """Note why the history could not be opened. Conversations are kept until the end, which can write them elsewhere."""
+        """Note why the history could not be opened. Conversations stay in memory, to be saved elsewhere at the end."""
         self._not_open = error
         self._on_changed()
 
     @property
     def problem(self) -> ParagoneError | None:
-        """Why changes cannot be saved at present; None if they can. Conversations that were given up are past."""
+        """Why changes cannot be saved at present; None if they can. Ignores lost changes of conversations that were left."""
         found = (
             unsaved.problem
             for unsaved in self._unsaved.values()
@@ -91,7 +91,7 @@ class SaveQueue:
         return next(filter(None, found), self._not_open)
 
     def losses(self) -> list[SavedConversation]:
-        """Return the conversations of which something is not saved, each whole, oldest first."""
+        """Return the conversations with unsaved changes, oldest first, each with its saved parts too."""
         lost = [
             unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
         ]
@@ -99,7 +99,7 @@ class SaveQueue:
 
     @property
     def has_sent(self) -> bool:
-        """Whether prompts that were sent or queued are not saved, and can be."""
+        """Whether there are sent or queued prompts that are not saved yet and can be saved."""
         return any(unsaved.has_sent for unsaved in self._unsaved.values())
 
     @property
@@ -108,7 +108,7 @@ class SaveQueue:
         return self.history is None and any(unsaved.prompts for unsaved in self._unsaved.values())
 
     def of(self, conversation: Conversation) -> Unsaved | None:
-        """Return the unsaved changes of a conversation; None if it is no longer recorded."""
+        """Return the unsaved changes of a conversation; None if the conversation is no longer recorded."""
         if self._closing.is_set():
             return None
         unsaved = self._unsaved.setdefault(conversation.id, Unsaved(conversation))
@@ -116,11 +116,11 @@ class SaveQueue:
         return None if isinstance(unsaved.problem, ConversationDeleted) else unsaved
 
     def find(self, number: int) -> list[Unsaved]:
-        """Return the unsaved changes of the conversation with this number, if it is recorded."""
+        """Return the unsaved changes of the conversation with this number, if the conversation is recorded."""
         return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
 
     def left(self, conversation: Conversation) -> None:
-        """Note that the session has gone on to another conversation. Only the ends of runs are added to this one."""
+        """Note that the session has left this conversation for another one. Only runs in progress still change it."""
         unsaved = self._unsaved.get(conversation.id)
         if unsaved is not None:
             unsaved.is_left = True
@@ -134,7 +134,7 @@ class SaveQueue:
         self._begin()
 
     async def saved(self, conversation: Conversation) -> StoreError | None:
-        """Wait until a conversation's changes so far are saved. Returns why they cannot be saved now; None if they are."""
+        """Wait until a conversation's present changes are saved. Returns the error if they cannot be saved now, else None."""
         if self.history is None:
             why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
             return StoreError(why, can_pass=True)
@@ -150,7 +150,7 @@ class SaveQueue:
         return unsaved.problem
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also if cancelled."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancel."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -218,7 +218,7 @@ class SaveQueue:
             unsaved.note_ended()
         waiting = len(unsaved.waiting)
         unsaved.is_being_saved = True
-        # A kill between the two would lose a prompt that was sent, or have it written again at the next start.
+        # One transaction: a kill between two would lose a sent prompt, or offer the prompt as a draft at the next start.
         drafts = self.drafts.read() if self.drafts is not None and unsaved.has_sent else None
         changes = unsaved.take()
         try:
@@ -233,13 +233,13 @@ class SaveQueue:
             if drafts is not None and self.drafts is not None:
                 self.drafts.were_saved(drafts)
             if is_last:
-                unsaved.clear()  # ignore what runs in progress still write
+                unsaved.clear()  # ignore the text that runs in progress still add
             unsaved.answer(waiting if unsaved else len(unsaved.waiting))
             self._succeeded(unsaved)
         return unsaved.problem is None or unsaved.is_given_up
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait before another attempt, only briefly after `close`. Returns False if there is no time for another."""
+        """Wait before another attempt, after `close` only briefly. Returns False if no time is left for the attempt."""
         if self._closing.is_set():
             await asyncio.sleep(min(seconds, LAST_TRY_S))
         else:
@@ -255,12 +255,12 @@ class SaveQueue:
         self._drop_if_done(unsaved)
 
     def _failed(self, unsaved: Unsaved, error: StoreError) -> None:
-        """Note why changes cannot be saved. A lock is reported once, even if several conversations wait for it."""
+        """Note why changes cannot be saved. A temporary problem is reported once, even if it affects several conversations."""
         is_known = error.can_pass and any(other.problem is not None for other in self._unsaved.values())
         unsaved.problem = error
         unsaved.is_being_saved = False
         del self._unsaved[unsaved.conversation.id]
-        self._unsaved[unsaved.conversation.id] = unsaved  # others come first
+        self._unsaved[unsaved.conversation.id] = unsaved  # the other conversations come first
         if isinstance(error, ConversationDeleted):
             unsaved.clear()
         if not is_known:
@@ -306,5 +306,5 @@ def _call(callback: Callable[[], None]) -> None:
     """Call a listener. An exception that it raises is reported and does not end the saving."""
     try:
         callback()
-    except Exception as error:  # noqa: BLE001 (it is reported)
+    except Exception as error:  # noqa: BLE001 (the error is reported)
         report("A callback of the recorder failed.", error)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Recorder(SaveQueue, RunObserver):
-    """Notes what changes in the conversations of a session, and saves it. No method blocks the event loop.
+    """Collects and saves the changes in the conversations of a session. No method blocks the event loop.
 
-    Until a history is open, changes stay in memory. If it can never be opened, the recorder does nothing.
+    Until a history is open, changes stay in memory. If no history can be opened, they are never saved.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Recorder(SaveQueue, RunObserver):
     async def close(self) -> None:
         """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss.
 
-        Call it when the program ends: of runs in progress, only the text so far is saved.
+        Call `close` when the program ends: of runs in progress, only the text so far is saved.
         """
         for run in self._followed:
             run.unsubscribe(self)
@@ -57,13 +57,13 @@ class Recorder(SaveQueue, RunObserver):
             self.changed(unsaved, urgent=True)
 
     def queue_changed(self, conversation: Conversation, queue: tuple[QueuedRecord, ...]) -> None:
-        """Save which prompts wait now."""
+        """Save the prompts that wait now."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.change_queue(queue)
             self.changed(unsaved, urgent=True)
 
     def lane_changed(self, conversation: Conversation, lane: LaneRecord) -> None:
-        """Save a lane, once the conversation has a prompt: it is new, its engine or head changed, or it was closed."""
+        """Save a lane that is new, was closed, or has another engine or head, once the conversation has a prompt."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.add_lane(lane)
             self.changed(unsaved)
@@ -83,7 +83,7 @@ class Recorder(SaveQueue, RunObserver):
             self.run_started(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
-        """Note that a conversation was read from the history, so that it can be continued. Save when it was opened."""
+        """Prepare to continue a conversation that was read from the history, and save the time of opening it."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.know(lanes)
             self.changed(unsaved)
@@ -94,7 +94,8 @@ class Recorder(SaveQueue, RunObserver):
         """Return a conversation from the history, after this session's changes of it are saved.
 
         Returns None if the conversation changed during the load, since the result may be outdated: call again then.
-        Raises InputError if it was deleted, and StoreError if it cannot be read or its last changes cannot be saved.
+        Raises InputError if the conversation was deleted, and StoreError if it cannot be read or its last changes cannot
+        be saved.
         """
         assert self.history is not None  # without a history there is nothing to load
         changes = self.changes[number]
@@ -105,7 +106,7 @@ class Recorder(SaveQueue, RunObserver):
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of it are saved.
 
-        The conversation is hidden, and is erased when the program ends. Raises StoreError if that fails or its last
+        The conversation is hidden, and is erased when the program ends. Raises StoreError if hiding it fails or its last
         changes cannot be saved at present.
         """
         assert self.history is not None  # without a history there is nothing to delete
@@ -113,9 +114,9 @@ class Recorder(SaveQueue, RunObserver):
         await self.history.call(lambda store: store.hide_conversation(number))
 
     async def restore(self, number: int) -> bool:
-        """Bring back a conversation that `delete` has hidden, and return whether it still was.
+        """Bring back a conversation that `delete` has hidden, and return whether the conversation was hidden.
 
-        Raises InputError if it is gone, and StoreError.
+        Raises InputError if the conversation no longer exists, and StoreError.
         """
         assert self.history is not None  # without a history there is nothing to restore
         return await self.history.call(lambda store: store.restore_conversation(number))
@@ -146,14 +147,14 @@ class Recorder(SaveQueue, RunObserver):
         self.changed(self._followed[run])
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        """Save the warning."""
+        """Save the caution."""
         if self._followed[run].is_started(run):
             self._run_changed(run)
 
     def run_ended(self, run: Run) -> None:
         """Save the result of the run.
 
-        Of runs that never started, those that failed are saved with their error, the others not at all.
+        Of the runs that never started, only those that failed are saved, with their error.
         """
         run.unsubscribe(self)
         unsaved = self._followed.pop(run)

@@ -36,9 +36,9 @@ class _Turn:
 
 
 class Unsaved:
-    """The changes of one conversation that are not saved; true if there are any.
+    """The unsaved changes of one conversation. An object without unsaved changes is false.
 
-    `take` returns them as values. If these were saved, call `was_saved`; if not, call `put_back`.
+    `take` returns the changes as values. Call `was_saved` once these are saved, and `put_back` if saving them fails.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -46,18 +46,18 @@ class Unsaved:
         self.problem: StoreError | None = None
         """Why the last save failed; None if it succeeded."""
         self.is_left = False
-        """Whether the session has gone on to another conversation."""
+        """Whether the session has left the conversation for another one."""
         self.waiting: list[asyncio.Future[None]] = []
         """One future for each caller that waits for a save."""
         self.is_being_saved = False
         self._prompts: dict[Prompt, None] = {}
         self._lanes: dict[LaneRecord, None] = {}
         self._queue: tuple[QueuedRecord, ...] | None = None
-        """The prompts that wait; None if that is saved."""
+        """The prompts that wait; None if the history has the present queue."""
         self._opened: float | None = None
-        """When the conversation was opened again; None if that is saved."""
+        """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""
         self._heads: dict[str, str] = {}
-        """For each lane, its latest head that is saved or that the next save writes."""
+        """By lane, the id of the latest head that is saved or that the next save writes."""
         self._turns: dict[Run, _Turn] = {}
         self._records: dict[LaneRecord, None] = {}
         """All lanes of the conversation."""
@@ -82,7 +82,7 @@ class Unsaved:
 
     @property
     def has_sent(self) -> bool:
-        """Whether prompts that were sent or queued are not saved, and can be."""
+        """Whether there are sent or queued prompts that are not saved yet and can be saved."""
         return bool(self) and not self.is_given_up and (bool(self._prompts) or self._queue is not None)
 
     @property
@@ -96,7 +96,7 @@ class Unsaved:
         return len(self._prompts)
 
     def know(self, lanes: Iterable[LaneRecord]) -> None:
-        """Note that the conversation was opened again, and that the history has these lanes, with the runs that have a number."""
+        """Note that the conversation was opened again, and that the history has these lanes and their numbered runs."""
         self._opened = time.time()
         for lane in lanes:
             self._records[lane] = None
@@ -108,17 +108,17 @@ class Unsaved:
         self._prompts[prompt] = None
 
     def change_queue(self, queue: tuple[QueuedRecord, ...]) -> None:
-        """Note which prompts wait now."""
+        """Note the prompts that wait now."""
         self._queue = queue
 
     def add_lane(self, lane: LaneRecord) -> None:
-        """Add a lane that is new or has changed. Its head is noted unless it is a run that has not started."""
+        """Add a lane that is new or has changed. The lane's head is ignored as long as that run has not started."""
         self._lanes[lane] = self._records[lane] = None
         if lane.head is not None and (lane.head.id in self._known or self.is_started(lane.head)):
             self._heads[lane.id] = lane.head.id
 
     def follow(self, run: Run, lane: LaneRecord) -> None:
-        """Add a run. Nothing of it is saved before `run_changed` marks it as started."""
+        """Add a run, which is not saved before `run_changed` marks it as started."""
         self._turns[run] = _Turn(lane)
         self._records[lane] = None
 
@@ -138,7 +138,7 @@ class Unsaved:
             is_new = not turn.is_started
             turn.is_started = turn.is_changed = True
             if is_new and turn.lane.head is run:
-                self.add_lane(turn.lane)  # its head can be saved now that the run is
+                self.add_lane(turn.lane)  # now that the run is started, it can be saved as the lane's head
             turn.settings = run.settings
 
     def forget(self, run: Run) -> None:
@@ -159,7 +159,7 @@ class Unsaved:
         self._turns.clear()
 
     def take(self) -> Changes:
-        """Return the unsaved changes. Lanes and rows of runs count as saved from now on; prompts and text do not."""
+        """Return the unsaved changes. Lanes and rows of runs count as saved from now on, prompts and text after `was_saved`."""
         turns: dict[str, TurnRow] = {}
         for run, turn in self._turns.items():
             if turn.is_changed:
@@ -245,7 +245,7 @@ class Unsaved:
     def loss(self) -> str:
         """Return how much is not saved, as the subject of a sentence; empty if everything is saved.
 
-        When the conversation was opened is no loss.
+        An unsaved time of opening the conversation is no loss.
         """
         if not self:
             return ""
@@ -262,9 +262,9 @@ class Unsaved:
         return " and ".join(parts)
 
     def whole(self) -> SavedConversation:
-        """Return the conversation as the history would have it, with its saved and its unsaved parts.
+        """Return the conversation with its saved and its unsaved parts, as the history would return it.
 
-        Runs that have not ended, and prompts that no run has answered, come along without an answer.
+        Runs in progress are left out. A prompt stays even if no run has answered it.
         """
         lanes = sorted(self._records, key=lambda lane: lane.position)
         runs = [
@@ -279,7 +279,7 @@ class Unsaved:
         )
 
     def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:
-        """Return the run, or the nearest run that it continues, that is saved or among these changes; else None."""
+        """Return the id of the first run that is saved or among `turns`, from `run` back along its path; None without one."""
         while run is not None and run.id not in self._known and run.id not in turns:
             run = run.continues
         return None if run is None else run.id

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from paragone_workbench.store.store import Store
 
 _PAUSE_S = 0.03
-"""Seconds between two parts. A program that waits for the file then gets its turn; SQLite has no queue."""
+"""Seconds between two parts, in which another program can lock the file: SQLite has no queue of waiting programs."""
 
 
 def save_whole(store: Store, changes: Changes, title: str = "") -> int:
     """Save a conversation in parts, with a title if one is given, and return its number. Raises StoreError.
 
-    If that fails after some parts, saving the same changes again completes the conversation.
+    If saving fails after some parts, saving the same changes again completes the conversation.
     """
     number = 0
     for part in changes.in_parts():

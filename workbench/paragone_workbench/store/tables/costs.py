@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _possible(column: str, most: int) -> str:
-    """Return SQL for a number from 0 to `most`; NULL for any other."""
+    """Return SQL that is the number in a column if it is from 0 to `most`, and else NULL."""
     return f"CASE WHEN {column} BETWEEN 0 AND {most} THEN {column} END"
 
 

@@ -38,7 +38,7 @@ _EXPERIMENT = f"""
     FROM experiment
 """  # noqa: S608 (the names of columns)
 _SUGGESTED = 5
-"""Number of experiments that the message about an unknown one lists."""
+"""Number of experiments that the message about an unknown experiment lists."""
 
 _KEY = "prompt_index, engine_index, repetition"
 _LAST_FIRST = "prompt_index DESC, engine_index DESC, repetition DESC"
@@ -47,7 +47,7 @@ _CELL = f"""
     SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
 """  # noqa: S608 (the names of columns)
 
-# The newest comes first. A run that the experiment has already is the answer to another of its questions.
+# The newest comes first. A run that the experiment already uses is left out: it answers another of the experiment's cells.
 _KNOWN = f"""
     SELECT cell.asked, cell.checked, assertions, {COLUMNS}
     FROM json_each(?) AS wanted JOIN cell ON cell.asked = wanted.value JOIN run ON run.id = run_id {MANIFEST}
@@ -70,7 +70,7 @@ _UNFINISHED = f"""
     ) < ?, content, NULL)
     FROM experiment_prompt AS prompt WHERE experiment_id = {_ID} AND position >= ? ORDER BY position LIMIT ?
 """  # noqa: S608 (the names of columns)
-# Each cell has one row with the key 0 or NULL: that of its first result, or of none.
+# Each cell has one row whose key is 0 (its first result) or NULL (no results).
 _COUNTS = f"""
     SELECT engine_index, state, sum(place IS NULL OR place = 0),
       sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
@@ -93,7 +93,7 @@ class Experiments:
         self._owner_id = owner_id
 
     def create(self, experiment: Experiment, prompts: Iterable[tuple[int, Json]]) -> int:
-        """Add an experiment with its prompts and their indices, claim it, and return its number."""
+        """Add an experiment with its prompts and their indices, claim the experiment, and return its number."""
         with self._database.transaction():
             number = self._database.run(
                 "INSERT INTO experiment (id, name, fingerprint, schedule, repetitions, engines, machine, prompts,"
@@ -147,7 +147,7 @@ class Experiments:
         return _experiment(rows[0])
 
     def all(self) -> tuple[Experiment, ...]:
-        """Return all experiments, newest first; one whose record is damaged has no engines."""
+        """Return all experiments, newest first; an experiment whose record is damaged has no engines."""
         return tuple(map(_listed, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
 
     def newest(self, others: Sequence[str] = ()) -> str:
@@ -163,7 +163,7 @@ class Experiments:
         self._database.run("DELETE FROM experiment WHERE number = ?", number)
 
     def prompts(self, number: int, first: int = 0, limit: int = -1) -> tuple[tuple[int, Json], ...]:
-        """Return prompts with their indices, in order, from index `first` on; -1: without a limit."""
+        """Return up to `limit` prompts with their indices, in order, from index `first` on. -1 is no limit."""
         rows = self._database.rows(
             f"SELECT position, content FROM experiment_prompt WHERE experiment_id = {_ID} AND position >= ?"  # noqa: S608 (the names of columns)
             " ORDER BY position LIMIT ?",
@@ -179,7 +179,7 @@ class Experiments:
     ) -> tuple[tuple[int, Json | None], ...]:
         """Return up to `limit` prompts with their indices, in order, from index `first` on.
 
-        None instead of a prompt for which these engines have `runs` runs in a state that is `finished`.
+        In place of a prompt for which these engines have at least `runs` runs in a `finished` state, there is None.
         """
         states = json.dumps([*finished])
         rows = self._database.rows(_UNFINISHED, json.dumps([*engines]), states, runs, number, first, limit)
@@ -187,12 +187,12 @@ class Experiments:
             return tuple((at, None if content is None else object_in(content)) for at, content in rows)
 
     def counts(self, number: int, prompts: Iterable[int] | None = None) -> tuple[RunCount, ...]:
-        """Count the saved runs of these prompts, None for all, and the results of their assertions."""
+        """Count the saved runs of these prompts (None: of all prompts), and the results of their assertions."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
         return tuple(RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen))
 
     def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
-        """Return the last run of an engine that says which model was loaded; None if there is none."""
+        """Return the engine's last run whose manifest describes the loaded model; None without such a run."""
         which = "engine_index = ? AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
@@ -207,7 +207,7 @@ class Experiments:
         return tuple(judges for (judges,) in rows)
 
     def choice(self, number: int) -> SavedChoice | None:
-        """Return the question of the newest choice over an experiment; None if there was none, or its record is damaged."""
+        """Return the parameters of an experiment's newest choice; None without a choice, or if its record is damaged."""
         rows = self._database.rows(f"SELECT asked FROM choice WHERE experiment_id = {_ID}", number)  # noqa: S608 (the names of columns)
         for (asked,) in rows:
             with contextlib.suppress(*DAMAGED):
@@ -215,7 +215,7 @@ class Experiments:
         return None
 
     def save_choice(self, number: int, choice: SavedChoice) -> None:
-        """Save what a choice over an experiment asks, in place of an earlier one."""
+        """Save the parameters of a choice over an experiment, in place of those of an earlier choice."""
         self._database.run(
             f"INSERT OR REPLACE INTO choice (experiment_id, asked) VALUES ({_ID}, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -225,8 +225,8 @@ class Experiments:
     def assertion_rates(self, number: int) -> tuple[tuple[int, str, float, int], ...]:
         """Return how often the answers of an experiment pass each type of assertion.
 
-        That is the index of the engine, the type, the mean over the prompts of the share of their assertions of this
-        type that pass, and the number of these prompts. Assertions without a verdict are left out.
+        Each tuple has the index of the engine, the type, the mean over the prompts of the share of their assertions of
+        this type that pass, and the number of these prompts. Assertions without a verdict are left out.
         """
         rows = self._database.rows(
             f"""
@@ -257,7 +257,7 @@ class Experiments:
     ) -> int:
         """Write an ended run in place of an earlier one with the same key, and return its number.
 
-        Writing the same run again changes nothing. With `digests`, other experiments find the run with `known`.
+        Writing the same run again changes nothing. With `digests`, other experiments can find the run by `known`.
         """
         with self._database.transaction():
             return self._save(number, EndedRun(key, result, assertions, digests))
@@ -282,7 +282,7 @@ class Experiments:
         return self._put(number, run.key, run.result.id, run.assertions, run.digests)
 
     def known(self, number: int, wanted: Mapping[RunKey, Digests], since: float) -> list[KnownRun]:
-        """Return finished runs of other experiments that can stand for wanted runs, by the keys of these.
+        """Return finished runs of other experiments that can be used as the wanted runs, each with the key of its wanted run.
 
         Only runs that started at `since` (seconds since 1970) or later are returned.
         """
@@ -304,7 +304,7 @@ class Experiments:
         return answers
 
     def take(self, number: int, runs: Iterable[KnownRun]) -> None:
-        """Take over runs of other experiments into this one, with the results of their assertions."""
+        """Take over runs of other experiments into this experiment, with the results of their assertions."""
         with self._database.transaction():
             for run in runs:
                 self._put(number, run.key, run.run_id, run.assertions, run.digests)
@@ -312,7 +312,7 @@ class Experiments:
     def _put(
         self, number: int, key: RunKey, run_id: str, assertions: Sequence[Json], digests: Digests | None
     ) -> int:
-        """Put a saved run in its place. Must be called in a transaction."""
+        """Give a saved run this key in the experiment, in place of an earlier run. Must be called in a transaction."""
         self._database.run(
             f"DELETE FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -345,7 +345,7 @@ class Experiments:
         return {RunKey(*key): state for *key, state in rows}
 
     def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
-        """Yield the saved runs in the order of their keys, those after `after` only; -1: without a limit."""
+        """Yield up to `limit` saved runs in the order of their keys, only those after `after`. -1 is no limit."""
         return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
 
     def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[ExperimentRun]:
@@ -365,7 +365,7 @@ class Experiments:
     def _runs(
         self, which: str, number: int, *values: object, limit: int = -1, order: str = _KEY
     ) -> Iterator[ExperimentRun]:
-        """Yield the saved runs of an experiment that a condition holds for, in the order of their keys or another one."""
+        """Yield the saved runs of an experiment that fulfil the condition `which`, ordered by their keys or by `order`."""
         sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {order} LIMIT ?"
         for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
             sql, number, *values, limit

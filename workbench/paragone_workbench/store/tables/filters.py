@@ -31,7 +31,7 @@ class Condition:
 
 
 def of_conversation(query: Query) -> Condition:
-    """Return the condition of the conversations that fit. The condition names the table `conversation`."""
+    """Return the condition of the conversations that fit a query. The condition names the table `conversation`."""
     parts = [of_any_conversation(query)]
     if query.engines or query.models:
         answered = of_run(query)
@@ -40,7 +40,7 @@ def of_conversation(query: Query) -> Condition:
 
 
 def of_any_conversation(query: Query) -> Condition:
-    """Return the condition of the conversations that fit, but for the engines and models."""
+    """Return the condition of the conversations that fit the tags and dates of a query."""
     parts = [Condition("conversation.deleted_by IS NULL", ())]
     parts += [Condition(_TAGGED, (name,)) for name in query.tags]
     if query.since is not None:
@@ -51,7 +51,7 @@ def of_any_conversation(query: Query) -> Condition:
 
 
 def of_run(query: Query) -> Condition:
-    """Return the condition of the runs that fit, by engine and model. The condition names the table `run`."""
+    """Return the condition of the runs that fit the engines and models of a query. The condition names the table `run`."""
     columns = [("run.engine", part) for part in query.engines] + [
         ("run.model", part) for part in query.models
     ]
@@ -59,7 +59,7 @@ def of_run(query: Query) -> Condition:
 
 
 def of_cell(query: Query) -> Condition:
-    """Return the condition of the answers of experiments that fit, but for the engines and models. Experiments have no tags."""
+    """Return the condition of the answers in experiments that fit the dates of a query; none fits a tag."""
     parts: list[Condition] = []
     if query.tags:
         parts.append(Condition("0", ()))
@@ -71,14 +71,14 @@ def of_cell(query: Query) -> Condition:
 
 
 def of_text(column: str, word: str) -> Condition:
-    """Return the condition of the texts that may contain a word in upper or lower case; of all texts, if that is not known.
+    """Return a condition that holds for all texts with a word in upper or lower case, and perhaps for other texts.
 
-    LIKE ignores the case of ASCII letters alone: a word with others has a pattern for each way to write them.
+    LIKE ignores the case of ASCII letters only: a word with other letters gets a pattern for each combination of cases.
     """
-    ways = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
-    if len(word) > _LONGEST or math.prod(map(len, ways)) > _MOST_PATTERNS:
+    cases = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
+    if len(word) > _LONGEST or math.prod(map(len, cases)) > _MOST_PATTERNS:
         return all_of()
-    patterns = tuple(_containing("".join(letters)) for letters in itertools.product(*ways))
+    patterns = tuple(_containing("".join(letters)) for letters in itertools.product(*cases))
     likes = [_like(column)] * len(patterns)
     return Condition(f"({' OR '.join(likes)})", patterns)
 

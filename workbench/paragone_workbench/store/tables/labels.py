@@ -13,16 +13,16 @@ _UPDATE = "UPDATE conversation SET {} WHERE number = ? AND deleted_by IS NULL RE
 
 
 class Labels:
-    """The labels of the conversations with these numbers.
+    """The titles, pins and tags of conversations.
 
-    All methods raise InputError for an unknown conversation.
+    All methods raise InputError if no conversation has the number.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def rename(self, number: int, title: str) -> None:
-        """Give a conversation another title: the first line of a text."""
+        """Give a conversation a new title: the first line of `title`."""
         self._update(number, "title = ?", title_of(clean(title)))
 
     def pin(self, number: int, *, pinned: bool) -> None:

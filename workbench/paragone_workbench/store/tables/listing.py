@@ -44,7 +44,7 @@ _THESE = "WHERE number IN (SELECT value FROM json_each(?))"
 _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
 _Place: TypeAlias = tuple[int, float, int]
-"""The place of a conversation in the list: whether it is pinned, when it was used, its number."""
+"""The sort key of a conversation: whether it is pinned, when it was last used, its number."""
 _FIRST_PLACE: _Place = (2, 0.0, 0)
 
 
@@ -52,7 +52,7 @@ def conversations(
     database: Database, limit: int, before: Summary | None, query: Query
 ) -> tuple[Summary, ...]:
     """Return the conversations with prompts that fit the filters: the pinned ones, then the others, both most recently
-    used first. If `before` is given, the first one is the conversation after it in this order."""
+    used first. With `before`, the list starts after that conversation."""
     last = (int(before.is_pinned), before.updated, before.number) if before else _FIRST_PLACE
     return _listed(database, limit, last, query)
 
@@ -66,7 +66,7 @@ def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
 def last_open(database: Database) -> Summary | None:
     """Return the conversation that was used or opened last, pinned or not; None if there is none.
 
-    A copy has the time of its original, and is the later one: it was not used yet.
+    An unused copy of a conversation has the same time as the original: then the original is returned.
     """
     found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
     found += database.rows(_LAST_OPENED)

@@ -177,9 +177,9 @@ def _runs(
 
 
 def _in_order(continued: Mapping[str, str | None]) -> Iterator[str]:
-    """Yield ids of runs, each after that of the run that it continues, as far as possible: a damaged record may form a circle.
+    """Yield the ids of runs, each after the run that it continues, except where damaged records form a circle.
 
-    A run can continue one with a later number: the answers of an experiment are older than the conversation made of them.
+    A run can continue a run with a later number, in a conversation that was made of an experiment's answers.
     """
     done: set[str] = set()
     for run_id in continued:

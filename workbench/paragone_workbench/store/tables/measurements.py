@@ -39,11 +39,11 @@ class Measurements:
             kind,
         )
         found = []
-        for measurement_id, its_kind, engines, data, created, identities in rows:
+        for measurement_id, saved_kind, engines, data, created, identities in rows:
             with contextlib.suppress(*DAMAGED):
                 measurement = Measurement(
                     id=measurement_id,
-                    kind=its_kind,
+                    kind=saved_kind,
                     engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
                     data=object_in(data),
                     created=created,
@@ -63,7 +63,7 @@ class Measurements:
         return rows[0][0] if rows else None
 
     def save_weights_digest(self, file: WeightsFile) -> None:
-        """Save the SHA-256 of a file, of which everything is known."""
+        """Save the SHA-256 of a file. All fields of `file` must be set."""
         self._database.run(
             "INSERT OR REPLACE INTO weights (path, size, modified_ns, sha256) VALUES (?, ?, ?, ?)",
             file.path,

@@ -1,4 +1,4 @@
-"""Finds earlier prompts, to be sent again, and keeps those that were not sent."""
+"""Finds earlier prompts that the user may send again, and saves drafts: prompts that were not sent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _GRAM = 3  # characters; the trigram index cannot find shorter words
 _READ = 5_000
-"""Number of prompts that are read at most, where many of them are the same."""
+"""Largest number of prompts to read, since many of them may be the same."""
 _WRITTEN = """
     substr(text, 1, length(text)
         - (SELECT coalesce(sum(length + 2), 0) FROM attached_file WHERE prompt_id = prompt.id))
 """
-"""What the user wrote: the text without the sections of the attached files, and without the empty line before each."""
+"""SQL for what the user wrote: the text without the sections of attached files and the empty line before each."""
 _ALL = f"SELECT {_WRITTEN} FROM prompt ORDER BY number DESC"  # noqa: S608 (constants)
 _WITH_WORD = f"""
     SELECT {_WRITTEN} FROM prompt WHERE number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)
@@ -54,7 +54,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
 
 
 def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int) -> None:
-    """Write the drafts that an instance of the program has now, the newest last, in place of those it had."""
+    """Write the drafts of an instance of the program, the newest last, in place of its earlier drafts."""
     database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
     for draft in drafts:
         database.run(
@@ -68,7 +68,7 @@ def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int
 
 
 def take_draft(database: Database, owner_id: int) -> Row | None:
-    """Give the newest draft that no running instance of the program has to one, and return its row; None if there is none."""
+    """Assign the newest draft without an instance of the program to `owner_id`, and return its row; else None."""
     newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
     rows = database.rows(
         f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits",  # noqa: S608 (a constant)

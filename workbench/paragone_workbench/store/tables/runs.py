@@ -50,8 +50,8 @@ def save_run(
 ) -> int:
     """Write a run, or its new state, and return its number. Must be called in a transaction.
 
-    `about_id` is the run that it judges or repeats; `owner_id` the instance of the program that executes it, which is
-    kept while the run is in progress.
+    `about_id` is the id of the run that is judged or repeated. `owner_id` is the instance of the program that executes
+    the run, and is saved as long as the run is in progress.
     """
     running = result.state == "running"
     values = (
@@ -63,8 +63,8 @@ def save_run(
         owner_id if running else None,
         result.id,
     )
-    # Only at the end: if another instance of the program wrongly assumed that this one had ended, it has moved the text
-    # saved so far from `piece` to the run, where it must be kept.
+    # Text is written here only at the end of the run. If another instance of the program wrongly assumed that this one had
+    # ended, that instance has moved the text saved so far from `piece` to the run, where the text must be kept.
     text, thinking = ("", "") if running else (clean(result.text), clean(result.thinking))
     rows = database.rows(_UPDATE, *values)
     if not rows:
@@ -91,7 +91,7 @@ def result_of(row: Row) -> RunResult:
 
 @functools.lru_cache(maxsize=64)
 def _manifest_in(data: str) -> Mapping[str, Json]:
-    """Return the part of a manifest that runs have in common. Neighbouring runs often have the same."""
+    """Return the part of a manifest that runs have in common; cached, since consecutive runs often share it."""
     return object_in(data)
 
 

@@ -55,14 +55,14 @@ _INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
 _MATCH = "{}_search MATCH ?"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM {0}_search WHERE {0}_search MATCH ? LIMIT ?)"
 _RARE = 2000
-"""The most rows that may have a word that counts as rare."""
+"""Largest number of rows with a word that counts as rare."""
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
     """Return the prompts and answers, also of experiments, that have all words of a query, newest first.
 
-    A conversation of which the title alone has all words is found by its title. `one_each` is whether each conversation is
-    found once: by its newest hit. Without words, the conversations that fit the filters are found by their titles.
+    A title is a hit only if no prompt and no answer of its conversation is. With `one_each`, each conversation has only
+    its newest hit. Without words, the titles of the conversations that fit the filters are the hits.
     """
     terms = sorted(map(clean, query.words), key=len, reverse=True)
     conversation = _looked_up(database, query)
@@ -85,7 +85,7 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
 
 
 def _looked_up(database: Database, query: Query) -> Condition:
-    """Return the condition that selects the conversations of a query. With engines, models or tags, they are looked up once."""
+    """Return the condition of a query's conversations. With engines, models or tags, these are looked up once."""
     condition = of_conversation(query)
     if not (query.engines or query.models or query.tags):
         return condition
@@ -127,16 +127,16 @@ def _found(
 
 
 def _rare(database: Database, table: str, term: str) -> Condition | None:
-    """Return the condition that finds a term by the index of a table; None for a short term, and for one of many rows."""
+    """Return the condition that finds a term by the index of a table; None for a short term and for a frequent one."""
     if len(term) < _GRAM:
         return None
-    phrase = '"' + term.replace('"', '""') + '"'  # quotes make it a literal phrase in a query of the index
+    phrase = '"' + term.replace('"', '""') + '"'  # in quotes, the term is a literal phrase for the index
     ((rows,),) = database.rows(_COUNT.format(table), phrase, _RARE + 1)
     return Condition(_MATCH.format(table), (phrase,)) if rows <= _RARE else None
 
 
 def _is_whole(row: Row) -> bool:
-    """Whether the texts and the date of a record can be read; it may be damaged."""
+    """Whether the texts and the date of a record have the right types, which they lack if the record is damaged."""
     _, _, title, _, _, engine, text, time = row
     return all(isinstance(value, str) for value in (title, engine, text)) and isinstance(time, int | float)
 

@@ -41,7 +41,7 @@ class Votes:
         self._database = database
 
     def add(self, vote: SavedVote) -> str:
-        """Save a vote and return its id. A conversation whose prompt it is for counts as used."""
+        """Save a vote and return its id. A vote on a prompt of a conversation counts as using the conversation."""
         with self._database.transaction():
             self._add(vote)
         return vote.id
@@ -101,7 +101,7 @@ class Votes:
         )
 
     def delete(self, vote_id: str) -> None:
-        """Delete a vote, as when it is taken back."""
+        """Delete a vote that the user takes back."""
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
 
     def delete_last(self, prompts: Iterable[str]) -> bool:

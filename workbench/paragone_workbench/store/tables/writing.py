@@ -141,7 +141,7 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
 
 
 def _used(database: Database, changes: Changes) -> None:
-    """Update the time when the conversation was last used, by the newest prompt or end of a run, and when it was opened."""
+    """Update when the conversation was last used (by the newest prompt or end of a run), and when it was opened."""
     times = [prompt.created for prompt in changes.prompts]
     times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
     if changes.opened is not None:

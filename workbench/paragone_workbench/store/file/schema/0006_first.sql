@@ -1,8 +1,8 @@
 -- The schema of a new file. Later versions add scripts beside this one: 0007_subject.sql, and so on.
 --
 -- Every row that can be in the files of two machines has an id that the program made, a UUID of version 7, and rows refer
--- to each other by these ids. `number` is what people type (c7, r45, e3); AUTOINCREMENT: the number of a deleted row
--- never means another one. Times are seconds since 1970.
+-- to each other by these ids. `number` is what people type (c7, r45, e3). With AUTOINCREMENT, the number of a deleted
+-- row is never used again. Times are seconds since 1970.
 
 CREATE TABLE conversation (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -17,11 +17,11 @@ CREATE TABLE prompt (
   number INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
   conversation_id TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
-  parent_id TEXT REFERENCES prompt (id) ON DELETE CASCADE, -- the prompt before it; several with one parent: branches
+  parent_id TEXT REFERENCES prompt (id) ON DELETE CASCADE, -- the previous prompt; prompts with one parent are branches
   text TEXT NOT NULL,
-  system TEXT,                                    -- from here on; NULL: as the prompt before it
-  sampling TEXT,                                  -- JSON, likewise
-  for_all INTEGER NOT NULL DEFAULT 1,             -- 0: it was for some of the lanes
+  system TEXT,                                    -- system prompt from this prompt on; NULL: as its parent
+  sampling TEXT,                                  -- JSON: sampling options, likewise
+  for_all INTEGER NOT NULL DEFAULT 1,             -- 0: the prompt was for some of the lanes
   created REAL NOT NULL
 );
 CREATE INDEX prompt_conversation ON prompt (conversation_id);
@@ -36,7 +36,7 @@ CREATE TABLE image (
   PRIMARY KEY (prompt_id, position)
 );
 
--- An instance of paragone that has the file open. It is alive as long as it holds its lock file.
+-- An instance of paragone that has the file open. An instance is alive as long as it holds its lock file.
 CREATE TABLE owner (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   lock TEXT NOT NULL UNIQUE
@@ -48,29 +48,29 @@ CREATE TABLE manifest (
   data TEXT NOT NULL                              -- JSON
 ) WITHOUT ROWID;
 
--- All runs: the result as JSON, beside what is searched and filtered. `turn` and `cell` say where an answer belongs.
+-- All runs: the result as JSON, and columns for search and filters. `turn` and `cell` refer to the runs of answers.
 CREATE TABLE run (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   purpose TEXT NOT NULL CHECK (purpose IN ('answer', 'judge', 'replay')),
-  about_id TEXT REFERENCES run (id) ON DELETE CASCADE, -- the run that it judges or repeats
-  owner_id INTEGER REFERENCES owner ON DELETE SET NULL, -- who executes it, while it runs
+  about_id TEXT REFERENCES run (id) ON DELETE CASCADE, -- the run that this run judges or repeats
+  owner_id INTEGER REFERENCES owner ON DELETE SET NULL, -- the instance that executes the run in progress
   state TEXT NOT NULL CHECK (state IN ('running', 'done', 'stopped', 'failed', 'interrupted')),
-  engine TEXT NOT NULL,                           -- its name
+  engine TEXT NOT NULL,                           -- name of the engine
   started REAL NOT NULL,
-  text TEXT NOT NULL DEFAULT '',                  -- whole once it has ended; until then in `piece`
+  text TEXT NOT NULL DEFAULT '',                  -- the answer of an ended run; until then in `piece`
   thinking TEXT NOT NULL DEFAULT '',
-  result TEXT NOT NULL,                           -- JSON: the rest of it
+  result TEXT NOT NULL,                           -- JSON: the other fields of the result
   manifest TEXT REFERENCES manifest (sha256),
   tokens BLOB                                     -- JSON, compressed with zlib
 );
 CREATE INDEX run_owner ON run (owner_id) WHERE owner_id IS NOT NULL;
 CREATE INDEX run_about ON run (about_id) WHERE about_id IS NOT NULL;
 
--- Answers in progress, piece by piece, so that saving one costs its own length only.
+-- Answers in progress, piece by piece, so that a save writes only the new text.
 CREATE TABLE piece (
   run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-  position INTEGER NOT NULL,                      -- number of characters saved before it
+  position INTEGER NOT NULL,                      -- number of characters saved before this piece
   text TEXT NOT NULL,
   thinking TEXT NOT NULL,
   PRIMARY KEY (run_id, position)
@@ -81,9 +81,9 @@ CREATE TABLE lane (
   id TEXT NOT NULL UNIQUE,
   conversation_id TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
   position INTEGER NOT NULL,
-  definition TEXT NOT NULL,                       -- JSON: the engine it has now
+  definition TEXT NOT NULL,                       -- JSON: the lane's present engine
   closed INTEGER NOT NULL DEFAULT 0,
-  head_id TEXT REFERENCES run (id) ON DELETE SET NULL -- the last run of its path
+  head_id TEXT REFERENCES run (id) ON DELETE SET NULL -- the last run of the lane's path
 );
 CREATE INDEX lane_conversation ON lane (conversation_id);
 CREATE INDEX lane_head ON lane (head_id);
@@ -93,7 +93,7 @@ CREATE TABLE turn (
   run_id TEXT PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
   prompt_id TEXT NOT NULL REFERENCES prompt (id) ON DELETE CASCADE,
   lane_id TEXT NOT NULL REFERENCES lane (id) ON DELETE CASCADE,
-  continues_id TEXT REFERENCES run (id) ON DELETE SET NULL -- the run before it on the path
+  continues_id TEXT REFERENCES run (id) ON DELETE SET NULL -- the previous run on the path
 ) WITHOUT ROWID;
 CREATE INDEX turn_prompt ON turn (prompt_id);
 CREATE INDEX turn_lane ON turn (lane_id);
@@ -107,31 +107,31 @@ CREATE TABLE experiment (
   fingerprint TEXT NOT NULL,                      -- the same for the same prompts, engines and settings
   schedule TEXT NOT NULL,
   repetitions INTEGER NOT NULL,
-  engines TEXT NOT NULL,                          -- JSON: their definitions, without secrets
+  engines TEXT NOT NULL,                          -- JSON: definitions without secrets
   machine TEXT NOT NULL,                          -- JSON
-  prompts INTEGER NOT NULL,                       -- their number
+  prompts INTEGER NOT NULL,                       -- number of prompts
   created REAL NOT NULL,
-  owner_id INTEGER REFERENCES owner ON DELETE SET NULL -- who runs it now
+  owner_id INTEGER REFERENCES owner ON DELETE SET NULL -- the instance that runs the experiment now
 );
 CREATE INDEX experiment_fingerprint ON experiment (fingerprint);
 CREATE INDEX experiment_owner ON experiment (owner_id) WHERE owner_id IS NOT NULL;
 
 CREATE TABLE experiment_prompt (
   experiment_id TEXT NOT NULL REFERENCES experiment (id) ON DELETE CASCADE,
-  position INTEGER NOT NULL,                      -- its index in the file
+  position INTEGER NOT NULL,                      -- index of the prompt in the file
   content TEXT NOT NULL,                          -- JSON: messages, expected answer, tags, assertions
   PRIMARY KEY (experiment_id, position)
 ) WITHOUT ROWID;
 
--- An answer in an experiment. It is written when its run has ended.
+-- An answer in an experiment, written when its run has ended.
 CREATE TABLE cell (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,       -- e3/17
+  number INTEGER PRIMARY KEY AUTOINCREMENT,       -- the 17 in e3/17
   experiment_id TEXT NOT NULL REFERENCES experiment (id) ON DELETE CASCADE,
   prompt_index INTEGER NOT NULL,
   engine_index INTEGER NOT NULL,
   repetition INTEGER NOT NULL,
   run_id TEXT NOT NULL UNIQUE REFERENCES run (id) ON DELETE CASCADE,
-  assertions TEXT NOT NULL DEFAULT '[]',          -- JSON: their results
+  assertions TEXT NOT NULL DEFAULT '[]',          -- JSON: the results of the assertions
   UNIQUE (experiment_id, prompt_index, engine_index, repetition)
 );
 
@@ -163,7 +163,7 @@ CREATE TABLE measurement (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   kind TEXT NOT NULL CHECK (kind IN ('fidelity', 'bench')),
-  engines TEXT NOT NULL,                          -- JSON: their definitions, without secrets
+  engines TEXT NOT NULL,                          -- JSON: definitions without secrets
   data TEXT NOT NULL,                             -- JSON: as the command prints it
   created REAL NOT NULL
 );
@@ -177,9 +177,9 @@ CREATE TABLE weights (
   PRIMARY KEY (path, size, modified_ns)
 );
 
--- Full-text search. The trigram tokenizer, because it finds any part of a text in any script: unicode61 takes a
--- Chinese, Japanese or Thai sentence for one word, of which no part is found. It costs an index about three times the
--- text, and terms under three characters are found by reading instead.
+-- Full-text search. The trigram tokenizer finds any part of a text in any script; unicode61 takes a Chinese, Japanese or
+-- Thai sentence for one word, of which no part is found. The trigram index is about three times as large as the text,
+-- and cannot find terms under three characters, for which all texts are read.
 CREATE VIRTUAL TABLE prompt_search USING fts5 (
   text, content = 'prompt', content_rowid = 'number', tokenize = 'trigram'
 );

@@ -1,6 +1,6 @@
 -- What runs cost, for sums over the whole history. The columns are computed from `result`, which stays the only place that
--- has them, and are kept in the index: a sum reads no texts and parses no JSON. `json_valid`: a result with something that
--- SQLite does not take for JSON (NaN) is saved all the same.
+-- has them, and are kept in the index: a sum reads no texts and parses no JSON. With `json_valid`, a result that SQLite
+-- does not accept as JSON (such as NaN) can be saved all the same.
 
 ALTER TABLE run ADD COLUMN ended REAL                    -- seconds since 1970
   AS (CASE WHEN json_valid(result) THEN json_extract(result, '$.ended') END);

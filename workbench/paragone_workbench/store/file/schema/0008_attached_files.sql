@@ -1,5 +1,5 @@
--- Files whose text goes with a prompt. The text of a file stands in that of the prompt, as a section at its end: the
--- sections have the order of the positions, and an empty line before each.
+-- Files that are attached to a prompt. The text of a file is a section at the end of the prompt's text. The sections have
+-- the order of the positions, and an empty line before each.
 
 CREATE TABLE attached_file (
   prompt_id TEXT NOT NULL REFERENCES prompt (id) ON DELETE CASCADE,

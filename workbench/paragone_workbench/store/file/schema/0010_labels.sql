@@ -1,10 +1,10 @@
--- What users do with conversations: pin, tag, and delete with a way back.
+-- Conversations can be pinned and tagged, and a deletion can be undone.
 
 ALTER TABLE conversation ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0; -- 1: listed before all others
--- The instance of the program that deleted it. The conversation is hidden, and goes with the instance's row: until then
--- the deletion can be undone.
+-- The instance of the program that deleted the conversation. The conversation is hidden, and is erased together with the
+-- row of the instance. Until then the deletion can be undone.
 ALTER TABLE conversation ADD COLUMN deleted_by INTEGER REFERENCES owner (id) ON DELETE CASCADE;
--- `updated`, or 0 if that is damaged: another type sorts after all numbers, and would hide the conversation.
+-- `updated`, or 0 if `updated` is damaged: a text would sort after all numbers, and hide the conversation.
 ALTER TABLE conversation ADD COLUMN used REAL
   AS (CASE WHEN typeof(updated) = 'real' THEN updated ELSE 0.0 END);
 DROP INDEX conversation_updated;

@@ -20,11 +20,12 @@ INSERT INTO conversation (number, id, title, created, updated)
   SELECT id, new_id, title, created, updated FROM old_conversation;
 INSERT INTO prompt (number, id, conversation_id, parent_id, text, system, sampling, for_all, created)
   SELECT
-    it.id, it.new_id, old_conversation.new_id, parent.new_id, it.text, it.system, it.sampling, it.for_all, it.created
-  FROM old_prompt AS it
-  JOIN old_conversation ON old_conversation.id = it.conversation_id
-  LEFT JOIN old_prompt AS parent ON parent.id = it.parent_id
-  ORDER BY it.id;
+    source.id, source.new_id, old_conversation.new_id, parent.new_id,
+    source.text, source.system, source.sampling, source.for_all, source.created
+  FROM old_prompt AS source
+  JOIN old_conversation ON old_conversation.id = source.conversation_id
+  LEFT JOIN old_prompt AS parent ON parent.id = source.parent_id
+  ORDER BY source.id;
 INSERT INTO image (prompt_id, position, name, media_type, data)
   SELECT
     old_prompt.new_id, row_number() OVER (PARTITION BY prompt_id ORDER BY old_image.id) - 1, name, media_type, data
@@ -50,11 +51,11 @@ INSERT INTO lane (number, id, conversation_id, position, definition, closed, hea
   JOIN old_conversation ON old_conversation.id = conversation_id
   LEFT JOIN old_run ON old_run.id = head_id;
 INSERT INTO turn (run_id, prompt_id, lane_id, continues_id)
-  SELECT it.new_id, old_prompt.new_id, old_lane.new_id, before.new_id
-  FROM old_run AS it
-  JOIN old_prompt ON old_prompt.id = it.prompt_id
-  JOIN old_lane ON old_lane.id = it.lane_id
-  LEFT JOIN old_run AS before ON before.id = it.continues_id;
+  SELECT source.new_id, old_prompt.new_id, old_lane.new_id, before.new_id
+  FROM old_run AS source
+  JOIN old_prompt ON old_prompt.id = source.prompt_id
+  JOIN old_lane ON old_lane.id = source.lane_id
+  LEFT JOIN old_run AS before ON before.id = source.continues_id;
 
 -- The runs of experiments get numbers after all that conversations have used; as cells they keep those of before.
 DELETE FROM sqlite_sequence WHERE name = 'run';
@@ -79,15 +80,16 @@ INSERT INTO run (id, purpose, state, engine, started, text, thinking, result, ma
   FROM old_experiment_run LEFT JOIN old_manifest ON old_manifest.id = manifest_id
   ORDER BY old_experiment_run.id;
 INSERT INTO cell (number, experiment_id, prompt_index, engine_index, repetition, run_id, assertions)
-  SELECT it.id, old_experiment.new_id, prompt_index, engine_index, repetition, it.new_id, assertions
-  FROM old_experiment_run AS it JOIN old_experiment ON old_experiment.id = experiment_id;
+  SELECT source.id, old_experiment.new_id, prompt_index, engine_index, repetition, source.new_id, assertions
+  FROM old_experiment_run AS source JOIN old_experiment ON old_experiment.id = experiment_id;
 
 CREATE TABLE old_label (label TEXT PRIMARY KEY, new_id TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO old_label SELECT 'r' || id, new_id FROM old_run;
 INSERT INTO old_label SELECT 'e' || experiment_id || '/' || id, new_id FROM old_experiment_run;
 INSERT INTO vote (number, id, experiment_id, prompt_index, prompt_id, candidates, choice, blind, created)
   SELECT
-    it.id, id_of('vote', it.id, it.created, candidates), old_experiment.new_id, prompt_index, old_prompt.new_id,
+    source.id, id_of('vote', source.id, source.created, candidates),
+    old_experiment.new_id, prompt_index, old_prompt.new_id,
     (
       SELECT json_group_array(json(changed)) FROM (
         SELECT json_set(
@@ -97,11 +99,11 @@ INSERT INTO vote (number, id, experiment_id, prompt_index, prompt_id, candidates
         FROM json_each(candidates) ORDER BY key
       )
     ),
-    choice, blind, it.created
-  FROM old_vote AS it
-  LEFT JOIN old_experiment ON old_experiment.id = it.experiment_id
-  LEFT JOIN old_prompt ON old_prompt.id = it.prompt_id
-  ORDER BY it.id;
+    choice, blind, source.created
+  FROM old_vote AS source
+  LEFT JOIN old_experiment ON old_experiment.id = source.experiment_id
+  LEFT JOIN old_prompt ON old_prompt.id = source.prompt_id
+  ORDER BY source.id;
 INSERT INTO measurement (number, id, kind, engines, data, created)
   SELECT id, id_of('measurement', id, created, data), kind, engines, data, created FROM old_measurement;
 INSERT INTO weights SELECT path, size, modified_ns, sha256 FROM old_weights;
