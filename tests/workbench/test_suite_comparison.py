@@ -237,8 +237,8 @@ def test_prompts_whose_judges_have_not_been_asked_are_told_apart_from_undecided_
     assert (found.undecided, found.unjudged) == (0, 1)
     assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 12)] * 2
     assert found.notes == (
-        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). The command "
-        "that ran the suite goes on with them.",
+        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat "
+        "the command that ran the suite to ask them.",
     )
 
 

@@ -29,9 +29,9 @@ def engine_identity(
 ) -> Json:
     """Return an engine's definition without secrets, with path, size and time of change of its model and other files.
 
-    In another folder, the same relative path is another model, and a file that was replaced has other weights. For a model
-    on a server, nothing is known but its name. `weights` are the files that an earlier run loaded: with them, it is the
-    identity that the engine had then.
+    In another folder, the same relative path is another model, and a replaced file has other weights. Of a model on a
+    server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
+    that the engine had in that run.
     """
     known = without_secrets(engine, backend)
     if backend is None or not backend.capabilities.local:
@@ -44,7 +44,7 @@ def engine_identity(
 
 
 def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
-    """Return a file as it was loaded or, if it was not, as it is now; None if there is none."""
+    """Return a file as an earlier run loaded it, if `weights` has it, else as it is now; None if no such file exists."""
     path = Path(expand_home(name))
     for file in weights:
         loaded = Path(file.path)
@@ -58,7 +58,7 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
 def _other_files(
     engine: EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
 ) -> Iterator[Json]:
-    """Yield the files that options name, such as that of a LoRA adapter."""
+    """Yield the files that options name, such as the file of a LoRA adapter."""
     for name, (_, info) in declared_options(backend).items():
         value = engine.options.get(name)
         if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:
@@ -68,13 +68,13 @@ def _other_files(
 def measured_identity(
     engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> str:
-    """Return a digest of what an engine's speed and distributions depend on: neither its name nor its sampling options.
+    """Return a digest of what an engine's speed and distributions depend on: not its name, not its sampling options.
 
-    With `weights`, the files that an earlier run loaded, it is that of the engine of that run.
+    With `weights`, the files that an earlier run loaded, the digest is that of the engine in that run.
     """
     options = engine.options
     if backend is not None:
-        with contextlib.suppress(InputError):  # this version of the backend does not declare an option
+        with contextlib.suppress(InputError):  # an option that this version of the backend does not declare
             options, _ = split_options(engine, backend)
     return identity_digest(
         engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend, weights)
@@ -87,7 +87,7 @@ def measurement_of(
     data: Mapping[str, Json],
     registry: Registry,
 ) -> Measurement:
-    """Return a measurement of engines that was just made, as the history keeps it."""
+    """Return the record of a measurement of engines that has just been made, for the history."""
     return Measurement(
         kind=kind,
         engines=tuple(map(registry.public, engines)),

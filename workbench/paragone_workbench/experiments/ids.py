@@ -12,14 +12,14 @@ class Id(NamedTuple):
     """A parsed id."""
 
     kind: Literal["r", "c", "e"]
-    """A run of a conversation, a conversation, or an experiment."""
+    """`r` for a run of a conversation, `c` for a conversation, `e` for an experiment."""
     number: int
     run: int | None = None
-    """The run of the experiment; None for the whole experiment."""
+    """The number of a run in the experiment; None for the whole experiment."""
 
 
 def parse_id(text: str) -> Id | None:
-    """Return the id that a text is; None if the text is not an id."""
+    """Parse an id. Returns None if the text is not an id."""
     match = _ID.fullmatch(text)
     if match is None:
         return None

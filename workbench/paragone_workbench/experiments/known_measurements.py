@@ -1,7 +1,7 @@
-"""What earlier measurements in the history say of the engines in question, for decisions and reports.
+"""Finds earlier measurements of given engines in the history, for decisions and reports.
 
-A measurement belongs to an engine if `measured_identity` is the same, which includes the model's file. Measurements of older
-versions have no identities and are left out.
+A measurement belongs to an engine if both have the same `measured_identity`, which includes the model's file. Measurements
+of older versions of paragone have no identities and are left out.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.store.experiment_records import Measurement
 
 Measured: TypeAlias = Mapping[str, Json]
-"""What was measured of an engine, as `bench` or `fidelity` print it with --json. In results of this module's functions,
-`created` is the time of the measurement, in seconds since 1970."""
+"""The figures of an engine, as `bench` or `fidelity` prints them with --json. This module's functions add `created`, the
+time of the measurement in seconds since 1970."""
 
 FEWEST_WINDOWS = 4
-"""Smallest number of windows of a fidelity that counts: fewer give no uncertainty."""
+"""Smallest number of windows for which a fidelity is used: fewer windows give no uncertainty."""
 
 
 def known_speeds(
     measurements: Iterable[Measurement], identities: Mapping[str, str], test: BenchTest
 ) -> dict[str, Measured]:
-    """Return the newest speeds, by the names of the engines, all of one test: `test`, or another that all engines have.
+    """Return the newest speeds by engine, all from one test: `test`, or another test if only that covers all engines.
 
-    `identities` has the identity of each engine by its name. The newest measurement comes first.
+    `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's name.
     """
     by_test: dict[tuple[Json, ...], dict[str, Measured]] = {}
     for measurement in measurements:
@@ -43,7 +43,7 @@ def known_speeds(
 def known_throughputs(
     measurements: Iterable[Measurement], identities: Mapping[str, str]
 ) -> dict[tuple[int, int, int], dict[str, Measured]]:
-    """Return the newest throughputs, by the name of the engine, for each number of users, tokens of a prompt, and tokens."""
+    """Return the newest throughputs by engine, for each number of users, tokens of a prompt, and tokens of an answer."""
     found: dict[tuple[int, int, int], dict[str, Measured]] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get("engines")):
@@ -58,12 +58,12 @@ def known_throughputs(
 
 
 class KnownFidelity(NamedTuple):
-    """What is known of the fidelity to a reference, by the names of the candidates.
+    """The known fidelity of candidates to a reference, by the names of the candidates.
 
     Attributes:
         candidates: The comparisons of distributions.
         answers: The comparisons of greedy answers.
-        data: The newest measurement, without these; empty if there is none.
+        data: The newest measurement over the same text as `candidates`; empty if there is none.
     """
 
     candidates: dict[str, Measured]
@@ -80,8 +80,8 @@ def known_fidelity(
 ) -> KnownFidelity:
     """Return the newest fidelity of each candidate to the reference, all over one text in windows of one size.
 
-    The text is the one that comes with paragone, or another that all candidates have. Fewer greedy answers than
-    `fewest_answers` do not count.
+    The text is the one that comes with paragone, or another text if only that one covers all candidates. Comparisons of
+    fewer greedy answers than `fewest_answers` are left out.
     """
     by_text: dict[tuple[Json, ...], dict[str, Measured]] = {}
     newest: dict[tuple[Json, ...], Measured] = {}
@@ -113,7 +113,7 @@ def known_fidelity(
 
 
 def is_enough(fidelity: Measured) -> bool:
-    """Return whether the fidelity of a candidate counts: it has windows enough, or a reason why there are none."""
+    """Return whether the fidelity of a candidate can be used: it has enough windows, or a reason for having none."""
     windows = fidelity.get("windows")
     whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
     return whole or fidelity.get("reason") is not None
@@ -122,7 +122,7 @@ def is_enough(fidelity: Measured) -> bool:
 def known_errors(
     measurements: Iterable[Measurement], identities: Mapping[str, str], field: str
 ) -> dict[str, str]:
-    """Return why the newest measurement of an engine has no result, by the engine's name. `field` is where its data lists them."""
+    """Return why the newest measurement of an engine has no result, by engine. `field` is the list of engines in the data."""
     found: dict[str, str] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get(field)):
@@ -137,12 +137,12 @@ def _of_all(
     names: Collection[str],
 ) -> dict[str, Measured]:
     """Return the figures measured with the wanted settings, or with others if only those figures cover all engines."""
-    ways = (found.get(wanted, {}), *found.values())
-    return next((by_name for by_name in ways if len(by_name) == len(names)), ways[0])
+    choices = (found.get(wanted, {}), *found.values())
+    return next((by_name for by_name in choices if len(by_name) == len(names)), choices[0])
 
 
 def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the names that the engines of a measurement have now, by the names that they had."""
+    """Return the present names of a measurement's engines, by the names that the engines had when measured."""
     found: dict[str, list[str]] = {}
     for engine, identity in zip(measurement.engines, measurement.identities, strict=False):
         if same := [name for name, own in identities.items() if own == identity]:
@@ -153,7 +153,7 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 def _items(
     measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
 ) -> Iterator[tuple[str, Measured]]:
-    """Yield the items of a list in a measurement that describe engines, with the names that the engines have now."""
+    """Yield the items of a list of engines in a measurement, each with a present name of its engine."""
     items = by_engine(found, name_field)
     for old, names in names_now(measurement, identities).items():
         if old in items:
@@ -161,5 +161,5 @@ def _items(
 
 
 def by_engine(items: Json, field: str) -> dict[str, Measured]:
-    """Return the objects in a list by the name of the engine that a field of each has."""
+    """Return the objects in a list, by the name of the engine in the field `field` of each."""
     return {str(item[field]): item for item in objects_at(items) if field in item}

@@ -1,4 +1,4 @@
-"""Files that commands write for the user: an earlier one is replaced only when the new one is complete."""
+"""Files that commands write for the user. An earlier file is replaced only when the new file is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paragone_workbench.paths import config_file, exists, history_file, state_fi
 
 
 class FileExists(InputError):
-    """There is a file where one is to be written, and the user has not said that it may be replaced."""
+    """The file to write exists already, and the user has not agreed to replace it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -24,8 +24,8 @@ class FileExists(InputError):
 def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     """Check that a file can be written, before hours of work. Raises InputError.
 
-    The file must be neither write-protected nor one of the `inputs` of the command or of the program's own files. An
-    existing file is written to only if the user agreed that it `replaces` the file; if not, raises FileExists.
+    The file must be neither write-protected nor one of the `inputs` of the command or of the program's own files. Raises
+    FileExists if the file exists, unless `replaces` says that the user agreed to replace it.
     """
     try:
         found = exists(path)
@@ -42,7 +42,7 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
             raise InputError(f"{path} is a file that the program reads.", hint="Name another one.")
         if found and not replaces:
             raise FileExists(path)
-    except OSError as error:  # the name is too long
+    except OSError as error:  # such as a name that is too long
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     folder = _target(path).parent
     above = next((parent for parent in (folder, *folder.parents) if exists(parent)), folder)
@@ -58,8 +58,8 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
 def replacing(path: Path) -> Iterator[TextIO]:
     """Open a text file in UTF-8 that takes the place of `path` at the end of the block.
 
-    If something fails, an earlier file stays as it was. A symbolic link stays one. Raises ParagoneError if the file
-    cannot be written, InputError if that is because of its permissions.
+    After an error, an earlier file is unchanged. A symbolic link stays a link. Raises InputError if permissions forbid
+    writing the file, and ParagoneError if the file cannot be written for another reason.
     """
     target = _target(path)
     new = target.with_name(f".{target.name}.{os.getpid()}.part")

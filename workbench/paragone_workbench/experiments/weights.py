@@ -1,4 +1,4 @@
-"""The digests of weights: computed once for a file, and kept in the history by path, size and time of change."""
+"""The digests of weights. A file's digest is computed once, and saved in the history by path, size and time of change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK = 2**22
 
 
 def weights_in(manifest: Mapping[str, Json]) -> tuple[WeightsFile, ...]:
-    """Return the files of weights that a manifest lists; empty if it lists none, as those of older versions."""
+    """Return the files of weights that a manifest lists. Manifests of older versions of paragone list none."""
     files = manifest.get("weights")
     if not isinstance(files, list | tuple):
         return ()
@@ -37,8 +37,8 @@ async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple
 async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
     """Return the files with their SHA-256, which takes a second or more per gigabyte the first time.
 
-    `files` is `LoadedModel.weights`, or what a manifest lists. The digests are saved in the history. A file
-    that is gone or has changed since has none. Computing uses a thread; call this while nothing is measured.
+    `files` is `LoadedModel.weights`, or the list in a manifest. The digests are saved in the history. A file
+    that is gone or has changed since has no digest. Computing uses a thread, so call this while nothing is measured.
     Raises StoreError.
     """
     return tuple([await _with_digest(history, file, computed=True) for file in files])
@@ -47,7 +47,7 @@ async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tupl
 async def digest_until(
     stopped: asyncio.Event, history: History, files: Sequence[WeightsFile]
 ) -> Sequence[WeightsFile]:
-    """Do what `digest_weights` does; if `stopped` is set meanwhile, what `known_weights` does. Raises StoreError."""
+    """Return the result of `digest_weights` or, if `stopped` is set meanwhile, of `known_weights`. Raises StoreError."""
     digesting = asyncio.create_task(digest_weights(history, files))
     stopping = asyncio.create_task(stopped.wait())
     try:
@@ -59,7 +59,7 @@ async def digest_until(
 
 
 async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
-    """Return a file with the digest that the history has. If it has none and `computed`, compute the digest now."""
+    """Return a file with its digest from the history. With `computed`, compute a digest that the history lacks."""
     if file.sha256 is not None or file.size is None or file.modified_ns is None:
         return file
     digest = await history.call(lambda store: store.measurements.weights_digest(file))
@@ -77,7 +77,7 @@ async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -
 
 
 def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:
-    """Return the SHA-256 of a file; None if it is not, or is no longer, the one that is described."""
+    """Return the SHA-256 of a file; None after a cancel, or if size or time of change differ from `file`."""
     digest = hashlib.sha256()
     with contextlib.suppress(OSError):
         if not _unchanged(file):

@@ -30,10 +30,10 @@ class ImportObserver:
     """Gets the events of an import. Override the methods of interest."""
 
     def refused(self, path: Path, problem: SuiteProblem) -> None:
-        """A line of this file is not imported."""
+        """A line of the file `path` is not imported, because of `problem`."""
 
     def taken(self, lines: int) -> None:
-        """So many lines have been read, of all files. Called for each line."""
+        """`lines` lines of all files have been read. Called after each line."""
 
 
 @dataclass(eq=False)
@@ -56,14 +56,14 @@ class BatchImport:
     errors: int = 0
     """Number of failed requests that were imported."""
     known: int = 0
-    """Number of results that had been imported before, and of errors of requests that have an answer by now."""
+    """Number of skipped results: those imported before, and errors of requests that have an answer by now."""
     to_judge: int = 0
-    """Number of imported answers with an assertion that asks an engine, which `SuiteRunner` does."""
+    """Number of imported answers that a judge has yet to check, which `SuiteRunner` asks."""
     refused: int = 0
     """Number of lines that were not imported."""
     _engines: dict[int, BatchEngine] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
-    """The numbers of all experiments, by their ids; empty until a result belongs to another one."""
+    """The numbers of all experiments, by their ids; empty until a result of another experiment is read."""
 
     async def read(self, path: Path) -> None:
         """Import the results in a file. Raises InputError if the file cannot be read, and StoreError."""
@@ -111,7 +111,7 @@ class BatchImport:
             self.errors += 1
 
     async def _place(self, custom_id: str) -> CustomId:
-        """Return the place of a result in this experiment. Raises BatchLineError for a result of another experiment."""
+        """Return the parsed `custom_id` of a result of this experiment. Raises BatchLineError for any other result."""
         place = parse_custom_id(custom_id)
         own = f"e{self.experiment.number}"
         if place is None:
@@ -141,7 +141,7 @@ class BatchImport:
 def _known(
     store: Store, experiment: Experiment, place: CustomId
 ) -> tuple[SuitePrompt | None, ExperimentRun | None]:
-    """Return the prompt of a run, None if there is none, and the run if it is saved. Raises StoreError."""
+    """Return the prompt and the saved run; None for each that the history lacks. Raises StoreError."""
     index = place.key.prompt_index
     prompt = next(
         (

@@ -1,4 +1,4 @@
-"""The `custom_id` of a request in a batch: the place of its run, by which the result finds its way back."""
+"""The `custom_id` of a request in a batch, by which its result is assigned to a run of an experiment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([
 
 
 class CustomId(NamedTuple):
-    """The place of a run in all experiments of all machines."""
+    """The id of a run's request, unique among all machines: the experiment's id and the run's key."""
 
     experiment: str
     """`Experiment.id`."""
     key: RunKey
 
     def __str__(self) -> str:
-        """Return the text: experiment, engine, prompt and repetition. The text has at most 64 letters, digits and dashes."""
+        """Return experiment, engine, prompt and repetition as a text of at most 64 letters, digits and dashes."""
         prompt, engine, repetition = self.key
         return f"{self.experiment}-{engine}-{prompt}-{repetition}"
 

@@ -22,16 +22,16 @@ _NO_WORD = re.compile(r"[^\w.+-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenBatch:
-    """A batch file that was written, or none if no run was unfinished."""
+    """What a batch file contains. Without unfinished runs, no file was written."""
 
     requests: int
-    """Number of lines."""
+    """Number of requests, one on each line."""
     continued: int
-    """Number of requests that end with a message of the assistant: the form cannot have an answer continued."""
+    """Number of requests that end with a message of the assistant, which a batch cannot continue."""
 
 
 def batch_paths(path: Path, names: Sequence[str]) -> list[Path]:
-    """Return a path for each engine: `path` itself for a single one, else `batch.ENGINE.jsonl` for `batch.jsonl`."""
+    """Return a path for each engine: `path` itself for a single engine, else `batch.ENGINE.jsonl` for `batch.jsonl`."""
     if len(names) == 1:
         return [path]
     taken: list[str] = []
@@ -49,9 +49,9 @@ async def write_batch(
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
 ) -> WrittenBatch:
-    """Write the unfinished runs of an engine as requests, in place of an earlier file. Without any, no file is written.
+    """Write an engine's unfinished runs as requests, in place of an earlier file. Without such runs, write no file.
 
-    `chosen` are the indices of prompts; with `retry_failed`, failed runs count as unfinished. Raises StoreError, and
+    `chosen` are the indices of the prompts to write. With `retry_failed`, failed runs count as unfinished. Raises StoreError, and
     ParagoneError if the file cannot be written.
     """
     cells = unfinished_cells(

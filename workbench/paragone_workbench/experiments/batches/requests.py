@@ -1,6 +1,6 @@
 """The requests of a batch, in the form of OpenAI's batch API.
 
-A line of the file is an object with `custom_id`, `method`, `url` and `body`; the body is that of a chat. Sources:
+A line of the file is an object with `custom_id`, `method`, `url` and `body`, the body of a chat request. Sources:
 https://platform.openai.com/docs/api-reference/batch/request-input, and `BatchRequestInput` in vLLM's
 `vllm/entrypoints/openai/run_batch.py`. All lines of a file name one model: hosted services refuse other files, and
 `vllm run-batch` has one model.
@@ -29,34 +29,34 @@ from paragone_workbench.store import Experiment
 URL = "/v1/chat/completions"
 
 _SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"}
-"""Options that are fields of the body under their names."""
+"""Options for which the body has fields of the same names."""
 
 _OF_ACCESS = {"sent", "file", "command"}
-"""What the values of options name that say how a server is reached, such as its key."""
+"""The values of `outside` of the options that say how a server is reached, such as the option for its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEngine:
-    """An engine of an experiment, as the requests of a batch ask for it."""
+    """An engine of an experiment, and its part of each request of a batch."""
 
     experiment: Experiment
     index: int
-    """Its place in `Experiment.engines`."""
+    """The engine's index in `Experiment.engines`."""
     backend: Backend
     sampling: Mapping[str, Json]
-    """The options that the form has, without the seed of each run."""
+    """The sampling options for which the body has fields, without the seed of each run."""
     fields: Mapping[str, Json]
-    """The fields of the body that these options become."""
+    """The fields of the body for these options."""
     left_out: tuple[str, ...]
-    """The names of options that the form does not have."""
+    """The names of the options for which the body has no fields."""
 
     @property
     def definition(self) -> EngineDefinition:
-        """The engine, without its secret options."""
+        """The definition of the engine, without secret options."""
         return self.experiment.engines[self.index]
 
     def sampling_of(self, cell: Cell) -> dict[str, Json]:
-        """Return the sampling options of a run, as far as the form has them."""
+        """Return the sampling options of a run for which the body has fields."""
         return {**self.sampling, **seed_option(cell, self.definition, self.backend)}
 
     def line(self, cell: Cell) -> str:
@@ -78,7 +78,7 @@ class BatchEngine:
 def runs_here(definition: EngineDefinition, registry: Registry) -> bool:
     """Return whether an engine loads its model on this machine, where no other program knows the model by a name.
 
-    Raises InputError if its backend is missing.
+    Raises InputError if the engine's backend is missing.
     """
     return registry.get(definition.backend).capabilities.local
 
@@ -111,7 +111,7 @@ def batch_engine(experiment: Experiment, index: int, registry: Registry) -> Batc
 def _left_out(
     definition: EngineDefinition, backend: Backend, fields: Mapping[str, Mapping[str, Json]]
 ) -> Iterator[str]:
-    """Yield the options that are set and become no field, but for those that say how the server is reached."""
+    """Yield the set options that have no field in the body, except options that say how the server is reached."""
     for name, (_, info) in declared_options(backend).items():
         value = definition.options.get(name)
         is_set = value is not None and value != info.default
@@ -120,7 +120,7 @@ def _left_out(
 
 
 def _fields(name: str, value: Json, *, is_openai: bool) -> dict[str, Json]:
-    """Return the fields of a body that an option becomes; empty if the form has none. Raises InputError."""
+    """Return the fields of the body for an option; empty if there are none. Raises InputError for an invalid value."""
     if value is None or value in ([], ()):
         return {}
     if name in _SAME:

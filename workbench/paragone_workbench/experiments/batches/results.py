@@ -41,20 +41,20 @@ class BatchResult:
 
     custom_id: str
     error: str = ""
-    """Why the request failed; empty if it did not."""
+    """Why the request failed; empty if the request succeeded."""
     text: str = ""
     thinking: str = ""
     finish: str = ""
-    """`finish_reason`."""
+    """The server's `finish_reason`."""
     usage: Mapping[str, Json] = field(default_factory=dict)
     model: str = ""
     """The model as its server names it."""
     created: float | None = None
-    """When the answer was made by the clock of its server, in seconds since 1970."""
+    """When the server made the answer, by the server's clock, in seconds since 1970."""
 
 
 def read_result(line: bytes) -> BatchResult:
-    """Return the result that a line has. Raises BatchLineError."""
+    """Return the result in a line. Raises BatchLineError if the line has no result."""
     try:
         data = parse_json(line)
     except ValueError as fault:
@@ -99,7 +99,7 @@ def _answer(custom_id: str, body: Mapping[str, Json]) -> BatchResult:
 
 
 def _separated(content: str) -> tuple[str, str]:
-    """Return the answer, and the thinking that its server left before it between tags."""
+    """Return the answer, and the thinking that the server left between tags before the answer."""
     reader = AnswerText()
     tokens = [*reader.push(content, None, 0.0), *reader.finish()]
     answer, thinking = (
@@ -112,7 +112,7 @@ def _separated(content: str) -> tuple[str, str]:
 def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: Cell) -> RunResult:
     """Turn a result of a batch into a run. The same answer to the same request always has the same id.
 
-    The run has no durations, because none were measured. Its start is unknown too; the time of the answer stands for it.
+    The run has no durations, because none were measured. Its start is unknown too: the time of the answer replaces it.
     """
     request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell))
     loaded = LoadedModel(name=result.model or engine.definition.model)
@@ -154,7 +154,7 @@ def _metrics(usage: Mapping[str, Json]) -> RunMetrics | None:
 
 
 def _message(error: Json) -> str:
-    """Return the message of an error, in one line, without API keys: services repeat a wrong key."""
+    """Return the message of an error in one line, without API keys, since services repeat a wrong key."""
     while isinstance(error, Mapping):
         error = error.get("message") or error.get("error") or error.get("code")
     return shortened(without_key_words(" ".join(str(error).split())), _LONGEST_ERROR) if error else ""

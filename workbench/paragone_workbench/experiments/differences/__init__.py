@@ -1,1 +1,1 @@
-"""Engines compared over the runs of experiments."""
+"""Comparisons of engines over the runs of experiments."""

@@ -1,6 +1,6 @@
 """Columns of numbers, instead of an object for each run: a comparison of a million runs fits in memory.
 
-Prompts are numbered from 0 without gaps, so that a prompt's number is its place in a column.
+Prompts are numbered from 0 without gaps, so that a prompt's number is its index in a column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PromptMeans:
-    """The means of a metric over the repetitions of each prompt. The class keeps 12 bytes a prompt."""
+    """The means of a metric over the repetitions of each prompt, in 12 bytes a prompt."""
 
     def __init__(self) -> None:
         self._sums = array("d")
@@ -41,10 +41,7 @@ class PromptMeans:
 
 
 class RunColumns:
-    """The columns that are compared run by run: the answers, and the times at which the runs began.
-
-    The class keeps 32 bytes a run.
-    """
+    """The columns that are compared run by run (answers, starts and decode rates), in 32 bytes a run."""
 
     def __init__(self) -> None:
         self.repeated = False
@@ -63,7 +60,7 @@ class RunColumns:
         started: float | None = None,
         rate: float | None = None,
     ) -> None:
-        """Add a run: its answer; and, if its times are used, when it began, and its decode rate in tokens per second."""
+        """Add a run. If its times are used, give its start in seconds since 1970 and its rate in tokens per second."""
         self.repeated = self.repeated or repetition > 0
         self._keys.append(prompt << 32 | repetition)
         digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
@@ -73,7 +70,7 @@ class RunColumns:
 
     @property
     def has_starts(self) -> bool:
-        """Whether a run has a time at which it began."""
+        """Whether the start of at least one run is known."""
         return not bool(np.isnan(np.array(self._starts)).all())
 
     def rates(self) -> Values:
@@ -85,30 +82,30 @@ class RunColumns:
         return ordered
 
     def common_starts(self, other: RunColumns) -> tuple[Values, Values]:
-        """Return when the runs of both began, for the prompts and repetitions that both have a time of."""
-        mine, its = self._common(other)
-        starts, others = np.array(self._starts)[mine], np.array(other._starts)[its]
+        """Return the starts of the runs of both engines, for the prompts and repetitions of which both starts are known."""
+        here, there = self._common(other)
+        starts, others = np.array(self._starts)[here], np.array(other._starts)[there]
         known = ~(np.isnan(starts) | np.isnan(others))
         return starts[known], others[known]
 
     def same_shares(self, other: RunColumns) -> Values:
-        """Return for each prompt that both answered the share of its repetitions at which the answers are equal."""
-        mine, its = self._common(other)
-        equal = np.array(self._digests)[mine] == np.array(other._digests)[its]
-        _, prompts = np.unique(np.array(self._keys)[mine] >> np.uint64(32), return_inverse=True)
+        """Return, for each prompt that both engines answered, the share of its repetitions with equal answers."""
+        here, there = self._common(other)
+        equal = np.array(self._digests)[here] == np.array(other._digests)[there]
+        _, prompts = np.unique(np.array(self._keys)[here] >> np.uint64(32), return_inverse=True)
         counts = np.bincount(prompts)
         shares: Values = np.bincount(prompts, weights=equal) / counts
         return shares
 
     def _common(self, other: RunColumns) -> tuple[Numbers, Numbers]:
-        """Return the places in both of the prompts and repetitions that both have, by ascending prompts."""
-        mine, my_places = self._places()
-        its, its_places = other._places()
-        _, ours, others = np.intersect1d(mine, its, assume_unique=True, return_indices=True)
-        return my_places[ours], its_places[others]
+        """Return the indices of the runs whose keys both have, here and in `other`, by ascending prompts."""
+        own_keys, own_runs = self._last_runs()
+        other_keys, other_runs = other._last_runs()
+        _, own, others = np.intersect1d(own_keys, other_keys, assume_unique=True, return_indices=True)
+        return own_runs[own], other_runs[others]
 
-    def _places(self) -> tuple[NDArray[np.uint64], Numbers]:
-        """Return the keys, each once, and their places: that of the last run of a key."""
+    def _last_runs(self) -> tuple[NDArray[np.uint64], Numbers]:
+        """Return the keys, each once, and the index of the last run with each key."""
         keys = np.array(self._keys)
         found, last = np.unique(keys[::-1], return_index=True)
         return found, len(keys) - 1 - last

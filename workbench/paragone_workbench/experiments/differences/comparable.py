@@ -25,8 +25,8 @@ class Comparable:
     Attributes:
         engines: The names of all engines.
         rows: All runs. Iterating raises StoreError.
-        groups: The names of the engines of each experiment, if there are several: those of one experiment are
-            not compared again.
+        groups: With several experiments, the names of the engines of each. Engines of one experiment are not
+            compared with each other.
     """
 
     engines: tuple[str, ...]
@@ -37,8 +37,8 @@ class Comparable:
 def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
     """Return the engines and runs of the experiments.
 
-    Over several experiments, a name has the experiment's id after it, and prompts are the same if their messages
-    and expected answers are.
+    With several experiments, the experiment's id follows the name of an engine, and prompts with the same messages
+    and the same expected answer count as the same prompt.
     """
     several = len(experiments) > 1
     groups = tuple(
@@ -57,7 +57,7 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
     for experiment in experiments:
         saved = saved_prompts(store, experiment.number)
         prompts = numbered_prompts(saved, numbers) if several else enumerate(saved)
-        # Prompts and runs are both read in the order of the prompts: none is kept.
+        # Prompts and runs are both read in the order of the prompts, so that none must be kept in memory.
         for index, runs in groupby(
             store.experiments.runs(experiment.number), lambda run: run.key.prompt_index
         ):
@@ -85,16 +85,16 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
 
 
 def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
-    """Return the name of an engine of an experiment; with its id, if there are several experiments."""
+    """Return the name of an engine of an experiment; with the experiment's id, if there are several experiments."""
     return f"{engine} (e{experiment.number})" if several else engine
 
 
 def numbered_prompts(
     prompts: Iterable[SuitePrompt], numbers: dict[str, int]
 ) -> Iterator[tuple[int, SuitePrompt]]:
-    """Yield the prompts of an experiment with their numbers: the same number for the same prompt in all of them.
+    """Yield the prompts of an experiment with their numbers. A prompt has the same number in all experiments.
 
-    `numbers` has the numbers given so far.
+    `numbers` holds the numbers of all prompts so far; new ones are added.
     """
     repeated: Counter[str] = Counter()
     for prompt in prompts:

@@ -15,12 +15,12 @@ class Metric:
     Attributes:
         name: The name in JSON.
         title: The name for people.
-        timed: Whether a value depends on how fast the machine is at the time.
-        unit: The unit of the values as they are shown; empty if there is none.
-        factor: What a value is multiplied by to be shown.
+        timed: Whether a value depends on the speed of the machine at the time of the run.
+        unit: The unit of a shown value; empty for a number without a unit.
+        factor: The factor by which a value is multiplied before it is shown.
         digits: Decimals of a shown value.
         more: A sentence without its full stop, for an engine `b` whose value is larger than that of `a` by `amount`.
-        less: The same for a smaller value.
+        less: The sentence for a smaller value.
     """
 
     name: str

@@ -17,7 +17,7 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
 _NOT_SET = {"seed", "cached tokens"}
-"""Findings that differ from run to run, with any settings."""
+"""Findings that differ from run to run whatever the settings are."""
 
 _MACHINE = ("cpu", "cores", "gpus")
 
@@ -25,10 +25,10 @@ _MACHINE = ("cpu", "cores", "gpus")
 def different_conditions(
     store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
-    """Return the differences between the experiments, in sentences, by the first prompt that all of them have.
+    """Return the differences between the experiments as sentences, from runs of the first prompt that all have.
 
-    A difference that is the same inside each experiment is left out. `find` returns the backend of a name. Raises
-    StoreError.
+    A difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
+    Raises StoreError.
     """
     if len(experiments) < 2:
         return ()
@@ -60,7 +60,7 @@ def different_conditions(
 def _runs_of_one_prompt(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> dict[str, dict[str, RunResult]]:
-    """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
+    """Return the first runs of a prompt that all experiments have, by the experiment's id and the engine's name."""
     numbers: dict[str, int] = {}
     indices = [
         {number: prompt.index for number, prompt in numbered_prompts(of_experiment, numbers)}

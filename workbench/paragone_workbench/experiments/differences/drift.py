@@ -5,10 +5,10 @@ from __future__ import annotations
 from paragone_workbench.statistics.scientific import Values, np, stats
 
 _LONGEST = 3.0
-"""Longest mean stretch of runs of one engine. If each prompt begins with another of two engines, it is 2."""
+"""Largest mean number of consecutive runs of one engine. If two engines take turns in beginning, the mean is 2."""
 
 _FEWEST = 20
-"""Fewest runs in which a trend is looked for."""
+"""Smallest number of runs in which a trend is looked for."""
 
 _LEVEL = 0.001
 """The p-value of Spearman's rank correlation with time below which there is a trend."""
@@ -18,14 +18,14 @@ _LEAST = 0.05
 
 
 def alternate(one: Values, other: Values) -> bool:
-    """Return whether two engines took turns, from the times at which their runs began.
+    """Return whether two engines took turns, from the starts of their runs in seconds.
 
-    Pass the runs of the prompts and repetitions that both answered.
+    Pass the starts of the prompts and repetitions that both engines answered.
 
     A machine becomes slower and faster in the course of minutes: it gets warm, and other programs use it. If one engine
     answers all prompts before the other begins, such a change looks like a difference between the engines, and no test
-    of the values can tell: with the same file under two names, a difference in speed was "shown" in 9 of 28
-    experiments. If the engines take turns, a change affects both.
+    of the values can tell the two apart: with the same file under two names, a difference in speed was "shown" in 9 of
+    28 experiments. If the engines take turns, a change affects both.
     """
     times = np.concatenate([one, other])
     whose = np.repeat([0, 1], [one.size, other.size])[np.argsort(times, kind="stable")]
@@ -34,10 +34,10 @@ def alternate(one: Values, other: Values) -> bool:
 
 
 def drift(rates: Values) -> float | None:
-    """Return how much a rate changed from the first third of the runs to the last, relative to the first.
+    """Return the relative change of the decode rate from the first third of the runs to the last third.
 
-    `rates` are those of the runs, in the order in which the runs began. Both thirds are represented by their medians. None if
-    the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%.
+    `rates` are the rates of the runs, in the order in which the runs began. The change is between the medians of the two
+    thirds; None if the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%.
     """
     if rates.size < _FEWEST:
         return None

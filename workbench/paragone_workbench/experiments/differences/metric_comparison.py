@@ -1,4 +1,4 @@
-"""Two engines compared over a suite: by one metric, and by their texts."""
+"""A comparison of two engines over a suite: by one metric, and by their texts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """Two engines by one metric.
+    """A comparison of two engines by one metric.
 
     Attributes:
         a: The first engine.
         b: The second engine.
         metric: The metric.
         paired: The difference B − A.
-        adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None below:
-            there no difference can be shown, so these comparisons are none of those that are corrected for.
-        comparisons: Number of comparisons that are corrected for.
-        repeated: Whether there are several repetitions of a prompt.
+        adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
+            comparison over fewer prompts, which can show no difference and is left out of the correction.
+        comparisons: Number of comparisons in the correction.
+        repeated: Whether an engine answered a prompt more than once.
     """
 
     a: str
@@ -45,7 +45,7 @@ class MetricComparison:
 
     @property
     def _is_contradictory(self) -> bool:
-        """Whether the p-value and the interval, which come from different methods, say different things."""
+        """Whether the p-value and the interval, which come from different methods, disagree."""
         if self.adjusted_p is None or self.paired.interval is None:
             return False
         return (self.adjusted_p < _LEVEL) != self._is_zero_excluded
@@ -89,7 +89,7 @@ class MetricComparison:
     def _interval(self) -> str:
         metric, interval = self.metric, self.paired.interval
         if interval is not None:
-            # of a smaller value, the amount is shown without its sign, so the interval is turned around with it
+            # the sentence shows a negative difference without its sign, so the signs of the interval change too
             turn = -1 if self.shown and self.paired.difference < 0 else 1
             low, high = sorted((turn * interval.low, turn * interval.high))
             return f"95% interval {metric.shown(low)} to {metric.shown(high)}"
@@ -122,9 +122,9 @@ class SameAnswers:
     Attributes:
         a: The first engine.
         b: The second engine.
-        prompts: Number of prompts that both answered.
-        share: Mean over the prompts of the share of repetitions at which the texts are equal.
-        sampled: Whether chance had a part in the answers.
+        prompts: Number of prompts that both engines answered.
+        share: Mean over the prompts of the share of repetitions with equal texts.
+        sampled: Whether an answer was sampled: the temperature was above 0.
     """
 
     a: str

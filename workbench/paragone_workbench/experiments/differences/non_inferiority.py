@@ -1,7 +1,7 @@
-"""Whether an engine passes assertions not much less often than another: non-inferiority with a margin.
+"""Whether an engine passes assertions at most a little less often than another: non-inferiority with a margin.
 
-That no difference is shown does not mean that the engines are equal: with few prompts, nothing is shown. Here the
-question is turned around: is a loss of more than the margin ruled out?
+A comparison that shows no difference does not show that the engines are equal: over few prompts, it shows nothing. The
+question here is therefore: do the runs rule out a loss of more than the margin?
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.statistics.sample_size import rounded_up, values_needed
 
 MARGIN = 0.03
-"""The margin by default: 3 points of the pass rate."""
+"""The default margin: 3 points of the pass rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonInferiority:
-    """Whether the engine `b` is worse than the engine `a` by more than a margin, by the prompts that both answered.
+    """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
 
     Attributes:
-        a: The engine that `b` is measured against.
-        b: The engine in question.
-        margin: The largest loss that does not matter, as a share.
+        a: The reference, with which `b` is compared.
+        b: The engine that may be worse.
+        margin: The largest acceptable loss of the pass rate, from 0 to 1.
         difference: The pass rate of `b` minus that of `a`.
-        interval: The interval of the difference: with a probability of 95%, those of all `comparisons` hold the true differences at every look.
-        prompts: Number of prompts that both answered.
-        comparisons: Number of engines about which the same is asked together.
-        planned: Number of prompts that both are to answer; 0 if no others are to come.
+        interval: The interval of the difference. With a probability of 95%, the intervals of all `comparisons` contain
+            the true differences at every interim look.
+        prompts: Number of prompts that both engines answered.
+        comparisons: Number of comparisons that are made together.
+        planned: Number of prompts that both engines will have answered in the end; 0 if no further answers will come.
     """
 
     a: str
@@ -49,16 +50,17 @@ class NonInferiority:
 
     @property
     def is_early(self) -> bool:
-        """Whether prompts are yet to be answered, so that the verdict is preliminary."""
+        """Whether planned prompts are not answered yet, so that the verdict is preliminary."""
         return self.planned > self.prompts
 
     def as_one_of(self, comparisons: int, planned: int) -> NonInferiority:
-        """Return the same as one of several comparisons, after `prompts` of the `planned` prompts.
+        """Return this comparison as one of several, after `prompts` of the `planned` prompts, with a wider interval.
 
-        Its interval is wider. With k engines, a false claim is up to k times as likely, so each has a level of 5%/k (Bonferroni).
-        Repeated looks while prompts are added give a false verdict at some time: until all are answered, the interval
-        is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian motion exceeds
-        z√t at a time up to 1 with twice the probability of exceeding z at 1; so z is that of half the level, times √(planned/prompts).
+        With k comparisons, a false claim is up to k times as likely, so each comparison has a level of 5%/k (Bonferroni).
+        Repeated looks at growing data give a false verdict sooner or later, so until all prompts are answered, the
+        interval is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian
+        motion exceeds z at some time up to 1 with twice the probability of exceeding z at the time 1. The interval
+        therefore has z/√t standard errors on each side, where z is that of half the level, and t is prompts/planned.
         """
         found = replace(self, comparisons=comparisons, planned=planned)
         middle = (self.interval.low + self.interval.high) / 2
@@ -79,14 +81,14 @@ class NonInferiority:
 
     @property
     def verdict(self) -> Literal["not worse", "worse", "open"]:
-        """`not worse`: the whole interval is above −margin. `worse`: all of it is below. Else `open`."""
+        """`not worse`: the whole interval is above −margin. `worse`: the whole interval is below −margin. Else `open`."""
         if self.interval.low > -self.margin:
             return "not worse"
         return "worse" if self.interval.high < -self.margin else "open"
 
     @property
     def prompts_needed(self) -> int | None:
-        """Number of prompts, in all, that give a verdict with a probability of 80% if the difference stays as it is.
+        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same.
 
         n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the variance of the
         difference at one prompt, is estimated from the width of the interval. None if the number is above a million.
@@ -97,9 +99,10 @@ class NonInferiority:
 
     @property
     def more_prompts(self) -> int | None:
-        """About how many more prompts would give a verdict, to two digits, at least one; None if that is not known.
+        """Estimated number of further prompts until a verdict, rounded to two digits, at least 1; None if unknown.
 
-        The number that is needed is of the last look. With the wider intervals of a look before, it may be reached.
+        At least 1, because `prompts_needed` is for the last look: an earlier look with that number of prompts has a wider
+        interval and may give no verdict.
         """
         return None if self.prompts_needed is None else rounded_up(max(1, self.prompts_needed - self.prompts))
 
@@ -134,7 +137,7 @@ class NonInferiority:
 
 
 def prompts_for(margin: float, comparisons: int) -> int:
-    """Return the smallest number of prompts that can rule out a loss of this margin: if all engines pass and fail alike.
+    """Return the number of prompts that rules out a loss of this margin if all engines pass and fail alike: the fewest.
 
     With n such prompts, the half width of the interval is z√2/(n + 2): see `paired_share_interval`.
     """
@@ -147,7 +150,7 @@ def _quantile(level: float) -> float:
 
 
 def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:
-    """Yield both directions of each pair of engines whose pass rates are compared, if their difference has an interval."""
+    """Yield, for each pair of engines whose pass rates have an interval of their difference, both directions."""
     for pair in comparisons:
         interval = pair.paired.interval
         if pair.metric != PASS_RATE or interval is None:

@@ -23,23 +23,24 @@ from paragone_workbench.statistics.scientific import np
 
 _UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
 _UNJUDGED = (
-    ": their judges have not been asked yet ({who}). The command that ran the suite goes on with them."
+    ": their judges have not been asked yet ({who}). Repeat the command that ran the suite to ask them."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSummary:
-    """An engine's own figures.
+    """The figures of one engine.
 
     Attributes:
         engine: The engine's name.
         runs: Number of runs.
-        failed: Number of runs that failed. All other figures leave them out: a failed run tells of a server or a
+        failed: Number of runs that failed. All other figures leave failed runs out: they tell of a server or a
             machine, not of an answer.
-        shared: Number of runs that shared the machine or their server with others. All figures leave out their times.
-        undecided: Number of prompts with an answer that an assertion could not judge.
+        shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
+            of these runs.
+        undecided: Number of prompts with an answer about which an assertion gave no verdict.
         unjudged: Number of prompts with an answer that an assertion has not checked yet.
-        drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
+        drift: Relative change of the decode rate in the course of the runs; None without a trend. See `drift`.
         means: For each metric the mean over the prompts that have a value, and the number of these prompts. Pass
             rates and scores leave out the prompts that are undecided for any engine.
     """
@@ -75,10 +76,10 @@ class SuiteComparison:
     """A comparison of engines over a suite.
 
     Attributes:
-        engines: The measured values of each engine.
-        comparisons: Each pair of engines by each metric that both have values of at one prompt or more.
-        not_worse: Whether engines are worse than others by more than a margin, of each pair by its pass rates.
-        same: Each pair of engines that answered a common prompt.
+        engines: The figures of each engine.
+        comparisons: The comparisons of each pair of engines by each metric that both have values of at a common prompt.
+        not_worse: For each pair of engines, whether the pass rate of one is lower than the other's by more than a margin.
+        same: How often the texts of a pair are equal, for each pair that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
         unjudged: Number of prompts that are left out in the same way, since a judge has not been asked yet.
@@ -147,11 +148,12 @@ def compare_suite(
 ) -> SuiteComparison:
     """Compare engines over the prompts of a suite, by the values of their runs.
 
-    A pair of engines is compared over the prompts that have a value of both: for pass rates and scores without those
-    that are undecided for any engine, and by times only if their runs alternated. The p-values of all comparisons over
-    `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no
-    engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
-    with each other. `margin` is the loss of the pass rate, as a share, up to which an engine counts as not worse.
+    A pair of engines is compared over the prompts that have a value of both. Pass rates and scores leave out the prompts
+    that are undecided for any engine. Times are compared only if the runs of both alternated. The p-values of all
+    comparisons over `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's
+    method: if no engines differ, at most 5% of suites show any difference. Engines of the same group in `groups` are
+    not compared with each other. `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as
+    not worse.
     """
     metrics = in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [

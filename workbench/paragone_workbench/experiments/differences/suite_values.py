@@ -28,17 +28,17 @@ class SuiteRow:
 
     Attributes:
         prompt_index: The prompt's index in the suite.
-        repetition: Which of the runs of this prompt and engine it is.
+        repetition: The index of the run among the runs of this prompt and engine.
         engine: The engine's name.
-        passed: Whether all assertions hold; None if the prompt has none, or if one gave no verdict.
+        passed: Whether all assertions hold; None if the prompt has no assertions, or if an assertion gave no verdict.
         undecided: Whether an assertion gave no verdict.
         unjudged: Whether an assertion was not checked yet, since its judge has not been asked.
         scores: Scores by name, such as a judge's.
         metrics: The metrics of the run; None if unknown.
         text: The answer.
-        sampled: Whether chance had a part in the answer: its temperature was above 0.
+        sampled: Whether the answer was sampled: the temperature was above 0.
         failed: Whether the run failed, so that there is no complete answer.
-        started: When the run began, as seconds since the epoch; None if unknown.
+        started: When the run began, in seconds since 1970; None if unknown.
     """
 
     prompt_index: int
@@ -65,17 +65,17 @@ class EngineValues:
         self.failed = 0
         """Number of runs that failed, whose values are not used."""
         self.shared = 0
-        """Number of runs that shared the machine or their server with others, so that their times are not used."""
+        """Number of runs that shared the machine or their server with other runs. The times of these are not used."""
         self.columns = RunColumns()
-        """The answers, and the times that are used."""
+        """The answers, and the times of the runs that shared nothing."""
         self.undecided: set[int] = set()
-        """The prompts with an answer that an assertion could not judge."""
+        """The prompts with an answer about which an assertion gave no verdict."""
         self.unjudged: set[int] = set()
         """The prompts with an answer that an assertion has not checked yet."""
         self.left_out: Collection[int] = ()
         """The prompts that are undecided or unjudged for any engine. Pass rates and scores leave them out."""
         self.sampled = False
-        """Whether chance had a part in an answer."""
+        """Whether an answer was sampled: the temperature was above 0."""
         self._means: dict[Metric, PromptMeans] = {}
 
     def add(self, row: SuiteRow) -> None:
@@ -111,7 +111,7 @@ class EngineValues:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that it has values of."""
+        """The metrics of which the engine has values."""
         return tuple(self._means)
 
     def means(self, metric: Metric) -> tuple[Numbers, Values]:
@@ -140,9 +140,9 @@ class EngineValues:
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
     """Return the values of each engine, in the order of `engines`.
 
-    Rows may come in any order; those of other engines are skipped. A prompt to which an answer of any engine is
-    undecided is left out for all of them, whatever their other assertions found: if it counted where an assertion
-    failed and not where all others passed, an undecided judge could only lower an engine's pass rate.
+    Rows may come in any order; rows of other engines are skipped. A prompt is left out for all engines if an assertion
+    gave no verdict about the answer of any engine. If the prompt counted for engines that failed another of its
+    assertions, a judge without a verdict could lower a pass rate but never raise it.
     """
     found = {engine: EngineValues(engine) for engine in engines}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Suites on a Ray cluster: engines are opened on its nodes, and results come back as shards that the history merges.
+"""Suites on a Ray cluster: nodes open the engines and return shards of results, which are saved in the history here.
 
-`cluster` alone imports Ray. `node_report` and `cell_actor` are what runs on the nodes.
+Only `cluster` imports Ray. `node_report` and `cell_actor` run on the nodes.
 """

@@ -1,4 +1,4 @@
-"""The address of a cluster, as `--on` takes it."""
+"""The address of a cluster that the user gives with `--on`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from paragone.network.guard import GUARD
 _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""
 _USUAL_PORT = 6379
-"""Where the head of a cluster listens, unless `ray start --head` is told otherwise."""
+"""The port of a cluster's head, unless `ray start --head` sets another one."""
 
 
 def cluster_address(text: str) -> str:
-    """Return what Ray calls the address: `auto` for `ray`, or HOST:PORT. Raises InputError."""
+    """Return the address in Ray's form: `auto` for `ray`, or HOST:PORT. Raises InputError for an invalid address."""
     if text == "ray":
         return "auto"
     if text.startswith("ray://"):

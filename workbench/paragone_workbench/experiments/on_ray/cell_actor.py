@@ -1,4 +1,4 @@
-"""What runs in a process on a node: an open engine, and the assertions for its answers."""
+"""An open engine in a process on a node of the cluster, with the assertions for its answers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import AssertionResult
 
 GATHER_S = 0.05
-"""Seconds for which runs that end are gathered, so that fast engines need not send each one alone."""
+"""Seconds for which ended runs are collected, so that a fast engine's runs are not sent one by one."""
 REPORT_S = 1.0
-"""Seconds after which an exchange returns without a run that has ended, for the progress."""
+"""Seconds after which an exchange returns to report progress, even if no run has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class Shard:
     Attributes:
         ended: The runs, by their keys, with the results of their assertions.
         left: The keys of the runs that are not executed, since the engine was given up.
-        rate: Tokens per second now; None if the engine generates none.
+        rate: Tokens per second now; None if the engine generates no tokens.
         doing: What the engine does besides answering, such as loading.
-        given_up: Why the engine was given up, and what to do: two sentences; None as long as it executes runs.
+        given_up: Two sentences: why the engine was given up, and what to do; None as long as the engine executes runs.
     """
 
     ended: tuple[tuple[RunKey, RunResult, Sequence[AssertionResult]], ...] = ()
@@ -48,7 +48,7 @@ class Shard:
 
 
 class CellActor:
-    """An engine that executes runs in a process of its own. All calls but the first need `begin` before."""
+    """An engine that executes runs in a process of its own. Call `begin` first."""
 
     def __init__(self) -> None:
         self._pool = EnginePool(Registry())
@@ -60,7 +60,7 @@ class CellActor:
         self._something = asyncio.Event()
 
     async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
-        """Open the engine with so many cores. The result says why, if it cannot be opened."""
+        """Open the engine with `cores` CPU cores. If that fails, `given_up` of the result says why."""
         GUARD.is_offline = GUARD.is_offline or offline
         registry = Registry()
         self._pool = EnginePool(registry, cores=cores)
@@ -72,7 +72,7 @@ class CellActor:
         return self._shard()
 
     async def exchange(self, cells: Sequence[Cell], within_s: float = REPORT_S) -> Shard:
-        """Take runs to execute, and wait at most `within_s` seconds for runs that have ended; return these."""
+        """Start runs, wait at most `within_s` seconds for runs that end, and return the ended runs."""
         for cell in cells:
             task = asyncio.create_task(self._execute(cell))
             self._tasks.add(task)
@@ -86,12 +86,12 @@ class CellActor:
         return self._shard()
 
     async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
-        """Execute a run. The result is None if it did not end by itself; then `Shard.given_up` follows it."""
+        """Execute a run. Returns the executed run, None if it did not end by itself; then `given_up` as in `Shard`."""
         assert self._engine is not None, "begin comes first"
-        return await self._engine.execute(spec), _told(self._engine.given_up)
+        return await self._engine.execute(spec), _sentences(self._engine.given_up)
 
     async def end(self) -> Shard:
-        """Stop the runs in progress, close the engine, and return the runs that have ended before."""
+        """Stop the runs in progress, close the engine, and return the runs that ended since the last exchange."""
         if self._engine is not None:
             await asyncio.gather(self._engine.stop(), self._pool.stop())
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,9 +122,9 @@ class CellActor:
             left=tuple(left),
             rate=None if engine is None else engine.tokens_per_second(time.monotonic()),
             doing="" if engine is None else engine.doing,
-            given_up=None if engine is None else _told(engine.given_up),
+            given_up=None if engine is None else _sentences(engine.given_up),
         )
 
 
-def _told(error: ParagoneError | None) -> tuple[str, str] | None:
+def _sentences(error: ParagoneError | None) -> tuple[str, str] | None:
     return None if error is None else (error.sentence, error.hint)

@@ -1,4 +1,4 @@
-"""The runs that are still to be executed, for several processes: the runs of a lost process go to the others."""
+"""The queue of runs that several processes execute: the runs of a lost process go to other processes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class CellQueue:
         self._returned: deque[Cell] = deque()
         self._given: dict[RunKey, Cell] = {}
         self._exhausted = False
-        self._taking = asyncio.Lock()  # a generator makes one step at a time
+        self._taking = asyncio.Lock()  # a generator cannot make two steps at the same time
         self._changed = asyncio.Event()
 
     @property
     def is_done(self) -> bool:
-        """Whether all runs have ended: none waits, and no process executes one."""
+        """Whether all runs have ended: no run waits, and no process executes a run."""
         return self._exhausted and not self._returned and not self._given
 
     async def take(self, most: int) -> list[Cell]:
-        """Return up to `most` runs; none if no run is left now. Raises the errors of reading the runs."""
+        """Return up to `most` runs; none if no run waits now. Raises StoreError if the next run cannot be read."""
         taken: list[Cell] = []
         async with self._taking:
             while len(taken) < most:
@@ -47,7 +47,7 @@ class CellQueue:
         return taken
 
     def end(self, key: RunKey) -> Cell | None:
-        """Return a run that a process was given and that has ended; None if it was given back before."""
+        """Note that a run has ended, and return the run; None if the run was given back before."""
         self._changed.set()
         return self._given.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""The cluster, through Ray. No other module imports Ray, whose types are not checked: its values are checked here."""
+"""The interface to Ray, which no other module imports. Ray's types are not checked, so this module checks its values."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ T = TypeVar("T")
 CONNECT_S = 40.0
 """Seconds within which this process must have joined the cluster."""
 REPORT_S = 180.0
-"""Seconds that a node has to report: its first process imports paragone from a cold disk."""
+"""Seconds within which a node must report. Its first process may have to import paragone from a cold disk."""
 
 
 class ProcessLost(Exception):
-    """A process on a node is gone, with its node or alone. Its text says why."""
+    """A process on a node is gone, alone or with its node. The text of the error says why."""
 
 
 def _ray() -> Any:
-    """Import Ray, with its report of usage off. Raises InputError if Ray is not installed."""
+    """Import Ray without its usage reports. Raises InputError if Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # A killed process is noticed when its connection closes. Ray's metrics need the dashboard, which we do not use.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its native part would print into the progress
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's native code would print into the progress
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -62,7 +62,7 @@ class RemoteActor:
             "memory": place.memory,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "scheduling_strategy": _only(ray, place.node.id),
+            "scheduling_strategy": _on_node(ray, place.node.id),
         }
         self._actor = ray.remote(CellActor).options(**options).remote()
 
@@ -83,7 +83,7 @@ class RemoteActor:
         return await self._call(self._actor.end.remote())
 
     def kill(self) -> None:
-        """End the process, if it is there."""
+        """End the process, if it still runs."""
         self._ray.kill(self._actor, no_restart=True)
 
     async def _call(self, result: Awaitable[T]) -> T:
@@ -136,11 +136,11 @@ class Cluster:
         *,
         offline: bool,
     ) -> Mapping[str, NodeReport]:
-        """Return the report of each node, by the node's id. Raises InputError if a node gives none."""
+        """Return the report of each node, by the node's id. Raises InputError if a node sends no report."""
         ray = self._ray
         asked = {}
         for node in nodes:
-            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _only(ray, node.id)}
+            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on_node(ray, node.id)}
             remote = ray.remote(report).options(**options)
             asked[node] = asyncio.wait_for(
                 remote.remote(list(engines), list(files), offline=offline), REPORT_S
@@ -161,8 +161,8 @@ class Cluster:
         return RemoteActor(self._ray, place)
 
     async def leave(self) -> None:
-        """Leave the cluster: the processes that this one has started end."""
-        with contextlib.suppress(TimeoutError):  # it ends with this program at the latest
+        """Leave the cluster, which ends the processes that this program has started on the nodes."""
+        with contextlib.suppress(TimeoutError):  # the connection ends with this program at the latest
             await _in_thread(self._ray.shutdown, CONNECT_S)
 
 
@@ -171,7 +171,7 @@ def _joined(address: str) -> Cluster:
     if address != "auto":
         check_reachable(address)
     try:
-        # Nodes import paragone where it is installed; this folder says nothing about them.
+        # No runtime environment is sent: each node imports its own installation of paragone.
         ray.init(
             address=address,
             configure_logging=False,
@@ -225,7 +225,7 @@ def _first_line(error: object) -> str:
     )
 
 
-def _only(ray: Any, node: str) -> object:
+def _on_node(ray: Any, node: str) -> object:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)

@@ -8,7 +8,7 @@ from paragone_workbench.experiments.on_ray.cell_actor import Shard
 from paragone_workbench.experiments.on_ray.places import Place
 
 LOSSES = 3
-"""Times in a row that a process of an engine is lost while no run ends, after which the engine is given up."""
+"""Number of processes lost in a row, without an ended run in between, after which the engine is given up."""
 
 
 class ClusterEngine:
@@ -20,32 +20,32 @@ class ClusterEngine:
         self.shards: dict[int, Shard] = {}
         """The last report of each process, by the number of its place."""
         self.losses = 0
-        """Number of processes that were lost since a run ended."""
+        """Number of processes that were lost since the last run ended."""
         self._name = name
         self._places = set(range(places))
         """The places that are in use."""
         self._failed: dict[int, ParagoneError] = {}
-        """Why places are no longer in use."""
+        """The errors of the places that are no longer in use, by the number of the place."""
 
     @property
     def doing(self) -> str:
-        """The number of places where the engine is open, in words; if there are none, what the processes do."""
+        """The number of places where the engine is open, as text; as long as there are none, what the processes do."""
         is_open = sum(not shard.doing for shard in self.shards.values())
         if is_open:
             return counted(is_open, "place")
         return next((shard.doing for shard in self.shards.values()), "starting" if self._places else "")
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which the engine generates tokens at all places; None if it generates none."""
+        """Return the rate at which the engine generates tokens at all places; None if no place generates tokens."""
         rates = [shard.rate for shard in self.shards.values() if shard.rate is not None]
         return sum(rates) if rates else None
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up for this reason: it executes no further runs."""
+        """Give the engine up because of `error`: the engine executes no further runs."""
         self.given_up = self.given_up or error
 
     def lose(self, place: Place, why: str, runs: int, *, is_there: bool) -> str:
-        """Count a lost process, and return what happened. After `LOSSES` in a row, the engine is given up."""
+        """Count a lost process, and return what happened. After `LOSSES` lost processes in a row, give the engine up."""
         self.losses += 1
         node = place.node.name
         what = (

@@ -1,4 +1,4 @@
-"""A judge that is open at several places of a cluster: what a lost process had been asked, another one is asked."""
+"""A judge that is open at several places of a cluster. The requests of a lost process go to another process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.runs.spec import RunSpec
 
 _ASKED_AT_ONCE = 2
-"""Requests that a process is given at a time: its engine never waits for this process."""
+"""Number of requests that a process has at a time, so that its engine never waits for the next request."""
 END_S = 20.0
-"""Seconds that a process has to close its engine."""
+"""Seconds within which a process must close its engine."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -32,16 +32,16 @@ class _Seat:
     actor: RemoteActor | None = None
     opening: asyncio.Future[Shard] | None = None
     asked: int = 0
-    """Requests in progress."""
+    """Number of requests in progress."""
 
 
 class ClusterJudge:
-    """An engine that judges, in a process at each of its places. Implements `JudgeEngine`."""
+    """A judge whose engine is open in a process at each of its places. Implements `JudgeEngine`."""
 
     def __init__(
         self, cluster: Cluster, placed: PlacedEngine, recorded: EngineDefinition, observer: SuiteObserver
     ) -> None:
-        """Prepare the judge without opening it. Results name it as `recorded`."""
+        """Prepare the judge without opening it. `recorded` is the definition of the judge in results."""
         self.definition = recorded
         self._cluster = cluster
         self._placed = placed
@@ -92,7 +92,7 @@ class ClusterJudge:
         return None
 
     def give_up(self, error: ParagoneError) -> None:
-        """Stop asking the judge, for this reason."""
+        """Stop asking the judge, because of `error`."""
         self._state.give_up(error)
 
     async def stop(self) -> None:
@@ -115,7 +115,7 @@ class ClusterJudge:
         actor.kill()
 
     def _lose(self, seat: _Seat, lost: ProcessLost) -> None:
-        """Let a place start another process with the next request, unless its node is gone."""
+        """Handle a lost process: its place starts another process with the next request, unless the node is gone."""
         if self._stopped:
             return
         if seat.actor is not None:

@@ -1,4 +1,4 @@
-"""Executes the runs of a suite on a cluster: an engine in a process at each place, and servers from here."""
+"""Executes the runs of a suite on a cluster. Each place has a process with an engine; servers are asked from here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from paragone_workbench.experiments.running.executing.local_executor import Loca
 from paragone_workbench.store import RunKey
 
 _AHEAD_S = 0.5
-"""A process is given runs for so many seconds ahead, so that its engine does not wait for this process."""
+"""Seconds for which a process gets runs in advance, so that its engine never waits for the next run."""
 _LEAST_AHEAD, _MOST_AHEAD = 2, 100
 
 
@@ -38,7 +38,7 @@ class _Process:
 
 
 class RayExecutor:
-    """Executes runs at the places of a cluster. Servers are asked from here, where their keys are."""
+    """Executes runs at the places of a cluster. Servers are asked from this machine, which has their keys."""
 
     elsewhere = True
 
@@ -49,7 +49,7 @@ class RayExecutor:
         engines: Mapping[int, PlacedEngine],
         judges: Mapping[str, PlacedEngine],
     ) -> None:
-        """`engines` and `judges` are those that are opened on nodes, by their indices and names in the request."""
+        """`engines`, by index in the request, and `judges`, by name, are opened on nodes."""
         self._work = work
         self._cluster = cluster
         self._engines = engines
@@ -77,7 +77,7 @@ class RayExecutor:
             raise self._failure
 
     def judge(self, name: str) -> ClusterJudge | None:
-        """Return a judge that is opened on nodes; None if it is to be asked from here."""
+        """Return a judge that is opened on nodes; None if the judge is asked from this machine."""
         if name not in self._judges:
             return None
         recorded = self._work.registry.public(self._work.request.judges[name])
@@ -100,7 +100,7 @@ class RayExecutor:
             await self._fail(error)
 
     async def _fail(self, error: ParagoneError) -> None:
-        """Stop everything: the history cannot be read or written."""
+        """Stop all runs after an error of the history, which `execute` then raises."""
         self._failure = self._failure or error
         await self.stop()
 
@@ -136,7 +136,7 @@ class RayExecutor:
                     process.actor.kill()
                     queue.give_back(
                         process.given.values()
-                    )  # also after a failure: other places wait for them
+                    )  # also after a failure: other places wait for these runs
                 if engine.has_failed(number):
                     break
         except ParagoneError as error:

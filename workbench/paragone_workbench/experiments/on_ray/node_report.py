@@ -1,4 +1,4 @@
-"""The report of a node on what a suite needs: paragone, the models' files, and memory. `report` runs on the node."""
+"""A node's report about what a suite needs: paragone, the models' files, and memory. `report` runs on the node."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from paragone_workbench.paths import accessible
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a node has.
+    """The software, cores, files and memory of a node.
 
     Attributes:
         paragone: The version of paragone.
         python: The version of Python.
         cores: Number of CPU cores.
-        files: The sizes in bytes of the asked files, by path; None for a file that the node cannot read.
-        estimates: The memory that each engine would take there; None if its backend does not estimate.
-        problems: Why engines cannot be opened there, by their names.
+        files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
+        estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate it.
+        problems: Why engines cannot be opened on the node, by the engines' names.
     """
 
     paragone: str
@@ -77,7 +77,7 @@ async def _estimate(engines: Sequence[EngineDefinition], found: NodeReport) -> N
 
 
 def size_of(path: str) -> int | None:
-    """Return the size of a file, or of all files of a folder, in bytes; None if it cannot be read."""
+    """Return the size of a file, or of all files of a folder, in bytes; None if the path cannot be read."""
     file = Path(path)
     try:
         if file.is_dir():
@@ -88,7 +88,7 @@ def size_of(path: str) -> int | None:
 
 
 def placed(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
-    """Return the engine with the absolute path of its model: a node has another current folder."""
+    """Return the engine with the absolute path of its model, since a node has another current folder."""
     import dataclasses
 
     path = Path(expand_home(engine.model))
@@ -96,7 +96,7 @@ def placed(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
 
 
 def files_of(engine: EngineDefinition, backend: Backend) -> list[str]:
-    """Return the files that an engine needs on its node: its model's, if it is one, and those that its options name."""
+    """Return the files that an engine needs on its node: its model, if that is a file, and files that options name."""
     paths = [engine.model] if Path(engine.model).is_absolute() else []
     for name, (_, info) in declared_options(backend).items():
         value = engine.options.get(name)

@@ -1,4 +1,4 @@
-"""The places of an engine on a cluster: what each process that opens it reserves, and how many fit."""
+"""The places of an engine on a cluster: how many processes can open the engine, and what each of them reserves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone import MemoryEstimate
 from paragone_workbench.engines.definitions import EngineDefinition
 
 _MOST_ON_A_GPU = 4
-"""Number of times that one GPU opens an engine at most, even if more fit: they compute in turns."""
+"""Most processes that open an engine on one GPU, even if more of them fit: the processes compute in turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,9 @@ class PlacedEngine:
 def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> Sequence[Place]:
     """Return the places of an engine on a node, when `engines` engines share the cluster at the same time.
 
-    An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of it would
-    compete for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU.
-    Empty if the engine does not fit.
+    An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of the engine would
+    compete for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU. An
+    engine that does not fit has no place.
     """
     devices = estimate.devices if estimate is not None else ()
     memory = sum(device.needed for device in devices if device.device == "CPU")
@@ -62,7 +62,7 @@ def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> S
     if node.memory < memory or node.cpus <= 0:
         return ()
     if not on_gpus:
-        # Ray takes fractions of CPUs below 1 only
+        # Ray accepts a fraction only for less than one CPU
         cpus = float(math.floor(node.cpus / engines)) or node.cpus / engines
         return [Place(node=node, cpus=cpus, memory=memory)]
     if len(on_gpus) > 1:

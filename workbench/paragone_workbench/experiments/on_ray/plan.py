@@ -19,7 +19,7 @@ from paragone_workbench.experiments.running.request import SuiteRequest
 
 
 class ClusterPlan:
-    """Where the engines of a request are opened. Leave the cluster at the end: see `RayExecutor.close`."""
+    """Where the engines of a request are opened. `RayExecutor.close` leaves the cluster in the end."""
 
     def __init__(
         self, cluster: Cluster, engines: dict[int, PlacedEngine], judges: dict[str, PlacedEngine]
@@ -34,7 +34,7 @@ class ClusterPlan:
 
     @property
     def sentence(self) -> str:
-        """Where the engines are opened, for people."""
+        """A sentence about where the engines are opened."""
         counts = {
             placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
             for placed in (*self._engines.values(), *self._judges.values())
@@ -53,7 +53,7 @@ class ClusterPlan:
 async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:
     """Return the plan for a request on the cluster that `--on` names.
 
-    Raises InputError if there is no cluster, or if a node cannot run the suite: nothing was run then.
+    Raises InputError, before any run, if there is no cluster, or if a node cannot run the suite.
     """
     if request.schedule not in ("swap", "parallel"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Whether the nodes of a cluster can run a suite. What is missing is said before anything runs: which node, and which file."""
+"""Checks, before any run, whether the nodes of a cluster can run a suite, and names what each node lacks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from paragone import InputError
 from paragone_workbench.experiments.on_ray.node_report import NodeReport, own_version
 
 _SHOWN = 10
-"""Number of problems that are listed."""
+"""Largest number of problems that the message lists."""
 
 
 def check_nodes(reports: Mapping[str, NodeReport], sizes: Mapping[str, int | None]) -> None:
-    """Raise InputError if a node lacks something. `sizes` are those of the files here; None for files that are not here.
+    """Raise InputError if a node lacks something. `sizes` has the files' sizes on this machine; None for a missing file.
 
     Files are compared by their sizes: a digest of tens of gigabytes on each node would take minutes.
     """

@@ -15,12 +15,12 @@ from paragone.json_fields import object_at
 from paragone_workbench.runs.result import RunResult
 
 _SPEED = "It changes the speed."
-_PLACE = "The weights are compared separately."
+_SEPARATE = "The weights are compared separately."
 _WEIGHTS = "Other weights give other answers."
 _SAMPLING = "It changes which tokens are chosen."
 _PROMPT = "The model was given another prompt."
 _MACHINE = {"cpu": ROUNDING, "gpus": ROUNDING, "cores": _SPEED, "memory": _SPEED, "os": "", "python": ""}
-"""The parts of a machine's description, with the effect of another one."""
+"""The properties of a machine, each with the effect of a difference."""
 _HARMLESS = {"os", "python"}
 """Changes without an effect on answers."""
 _EFFECTS = {fact.name: fact.effect for fact in (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)}
@@ -30,7 +30,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that was different in the recorded run."""
+    """A property that differs between a recorded run and its repetition."""
 
     what: str
     before: str
@@ -41,7 +41,7 @@ class Change:
     @property
     def may_change_answers(self) -> bool:
         """Whether the change can lead to other answers."""
-        return self.effect not in (_SPEED, _PLACE) and self.what not in _HARMLESS
+        return self.effect not in (_SPEED, _SEPARATE) and self.what not in _HARMLESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class WeightsVerdict:
     """Whether the weights are the same as those of the recorded run."""
 
     same: bool | None = None
-    """None if it is not known."""
+    """None if unknown."""
     by: Literal["sha256", "modified", "size"] | None = None
     """The property that was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
 
@@ -83,15 +83,15 @@ def compare_weights(
 def changes_of_engine(
     before: Mapping[str, Json], now: Mapping[str, Json], *, per_run: Collection[str], weights: WeightsVerdict
 ) -> Iterator[Change]:
-    """Yield what differs between two manifests, without weights, and without options that are `per_run`.
+    """Yield the differences between two manifests, without weights, and without the options that are `per_run`.
 
-    Facts that one of them does not have are left out.
+    Facts that one of the manifests lacks are left out.
     """
     yield from _change("paragone", before.get("paragone"), now.get("paragone"))
     old, new = object_at(before, "engine"), object_at(now, "engine")
-    place = "" if weights.by is None else _PLACE
+    effect_of_path = "" if weights.by is None else _SEPARATE
     yield from _change("backend", old.get("backend"), new.get("backend"))
-    yield from _change("model", old.get("model"), new.get("model"), effect=place)
+    yield from _change("model", old.get("model"), new.get("model"), effect=effect_of_path)
     yield from _change("interpreter", old.get("python"), new.get("python"), unset="default")
     recorded, present = object_at(old, "options"), object_at(new, "options")
     for name in sorted({*recorded, *present} - set(per_run)):
@@ -109,7 +109,7 @@ def changes_of_engine(
 
 
 def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
-    """Yield what differs between two runs: messages, rendered prompt, sampling in force, threads, KV cache."""
+    """Yield the differences between two runs in messages, rendered prompt, sampling in force, threads and KV cache."""
     sent, again = before.request.get("messages_sha256"), now.request.get("messages_sha256")
     yield from _change("messages", sent, again, effect=_PROMPT)
     reused = before.metrics.cached_tokens if before.metrics is not None else None
@@ -134,7 +134,7 @@ def _change(
     """Yield the change, if there is one. `unset` is shown for None, which otherwise means unknown."""
     if (before is None or now is None) and (unset is None or before is now):
         return
-    if json.dumps(before) == json.dumps(now):  # so that tuples are the lists that they become in JSON
+    if json.dumps(before) == json.dumps(now):  # in JSON, a tuple equals a list
         return
     effect = _EFFECTS.get(what, "") if effect is None else effect
     first, second = (unset or "" if value is None else _shown(value) for value in (before, now))

@@ -25,16 +25,16 @@ from paragone_workbench.store.experiment_records import SavedVote
 from paragone_workbench.store.records import SavedConversation
 
 FORMAT = 1
-"""The version of the format. A reader refuses a newer one."""
+"""The version of the format. A reader refuses a newer version."""
 
 ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 """The fields that say where a run belongs in the document, and the run."""
 
 
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
-    """Yield the document of an experiment in pieces. Digests of weights that are unknown are computed first.
+    """Yield the document of an experiment in pieces, with digests of weights, computed where they are unknown.
 
-    Raises InputError if the conversation does not exist, and StoreError.
+    Raises InputError if the experiment does not exist, and StoreError.
     """
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
@@ -69,9 +69,9 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
 async def document_of_conversation(
     history: History, conversation_id: int, find: BackendLookup
 ) -> AsyncIterator[str]:
-    """Yield the document of a conversation in pieces. Digests of weights that are unknown are computed first.
+    """Yield the document of a conversation in pieces, with digests of weights, computed where they are unknown.
 
-    Raises InputError if it does not exist, and StoreError.
+    Raises InputError if the conversation does not exist, and StoreError.
     """
     saved = await history.load(conversation_id)
     votes = await history.call(lambda store: store.votes.all())
@@ -149,9 +149,9 @@ async def document_of_conversations(
 async def _pieces(
     history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], tail: dict[str, Json]
 ) -> AsyncIterator[str]:
-    """Yield the document: the manifests come after the runs, because they are known only then.
+    """Yield the document in pieces. The manifests come after the runs, because only the runs show which there are.
 
-    Without a history, they have no digests of weights.
+    Without a history, the manifests have no digests of weights.
     """
     yield f'{{"paragone_document": {FORMAT},\n'
     for name, value in head.items():
@@ -178,10 +178,10 @@ async def _pieces(
 
 
 def _result(run: RunResult) -> dict[str, Json]:
-    """Return the fields of a run that it shares with no other, with its id as `uuid`: `id` is the one that people know."""
+    """Return the fields of a run without its engine and manifest. `uuid` is its id; `id` in the document is for people."""
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
     fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
-    for name in ("id", "definition", "manifest"):  # the engine stands in the list of engines
+    for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately
         del fields[name]
     return {"uuid": run.id, "request": run.request, **fields}
 

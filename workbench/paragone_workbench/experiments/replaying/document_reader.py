@@ -36,9 +36,9 @@ class _Head:
     """The id on the machine that wrote the document."""
     name: str
     created: float
-    """Seconds since 1970."""
+    """When the experiment or the conversation began, in seconds since 1970."""
     uuid: str = ""
-    """Of a conversation; earlier versions did not write ids of conversations, prompts and lanes."""
+    """The UUID of a conversation; empty for an experiment, and in documents of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class _ListedPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ListedFile:
-    """An attached file, whose section stands at the end of the prompt's text."""
+    """An attached file, whose text is a section at the end of the prompt's text."""
 
     name: str
     size: int
@@ -85,7 +85,7 @@ class _TreePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunPlace:
-    """A run, with the indices of the parts of the document that it refers to."""
+    """A run, with the indices of the parts of the document to which the run refers."""
 
     id: str
     prompt: int
@@ -98,17 +98,17 @@ class _RunPlace:
 
 
 def read_document(path: Path) -> tuple[RecordedRun, ...]:
-    """Return the runs of a document, in its order. Raises InputError that names the part that is wrong."""
+    """Return the runs of a document, in the document's order. Raises InputError that names the wrong part."""
     return tuple(_DocumentReader(path, read_json(path, hint=_WANTED)).runs())
 
 
 def read_conversation(path: Path, data: Json) -> SavedConversation:
-    """Return the conversation of a document whose JSON is `data`. Raises InputError that names the part that is wrong."""
+    """Return the conversation of a document whose JSON is `data`. Raises InputError that names the wrong part."""
     return _DocumentReader(path, data).conversation()
 
 
 def read_json(path: Path, *, hint: str) -> Json:
-    """Return the JSON in a file. Raises InputError with this hint."""
+    """Return the JSON in a file. Raises InputError, with `hint`, if the file has no valid JSON."""
     content = read_regular_file(path, hint=hint)
     try:
         return parse_json(content)
@@ -124,15 +124,15 @@ _DATES = ("created", "started", "ended")
 _IDS = ("id", "uuid")
 """The fields that are ids, in every part of a document."""
 _LONGEST_ID = 200
-"""Characters of an id: it is the key of a record in the history."""
+"""Largest number of characters of an id, which is the key of a record in the history."""
 _LONGEST_REASON = 500
-"""Characters of the reason why a value is invalid."""
+"""Largest number of characters of the reason why a value is invalid."""
 _LIMIT = 2**63
-"""All figures are smaller: the same limit holds for what plugins report."""
+"""Every figure must be smaller than this limit, which also holds for the figures that plugins report."""
 
 
 def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in figures, also in nested ones, each with its name."""
+    """Yield the numbers in a mapping, also in nested mappings, each with its name."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _figures(value)
@@ -158,7 +158,7 @@ class _DocumentReader:
         self._head = self._value(_Head, data, "The document")
 
     def runs(self) -> Iterator[RecordedRun]:
-        """Yield the runs. Raises InputError that names the part that is wrong."""
+        """Yield the runs. Raises InputError that names the wrong part."""
         if self._head.kind == "conversation":
             for place, run in self._turns(self._tree()):
                 yield RecordedRun(id=place.id, result=run.result, messages=request_of(run))
@@ -171,7 +171,7 @@ class _DocumentReader:
             yield RecordedRun(id=place.id, result=result, messages=found)
 
     def conversation(self) -> SavedConversation:
-        """Return the conversation. Raises InputError that names the part that is wrong."""
+        """Return the conversation. Raises InputError that names the wrong part."""
         head = self._head
         if head.kind != "conversation":
             raise InputError(
@@ -222,7 +222,7 @@ class _DocumentReader:
             yield place, run
 
     def _results(self) -> Iterator[tuple[str, _RunPlace, RunResult]]:
-        """Yield the runs, each with its name in errors and its place in the document."""
+        """Yield the runs, each with its name for error messages and the indices to which it refers."""
         engines = self._engines()
         manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
         ids: set[str] = set()
@@ -251,7 +251,7 @@ class _DocumentReader:
     def _result(
         self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
     ) -> RunResult:
-        """Return the result of a run, whose engine and manifest stand in other parts of the document."""
+        """Return the result of a run, whose engine and manifest are in other parts of the document."""
         given = self._mapping(data, what)
         own = {
             "started": 0.0,
@@ -333,7 +333,7 @@ class _DocumentReader:
                 self._wrong(f"{what} has no {known.name!r}")
         try:
             value = from_json(kind, given)
-        except (TypeError, ValueError) as error:  # it quotes the value
+        except (TypeError, ValueError) as error:  # the error quotes the value
             self._wrong(f"{what} cannot be read: {shortened(str(error), _LONGEST_REASON)}")
         for name in _DATES:
             date = getattr(value, name, None)

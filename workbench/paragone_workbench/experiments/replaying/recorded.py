@@ -28,7 +28,7 @@ class RecordedRun:
 async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     """Return the run, or all runs of the conversation or experiment, with this id.
 
-    Raises InputError if it does not exist, and StoreError.
+    Raises InputError if the history has nothing with this id, and StoreError.
     """
     found = parse_id(text)
     if found is None:
@@ -52,7 +52,7 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
 
 def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
     experiments = store.experiments
-    experiments.get(experiment_id)  # raises InputError if the run does not exist
+    experiments.get(experiment_id)  # raises InputError if the experiment does not exist
     if run_id is None:
         runs: Iterable[ExperimentRun] = experiments.runs(experiment_id)
         prompts: Iterable[SuitePrompt] = saved_prompts(store, experiment_id)

@@ -1,4 +1,4 @@
-"""Finds a model on this machine whose file is not where a manifest says."""
+"""Finds a model on this machine if its file is not at the path in the manifest."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ async def find_model(
     history: History,
     folders: Sequence[str],
 ) -> str:
-    """Return the model to open: the recorded one, or else one here with the same content or the same file name.
+    """Return the model to open: the recorded model, or else a model here with the same content or the same file name.
 
     `weights` are the recorded files, with their digests if these are known. Raises InputError if there is
     no such model, and StoreError.
     """
-    files = [file for file in weights if file.modified_ns is not None]  # others are on a server
+    files = [file for file in weights if file.modified_ns is not None]  # other files are on a server
     if not files:
         return definition.model
     first = files[0]
@@ -58,7 +58,7 @@ async def find_model(
 
 
 def _recorded(model: str, file: Path) -> str:
-    """Return the recorded model; by its absolute path, if a relative one was recorded in another folder."""
+    """Return the recorded model; by its absolute path, if its relative path was recorded in another folder."""
     path = Path(expand_home(model))
-    places = [place for place in (file, file.parent) if place.name == path.name]
-    return model if path.absolute() in places or path.is_absolute() or not places else str(places[0])
+    found = [recorded for recorded in (file, file.parent) if recorded.name == path.name]
+    return model if path.absolute() in found or path.is_absolute() or not found else str(found[0])

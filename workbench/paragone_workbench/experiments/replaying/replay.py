@@ -33,7 +33,7 @@ from paragone_workbench.store import History
 from paragone_workbench.store.retry import retrying
 
 _QUOTED = 40
-"""Characters that are quoted from each answer where they part."""
+"""Largest number of characters that are quoted from each answer after the divergence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class AnswerDifference:
     token: int | None
     """Index of the recorded token that has this character; None if tokens were not recorded."""
     before: str
-    """The recorded text from this character on, shortened; empty if the recorded text ends before it."""
+    """The recorded text from this character on, shortened; empty if the recorded text ends before this character."""
     now: str
 
 
@@ -60,12 +60,12 @@ class ReplayedRun:
     prompt: str
     """The text of the last message."""
     error: ParagoneError | None = None
-    """Why the repetition failed."""
+    """Why the repetition failed; None if it succeeded."""
     difference: AnswerDifference | None = None
 
     @property
     def same(self) -> bool:
-        """Whether the answer is the same."""
+        """Whether the repetition gave the recorded answer."""
         return self.error is None and self.difference is None
 
 
@@ -80,19 +80,19 @@ class EngineReport:
     promises: bool = True
     """Whether the engine promises the same answer for the same seed."""
     unknown_seeds: int = 0
-    """Runs whose seed is not known, though it mattered."""
+    """Number of runs whose seed is unknown, though their sampling depends on the seed."""
     reused_cache: int = 0
-    """Recorded runs that had reused the KV cache, which cannot be repeated exactly: the repetition is cold."""
+    """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
     describes_past: bool = True
-    """Whether the recorded runs name the weights and the machine, as those of older versions do not."""
+    """Whether the recorded runs name the weights and the machine. Runs of older versions of paragone do not."""
 
     def add(self, changes: Iterable[Change]) -> None:
-        """Add the changes that are not yet known."""
+        """Add the changes that the report does not have yet."""
         self.changes += [change for change in changes if change not in self.changes]
 
 
 def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str, str]]:
-    """Return the runs that can be repeated, and by their ids why the others cannot.
+    """Return the runs that can be repeated and, by the id of each other run, why that run cannot.
 
     Raises InputError if no run can be repeated.
     """
@@ -119,7 +119,7 @@ def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str
 class Replay:
     """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache.
 
-    Runs get the recorded number of threads, which changes the speed, and the rounding of some computations.
+    Each run gets the recorded number of threads, on which its speed and the rounding of some computations depend.
     """
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
@@ -135,7 +135,7 @@ class Replay:
     async def runs(self) -> AsyncIterator[ReplayedRun]:
         """Repeat the runs and yield them. Raises StoreError.
 
-        After `stop` it yields no more runs, and the reports cover those that were repeated.
+        After `stop`, no more runs are yielded, and the reports cover the repeated runs.
         """
         for engine in self._engines:
             if self._stopped.is_set():
@@ -166,7 +166,7 @@ class Replay:
                 await self._describe(report, engine, repeated, last)
 
     async def stop(self) -> None:
-        """Stop after the run in progress, which is stopped too."""
+        """Stop the run in progress, and repeat no further runs."""
         self._stopped.set()
         await self._pool.stop()
 
@@ -199,7 +199,7 @@ class Replay:
     async def _describe(
         self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunResult
     ) -> None:
-        """Compare the manifests, once for all repeated runs of an engine."""
+        """Compare the recorded manifests of an engine's repeated runs with the manifest of the last repetition."""
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
         verdicts: list[WeightsVerdict] = []
@@ -214,7 +214,7 @@ class Replay:
 
 
 def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]:
-    """Return all different manifests of runs, without the requests."""
+    """Return the manifests of runs without the requests, each different one once."""
     found: list[Mapping[str, Json]] = []
     for run in runs:
         common = run.result.common_manifest
@@ -224,13 +224,13 @@ def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]
 
 
 def _threads_at_opening(run: RunResult) -> int:
-    """Return the number of threads to open an engine with: as it was opened for the recorded run."""
+    """Return the number of threads with which to open an engine: the number at the recorded run, if it is known."""
     fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
     return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
 
 
 def _threads(run: RunResult) -> int | None:
-    """Return the recorded number of threads, but not more than this machine has cores; None if it is not known."""
+    """Return the recorded number of threads, at most the number of this machine's cores; None if unknown."""
     recorded = run.settings.threads if run.settings is not None else None
     return None if recorded is None else min(recorded, physical_cores())
 

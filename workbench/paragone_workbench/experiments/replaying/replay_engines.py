@@ -1,4 +1,4 @@
-"""The engines of a replay: the recorded ones as they can be opened on this machine."""
+"""The engines of a replay: the recorded engines, as this machine can open them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ReplayChoices:
     replacements: Sequence[str] = ()
     """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
     consent: Consent | None = None
-    """The consent to what the document names that the runs come from; None for runs of the user's own history."""
+    """The consent to what the document of the runs names; None for runs of the user's own history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class ReplayEngine:
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
     def left_out_of(self, run: RecordedRun) -> int | None:
-        """Return how many of the oldest messages a run did not send; None if the user, or no record, decides on that."""
+        """Return how many of the oldest messages a run did not send; None if unknown, or if the user set such an option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(ContextOptions))
         return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None
@@ -84,7 +84,7 @@ async def engines_to_replay(
 ) -> tuple[ReplayEngine, ...]:
     """Return the engines for these runs, in the order in which they first occur.
 
-    Raises InputError if an engine cannot be opened here as it was, or if a choice is wrong, and StoreError.
+    Raises InputError if an engine cannot be opened here as recorded, or if a choice is wrong, and StoreError.
     """
     groups: list[list[RecordedRun]] = []
     for run in runs:
@@ -161,9 +161,10 @@ def _backend(recorded: EngineDefinition, replacement: EngineDefinition | None, r
 def _replaced(
     recorded: EngineDefinition, replacement: EngineDefinition, backend: Backend
 ) -> EngineDefinition:
-    """Return the engine to open instead: with the recorded options, if it is a local one of the same backend.
+    """Return the replacement, with the recorded options if it is a local engine of the same backend.
 
-    The options of an engine on a server may have been written by a stranger, and decide what is sent to which address.
+    The recorded options of an engine on a server are dropped: they decide what is sent to which address, and a stranger
+    may have written them.
     """
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:
@@ -188,8 +189,8 @@ def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Co
 def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
     """Return the engine of a document as it may be opened here if the user consents.
 
-    Of the load options of an engine on a server only the address is kept: others say which keys of this machine are
-    sent. Raises InputError if the address has a variable in it.
+    Of the load options of an engine on a server, only the address is kept: other options say which keys of this machine
+    are sent. Raises InputError if the address has a variable in it.
     """
     if backend.capabilities.local:
         return definition
@@ -213,7 +214,7 @@ def _actions(
 ) -> list[str]:
     """Return what an engine, and the requests of its runs, do outside of the folder of the document that names them.
 
-    What the user chose is left out: the engine in place of the recorded one, and the settings.
+    Actions that follow from the user's choices, a replacement or settings, are left out.
     """
     backend = engine.backend
 

@@ -50,7 +50,7 @@ def replay_json(
 
 
 def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport], *, left: int = 0) -> str:
-    """Return sentences that say how many answers are the same, and what may have changed the others.
+    """Return sentences that say how many answers are the same, and what may have changed the other answers.
 
     `left` is the number of runs that were not repeated, since the replay was stopped.
     """

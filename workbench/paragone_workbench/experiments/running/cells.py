@@ -17,10 +17,10 @@ from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.retry import retrying
 
 PAGE = 1_000
-"""Runs whose prompts are in memory at a time."""
+"""Largest number of runs whose prompts are in memory at a time."""
 
 _LARGEST_SEED = 2**31 - 1
-"""Some servers keep seeds as signed numbers of 32 bits."""
+"""The largest seed, since some servers store seeds as signed integers of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ async def unfinished_cells(
 ) -> AsyncGenerator[Cell, None]:
     """Yield the unfinished runs of some engines of an experiment.
 
-    With several engines, each prompt begins with another engine, so that none always comes first.
+    With several engines, the engine that comes first changes from prompt to prompt.
     Raises StoreError.
     """
     finished = ("done",) if retry_failed else ("done", "failed")
@@ -83,9 +83,9 @@ async def _pages(
 
 
 def _seed_of(cell: Cell) -> int:
-    """Return the seed of a run, from 0 to 2³¹ − 1: it depends on its messages and its repetition only.
+    """Return the seed of a run, from 0 to 2³¹ − 1.
 
-    So a prompt keeps its seeds when others are added before it.
+    The seed depends only on the messages and the repetition, so a prompt keeps its seeds when other prompts are added.
     """
     content = [cell.key.repetition, *map(to_json, cell.prompt.messages)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
@@ -95,7 +95,7 @@ def _seed_of(cell: Cell) -> int:
 def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
     """Return the sampling option with the seed of a run.
 
-    Empty if the user has set the engine's seed, or if its backend does not declare the standard option `seed`.
+    Empty if the user has set the engine's seed, or if the engine's backend does not declare the standard option `seed`.
     """
     if backend is None or "seed" in engine.options:
         return {}

@@ -1,4 +1,4 @@
-"""The judges that only a suite names, and what asking them does. The suite may come from somebody else."""
+"""Judges that only a suite names, and what asking them does, since the suite may come from somebody else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def judge_actions(
     suite: Path,
     folders: Sequence[str],
 ) -> list[str]:
-    """Return what the foreign judges of a suite do outside of its folder.
+    """Return what the foreign judges of a suite do outside of the suite's folder.
 
     Raises InputError if a backend is missing or an option is invalid, and EngineError if the backend fails.
     """

@@ -1,4 +1,4 @@
-"""The identity of the model behind an engine, as far as the engine reports it: the same in all runs of an experiment."""
+"""The identity of the model behind an engine, as the engine reports it. All runs of an experiment need the same one."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _FACTS = (
     "draft model",
     "chat template",
 )
-"""Facts of an open model that stay the same while the model and its engine do."""
+"""Facts of an open model that change only if the model or its engine changes."""
 
 _CHANGED = "time of change of "
-"""What the names of these properties begin with; the file's name follows."""
+"""The first part of the name of a property with a file's time of change; the file's name follows."""
 
 _SHOWN = ("program", "version", "commit", "server", "quantization")
 
 
 def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity:
-    """Return the identity of an open model. `weights` are its files, with the digests that are known."""
+    """Return the identity of an open model. `weights` are the model's files, with the known digests."""
     known: dict[str, str | None] = {
         "architecture": loaded.architecture,
         "quantization": loaded.quantization,
@@ -52,7 +52,7 @@ def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity
 
 
 def without_times(identity: Identity) -> Identity:
-    """Return an identity without the times at which files changed: copies of a file on other machines have others."""
+    """Return an identity without the times at which files changed, which differ between the machines of a cluster."""
     return {name: value for name, value in identity.items() if not name.startswith(_CHANGED)}
 
 

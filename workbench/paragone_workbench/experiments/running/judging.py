@@ -53,7 +53,7 @@ class Judging:
     progress: Sequence[EngineProgress]
     observer: SuiteObserver
     executor: CellExecutor
-    """Has the judges that are opened on other machines. If it is `elsewhere`, judges at servers get as many requests at once as these take."""
+    """Opens judges on other machines. If it runs `elsewhere`, judges at servers get up to `MOST_REQUESTS` requests at a time."""
     given_up: list[ParagoneError] = field(default_factory=list)
     """Why some judges did not finish their work."""
     failure: ParagoneError | None = None
@@ -75,7 +75,7 @@ class Judging:
                 await self._ask(names)
 
     async def stop(self) -> None:
-        """Ask no more. The results so far are kept."""
+        """Ask no judge any more. The results so far are kept."""
         self._stopped = True
         if self._panel is not None:
             await self._panel.stop()
@@ -203,7 +203,7 @@ class _Panel:
         observer: SuiteObserver,
         most_requests: int,
     ) -> None:
-        """Add judges to a pool, beside those that are on other machines, without opening them."""
+        """Add the judges `here` to a pool, without opening them. The judges `placed` are on other machines."""
         self._pool = pool
         self._placed = placed
         self._here = {
@@ -223,7 +223,7 @@ class _Panel:
         return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
 
     def give_up(self, error: ParagoneError) -> None:
-        """Stop asking the judges, for this reason."""
+        """Stop asking the judges, because of `error`."""
         for engine in self.engines.values():
             engine.give_up(error)
 

@@ -35,7 +35,7 @@ async def write_junit(
     totals: Sequence[EngineTotals],
     chosen: frozenset[int] | None = None,
 ) -> None:
-    """Write the finished runs of the chosen prompts. The file is replaced at once. Raises ParagoneError."""
+    """Write the finished runs of the chosen prompts. An earlier file is replaced in the end. Raises ParagoneError."""
     with replacing(path) as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n')
         file.write(_opening("testsuites", {"name": experiment.name}))
@@ -52,7 +52,7 @@ async def _write_engine(
     totals: EngineTotals,
     chosen: frozenset[int] | None,
 ) -> None:
-    """Write the test suite of an engine, a test case at a time: memory does not grow with their number."""
+    """Write the test suite of an engine, one test case at a time, so that memory does not grow with the number of runs."""
     attributes = {
         "name": totals.engine,
         "tests": str(totals.runs),

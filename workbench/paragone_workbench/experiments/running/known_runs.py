@@ -1,8 +1,8 @@
-"""Runs that the history has already, so that no engine is asked the same again.
+"""Takes runs over from earlier experiments, so that no engine executes the same run twice.
 
-Two runs are the same if the engine (its definition, and the size and time of change of its model's file), the messages and
-the seed are. The results of assertions are taken over with the run if the assertions and their judges are the same too;
-otherwise the answer is checked again.
+Two runs are the same if they have the same engine (its definition, and the size and time of change of its model's file),
+messages and seed. The results of assertions are taken over with the run if the assertions and their judges are the same
+too; otherwise the answer is checked again.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from paragone_workbench.experiments.running.request import SuiteRequest
 
 _AT_ONCE = 200
-"""Runs that are looked for at a time."""
+"""Number of runs that one query looks up."""
 
 
 class CellDigests:
-    """The digests of the runs of a request, by which other experiments find them."""
+    """The digests of a request's runs, by which other experiments find these runs."""
 
     def __init__(self, request: SuiteRequest, registry: Registry) -> None:
-        """Look at the files of the models."""
+        """Read the sizes and times of change of the models' files."""
         self._engines = [
             (engine, registry.find(engine.backend), identity_digest(_identity(engine, registry)))
             for engine in request.engines
@@ -64,9 +64,9 @@ async def take_known_runs(
     digests: CellDigests,
     catalog: AssertionCatalog,
 ) -> int:
-    """Give an experiment the finished runs of others that are the same as its own. Returns their number.
+    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
 
-    An experiment that was begun with `fresh`, or that has runs already, gets those only that are newer than itself.
+    An experiment that was begun with `fresh`, or that has runs already, takes over only runs newer than itself.
     Raises StoreError.
     """
     begun = request.fresh or experiment.done or experiment.failed

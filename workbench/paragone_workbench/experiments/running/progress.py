@@ -15,7 +15,7 @@ from paragone_workbench.store.experiment_records import AssertionResult, RunCoun
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:
-    """The progress of an engine. Runs that earlier commands finished count too."""
+    """The progress of an engine, including the runs that earlier commands finished."""
 
     name: str
     total: int = 0
@@ -39,7 +39,7 @@ class EngineProgress:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the engine's remaining runs are not executed; None if they are."""
+        """Why the engine's remaining runs are not executed; None if they are executed."""
         return self.engine.given_up if self.engine is not None else None
 
     @property
@@ -71,7 +71,7 @@ class EngineProgress:
             self.undecided += sign * sum(result.passed is None for result in counted)
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second now; None if the engine generates none."""
+        """Return the tokens per second at the time `now`; None if the engine generates no tokens."""
         return None if self.engine is None else self.engine.tokens_per_second(now)
 
 
@@ -82,23 +82,23 @@ class SuiteObserver:
         """The order of the runs is decided."""
 
     def counted(self, taken: int, total: int) -> None:
-        """The finished runs are counted: `taken` of the `total` runs were now taken over from other experiments."""
+        """The finished runs were counted. `taken` of the `total` runs were just taken over from other experiments."""
 
     def progressed(self) -> None:
         """An engine or one of its runs has progressed. Called often."""
 
     def remarked(self, sentence: str) -> None:
-        """Something happened after which all runs can still be finished, such as the loss of a node."""
+        """`sentence` reports an event after which all runs can still be finished, such as the loss of a node."""
 
     def digesting(self, path: str) -> None:
-        """The runs have ended, and the digest of this file of weights is computed now."""
+        """The runs have ended, and the digest of the file of weights at `path` is computed now."""
 
     def judging(self, names: Sequence[str]) -> None:
-        """The runs have ended, and these engines judge the answers now."""
+        """The runs have ended, and the engines `names` judge the answers now."""
 
 
 def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
-    """Return the expected seconds until all runs are finished; None before the first one.
+    """Return the expected seconds until all runs are finished; None before the first run is finished.
 
     `at_once` says whether the engines answer at the same time.
     """

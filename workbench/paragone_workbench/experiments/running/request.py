@@ -21,7 +21,7 @@ from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.retry import retrying
 
 SCHEDULE: Mode = "swap"
-"""The schedule of a suite by default: one engine after the other has the machine for itself, and each is loaded once."""
+"""The default schedule of a suite: each engine is loaded once, and has the machine to itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class SuiteRequest:
     engines: Sequence[EngineDefinition]
     """The definitions of the engines, with the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """The definitions of the engines that assertions name."""
+    """The definitions of the engines that assertions ask, by their names."""
     foreign_judges: frozenset[str] = frozenset()
     """The names of the judges that only the suite names, which do not get the user's own system prompt."""
     repetitions: int = 1
@@ -40,17 +40,17 @@ class SuiteRequest:
     chosen: frozenset[int] | None = None
     """Indices of the prompts to run now; None for all."""
     retry_failed: bool = False
-    """Run failed runs again, and ask judges again that gave no verdict."""
+    """Whether failed runs are repeated, and judges that gave no verdict are asked again."""
     fresh: bool = False
-    """Begin a new experiment, even if there is one with the same prompts, engines and settings."""
+    """Whether to begin a new experiment even if there is one with the same prompts, engines and settings."""
 
 
 async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
-    """Return the experiment of a request, claimed for this instance, and whether it had been begun before.
+    """Return the experiment of a request, claimed for this instance, and whether an earlier command began it.
 
-    Raises InputError if another instance of the program runs it, and StoreError.
+    Raises InputError if another instance of the program runs the experiment, and StoreError.
     """
     backends = [registry.find(engine.backend) for engine in request.engines]
     engines = tuple(map(without_secrets, request.engines, backends))
@@ -91,8 +91,8 @@ def _fingerprint(
 ) -> str:
     """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
 
-    The prompts include the system prompt and the assertions, the engines and the judges their options and which
-    weights they have. Pass engines and judges without secrets. The lines of the file do not count: an added comment
+    Prompts include the system prompt and the assertions. Engines and judges include their options and the identity of
+    their weights; pass them without secrets. The line numbers of the prompts are ignored, so that an added comment
     begins no new experiment.
     """
     digest = hashlib.sha256()

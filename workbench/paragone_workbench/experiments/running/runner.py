@@ -43,7 +43,7 @@ class SuiteRunner:
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
-    """Number of runs that other experiments had finished, so that they were not executed again."""
+    """Number of runs that were taken over from other experiments instead of being executed."""
 
     def __post_init__(self) -> None:
         self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
@@ -61,7 +61,7 @@ class SuiteRunner:
         self._identities: dict[int, Identity] = {}
         """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
-        """The files of weights that answered, by path."""
+        """The files of weights of the models that answered, by path."""
         self._digests = CellDigests(self.request, self.registry)
         self._stopped = asyncio.Event()
 
@@ -89,7 +89,7 @@ class SuiteRunner:
                 await self._executor.execute(left)
             if not self._stopped.is_set():
                 await self._digest_weights()
-                self._judging.observer = self.observer  # it may have been replaced since
+                self._judging.observer = self.observer  # the observer may have been replaced since
                 await self._judging.run()
                 self.failure = self._judging.failure
         except ParagoneError as error:
@@ -129,7 +129,7 @@ class SuiteRunner:
             self._identities[index] = identity_of(loaded, weights)
 
     async def _digest_weights(self) -> None:
-        """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""
+        """Compute the digests by which a replay recognizes weights. Call this after the runs, since hashing takes a core."""
         for file in self._weights.values():
             if not self._stopped.is_set() and (await known_weights(self.history, [file]))[0].sha256 is None:
                 self.observer.digesting(file.path)
@@ -146,9 +146,9 @@ class SuiteRunner:
         )
 
     async def save(self, executed: Sequence[ExecutedCell]) -> None:
-        """Save runs of one engine at once, and count them. Raises StoreError.
+        """Save several runs of one engine together, and count them. Raises StoreError.
 
-        If another model answered than in earlier runs, they are not saved, and the engine is given up.
+        If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
         """
         kept = [one for one in executed if await self._is_the_same(one.cell.key.engine_index, one.result)]
         number = self.experiment.number
@@ -166,7 +166,7 @@ class SuiteRunner:
         self.observer.progressed()
 
     async def _is_the_same(self, index: int, result: RunResult) -> bool:
-        """Return whether the model that answered is that of the engine's earlier runs; if not, give the engine up."""
+        """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
         if result.loaded is None:
             return True
         now = identity_of(result.loaded, await known_weights(self.history, result.loaded.weights))
@@ -175,7 +175,7 @@ class SuiteRunner:
         found = changes(self._identities.setdefault(index, now), now)
         if found:
             engine = self.progress[index].engine
-            assert engine is not None, "it has answered"
+            assert engine is not None, "the engine has answered"
             engine.give_up(
                 InputError(
                     f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "

@@ -1,4 +1,4 @@
-"""Reads the finished runs of an experiment from the history, some at a time."""
+"""Reads the finished runs of an experiment from the history, page by page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.store.retry import retrying
 
 PAGE = 100
-"""Runs in memory at a time."""
+"""Number of runs in memory at a time."""
 
 
 async def saved_runs(
     history: History, experiment: Experiment, chosen: frozenset[int] | None = None
 ) -> AsyncGenerator[ExperimentRun, None]:
-    """Yield the finished runs in the order prompt, engine, repetition; those of the chosen prompts only.
+    """Yield the finished runs in the order prompt, engine, repetition; with `chosen`, only the runs of these prompts.
 
     Raises StoreError.
     """
@@ -36,12 +36,12 @@ async def saved_runs(
 
 
 def results_json(results: Iterable[AssertionResult]) -> list[Json]:
-    """Return results of assertions as the history keeps them."""
+    """Return results of assertions as JSON for the history."""
     return [to_json(result) for result in results]
 
 
 def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return an answer as assertions see it, without its prompt."""
+    """Return the answer of a run as the value that assertions check, without the prompt."""
     metrics = result.metrics
     return Answer(
         text=result.text,

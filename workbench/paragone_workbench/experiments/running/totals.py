@@ -14,16 +14,15 @@ from paragone_workbench.store import Experiment, ExperimentRun, History
 
 @dataclass(slots=True, kw_only=True)
 class SpeedTotals:
-    """A time or a rate of runs. The totals take 8 bytes of memory for each run.
+    """The values of a time or a rate of runs, in 8 bytes a run.
 
-    Runs that shared the machine or their server with others are slower, so their values do not count if there
-    are others.
+    Runs that shared the machine or their server are slower, so their values are used only if all runs shared.
     """
 
     alone: array[float] = field(default_factory=lambda: array("d"))
     """The values of the runs that shared nothing."""
     shared: array[float] = field(default_factory=lambda: array("d"))
-    """The values of the other runs."""
+    """The values of the runs that shared the machine or their server."""
 
     def add(self, value: float | None, *, shared: bool) -> None:
         """Add the value of a run, if it is known."""
@@ -32,19 +31,19 @@ class SpeedTotals:
 
     @property
     def median(self) -> float | None:
-        """Median of the runs that shared nothing, or of all if all shared; None without values."""
+        """Median of the runs that shared nothing, or of all runs if all shared; None without values."""
         values = self.alone or self.shared
         return statistics.median(values) if values else None
 
     @property
     def are_shared(self) -> bool:
-        """Whether there are values, all of them of runs that shared the machine or their server."""
+        """Whether there are values, and all of them are of runs that shared the machine or their server."""
         return bool(self.shared) and not self.alone
 
 
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
-    """The finished runs of an engine. The totals take 16 bytes of memory for each run, for the medians."""
+    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need."""
 
     engine: str
     total: int
@@ -62,7 +61,7 @@ class EngineTotals:
     not_passed: int = 0
     """Number of runs with an assertion that failed."""
     errors: int = 0
-    """Number of runs that failed, or whose assertions all passed but for some that gave no verdict."""
+    """Number of runs that failed, or of which no assertion failed but at least one gave no verdict."""
     seconds: float = 0.0
     """Seconds that the runs took."""
     tokens: int = 0
@@ -94,12 +93,12 @@ class EngineTotals:
 
     @property
     def mean_tokens(self) -> float | None:
-        """Mean number of generated tokens of the runs that did not fail."""
+        """Mean number of generated tokens of the runs that did not fail; None without such runs."""
         return self.tokens / self.counted if self.counted else None
 
     @property
     def are_times_shared(self) -> bool:
-        """Whether a median is of runs that shared the machine or their server."""
+        """Whether a median is over runs that shared the machine or their server."""
         return self.ttft_s.are_shared or self.decode_tps.are_shared
 
     @property

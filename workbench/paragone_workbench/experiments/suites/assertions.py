@@ -30,12 +30,12 @@ CHECK_S = 60.0
 """Seconds that an assertion may take, unless it asks an engine."""
 
 REASON_LENGTH = 300
-"""Largest number of characters of `AssertionResult.reason`: it may quote an answer."""
+"""Largest number of characters of `AssertionResult.reason`, which may quote an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionCatalog:
-    """The assertions that were found, by name, and the plugins that failed."""
+    """The installed assertions, by name, and the plugins that failed."""
 
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...] = ()
@@ -43,7 +43,7 @@ class AssertionCatalog:
     """The names of paragone's own assertions. Assertions of other authors run on event loops of their own."""
     foreign: ForeignChecks = field(default_factory=ForeignChecks)
     tell: Tell = tell_nobody
-    """Shows which assertion is waited for."""
+    """Shows for which assertion the program waits."""
 
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
         """Check an assertion of a prompt with this expected answer. Raises InputError."""
@@ -96,7 +96,7 @@ class AssertionCatalog:
 
 
 def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
-    """Import the plugins with assertions. `tell` shows which one is waited for."""
+    """Import the plugins with assertions. `tell` shows for which plugin the program waits."""
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
     found = discover_assertions(watch=import_watch(tell))
@@ -111,16 +111,16 @@ async def evaluate(
     *,
     leave_judges_out: bool = False,
 ) -> tuple[AssertionResult, ...]:
-    """Check an answer with the assertions of its prompt; return the results in their order.
+    """Check an answer with the assertions of its prompt, and return the results in the order of the assertions.
 
-    Whatever an assertion raises is a result without a verdict.
+    An exception of an assertion becomes a result without a verdict.
 
     Args:
         prompt: The prompt.
-        answer: The answer of an engine to it. Its messages and expected answer are those of the prompt.
+        answer: The answer of an engine to the prompt. Its messages and expected answer are taken from the prompt.
         catalog: The installed assertions.
-        judge: Asks the engines that judge; None if there are none.
-        leave_judges_out: Leave out the assertions that ask an engine.
+        judge: Asks the engines that judge; None if no engine can be asked.
+        leave_judges_out: Whether to leave out the assertions that ask an engine.
     """
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(
@@ -163,11 +163,11 @@ def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
     try:
         return bool(catalog.asks_engines(spec))
     except ParagoneError:
-        return False  # checking the answer gives the reason
+        return False  # `_result` has the same error as its reason
 
 
 class _NoJudge:
-    """Stands where no engine can be asked."""
+    """A judge that never gives a verdict, for answers that are checked without engines."""
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
         raise NoVerdict(f"The engine {engine} cannot be asked here.")

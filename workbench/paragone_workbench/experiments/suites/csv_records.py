@@ -1,4 +1,4 @@
-"""Suites in CSV: a row a prompt, under a header. Columns without a known name are variables."""
+"""Suites in CSV: a header, and a row for each prompt. Columns without a known name are variables."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ JSON_COLUMNS = ("messages", "variables", "assertions")
 LARGEST_CELL = 1 << 30
 
 MOST_COLUMNS = 1_000
-"""Largest number of columns. Each is a value of every prompt."""
+"""Largest number of columns, since every prompt has a value for each column."""
 
 
 def csv_records(path: Path, text: str) -> Iterator[Record | SuiteProblem]:
-    """Yield the records of a text, and a problem for each malformed row. Empty rows do not count.
+    """Yield the records of a text, and a problem for each malformed row. Empty rows are skipped.
 
     Raises InputError if the header is wrong.
     """
@@ -51,7 +51,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | SuiteProblem]]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = rows.line_num + 1
-        # The limit is the process's: it is raised for one row only.
+        # The limit applies to the whole process, so it is raised for one row only.
         before = csv.field_size_limit(LARGEST_CELL)
         try:
             row = next(rows)
@@ -87,7 +87,7 @@ def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
 
 
 def _values(header: Sequence[str], row: Sequence[str]) -> dict[str, Json]:
-    """Return the values of a row. An empty cell of a known column has none. Raises InputError."""
+    """Return the values of a row. An empty cell of a known column gives no value. Raises InputError for invalid JSON."""
     values: dict[str, Json] = {}
     variables: dict[str, Json] = {}
     for name, cell in zip(header, row, strict=True):

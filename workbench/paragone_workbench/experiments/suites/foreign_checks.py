@@ -14,13 +14,13 @@ from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, Fo
 from paragone_workbench.engines.waiting import Tell
 
 MOST_BLOCKED = 3
-"""Number of checks of one assertion that may block their event loop, before the assertion is no longer asked."""
+"""Number of checks that may block their event loop before their assertion is no longer used."""
 CLOSING_S = 2.0
-"""Seconds that assertions have to release their resources."""
+"""Seconds within which assertions must release their resources."""
 
 
 class ForeignChecks:
-    """Checks answers with assertions of other authors. If one blocks, the program and the suite go on."""
+    """Checks answers with assertions of other authors. An assertion that blocks stops neither the program nor the suite."""
 
     def __init__(self) -> None:
         self._loops: dict[str, ForeignLoop] = {}
@@ -29,7 +29,7 @@ class ForeignChecks:
         """The engines that assertions ask, by the assertion's name and its options."""
 
     def engines(self, assertion: AnyAssertion, options: Options, *, tell: Tell) -> object:
-        """Return which engines an assertion asks with these options. Blocks the first time. Raises the errors of the assertion."""
+        """Return which engines an assertion asks with these options. The first call blocks. Raises the assertion's errors."""
         asked = assertion.name, repr(options)
         if asked not in self._engines:
             plugin, what = _named(assertion), "which engines it asks"
@@ -44,7 +44,7 @@ class ForeignChecks:
         answer(lambda: assertion.check_expected(expected, options), _named(assertion), what, tell=tell)
 
     async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
-        """Check an answer, and return the assertion's finding. Raises its exceptions, and NoVerdict if it blocks its loop."""
+        """Check an answer, and return the assertion's finding. Raises its exceptions, and NoVerdict if it blocks."""
         name = assertion.name
         if self._blocked[name] >= MOST_BLOCKED:
             raise NoVerdict(f"It blocked its event loop {MOST_BLOCKED} times, and is not asked any more.")
@@ -75,7 +75,7 @@ def _named(assertion: AnyAssertion) -> str:
 
 
 class _JudgeElsewhere:
-    """Asks a judge that belongs to the event loop of the application, from another one."""
+    """Asks a judge, which belongs to the event loop of the application, from another event loop."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge

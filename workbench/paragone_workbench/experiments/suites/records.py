@@ -1,4 +1,4 @@
-"""Turns the records of suite files into prompts. A record is what a file of any format has of one prompt."""
+"""Turns the records of suite files into prompts. A record is the entry of one prompt, whatever the file's format."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ class FileDefaults:
     """The system prompt and the assertions that apply to all prompts of a file."""
 
     system: str | None = None
-    """The system prompt of prompts that have none; None if the file has none either."""
+    """The file's system prompt, for prompts without one of their own; None if the file has no system prompt."""
     given_system: str = ""
-    """The user's own system prompt, for a file that has none."""
+    """The user's own system prompt, for a file without a system prompt."""
     assertions: tuple[AssertionSpec, ...] = ()
     """Assertions in addition to those of each prompt."""
 
 
 @dataclass(eq=False)
 class RecordReader:
-    """Makes a prompt of a record, and collects everything that is wrong with it."""
+    """Turns a record into a prompt, and collects the problems of the record."""
 
     record: Record
     defaults: FileDefaults
     catalog: AssertionCatalog
     problems: list[SuiteProblem] = field(default_factory=list)
     takes_given_system: bool = False
-    """Whether the prompt has the system prompt that was given, because the file has none."""
+    """Whether the prompt uses `FileDefaults.given_system`, because the file has no system prompt."""
 
     def prompt(self, index: int) -> SuitePrompt | None:
         """Return the prompt; None if there are problems."""
@@ -97,7 +97,7 @@ class RecordReader:
         self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
 
     def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
-        """Return a value of this type; None if it is missing, or note that it must be what `wanted` says."""
+        """Return a value of the type `kind`, or None. For a value of another type, add a problem with what is `wanted`."""
         value = self.record.values.get(key)
         if value is None or isinstance(value, kind):
             return value
@@ -108,7 +108,7 @@ class RecordReader:
         return self._value(key, str, "text")
 
     def _messages(self) -> tuple[Message, ...]:
-        """Return the messages with their system message; variables are not filled in yet."""
+        """Return the messages with their system message, before variables are filled in."""
         system = self._text("system")
         messages: list[Message] = []
         given = self.record.values.get("messages")
@@ -167,7 +167,7 @@ class RecordReader:
         return ()
 
     def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
-        """Return the checked assertions: its own, then those of the file, else `equals` if an answer is expected."""
+        """Return the checked assertions of the record and of the file; without any, `equals` if an answer is expected."""
         own: list[AssertionSpec] = []
         for item in self._value("assertions", list, "a list") or ():
             try:
@@ -186,7 +186,7 @@ class RecordReader:
 
 
 def assertion_spec(item: Json) -> AssertionSpec:
-    """Return the assertion that an item of `assertions` describes. Raises InputError; options are not checked."""
+    """Return the assertion that an item of `assertions` describes, with unchecked options. Raises InputError."""
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
         raise InputError('An assertion must look like {"type": "contains", "value": "…"}.')
     negated = item.get("not", False)
@@ -197,7 +197,7 @@ def assertion_spec(item: Json) -> AssertionSpec:
 
 
 def parse_json(text: str) -> Json:
-    """Parse JSON. Raises InputError with the mistake in a sentence."""
+    """Parse JSON. Raises InputError with a sentence about the mistake."""
     try:
         value = wire.parse_json(text)
         if "\\u" in text:  # an escape may be half of a pair that makes one character

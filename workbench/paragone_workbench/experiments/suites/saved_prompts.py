@@ -1,4 +1,4 @@
-"""The prompts of experiments, as the history has them."""
+"""Reads the prompts of experiments from the history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Store
 
 PAGE = 1_000
-"""Prompts in memory at a time."""
+"""Number of prompts in memory at a time."""
 
 
 def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:

@@ -17,8 +17,8 @@ class AssertionSpec:
 
     Attributes:
         type: The name of the assertion, such as `contains`.
-        options: Values of its options, by name. Options without a value have their default.
-        negated: Whether it passes when it does not hold: `"not": true` in the file.
+        options: The values of the assertion's options, by name. Options without a value have their default.
+        negated: Whether the assertion passes if its check fails: `"not": true` in the file.
     """
 
     type: str
@@ -31,14 +31,13 @@ class SuitePrompt:
     """One prompt of a suite.
 
     Attributes:
-        index: Its place in the file, from 0. Faulty prompts count too, so that correcting one does not
-            renumber the others.
-        line: The line of the file where it begins, from 1.
-        messages: What is sent to engines, oldest first: variables are filled in, the system message is
-            included.
+        index: The index of the prompt in the file, from 0. Faulty prompts have an index too, so that correcting one
+            does not renumber the others.
+        line: The line of the file where the prompt begins, from 1.
+        messages: The messages for the engines, oldest first, with the system message and with variables filled in.
         expected: The expected answer, with variables filled in; None if there is none.
         tags: Names by which prompts are chosen.
-        variables: Values that were filled in.
+        variables: The values that were filled in, by the names of the variables.
         assertions: The checks of an answer: those of the prompt, then those of the file.
     """
 
@@ -52,13 +51,13 @@ class SuitePrompt:
 
     @property
     def text(self) -> str:
-        """The text of the last message of the user: what a table shows."""
+        """The text of the user's last message, for tables."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteProblem:
-    """Something wrong in a file.
+    """A problem in a suite file.
 
     Attributes:
         line: The line, from 1.
@@ -76,8 +75,8 @@ class Suite:
     Attributes:
         name: The name of the file, without its ending.
         prompts: The prompts without a problem, in the order of the file.
-        problems: What is wrong with the others, in the order of the file.
-        given_system: Indices of the prompts whose system prompt is the one that was given, because the file has none.
+        problems: The problems of the other prompts, in the order of the file.
+        given_system: Indices of the prompts with the user's own system prompt, because the file has none.
     """
 
     name: str
@@ -92,10 +91,10 @@ class Suite:
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
-    """Return the suite with the prompts that match an expression only; they keep their indices.
+    """Return the suite with only the prompts that match an expression. The prompts keep their indices.
 
-    `tag:NAME` chooses the prompts with this tag. Anything else chooses those that contain it in a message,
-    in upper or lower case.
+    `tag:NAME` chooses the prompts with this tag. Any other text chooses the prompts with a message that contains the
+    text, in upper or lower case.
     """
     key, _, tag = expression.partition(":")
     if key == "tag":
@@ -111,7 +110,7 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
 
 
 def problem_text(name: str, problems: Iterable[SuiteProblem], shown: int = PROBLEMS_SHOWN) -> str:
-    """Return a line `NAME:LINE: SENTENCE` for each of the first `shown` problems, and the number of the others."""
+    """Return a line `NAME:LINE: SENTENCE` for each of the first `shown` problems, and the number of further problems."""
     problems = list(problems)
     lines = [f"{name}:{problem.line}: {problem.sentence}" for problem in problems[:shown]]
     if len(problems) > shown:

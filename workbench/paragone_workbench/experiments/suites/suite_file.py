@@ -26,15 +26,15 @@ EXAMPLES = {
     ".csv": "Write the header prompt,expected and below it a row for each prompt.",
     ".toml": 'Begin each prompt with [[prompts]], and write prompt = "Why is the sky blue?" below it.',
 }
-"""What to write into an empty file, by ending."""
+"""Hints on what to write into an empty file, by the ending of its name."""
 
 
 def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
-    """Read a suite file, whose format is that of its ending: .jsonl, .csv or .toml.
+    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml.
 
     `system` is the system prompt of the prompts for which the file has none. Prompts with a problem are
-    left out; the suite has the problems. Raises InputError if the file cannot be read, is not UTF-8 text,
-    or has no usable prompt.
+    left out, and their problems are listed in the suite. Raises InputError if the file cannot be read, is not UTF-8
+    text, or has no usable prompt.
     """
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
@@ -83,7 +83,7 @@ def _read(path: Path, *, largest: int) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # an error's position does not count the byte order mark
+        # the position in the error is counted after the byte order mark
         start = error.start + len(raw) - len(error.object)
         line = raw.count(b"\n", 0, start) + 1
         column = start - raw.rfind(b"\n", 0, start)
@@ -94,7 +94,7 @@ def _read(path: Path, *, largest: int) -> str:
 
 
 def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
-    """Yield the records of a text with an object a line, and a problem for each malformed line. Empty lines do not count."""
+    """Yield the records of a text with an object a line, and a problem for each malformed line. Skip empty lines."""
     # Not splitlines: it splits at characters that strings in JSON may contain.
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():

@@ -31,7 +31,7 @@ class TomlSuite:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}", key)
 
     def defaults(self, system: str, catalog: AssertionCatalog) -> FileDefaults:
-        """Return the defaults of all prompts. `system` applies if the file has none."""
+        """Return the defaults of all prompts. `system` applies if the file has no system prompt."""
         own = self._document.data.get("system")
         if not (own is None or isinstance(own, str)):
             self._wrong("'system' must be text.", "system")
@@ -48,7 +48,7 @@ class TomlSuite:
         return FileDefaults(system=own, given_system=system, assertions=tuple(specs))
 
     def records(self) -> Iterator[Record | SuiteProblem]:
-        """Yield the records, and a problem for each malformed one."""
+        """Yield the records, and a problem for each malformed record."""
         for index, item in enumerate(self._list("prompts")):
             line = self._document.line("prompts", index)
             mistake = "A prompt must be a table: begin it with [[prompts]]."

@@ -1,1 +1,1 @@
-"""Blind votes: ballots without names, and answers that tell no speed."""
+"""Blind votes: ballots without names, and answers that do not reveal the speeds of their engines."""

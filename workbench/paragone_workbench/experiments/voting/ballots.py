@@ -31,9 +31,9 @@ class Ballot:
     Attributes:
         prompt: The text of the prompt.
         answers: The answers in the order in which they are shown.
-        experiment_id: The experiment, if the answers are runs of one.
-        prompt_index: The prompt in the experiment.
-        asked: The prompt in a conversation, if it belongs to one.
+        experiment_id: The number of the experiment, if the answers are runs of an experiment.
+        prompt_index: The index of the prompt in the experiment.
+        asked: The prompt in a conversation, if the answers belong to a conversation.
     """
 
     prompt: str
@@ -44,7 +44,7 @@ class Ballot:
 
     @property
     def mask(self) -> NameMask:
-        """The mask for the names of the engines and models in the answers. Some are known once a run has begun only."""
+        """The mask for the names of the engines and models in the answers. Some names are known only once a run has begun."""
         names = frozenset(
             name for run in self.answers for name in names_of(run.result.definition, run.result.loaded)
         )
@@ -57,7 +57,7 @@ class Ballot:
 
     @property
     def is_rated(self) -> bool:
-        """Whether a vote counts in ratings, which know engines by their names: not if all have the same."""
+        """Whether a vote counts in ratings, which tell engines apart by name: whether the candidates' names differ."""
         return len({run.result.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: Choice, *, blind: bool) -> SavedVote:

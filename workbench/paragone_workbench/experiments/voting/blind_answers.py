@@ -1,4 +1,4 @@
-"""Answers that are written during a blind vote: their names are masked, and their speeds hidden."""
+"""Answers that engines write during a blind vote. Names in them are masked, and the engines' speeds are hidden."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from paragone_workbench.runs.run import Run
 
 
 class BlindAnswers:
-    """Follows the answers of a ballot, and gives out their text masked and at the same pace. Thinking is left out.
+    """Follows the answers of a ballot, and gives out their masked text at one pace. Thinking is left out.
 
-    The display waits until all answers have begun: before, not all names of the models are known.
+    Text is given out once all answers have begun, because some names of models are unknown before.
     """
 
     def __init__(self, ballot: Ballot) -> None:
@@ -44,7 +44,7 @@ class BlindAnswers:
         return all(answer.is_complete for answer in self._answers)
 
     def take(self, now: float) -> Sequence[str]:
-        """Return the text of each answer that may be shown at a time in seconds, and was not given out yet."""
+        """Return, for each answer, the text that may be shown at the time `now` (seconds) and was not given out yet."""
         if not self._is_masking and all(answer.has_begun for answer in self._answers):
             self._is_masking = True
             mask = self._ballot.mask
@@ -54,7 +54,7 @@ class BlindAnswers:
         return [answer.take(shown) for answer in self._answers]
 
     def show_all(self) -> bool:
-        """Make `take` give out everything, if all runs have ended. Returns whether they have."""
+        """Make `take` give out all text, if all runs have ended. Returns whether all have ended."""
         return self._is_masking and self._pacing.show_all(self._progress)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class BlindAnswers:
 
 
 class _BlindAnswer(RunObserver):
-    """The masked text of a run so far; empty until it has a mask."""
+    """The masked text of a run so far; empty until `mask` is called."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -17,12 +17,12 @@ from paragone_workbench.store import Store
 from paragone_workbench.store.experiment_records import engines_of
 
 _BEYOND = 2**31
-"""An index beyond those of engines and repetitions."""
+"""An index that is larger than the index of any prompt."""
 
 
 @dataclass(slots=True)
 class _Pair:
-    """Two engines, by their indices, with the prompts that are still to be voted on."""
+    """Two engines, by their indices, with the indices of the prompts that are still to be voted on."""
 
     engines: tuple[int, int]
     votes: int = 0
@@ -46,7 +46,7 @@ class ExperimentBallots:
         self._store = store
         self._chance = chance or random.SystemRandom()
         self._cast: list[tuple[str, Ballot, _Pair]] = []
-        """The votes since the beginning, by their ids."""
+        """The ids, ballots and pairs of the votes that this object has saved, oldest first."""
         self._pairs = [_Pair(pair) for pair in combinations(range(len(self.experiment.engines)), 2)]
         self._find_ballots()
         self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs)
@@ -87,7 +87,7 @@ class ExperimentBallots:
             prompt = pair.prompts[-1]
             is_voted = self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt)
             ballot = None if is_voted else self._ballot(pair, prompt)
-            pair.prompts.pop()  # not before: if the store fails, the same ballot comes again
+            pair.prompts.pop()  # only now: if the store had failed, the same ballot would come again
             if ballot is None:
                 self._count(pair)
                 continue
@@ -116,9 +116,9 @@ class ExperimentBallots:
         return frozenset(self.experiment.engines[engine].name for engine in pair.engines)
 
     def undo(self, current: Ballot | None) -> Ballot | None:
-        """Delete the last vote since the beginning, and return its ballot; None if there is none.
+        """Delete the last vote that this object has saved, and return its ballot; None without such a vote.
 
-        `current` is the ballot that is being shown: it comes again later.
+        `current` is the ballot that the screen shows, which comes again later.
         """
         if not self._cast:
             return None
@@ -152,7 +152,7 @@ class ExperimentBallots:
 
 
 def _text_of(messages: Sequence[Message]) -> str:
-    """Return a conversation as text: a single message as it is, several with their roles."""
+    """Return messages as text: a single message as it is, several messages with their roles."""
     if len(messages) == 1:
         return messages[0].text
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)

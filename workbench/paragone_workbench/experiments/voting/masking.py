@@ -26,21 +26,21 @@ _COMMON = frozenset((
 _ARITHMETIC = re.compile(r"i?q\d.*|b?fp?\d+|int\d+|v\d+|\d+(?:bpw|bit)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _SHORTEST = 3
-"""Letters of the shortest name that is masked: an engine may have the name `a`."""
+"""Number of letters of the shortest name that is masked, since an engine may have the name `a`."""
 
 _TAIL = r"(?:v?[0-9][A-Za-z0-9]{0,7})?(?:[-_.:]SEGMENT){0,4}(?:[ ]v?[0-9]{1,3}(?:\.[0-9]{1,2})?[A-Za-z]?(?![A-Za-z0-9]))?"
-"""A version and size that follow a name, such as `2.5-7B-Instruct` or ` 3.1`."""
+"""Pattern of a version and size after a name, such as `2.5-7B-Instruct` or ` 3.1`."""
 _ANY_TAIL = _TAIL.replace("SEGMENT", "[A-Za-z0-9]{1,14}")
 _WRITTEN_TAIL = _TAIL.replace("SEGMENT", "[A-Z0-9][A-Za-z0-9]{0,13}")
 _GOES_ON = re.compile(r"(?:[A-Za-z0-9]|[-_.:](?=[A-Za-z0-9]|\Z))*(?: v?[0-9.]*[A-Za-z]?)?\Z")
-"""Matches characters at the end of an unfinished text that may turn out to belong to the name before them."""
+"""Matches the end of an unfinished text if, with more text, it may belong to the name before it."""
 _LONGEST_TAIL = 9 + 4 * 15 + 9 + 2
-"""Characters of the longest tail, and of what must not follow a name."""
+"""Number of characters of the longest tail, together with the characters that must not follow a name."""
 
 
 @cache
 def _well_known() -> Sequence[str]:
-    """Return the names of model_names.txt, which says how they are written."""
+    """Return the names in model_names.txt. The comments of the file describe their spelling."""
     lines = Path(__file__).with_name("model_names.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -64,8 +64,8 @@ class NameMask:
         for name in map(_lower, (*self._loose, *self._written)):
             self._starts.setdefault(name[0], []).append(name)
         self.reach = max(map(len, (*self._loose, *self._written, ""))) + _LONGEST_TAIL
-        """Whether a name begins at a character depends on this number of characters from there on, at most."""
-        # re.ASCII: of other letters than A to Z, the case is that of the names; see `_written`.
+        """Number of characters, from a position on, that suffice to decide whether a name begins there."""
+        # With re.ASCII, the pattern ignores case only for A to Z; `_written` returns the spellings of other letters.
         self.pattern = re.compile(
             f"(?i:{_either(self._loose)})(?:{_ANY_TAIL})(?![A-Za-z0-9])"
             f"|(?:{_either(self._written)})(?:{_WRITTEN_TAIL})(?![A-Za-z0-9]|-[a-z])",
@@ -86,7 +86,7 @@ class NameMask:
         )
 
     def may_go_on(self, text: str, match: re.Match[str]) -> bool:
-        """Return whether a name that was found would be a longer one if more text comes."""
+        """Return whether the name of a match may become a longer name if more text comes."""
         found = _lower(text[match.start() :])
         longer = any(name.startswith(found) for name in self._starts.get(found[0], ()))
         return longer or _GOES_ON.match(text, match.end()) is not None
@@ -113,7 +113,7 @@ class MaskedStream:
         return self._take(len(self._text))
 
     def _take(self, known: int) -> str:
-        """Return the text that is certain; whether a name begins is known up to the character `known`."""
+        """Return the masked text that is certain, if all beginnings of names up to the character `known` are known."""
         mask, text = self._mask, self._text
         parts: list[str] = []
         while (match := mask.pattern.search(text, self._done)) and (
@@ -121,16 +121,16 @@ class MaskedStream:
         ):
             parts += text[self._done : match.start()], MASK
             self._done = match.end()
-        places = range(max(self._done, known + 1), len(text))
-        open_at = next((at for at in places if mask.may_begin(text, at)), len(text))
+        positions = range(max(self._done, known + 1), len(text))
+        open_at = next((at for at in positions if mask.may_begin(text, at)), len(text))
         parts.append(text[self._done : open_at])
-        kept = max(0, open_at - 1)  # the character before tells whether a word begins
+        kept = max(0, open_at - 1)  # the character before shows whether a word begins
         self._text, self._done = text[kept:], open_at - kept
         return "".join(parts)
 
 
 def names_of(definition: EngineDefinition, loaded: LoadedModel | None) -> Iterator[str]:
-    """Yield the names of an engine and its model, and the parts of these names that tell which model it is."""
+    """Yield the names of an engine and its model, and the parts of these names that identify the model."""
     model = engine_for_model(definition.backend, definition.model).name
     known = () if loaded is None else (loaded.name, loaded.architecture or "")
     for name in (definition.name, model, *known):
@@ -140,7 +140,7 @@ def names_of(definition: EngineDefinition, loaded: LoadedModel | None) -> Iterat
 
 
 def _parts(name: str) -> Iterator[str]:
-    """Yield the words of a name that tell the model: `SmolLM` and `135M` of `SmolLM2-135M-Instruct.Q4_1`."""
+    """Yield the words of a name that identify the model: `SmolLM` and `135M` of `SmolLM2-135M-Instruct.Q4_1`."""
     for word in _WORD.findall(name):
         stem = word.rstrip("0123456789")
         if _ARITHMETIC.fullmatch(word):
@@ -165,7 +165,7 @@ def _lower(text: str) -> str:
 
 
 def _has_word(text: str, name: str) -> bool:
-    """Return whether a text contains a name as a word; digits may follow it, as the version."""
+    """Return whether a text contains a name as a word. Digits may follow the name, as its version."""
     at = text.find(name)
     while at >= 0:
         before, after = text[at - 1 : at] if at else "", text[at + len(name) : at + len(name) + 1]

@@ -10,20 +10,20 @@ UNKNOWN_PACE = 100.0
 
 
 class PacedText(NamedTuple):
-    """How far an answer has come."""
+    """The progress of an answer."""
 
     produced: int
     """Number of characters that could be shown."""
     ended: bool
-    """Whether it is complete."""
+    """Whether the answer is complete."""
 
 
 class Pacing:
-    """Decides how many characters of each answer are shown; it is the same number for all of them.
+    """Decides how many characters of each answer are shown: the same number for all answers.
 
-    It is at most the number that the slowest answer that has not ended has produced, so that nothing is
-    shown before all have begun or ended. Once an answer could be shown to its end, the others go on no
-    faster than before. A burst of text would show which answers had been waiting.
+    At most as many characters are shown as the shortest unfinished answer has, so that nothing is shown before all
+    answers have begun or ended. Once an answer could be shown to its end, the others continue no faster than
+    before, since a burst of text would show which answers had been waiting.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Pacing:
         """The fraction of a character that the pace allows beyond the shown text."""
 
     def advance(self, now: float, answers: Sequence[PacedText]) -> int:
-        """Return how many characters of each answer may be shown at a time in seconds; it never decreases."""
+        """Return how many characters of each answer may be shown at the time `now` (seconds). The number never decreases."""
         limit = _limit(answers)
         if self._pace is None and any(answer.ended and answer.produced <= limit for answer in answers):
             seconds = now - self._began if self._began is not None else 0.0
@@ -55,7 +55,7 @@ class Pacing:
         return self.shown
 
     def show_all(self, answers: Sequence[PacedText]) -> bool:
-        """Show everything from now on, if all answers have ended. Returns whether they have."""
+        """Show all text from now on, if all answers have ended. Returns whether all have ended."""
         if not all(answer.ended for answer in answers):
             return False
         self.shown = _limit(answers)

@@ -1,4 +1,4 @@
-"""How many requests are in progress at a time: as many as make an engine answer more in the same time."""
+"""Limits the requests in progress. The limit grows as long as more requests raise the engine's throughput."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 MOST_REQUESTS = 64
-"""Requests in progress at one server at most, for suites whose engines are on other machines."""
+"""Largest number of requests in progress at one server, for suites whose engines are on other machines."""
 
 _STEP = 1.5
-"""By this factor the limit grows."""
+"""The factor by which the limit grows."""
 _BETTER = 1.1
-"""By this factor a rate must rise for the limit to grow further."""
+"""The factor by which the rate must rise for the limit to grow further."""
 
 
 @dataclass(slots=True)
@@ -23,16 +23,16 @@ class RequestTurn:
     """A request in progress."""
 
     succeeded: bool = True
-    """Set it to False if the request failed or was not sent."""
+    """Set this to False if the request failed or was not sent."""
 
 
 class Concurrency:
-    """Lets requests begin, never more than the limit at a time.
+    """Lets requests begin as long as fewer than the limit are in progress.
 
-    The limit is `least` at first. While it is below `most`, it grows as long as the requests that end in a second
-    become more: a server that batches answers several requests in the time of one. If they do not, the limit returns
-    to the one before. The limit falls by half if a request fails, since a server may refuse too many requests. A rate is
-    measured over twice as many requests as the limit.
+    The limit is `least` at first. While the limit is below `most`, it grows as long as more requests end per second: a
+    server that batches answers several requests in the time of one. When the rate stops rising, the limit returns to
+    its previous value. The limit falls by half if a request fails, since a server may refuse too many requests. A rate
+    is measured over twice as many requests as the limit.
     """
 
     def __init__(self, least: int, most: int) -> None:
@@ -46,26 +46,26 @@ class Concurrency:
         """The highest rate so far, and its limit."""
         self._ended = 0
         self._since: float | None = None
-        """When the measurement at this limit began; None if the requests of the limit before have yet to end."""
+        """When the measurement at this limit began; None while requests that began before the limit changed are in progress."""
         self._settling = least
 
     @property
     def load(self) -> float:
-        """The requests in progress and those that wait, as a share of the limit."""
+        """The number of requests in progress or waiting, divided by the limit."""
         return (self._now + len(self._waiting)) / self.limit
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[RequestTurn]:
-        """Wait until a request may begin. The request ends when the context is left."""
+        """Wait until a request may begin. The request ends at the end of the context."""
         if self._now < self.limit:
             self._now += 1
         else:
-            place = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
+            may_begin = asyncio.get_running_loop().create_future()
+            self._waiting.append(may_begin)
             try:
-                await place  # who lets it begin has counted it
+                await may_begin  # `_leave` has counted the request
             except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
+                if may_begin.done() and not may_begin.cancelled():
                     self._leave()
                 raise
         turn = RequestTurn()
@@ -80,16 +80,16 @@ class Concurrency:
             self._leave()
 
     def _leave(self) -> None:
-        """Let waiting requests begin as far as there is room, in the order in which they came."""
+        """End a request, and let waiting requests begin up to the limit, in the order of their arrival."""
         self._now -= 1
         while self._waiting and self._now < self.limit:
-            place = self._waiting.popleft()
-            if not place.done():
+            may_begin = self._waiting.popleft()
+            if not may_begin.done():
                 self._now += 1
-                place.set_result(None)
+                may_begin.set_result(None)
 
     def ended(self, now: float, *, succeeded: bool) -> None:
-        """Count a request that has ended at this time, in seconds, and set the limit by the rate."""
+        """Count a request that ended at the time `now`, in seconds, and adjust the limit to the rate."""
         if not succeeded:
             self._best = (0.0, self._least)
             self._set(max(self._least, self.limit // 2))
@@ -111,5 +111,5 @@ class Concurrency:
             self._set(limit)
 
     def _set(self, limit: int) -> None:
-        """Adopt a limit, and begin to measure once the requests in progress have ended."""
+        """Change the limit, and begin to measure once the requests in progress have ended."""
         self.limit, self._since, self._settling = limit, None, self._now

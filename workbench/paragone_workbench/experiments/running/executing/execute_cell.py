@@ -15,7 +15,7 @@ from paragone_workbench.store.experiment_records import AssertionResult
 async def execute_cell(
     cell: Cell, engine: SuiteEngine | SpreadEngine, catalog: AssertionCatalog
 ) -> ExecutedCell | None:
-    """Return the run with the results of its assertions; None if it did not end by itself."""
+    """Execute a run, and return it with the results of its assertions; None if the run did not end by itself."""
     sampling = seed_option(cell, engine.definition, engine.handle.backend)
     executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
     if executed is None:

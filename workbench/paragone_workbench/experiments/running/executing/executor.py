@@ -1,4 +1,4 @@
-"""What executes the runs of a suite: this process, or the processes of a cluster. The rest of a suite does not depend on it."""
+"""The interfaces between a suite and what executes its runs: this process, or the processes of a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ExecutedCell(NamedTuple):
-    """A run that has ended by itself, with the results of its assertions, but for those that ask engines."""
+    """A run that has ended by itself, with the results of its assertions, except assertions that ask engines."""
 
     cell: Cell
     result: RunResult
@@ -28,23 +28,23 @@ class ExecutedCell(NamedTuple):
 
 
 class SuiteWork(Protocol):
-    """The runs to be executed, and where their results go."""
+    """What an executor uses of a suite: the runs to execute, and the method that saves their results."""
 
     @property
     def request(self) -> SuiteRequest:
-        """What was asked for."""
+        """The request for the suite."""
 
     @property
     def registry(self) -> Registry:
-        """The backends."""
+        """The installed backends."""
 
     @property
     def catalog(self) -> AssertionCatalog:
-        """The assertions."""
+        """The installed assertions."""
 
     @property
     def observer(self) -> SuiteObserver:
-        """Who is told about the progress."""
+        """The observer of the progress."""
 
     @property
     def progress(self) -> Sequence[EngineProgress]:
@@ -54,9 +54,9 @@ class SuiteWork(Protocol):
         """Yield the unfinished runs of these engines, by their indices. Raises StoreError."""
 
     async def save(self, executed: Sequence[ExecutedCell]) -> None:
-        """Save runs of one engine at once, and count them. Raises StoreError.
+        """Save several runs of one engine together, and count them. Raises StoreError.
 
-        If another model answered than in earlier runs, they are not saved, and the engine is given up.
+        If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
         """
 
 
@@ -65,16 +65,16 @@ class CellExecutor(Protocol):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether other machines execute runs, whose files have paths and times of change of their own."""
+        """Whether other machines execute runs. Files there have other paths and times of change."""
 
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of these engines, by their indices. Returns early after `stop`.
 
-        Raises ParagoneError if it cannot, and StoreError.
+        Raises ParagoneError if the runs cannot be executed, and StoreError.
         """
 
     def judge(self, name: str) -> JudgeEngine | None:
-        """Return a judge of the request on other machines, not opened yet; None if it is to be opened in this process."""
+        """Return a judge of the request on other machines, not opened yet; None if this process opens the judge."""
 
     async def stop(self) -> None:
         """Stop the runs in progress, and start no further runs."""
@@ -84,11 +84,11 @@ class CellExecutor(Protocol):
 
 
 class JudgeEngine(Protocol):
-    """An engine that judges."""
+    """The engine of a judge."""
 
     @property
     def definition(self) -> EngineDefinition:
-        """The engine."""
+        """The definition of the engine."""
 
     @property
     def given_up(self) -> ParagoneError | None:
@@ -99,10 +99,10 @@ class JudgeEngine(Protocol):
         """Number of runs that the engine takes at once."""
 
     async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
+        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up for this reason: it executes no further runs."""
+        """Give the engine up because of `error`: the engine executes no further runs."""
 
     async def stop(self) -> None:
         """Stop executing runs."""
@@ -112,7 +112,7 @@ class JudgeEngine(Protocol):
 
 
 class EngineActivity(Protocol):
-    """What executes the runs of one engine, as a display of the progress shows it."""
+    """The activity of one engine, for a display of the progress."""
 
     @property
     def given_up(self) -> ParagoneError | None:
@@ -123,7 +123,7 @@ class EngineActivity(Protocol):
         """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock; None if the engine generates none."""
+        """Return the tokens per second at this time on the monotonic clock; None if the engine generates no tokens."""
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up for this reason: it executes no further runs, and those in progress end by themselves."""
+        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""

@@ -18,7 +18,7 @@ from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 
 class LocalExecutor:
-    """Executes the runs in this process, by a schedule: by default, that of the request."""
+    """Executes the runs in this process, in the schedule `mode`, by default that of the request."""
 
     elsewhere = False
 
@@ -64,7 +64,7 @@ class LocalExecutor:
         await self._pool.close()
 
     def judge(self, name: str) -> None:
-        """Return None: judges are opened by what judges."""
+        """Return None: `Judging` opens the judges itself."""
 
     async def stop(self) -> None:
         """Stop the runs in progress, and start no further runs. Finished runs are kept."""

@@ -14,7 +14,7 @@ class SharedIterator(Generic[T]):
 
     def __init__(self, items: AsyncGenerator[T, None]) -> None:
         self._items = items
-        self._taking = asyncio.Lock()  # a generator makes one step at a time
+        self._taking = asyncio.Lock()  # a generator cannot make two steps at the same time
 
     async def take(self) -> T | None:
         """Return the next item; None at the end. Raises what the generator raises."""

@@ -1,4 +1,4 @@
-"""An engine whose runs are spread over its servers: what a lost one had been given, the others are asked."""
+"""An engine whose runs are spread over its servers. The runs of a lost server go to the other servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 FAILURES = 3
-"""Runs in a row that fail at one of several servers, after which it is lost."""
+"""Number of failed runs in a row after which one of several servers counts as lost."""
 FIRST_PAUSE_S = 5.0
 """Seconds after which a lost server is tried again. Each pause after a failed trial is twice as long."""
 LONGEST_PAUSE_S = 300.0
@@ -26,12 +26,12 @@ LONGEST_PAUSE_S = 300.0
 
 @dataclass(slots=True)
 class Standing:
-    """How well one of several servers has worked so far."""
+    """The state of one of several servers: whether it works, or is lost and when to try it again."""
 
     failures: int = 0
     """Number of runs that have failed in a row on this server."""
     lost: ParagoneError | None = None
-    """Why the server counts as lost; None if it does not. A run on trial that succeeds ends the loss."""
+    """Why the server counts as lost; None if the server works. A trial that succeeds ends the loss."""
     pause_s: float = 0.0
     """Seconds from the server's last loss to its next trial."""
     is_due: bool = False
@@ -40,7 +40,7 @@ class Standing:
     """Whether the server is lost, and one run tries it again."""
 
     def lose(self, error: ParagoneError) -> None:
-        """Note a loss, or a trial that failed."""
+        """Mark the server as lost, after failed runs or after a failed trial."""
         self.lost, self.is_due, self.on_trial = error, False, False
         self.pause_s = min(LONGEST_PAUSE_S, 2 * self.pause_s) or FIRST_PAUSE_S
 
@@ -48,8 +48,8 @@ class Standing:
 class SpreadEngine:
     """An engine of a suite, with a `SuiteEngine` for each of its servers, or a single one for an engine without servers.
 
-    A run goes to the server with the smallest share of its requests in progress. If the server fails, the run is asked at
-    another one, and has failed only if it fails at each. A lost server is tried again later, with one run at first.
+    A run goes to the server with the smallest load. If the run fails there, it goes to another server, and counts as failed
+    only if all servers failed. A lost server is tried again later, with one run at first.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class SpreadEngine:
         *,
         most_requests: int = REQUESTS_PER_SERVER,
     ) -> None:
-        """Add the engine to a pool, without opening it. Each server is asked `most_requests` at once at most."""
+        """Add the engine to a pool, without opening it. A server gets at most `most_requests` requests at a time."""
         self.definition = definition
         self._observer = observer
         self._recorded = pool.registry.public(definition)
-        """The definition in results from several servers: it has all of them, whichever answers."""
+        """The definition in results, which names all servers, whichever of them answers."""
         self._backend = pool.registry.find(definition.backend)
         self._servers = [
             SuiteEngine(pool, one, observer.progressed, most_requests=most_requests)
@@ -93,7 +93,7 @@ class SpreadEngine:
 
     @property
     def doing(self) -> str:
-        """Whether the model is being loaded, and how much of it is; how many of its servers answer, if not all do."""
+        """How many servers answer, if not all do, and how much of the model is loaded, as text; may be empty."""
         left = [server for server, standing in self._standings.items() if standing.lost is None]
         doing = next((server.doing for server in left if server.doing), "")
         if len(left) == len(self._servers):
@@ -101,7 +101,7 @@ class SpreadEngine:
         return " · ".join(filter(None, (f"{len(left)} of {len(self._servers)} servers", doing)))
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock; None if the engine generates none."""
+        """Return the tokens per second at this time on the monotonic clock; None if the engine generates no tokens."""
         rates = [rate for server in self._servers if (rate := server.tokens_per_second(now)) is not None]
         return sum(rates) if rates else None
 
@@ -110,7 +110,7 @@ class SpreadEngine:
         await asyncio.gather(*(server.handle.opened() for server in self._servers))
 
     async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
+        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
         if len(self._servers) == 1:
             return await self._servers[0].execute(spec)
         failed_at: dict[SuiteEngine, Executed] = {}
@@ -139,14 +139,14 @@ class SpreadEngine:
         await asyncio.gather(*(server.stop() for server in self._servers))
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up for this reason: it executes no further runs. Runs in progress end by themselves."""
+        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
         self._given_up = self._given_up or error
         for server in self._servers:
             server.give_up(error)
         self._wake()
 
     async def _server(self, failed_at: dict[SuiteEngine, Executed]) -> SuiteEngine | None:
-        """Return the server that a run is to be asked at, once it has room; None if there is none."""
+        """Wait until a server has room for a run, and return the server; None if no server is left."""
         is_first = True
         self._note_losses()
         while not self._stopped and self._given_up is None:
@@ -161,13 +161,13 @@ class SpreadEngine:
                 return None
             if chosen is not None and (chosen.load < 1 or failed_at):
                 return chosen
-            place = asyncio.get_running_loop().create_future()
-            (self._waiting.append if is_first else self._waiting.appendleft)(place)
+            may_look = asyncio.get_running_loop().create_future()
+            (self._waiting.append if is_first else self._waiting.appendleft)(may_look)
             is_first = False
             try:
-                await place
+                await may_look
             except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
+                if may_look.done() and not may_look.cancelled():
                     self._let_next()
                 raise
         return None
@@ -178,11 +178,11 @@ class SpreadEngine:
             self._wake(1)
 
     def _wake(self, most: int | None = None) -> None:
-        """Let runs that wait look for a server: all, or at most the `most` that have waited longest."""
+        """Let waiting runs look for a server: all of them, or only the `most` runs that have waited longest."""
         while self._waiting and most != 0:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
+            may_look = self._waiting.popleft()
+            if not may_look.done():
+                may_look.set_result(None)
                 most = None if most is None else most - 1
 
     def _asked(self) -> list[SuiteEngine]:
@@ -190,7 +190,7 @@ class SpreadEngine:
         return [server for server, standing in self._standings.items() if standing.lost is None]
 
     def _is_due(self, server: SuiteEngine) -> bool:
-        """Return whether a lost server is to be tried again now. All runs that it was given have ended then."""
+        """Return whether a lost server may be tried again now: its pause has ended, and all of its runs have ended."""
         standing = self._standings[server]
         return standing.is_due and not standing.on_trial and not server.load
 
@@ -200,7 +200,7 @@ class SpreadEngine:
         self._let_next()
 
     def _count(self, server: SuiteEngine, executed: Executed | None) -> None:
-        """Count a run that has ended at a server, which may be lost by it, or no longer lost."""
+        """Count a run that has ended at a server, and update whether the server is lost."""
         standing = self._standings[server]
         if executed is not None and executed.engine_failed:
             standing.failures += 1
@@ -218,7 +218,7 @@ class SpreadEngine:
         self._note_losses()
 
     def _note_losses(self) -> None:
-        """Note which servers are lost now, and tell it once while others are left. Without any, the engine is given up."""
+        """Mark servers that were given up as lost, and report each new loss. Without a working server, give the engine up."""
         for server, standing in self._standings.items():
             error = server.given_up
             if error is None or (standing.lost is not None and not standing.on_trial):

@@ -1,4 +1,4 @@
-"""An engine that executes many runs: it is opened again after a crash, and given up after several in a row."""
+"""An engine that executes many runs. A crashed engine is reopened, and given up after several crashes in a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 CRASHES = 3
-"""Crashes in a row after which an engine is given up."""
+"""Number of crashes in a row after which an engine is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +29,16 @@ class Executed:
 
     result: RunResult
     total_s: float | None
-    """Seconds from sending the request to the end; None if it was not sent."""
+    """Seconds from sending the request to the end; None if no request was sent."""
     engine_failed: bool
     """Whether the engine failed, though the request was correct."""
 
 
 class SuiteEngine(EngineObserver, RunObserver):
-    """An engine of a suite. The engine is opened for its first run, and again for the next one after a crash.
+    """An engine of a suite. The engine is opened for its first run, and reopened for the next run after a crash.
 
-    A native engine has one run in progress and one that waits. A server has several runs in progress, and so has a
-    model that engines share: for each one it is opened once, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits. A server has several runs in progress. So has a model
+    that engines share: an engine is opened for each of its runs, since an open engine executes one run at a time.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         *,
         most_requests: int = REQUESTS_PER_SERVER,
     ) -> None:
-        """Add the engine to a pool, without opening it. A server is asked `most_requests` at once at most."""
+        """Add the engine to a pool, without opening it. A server gets at most `most_requests` requests at a time."""
         self.definition = definition
         self.given_up: ParagoneError | None = None
         """Why the engine was given up; None as long as it executes runs."""
@@ -69,7 +69,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._sent: dict[Run, float] = {}
         """When the requests of the runs in progress were sent, on the monotonic clock."""
         self._took: dict[Run, float] = {}
-        """How many seconds runs took that have just ended."""
+        """The seconds that each run took that has just ended."""
         self._crashes = 0
         self._stopped = False
         for handle in self._handles:
@@ -82,7 +82,7 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def load(self) -> float:
-        """The runs in progress and those that wait, as a share of those that it takes at once now."""
+        """The number of runs in progress or waiting, divided by the number that the engine takes at once now."""
         return self._concurrency.load
 
     @property
@@ -92,24 +92,24 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def doing(self) -> str:
-        """`loading`, with the share of the model that is loaded if it is known; empty if the model is not being loaded."""
+        """`loading`, with the loaded share of the model if that is known; empty if the model is not being loaded."""
         if self.handle.state != "opening":
             return ""
         fraction = self.handle.load_fraction
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock; None if the engine generates none."""
+        """Return the tokens per second at this time on the monotonic clock; None if the engine generates no tokens."""
         meters = [run.meter for run in self._sent if run.meter is not None]
         rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
         return sum(rates) if rates else None
 
     async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
+        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
         async with self._concurrency.turn() as turn:
             handle = (
                 self._free.pop()
-            )  # the one that was used last, so that few connections are opened for few requests
+            )  # the handle that was used last, so that few requests open few connections
             try:
                 async with self._starting:
                     if not await self._is_ready(handle):
@@ -128,7 +128,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
     async def take_again(self) -> None:
-        """Take runs again after the engine was given up, while none is in progress. The next run opens it anew."""
+        """Take runs again after the engine was given up. Call this while no run is in progress; the next run reopens it."""
         self.given_up, self._crashes = None, 0
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
@@ -152,7 +152,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up for this reason: it executes no further runs. The run in progress ends by itself."""
+        """Give the engine up because of `error`: no further runs are executed, and the run in progress ends by itself."""
         self.given_up = self.given_up or error
         for execution in self._waiting.values():
             execution.cancel_if_waiting()
@@ -164,11 +164,11 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._on_progress()
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """Give the engine up: it cannot be opened."""
+        """Give the engine up, because it cannot be opened."""
         self.give_up(error)
 
     def run_started(self, run: Run) -> None:
-        """Note the time."""
+        """Note when the request of the run was sent."""
         self._waiting.pop(run, None)
         self._sent[run] = time.monotonic()
 
@@ -177,7 +177,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._on_progress()
 
     def run_ended(self, run: Run) -> None:
-        """Count crashes, and open the engine again for the run that waits, if there is one."""
+        """Count crashes, and reopen a crashed engine if a run waits."""
         if run not in self._sent:
             return
         self._took[run] = time.monotonic() - self._sent.pop(run)
