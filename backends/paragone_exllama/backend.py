@@ -10,7 +10,7 @@ from paragone.hooks import hookimpl
 from paragone.hub import snapshot_folders
 from paragone.worker import NativeBackend
 from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
-from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
+from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, StorageFormat
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
 _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
@@ -33,7 +33,7 @@ class _ExLlamaBackend(NativeBackend):
         continues=True,
         local=True,
     )
-    formats: ClassVar[Collection[Format]]
+    formats: ClassVar[Collection[StorageFormat]]
 
     @classmethod
     @hookimpl

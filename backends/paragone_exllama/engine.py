@@ -54,7 +54,7 @@ from paragone_exllama.loading import (
     weights_of,
 )
 from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, Format
+from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, StorageFormat
 from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
 from paragone_exllama.probe import probe
 
@@ -79,7 +79,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
     sampling = ExLlamaSampling
     name: ClassVar[str]
     title: ClassVar[str]
-    formats: ClassVar[Collection[Format]]
+    formats: ClassVar[Collection[StorageFormat]]
 
     @classmethod
     def probe(cls) -> Probe:

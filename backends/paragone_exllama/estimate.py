@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
-from paragone_exllama.exllama_options import CacheType, ExLlamaV2LoadOptions
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaV2LoadOptions
 from paragone_exllama.gpu.memory import cache_bytes, v2_buffers, v3_buffers
 from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.loading import Request
@@ -53,7 +53,7 @@ def estimate(request: Request) -> MemoryEstimate:
     """
     options, context = request.options, request.context
     v2 = isinstance(options, ExLlamaV2LoadOptions)
-    models: list[tuple[ModelFolder, CacheType]] = [(request.model, options.cache_type)]
+    models: list[tuple[ModelFolder, ExllamaCacheType]] = [(request.model, options.cache_type)]
     if request.draft is not None:
         models.insert(0, (request.draft, "fp16"))  # it is loaded first
     if v2:  # each model has its own permanent buffers
@@ -127,7 +127,7 @@ def _parameters(folder: ModelFolder) -> int | None:
     return sum(math.prod(tensor.shape) for tensor in folder.tensors.values()) or None
 
 
-def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator[ModelPart]:
+def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[ModelPart]:
     """Yield a model's layers, each with its cache, and the part after the layers."""
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0

@@ -13,7 +13,7 @@ from paragone import Options, option
 from paragone.chat.sampling import SamplingOptions
 from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, PENALTY_LAST_N
 
-CacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
+ExllamaCacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ExLlamaLoadOptions(Options):
         minimum=256,
         fact="context",
     )
-    cache_type: CacheType = option(  # noqa: RUF009 (frozen)
+    cache_type: ExllamaCacheType = option(  # noqa: RUF009 (frozen)
         "fp16", "Number type of the KV cache: q8 takes half the memory of fp16, q4 a quarter."
     )
     gpu_split: tuple[float, ...] = option(

@@ -13,7 +13,7 @@ from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneEr
 from paragone_exllama.exllama_options import ExLlamaLoadOptions
 from paragone_exllama.gpu.memory import choose_context, free_vram, out_of_vram
 from paragone_exllama.model_folder.folders import ModelFolder, check_folder
-from paragone_exllama.model_folder.formats import Format
+from paragone_exllama.model_folder.formats import StorageFormat
 
 _WARMING_UP = 0.05
 """The approximate fraction of the loading time that the first computation takes."""
@@ -34,7 +34,7 @@ class Request:
 
 
 def check_request(
-    request: OpenRequest, options: ExLlamaLoadOptions, formats: Collection[Format], title: str
+    request: OpenRequest, options: ExLlamaLoadOptions, formats: Collection[StorageFormat], title: str
 ) -> Request:
     """Check the files and options of a request, and return what to load. Raises InputError."""
     folder = check_folder(Path(request.model).expanduser(), formats, title)
@@ -55,7 +55,7 @@ def check_request(
 
 
 def _draft(
-    folder: ModelFolder, options: ExLlamaLoadOptions, formats: Collection[Format], title: str
+    folder: ModelFolder, options: ExLlamaLoadOptions, formats: Collection[StorageFormat], title: str
 ) -> ModelFolder | None:
     if options.draft_model is None:
         return None

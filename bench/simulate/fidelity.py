@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from paragone_workbench.measure.fidelity.depth import depths
 from paragone_workbench.measure.fidelity.independent_positions import mean_error
 from paragone_workbench.measure.fidelity.measurement import noise_windows
-from paragone_workbench.measure.fidelity.positions import Values, mean, ratio_error
+from paragone_workbench.measure.fidelity.positions import mean, ratio_error
 from paragone_workbench.measure.fidelity.verdict import CLEAR
 from paragone_workbench.statistics.intervals import Z, t_interval
+from paragone_workbench.statistics.numeric import Values
 from paragone_workbench.statistics.paired import holm, t_test
 from paragone_workbench.statistics.sample_size import values_needed
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS
 from paragone_workbench.compare.ratings.rate import rate
-from paragone_workbench.compare.votes import Choice, Style, Vote, VotedAnswer
+from paragone_workbench.compare.votes import Style, Vote, VoteChoice, VotedAnswer
 
 __all__ = ["false_claims", "simulated_votes"]
 
@@ -23,7 +23,7 @@ def simulated_votes(
         # a tie takes evenly from both, so that its half keeps the expected outcome at p
         tie = min(ties, 2 * p, 2 * (1 - p))
         drawn = rng.random()
-        choice: Choice = "tie" if drawn < tie else 0 if drawn < tie / 2 + p else 1
+        choice: VoteChoice = "tie" if drawn < tie else 0 if drawn < tie / 2 + p else 1
         votes.append(Vote(candidates=tuple(map(_candidate, (a, b))), choice=choice, blind=True, created=0))
     return votes
 

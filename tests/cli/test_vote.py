@@ -6,13 +6,13 @@ import pytest
 from tests.workbench.test_ballots import experiment
 
 from paragone_cli.main import main
-from paragone_workbench.compare.votes import Choice
+from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import Store
 
 
 def saved(
-    texts: list[tuple[str, ...]], *choices: Choice, failed: frozenset[tuple[int, int]] = frozenset()
+    texts: list[tuple[str, ...]], *choices: VoteChoice, failed: frozenset[tuple[int, int]] = frozenset()
 ) -> None:
     """Save an experiment with these answers, and votes on its first ballots."""
     store = Store.open()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Group: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]
-GROUPS: tuple[Group, ...] = ("Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode")
+CommandGroup: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]
+GROUPS: tuple[CommandGroup, ...] = ("Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode")
 """The groups in the order of the help. Commands of `Lane mode` have keys in that mode only."""
 
 
@@ -29,7 +29,7 @@ class ScreenCommand:
     """
     title: str
     help: str
-    group: Group
+    group: CommandGroup
 
     @property
     def method(self) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from paragone import EngineError
 from paragone.wording import size_text
-from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions
 from paragone_exllama.gpu.nvidia import visible_gpus
 from paragone_exllama.library import CHUNK, OUTPUTS, PAGE
 from paragone_exllama.model_folder.folders import ModelFolder
 
-_BITS: dict[CacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
+_BITS: dict[ExllamaCacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
 """Bits per number in the cache. The quantized types have a 16-bit scale for each 32 numbers."""
 
 _RESERVED = 1 << 30
@@ -25,7 +25,7 @@ _UNKNOWN = 8192
 """Largest default context in tokens if the amount of VRAM is unknown."""
 
 
-def cache_bytes(folder: ModelFolder, cache_type: CacheType, tokens: int) -> int:
+def cache_bytes(folder: ModelFolder, cache_type: ExllamaCacheType, tokens: int) -> int:
     """Return the size of a KV cache in bytes; 0 if unknown."""
     return int(folder.cache_numbers * _BITS[cache_type] / 8 * tokens)
 
@@ -92,7 +92,9 @@ _SLICE = 32768
 """Largest number of columns that ExLlamaV3 converts to 16 bits at once: `MAX_RECONSTRUCT_SLICE_N`."""
 
 
-def v2_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, cache_type: CacheType, context: int) -> int:
+def v2_buffers(
+    folder: ModelFolder, options: ExLlamaLoadOptions, cache_type: ExllamaCacheType, context: int
+) -> int:
     """Return the bytes that ExLlamaV2 allocates on each GPU for one model.
 
     This includes the scratch space (`scratch_space_fixed`: the maximum of attention, MLP and head), the RoPE

@@ -23,13 +23,15 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, Report
-from paragone_exllama.exllama_options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.libraries.v2_attention import choose_attention
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder.folders import ModelFolder
 
-_CACHES: dict[CacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]] = {
+_CACHES: dict[
+    ExllamaCacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]
+] = {
     "fp16": ExLlamaV2Cache,
     "q8": ExLlamaV2Cache_Q8,
     "q6": ExLlamaV2Cache_Q6,

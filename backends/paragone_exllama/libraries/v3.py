@@ -23,11 +23,11 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.exllama_options import CacheType, ExLlamaLoadOptions, ExLlamaSampling
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaSampling
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 
-_CACHE_BITS: dict[CacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
+_CACHE_BITS: dict[ExllamaCacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
 """Length of the n-gram that must have occurred before, so that the tokens after it are proposed."""
 
@@ -165,7 +165,7 @@ class V3(Library):
         """The number of tokens proposed at a time."""
         return self._options.draft_tokens if self._draft is not None or self._options.draft_ngram else 0
 
-    def _make_cache(self, model: Model, cache_type: CacheType) -> Cache:
+    def _make_cache(self, model: Model, cache_type: ExllamaCacheType) -> Cache:
         if cache_type == "fp16":
             return Cache(
                 model,

@@ -11,7 +11,7 @@ from paragone import InputError, ModelInfo
 from paragone.hub import folders_below, repository_of, stored_file
 from paragone.json_fields import JsonObject, count_at, object_at, texts_at
 from paragone.regular_file import read_regular_file
-from paragone_exllama.model_folder.formats import Format, Stored, storage_format
+from paragone_exllama.model_folder.formats import StorageFormat, Stored, storage_format
 from paragone_exllama.model_folder.safetensors import SafetensorsError, SafetensorsTensor, read_header
 
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
@@ -96,7 +96,7 @@ class ModelFolder:
         return None
 
 
-def find_models(folders: Sequence[str], formats: Collection[Format]) -> list[ModelInfo]:
+def find_models(folders: Sequence[str], formats: Collection[StorageFormat]) -> list[ModelInfo]:
     """List the models of these formats in the given folders and their subfolders, by path.
 
     Damaged models are listed with their problem. Unreadable folders are skipped. Of the revisions in Hugging
@@ -111,7 +111,7 @@ def _weights(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(stored_file(str(file)) for file in folder.glob("*.safetensors")))
 
 
-def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFolder:
+def check_folder(path: Path, formats: Collection[StorageFormat], title: str) -> ModelFolder:
     """Return the description of a model to load. Raises InputError if the model cannot be loaded."""
     if path.is_file():
         hint = f"Name the folder that it is in: {path.parent}." if path.suffix == ".safetensors" else ""
@@ -143,12 +143,12 @@ def read_json(path: Path) -> JsonObject:
         return {}
 
 
-_NAMES: dict[Format, str] = {
+_NAMES: dict[StorageFormat, str] = {
     "EXL2": "EXL2", "EXL3": "EXL3", "GPTQ": "4-bit GPTQ", "plain": "unquantized weights",
 }  # fmt: skip
 
 
-def _info(path: Path, formats: Collection[Format]) -> ModelInfo | None:
+def _info(path: Path, formats: Collection[StorageFormat]) -> ModelInfo | None:
     config = read_json(path / "config.json")
     if not any(name.endswith(_KINDS) for name in texts_at(config, "architectures")[:1]):
         return None

@@ -10,10 +10,10 @@ from paragone.json_fields import JsonObject, number_at, object_at, text_at
 if TYPE_CHECKING:
     from paragone_exllama.model_folder.safetensors import SafetensorsTensor
 
-Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
+StorageFormat: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
 
-V2_FORMATS: Final[Collection[Format]] = ("EXL2", "GPTQ", "plain")
-V3_FORMATS: Final[Collection[Format]] = ("EXL3", "plain")
+V2_FORMATS: Final[Collection[StorageFormat]] = ("EXL2", "GPTQ", "plain")
+V3_FORMATS: Final[Collection[StorageFormat]] = ("EXL3", "plain")
 """The formats that each library can load."""
 
 _PLAIN = ("F16", "BF16", "F32")
@@ -22,7 +22,7 @@ _PLAIN = ("F16", "BF16", "F32")
 class Stored(NamedTuple):
     """A storage format of weights."""
 
-    format: Format
+    format: StorageFormat
     name: str
     """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
     bits: float | None = None

@@ -15,13 +15,13 @@ from textual.strip import Strip
 
 from paragone_tui.textual_internals import attributes_of
 
-Look: TypeAlias = tuple[int, str, str]
+CellLook: TypeAlias = tuple[int, str, str]
 """Attributes as a bit mask in Rich's order, and the SGR codes of foreground and background."""
-Cell: TypeAlias = tuple[str, Look]
+TerminalCell: TypeAlias = tuple[str, CellLook]
 """The text and the look of a cell. The right half of a wide character has the text ""."""
 
 BLANK = " "
-_PLAIN: Look = (0, "", "")
+_PLAIN: CellLook = (0, "", "")
 _ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
 _OFF = {2: "23", 3: "24", 6: "27"}
 """The codes that end italics, underline and reverse, and keep the colours, by the number of the attribute's bit."""
@@ -39,7 +39,7 @@ _JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe
 
 
 @lru_cache(maxsize=4096)
-def _look(style: Style, colors: ColorSystem) -> Look:
+def _look(style: Style, colors: ColorSystem) -> CellLook:
     fore, back = style.color, style.bgcolor
     return (
         attributes_of(style),
@@ -50,9 +50,9 @@ def _look(style: Style, colors: ColorSystem) -> Look:
     )
 
 
-def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
+def cells_of(strip: Strip, colors: ColorSystem) -> list[TerminalCell]:
     """Return the cells of a strip. Blanks get no foreground colour, so that blanks that look the same are equal."""
-    cells: list[Cell] = []
+    cells: list[TerminalCell] = []
     for text, style, control in strip:
         if control or not text:
             continue
@@ -79,7 +79,7 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
     return cells
 
 
-def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
+def _fit(cells: list[TerminalCell], length: int, blank: TerminalCell) -> None:
     """Cut or pad the cells to `length`: Rich's two functions for widths differ on text that begins with a joiner."""
     if len(cells) > length:
         halved = not cells[length][0]
@@ -89,7 +89,7 @@ def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
     cells += [blank] * (length - len(cells))
 
 
-def _join(cells: list[Cell], mark: str) -> None:
+def _join(cells: list[TerminalCell], mark: str) -> None:
     """Append the zero-width character `mark` to the last cell; without a mark, combine two halves of a flag."""
     at = len(cells) - 1
     if mark:
@@ -113,7 +113,7 @@ def is_doubtful(grapheme: str) -> bool:
     )
 
 
-def _set(look: Look, before: Look) -> list[str]:
+def _set(look: CellLook, before: CellLook) -> list[str]:
     """Return the codes that change the look `before` into `look`. The look `look` must have all attributes of `before`."""
     (attributes, fore, back), (old_attributes, old_fore, old_back) = look, before
     added = attributes & ~old_attributes
@@ -134,7 +134,7 @@ class Pen:
         self.look = _PLAIN
         """The colours and attributes with which the terminal writes at present."""
 
-    def take(self, cell: Cell) -> str:
+    def take(self, cell: TerminalCell) -> str:
         """Return the escape sequence to write before the cell's text; empty if the cell needs no sequence."""
         text, look = cell
         if look == self.look:

@@ -22,7 +22,7 @@ from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 
-from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
+from paragone_tui.painting.cells import BLANK, Pen, TerminalCell, cells_of, is_doubtful
 from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
 
 _MAX_GAP = 4
@@ -31,7 +31,7 @@ _MAX_GAP = 4
 _OVERHEAD = 12
 """About how many bytes a change takes to move the cursor and to set the colours."""
 
-_UNKNOWN: Cell = ("", (-1, "", ""))
+_UNKNOWN: TerminalCell = ("", (-1, "", ""))
 _Span: TypeAlias = tuple[int, int]
 """The first column of a span, and the column after its last."""
 _Stretch: TypeAlias = tuple[int, int, Strip]
@@ -304,7 +304,7 @@ class _Change(NamedTuple):
 
     y: int
     x: int
-    cells: list[Cell]
+    cells: list[TerminalCell]
 
     @property
     def region(self) -> Region:
@@ -317,7 +317,7 @@ def _cost(change: _Change) -> int:
     return len(change.cells) + _OVERHEAD
 
 
-def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]:
+def _changes(before: list[TerminalCell], after: list[TerminalCell]) -> Iterator[tuple[int, int]]:
     """Yield the first column, and the column after the last, of each stretch of cells to write."""
     changed = [x for x, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     start = None
@@ -342,7 +342,7 @@ def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
     return f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H"
 
 
-def _print(cells: list[Cell], x: int, y: int, pen: Pen, out: list[str]) -> int:
+def _print(cells: list[TerminalCell], x: int, y: int, pen: Pen, out: list[str]) -> int:
     """Append the output for cells in row `y` from column `x` on, and return the column after the last cell."""
     for at, (text, look) in enumerate(cells):
         if not text:

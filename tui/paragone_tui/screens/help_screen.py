@@ -13,12 +13,12 @@ from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
-Row: TypeAlias = tuple[str, str, str]
+HelpRow: TypeAlias = tuple[str, str, str]
 """A row of the help: keys, the command's id, and the effect."""
 
 _KEYS_CELLS = 16
 
-ELSEWHERE: Mapping[str, Sequence[Row]] = {
+ELSEWHERE: Mapping[str, Sequence[HelpRow]] = {
     "Editing": [
         ("^a ^e ^left ^right", "", "Go to the start or the end of the line, or to the next word."),
         ("^k ^u ^w", "", "Delete to the end or the start of the line, or the word before."),
@@ -103,7 +103,7 @@ class HelpScreen(Sheet):
         table.add_column(max_width=_KEYS_CELLS, style="bold")
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
-        sections: dict[str, Sequence[Row]] = {
+        sections: dict[str, Sequence[HelpRow]] = {
             group: [
                 (readable(self._keys[command.id].all), command.id, command.help)
                 for command in COMMANDS

@@ -13,14 +13,14 @@ from paragone.wording import counted
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.effort import CHARACTERS, LONGEST
 from paragone_tui.transcript.marks import Layers, moved
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 from paragone_tui.transcript.part import GUTTER, BlockPart, styled_row
 from paragone_workbench.growing_text import GrowingText
 
 if TYPE_CHECKING:
     from paragone_tui.transcript.markdown.typeset_text import TypesetText
 
-Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
+BlockKind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 
 _WORD = re.compile(r"\S+")
 
@@ -34,7 +34,7 @@ class Block:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: BlockKind,
         *,
         hint: str = "",
         log: Sequence[str] = (),
@@ -42,7 +42,7 @@ class Block:
         turn: object = None,
         is_remark: bool = False,
     ) -> None:
-        self.kind: Kind = kind
+        self.kind: BlockKind = kind
         self.is_remark = is_remark
         """Whether the block is a remark about the whole turn. A remark is the last block of its turn."""
         self.turn = turn
@@ -274,7 +274,7 @@ class Block:
         """Whether typeset rows are shown."""
         return self._typeset is not None
 
-    def strip(self, row: int, palette: Palette) -> Strip:
+    def strip(self, row: int, palette: TranscriptStyles) -> Strip:
         """Return a row by its index in the block, which is below `height`."""
         if self.folded:
             return self._folded_strip(palette)
@@ -286,7 +286,7 @@ class Block:
             row -= part.height
         raise IndexError(row)
 
-    def _folded_strip(self, palette: Palette) -> Strip:
+    def _folded_strip(self, palette: TranscriptStyles) -> Strip:
         text = f"{self.kind} · {self._figures or counted(self._words, 'word')}"
         if self._head is None or self._head[0] != text:
             self._head = text, styled_row("▸ ", text, self.kind, palette)

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 
 
 class Mark(NamedTuple):
@@ -53,7 +53,9 @@ def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) ->
     return tuple(tuple(Mark(to[start], to[end], look) for start, end, look in layer) for layer in layers)
 
 
-def restyled(segments: Iterable[Segment], marks: Sequence[Mark], palette: Palette) -> Iterator[Segment]:
+def restyled(
+    segments: Iterable[Segment], marks: Sequence[Mark], palette: TranscriptStyles
+) -> Iterator[Segment]:
     """Yield segments with the looks of the marks, whose positions are characters of the segments' text."""
     edges = sorted({at for mark in marks for at in mark[:2]})
     begin = 0
@@ -67,7 +69,7 @@ def restyled(segments: Iterable[Segment], marks: Sequence[Mark], palette: Palett
 
 
 def carried(
-    layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: Palette
+    layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: TranscriptStyles
 ) -> tuple[Strip, ...]:
     """Return typeset rows with the marks of their source text. The first `margin` characters of each row are no text.
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
-from paragone_tui.transcript.block import Block, Kind
+from paragone_tui.transcript.block import Block, BlockKind
 from paragone_tui.transcript.marks import Layers, clipped
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 from paragone_tui.transcript.part import SLICE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _MOST = 1_000_000
 _BLOCKS = 2_000
 """Number of blocks that a page keeps."""
 _OMITTED = "Earlier text is not shown here; the history has it."
-_REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
+_REMARKS: frozenset[BlockKind] = frozenset({"note", "caution"})
 """Kinds of blocks that follow each other without a blank row between them."""
 _REACH = 3_000
 """How many letters before and after its old position a place is searched. Typesetting drops some letters of Markdown."""
@@ -218,7 +218,7 @@ class Page:
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         self.arrange()
 
-    def strips(self, top: int, count: int, palette: Palette) -> list[Strip]:
+    def strips(self, top: int, count: int, palette: TranscriptStyles) -> list[Strip]:
         """Return `count` rows from row `top` on. Rows between blocks and below the last block are blank."""
         strips: list[Strip] = []
         for block in self.blocks[self._index(top) :]:

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from paragone_tui.painting.looks import Look, styles_of
 
 Tone: TypeAlias = Literal["prompt", "turn", "thinking", "answer", "note", "caution", "error", "log", "hint"]
-Palette: TypeAlias = Mapping[str, Style]
+TranscriptStyles: TypeAlias = Mapping[str, Style]
 """Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside the tone's text (`prompt-mark`),
 `accent`, `code` and `more`. Marks add the styles `differs`, `shares`, `diverges` and the bands of probability
 (`heat-likely` …) to the style of the text."""
@@ -65,6 +65,6 @@ def heat_look(logprob: float) -> str:
     return next(look for least, look in _BANDS if exp(logprob) >= least)
 
 
-def palette_of(transcript: Widget) -> Palette:
+def palette_of(transcript: Widget) -> TranscriptStyles:
     """Return the styles of a transcript in the current theme."""
     return styles_of(transcript, _LOOKS)

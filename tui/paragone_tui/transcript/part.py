@@ -9,7 +9,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from paragone_tui.transcript.marks import Layers, Mark, marks_between, restyled
-from paragone_tui.transcript.palette import Palette, Tone
+from paragone_tui.transcript.palette import Tone, TranscriptStyles
 from paragone_tui.transcript.wrap import Wrapped
 from paragone_workbench.growing_text import GrowingText
 
@@ -145,7 +145,7 @@ class BlockPart:
         rows = self._wrapped.rows
         return len(rows) - (not rows[-1]) if rows else 0
 
-    def strip(self, row: int, palette: Palette) -> Strip:
+    def strip(self, row: int, palette: TranscriptStyles) -> Strip:
         """Return a row by its index, which is below `height`."""
         marks = self._marks(row) if self.layers else ()
         known, strip = self._strips.get(row, (None, None))
@@ -166,7 +166,7 @@ class BlockPart:
 
 
 def styled_row(
-    sign: str | None, text: str, tone: Tone, palette: Palette, marks: Sequence[Mark] = ()
+    sign: str | None, text: str, tone: Tone, palette: TranscriptStyles, marks: Sequence[Mark] = ()
 ) -> Strip:
     """Return a styled row: the margin with the sign, and the text with the marks."""
     if marks:

@@ -15,7 +15,7 @@ from paragone.threads import in_daemon_thread
 from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.effort import AT_ONCE, CHARACTERS, LONGEST, effort
 from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 
 if TYPE_CHECKING:
     from paragone_tui.transcript.markdown.typeset_text import TypesetText
@@ -36,13 +36,13 @@ class Typesetter:
         """Whether answers are typeset."""
         self._widget = widget
         self._page: Page | None = None
-        self._palette: Palette = {}
+        self._palette: TranscriptStyles = {}
         self._running = False
         self._imports = False
         self._rests_until = 0.0
         """When the growing answer may be typeset again, in seconds of the event loop's clock."""
 
-    def start(self, page: Page, palette: Palette, rearrange: _Rearrange) -> None:
+    def start(self, page: Page, palette: TranscriptStyles, rearrange: _Rearrange) -> None:
         """Typeset the page's complete answers in the background. `rearrange` calls a function that changes rows."""
         self._page, self._palette = page, palette
         if not self._running and self._next():
@@ -53,7 +53,7 @@ class Typesetter:
         """End the typesetting in the background."""
         self._page = None
 
-    def set_at_once(self, page: Page, palette: Palette) -> None:
+    def set_at_once(self, page: Page, palette: TranscriptStyles) -> None:
         """Typeset the newest answers before the next paint, so that a new width or theme does not flicker."""
         if not self.wanted or _MODULE not in sys.modules:
             return
@@ -69,7 +69,7 @@ class Typesetter:
                     self._begin(block, page.width, palette)
         page.arrange()
 
-    def keep_up(self, block: Block, width: int, palette: Palette) -> bool:
+    def keep_up(self, block: Block, width: int, palette: TranscriptStyles) -> bool:
         """Typeset the text that came since the last call. Returns False if it is too soon after the last call."""
         if not self.wanted or not block.can_grow_typeset or not self._is_imported():
             return True
@@ -97,7 +97,7 @@ class Typesetter:
             self._go_on(block, ended=True)
         self._rests_until = 0.0
 
-    def _begin(self, block: Block, width: int, palette: Palette) -> None:
+    def _begin(self, block: Block, width: int, palette: TranscriptStyles) -> None:
         from paragone_tui.transcript.markdown.typeset_text import TypesetText
 
         block.begin_typeset(TypesetText(width, palette))
@@ -130,7 +130,9 @@ class Typesetter:
                 assert page is not None  # since `_next` found a block
                 width = page.width
 
-                def is_wanted(page: Page = page, width: int = width, palette: Palette = palette) -> bool:
+                def is_wanted(
+                    page: Page = page, width: int = width, palette: TranscriptStyles = palette
+                ) -> bool:
                     return self.wanted and (page, width, palette) == (self._page, page.width, self._palette)
 
                 work = partial(_typeset, block.shown_text, width, palette, is_wanted)
@@ -143,7 +145,7 @@ class Typesetter:
 
 
 def _typeset(
-    text: str, width: int, palette: Palette, is_wanted: Callable[[], bool] = lambda: True
+    text: str, width: int, palette: TranscriptStyles, is_wanted: Callable[[], bool] = lambda: True
 ) -> TypesetText | None:
     from paragone_tui.transcript.markdown.typeset_text import typeset  # this import takes 0.2 s
 

@@ -21,10 +21,10 @@ from paragone_tui.transcript.typesetter import Typesetter
 
 if TYPE_CHECKING:
     from paragone import Channel
-    from paragone_tui.transcript.block import Kind
+    from paragone_tui.transcript.block import BlockKind
     from paragone_tui.transcript.marks import Layers
     from paragone_tui.transcript.page import RowAnchor
-    from paragone_tui.transcript.palette import Palette
+    from paragone_tui.transcript.palette import TranscriptStyles
 
 
 _MEASURE = 100
@@ -55,7 +55,7 @@ class Transcript(ScrolledText):
         self._painted: list[Strip] = []
         self._is_placed = False
         """Whether `place` has shown the text that was wrapped last."""
-        self._palette: Palette = {}
+        self._palette: TranscriptStyles = {}
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(self._flush_soon)
@@ -70,7 +70,7 @@ class Transcript(ScrolledText):
 
     def add(
         self,
-        kind: Kind,
+        kind: BlockKind,
         text: str = "",
         *,
         hint: str = "",

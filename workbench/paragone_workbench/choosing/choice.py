@@ -43,7 +43,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import EngineValues, collect
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.paths import accessible
@@ -110,7 +110,7 @@ class Choice:
         if not self.request.fresh:
             await measurements.look_up_speeds()
             await measurements.look_up_fidelity(self.reference)
-        rough: Mapping[str, Measured] = {}
+        rough: Mapping[str, MeasurementJson] = {}
         if self.seconds is None:
             await self._bench(measurements, None)
         elif measurements.to_bench:
@@ -228,7 +228,7 @@ class Choice:
         measurements: EngineMeasurements,
         users: Throughputs,
         suite: SuiteRounds,
-        rough: Mapping[str, Measured],
+        rough: Mapping[str, MeasurementJson],
     ) -> TimePlan | None:
         """Share the time among the measurements. Returns None without a limit, and if all is known."""
         to_compare = [engine.name for engine in measurements.to_compare(self.reference)]

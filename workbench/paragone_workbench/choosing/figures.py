@@ -9,7 +9,7 @@ from paragone import Json
 from paragone.json_fields import count_at, number_at, objects_at
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store.experiment_records import EstimatedMemory
 
@@ -86,9 +86,9 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 def engine_figures(
     engines: Sequence[str],
     *,
-    speeds: Mapping[str, Measured],
-    compared: Mapping[str, Measured],
-    answers: Mapping[str, Measured],
+    speeds: Mapping[str, MeasurementJson],
+    compared: Mapping[str, MeasurementJson],
+    answers: Mapping[str, MeasurementJson],
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
@@ -126,7 +126,7 @@ def engine_figures(
     )
 
 
-def _collapse(found: Measured) -> str:
+def _collapse(found: MeasurementJson) -> str:
     if found.get("collapsed") is not True:
         return ""
     return (
@@ -189,12 +189,12 @@ def _mean_of(values: EngineValues, metric: Metric) -> float | None:
     return sum(known.values()) / len(known) if known else None
 
 
-def _mean(speeds: Measured, figure: str, of: str = "mean") -> float | None:
+def _mean(speeds: MeasurementJson, figure: str, of: str = "mean") -> float | None:
     """Return the mean of a figure, or its `of`, in the first test that has it."""
     means = (number_at(test, figure, of) for test in objects_at(speeds, "tests"))
     return next((float(mean) for mean in means if mean is not None), None)
 
 
-def _kld(candidate: Measured) -> Estimate | None:
+def _kld(candidate: MeasurementJson) -> Estimate | None:
     value = number_at(candidate, "mean_kld")
     return None if value is None else Estimate(value, number_at(candidate, "mean_kld_se"))

@@ -14,7 +14,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
 from paragone_workbench.experiments.known_measurements import (
     KnownFidelity,
-    Measured,
+    MeasurementJson,
     by_engine,
     is_enough,
     known_fidelity,
@@ -61,7 +61,7 @@ class EngineMeasurements:
     """The name of the suite that `prompts` are from."""
     prompts: Sequence[Sequence[Message]]
     """Prompts that the engines answer greedily."""
-    speeds: dict[str, Measured] = field(default_factory=dict)
+    speeds: dict[str, MeasurementJson] = field(default_factory=dict)
     """What `bench` has of each engine, by name."""
     fidelity: KnownFidelity = field(default_factory=lambda: KnownFidelity({}, {}, {}))
     """What `fidelity` has of each candidate."""
@@ -116,7 +116,7 @@ class EngineMeasurements:
         backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
-    async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, Measured]:
+    async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, MeasurementJson]:
         """Return the rough speed of the engines whose speed is unknown, by name. It takes `seconds` at most."""
         return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
 
@@ -134,7 +134,7 @@ class EngineMeasurements:
         seconds: float | None,
         on_step: OnStep,
         engines: Sequence[EngineDefinition],
-    ) -> dict[str, Measured]:
+    ) -> dict[str, MeasurementJson]:
         pool = EnginePool(self.registry, mode="sequential")
         for engine in engines:
             pool.add(engine)

@@ -10,7 +10,7 @@ from paragone import ParagoneError
 from paragone.wire import from_json, to_json
 from paragone_workbench.store.experiment_records import SavedVote
 
-Choice: TypeAlias = int | Literal["tie", "bad"]
+VoteChoice: TypeAlias = int | Literal["tie", "bad"]
 """The index of the best candidate; `tie`: equally good; `bad`: both (or all) bad."""
 
 
@@ -47,7 +47,7 @@ class Vote:
 
     candidates: tuple[VotedAnswer, ...]
     """The answers in the order in which they were shown, from left to right."""
-    choice: Choice
+    choice: VoteChoice
     """The index of the best candidate, or `tie`, or `bad`."""
     blind: bool
     """Whether the engines' names were hidden."""
@@ -118,7 +118,7 @@ def _vote(saved: SavedVote) -> Vote:
         raise ParagoneError(f"Vote {saved.id} of the history cannot be understood: {error}.") from error
 
 
-def _choice(text: str) -> Choice:
+def _choice(text: str) -> VoteChoice:
     match text:
         case "tie" | "bad":
             return text

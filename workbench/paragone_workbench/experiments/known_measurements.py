@@ -14,7 +14,7 @@ from paragone.json_fields import objects_at, value_at
 from paragone_workbench.measure.bench.plan import BenchTest
 from paragone_workbench.store.experiment_records import Measurement
 
-Measured: TypeAlias = Mapping[str, Json]
+MeasurementJson: TypeAlias = Mapping[str, Json]
 """The figures of an engine, as `bench` or `fidelity` prints them with --json. This module's functions add `created`, the
 time of the measurement in seconds since 1970."""
 
@@ -24,27 +24,31 @@ FEWEST_WINDOWS = 4
 
 def known_speeds(
     measurements: Iterable[Measurement], identities: Mapping[str, str], test: BenchTest
-) -> dict[str, Measured]:
+) -> dict[str, MeasurementJson]:
     """Return the newest speeds by engine, all from one test: `test`, or another test if only that covers all engines.
 
     `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's name.
     """
-    by_test: dict[tuple[Json, ...], dict[str, Measured]] = {}
+    by_test: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get("engines")):
             for found in objects_at(item, "tests"):
                 if found.get("repetitions"):
                     key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
-                    speed: Measured = {"engine": name, "tests": [found], "created": measurement.created}
+                    speed: MeasurementJson = {
+                        "engine": name,
+                        "tests": [found],
+                        "created": measurement.created,
+                    }
                     by_test.setdefault(key, {}).setdefault(name, speed)
     return _of_all(by_test, (test.prompt_tokens, test.depth, test.tokens), identities)
 
 
 def known_throughputs(
     measurements: Iterable[Measurement], identities: Mapping[str, str]
-) -> dict[tuple[int, int, int], dict[str, Measured]]:
+) -> dict[tuple[int, int, int], dict[str, MeasurementJson]]:
     """Return the newest throughputs by engine, for each number of users, tokens of a prompt, and tokens of an answer."""
-    found: dict[tuple[int, int, int], dict[str, Measured]] = {}
+    found: dict[tuple[int, int, int], dict[str, MeasurementJson]] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get("engines")):
             for level in objects_at(item, "users"):
@@ -66,9 +70,9 @@ class KnownFidelity(NamedTuple):
         data: The newest measurement over the same text as `candidates`; empty if there is none.
     """
 
-    candidates: dict[str, Measured]
-    answers: dict[str, Measured]
-    data: Measured
+    candidates: dict[str, MeasurementJson]
+    answers: dict[str, MeasurementJson]
+    data: MeasurementJson
 
 
 def known_fidelity(
@@ -83,9 +87,9 @@ def known_fidelity(
     The text is the one that comes with paragone, or another text if only that one covers all candidates. Comparisons of
     fewer greedy answers than `fewest_answers` are left out.
     """
-    by_text: dict[tuple[Json, ...], dict[str, Measured]] = {}
-    newest: dict[tuple[Json, ...], Measured] = {}
-    answers: dict[str, Measured] = {}
+    by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
+    newest: dict[tuple[Json, ...], MeasurementJson] = {}
+    answers: dict[str, MeasurementJson] = {}
     for measurement in measurements:
         data = measurement.data
         if measurement.identities[:1] != (identities[reference],):
@@ -112,7 +116,7 @@ def known_fidelity(
     return KnownFidelity(candidates, answers, over[0] if over else newest.get((None, window), {}))
 
 
-def is_enough(fidelity: Measured) -> bool:
+def is_enough(fidelity: MeasurementJson) -> bool:
     """Return whether the fidelity of a candidate can be used: it has enough windows, or a reason for having none."""
     windows = fidelity.get("windows")
     whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
@@ -132,10 +136,10 @@ def known_errors(
 
 
 def _of_all(
-    found: Mapping[tuple[Json, ...], dict[str, Measured]],
+    found: Mapping[tuple[Json, ...], dict[str, MeasurementJson]],
     wanted: tuple[Json, ...],
     names: Collection[str],
-) -> dict[str, Measured]:
+) -> dict[str, MeasurementJson]:
     """Return the figures measured with the wanted settings, or with others if only those figures cover all engines."""
     choices = (found.get(wanted, {}), *found.values())
     return next((by_name for by_name in choices if len(by_name) == len(names)), choices[0])
@@ -152,7 +156,7 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 
 def _items(
     measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
-) -> Iterator[tuple[str, Measured]]:
+) -> Iterator[tuple[str, MeasurementJson]]:
     """Yield the items of a list of engines in a measurement, each with a present name of its engine."""
     items = by_engine(found, name_field)
     for old, names in names_now(measurement, identities).items():
@@ -160,6 +164,6 @@ def _items(
             yield from ((name, items[old]) for name in names)
 
 
-def by_engine(items: Json, field: str) -> dict[str, Measured]:
+def by_engine(items: Json, field: str) -> dict[str, MeasurementJson]:
     """Return the objects in a list, by the name of the engine in the field `field` of each."""
     return {str(item[field]): item for item in objects_at(items) if field in item}

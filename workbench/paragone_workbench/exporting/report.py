@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.reporting.file import Format, format_of, write
+from paragone_workbench.reporting.file import ReportFormat, format_of, write
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
@@ -21,7 +21,7 @@ def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup,
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 
-def _pieces(store: Store, subject_id: str, file_format: Format, find: BackendLookup) -> Iterator[str]:
+def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: BackendLookup) -> Iterator[str]:
     """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
     from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
 

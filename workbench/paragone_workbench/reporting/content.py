@@ -177,7 +177,7 @@ class PromptView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ReportContent:
     """A report. The answers are read when they are needed, a prompt at a time.
 
     Attributes:

@@ -9,18 +9,18 @@ from typing import Literal, TypeAlias, get_args
 from paragone import InputError
 from paragone_workbench.experiments.output_file import check_target, replacing
 
-Format: TypeAlias = Literal["html", "md", "csv", "json"]
+ReportFormat: TypeAlias = Literal["html", "md", "csv", "json"]
 """The suffixes of the file's name."""
 
 
-def format_of(path: Path, *, replaces: bool = False) -> Format:
+def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
     """Return the format of a file by its suffix. Raises InputError for an unknown suffix, or if the file cannot be written.
 
     `replaces`: the user agreed that an existing file is replaced.
     """
-    formats = {name: name for name in get_args(Format)}
+    formats = {name: name for name in get_args(ReportFormat)}
     check_target(path, replaces=replaces)
-    found: Format | None = formats.get(path.suffix[1:].lower())
+    found: ReportFormat | None = formats.get(path.suffix[1:].lower())
     if found is None:
         raise InputError(
             f"The format of {path} is unknown: the name must end in .html, .md, .csv or .json.",

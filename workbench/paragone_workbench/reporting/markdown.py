@@ -11,7 +11,7 @@ from paragone_workbench.reporting.content import (
     Fact,
     PromptView,
     Remark,
-    Report,
+    ReportContent,
     ReportVerdict,
     Section,
 )
@@ -21,7 +21,7 @@ from paragone_workbench.reporting.public_text import date_text
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 
-def markdown_pieces(report: Report, now: float) -> Iterator[str]:
+def markdown_pieces(report: ReportContent, now: float) -> Iterator[str]:
     """Yield the document. `now` is the time of writing, in seconds since 1970."""
     named = f"{_inline(report.title)} ({report.id})"
     if report.verdict is None:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from paragone import InputError
 from paragone.installation import install_command
-from paragone_workbench.reporting.content import Report
+from paragone_workbench.reporting.content import ReportContent
 from paragone_workbench.reporting.label_placement import HEIGHT
 from paragone_workbench.reporting.public_text import date_text
 
@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 
-def html_pieces(report: Report, now: float) -> Iterator[str]:
+def html_pieces(report: ReportContent, now: float) -> Iterator[str]:
     """Yield the page. `now` is the time of writing, in seconds since 1970."""
     template = _environment().get_template("report.html.j2")
     return template.generate(

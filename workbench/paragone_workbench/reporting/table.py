@@ -15,7 +15,7 @@ from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 
-Cell: TypeAlias = str | int | float | bool | None
+ColumnValue: TypeAlias = str | int | float | bool | None
 """A value; None if it is unknown."""
 
 
@@ -47,12 +47,12 @@ class TableRow:
         """The figures; all unknown if the run has none."""
         return self.result.metrics or RunMetrics()
 
-    def cells(self) -> dict[str, Cell]:
+    def cells(self) -> dict[str, ColumnValue]:
         """Return the values of `COLUMNS`, by the names of the columns."""
         return {name: value_of(self) for name, value_of in COLUMNS.items()}
 
 
-COLUMNS: Mapping[str, Callable[[TableRow], Cell]] = {
+COLUMNS: Mapping[str, Callable[[TableRow], ColumnValue]] = {
     "run": lambda row: row.id,
     "prompt_index": lambda row: row.prompt_index,
     "repetition": lambda row: row.repetition,
@@ -117,7 +117,7 @@ def _utc(seconds: float) -> str | None:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
-def _cell(value: Cell) -> str:
+def _cell(value: ColumnValue) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 from paragone import InputError
 from paragone.installation import install_command
 
@@ -15,4 +17,10 @@ except ModuleNotFoundError as error:
         hint=f"Install it with: {install_command('fidelity')}",
     ) from error
 
-__all__ = ["np"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Values", "np"]
+
+Values: TypeAlias = "NDArray[np.float64]"
+"""An array of numbers in double precision."""

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
 from paragone_workbench.statistics.scientific import Values, np, stats
 
-Kind: TypeAlias = Literal["numbers", "passes", "shares"]
+PairedKind: TypeAlias = Literal["numbers", "passes", "shares"]
 """What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
 
 _MANY = 1_000
@@ -53,7 +53,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: Kind = "numbers"
+    a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: PairedKind = "numbers"
 ) -> PairedDifference:
     """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
 

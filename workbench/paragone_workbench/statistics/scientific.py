@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
-
 from paragone import InputError
 from paragone.installation import install_command
 
@@ -18,10 +16,6 @@ except ModuleNotFoundError as error:
         hint=f"Install it with: {install_command('experiments')}",
     ) from error
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from paragone_workbench.statistics.numeric import Values
 
 __all__ = ["Values", "np", "stats"]
-
-Values: TypeAlias = "NDArray[np.float64]"
-"""An array of numbers in double precision."""

@@ -9,9 +9,9 @@ from paragone.chat.sampling import draw_seed
 from paragone.options import as_values
 from paragone_remote.openai_api.completions.refused_fields import EXTRAS, RefusedFields
 from paragone_remote.openai_api.openai_options import OpenAISampling
-from paragone_remote.openai_api.servers.server import Kind, ServerProperties
+from paragone_remote.openai_api.servers.server import ServerKind, ServerProperties
 
-HONOUR_SEEDS: frozenset[Kind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
+HONOUR_SEEDS: frozenset[ServerKind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
 """Servers that are known to use the seed of a request."""
 
 

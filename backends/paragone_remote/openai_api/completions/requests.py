@@ -12,27 +12,27 @@ from paragone.options import as_values
 from paragone.thinking import thinking_choice
 from paragone_remote.answers.continued import continues_answer, unfinished_text
 from paragone_remote.openai_api.openai_options import OpenAISampling
-from paragone_remote.openai_api.servers.server import Kind
+from paragone_remote.openai_api.servers.server import ServerKind
 
 _MOST_ALTERNATIVES = 20
 
-_CONTINUE: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
+_CONTINUE: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
 """Servers that continue the last message if it is the assistant's. Other servers may begin a new answer."""
 
-TAKE_IDS: frozenset[Kind] = frozenset({"llama-server", "vLLM", "SGLang"})
+TAKE_IDS: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang"})
 """Servers whose completions can continue token ids. Other servers take only texts, or do not say."""
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""
 
-BUDGETS: Mapping[Kind, str] = {
+BUDGETS: Mapping[ServerKind, str] = {
     "llama-server": "thinking_budget_tokens",
     "vLLM": "thinking_token_budget",
 }
 """The field for the largest number of tokens of the thinking, by server."""
 
 
-def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
     """Return the body of a chat request, with the server's extra fields. Raises InputError."""
     given = request.messages[-1] if continues_answer(request) else None
     if given is not None and kind == "TabbyAPI":  # its field takes the answer's text
@@ -60,7 +60,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
     return body
 
 
-def _thinking(sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
     """Return the fields of a chat request that say how the model is to think.
 
     Raises InputError if the server takes no budget.
@@ -82,7 +82,7 @@ def _thinking(sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
     return {**fields, BUDGETS[kind]: chosen.budget}
 
 
-def continues(kind: Kind, *, raw: bool) -> bool:
+def continues(kind: ServerKind, *, raw: bool) -> bool:
     """Whether a server goes on with an answer. `raw` says whether it uses the completions endpoint, which always does."""
     return raw or kind in _CONTINUE
 
@@ -101,7 +101,9 @@ def _content(message: Message) -> Json:
     return [*images, {"type": "text", "text": message.text}]
 
 
-def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+def completion_body(
+    model: str, request: RunRequest, sampling: OpenAISampling, kind: ServerKind
+) -> dict[str, Json]:
     """Return the body of a completion request for a plain text, that of the messages, or tokens, with extra fields.
 
     Raises InputError.
@@ -117,7 +119,7 @@ def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, k
     return body
 
 
-def _format_of_chat(schema: dict[str, Json], kind: Kind) -> dict[str, Json]:
+def _format_of_chat(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
     """Return the field of a chat request that makes the answer follow a JSON schema."""
     match kind:
         case "llama-cpp-python":
@@ -129,7 +131,7 @@ def _format_of_chat(schema: dict[str, Json], kind: Kind) -> dict[str, Json]:
             return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _format_of_completion(schema: dict[str, Json], kind: Kind) -> dict[str, Json]:
+def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
     """Return the field of a completion request that makes the answer follow a JSON schema.
 
     OpenAI's protocol has none. Raises InputError if the server has none either.
@@ -154,7 +156,7 @@ def raw_prompt(request: RunRequest) -> str:
     return "\n\n".join(message.text for message in request.messages) or request.text
 
 
-def _alternatives(wanted: int, kind: Kind) -> int:
+def _alternatives(wanted: int, kind: ServerKind) -> int:
     """Return how many alternatives to each token to request.
 
     For 0, llama-server omits the token's own log-probability.
@@ -162,7 +164,7 @@ def _alternatives(wanted: int, kind: Kind) -> int:
     return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
 
 
-def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict[str, Json]:
+def _sampling(sampling: OpenAISampling, request: RunRequest, kind: ServerKind) -> dict[str, Json]:
     """Return the sampling options that are set, and those for the stream."""
     body: dict[str, Json] = {
         name: value for name, value in as_values(sampling).items() if value is not None and value != []

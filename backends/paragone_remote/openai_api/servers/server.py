@@ -27,7 +27,7 @@ from paragone_remote.openai_api.servers.server_defaults import (
 )
 from paragone_remote.server_text import plain
 
-Kind: TypeAlias = Literal[
+ServerKind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]
 
@@ -42,7 +42,7 @@ _CHATML = (
 class ServerProperties:
     """A server's properties, as far as it reports them."""
 
-    kind: Kind = "unknown"
+    kind: ServerKind = "unknown"
     version: str = ""
     context: int | None = None
     """Size of the context window in tokens, if the server reports it without naming a model."""

@@ -8,7 +8,7 @@ from textual.binding import BindingType
 
 from paragone_tui.program import Program
 from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
-from paragone_workbench.compare.votes import Choice
+from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import History
@@ -40,7 +40,7 @@ class ExperimentVote(VoteScreen[None]):
         self._history = history
         self._experiment_id = experiment_id
         self._ballots: ExperimentBallots | None = None
-        self._last: tuple[Ballot, Choice] | None = None
+        self._last: tuple[Ballot, VoteChoice] | None = None
         """The ballot and the choice of the last vote."""
         self._waiting: Ballot | None = None
         """The ballot to return to while the names of the last vote are shown."""
@@ -100,11 +100,11 @@ class ExperimentVote(VoteScreen[None]):
 
     # Voting
 
-    def refusal(self, choice: Choice) -> str:
+    def refusal(self, choice: VoteChoice) -> str:
         """Refuse a second vote on a ballot."""
         return "You have voted on this; enter goes on, u takes the vote back." if self.revealed else ""
 
-    async def cast(self, ballot: Ballot, choice: Choice) -> None:
+    async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
         """Save the vote, and show the next ballot."""
         ballots = self._ballots
         assert ballots is not None

@@ -12,7 +12,7 @@ from textual.timer import Timer
 from paragone_tui.painting.cadence import BEAT
 from paragone_tui.program import Program
 from paragone_tui.screens.vote.vote_screen import AnswerColumn, VoteScreen, verdict_of
-from paragone_workbench.compare.votes import Choice
+from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.lanes.session import Session
@@ -105,7 +105,7 @@ class BlindTurn(VoteScreen[bool | None]):
 
     # Voting
 
-    def refusal(self, choice: Choice) -> str:
+    def refusal(self, choice: VoteChoice) -> str:
         """Refuse a vote before all answers are complete, and a second vote."""
         if self._vote_id is not None:
             return "You have voted; u takes the vote back."
@@ -113,7 +113,7 @@ class BlindTurn(VoteScreen[bool | None]):
             return "You can vote once all answers are complete."
         return super().refusal(choice)
 
-    async def cast(self, ballot: Ballot, choice: Choice) -> None:
+    async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
         """Save the vote, and show which engine is which."""
         self._vote_id = await save_vote(self._history, self._session, ballot, choice, blind=not self.revealed)
         if self.is_gone:

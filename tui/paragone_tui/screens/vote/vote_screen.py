@@ -23,7 +23,7 @@ from paragone_tui.transcript.link import Link
 from paragone_tui.widgets.column import Column, columns_that_fit, show_columns
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import SCROLL_BINDINGS, Modal
-from paragone_workbench.compare.votes import Choice
+from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import LETTERS, Ballot
 from paragone_workbench.runs.run import Run
 
@@ -173,7 +173,7 @@ class VoteScreen(Modal[ScreenResultType]):
             column.show_label()
             column.transcript.clear()
 
-    def show_names(self, choice: Choice | None) -> None:
+    def show_names(self, choice: VoteChoice | None) -> None:
         """Show the names of the engines, and their answers without masked names."""
         assert self.ballot is not None
         self.revealed = True
@@ -213,7 +213,7 @@ class VoteScreen(Modal[ScreenResultType]):
 
     # Voting
 
-    def action_choose(self, choice: Choice) -> None:
+    def action_choose(self, choice: VoteChoice) -> None:
         """Vote for an answer by its index, or vote that all answers are equally good or bad."""
         ballot = self.ballot
         if ballot is None or self._working or (isinstance(choice, int) and choice >= len(self.columns)):
@@ -224,7 +224,7 @@ class VoteScreen(Modal[ScreenResultType]):
         else:
             self.do(lambda: self.cast(ballot, choice))
 
-    def refusal(self, choice: Choice) -> str:
+    def refusal(self, choice: VoteChoice) -> str:
         """Return why this vote cannot be cast now; empty if it can be cast."""
         assert self.ballot is not None
         if len(self.ballot.candidates) < 2:
@@ -234,7 +234,7 @@ class VoteScreen(Modal[ScreenResultType]):
         return ""
 
     @abstractmethod
-    async def cast(self, ballot: Ballot, choice: Choice) -> None:
+    async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
         """Save a vote, and show the outcome. Raises ParagoneError."""
 
     @abstractmethod
@@ -306,7 +306,7 @@ class VoteScreen(Modal[ScreenResultType]):
         return [column.transcript for column in self.columns[self._first : self._first + 1]]
 
 
-def verdict_of(choice: Choice) -> str:
+def verdict_of(choice: VoteChoice) -> str:
     """Return a vote in words."""
     if isinstance(choice, int):
         return f"{LETTERS[choice]} is better"

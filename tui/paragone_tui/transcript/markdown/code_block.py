@@ -12,7 +12,7 @@ from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from textual.strip import Strip
 
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 
 _INDENT = 2
 _HANG = 2
@@ -49,7 +49,7 @@ _LINES = 24
 """Number of lines at the end of growing code that are always highlighted again when a line comes."""
 
 
-def code_rows(code: str, language: str, width: int, palette: Palette) -> list[Strip]:
+def code_rows(code: str, language: str, width: int, palette: TranscriptStyles) -> list[Strip]:
     """Return code as rows of `width` cells. Longer lines are broken."""
     room = max(width - _INDENT - 1, 2)
     ground = palette["code-block"]

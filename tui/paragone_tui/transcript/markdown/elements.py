@@ -18,7 +18,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from paragone_tui.transcript.markdown.code_block import code_rows
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 
 _NUMERAL = 4
 """Width in cells of an item's number, its point and a blank: the texts of items 9 and 10 begin in the same column."""
@@ -26,7 +26,7 @@ _GAP = 3
 """Cells between the columns of a table."""
 
 
-def theme(palette: Palette) -> Theme:
+def theme(palette: TranscriptStyles) -> Theme:
     """Return Rich's theme for the Markdown elements."""
     accent, code, quiet = (Style(color=palette[tone].color) for tone in ("accent", "code", "note"))
     bold = Style(bold=True)
@@ -54,7 +54,7 @@ def theme(palette: Palette) -> Theme:
 class Elements(Markdown):
     """Parsed Markdown, which Rich renders."""
 
-    def __init__(self, tokens: Sequence[Token], palette: Palette) -> None:
+    def __init__(self, tokens: Sequence[Token], palette: TranscriptStyles) -> None:
         # Rich's own constructor makes a parser. That takes longer than rendering most texts.
         self.parsed = list(tokens)
         self.palette = palette
@@ -72,7 +72,7 @@ class _Heading(markdown.Heading):
 class _CodeBlock(markdown.CodeBlock):
     """A code block on a background of its own, without a box around it."""
 
-    def __init__(self, lexer_name: str, palette: Palette) -> None:
+    def __init__(self, lexer_name: str, palette: TranscriptStyles) -> None:
         super().__init__(lexer_name, "")
         self._palette = palette
 

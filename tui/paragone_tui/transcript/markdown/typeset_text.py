@@ -22,7 +22,7 @@ from paragone_tui.transcript.markdown.elements import Elements, theme
 from paragone_tui.transcript.markdown.sections import MarkdownSection, sections_of
 from paragone_tui.transcript.markdown.unfinished import presentable
 from paragone_tui.transcript.marks import Layers, carried, clipped
-from paragone_tui.transcript.palette import Palette
+from paragone_tui.transcript.palette import TranscriptStyles
 from paragone_tui.transcript.part import GUTTER
 
 _NARROWEST = 8
@@ -47,7 +47,7 @@ class _Typeset:
     marked: Sequence[Strip] = ()
     """The rows with the marks `layers`."""
 
-    def strips(self, layers: Layers, palette: Palette) -> Sequence[Strip]:
+    def strips(self, layers: Layers, palette: TranscriptStyles) -> Sequence[Strip]:
         """Return the rows with those marks of the whole text that are in this section."""
         ours = clipped(layers, self.start, self.end)
         if not any(ours):
@@ -64,7 +64,7 @@ class TypesetText:
     HTML and Rich's console markup remain plain text, and links do not become hyperlinks.
     """
 
-    def __init__(self, width: int, palette: Palette) -> None:
+    def __init__(self, width: int, palette: TranscriptStyles) -> None:
         self.width = width
         self.palette = palette
         self.is_complete = False
@@ -183,7 +183,7 @@ class TypesetText:
 
 
 def typeset(
-    text: str, width: int, palette: Palette, is_wanted: Callable[[], bool] = lambda: True
+    text: str, width: int, palette: TranscriptStyles, is_wanted: Callable[[], bool] = lambda: True
 ) -> TypesetText:
     """Typeset a complete text."""
     whole = TypesetText(width, palette)
@@ -200,7 +200,7 @@ class _Console(Console):
         return super().options
 
 
-def _console(width: int, palette: Palette) -> Console:
+def _console(width: int, palette: TranscriptStyles) -> Console:
     return _Console(
         file=io.StringIO(),
         width=max(width - GUTTER, _NARROWEST),
@@ -214,7 +214,7 @@ def _console(width: int, palette: Palette) -> Console:
     )
 
 
-def _rendered(tokens: Sequence[Token], console: Console, palette: Palette) -> list[Strip]:
+def _rendered(tokens: Sequence[Token], console: Console, palette: TranscriptStyles) -> list[Strip]:
     """Return the rows of a section, without blank rows at its beginning and end."""
     base = palette["answer"]
     gutter = Segment(" " * GUTTER, base)

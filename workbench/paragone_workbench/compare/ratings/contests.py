@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 
 from paragone import Json
-from paragone_workbench.compare.votes import Choice, Style, Vote, VotedAnswer
+from paragone_workbench.compare.votes import Style, Vote, VoteChoice, VotedAnswer
 from paragone_workbench.statistics.scientific import Values, np
 
 FEATURES = tuple(field.name for field in fields(Style))
@@ -94,7 +94,7 @@ def style_differences(found: Sequence[Contest]) -> Values:
     return np.asarray(differences / np.where(scale == 0, 1, scale), np.float64)
 
 
-def _outcome(choice: Choice, first: int, second: int) -> float | None:
+def _outcome(choice: VoteChoice, first: int, second: int) -> float | None:
     if isinstance(choice, str):
         return 0.5
     return {first: 1.0, second: 0.0}.get(choice)

@@ -18,7 +18,7 @@ from paragone_workbench.experiments.differences.non_inferiority import (
 )
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.statistics.intervals import FEWEST
-from paragone_workbench.statistics.paired import Kind, PairedDifference, holm, paired_difference
+from paragone_workbench.statistics.paired import PairedDifference, PairedKind, holm, paired_difference
 from paragone_workbench.statistics.scientific import np
 
 _UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
@@ -221,7 +221,7 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> PairedDif
     common, in_a, in_b = np.intersect1d(prompts_a, prompts_b, assume_unique=True, return_indices=True)
     if not common.size:
         return None
-    kind: Kind = "numbers"
+    kind: PairedKind = "numbers"
     if metric == PASS_RATE:
         kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
     return paired_difference(a[in_a], b[in_b], kind=kind)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer, saved_vote, style_of
+from paragone_workbench.compare.votes import Vote, VoteChoice, VotedAnswer, saved_vote, style_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.run import Run
@@ -60,7 +60,7 @@ class Ballot:
         """Whether a vote counts in ratings, which tell engines apart by name: whether the candidates' names differ."""
         return len({run.result.definition.name for run in self.candidates}) > 1
 
-    def vote(self, choice: Choice, *, blind: bool) -> SavedVote:
+    def vote(self, choice: VoteChoice, *, blind: bool) -> SavedVote:
         """Return the vote for an answer, by its index in `answers`, or for `tie` or `bad`.
 
         Failed answers are left out.
@@ -111,7 +111,7 @@ def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[
 
 
 async def save_vote(
-    history: History, session: Session, ballot: Ballot, choice: Choice, *, blind: bool
+    history: History, session: Session, ballot: Ballot, choice: VoteChoice, *, blind: bool
 ) -> str:
     """Save a vote on answers of a session's conversation, and return its id. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history

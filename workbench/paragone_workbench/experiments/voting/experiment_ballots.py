@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from paragone import Message
-from paragone_workbench.compare.votes import Choice
+from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.runs.run import Run
@@ -98,7 +98,7 @@ class ExperimentBallots:
             self.total -= 1
         return None
 
-    def vote(self, ballot: Ballot, choice: Choice, *, blind: bool = True) -> bool:
+    def vote(self, ballot: Ballot, choice: VoteChoice, *, blind: bool = True) -> bool:
         """Save a vote on a ballot. Returns False if another program has voted on the ballot meanwhile: that vote counts."""
         vote = ballot.vote(choice, blind=blind)
         is_first = self._store.votes.add_first(vote)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.measure.fidelity.positions import Values, mean
+from paragone_workbench.measure.fidelity.positions import mean
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.statistics.intervals import Interval, t_interval
-from paragone_workbench.statistics.numeric import np
+from paragone_workbench.statistics.numeric import Values, np
 from paragone_workbench.statistics.paired import holm, t_test
 
 PARTS = 4

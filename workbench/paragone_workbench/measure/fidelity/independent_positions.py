@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from paragone import Json
 from paragone_workbench.measure.fidelity.measured import Difference
-from paragone_workbench.measure.fidelity.positions import Values
+from paragone_workbench.statistics.numeric import Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from paragone import ParagoneError
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.fidelity.log_probabilities import Scores
-from paragone_workbench.measure.fidelity.positions import Values, mean, perplexity, stacked
+from paragone_workbench.measure.fidelity.positions import mean, perplexity, stacked
 from paragone_workbench.measure.fidelity.top_tokens import TopAgreement
 from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.statistics.numeric import Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

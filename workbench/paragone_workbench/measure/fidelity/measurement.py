@@ -24,10 +24,9 @@ from paragone_workbench.measure.fidelity.log_probabilities import (
     losses,
 )
 from paragone_workbench.measure.fidelity.measured import Candidate, Difference, Measured
-from paragone_workbench.measure.fidelity.positions import Values
 from paragone_workbench.measure.fidelity.text_windows import Window, Windows
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement, top_of
-from paragone_workbench.statistics.numeric import np
+from paragone_workbench.statistics.numeric import Values, np
 
 T = TypeVar("T")
 

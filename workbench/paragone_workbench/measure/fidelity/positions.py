@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from paragone_workbench.statistics.estimate import Estimate
-from paragone_workbench.statistics.numeric import np
+from paragone_workbench.statistics.numeric import Values, np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-Values: TypeAlias = "NDArray[np.float64]"
 
 FEWEST_WINDOWS = 4
 """Number of windows below which the uncertainty is unknown: so few give a standard error by chance alone."""

@@ -16,7 +16,6 @@ from paragone_workbench.measure.fidelity.measured import Candidate, Difference, 
 from paragone_workbench.measure.fidelity.measurement import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fidelity.pairs import kld_pairs
 from paragone_workbench.measure.fidelity.positions import (
-    Values,
     mean,
     percentile,
     root_mean_square,
@@ -25,6 +24,7 @@ from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.measure.fidelity.top_tokens import TOP
 from paragone_workbench.measure.fidelity.verdict import unchanged
 from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.statistics.numeric import Values
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
@@ -32,7 +32,7 @@ _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 _INDEPENDENT = "llama_perplexity_se"
 """The name in JSON of the standard errors as llama-perplexity computes them."""
 
-Percentiles: TypeAlias = dict[str, float | None]
+PercentileValues: TypeAlias = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +41,13 @@ class DifferenceFigures:
 
     kld: Estimate | None
     """Mean KL divergence, in nats."""
-    kld_percentiles: Percentiles
+    kld_percentiles: PercentileValues
     """Percentiles of the KL divergence, by percentage; None below 100 positions."""
     delta_p: Estimate | None
     """Mean Δp."""
     rms_delta_p: Estimate | None
     """Root mean square of Δp."""
-    delta_p_percentiles: Percentiles
+    delta_p_percentiles: PercentileValues
     """Percentiles of Δp."""
     same_top: Estimate | None
     """Share of the positions at which the likeliest token is the same."""
@@ -178,5 +178,5 @@ def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
     return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
 
 
-def _percentiles(values: Values, wanted: tuple[float, ...]) -> Percentiles:
+def _percentiles(values: Values, wanted: tuple[float, ...]) -> PercentileValues:
     return {f"{percent:g}": percentile(values, percent / 100) for percent in wanted}

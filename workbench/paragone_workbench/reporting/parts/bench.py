@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from paragone import Json
 from paragone.json_fields import list_at, number_at, objects_at
 from paragone.wording import counted
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.parts.charts import bar_chart
 from paragone_workbench.reporting.public_text import public
@@ -22,7 +22,7 @@ _BENCH_CHARTS = (
 """The figures that are shown: name in the JSON, title, note, unit, and what a value is multiplied by."""
 
 
-def bench_charts(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Chart]:
+def bench_charts(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[Chart]:
     """Yield a chart of each figure that an engine has."""
     tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
@@ -56,7 +56,7 @@ def _test(test: Mapping[str, Json]) -> str:
     return f"{text}, depth {depth:,}" if isinstance(depth, int) and depth else text
 
 
-def about_bench(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[str]:
+def about_bench(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
     """Yield phrases about how the figures were measured; the report puts them after the date."""
     yield "by paragone bench"
     if isinstance(repeat := measurement.data.get("repeat"), int):
@@ -66,7 +66,7 @@ def about_bench(engines: list[tuple[str, Measured]], measurement: Measurement) -
         yield f"{tokens:,} tokens generated in each"
 
 
-def bench_notes(engines: list[tuple[str, Measured]]) -> Iterator[tuple[str, Json]]:
+def bench_notes(engines: list[tuple[str, MeasurementJson]]) -> Iterator[tuple[str, Json]]:
     """Yield the name of an engine or of a test, and a text about it."""
     for name, engine in engines:
         tests, users = objects_at(engine, "tests"), objects_at(engine, "users")

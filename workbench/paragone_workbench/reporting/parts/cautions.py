@@ -9,7 +9,7 @@ from typing import NamedTuple
 from paragone import LoadedModel
 from paragone.wording import counted
 from paragone_workbench.dates import local_date
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.reporting.public_text import public
 
 
@@ -30,9 +30,9 @@ class Cautions(NamedTuple):
 
 
 def cautions_of(
-    speeds: Mapping[str, Measured],
-    users: Mapping[str, Measured],
-    fidelities: Mapping[str, Measured],
+    speeds: Mapping[str, MeasurementJson],
+    users: Mapping[str, MeasurementJson],
+    fidelities: Mapping[str, MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
     """Return the cautions, from what is known by the name of the engine. `loaded` are the models as they answered."""
@@ -72,7 +72,7 @@ def _sentences(
         )
 
 
-def _dates(found: Mapping[str, Measured]) -> dict[str, str]:
+def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
     """Return when each was measured; nothing if all were measured together."""
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
@@ -83,7 +83,7 @@ def _dates(found: Mapping[str, Measured]) -> dict[str, str]:
     }
 
 
-def _windows(found: Mapping[str, Measured]) -> dict[str, str]:
+def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
     """Return the number of windows of each candidate that has fewer than another one, or whose measurement was ended early."""
     counts = {
         name: windows

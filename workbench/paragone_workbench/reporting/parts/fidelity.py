@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from paragone import Json
 from paragone.json_fields import count_at, number_at, object_at, objects_at
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.reporting.content import Remark
 from paragone_workbench.reporting.drawings import Chart, Figure
@@ -18,7 +18,7 @@ from paragone_workbench.statistics.intervals import t_interval
 from paragone_workbench.store.experiment_records import Measurement
 
 
-def fidelity_charts(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Chart]:
+def fidelity_charts(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[Chart]:
     """Yield a chart of each figure that a candidate has."""
     floor = [("noise floor", object_at(measurement.data, "noise"))]
     if klds := [_on_scale(figure) for figure in _figures(engines, "mean_kld", "nats", 4)]:
@@ -41,7 +41,7 @@ def _on_scale(kld: Figure) -> Figure:
 
 
 def _figures(
-    engines: Iterable[tuple[str, Measured]],
+    engines: Iterable[tuple[str, MeasurementJson]],
     key: str,
     unit: str,
     digits: int,
@@ -73,7 +73,7 @@ def _figures(
         )
 
 
-def about_fidelity(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[str]:
+def about_fidelity(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
     """Yield phrases about how the figures were measured, such as the reference; the report puts them after the date."""
     reference = measurement.engines[0]
     text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")
@@ -83,7 +83,9 @@ def about_fidelity(engines: list[tuple[str, Measured]], measurement: Measurement
         yield f"with {tokens:,} tokens scored"
 
 
-def fidelity_findings(engines: list[tuple[str, Measured]], measurement: Measurement) -> Iterator[Remark]:
+def fidelity_findings(
+    engines: list[tuple[str, MeasurementJson]], measurement: Measurement
+) -> Iterator[Remark]:
     """Yield remarks: where the divergence grows, which engine is closer, and how free-running answers agree."""
     for name, engine in engines:
         if isinstance(warning := engine.get("warning"), str):
@@ -115,7 +117,7 @@ def _growth(depth: Mapping[str, Json]) -> str:
     return f", from {first} after {parts[0].get('first')} tokens to {last} after {parts[-1].get('last')}"
 
 
-def fidelity_notes(engines: list[tuple[str, Measured]]) -> Iterator[tuple[str, Json]]:
+def fidelity_notes(engines: list[tuple[str, MeasurementJson]]) -> Iterator[tuple[str, Json]]:
     """Yield the name of a candidate, and why it has no figures."""
     for name, engine in engines:
         yield from ((name, engine.get(key)) for key in ("reason", "error"))

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from paragone import Json
 from paragone.json_fields import objects_at
-from paragone_workbench.experiments.known_measurements import Measured, names_now
+from paragone_workbench.experiments.known_measurements import MeasurementJson, names_now
 from paragone_workbench.reporting.content import Remark, Section
 from paragone_workbench.reporting.drawings import Chart, Table
 from paragone_workbench.reporting.parts.bench import about_bench, bench_charts, bench_notes
@@ -88,13 +88,13 @@ class _View(NamedTuple):
     title: str
     engines: str
     """The name of the list of engines in the JSON."""
-    charts: Callable[[list[tuple[str, Measured]], Measurement], Iterator[Chart]]
-    tables: Callable[[list[tuple[str, Measured]]], Iterable[Table]]
-    findings: Callable[[list[tuple[str, Measured]], Measurement], Iterable[Remark]]
+    charts: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterator[Chart]]
+    tables: Callable[[list[tuple[str, MeasurementJson]]], Iterable[Table]]
+    findings: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterable[Remark]]
     """Yields sentences about the results."""
-    about: Callable[[list[tuple[str, Measured]], Measurement], Iterator[str]]
+    about: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterator[str]]
     """Yields phrases about how the figures were measured; the report puts them after the date."""
-    notes: Callable[[list[tuple[str, Measured]]], Iterator[tuple[str, Json]]]
+    notes: Callable[[list[tuple[str, MeasurementJson]]], Iterator[tuple[str, Json]]]
     """Yields the name of an engine or of a test, and a text about it; a value that is not a text is not shown."""
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from paragone.json_fields import number_at
 from paragone.wording import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.measure.fidelity.scale import band_of
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.parts.cautions import Cautions
@@ -31,7 +31,7 @@ def overview_of(
     reference: str | None,
     chosen: str | None,
     benched: bool,
-    throughput: tuple[int, Mapping[str, Measured]] | None = None,
+    throughput: tuple[int, Mapping[str, MeasurementJson]] | None = None,
     cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
 ) -> Table:
     """Return the table.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from paragone.json_fields import number_at, objects_at
 from paragone.wording import counted
-from paragone_workbench.experiments.known_measurements import Measured
+from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import public
 
@@ -17,7 +17,7 @@ _NOTE = (
 )
 
 
-def throughput_tables(engines: Sequence[tuple[str, Measured]]) -> Iterator[Table]:
+def throughput_tables(engines: Sequence[tuple[str, MeasurementJson]]) -> Iterator[Table]:
     """Yield the speeds that several users at once got of each engine, if measured; engines with the same users together."""
     found = [
         (users, tokens, _line(name, level, several=_lengths(engines) > 1))
@@ -33,8 +33,8 @@ def throughput_tables(engines: Sequence[tuple[str, Measured]]) -> Iterator[Table
 
 
 def common_throughput(
-    known: Mapping[tuple[int, int, int], Mapping[str, Measured]], engines: Sequence[str]
-) -> tuple[int, Mapping[str, Measured]] | None:
+    known: Mapping[tuple[int, int, int], Mapping[str, MeasurementJson]], engines: Sequence[str]
+) -> tuple[int, Mapping[str, MeasurementJson]] | None:
     """Return the most users for which the throughput of all engines is known, with the same prompts, and that of each engine.
 
     `known` is what `known_throughputs` returns. None if there is no such number.
@@ -44,14 +44,14 @@ def common_throughput(
     return None if most is None else (most[0], known[most])
 
 
-def _lengths(engines: Sequence[tuple[str, Measured]]) -> int:
+def _lengths(engines: Sequence[tuple[str, MeasurementJson]]) -> int:
     """Return the number of prompt lengths."""
     return len(
         {str(level.get("prompt_tokens")) for _, engine in engines for level in objects_at(engine, "users")}
     )
 
 
-def _line(name: str, level: Measured, *, several: bool) -> TableLine:
+def _line(name: str, level: MeasurementJson, *, several: bool) -> TableLine:
     users, tokens = level.get("users"), level.get("prompt_tokens")
     note = counted(users, "user") if isinstance(users, int) else ""
     if several and isinstance(tokens, int):
@@ -70,14 +70,14 @@ def _line(name: str, level: Measured, *, several: bool) -> TableLine:
     )
 
 
-def _spread(level: Measured, figure: str) -> TableCell:
+def _spread(level: MeasurementJson, figure: str) -> TableCell:
     mean, deviation = number_at(level, figure, "mean"), number_at(level, figure, "stdev")
     if mean is None:
         return TableCell()
     return TableCell(text=f"{mean:,.1f}", detail="" if deviation is None else f"± {deviation:,.1f}")
 
 
-def _percentiles(level: Measured, figure: str, unit: str, digits: int) -> TableCell:
+def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) -> TableCell:
     p50, p95, p99 = (number_at(level, figure, name) for name in ("p50", "p95", "p99"))
     if p50 is None:
         return TableCell()

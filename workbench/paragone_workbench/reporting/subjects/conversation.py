@@ -17,7 +17,7 @@ from paragone_workbench.reporting.content import (
     Fact,
     PromptView,
     Remark,
-    Report,
+    ReportContent,
     Section,
 )
 from paragone_workbench.reporting.parts.answers import NamedRun, answers_side_by_side
@@ -45,7 +45,7 @@ class _Lane:
 def conversation_report(
     saved: SavedConversation,
     find: BackendLookup,
-) -> Report:
+) -> ReportContent:
     """Return the report of a conversation. `find` returns the backend of a name."""
     lanes = _lanes(saved, find)
     prompts = [
@@ -58,7 +58,7 @@ def conversation_report(
     count = len(prompts)
     values = _values(lanes, [prompt for _, prompt in prompts])
     charts = charts_of(values)
-    return Report(
+    return ReportContent(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
         summary=f"{counted(len(lanes), 'lane')} · {counted(count, 'prompt')}",

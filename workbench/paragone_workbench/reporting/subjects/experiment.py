@@ -17,7 +17,7 @@ from paragone_workbench.reporting.content import (
     Conditions,
     Fact,
     Remark,
-    Report,
+    ReportContent,
     Section,
 )
 from paragone_workbench.reporting.drawings import Table
@@ -43,7 +43,7 @@ def experiment_report(
     store: Store,
     experiment: Experiment,
     find: BackendLookup,
-) -> Report:
+) -> ReportContent:
     """Return the report of an experiment. `find` returns the backend of a name.
 
     The store must stay open while the report is written.
@@ -89,7 +89,7 @@ def experiment_report(
     )
     numbers = selection.numbers
     first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
-    return Report(
+    return ReportContent(
         id=f"e{experiment.number}",
         title=public(experiment.name),
         summary=" · ".join(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.lanes.names import names_of
-from paragone_workbench.reporting.content import Report, Section
+from paragone_workbench.reporting.content import ReportContent, Section
 from paragone_workbench.reporting.parts.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.parts.ratings import ratings_section
 from paragone_workbench.reporting.subjects.conversation import conversation_report
@@ -18,7 +18,7 @@ from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
 
-def report_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Report:
+def report_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> ReportContent:
     """Return the report. `find` returns the backend of a name. The store must stay open while it is written.
 
     Raises InputError if a package for the figures is missing, and StoreError.
