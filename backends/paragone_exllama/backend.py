@@ -1,4 +1,4 @@
-"""The backends of ExLlamaV2 and ExLlamaV3, which are also their plugins. This module imports neither library."""
+"""The backends of ExLlamaV2 and ExLlamaV3; each class is also a plugin. This module imports neither library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 
 
 class _ExLlamaBackend(NativeBackend):
-    """The base class of both backends."""
+    """The base class of ExLlamaV2Backend and ExLlamaV3Backend."""
 
     api_version = 2
     sampling = ExLlamaSampling
@@ -38,15 +38,15 @@ class _ExLlamaBackend(NativeBackend):
     @classmethod
     @hookimpl
     def paragone_backends(cls) -> Iterable[Backend]:
-        """Return this backend: the class is the plugin."""
+        """Return an instance of this backend: the class itself is the registered plugin."""
         return [cls()]
 
     def model_folders(self) -> Sequence[str]:
-        """Return Hugging Face's cache."""
+        """Return the folders of the model repositories in Hugging Face's cache."""
         return snapshot_folders()
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and their subfolders that the library can load."""
+        """List the models that the library can load, in these folders and their subfolders."""
         from paragone_exllama.model_folder.folders import find_models
 
         return find_models(folders, self.formats)

@@ -12,7 +12,7 @@ from paragone_exllama.library import Library
 def cautions(
     library: Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
 ) -> Iterator[Caution]:
-    """Yield the cautions of a model called `owner`; `template` says whether it has a chat template."""
+    """Yield the cautions for the model named `owner`. `template`: whether the model has a chat template."""
     if not template:
         sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)

@@ -1,4 +1,4 @@
-"""The engines of ExLlamaV2 and ExLlamaV3: they open a model's folder and answer prompts.
+"""The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts.
 
 The libraries and Jinja are imported when a model is opened, so that a probe can report missing packages.
 """
@@ -74,7 +74,7 @@ _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 
 
 class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
-    """The base class of both engines."""
+    """The base class of ExLlamaV2Engine and ExLlamaV3Engine."""
 
     sampling = ExLlamaSampling
     name: ClassVar[str]
@@ -88,7 +88,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @abstractmethod
     def library(self) -> Callable[[Request, L, Report, Cancelled], Library]:
-        """Import the library, and return the function that opens a model in it."""
+        """Import the library, and return the function that opens a model with this library."""
 
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
         """Open a model's folder."""
@@ -118,7 +118,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         )
         fixed = options.chunk_size is not None
         self._chunk_size = ChunkSize(library.largest_chunk, fixed=fixed)
-        # Rounding depends on the chunk boundaries. Cold runs use fixed boundaries, so that they are reproducible.
+        # Rounding depends on the chunk boundaries. Fixed boundaries make cold runs reproducible.
         self._cold_chunk_size = ChunkSize(
             library.largest_chunk if fixed else min(FIRST, library.largest_chunk), fixed=True
         )
@@ -178,7 +178,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             yield from score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        """Compute the logits after tokens of a sequence, in chunks of at most OUTPUTS tokens."""
+        """Compute the logits after each token from `request.start` on, in chunks of at most OUTPUTS tokens."""
         with self._failures():
             yield from distributions(self._library, self._vocab, request, cancelled, owner=self._owner)
 
@@ -201,7 +201,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Convert exceptions of the library during its work to errors for the user."""
+        """Convert exceptions that the library raises while it computes to errors for the user."""
         try:
             yield
         except ParagoneError:
@@ -210,7 +210,10 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             raise self._recover(error) from error
 
     def _recover(self, error: Exception) -> EngineError:
-        """Create a new generator, or end this process if that fails. Returns the error for the user."""
+        """Replace the generator after a failure, and return the error for the user.
+
+        Ends this process if the GPU context is no longer usable.
+        """
         traceback.print_exception(error)
         lines = str(error).strip().splitlines()
         reason = lines[0][:300].rstrip(".") if lines else "no reason given"

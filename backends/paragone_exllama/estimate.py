@@ -25,7 +25,7 @@ _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
 
 @dataclass(slots=True)
 class _Device:
-    """A GPU, and the bytes assigned to it. None where unknown."""
+    """A GPU, and the bytes of the model assigned to this GPU. Unknown amounts are None."""
 
     name: str
     room: int | None = None
@@ -40,25 +40,25 @@ class _Device:
 def estimate(request: Request) -> MemoryEstimate:
     """Return an estimate of the memory of each device.
 
-    - Weights: the sizes of the tensors in the safetensors headers. 32-bit tensors count as 16 bits, because
-      they are loaded as such. The embeddings are in CPU memory; they are also in GPU memory if the model
-      has no separate `lm_head`. All tensors of the folder count, including those that are not loaded, such
-      as those of a vision tower.
+    - Weights: the sizes of the tensors in the safetensors headers. 32-bit tensors count as 16-bit tensors,
+      because the libraries convert them. The embeddings are in CPU memory; a model without a separate
+      `lm_head` has a copy of the embeddings in GPU memory. All tensors of the folder count, including tensors
+      that the libraries do not load, such as a vision tower's.
     - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. This
-      is too much for layers with a sliding window, linear attention or latent attention in ExLlamaV3.
+      overestimates layers with a sliding window, linear attention or latent attention in ExLlamaV3.
     - Compute: see `v2_buffers` and `v3_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
       MB) and fragmentation are not included.
-    - GPUs: filled one after the other, layer by layer, as the libraries do, but without their reserve. The
-      last GPU gets everything that does not fit. Without a driver, one GPU of unknown size is assumed.
+    - GPUs: filled one after the other, layer by layer, as by the libraries, but without the libraries' reserve.
+      The last GPU gets all layers that do not fit. Without a driver, one GPU of unknown size is assumed.
     """
     options, context = request.options, request.context
     v2 = isinstance(options, ExLlamaV2LoadOptions)
     models: list[tuple[ModelFolder, ExllamaCacheType]] = [(request.model, options.cache_type)]
     if request.draft is not None:
-        models.insert(0, (request.draft, "fp16"))  # it is loaded first
-    if v2:  # each model has its own permanent buffers
+        models.insert(0, (request.draft, "fp16"))  # the libraries load the draft model first
+    if v2:  # ExLlamaV2 keeps buffers for each model
         compute = sum(v2_buffers(folder, options, kind, context) for folder, kind in models)
-    else:  # they are freed after each module
+    else:  # ExLlamaV3 frees its buffers after each module
         compute = max(v3_buffers(folder, options, context) for folder, _ in models)
     devices = _gpus(options.gpu_split)
     parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
@@ -99,7 +99,7 @@ class _Sizes(NamedTuple):
     layers: dict[int, int]
     rest: int
     shared: int
-    """How many bytes of `rest` are the embeddings."""
+    """Bytes of embeddings that `rest` includes."""
 
 
 def _sizes(folder: ModelFolder) -> _Sizes:
@@ -121,14 +121,14 @@ def _sizes(folder: ModelFolder) -> _Sizes:
 
 
 def _parameters(folder: ModelFolder) -> int | None:
-    """Return the number of a model's weights; None if they are packed, as quantized ones are."""
+    """Return the number of a model's weights; None if the weights are quantized, and thus packed."""
     if folder.stored.format != "plain":
         return None
     return sum(math.prod(tensor.shape) for tensor in folder.tensors.values()) or None
 
 
 def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[ModelPart]:
-    """Yield a model's layers, each with its cache, and the part after the layers."""
+    """Yield a part for each layer, with its weights and its cache, and one for the weights after the layers."""
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):
@@ -137,7 +137,7 @@ def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> I
 
 
 def _gpus(split: Sequence[float]) -> list[_Device]:
-    """Return the GPUs that may be used, or one with unknown properties."""
+    """Return the GPUs that may be used; if none is known, one GPU of unknown size."""
     gpus = visible_gpus()
     found = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
@@ -151,7 +151,7 @@ def _gpus(split: Sequence[float]) -> list[_Device]:
 
 
 def _fill(devices: Sequence[_Device], parts: Iterable[ModelPart], compute: int) -> None:
-    """Assign parts to devices, one after the other. Each used device also needs `compute` bytes."""
+    """Assign the parts in order, filling one device after the other. Each used device also needs `compute` bytes."""
     waiting = iter(devices)
     device = next(waiting)
     for part in parts:

@@ -18,7 +18,7 @@ ExllamaCacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaLoadOptions(Options):
-    """Options that take effect when either library loads a model: all of ExLlamaV3's."""
+    """The load options that both libraries have. ExLlamaV3 has no others."""
 
     max_seq_len: int | None = option(
         None,
@@ -43,7 +43,8 @@ class ExLlamaLoadOptions(Options):
     )
     draft_ngram: bool = option(
         False,
-        "Propose tokens that followed the same n-gram before (speculative decoding without a draft model).",
+        "Propose the tokens that followed an earlier occurrence of the same n-gram (speculative decoding without "
+        "a draft model).",
     )
     draft_tokens: int = option(4, "Number of tokens proposed at a time.", minimum=1, maximum=32)
     lora: str | None = option(
@@ -62,7 +63,7 @@ class ExLlamaLoadOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
-    """Options that take effect when ExLlamaV2 loads a model."""
+    """The load options of ExLlamaV2."""
 
     paged: bool | None = option(
         None,

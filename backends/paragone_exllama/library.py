@@ -17,18 +17,18 @@ CHUNK = 2048
 OUTPUTS = PAGE
 """Largest number of positions whose logits one computation returns.
 
-VRAM for them is allocated permanently.
+The libraries allocate VRAM for these logits permanently.
 """
 
 Logits: TypeAlias = Any
 """A tensor with one or more rows, with one number per token of the vocabulary."""
 
 Chunks: TypeAlias = Generator[Logits, None, None]
-"""Yields the logits of several positions at a time."""
+"""A generator that yields the logits of several positions at a time."""
 
 
 class GeneratorJob(Protocol):
-    """One prompt in the generator."""
+    """One prompt in the library's generator, and its answer."""
 
     cached_pages: int
     cached_tokens: int
@@ -95,7 +95,7 @@ class Library(ABC):
         return results
 
     def cancel(self, job: GeneratorJob) -> None:
-        """Remove a job from the generator, if it is still there."""
+        """Remove a job from the generator, if the generator still has the job."""
         self._generator.cancel(job)
 
     def logits(self, job: GeneratorJob, count: int) -> Sequence[Logits]:
@@ -111,18 +111,18 @@ class Library(ABC):
 
     @property
     def _page(self) -> int:
-        """The number of tokens in a page that the generator counts with."""
+        """Number of tokens in a page of the generator's cache."""
         return PAGE
 
     @abstractmethod
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
         """Yield the logits after each of these tokens, one row per token, `chunk` tokens at a time.
 
-        The tokens are computed from an empty cache; its contents are lost. `chunk` is at most OUTPUTS.
+        The computation begins with an empty cache: the contents of the cache are lost. `chunk` is at most OUTPUTS.
         """
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text; names of special tokens in it become those tokens."""
+        """Return the tokens of a text; names of special tokens in the text become these tokens."""
         return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
     def token_id(self, text: str) -> int | None:
@@ -131,7 +131,7 @@ class Library(ABC):
         return token
 
     def pieces(self, *, special: bool) -> Sequence[str]:
-        """Return the text of every token; with `special`, also that of special tokens."""
+        """Return the text of every token. Without `special`, special tokens have an empty text."""
         return list(self._tokenizer.get_id_to_piece_list(special))
 
     def set_chunk(self, tokens: int) -> None:

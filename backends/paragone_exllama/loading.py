@@ -19,12 +19,12 @@ _WARMING_UP = 0.05
 """The approximate fraction of the loading time that the first computation takes."""
 
 _VOCABULARIES = 1024
-"""Largest difference in size between the vocabularies of a model and its draft model, which may be padded."""
+"""Largest difference in size between the vocabularies of a model and its draft model: either may be padded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The models and options to load."""
+    """The model and the draft model to load, and their options."""
 
     model: ModelFolder
     draft: ModelFolder | None
@@ -73,7 +73,7 @@ def _draft(
 
 
 def weights_of(request: Request) -> tuple[WeightsFile, ...]:
-    """Return the files of the weights: the model's, the draft model's and the adapter's. Empty if unreadable."""
+    """Return the weight files of the model, the draft model and the adapter; empty if a folder is unreadable."""
     folders = [request.model.path]
     if request.draft is not None:
         folders.append(request.draft.path)
@@ -83,7 +83,7 @@ def weights_of(request: Request) -> tuple[WeightsFile, ...]:
         return tuple(
             WeightsFile.of(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))
         )
-    except OSError:  # loading reports it
+    except OSError:  # the library will report this error
         return ()
 
 

@@ -5,7 +5,7 @@ and 2.10 are built with CUDA 12.8, PyTorch 2.11 with CUDA 13.0. The wheel of ExL
 declare `tokenizers`, which it imports. jinja2 renders chat templates.
 
 Both libraries compile their CUDA extension when they are first imported. The package registry has the
-compiler for CUDA 13, in the version that PyTorch 2.11 requires for the rest of CUDA. It does not have
+compiler for CUDA 13, in the version of the CUDA libraries that PyTorch 2.11 requires. The registry lacks
 the compiler for CUDA 12: `nvidia-cuda-nvcc-cu12` contains `ptxas`, but not `nvcc`.
 """
 

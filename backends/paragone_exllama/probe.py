@@ -135,7 +135,7 @@ def _amd_gpu(title: str) -> None:
 def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
     """Describe the origin of the library's CUDA and C++ extension.
 
-    The driver supports CUDA up to `newest`.
+    `newest` is the newest major version of CUDA that the driver supports.
     """
     extension = f"{library}_ext"
     if PathFinder.find_spec(extension) is not None:

@@ -62,7 +62,7 @@ def out_of_vram(
     context: int,
     free: Sequence[int],
 ) -> EngineError:
-    """Return the error for a model that did not fit. `free` are the free bytes before loading."""
+    """Return the error for a model that did not fit. `free`: the free bytes of each GPU before loading."""
     cache = cache_bytes(model, options.cache_type, context)
     drafts = draft.size + cache_bytes(draft, "fp16", context) if draft else 0
     parts = [
@@ -99,7 +99,7 @@ def v2_buffers(
 
     This includes the scratch space (`scratch_space_fixed`: the maximum of attention, MLP and head), the RoPE
     tables, one layer of the cache in 16 bits if the cache is quantized, and the logits. A mixture of experts
-    counts as an MLP of its config's `intermediate_size`. Temporary memory of the attention is not included.
+    counts as one MLP with the config's `intermediate_size`. Temporary memory of the attention is not included.
     """
     hidden, wide, queries, dimension = _widths(folder)
     chunk = min(options.chunk_size or CHUNK, context)
@@ -119,9 +119,9 @@ def v2_buffers(
 def v3_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -> int:
     """Return a lower bound for the bytes that ExLlamaV3 needs at once on each GPU.
 
-    It allocates them during computation. This is the larger of two amounts: that of the MLP, with the hidden
-    state in 32 bits and two intermediate states in 16 bits for a chunk of the prompt, and that of the head,
-    with the logits in 16 bits. Both include the weights of one matrix in 16 bits if they are quantized.
+    ExLlamaV3 allocates these bytes during computation. The bound is what the MLP or the head takes, whichever
+    is more. The MLP takes the hidden state in 32 bits and two intermediate states in 16 bits, for a chunk of the
+    prompt; the head takes the logits in 16 bits. With quantized weights, each also takes one matrix in 16 bits.
     """
     hidden, wide, _, _ = _widths(folder)
     chunk = min(options.chunk_size or CHUNK, context)

@@ -40,7 +40,7 @@ class Driver(NamedTuple):
 
     version: str
     cuda: tuple[int, int]
-    """The newest CUDA version that it supports."""
+    """The newest CUDA version that the driver supports."""
     gpus: tuple[NvidiaGpu, ...]
 
 
@@ -80,7 +80,7 @@ def query_driver() -> Driver:
 
 
 def visible(gpus: tuple[NvidiaGpu, ...]) -> tuple[NvidiaGpu, ...]:
-    """Return the GPUs in CUDA_VISIBLE_DEVICES, in its order.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, in the order of this variable.
 
     As in CUDA, the list ends at the first entry that is not a GPU.
     """
@@ -102,7 +102,7 @@ def visible(gpus: tuple[NvidiaGpu, ...]) -> tuple[NvidiaGpu, ...]:
 
 
 def visible_gpus() -> tuple[NvidiaGpu, ...]:
-    """Return the GPUs that may be used; none without a driver, as for AMD GPUs."""
+    """Return the NVIDIA GPUs that this process may use; none without a driver."""
     try:
         return visible(query_driver().gpus)
     except NoDriver:
@@ -116,20 +116,20 @@ def _handle(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p:
 
 
 def _part(uuid: str) -> NvidiaGpu | None:
-    """Return the part of a GPU with this UUID, if there is one."""
+    """Return the MIG part with this UUID; None if there is none."""
     handle = ctypes.c_void_p()
     with _nvml() as nvml:
         if nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
             return None
         part = _gpu(nvml, handle)
-    # The driver does not report the compute capability of parts. GPUs before Ampere have no parts.
+    # The driver does not report the compute capability of MIG parts. GPUs before Ampere have no MIG.
     return part if part.capability > (0, 0) else part._replace(capability=AMPERE)
 
 
 def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> NvidiaGpu:
     major, minor, memory = ctypes.c_int(), ctypes.c_int(), _Memory()
     nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
-    # GPUs that share the machine's memory have no memory of their own.
+    # For GPUs that share the machine's memory, the driver reports no memory.
     nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
     return NvidiaGpu(
         name=_text(nvml.nvmlDeviceGetName, handle),

@@ -1,4 +1,4 @@
-"""One run: converts the generator's results to events, and adapts the size of the prompt's chunks."""
+"""Convert the generator's results to the events of a run, and adapt the size of the prompt's chunks."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from paragone_exllama.inference.vocab import ExllamaVocab
 from paragone_exllama.library import PAGE, Library
 
 _SECONDS = 0.06
-"""Largest duration of a chunk in seconds. A stop request at its start then takes effect within 100 ms."""
+"""Largest duration of a chunk in seconds. A stop request at the start of a chunk takes effect within 100 ms."""
 
 FIRST = 512
 """Number of tokens of the first chunk."""
 
 _REASONS: Mapping[str, FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
-"""The generator's reasons for an end.
+"""The generator's reasons to end an answer, and their names in a Finish.
 
-Stop sequences are handled here: the generator does not know thinking.
+AnswerText finds the stop sequences, because the generator would also end the answer at one in the thinking.
 """
 
 
 class ChunkSize:
     """The number of prompt tokens to process at once: small enough to stop in time, large enough to be fast.
 
-    It follows from the speed of earlier chunks.
+    The speed of earlier chunks determines this number.
     """
 
     def __init__(self, largest: int, *, fixed: bool) -> None:
-        """Create it. If `fixed`, every chunk has the largest size."""
+        """Set the largest size. With `fixed`, every chunk has the largest size."""
         self._largest = largest
         self._fixed = fixed
         self.chunk = largest if fixed else min(FIRST, largest)
         """Number of tokens of the next chunk, a multiple of PAGE."""
 
     def learn(self, tokens: int, seconds: float) -> None:
-        """Record the time that a chunk took."""
+        """Adapt the size of the next chunk to the time that a chunk of `tokens` tokens took."""
         if self._fixed or tokens < PAGE or seconds <= 0:
             return
         fitting = int(tokens / seconds * _SECONDS)
@@ -89,7 +89,7 @@ def run(
             before = time.monotonic()
             for result in library.iterate():
                 if result["stage"] == "prefill":
-                    library.wait()  # work is queued much faster than the GPU computes
+                    library.wait()  # the library queues work much faster than the GPU computes
                     now = time.monotonic()
                     cached = library.cached(job)
                     chunk_size.learn(result["curr_progress"] - max(done, cached), now - before)
@@ -150,7 +150,7 @@ class _Answer:
         self.last = 0.0
 
     def take(self, job: Any, result: Mapping[str, Any]) -> Iterator[Token]:
-        """Add one streaming result, and yield the settled tokens."""
+        """Add one result of the generator, and yield the tokens whose text is final."""
         now = time.monotonic()
         tokens = _tokens(result)
         text = str(result.get("text", ""))
@@ -172,7 +172,7 @@ class _Answer:
             top: tuple[Alternative, ...] = ()
             if self._logprobs is not None:
                 logprob, top = self._vocab.log_probability(rows[at], token, self._logprobs)
-            # The text of a character in several tokens belongs to the last of them.
+            # If a character consists of several tokens, the last of these tokens gets the text.
             piece = text.encode() if at == len(tokens) - 1 else b""
             yield from self._text.push(piece, token, now, logprob, top)
             if self._text.stopped:

@@ -37,9 +37,9 @@ def score(
     *,
     top: int,
 ) -> Iterator[Event]:
-    """Yield the tokens from `start` on, each with its log-probability given the previous ones, and a Finish."""
+    """Yield the tokens from `start` on, each with its log-probability given the previous tokens, then a Finish."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    total = max(len(tokens) - 1, 0)  # nothing follows the last token, so it is not computed
+    total = max(len(tokens) - 1, 0)  # no token follows the last one, so the logits after it are not needed
     done = 0
     reason: FinishReason = "stop"
     started = time.monotonic()

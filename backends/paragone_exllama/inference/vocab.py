@@ -25,7 +25,7 @@ class ExllamaVocab:
         self.exact = files.tokens is not None
         """Whether the tokens' bytes are known.
 
-        Otherwise the bytes of the library's texts approximate them.
+        Otherwise the library's texts of the tokens, encoded as UTF-8, approximate these bytes.
         """
         self._owner = owner
         self._vocabulary: Vocabulary | None = None
@@ -41,8 +41,8 @@ class ExllamaVocab:
         """The tokens that end an answer."""
         self.bos = id_of(files.bos) if files.adds_bos else None
         """The BOS token that every prompt and plain text begins with, if any."""
-        # In some models the thinking tags are special tokens. The generator returns their ids but not
-        # their text.
+        # In some models the thinking tags are special tokens, of which the generator returns the ids but not
+        # the texts.
         self._visible = {
             token: self.text(token)
             for tags in THINKING_TAGS
@@ -65,14 +65,14 @@ class ExllamaVocab:
         return self.written(token).decode("utf-8", "replace")
 
     def with_tags(self, text: str, tokens: Sequence[int]) -> str:
-        """Return the text of a result, followed by those of its tokens that are thinking tags: the text lacks them."""
+        """Append to a result's text the thinking tags among its tokens, which the generator leaves out."""
         # A result ends as soon as its characters are complete, so only its last token can be a tag.
         return text + "".join(self._visible.get(token, "") for token in tokens)
 
     def log_probability(self, logits: Logits, token: int, top: int) -> tuple[float, tuple[Alternative, ...]]:
         """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
 
-        Under the model, before any sampler.
+        The probabilities are the model's, before any sampler.
         """
         # The head may be padded to more columns than the vocabulary has tokens.
         row = logits[: self.size].float().log_softmax(-1)
@@ -98,7 +98,7 @@ class ExllamaVocab:
 
 
 def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:
-    """Return the tokens from the library's texts.
+    """Approximate the bytes of the tokens by the library's texts.
 
     `pieces` include the texts of special tokens, `shown` do not.
     """

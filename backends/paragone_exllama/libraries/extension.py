@@ -26,7 +26,7 @@ def extension_folder(library: str, cuda: str) -> Path:
 
 
 def release_lock(folder: Path) -> None:
-    """Delete the lock of an extension's folder if the process that created it is gone.
+    """Delete the lock of an extension's folder if the process that created the lock is gone.
 
     Waits for compilers that this process started and that are still running.
     """

@@ -1,4 +1,4 @@
-"""ExLlamaV2 (0.3.2): the only module that imports it, with v2_attention."""
+"""An open model in ExLlamaV2 0.3.2. Only this module and v2_attention import that library."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class V2(Library):
         self._generator = self._make_generator()
         self._generator.warmup()
         self.drafts = bool(self._generator.num_draft_tokens)
-        # When it drafts, the generator stops that many tokens before the end of the cache.
+        # With a draft, the generator stops `num_draft_tokens` before the end of the cache.
         self.capacity = request.context - self._generator.num_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.original_max_seq_len)
@@ -106,7 +106,7 @@ class V2(Library):
         self._generator.use_ngram_draft = self._options.draft_ngram and long
         return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
-            # When it drafts, the generator stops that many tokens before the given limit.
+            # With a draft, the generator stops `num_draft_tokens` before the given limit.
             max_new_tokens=limit + self._generator.num_draft_tokens,
             gen_settings=_settings(sampling),
             seed=sampling.seed,
@@ -117,7 +117,7 @@ class V2(Library):
         """Compute the next chunk of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
         for result in results:
-            # At the limit it returns the tokens of a character one by one, although all are available.
+            # At the token limit, the generator returns the tokens of a character one by one, although all are known.
             if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
                 result["text"] = self._tokenizer.decode(result["token_ids"])[0]
         return results
@@ -143,7 +143,7 @@ class V2(Library):
         cuda_sync_active()
 
     def forget(self) -> None:
-        """Discard the cache."""
+        """Discard the contents of the cache."""
         self._generator.reset_page_table()
 
     def _make_generator(self) -> ExLlamaV2DynamicGenerator:
@@ -194,7 +194,7 @@ def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
         token_frequency_penalty=sampling.frequency_penalty if penalties else 0.0,
         token_presence_penalty=sampling.presence_penalty if penalties else 0.0,
         temperature=1.0 if greedy else sampling.temperature,
-        # llama.cpp's order: unlikely tokens are removed first.
+        # As in llama.cpp, unlikely tokens are removed before the temperature is applied.
         temperature_last=True,
         top_k=1 if greedy else sampling.top_k,
         top_p=0.0 if greedy else sampling.top_p,

@@ -1,7 +1,7 @@
 """ExLlamaV2's attention: flash-attn if it works, else PyTorch's, with a fix for a missing mask in 0.3.2.
 
 Without flash-attn, `ExLlamaV2Attention._attn_torch` of 0.3.2 requests the block-diagonal mask of images
-instead of the causal mask, and gets none. Each token of a prompt would attend to the tokens after it.
+instead of the causal mask. A text has no such mask, so each of its tokens would attend to later tokens.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> 
         # mypy does not allow an assignment to a method.
         setattr(Params, "get_block_diag_mask", _causal)  # noqa: B010
         if config.arch.lm.swa or config.arch.lm.alternating_swa:
-            # Keys outside the sliding window of the chunk's last token are removed for all of its tokens.
+            # For all tokens of a chunk, the library uses the sliding window of the last one: keep chunks short.
             config.max_input_len = PAGE
             config.max_attention_size = PAGE**2
     return possible if options.paged is None else options.paged
 
 
 def _causal(params: Any, device: Any) -> Any:
-    """Return the mask of one computation: that of images, or the causal mask."""
+    """Return the attention mask of one computation: block-diagonal for images, else causal."""
     if params.cu_seqlens is not None or params.seq_len == 1:
         return _block_diagonal(params, device)
     from torch.nn.attention.bias import causal_lower_right

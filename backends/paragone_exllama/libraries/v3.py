@@ -1,4 +1,4 @@
-"""ExLlamaV3 (1.6): the only module that imports it."""
+"""An open model in ExLlamaV3 1.6. Only this module imports that library."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from paragone_exllama.loading import Request, stages
 
 _CACHE_BITS: dict[ExllamaCacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
-"""Length of the n-gram that must have occurred before, so that the tokens after it are proposed."""
+"""Least number of tokens that must repeat earlier ones before ExLlamaV3 proposes a continuation."""
 
 
 class _Job(V3Job):
     """A job that keeps the logits of its sampled tokens.
 
-    `return_logits` fails for a vocabulary whose size is not a multiple of 128: the head is padded to such
-    a multiple, but the buffer to a multiple of 32.
+    The library's own `return_logits` fails for a vocabulary whose size is not a multiple of 128: the library
+    pads the head to a multiple of 128, but the buffer to a multiple of 32.
     """
 
     kept: list[torch.Tensor] | None = None
@@ -109,7 +109,7 @@ class V3(Library):
         )
         self._generator = self._make_generator()
         self.drafts = bool(self._drafted)
-        # The generator stops before the end of the cache, by one token and the number of drafted tokens.
+        # The generator stops `1 + max_draft_tokens` tokens before the end of the cache.
         self.capacity = request.context - 1 - self._generator.max_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.max_position_embeddings)
@@ -152,7 +152,7 @@ class V3(Library):
         cuda_sync_active()
 
     def forget(self) -> None:
-        """Discard the cache, with a new generator."""
+        """Discard the contents of the cache, by creating a new generator."""
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -162,7 +162,7 @@ class V3(Library):
 
     @property
     def _drafted(self) -> int:
-        """The number of tokens proposed at a time."""
+        """The number of tokens that a draft proposes at a time; 0 without a draft."""
         return self._options.draft_tokens if self._draft is not None or self._options.draft_ngram else 0
 
     def _make_cache(self, model: Model, cache_type: ExllamaCacheType) -> Cache:
@@ -208,7 +208,7 @@ def _sampler(sampling: ExLlamaSampling) -> ComboSampler:
         rep_sustain_range=sampling.penalty_last_n,
         rep_decay_range=0,
         temperature=0.0 if greedy else sampling.temperature,
-        # llama.cpp's order: unlikely tokens are removed first.
+        # As in llama.cpp, unlikely tokens are removed before the temperature is applied.
         temp_last=True,
         min_p=sampling.min_p,
         top_k=sampling.top_k,

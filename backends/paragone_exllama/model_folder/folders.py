@@ -41,16 +41,16 @@ class ModelFolder:
     config: JsonObject
     stored: Stored
     tensors: Mapping[str, SafetensorsTensor] = field(default_factory=dict)
-    """Its tensors by name, from the headers of its files."""
+    """The tensors by name, from the headers of the safetensors files."""
 
     @property
     def size(self) -> int:
-        """Size of its weights in bytes."""
+        """Size of the weights in bytes."""
         return sum(tensor.size for tensor in self.tensors.values())
 
     @property
     def name(self) -> str:
-        """Its display name."""
+        """The model's display name."""
         return repository_of(str(self.path)) or self.path.name
 
     @property
@@ -60,17 +60,17 @@ class ModelFolder:
 
     @property
     def context(self) -> int | None:
-        """The context window that it was trained for, in tokens."""
+        """The context window that the model was trained for, in tokens."""
         return self.number(*_CONTEXT)
 
     @property
     def layers(self) -> int | None:
-        """The number of its layers."""
+        """Number of layers."""
         return self.number("num_hidden_layers", "n_layers", "n_layer")
 
     @property
     def hidden(self) -> int:
-        """The width of its hidden state; 0 if unknown."""
+        """Width of the hidden state; 0 if unknown."""
         return self.number("hidden_size", "d_model", "n_embd") or 0
 
     @property

@@ -51,13 +51,13 @@ def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor])
 
 
 def _exl(kind: Literal["EXL2", "EXL3"], stated: JsonObject, counted: float | None) -> Stored:
-    # A model is named after the bits that its author requested. The actual number differs slightly.
+    # The name states the bits per weight that the model's author requested. The counted number differs slightly.
     bits = _bits(stated) or counted
     return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
 
 
 def _bits(stated: JsonObject) -> float | None:
-    """Return the bits per weight in the model's config, if they are plausible."""
+    """Return the bits per weight in the model's config; None if the number is implausible."""
     bits = number_at(stated, "bits")
     return bits if bits is not None and 0 < bits <= 32 else None
 
@@ -75,7 +75,7 @@ def _exl2_bits(tensors: Mapping[str, SafetensorsTensor]) -> float | None:
 
 
 def _exl3_bits(tensors: Mapping[str, SafetensorsTensor]) -> float | None:
-    """Compute the bits per weight from `trellis`. A tile of 16 × 16 weights has 16 16-bit numbers per bit."""
+    """Compute the bits per weight from the shapes of `trellis`, which counts tiles of 16 × 16 weights."""
     stored = weights = 0
     for layer, parts in _layers(tensors, "trellis").items():
         shape = parts["trellis"].shape
@@ -90,7 +90,7 @@ def _is_head(layer: str) -> bool:
 
 
 def _layers(tensors: Mapping[str, SafetensorsTensor], part: str) -> dict[str, dict[str, SafetensorsTensor]]:
-    """Return the tensors of each layer with a tensor named `part`, by the last component of their names."""
+    """Return the layers that have a tensor `part`: for each, its tensors by the last component of their names."""
     layers: dict[str, dict[str, SafetensorsTensor]] = {
         name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
     }

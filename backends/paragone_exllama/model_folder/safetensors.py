@@ -21,7 +21,7 @@ _LONGEST = 100_000_000
 class SafetensorsError(Exception):
     """The file is not a complete safetensors file.
 
-    The message completes a sentence that begins with its name.
+    The message completes a sentence that begins with the file's name.
     """
 
 
@@ -29,10 +29,10 @@ class SafetensorsTensor(NamedTuple):
     """A tensor's entry in the header."""
 
     dtype: str
-    """Its type: `F16`, `BF16`, `I32` …"""
+    """The type of the numbers: `F16`, `BF16`, `I32` …"""
     shape: tuple[int, ...]
     size: int
-    """Its size in bytes."""
+    """Size in bytes."""
 
 
 def read_header(path: Path) -> dict[str, SafetensorsTensor]:

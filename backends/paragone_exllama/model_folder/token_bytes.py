@@ -1,8 +1,8 @@
 """Read the bytes of each token of a vocabulary from tokenizer.json.
 
-The libraries decode tokens to text, which loses the bytes of tokens with a part of a character. The
-format is that of Hugging Face's `tokenizers`. The result equals that of llama.cpp's
-`llama_token_to_piece` for a GGUF file converted from the same files.
+The libraries decode tokens to text, which loses the bytes of a token that is only a part of a character.
+Hugging Face's `tokenizers` defines the format of tokenizer.json. The bytes equal those that llama.cpp's
+`llama_token_to_piece` returns for a GGUF file converted from the same files.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _kinds(tokenizer: JsonObject) -> Iterator[str]:
 
 
 def _pieces(tokenizer: JsonObject) -> Iterator[tuple[str, int]]:
-    """Yield the tokens of a BPE model, which maps them to ids, or of a Unigram model, which lists them."""
+    """Yield each token and its id. A BPE model maps tokens to ids; a Unigram model lists the tokens in order."""
     for piece, given in object_at(tokenizer, "model", "vocab").items():
         if (number := count_at(given)) is not None:
             yield piece, number
@@ -98,7 +98,7 @@ def _byte_level(piece: str) -> bytes:
     try:
         return bytes([_BYTES[character] for character in piece])
     except KeyError:
-        return _utf8(piece)  # as `tokenizers` decodes other characters
+        return _utf8(piece)  # `tokenizers` decodes other characters in the same way
 
 
 def _sentencepiece(piece: str) -> bytes:

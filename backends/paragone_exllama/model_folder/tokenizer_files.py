@@ -31,13 +31,13 @@ _ENDS = (
 )  # fmt: skip
 """Tokens that end an answer in every model that has them.
 
-Quantizers sometimes omit generation_config.json.
+The list is needed because some quantized models lack generation_config.json.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
-    """The texts of special tokens, and the ids of those without a text in the files."""
+    """What a model's files state about its special tokens, its chat template and the bytes of its tokens."""
 
     bos: str
     eos: str
@@ -52,7 +52,7 @@ class TokenizerFiles:
     end_texts: tuple[str, ...]
 
     def ends(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
-        """Return the ids of the tokens that end an answer. `id_of` looks up the id of a text."""
+        """Return the ids of the tokens that end an answer. `id_of` returns the id of a token's text."""
         return self.end_ids | {found for text in self.end_texts if (found := id_of(text)) is not None}
 
 
@@ -69,7 +69,7 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
     eos = _text(settings.get("eos_token"))
     ends = [text for text in _ENDS if text in known]
     if "<|end|>" in known and "<|channel|>" not in known:
-        ends.append("<|end|>")  # in gpt-oss it ends a channel, in Phi an answer
+        ends.append("<|end|>")  # this token ends an answer in Phi, but a channel in gpt-oss
     bos = _text(settings.get("bos_token"))
     if chat_template is None:
         template = _template(path, settings)
@@ -108,7 +108,7 @@ def _template(path: Path, settings: JsonObject) -> str | None:
 def _adds_bos(settings: JsonObject, tokenizer: JsonObject, bos: str) -> bool:
     if (stated := flag_at(settings, "add_bos_token")) is not None:
         return stated and bool(bos)
-    # Newer tokenizers declare it in their post-processor.
+    # Newer tokenizers declare the BOS token in their post-processor.
     after = object_at(tokenizer, "post_processor")
     for processor in (after, *objects_at(after, "processors")):
         for piece in objects_at(processor, "single")[:1]:
