@@ -1,4 +1,4 @@
-"""The two models of the demo: one from a package, and a smaller quantization of it."""
+"""The two models of the demo: one from a package, and a smaller quantization of that model."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TYPE = "Q4_0"
 _MADE = f"SmolLM2-135M-Instruct.{_TYPE}.gguf"
 _ASIDE = ".making-"
 _STALE = 3600
-"""Age in seconds from which a temporary file counts as left behind."""
+"""Age in seconds from which a temporary folder is considered abandoned."""
 
 
 async def demo_models(cache: Path) -> list[ModelInfo]:
-    """Return the two models, which have paths in the folder `cache` that do not depend on the installation.
+    """Return the two models, under paths in the folder `cache` that do not depend on the installation.
 
-    Links the first one and creates the second one if they are not there yet. Raises InputError if the
-    package is not installed, and EngineError if the quantization fails.
+    Creates a link to the first model and quantizes the second model if these files do not exist. Raises
+    InputError if the package is not installed, and EngineError if the quantization fails.
     """
     source = _installed()
     if not (cache / _MADE).exists():
@@ -49,7 +49,7 @@ def existing_models(cache: Path) -> list[ModelInfo]:
 def _installed() -> Path:
     """Return the model file in the installed package.
 
-    Does not import the package, a plugin of another program.
+    The package is not imported, because it is a plugin of another program.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -58,13 +58,13 @@ def _installed() -> Path:
             return path
     raise InputError(
         "The demo's model is not installed.",
-        # The package requires others that the demo does not use, one of which needs a compiler.
+        # The package requires other packages that the demo does not use; one of them needs a compiler.
         hint=f"Install it with: {pip_install('--no-deps', _REQUIREMENT)}",
     )
 
 
 def _link(source: Path, linked: Path) -> None:
-    """Link to the installed model; a link into an environment that is gone is replaced."""
+    """Link to the installed model. Replaces a link into an environment that no longer exists."""
     try:
         if not linked.exists() or not linked.samefile(source):
             linked.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ async def _make(source: Path, made: Path) -> None:
     try:
         made.parent.mkdir(parents=True, exist_ok=True)
         _clear(made.parent)
-        # Write to a temporary file and move it when it is complete, so that nobody sees a partial model.
+        # Write to a temporary file and move the complete file, so that no program reads a partial model.
         with tempfile.TemporaryDirectory(dir=made.parent, prefix=_ASIDE) as aside:
             target = Path(aside) / made.name
             await _quantize(source, target)

@@ -53,7 +53,7 @@ from paragone_llama_cpp.samplers.schema import JsonSchemas
 from paragone_llama_cpp.self_test import check_computation
 
 _SHORTEST = 512
-"""Smallest useful context in tokens. Less memory than that is an error."""
+"""Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""
 
 
 class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
@@ -64,7 +64,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     @classmethod
     def probe(cls) -> Probe:
-        """Return the library's properties, what another build would bring, and whether this one computes correctly."""
+        """Return the library's properties, what another build would add, and the result of the self-test."""
         build, found = library.load(), library.facts()
         used = instructions(found["build"])
         facts = {
@@ -204,7 +204,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return self._embedder.embed(sequences, cancelled)
 
     def _whole(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a text with those that the model puts before and after it."""
+        """Return the tokens of a text, with the tokens that the model puts before and after every text."""
         end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
         return (*self._prompts.tokenize(text), *end)
 
@@ -220,7 +220,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         lib.llama_model_free(self._model.pointer)
 
     def _make_context(self) -> tuple[Context, str]:
-        """Return a context of the model, and whether it uses flash attention."""
+        """Return a context of the model, and whether the context uses flash attention."""
         options, n_ctx = self._model.options, self._model.n_ctx
         while True:
             try:
@@ -232,11 +232,11 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                     raise
 
     def _make_distributions_context(self, n_ctx: int, batch: int, outputs: int) -> Context:
-        """Return another context with the settings of the engine's own, for distributions."""
+        """Return a context for distributions, with the settings of the engine's own context."""
         return self._make_context_of(n_ctx, replace(self._model.options, n_batch=batch), outputs)[0]
 
     def _make_embeddings_context(self, n_ctx: int, batch: int) -> Context:
-        """Return another context with the settings of the engine's own, for embeddings."""
+        """Return a context for embeddings, with the settings of the engine's own context."""
         options = replace(self._model.options, n_batch=batch)
         return self._make_context_of(n_ctx, options, batch, embeddings=True)[0]
 
@@ -257,9 +257,9 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return Context(pointer, self._vocab.size), flash_attn
 
     def _shortest_equivalent_context(self) -> int:
-        """Return the size of the shortest context with the same results as the engine's own.
+        """Return the size of the shortest context that gives the same results as the engine's context.
 
-        LongRoPE uses different factors for contexts beyond the model's original one.
+        LongRoPE uses different factors for contexts that are longer than the model's original context.
         """
         header = self._model.header
         first = header.values.get(f"{header.architecture}.rope.scaling.original_context_length")
@@ -273,7 +273,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
 
 def _weights(request: OpenRequest, options: LlamaCppLoadOptions) -> tuple[WeightsFile, ...]:
-    """Return the files that are about to be loaded; empty if one cannot be read, which loading reports."""
+    """Return the files that will be loaded; empty if one cannot be read. Loading reports the reason."""
     paths = [*parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
     try:
         return tuple(map(WeightsFile.of, paths))

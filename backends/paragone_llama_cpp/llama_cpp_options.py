@@ -69,7 +69,7 @@ class LlamaCppSampling(SamplingOptions):
     )
     json_schema: str | None = JSON_SCHEMA(
         None,
-        "Objects may have properties that it does not name, unless it sets additionalProperties to false.",
+        "Objects may have properties that the schema does not name, unless it sets additionalProperties to false.",
     )
 
     def __post_init__(self) -> None:

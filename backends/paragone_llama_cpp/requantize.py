@@ -1,7 +1,7 @@
 """Quantize the weights of a GGUF file again, with ggml's own functions.
 
-`python -m paragone_llama_cpp.requantize SOURCE TARGET TYPE` does it in a process of its own, because the library prints to
-the terminal and must not be loaded in the application.
+`python -m paragone_llama_cpp.requantize SOURCE TARGET TYPE` runs this module in a process of its own, because the library
+prints to the terminal and must not be loaded in the application.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _F32 = 0
 def requantize(source: str, target: str, type_name: str) -> None:
     """Write a copy of a GGUF file in which the matrices of all layers have the type `type_name`.
 
-    The token embeddings and the output keep their types, which matter most for the quality. Still loses quality twice: in the source and here. Raises InputError if the source cannot be read, and EngineError or
-    OSError if the target cannot be written.
+    The token embeddings and the output matter most for the quality, so they keep their types. The other matrices lose
+    quality twice: in the source and here. Raises InputError if the source cannot be read, and EngineError or OSError
+    if the target cannot be written.
     """
     library.load()
     tensors = ctypes.c_void_p()

@@ -1,10 +1,10 @@
 """Computes tokens of a tiny model whose logits are known, to see whether this build of llama.cpp works here.
 
-The embedding of token i is row i of a Hadamard matrix, the output's row for token i + 1 is the same, and the one layer
-between them adds zeros. The rows have the elements 1 and -1 and are orthogonal, so that after token i the logit of
-token i + 1 is the number of dimensions, and that of every other token is 0. The matrices are quantized to Q8_0, in
-which they are exact but for the rounding of a scale, and which all kernels for special instructions support. The
-prompt is long enough for the kernels for batches, which break where those for single tokens do not.
+The embedding of token i is row i of a Hadamard matrix, the output's row for token i + 1 is the same, and the only layer
+adds zeros. The rows have the elements 1 and -1 and are orthogonal, so that after token i the logit of token i + 1 is the
+number of dimensions, and the logit of every other token is 0. The matrices are quantized to Q8_0, which represents
+their elements exactly but for the rounding of a scale, and which the kernels of all instruction sets support. The
+prompt is long enough for the kernels for batches, which can fail although the kernels for single tokens work.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 _SIZE = 64
-"""Dimensions, and tokens of the vocabulary."""
+"""Number of dimensions, and of tokens in the vocabulary."""
 _PROMPT, _ANSWER = 32, 4
 """Tokens of the prompt, and tokens computed one by one after it."""
 _TOLERANCE = 0.5
-"""Largest error of a logit, where the right ones are 0 and 64. Kernels in half precision stay far below it."""
+"""Largest allowed error of a logit. The right logits are 0 and 64; kernels in half precision err far less."""
 _BLOCK = 32
 """Values in a block of Q8_0: a scale in half precision, and a signed byte for each value."""
 _F32, _Q8_0 = 0, 8  # ggml_type
@@ -52,7 +52,7 @@ def check_computation(folder: Path | None = None) -> None:
         file.write(tiny_model())
         file.flush()
         model, _ = load_model(Path(file.name), options, lambda _: None, False)
-        # One thread: several would wait for each other in loops, for seconds on a busy machine.
+        # One thread: on a busy machine, several threads would wait for each other for seconds.
         pointer, _ = make_context(model, options, n_ctx=_SIZE, threads=1, owner="the self-test")
         context = Context(pointer, _SIZE)
         try:
@@ -60,7 +60,7 @@ def check_computation(folder: Path | None = None) -> None:
         finally:
             context.close()
             lib.llama_model_free(model)
-    if not error < _TOLERANCE:  # not a number is an error too
+    if not error < _TOLERANCE:  # the comparison is also false for NaN
         raise EngineError(
             f"llama.cpp computes wrongly on this machine: in a self-test, a logit is off by {error:.2g}.",
             hint="Install another build of llama.cpp, or compile it on this machine.",

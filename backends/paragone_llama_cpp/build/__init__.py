@@ -1,1 +1,1 @@
-"""The build of llama.cpp: the loaded library, the packages that it needs, the instructions that it uses."""
+"""The build of llama.cpp: the loaded library, the required packages, the instruction sets in use."""

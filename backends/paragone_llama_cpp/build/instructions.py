@@ -1,4 +1,4 @@
-"""The processor's instructions that a build of llama.cpp uses, and what another build would bring."""
+"""The processor's instruction sets that a build of llama.cpp uses, and what another build would add."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ _FLAGS = {
     "avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI", "avx512_vbmi": "AVX512_VBMI", "avx512_bf16": "AVX512_BF16",
     "avx_vnni": "AVX_VNNI", "asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE",
 }  # fmt: skip
-"""Instructions that a native build uses where the processor has them: Linux's name, and llama.cpp's."""
+"""Instruction sets that a native build uses if the processor has them: Linux's name of each, and llama.cpp's."""
 
 
 def features(system_info: str) -> list[str]:
-    """Return the names of all that is on in llama.cpp's system information, such as `AVX2` and `REPACK`."""
+    """Return the names of the features that are on in llama.cpp's system information, such as `AVX2` and `REPACK`."""
     return re.findall(r"(\w+) = 1\b", system_info)
 
 
 def instructions(system_info: str) -> list[str]:
-    """Return the names of the instructions in llama.cpp's system information, such as `AVX2`."""
+    """Return the names of the instruction sets in llama.cpp's system information, such as `AVX2`."""
     return [name for name in features(system_info) if name not in _NOT_INSTRUCTIONS]
 
 
 def other_build(build: InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Describe the build that is not in use: its speed, and how to get it. `used` are the instructions in use."""
+    """Describe the build other than `build`: its speed, and how to choose or install it.
+
+    `used` are the instruction sets that `build` uses.
+    """
     others = [other for other in installed_builds() if other.name != build.name]
     if build.name == "native":
         if others:

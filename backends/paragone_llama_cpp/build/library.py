@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import paragone_llama_cpp.build.packages  # noqa: F401 (before other modules import what may be missing)
+import paragone_llama_cpp.build.packages  # noqa: F401 (reports a missing package before another import fails)
 from paragone.cores import OPENMP
 from paragone_llama_cpp.c_api.functions import Size, lib
 from paragone_llama_cpp.c_api.loading import BuildName, InstalledBuild, load_build
@@ -23,13 +23,13 @@ from paragone_llama_cpp.c_api.structures import LogCallback
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 continuation of the previous line
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: GPU with its own memory, GPU with the host's memory
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-"""Otherwise ggml starts a debugger when it aborts, which prints a long stack trace after the error."""
+"""Without this variable, an aborting ggml starts a debugger, which prints a long stack trace after the error."""
 
-for _name, _value in OPENMP.items():  # before the library is loaded, which reads them then
+for _name, _value in OPENMP.items():  # the library reads these variables when it is loaded
     os.environ.setdefault(_name, _value)
 
 _LOG_PREFIX = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
-"""Prefix of an error message: the names of the functions that it passed through."""
+"""Prefix of an error message: the names of the functions that passed the message on."""
 
 _lines: deque[tuple[int, str]] = deque(maxlen=10_000)
 
@@ -41,11 +41,11 @@ def _log(level: int, text: bytes, _: object) -> None:
     _lines.append((level, " ".join(line[:300].split())))
 
 
-_callback = LogCallback(_log)  # kept: the library keeps no reference
+_callback = LogCallback(_log)  # kept here, because the library keeps no reference to the callback
 
 
 def load(name: BuildName | None = None) -> InstalledBuild:
-    """Load the named build of llama.cpp, or the preferred one, unless it is loaded already. Returns the build.
+    """Load the named build of llama.cpp, or the preferred build if none is loaded. Returns the loaded build.
 
     Raises InputError if the build is not installed, and EngineError if it cannot be used.
     """
@@ -61,7 +61,7 @@ def _system_info() -> str:
 
 @functools.cache
 def _print_build(build: InstalledBuild) -> None:
-    """Print the instructions that the build uses: `CRASH_CAUSES` has a pattern for this line of a worker's log."""
+    """Print the build and its instruction sets. `CRASH_CAUSES` has a pattern for this line of a worker's log."""
     sys.stderr.write(f"{build}: {_system_info()}\n")
 
 
@@ -88,7 +88,7 @@ def log_lines() -> list[str]:
 
 @contextmanager
 def captured_stderr() -> Iterator[list[str]]:
-    """Collect the lines that the library prints to stderr instead of its log. They are still printed."""
+    """Collect the lines that the library prints to stderr instead of its log, and print these lines afterwards."""
     lines: list[str] = []
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:

@@ -8,7 +8,7 @@ from paragone import InputError
 from paragone.installation import install_command
 from paragone_llama_cpp.c_api.loading import installed_builds
 
-# numpy's linear algebra is not used. It starts a thread for each core, and all of them spin at first.
+# numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs none of them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:

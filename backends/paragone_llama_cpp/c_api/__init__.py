@@ -1,1 +1,1 @@
-"""llama.cpp's C interface, as far as paragone uses it, for two builds of the library: see `loading`."""
+"""The part of llama.cpp's C interface that paragone uses, for two builds of the library: see `loading`."""

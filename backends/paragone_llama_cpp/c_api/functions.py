@@ -1,4 +1,4 @@
-"""The functions of llama.h, ggml.h and gguf.h that paragone uses: `lib.llama_decode`."""
+"""The functions of llama.h, ggml.h and gguf.h that paragone uses, such as `lib.llama_decode`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _C_TYPES: Final[dict[object, Any]] = {
 
 
 class Functions:
-    """The library's functions, which its headers document. They exist after `bind`.
+    """The library's functions, which its headers document. The attributes exist after `bind`.
 
     The annotations determine the C types of arguments and results.
     """
@@ -151,7 +151,7 @@ class Functions:
     gguf_write_to_file: Callable[[Pointer, bytes, bool], bool]
 
     def bind(self, library: ctypes.CDLL) -> list[str]:
-        """Take the functions from a library. Returns the names of those that it lacks."""
+        """Set the attributes to a library's functions. Returns the names of the functions that the library lacks."""
         missing = []
         for name, hint in get_type_hints(type(self)).items():
             arguments, result = get_args(hint)

@@ -1,7 +1,7 @@
-"""The builds of llama.cpp that are installed, and loading one of them into this process.
+"""Find the installed builds of llama.cpp, and load one of them into this process.
 
-The build `native` is compiled on this machine; the prebuilt one runs everywhere. Before a build is used, its
-structures are compared with those declared here.
+The build `native` is compiled on this machine; the build `prebuilt` runs everywhere. `load_build` checks that the
+structures of a build are those that `structures` declares.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _loaded: InstalledBuild | None = None
 
 
 def load_build(name: BuildName | None = None) -> InstalledBuild:
-    """Load the named build, or the preferred one, into this process, which keeps it. Returns the build.
+    """Load the named build, or the preferred build, into this process, where it stays loaded. Returns the build.
 
     Raises InputError if the build is not installed, and EngineError if it cannot be used.
     """
@@ -128,9 +128,9 @@ def _hint(name: BuildName) -> str:
 
 
 def _differences() -> Iterator[str]:
-    """Describe the default parameters that differ from those of the declared structures.
+    """Describe the library's default parameters that differ from `_MODEL` and `_CONTEXT`.
 
-    If a field was inserted, the values of the fields after it are read at wrong places.
+    If the library's structure has an additional field, the values after that field are read from wrong offsets.
     """
     for what, params, expected in (
         ("model", lib.llama_model_default_params(), _MODEL),

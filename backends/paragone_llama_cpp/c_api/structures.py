@@ -33,7 +33,7 @@ LogCallback = CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 
 
 class TensorBufferOverride(Structure):
-    """llama_model_tensor_buft_override: the kind of buffer for tensors whose names match. The entry without a pattern is the last one."""
+    """llama_model_tensor_buft_override: a buffer type for tensors whose names match. An entry without a pattern ends a list."""
 
     _fields_: ClassVar = [("pattern", c_char_p), ("buffer_type", c_void_p)]
 

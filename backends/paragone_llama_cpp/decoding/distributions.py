@@ -12,11 +12,11 @@ from paragone_llama_cpp.model.context import Context
 LOGITS = 256 << 20
 """Largest size of the logits of one batch in bytes.
 
-llama.cpp allocates it twice: for the result and a copy.
+llama.cpp allocates memory of this size twice: for the result and for a copy.
 """
 
 PAD = 256
-"""llama.cpp rounds contexts up to a multiple of this."""
+"""llama.cpp rounds the size of a context up to a multiple of this number of tokens."""
 
 MakeContext = Callable[[int, int, int], Context]
 """Makes a context. Arguments: context size, batch size, and number of logits per batch, in tokens."""
@@ -24,19 +24,19 @@ MakeContext = Callable[[int, int, int], Context]
 
 @dataclass(slots=True, kw_only=True)
 class Distributions:
-    """Computes distributions in a separate context, which it reuses for requests of the same shape.
+    """Computes distributions in a separate context, which requests of the same shape share.
 
-    The engine's context thus keeps its conversation, and the memory for many logits is allocated only
-    while it is needed. In the engine's context it would be allocated permanently.
+    Thus the engine's context keeps its conversation, and `close` frees the memory for many logits. In the
+    engine's context, that memory would be allocated permanently.
     """
 
     make: MakeContext
     size: int
-    """Tokens of the engine's context."""
+    """Size of the engine's context in tokens."""
     shortest: int
-    """Least number of tokens of a context: in a shorter one the model's results differ."""
+    """Smallest size of a context in tokens: in a smaller context, the model's results differ."""
     batch: int
-    """Tokens of the engine's batches."""
+    """Size of the engine's batches in tokens."""
     vocab_size: int
     _shape: tuple[int, int, int] = field(default=(0, 0, 0), init=False)
     _context: Context | None = field(default=None, init=False)
@@ -80,10 +80,10 @@ class Distributions:
                 context=self.size,
             )
         if request.start < 0 or (request.batch is not None and request.batch < 1):
-            raise InputError("The fields start and batch must be at least 0 and 1.")
+            raise InputError("The field start must be at least 0, and the field batch at least 1.")
 
     def _fitting(self, length: int, start: int, batch: int) -> int:
-        """Return the batch size: the requested one, or less if the logits would take too much memory."""
+        """Return the requested batch size, or a smaller one if the logits would take too much memory."""
         batch = min(batch, length)
         rows = max(1, LOGITS // (4 * self.vocab_size))
         return batch if _most(length, start, batch) <= rows else min(batch, rows)
@@ -98,7 +98,7 @@ class Distributions:
 
 
 def _most(length: int, start: int, batch: int) -> int:
-    """Return the largest number of logits that one batch must return."""
+    """Return the largest number of positions whose logits one batch must return."""
     ends = [min(at + batch, length) for at in range(0, length, batch)]
     return max(
         min(end - at, max(0, end - start)) for at, end in zip(range(0, length, batch), ends, strict=True)

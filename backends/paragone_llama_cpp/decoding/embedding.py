@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Pooling = Literal["mean", "first", "last"]
-"""What a vector is: the mean of the hidden states, or the one after the first or the last token."""
+"""The vector of a text: the mean of the hidden states, or the state after the first or the last token."""
 
 _POOLINGS: dict[object, Pooling] = {1: "mean", 2: "first", 3: "last"}
 """The kinds of pooling in a GGUF file (llama_pooling_type). 0 is none."""
@@ -27,30 +27,30 @@ MakeContext = Callable[[int, int], Context]
 
 
 def pooling_of(header: Header) -> Pooling | None:
-    """Return the pooling that a model's file names, the mean if it names none, and None for one that ranks texts."""
+    """Return the pooling that a model's file names; the mean if the file names none; None for a model that ranks texts."""
     named = header.values.get(f"{header.architecture}.pooling_type")
     return None if named == _RANK else _POOLINGS.get(named, "mean")
 
 
 @dataclass(slots=True, kw_only=True)
 class Embedder:
-    """Computes embeddings in a separate context, which it makes at the first request and keeps until it is closed.
+    """Computes embeddings in a separate context, which is made at the first request and kept until `close`.
 
     The engine's context keeps its conversation, and has no memory for hidden states. llama.cpp's own pooling needs all
-    tokens in one batch; here a text has as many batches as it needs.
+    tokens of a text in one batch; the pooling here accepts any number of batches.
     """
 
     make: MakeContext
     pooling: Pooling | None
     shortest: int
-    """Least number of tokens of a context: in a shorter one the model's results differ."""
+    """Smallest size of a context in tokens: in a smaller context, the model's results differ."""
     batch: int
-    """Tokens of the engine's batches."""
+    """Size of the engine's batches in tokens."""
     vocab_size: int
     _context: Context | None = field(default=None, init=False)
 
     def embed(self, sequences: Sequence[Sequence[int]], cancelled: Cancelled) -> Embeddings:
-        """Return the embeddings of sequences of tokens, each of length 1. Raises InputError and EngineError."""
+        """Return the embeddings of sequences of tokens, as vectors of length 1. Raises InputError and EngineError."""
         if self.pooling is None:
             raise InputError("This model ranks texts: it has no embeddings.")
         if not all(sequences):
@@ -81,7 +81,7 @@ class Embedder:
             elif self.pooling == "last" or pooled is None:
                 pooled = states[-1 if self.pooling == "last" else 0].astype(np.float64)
         assert pooled is not None
-        # a vector of length 1, which has the direction of the mean as well as of the sum
+        # The sum and the mean have the same direction, so the vector of length 1 is the same.
         unit = pooled / (np.linalg.norm(pooled) or 1.0)
         return tuple(unit.astype(np.float32).tolist())
 
@@ -89,6 +89,6 @@ class Embedder:
         size = (max(length, self.shortest) + PAD - 1) // PAD * PAD
         if self._context is None or self._context.size < size:
             self.close()
-            # llama.cpp computes the logits too
+            # The batch is limited because llama.cpp also computes the logits of all its tokens.
             self._context = self.make(size, max(1, min(self.batch, LOGITS // (4 * self.vocab_size))))
         return self._context

@@ -1,4 +1,4 @@
-"""One run: processes the prompt in batches, then generates tokens."""
+"""Process the prompt of a run in batches, then generate the tokens of the answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(
     first = last = None
     thought = 0
     ending = deque[int]()
-    """Tokens that end the thinking, whatever the model would go on with."""
+    """Tokens that end the thinking, used in place of those that the model would choose."""
 
     started = time.monotonic()
     with context.aborted_by(cancelled):
@@ -98,7 +98,7 @@ def _prefill(
 ) -> Generator[Event, None, bool]:
     """Compute the part of the prompt that is not in the cache.
 
-    The generator's value is False if cancelled.
+    The generator returns False if the run was cancelled.
     """
     done = cached
     while True:

@@ -17,11 +17,11 @@ def score(
 ) -> Iterator[Event]:
     """Yield the tokens from `start` on, each with its log-probability after the tokens before it.
 
-    The first token of all has none.
+    The first token of the sequence has no log-probability.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     reason: FinishReason = "stop"
-    # A token's probability follows from the logits of the position before it. The last token is not computed.
+    # A token's probability follows from the logits of the position before it, so the last token is not computed.
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
     if start == 0:

@@ -20,9 +20,9 @@ _ABORTED = 2
 
 # llama.cpp calls its abort callback at every node of the graph, a thousand times per token. A Python
 # function would cost milliseconds per token and wait for the GIL. C's strlen has a suitable signature
-# (it takes a pointer, and its result is zero or not) and does not involve Python. It returns 0,
+# (its argument is a pointer, and its result is zero or not) and does not involve Python. strlen returns 0,
 # "continue", for the empty string that its argument points to, and 1, "abort", as soon as another
-# thread writes a character there.
+# thread writes a character to that string.
 _strlen = ctypes.cast(ctypes.CDLL(None).strlen, AbortCallback)
 _none = AbortCallback()
 
@@ -40,7 +40,7 @@ class Context:
         self._row = ctypes.c_float * vocab_size
         self._logits_at: Pointer | None = None
         self._logits: NDArray[np.float32]
-        """A view of the row of logits at this address."""
+        """A view of the row of logits at the address `_logits_at`."""
         self._memory = lib.llama_get_memory(pointer)
         # All computations reuse one batch. Without positions and sequences, llama.cpp continues at the end
         # of its KV cache. Without a list of outputs, it returns the logits of the last token.
@@ -52,7 +52,7 @@ class Context:
     def warm_up(self, token: int) -> bool:
         """Read every weight once, so that the first prompt is not slower. Returns False if the computation was aborted.
 
-        It computes `token`, which can be any token.
+        The computed `token` can be any token.
         """
         lib.llama_set_warmup(self.pointer, True)
         warm = self.decode(max(token, 0))
@@ -74,7 +74,7 @@ class Context:
         return len(self.tokens)
 
     def trim(self, length: int) -> None:
-        """Remove all but the first `length` tokens from the cache, or all tokens if the model requires it."""
+        """Remove all but the first `length` tokens from the cache, or all tokens if the model cannot keep a part."""
         if length == len(self.tokens):
             return
         # Recurrent models keep one state for the whole sequence and cannot remove a part of it.
@@ -111,9 +111,9 @@ class Context:
         return True
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
-        """Return the logits of one output of the last computation: a view that the next one overwrites."""
-        # During an answer, the row is always in the same place. Little of Python's memory is in the CPU's caches after a
-        # computation, which reads all weights: a new view takes 50 µs, 1% of a token of a small model.
+        """Return the logits of one output of the last computation: a view that the next computation overwrites."""
+        # During an answer, the row keeps its address, so that the view is reused. A new view takes 50 µs, 1% of the time of
+        # a small model's token: a computation reads all weights, and leaves little of Python's memory in the CPU's caches.
         row = lib.llama_get_logits_ith(self.pointer, index)
         if row != self._logits_at:
             self._logits = np.frombuffer(memoryview(self._row.from_address(row)), np.float32)
@@ -121,14 +121,14 @@ class Context:
         return self._logits
 
     def all_logits(self, rows: int) -> NDArray[np.float32]:
-        """Return the logits of all outputs of the last computation: a view that the next one overwrites."""
+        """Return the logits of all outputs of the last computation: a view that the next computation overwrites."""
         values = (self._row * rows).from_address(lib.llama_get_logits(self.pointer))
         return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, self._vocab_size)
 
     def hidden_states(self, rows: int) -> NDArray[np.float32]:
-        """Return the states after all tokens of the last computation: a view that the next one overwrites.
+        """Return the hidden states after all tokens of the last computation: a view that the next computation overwrites.
 
-        Only a context that was made for embeddings has them.
+        Only a context that was made for embeddings has hidden states.
         """
         width = lib.llama_model_n_embd_out(lib.llama_get_model(self.pointer))
         values = (ctypes.c_float * (rows * width)).from_address(lib.llama_get_embeddings(self.pointer))

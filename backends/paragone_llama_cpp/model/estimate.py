@@ -1,7 +1,7 @@
 """Estimate the memory that opening a model takes, from llama.cpp's own plan.
 
-llama.cpp can plan the memory of a model without loading its weights. It reports the plan in its log;
-`llama_get_memory_breakdown` has no C interface. llama.cpp's `common/fit.cpp` reads the same plan.
+llama.cpp can plan the memory of a model without loading its weights. The plan is read from llama.cpp's log,
+because `llama_get_memory_breakdown` has no C interface. llama.cpp's `common/fit.cpp` uses the same plan.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BLOCK = re.compile(r"blk\.(\d+)\.")
 
 
 def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
-    """Return the memory that opening a model takes. Raises the same errors as opening it."""
+    """Return the memory that opening a model takes. Raises the same errors as opening the model."""
     model = open_model(request, options, lambda fraction: None, False, weights=False)
     places = _places(library.log_lines())
     context, plan = _plan(model, model.options)
@@ -42,7 +42,7 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
     weights[_CPU] += lora
     layers: int = lib.llama_model_n_layer(model.pointer)
     on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
-    if not on_gpus:  # not a GPU's plan, but the same computations
+    if not on_gpus:  # the CPU's buffers for the same computations approximate a GPU's
         _, gpu_plan = _plan(model, with_defaults(options, on_gpu=True))
         on_gpus = list(gpu_plan.compute.values())
     found = MemoryEstimate(
@@ -78,7 +78,7 @@ class Plan:
                     self.kv_by_layer[at] += round(size / len(layers))
                 layers = []
             elif buffer := _BUFFER.search(line):
-                # Use the last plan: earlier ones may have failed.
+                # The last plan replaces earlier plans, which may have failed.
                 buffers[line.split(" buffer size")[0]] = round(float(buffer[2]) * _MIB)
         for name, size in buffers.items():
             self.compute[_owner(name.split()[-2], devices)] += size
@@ -90,9 +90,9 @@ def weights_by_device(
     """Return the bytes of the weights by device.
 
     `tensors` are names and sizes, `places` maps layers to devices, and `cpu_moe` is the number of first layers whose
-    experts are in main memory. llama.cpp keeps the token embeddings in
-    main memory and numbers the output layer after the others. If a model has no separate output weights,
-    llama.cpp copies the embeddings to the device of the output layer.
+    experts are in main memory. llama.cpp keeps the token embeddings in main memory, and gives the output layer the
+    highest number. If a model has no separate output weights, llama.cpp copies the embeddings to the device of the
+    output layer.
     """
     found: Counter[str] = Counter({_CPU: 0})
     last = max(places, default=0)
@@ -120,7 +120,7 @@ def layout(
 ) -> ModelLayout:
     """Return how the model can be divided, from the names and sizes of its tensors.
 
-    `extra` are further bytes in main memory, `compute` those for intermediate results on a GPU.
+    `extra` are further bytes in main memory, `compute` are bytes for intermediate results on a GPU.
     """
     sizes = dict(tensors)
     each = weights_by_device(sizes.items(), {at: str(at) for at in range(layers + 1)})
@@ -144,7 +144,7 @@ def layout(
 
 
 def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
-    """Return the context window of a context with these options, and its memory."""
+    """Return the size in tokens of a context with these options, and the memory of this context."""
     pointer, _ = make_context(
         model.pointer, options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
     )

@@ -13,11 +13,11 @@ from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.opening import OpenModel
 
 _NO_COMMIT = ("", "unknown")
-"""What a library reports that was built outside a repository."""
+"""What a library that was built outside a git repository reports as its commit."""
 
 
 def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
-    """Return the facts of a model with a context. `flash_attn` says whether the context uses it."""
+    """Return the facts of a model with a context. `flash_attn` is `on` or `off`."""
     facts = {
         **_build(library.facts()),
         "parameters": str(lib.llama_model_n_params(model.pointer)),
@@ -36,7 +36,7 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
 
 
 def _build(found: dict[str, str]) -> dict[str, str]:
-    """Return the facts of the library with those of its build under their standard names."""
+    """Return the facts of the library and of its build, under standard names where there are any."""
     facts = {
         "program": "llama.cpp",
         "origin": str(library.load()),

@@ -38,7 +38,7 @@ _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 _SPLIT_NONE = 0
 _POOLING_NONE = 0
 _COPIED = r"(CPU_REPACK|AMX) model buffer size"
-"""The log line for weights in main memory in another layout than in the file."""
+"""The log line of weights that llama.cpp has copied into another layout in main memory."""
 
 _EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """The names of experts' tensors after `blk.N` (LLM_FFN_EXPS_REGEX in llama.cpp's common/common.h)."""
@@ -46,9 +46,9 @@ _EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 OUTPUTS = 32
 """Largest number of positions whose logits one computation of an engine's context returns.
 
-llama.cpp allocates memory for them permanently, once in the compute buffer and once for a copy. That is
-8 bytes per token of the vocabulary and position: 64 MiB for 32 positions and 262,144 tokens, and 1 GiB
-for all 512 positions of a batch.
+llama.cpp allocates memory for these logits permanently, once in the compute buffer and once for a copy: 8 bytes
+for each token of the vocabulary at each position. With 262,144 tokens, 32 positions take 64 MiB, and all 512
+positions of a batch would take 1 GiB.
 """
 
 
@@ -67,8 +67,8 @@ def load_model(
 ) -> tuple[Pointer, str]:
     """Return a pointer to the loaded model, and how many of its layers are on a GPU.
 
-    Without `weights` only the header is read. Contexts of the model then allocate no memory; they only
-    log what they would allocate. Raises InputError and EngineError.
+    Without `weights`, llama.cpp reads the header only. Contexts of the model then log the memory that they
+    would allocate, and allocate none. Raises InputError and EngineError.
     """
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
@@ -102,10 +102,10 @@ def make_context(
     outputs: int = OUTPUTS,
     embeddings: bool = False,
 ) -> tuple[Pointer, str]:
-    """Return a pointer to a context of the model, and whether it uses flash attention.
+    """Return a pointer to a context of the model, and whether the context uses flash attention (`on` or `off`).
 
     The defaults of the options must be filled in. `outputs` is the largest number of positions whose logits one
-    computation returns. With `embeddings`, it also returns the hidden states of all tokens of a batch. Raises EngineError.
+    computation returns. With `embeddings`, a computation also returns the hidden states of its tokens. Raises EngineError.
     """
     n_batch = options.n_batch or 0
     params = lib.llama_context_default_params()

@@ -31,7 +31,7 @@ def check_lora(options: LlamaCppLoadOptions) -> int:
 def load_lora(model: Pointer, options: LlamaCppLoadOptions) -> Pointer | None:
     """Return a pointer to the adapter in the options, if any.
 
-    It is freed with its model. Raises InputError.
+    llama.cpp frees the adapter with its model. Raises InputError.
     """
     if options.lora is None:
         return None

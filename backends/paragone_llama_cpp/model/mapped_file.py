@@ -10,11 +10,11 @@ _MADV_DONTNEED = 4
 
 
 def release_pages(files: Collection[Path], maps: Path = Path("/proc/self/maps")) -> None:
-    """Release the pages of these files that are mapped into this process. The system maps a page again when it is read.
+    """Release the mapped pages of these files from this process. The system reads a page again when it is accessed.
 
-    On a CPU, llama.cpp copies the weights of some quantizations, such as Q4_0, into a layout that it computes
-    faster with. The mapped file stays in memory beside the copy, although it is not read any more, so that such
-    a model takes almost twice its size. Does nothing where there is no `/proc`.
+    On a CPU, llama.cpp copies the weights of some quantizations, such as Q4_0, into a layout that makes computing
+    faster. Without the release, the mapped file, which llama.cpp reads no more, would stay in memory beside the
+    copy: such a model would take almost twice its size. Does nothing where there is no `/proc`.
     """
     try:
         lines = maps.read_text(errors="replace").splitlines()

@@ -21,7 +21,7 @@ _BYTES: dict[CacheType, float] = {
 _SHARE = 4
 """A KV cache gets 1/_SHARE of the free memory.
 
-Other engines load at the same time, and computation needs memory.
+The rest is for computation, and for other engines that load at the same time.
 """
 
 _STEP = 256
@@ -81,7 +81,7 @@ def _free(model: Pointer, options: LlamaCppLoadOptions, before: int, loaded: boo
     if library.offloads() and (layers is None or not 0 <= layers < lib.llama_model_n_layer(model)):
         free = sum(device.free for device in library.devices() if device.gpu)
         return free if loaded else max(0, free - int(lib.llama_model_size(model)))
-    # Memory-mapped weights take memory only when they are used, which has not happened yet.
+    # Memory-mapped weights take memory when they are first used: `before` does not include them yet.
     return max(0, before - int(lib.llama_model_size(model)))
 
 
@@ -89,7 +89,7 @@ def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
     """Return the free bytes within the limits of a control group and its parents."""
     left = sys.maxsize
     own = groups / path.lstrip("/")
-    # In a container the path may be the host's, of which only the root is visible.
+    # In a container, the path may be that of the host's file system, of which only the root is visible.
     for group in (own, *own.parents):
         if not group.is_relative_to(groups):
             break

@@ -34,7 +34,7 @@ class OpenModel:
     vocab: Vocab
     template: ChatTemplate | None
     on_gpu: str
-    """How many of its layers are on a GPU, as text."""
+    """How many layers of the model are on a GPU, such as `12 of 33`."""
     threads: int
     n_ctx: int
     """Size of the context window in tokens: the option's value, or what fits in memory."""
@@ -48,7 +48,7 @@ def open_model(
     *,
     weights: bool = True,
 ) -> OpenModel:
-    """Open a GGUF file. Raises InputError if the file or an option is wrong, EngineError otherwise."""
+    """Open a GGUF file. Raises InputError if the file or an option is wrong, EngineError if loading fails."""
     path = Path(request.model).expanduser()
     header = check_model(path)
     library.load(options.build)

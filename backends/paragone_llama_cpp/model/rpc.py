@@ -9,9 +9,9 @@ from paragone import EngineError, InputError
 from paragone_llama_cpp.c_api.functions import lib
 
 _PATIENCE = 5.0
-"""Seconds to wait for a server."""
+"""Seconds to wait for a connection to a server."""
 
-_HINT = "Start llama.cpp's rpc-server there, or remove it from rpc_servers."
+_HINT = "Start llama.cpp's rpc-server at this address, or remove the address from rpc_servers."
 
 
 def add_rpc_servers(addresses: tuple[str, ...]) -> None:
@@ -36,7 +36,7 @@ def add_rpc_servers(addresses: tuple[str, ...]) -> None:
 
 
 def _reach(address: str) -> None:
-    """Check that a server accepts connections. llama.cpp would exit the process if it does not."""
+    """Check that a server accepts connections. Without a connection, llama.cpp would end this process."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 0xFFFF:
         raise InputError(f"The option 'rpc_servers' cannot contain {address!r}.", hint="It takes HOST:PORT.")

@@ -41,7 +41,7 @@ class Vocab:
         }
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the tokens of `text`; with `special`, names of control tokens in it become those tokens."""
+        """Return the tokens of `text`. With `special`, names of control tokens in `text` become these tokens."""
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
         while True:
@@ -81,7 +81,7 @@ class Vocab:
     ) -> tuple[float, tuple[Alternative, ...]]:
         """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
 
-        Under the model, before any sampler.
+        The probabilities are the model's, before any sampler.
         """
         peak = logits.max()
         norm = float(peak) + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))

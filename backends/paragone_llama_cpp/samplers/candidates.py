@@ -18,7 +18,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 class Candidates:
-    """Tokens and their logits, in an array that samplers change: they sort it, shorten it and select from it."""
+    """Tokens and their logits, in an array that samplers sort, shorten and select from."""
 
     def __init__(self, size: int) -> None:
         """Make an array of `size` tokens."""
@@ -27,7 +27,7 @@ class Candidates:
 
     @property
     def logits(self) -> NDArray[np.float32]:
-        """The logits, which can be changed. Their order is that of the tokens, until a sampler sorts the logits."""
+        """A view of the logits, for reading and writing. A sampler may have sorted the logits."""
         logits: NDArray[np.float32] = self._data["logit"]
         return logits
 

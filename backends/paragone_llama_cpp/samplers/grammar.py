@@ -29,7 +29,7 @@ class Grammar:
     """The constraint that an answer follows a grammar in GBNF."""
 
     def __init__(self, grammar: str, vocab: Vocab) -> None:
-        """Compile a grammar; close it after use. Raises InputError."""
+        """Compile a grammar. Call `close` after use. Raises InputError."""
         _check(grammar)
         with library.captured_stderr() as lines:
             made = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
@@ -42,17 +42,17 @@ class Grammar:
         self._one = Candidates(1)
 
     def allows(self, token: int) -> bool:
-        """Whether `token` can be the next one."""
+        """Whether the grammar allows `token` as the next token."""
         self._one.fill(token, 1.0)
         self._one.apply(self._sampler)
         return bool(np.isfinite(self._one.logits[0]))
 
     def restrict(self, candidates: Candidates) -> None:
-        """Set the logits of the tokens that cannot be the next one to -inf."""
+        """Set the logits of the tokens that the grammar does not allow next to -inf."""
         candidates.apply(self._sampler)
 
     def accept(self, token: int) -> None:
-        """Go on to the token after `token`."""
+        """Record `token` as the next token of the answer."""
         lib.llama_sampler_accept(self._sampler, token)
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ def _check(grammar: str) -> None:
     """Reject a grammar that would crash llama.cpp, which recurses at brackets and unrolls repetitions."""
     if len(grammar) > _LONGEST:
         raise InputError(
-            f"The grammar is {len(grammar):,} characters long.", hint="It may be at most a million."
+            f"The grammar has {len(grammar):,} characters.", hint=f"Shorten it to at most {_LONGEST:,}."
         )
     depth = 0
     for part in _PARTS.finditer(grammar):

@@ -18,11 +18,11 @@ from paragone_llama_cpp.samplers.grammar import Grammar
 from paragone_llama_cpp.samplers.schema import JsonSchemaConstraint, JsonSchemas
 
 Constraint: TypeAlias = Grammar | JsonSchemaConstraint
-"""What an answer must follow."""
+"""The grammar or the JSON schema that an answer must follow."""
 
 
 def make_sampler(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas, text: AnswerText) -> Sampler:
-    """Return the sampler for these options, which must have a seed. Close it after use.
+    """Return the sampler for these options, which must have a seed. Close the sampler after use.
 
     Raises InputError.
     """
@@ -51,7 +51,7 @@ class Sampler:
 
 
 class GreedySampler(Sampler):
-    """Selects the most likely token, the first one of several. The chain would copy all logits before that."""
+    """Selects the most likely token, without the copy of all logits that a chain would make."""
 
     def pick(self, context: Context) -> int:
         """Return the next token after the last computation."""
@@ -59,7 +59,7 @@ class GreedySampler(Sampler):
 
 
 def _is_greedy(options: LlamaCppSampling) -> bool:
-    """Whether the options select the most likely token by its own logit."""
+    """Whether the options select the most likely token, without penalties."""
     return options.temperature == 0 and not _penalizes(options)
 
 
@@ -105,7 +105,7 @@ def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -
 
 
 class ConstrainedSampler(Sampler):
-    """Selects tokens that a constraint allows. It does not apply to thinking."""
+    """Selects tokens that a constraint allows. The constraint does not apply to thinking."""
 
     def __init__(
         self, options: LlamaCppSampling, vocab: Vocab, constraint: Constraint, text: AnswerText
@@ -118,8 +118,8 @@ class ConstrainedSampler(Sampler):
 
     def pick(self, context: Context) -> int:
         """Return the next token after the last computation. Raises EngineError if the constraint allows none."""
-        # Checking the whole vocabulary takes far longer than checking one token. It is done only if the
-        # freely selected token is not allowed.
+        # Checking the whole vocabulary takes far longer than checking one token. Only a freely selected token
+        # that the constraint rejects makes it necessary.
         token = self._pick(context)
         if not self._text.thinking:
             if not self._constraint.allows(token):

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 _LARGEST = 60_000
-"""Largest number of symbols of a compiled schema. llguidance counts symbols in 16 bits, and panics beyond that."""
+"""Largest number of symbols of a compiled schema. llguidance counts symbols in 16 bits, and panics at 65,536."""
 
 _WHITESPACE = r" |\n{1,2}[ \t]{0,20}"
 """Whitespace between the parts of the JSON, as in llama.cpp's grammars for JSON.
 
-With any whitespace allowed, small models can write nothing else until the context is full.
+If any whitespace were allowed, small models could write whitespace until the context is full.
 """
 
 
@@ -37,7 +37,7 @@ class JsonSchemas:
     def compile(self, schema: Mapping[str, Json]) -> JsonSchemaConstraint:
         """Return the constraint that an answer follows the schema. Raises InputError.
 
-        The first call takes some tenths of a second, for the tokens of the vocabulary.
+        The first call takes some tenths of a second, because it reads the tokens of the vocabulary.
         """
         grammar = _lark(schema)
         try:
@@ -67,20 +67,20 @@ class JsonSchemas:
 
 
 class JsonSchemaConstraint:
-    """The constraint that an answer follows a JSON schema. After its last character, the model can only end it."""
+    """The constraint that an answer follows a JSON schema. After the complete JSON, only the end is allowed."""
 
     def __init__(self, matcher: LLMatcher, vocab: Vocab) -> None:
         self._matcher = matcher
         self._vocab = vocab
 
     def allows(self, token: int) -> bool:
-        """Whether `token` can be the next one."""
+        """Whether the schema allows `token` as the next token."""
         if self._vocab.ends(token):
             return self._matcher.is_accepting()
         return self._matcher.validate_tokens([token]) == 1
 
     def restrict(self, candidates: Candidates) -> None:
-        """Set the logits of the tokens that cannot be the next one to -inf. Raises EngineError."""
+        """Set the logits of the tokens that the schema does not allow next to -inf. Raises EngineError."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         if self._matcher.is_error():
             raise EngineError(f"The answer cannot follow the JSON schema further: {_reason(self._matcher)}.")
@@ -88,7 +88,7 @@ class JsonSchemaConstraint:
         candidates.logits[allowed == 0] = -np.inf
 
     def accept(self, token: int) -> None:
-        """Go on to the token after `token`."""
+        """Record `token` as the next token of the answer."""
         self._matcher.consume_token(token)
 
     def close(self) -> None:
@@ -99,27 +99,27 @@ class _Tokens:
     """A vocabulary in the form that llguidance reads."""
 
     def __init__(self, vocab: Vocab) -> None:
-        # Control tokens have no text and are never allowed, except at the end.
+        # Control tokens have no text, so the schema allows none of them but those that end an answer.
         self.tokens = [vocab.written(token, special=False) for token in range(vocab.size)]
         self.ends = [token for token in range(vocab.size) if vocab.ends(token)]
         self.eos_token_id = self.ends[0] if self.ends else None
         self.bos_token_id = None
 
     def __call__(self, text: bytes) -> list[int]:
-        """Return no tokens: a grammar with `no_forcing` needs no text converted to tokens."""
+        """Return no tokens: with `no_forcing`, llguidance does not use the tokens of a text."""
         return []
 
 
 def _lark(schema: Mapping[str, Json]) -> str:
     """Return the schema as a grammar in the language of llguidance."""
-    # The last key overrides such options in the schema itself.
+    # These options override options under `x-guidance` in the schema itself.
     text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
-    # Without `no_forcing`, llguidance would allow only one spelling in tokens of a text without alternatives.
+    # Without `no_forcing`, llguidance would allow only one tokenization of a text without alternatives.
     return f'%llguidance {{"no_forcing": true}}\nstart: %json {text}'
 
 
 def _reason(matcher: LLMatcher) -> str:
-    """Return why the matcher failed, without what llguidance quotes after the reason."""
+    """Return why the matcher failed, without the text that llguidance quotes after the reason."""
     error = re.split(r"\n   1 \| |<non-verbose/>|<backtrace>", matcher.get_error())[0]
     reason = " ".join(error.rpartition("failed to compile JSON schema: ")[2].split())[:200].rstrip(". ")
     return "no answer can follow it" if reason == "NoExtensionBias" else reason
