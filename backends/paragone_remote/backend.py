@@ -27,11 +27,11 @@ class EndpointBackend(Backend):
     """The path that is appended to a URL without a path."""
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Find out whether the HTTP library is installed. `endpoint` describes a server."""
+        """Find out whether the HTTP library is installed. The method `endpoint` describes a server."""
         return find_http_library()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
-        """Describe a server: its kind and version, its models, and which of them are loaded, if it reports that."""
+        """Describe a server: its kind, its version, its models, and which of them are loaded if the server reports that."""
         if not (probe := find_http_library()).usable:
             return EndpointReport(address="", probe=probe)
         await import_http_library()
@@ -70,7 +70,7 @@ class EndpointBackend(Backend):
     async def _described(
         self, http: httpx.AsyncClient, endpoint: Endpoint
     ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        """Return facts about a server, for the user, its models, and whether it downloads models on request.
+        """Return facts about a server for the user, the server's models, and whether it downloads models on request.
 
         Raises ParagoneError.
         """

@@ -64,7 +64,7 @@ class RemoteModel:
     loaded: LoadedModel
     identity: Identity
     hold: Hold | None = None
-    """The use of the model, if the server loads models on demand. The engine releases it."""
+    """The hold that keeps the model loaded, if the server loads models on demand. The engine releases the hold."""
 
 
 class RemoteEngine(OpenEngine, Generic[S]):
@@ -88,9 +88,9 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
     def _settled(self, sampling: S, drawn_seed: int | None) -> S:
-        """Return the sampling options of a run, with a seed if the server would use an unknown one.
+        """Return the sampling options of a run, with an added seed if the server would otherwise use an unknown seed.
 
-        `drawn_seed` is the seed to use then; with None, one is drawn.
+        `drawn_seed` is the seed to add; with None, a seed is drawn.
         """
         del drawn_seed
         return sampling
@@ -100,12 +100,12 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Return the settings of an accepted run, as far as they are known without another request."""
 
     def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
-        """Return a function that requests the rendered prompt; None if the server does not provide it."""
+        """Return a function that requests the rendered prompt; None if the server renders no prompts on request."""
         del request, sampling
         return None
 
     async def _count(self, request: RunRequest, sampling: S) -> int | None:
-        """Return the number of tokens of a prompt; None if the server does not provide it.
+        """Return the number of tokens of a prompt; None if the server does not count tokens on request.
 
         Raises ParagoneError or the exceptions in `FAULTS`.
         """
@@ -113,12 +113,12 @@ class RemoteEngine(OpenEngine, Generic[S]):
         return None
 
     async def _context(self) -> int | None:
-        """Return the size of the context in use, in tokens; None if unknown. Raises as `_count`."""
+        """Return the size of the context in use, in tokens; None if unknown. Raises the same errors as `_count`."""
         return self.loaded.context
 
     @abstractmethod
     async def _identify(self) -> Identity:
-        """Return what identifies the server and its model now. Raises ParagoneError or those in `FAULTS`."""
+        """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
         """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
@@ -133,7 +133,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Return a vector for each text."""
-        self._see_open()
+        self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
             raise EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
         wait = self._wait = Wait()
@@ -154,7 +154,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         sampling = self._settled(
             build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
         )
-        self._see_open()
+        self._require_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:
             where = self._endpoint.origin
@@ -220,8 +220,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
     ) -> list[Caution]:
         """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
 
-        Not before: the requests would delay the first token. `answer` is the text of the generated tokens; None
-        if they contain thinking.
+        Earlier requests would delay the first token. `answer` is the text of the generated tokens; None if there was
+        thinking.
         """
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
             sentence = f"The server at {self._endpoint.origin} ignored json_schema: the answer is not JSON."
@@ -229,7 +229,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
         if changed is not None:
-            self._alarm = self._new_alarm()  # the counts of another tokenizer are no measure
+            self._alarm = self._new_alarm()  # the counts of another tokenizer are not comparable
             return [changed]
         self._alarm.context = await self._try(self._context())
         messages = request.messages
@@ -244,7 +244,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         return [cut] if cut is not None else []
 
     async def _try(self, request: Awaitable[T]) -> T | None:
-        """Return the reply to a request at the end of a run, or None if it fails, which does not affect the answer."""
+        """Return the reply to a request at the end of a run; None if the request fails: the answer is complete."""
         assert self._wait is not None
         with contextlib.suppress(*FAULTS, Stopped, ParagoneError):
             return await self._wait.within(_CHECK_PATIENCE, request)
@@ -253,7 +253,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
     def _new_alarm(self) -> TruncationAlarm:
         return TruncationAlarm(f"The server at {self._endpoint.origin}", context=self.loaded.context)
 
-    def _see_open(self) -> None:
+    def _require_open(self) -> None:
         """Raise EngineError if the engine is closed."""
         if self._http.is_closed:
             raise EngineError("This engine is closed.", hint="Open it again.")
@@ -280,7 +280,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
 
 def _may_be_json(answer: str | None) -> bool:
-    """Whether an answer is JSON, as far as its text is known."""
+    """Whether an answer is JSON; True if its text is unknown."""
     try:
         json.loads(answer or "0")
     except (ValueError, RecursionError):

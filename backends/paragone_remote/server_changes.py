@@ -1,4 +1,4 @@
-"""Notice that a server was replaced or changed since an engine was opened."""
+"""Detect that a server was replaced or changed since an engine was opened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Identity = Mapping[str, str]
 
 
 def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> Caution | None:
-    """Return a caution if a property that is known both times has another value."""
+    """Return a caution if a property that is known both times has changed."""
     changes = [
         f"its {name} was {value} and is {now[name]}"
         for name, value in before.items()

@@ -1,4 +1,4 @@
-"""Runs that go on with an answer: the last message of the request is the assistant's."""
+"""Runs that continue an answer: the last message of such a request is the assistant's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MAY_NOT_CONTINUE = Caution(
 
 
 def continues_answer(request: RunRequest) -> bool:
-    """Whether a request goes on with an answer."""
+    """Whether a request continues an answer."""
     return bool(request.messages) and request.messages[-1].role == "assistant"
 
 
 def refuse_unfinished_thinking(request: RunRequest, server: str) -> None:
-    """Raise InputError for a request that goes on with thinking, for a server that cannot do this."""
+    """Raise InputError if a request continues thinking without an answer, which this server cannot do."""
     if continues_answer(request) and request.messages[-1].thinking and not request.messages[-1].text:
         raise InputError(
             f"{server} cannot go on with thinking that has no answer yet.",
@@ -26,9 +26,9 @@ def refuse_unfinished_thinking(request: RunRequest, server: str) -> None:
 
 
 def unfinished_text(answer: Message, before: str = "") -> str:
-    """Return the text of an unfinished answer, with its thinking, for a server that takes the text as it is.
+    """Return the text of an unfinished answer, with its thinking, for a server that continues plain text.
 
-    `before` is the prompt, as far as it is known: a chat template can open the thinking at its end.
+    `before` is the rendered prompt, if it is known: a chat template can end the prompt with an opening tag.
     """
     opened = next((tags for tags in THINKING_TAGS if before.rstrip().endswith(tags.open)), None)
     if opened is None and not answer.thinking:

@@ -1,4 +1,4 @@
-"""Report the settings of a run, once and without delaying its tokens."""
+"""Report the settings in force in a run, once and without delaying the run's tokens."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
 class SettingsReport:
     """Reports the settings of one run.
 
-    The settings are reported with the server's first event. If the prompt needs a separate request, that is sent
-    after the answer, because during the answer it would delay the tokens (measured with a cached prompt:
-    the first token by 7 ms on llama-server, by 60 ms on Ollama).
+    The settings are reported with the server's first event. A separate request for the prompt is sent after the
+    answer, because earlier it would delay the tokens (with a cached prompt, such a request delayed the first
+    token by 7 ms on llama-server, and by 60 ms on Ollama).
     """
 
     def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
-        """Create it.
+        """Create the report of a run.
 
-        `known` returns the settings without a request, after the server has accepted the run.
+        `known` returns the settings without a request, after the server has accepted the run. `ask` requests the
+        rendered prompt.
         """
         self._known = known
         self._ask = ask
@@ -44,7 +45,7 @@ class SettingsReport:
         self._is_reported = False
 
     async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
-        """Return the settings if they must be reported before the current event, which may be the `last`."""
+        """Return the settings if they must be reported before the current event. `last`: whether it is the last."""
         if self._is_reported:
             return None
         if self._accepted is None:
@@ -58,7 +59,7 @@ class SettingsReport:
         return self.rest()
 
     def rest(self) -> RunSettings | None:
-        """Return the settings of a run that ends now, unless they were reported or there was no answer."""
+        """Return the settings of a run that ends now; None if they were reported or the run was never accepted."""
         if self._is_reported:
             return None
         self._is_reported = self._accepted is not None
@@ -66,7 +67,7 @@ class SettingsReport:
 
     @staticmethod
     async def _asked(ask: AskPrompt, wait: Wait) -> RenderedPrompt:
-        """Return the prompt, or an empty one if the request fails, which does not affect the answer."""
+        """Return the prompt, or an empty one if the request fails: the answer is complete without it."""
         try:
             return await wait.within(_PATIENCE, ask())
         except (*FAULTS, Stopped, ParagoneError):

@@ -16,14 +16,14 @@ _ENDS = {tags.close for tags in THINKING_TAGS}
 class InlineThinking:
     """Returns the events of one run with the thinking in its own channel.
 
-    It moves a block only if the answer begins with it and the server does not separate thinking itself.
-    If the prompt has opened the block, the answer begins inside it without a tag. The thinking then
-    appears as part of the answer; a caution says so when the closing tag comes.
+    A thinking block is moved only if the answer begins with it and the server does not separate thinking itself.
+    If the prompt has opened the block, the answer lacks the opening tag: the thinking stays in the answer, and
+    the closing tag causes a caution.
     """
 
     def __init__(self) -> None:
         self._text: AnswerText | None = AnswerText()
-        """Set while the answer's beginning is examined."""
+        """Examines the beginning of the answer; None after that."""
         self._watching = True
         """Whether a closing tag without an opening tag may still come."""
         self._recent = ""
@@ -32,11 +32,11 @@ class InlineThinking:
 
     @property
     def answer(self) -> str | None:
-        """The text of the answer so far; None if there was thinking too."""
+        """The text of the answer so far; None if there was also thinking."""
         return None if self._thought else "".join(self._answered)
 
     def take(self, event: Event) -> Iterator[Event]:
-        """Add the next event, and yield the settled events in order."""
+        """Add the next event, and yield the events whose text is final, in order."""
         for settled in self._settled(event):
             if isinstance(settled, Token):
                 self._answered.append(settled.text)

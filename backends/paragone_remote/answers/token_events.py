@@ -1,4 +1,4 @@
-"""Make Token events from a piece of text and log-probabilities that may not match it exactly."""
+"""Make Token events from a piece of text and from log-probabilities that may not match this text exactly."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Scored:
 def tokens_of(
     text: str, scored: Sequence[Scored], *, channel: Channel, top: int, time: float
 ) -> Iterator[Token]:
-    """Yield the tokens of `text`, one for each of `scored` if there are any.
+    """Yield the tokens of `text`: one for each entry of `scored`, or a single one if there are no entries.
 
-    If their texts do not add up to `text`, the last token carries the whole text, so that the answer is
-    always shown exactly.
+    If the texts of the entries do not add up to `text`, the last token has the whole text, so that the answer
+    is always shown exactly.
     """
     text = without_surrogates(text)
     if not scored:

@@ -23,14 +23,14 @@ _SIGNS = re.compile(r"[\W_]+")
 _UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 """Chinese, Japanese and Korean characters, which have no spaces between words.
 
-A token has 1 or 2 of these.
+A token has 1 or 2 of these characters.
 """
 
 
 def least_tokens(text: str) -> int:
     """Return a lower bound for the number of tokens of a text with any tokenizer.
 
-    It counts words rather than characters: a token has 3 characters in code but 9 in a contract.
+    The bound counts words rather than characters: a token has 3 characters in code, but 9 in a contract.
     """
     return sum(
         max(1 + len(piece) // _LONGEST, len(_WORDS.findall(piece)), len(_UNSPACED.findall(piece)) // 4)
@@ -40,24 +40,24 @@ def least_tokens(text: str) -> int:
 
 
 _DENSE = 4
-"""Characters for each token from which on a prompt may have been cut: English has about 4.5, code has 3."""
+"""Characters per counted token above which a prompt may have been cut: English has about 4.5, code has 3."""
 
 
 def is_dense(messages: Sequence[Message], read: int) -> bool:
-    """Whether so few tokens were read of the text that it is worth to request their exact number."""
+    """Whether the server read so few tokens for this text that requesting the exact number is worthwhile."""
     return sum(len(message.text) for message in messages) > _DENSE * read
 
 
 _REMEMBERED = 1000
-"""Answers of which the number of tokens is remembered."""
+"""Largest number of answers whose token counts are remembered."""
 
 
 @dataclass(slots=True)
 class TruncationAlarm:
-    """Compares the prompt with the number of prompt tokens that the server reports.
+    """Detects a cut prompt from the number of prompt tokens that the server reports.
 
-    What the prompt must have at least is learned from the server's own counts: a conversation that goes on has the
-    tokens of its earlier prompts, those of the answers, and at least one for each word that is new.
+    The least number of tokens follows from the server's earlier counts: a continued conversation has the tokens of
+    its earlier prompts and answers, and at least one token for each new word.
     """
 
     where: str
@@ -66,7 +66,7 @@ class TruncationAlarm:
     _known: list[tuple[tuple[Message, ...], int]] = field(default_factory=list, init=False)
     """The prompts of the present conversation, each continuing the one before, and their least numbers of tokens."""
     _answers: dict[str, int] = field(default_factory=dict, init=False)
-    """Least numbers of tokens of answers."""
+    """Least number of tokens of each answer, by its text."""
 
     def check(
         self,
@@ -116,14 +116,14 @@ class TruncationAlarm:
 
     def _learn(self, sent: tuple[Message, ...], least: int, written: int | None, answer: str | None) -> None:
         if not sent or sent[-1].role == "assistant":
-            return  # tokens without messages are not counted; and templates may later leave out the thinking of the last answer
+            return  # nothing to compare, or a continued answer, whose thinking a template may later leave out
         if any(message.images for message in sent):
             return  # a server may leave out earlier images
         if not self._known or self._known[-1][0] != sent:
             self._known.append((sent, least))
         if answer and written and len(self._answers) < _REMEMBERED:
-            # A template strips spaces at the ends. Tokenized anew, an answer can have fewer tokens: 2.5 % fewer at
-            # most in answers of SmolLM2 at temperatures up to 10.
+            # A template strips spaces from an answer's ends. Tokenized again, an answer can have fewer tokens: at most
+            # 2.5% fewer in answers of SmolLM2 at temperatures up to 10.
             stripped = len(answer) - len(answer.strip())
             self._answers[answer] = max(0, written - stripped) * 3 // 4
 

@@ -10,7 +10,7 @@ from paragone_remote.http.transport import InvalidReply
 
 
 def embeddings_of(found: Iterable[object], tokens: int | None, *, texts: int) -> Embeddings:
-    """Return the embeddings of so many texts from their lists of numbers. Raises InvalidReply."""
+    """Return the embeddings from their lists of numbers, one list for each of `texts` texts. Raises InvalidReply."""
     vectors = tuple(map(_vector, found))
     if len(vectors) != texts or len({len(vector) for vector in vectors}) != 1:
         raise InvalidReply(

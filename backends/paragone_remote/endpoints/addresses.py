@@ -16,7 +16,7 @@ _ELSEWHERE = "Say where the key is: key_env, key_keyring, key_command or headers
 
 
 def url_of(options: EndpointOptions) -> str:
-    """Return the server's URL, or the backend's default. Raises InputError without a URL, or if its path has a key."""
+    """Return the server's URL, or the backend's default. Raises InputError if there is none, or if its path has a key."""
     url = options.url or type(options)().url
     if url is None:
         raise InputError(
@@ -38,7 +38,7 @@ def read_url(url: str, path: str = "") -> tuple[str, str]:
     if len(split_urls(url)) > 1:
         raise InputError(
             "The url names several servers: only suites spread their runs over them.",
-            hint="Name one server here; `paragone suite run` takes the engine as it is.",
+            hint="Name one server here. `paragone suite run` accepts several.",
         )
     try:
         parts = urlsplit(url.strip())
@@ -59,16 +59,14 @@ def read_url(url: str, path: str = "") -> tuple[str, str]:
             f"The url {plain(url)!r} is not the URL of a server.", hint="Write it as http://HOST:PORT."
         )
     if not url.isprintable():
-        raise InputError(
-            "The url has parts that are not allowed: write http://HOST:PORT, with a path if needed."
-        )
+        raise InputError("The url has unprintable characters: write http://HOST:PORT, with a path if needed.")
     origin = _origin(parts.scheme, host, port)
     base = urlunsplit((parts.scheme, origin.partition("://")[2], parts.path.rstrip("/") or path, "", ""))
     return base, origin
 
 
 def proxy_for(origin: str) -> str | None:
-    """Return the proxy of the environment variables for a server, as a URL that may contain a password."""
+    """Return the proxy that the environment variables set for a server, as a URL that may contain a password."""
     import urllib.request  # imported here because few users have a proxy
 
     parts = urlsplit(origin)

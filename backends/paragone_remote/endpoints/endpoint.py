@@ -18,7 +18,7 @@ from paragone_remote.endpoints.keys import check_headers, check_key, fill_path, 
 from paragone_remote.server_text import plain
 
 _LONGEST_ERROR = 10_000
-"""Characters of a server's error that are looked at; messages quote fewer."""
+"""Largest number of characters of a server's error that are read; messages quote fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Endpoint:
     url: str = field(repr=False)
     """The base URL of the protocol's paths, without a trailing slash. Its path may contain a key."""
     shown: str
-    """The same as it may be shown and recorded: with the names of variables in the path."""
+    """The base URL for display and records: its path has the names of variables instead of their values."""
     origin: str
     """`scheme://host:port`, for messages and to identify the server."""
     options: EndpointOptions
@@ -45,7 +45,7 @@ class Endpoint:
         return "authorization" in self.headers
 
     def quote(self, text: str) -> str:
-        """Return a server's text for use in a message, with our secrets removed."""
+        """Return a server's text for use in a message, with the secrets of this endpoint removed."""
         for value in (*self.headers.values(), *self.secrets):
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= 4:
@@ -53,7 +53,7 @@ class Endpoint:
         return plain(text)
 
     def quote_error(self, text: str) -> str:
-        """Return a server's error for use in a message, also without keys of others: gateways repeat their own."""
+        """Return a server's error for use in a message, without any keys: gateways quote keys of their own."""
         return self.quote(without_key_words(text[:_LONGEST_ERROR]))
 
 
@@ -103,7 +103,7 @@ def check_url(url: str, path: str = "") -> tuple[str, str]:
 
 
 def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
-    import certifi  # a dependency of httpx: its certificate authorities
+    import certifi  # the certificate authorities that httpx uses
 
     context = ssl.create_default_context(cafile=certifi.where())
     if options.ca_file is not None:
@@ -118,7 +118,7 @@ def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
         cert = _existing(options.client_cert, "client_cert")
         key = _existing(options.client_key, "client_key") if options.client_key else None
         try:
-            # for a key with a passphrase, OpenSSL would prompt on the terminal
+            # without `password`, OpenSSL would ask for the passphrase of a key on the terminal
             context.load_cert_chain(cert, key, password=lambda: "")
         except ssl.SSLError as error:
             raise InputError(

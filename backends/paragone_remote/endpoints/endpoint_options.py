@@ -18,7 +18,7 @@ class EndpointOptions(Options):
     url: str | None = option(
         None,
         "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable. "
-        "For suites also those of several servers with the same model, with commas between them.",
+        "For suites, also the addresses of several servers with the same model, separated by commas.",
         metavar="URL",
         address=True,
         outside="sent",

@@ -10,7 +10,7 @@ from paragone.threads import in_daemon_thread
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
-"""Seconds that the keyring may take. It may ask for its password in its own window."""
+"""Seconds that the keyring may take: it may ask for its password in a window."""
 
 
 def check_entry(entry: str) -> tuple[str, str]:
@@ -43,7 +43,7 @@ async def key_in_keyring(entry: str) -> str:
 
 def _read(service: str, user: str) -> str | None:
     try:
-        import keyring  # an extra
+        import keyring  # an optional dependency
         from keyring.errors import KeyringError, NoKeyringError
     except ModuleNotFoundError as error:
         if error.name != "keyring":

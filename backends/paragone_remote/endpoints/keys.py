@@ -1,4 +1,4 @@
-"""Read keys and headers from environment variables, the keyring and commands. Messages never contain them."""
+"""Read keys and headers from environment variables, the keyring and commands. No error message contains a key."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
-"""Seconds that a key's command may take. It may ask for a passphrase in its own window."""
+"""Seconds that the command for a key may take: it may ask for a passphrase in a window."""
 
 _LEFT = 0.2
-"""Seconds to read a command's output after its end. A child that it left running may keep the pipe open."""
+"""Seconds to read the output of a command that has ended: a child process of the command may keep the pipe open."""
 
 _LONGEST = 2**16
 """Largest number of bytes of a command's output that is examined."""
@@ -37,7 +37,7 @@ _WITHOUT_SECRETS = {
     "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control", "host",
     "http-referer", "openai-beta", "openai-organization", "openai-project", "referer", "user-agent", "x-title",
 }  # fmt: skip
-"""Headers whose values are no secrets, in small letters. The value of any other may be one."""
+"""Headers, in small letters, whose values are not secret. The value of any other header may be a secret."""
 
 
 async def find_key(variable: str | None, entry: str | None, command: str | None) -> str | None:
@@ -101,7 +101,7 @@ def make_headers(lines: Iterable[str]) -> dict[str, str]:
 
 
 def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
-    """Return a valid URL with the variables in its path replaced, and their values, plain and as the path has them.
+    """Return a URL with the variables in its path replaced, and the values of these variables, plain and percent-encoded.
 
     Raises InputError.
     """
@@ -124,7 +124,7 @@ def _variable(name: str) -> str:
 
 
 def _fit(text: str, what: str) -> str:
-    """Return a valid header value without surrounding spaces. Raises InputError for an invalid one."""
+    """Return the value of a header without surrounding spaces. Raises InputError if the value is invalid."""
     text = text.strip(" ")
     if not (text.isascii() and text.isprintable()):
         raise InputError(f"{what} contains characters that are not allowed in a header.")
@@ -142,7 +142,7 @@ async def _printed(command: str) -> str:
     read, write = os.pipe()  # asyncio's own pipe would wait for children that the command leaves running
     with os.fdopen(read, "rb") as pipe:
         try:
-            # In its own session it cannot write to the terminal, and can be killed with its children.
+            # In a session of its own, the command cannot write to the terminal, and can be killed with its children.
             process = await asyncio.create_subprocess_exec(
                 *closed_offline(words),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -175,7 +175,7 @@ async def _printed(command: str) -> str:
 
 
 async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
-    """Return the beginning of a process's output after its end."""
+    """Return the beginning of a process's output, once the process has ended."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)

@@ -25,7 +25,7 @@ _BUSY = {429, 502, 503, 504}
 _SHORTEST_PAUSE = 0.3
 """Shortest time in seconds before a request is repeated, for servers that are starting or restarting."""
 _LONGEST_PAUSE = 60.0
-"""Longest waiting time in seconds that a server may ask for. For a longer one, the run fails."""
+"""Longest waiting time in seconds that a server may ask for. If a server asks for a longer time, the run fails."""
 
 _OVERFLOW = re.compile(
     r"context.{0,20}(length|window|size)|maximum context|exceed\w* .{0,40}context|too many tokens|prompt is too long",
@@ -37,7 +37,7 @@ _LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
 
 
 class IncompleteAnswer(Exception):
-    """The stream ended before the answer was complete. The message says what may be the reason, if that is known."""
+    """The stream ended before the answer was complete. The message gives a possible reason; empty if unknown."""
 
 
 class ReportedFailure(Exception):
@@ -106,7 +106,7 @@ def explain(
             sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
             hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
             if endpoint.tls is not None:
-                hint = f"If it does not use TLS, write the url with http://. {hint}"
+                hint = f"If the server does not use TLS, write the url with http://. {hint}"
             return Fault(EngineError(sentence, hint=hint))
         case httpx.ProxyError():
             sentence = (
@@ -127,7 +127,7 @@ def explain(
 
 
 _HUNG_UP = re.compile(r"disconnected|closed connection")
-"""Matches the errors of h11 and httpcore for a closed connection. Their errors of other texts concern invalid data."""
+"""Matches the errors of h11 and httpcore for a closed connection. Other errors of these libraries concern invalid data."""
 _PARTIAL_KEPT = "The partial answer is kept."
 _PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
 
@@ -158,10 +158,11 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
         return Fault(_redirect(error, endpoint))
     if status in (401, 403):
         if endpoint.has_key:
-            sentence, hint = f"{at} refused the key ({status}).", "Check the key in key_env or key_command."
+            sentence = f"{at} refused the key ({status})."
+            hint = "Check the key that key_env, key_keyring, key_command or headers names."
         else:
             sentence = f"{at} requires a key ({status})."
-            hint = "Set key_env for the engine in config.toml to the environment variable that holds it."
+            hint = "Set key_env for the engine in config.toml to the environment variable that holds the key."
         return Fault(InputError(sentence, hint=hint))
     if status == 407:
         return Fault(InputError("The proxy requires a password (407).", hint=_PROXY))
@@ -197,18 +198,18 @@ def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
         sentence = (
             f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){reason}"
         )
-    hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} s."
+    hint = "Try again in a while." if wait is None else f"The server asks to wait {wait:g} s."
     pause = _pause(wait)
     return Fault(EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
 
 
 def _pause(wait: float | None) -> float:
-    """Return the seconds to wait for a busy server, or None if it asks for too many."""
+    """Return the seconds to wait for a busy server. `wait`: the seconds that the server asks for."""
     return 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
 
 
 def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
-    # "maximum context length is 512 tokens. However, you requested 731 tokens", and the like
+    # such as "maximum context length is 512 tokens. However, you requested 731 tokens"
     sizes = sorted(int(size.replace(",", "")) for size in _SIZES.findall(words))
     tokens, context = (sizes[-1], sizes[0]) if len(sizes) > 1 else (0, known or 0)
     if tokens > context:
@@ -262,7 +263,7 @@ def _invalid(error: InvalidReply, endpoint: Endpoint) -> ParagoneError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that led to it: several if a host has several addresses, such as `localhost`."""
+    """Yield an error and its causes, which are several if the host has several addresses, as `localhost` does."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()  # re-raising an exception from its own wrapper makes a cycle
     while waiting:
@@ -288,7 +289,7 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
             case ssl.SSLCertVerificationError():
                 reason = sentence_of(cause.verify_message)
                 sentence = f"The certificate of {endpoint.origin} is not trusted: {reason}"
-                hint = "If you trust it, set ca_file to a file with it or its authority."
+                hint = "If you trust the certificate, set ca_file to a file with it or with its authority."
                 return Fault(EngineError(sentence, hint=hint))
             case ssl.SSLError():
                 return Fault(_no_tls(cause, endpoint))
@@ -314,6 +315,6 @@ def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
         return Fault(EngineError(sentence, hint=_PARTIAL_KEPT))
     # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
     unknown = endpoint.tls is not None and endpoint.options.client_cert is None
-    hint = "It may require a client certificate: set client_cert." if unknown else ""
+    hint = "The server may require a client certificate: set client_cert." if unknown else ""
     sentence = f"{_at(endpoint)} closed the connection before it answered."
     return Fault(EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)

@@ -27,7 +27,7 @@ def _install() -> str:
 
 
 async def import_http_library() -> None:
-    """Import the packages in a thread, because it takes a while. Raises EngineError."""
+    """Import the packages in a thread, because the import takes a while. Raises EngineError."""
     for package, module in _PACKAGES.items():
         try:
             await asyncio.to_thread(importlib.import_module, module)

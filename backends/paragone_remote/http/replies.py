@@ -22,9 +22,9 @@ _PATIENCE = 10.0
 
 
 def read_object(text: str, *, invalid: str) -> JsonObject:
-    """Return the object in a reply, or in a part of a streamed one.
+    """Return the object in a reply, or in a part of a streamed reply.
 
-    Raises InvalidReply with the message `invalid` if there is none, ReportedFailure if it reports an error.
+    Raises InvalidReply with the message `invalid` if there is no object, ReportedFailure if the object is an error.
     """
     try:
         found = json.loads(text)
@@ -54,7 +54,7 @@ def data_or_nothing(reply: httpx.Response) -> JsonObject:
 
 
 async def optional_data(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> JsonObject:
-    """Return the JSON object at a URL that not every server has; an empty one if it has none. Never raises."""
+    """Return the JSON object at a URL that not every server has; an empty object if the request fails. Never raises."""
     try:
         return data_or_nothing(await await_reply(endpoint, http.get(url), seconds=_PATIENCE))
     except ParagoneError:
@@ -66,7 +66,7 @@ async def await_reply(
 ) -> T:
     """Await a reply and return it.
 
-    Raises ParagoneError if the request fails or takes longer than `seconds` (idle_timeout).
+    Raises ParagoneError if the request fails or takes longer than `seconds` (by default idle_timeout).
     """
     patience = endpoint.options.idle_timeout if seconds is None else seconds
     try:

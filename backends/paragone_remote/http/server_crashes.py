@@ -1,4 +1,4 @@
-"""What to do about a server whose engine crashed, by the words of its error."""
+"""What to do about a server whose engine crashed, by the text of the server's error."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _DIED = (
     r"((runner|llama-server)( process)? has (terminated|unexpectedly stopped)"
     r"|an error was encountered while running the model)"
 )
-"""Ollama's words for the end of the process that computes: at the load, in the prompt, and in the answer."""
+"""Ollama's errors for a process that crashed: while it loaded the model, during the prompt, during the answer."""
 
 _CAUSES = (
     # Ollama's issues 17006, 17205 and 17249; its releases since 0.32.2 are compiled by GCC 13 (17244).
     CrashCause(
         says=rf"{_DIED}.*(segmentation|SIGSEGV|illegal instruction|SIGILL)",
         cause="its engine crashed",
-        cure=f"Its log says more. A known cause: {_AMX}",
+        cure=f"The server's log says more. A known cause: {_AMX}",
     ),
     CrashCause(
         says=rf"{_DIED}.*killed",
@@ -30,12 +30,12 @@ _CAUSES = (
     CrashCause(
         says=rf"{_DIED}(, this may be due to resource limitations|.*unexpected EOF)",
         cause="its engine crashed",
-        cure=f"Its log says why. Often memory ran out; and {_AMX}",
+        cure=f"The server's log says why. Often memory ran out; and {_AMX}",
     ),
 )
 
 
 def cure(words: str) -> str:
-    """Return what to do about a failure that a server reports in these words; empty if that is not known."""
+    """Return what to do about a failure that a server reports in these words; empty if unknown."""
     known = find_cause(_CAUSES, says=words)
     return known.cure if known is not None else ""

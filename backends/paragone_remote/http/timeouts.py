@@ -42,7 +42,7 @@ class Wait:
             self._present.reschedule(asyncio.get_running_loop().time())
 
     async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
-        """Return what `awaitable` gives. Raises ReplyTimeout after `seconds`, Stopped after `stop`."""
+        """Return the result of `awaitable`. Raises ReplyTimeout after `seconds`, Stopped after `stop`."""
         try:
             # Entered even after `stop`, so that the awaitable is cancelled.
             async with asyncio.timeout(0 if self._asked else seconds) as self._present:

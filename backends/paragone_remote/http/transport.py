@@ -1,7 +1,7 @@
-"""The HTTP client for servers: it contacts one endpoint only, and validates replies.
+"""The HTTP client for servers, which contacts one endpoint only, and validates replies.
 
-It reads neither the environment nor cookies, and follows no redirects. An invalid reply raises an
-exception that describes it.
+The client reads neither the environment nor cookies, and follows no redirects. An invalid reply raises an
+exception that describes the reply.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Refusal(Exception):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; None if it does not say, or gives a date."""
+        """Seconds that the server asks to wait; None if the server names no time, or a date."""
         try:
             seconds = float(self.headers.get("retry-after", ""))
         except ValueError:
@@ -55,11 +55,11 @@ class Refusal(Exception):
 
 
 class InvalidReply(Exception):
-    """A reply that violates the protocol. The message completes “The server sent …”."""
+    """A reply that violates the protocol. The message completes the sentence “The server sent …”."""
 
 
 class _Limited(httpx.AsyncByteStream):
-    """The bytes of a reply. Raises InvalidReply if a line is too long, or a reply that is not streamed."""
+    """The bytes of a reply. Raises InvalidReply if a line, or a reply that is not streamed, is too long."""
 
     def __init__(self, stream: httpx.AsyncByteStream, media_type: str) -> None:
         self._stream = stream
@@ -90,7 +90,7 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
-        self._home = _place(httpx.URL(endpoint.origin))
+        self._home = _host_of(httpx.URL(endpoint.origin))
         connect = endpoint.options.connect_timeout
         # The callers limit the time for a reply. The time for a connection is limited here.
         self._patience = {
@@ -101,9 +101,9 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
         }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if _place(request.url) != self._home:
+        if _host_of(request.url) != self._home:
             raise InvalidReply("a request to another host")
-        response = await self._first_answer(request)
+        response = await self._send(request)
         try:
             await self._check(response)
         except BaseException:
@@ -118,18 +118,18 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
             stream=_Limited(stream, media_type),
             extensions=response.extensions,
         )
-        # Both protocols use UTF-8. A byte order mark would corrupt the first line.
+        # Ollama's and OpenAI's protocols use UTF-8. A byte order mark would corrupt the first line.
         limited.encoding = "utf-8-sig"
         return limited
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    async def _first_answer(self, request: httpx.Request) -> httpx.Response:
-        """Return the reply to a request. Repeats the request if its idle connection was closed meanwhile.
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Return the reply to a request. Repeats a request whose reused connection the server has just closed.
 
-        A server may close an idle connection at any time. A request sent at that moment is lost unread and
-        is repeated, which RFC 9110, 9.2.2 allows if the server did not process it. A request on a new
+        A server may close an idle connection at any time, and does not read a request sent at that moment.
+        RFC 9110, 9.2.2 allows repeating a request that the server did not process. A request on a new
         connection is not repeated.
         """
         while True:
@@ -155,7 +155,7 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
             raise InvalidReply("compressed data that was not requested")
 
 
-def _place(url: httpx.URL) -> tuple[str, bytes, int | None]:
+def _host_of(url: httpx.URL) -> tuple[str, bytes, int | None]:
     return url.scheme, url.raw_host, url.port
 
 
@@ -196,7 +196,7 @@ def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def connected(endpoint: Endpoint) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield an HTTP client. Closes it only if the block fails; otherwise the block's owner must close it."""
+    """Yield an HTTP client. If the block fails, the client is closed; otherwise the caller must close the client."""
     http = make_client(endpoint)
     try:
         yield http

@@ -1,1 +1,1 @@
-"""llama-server as an engine's own process: this backend starts it, asks it over HTTP, and ends it."""
+"""llama-server as an engine's own process, which this backend starts, contacts over HTTP, and ends."""

@@ -61,10 +61,12 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 f"The option 'arguments' has {name}, whose value would be recorded.",
                 hint="Remove it: paragone sets a key of its own.",
             )
-        if name in _DOWNLOADS or name.endswith("-default"):  # these name models that would be downloaded
+        if name in _DOWNLOADS or name.endswith(
+            "-default"
+        ):  # the server would download the model that they name
             raise InputError(
-                f"The option 'arguments' has {name}: a server of paragone's downloads nothing.",
-                hint="Download the file, and name it.",
+                f"The option 'arguments' has {name}: a llama-server that paragone starts downloads nothing.",
+                hint="Download the file, and name its path.",
             )
         if name in _OURS:
             raise InputError(
@@ -78,7 +80,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def names_in(arguments: Sequence[str]) -> Iterator[str]:
-    """Yield the names among arguments. A value can begin with a minus sign too: a number, such as -1."""
+    """Yield the arguments that are names. An argument such as -1 is a number, and thus a value."""
     for argument in arguments:
         if argument.startswith("-") and not argument[1:2].isdigit():
             yield argument

@@ -48,7 +48,7 @@ class LlamaServerBackend(Backend):
     capabilities = replace(CAPABILITIES, embeddings=True)
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Find the llama-server that is used unless the option program names another one, and start it once."""
+        """Find the llama-server that is used if the option `program` is not set, and call it for its version and devices."""
         from paragone_remote.llama_server.executable.devices import described
         from paragone_remote.llama_server.executable.program import find_program
 
@@ -75,7 +75,7 @@ class LlamaServerBackend(Backend):
         return usual_folders()
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """Check the arguments that the options name."""
+        """Check the option `arguments`."""
         from paragone_remote.llama_server.arguments import check_arguments
 
         check_arguments(build(LlamaServerLoadOptions, options).arguments)

@@ -1,4 +1,4 @@
-"""The command line of a llama-server: its options as arguments that this build of it knows."""
+"""The command line of a llama-server: the engine's options as arguments that this build of llama-server knows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command_line(
     alias: str,
     threads: int,
 ) -> list[str]:
-    """Return the arguments of a server for these options, except for where it listens. Raises InputError."""
+    """Return the arguments of a server for these options, except the server's address. Raises InputError."""
     check_load_options(options)
     line = _CommandLine(program)
     line.add("--model", str(model), "--alias", alias)
@@ -31,7 +31,7 @@ def command_line(
         line.add_if_known(flag)
     line.add_if_known("--no-ui", "--no-webui")
     if "trace" in line.help_of("-lv"):
-        line.add("-lv", "4")  # with llama.cpp's own lines, which have the settings in force
+        line.add("-lv", "4")  # log also llama.cpp's own lines, which have the settings in force
     line.option("n_parallel", str(options.n_parallel))
     if options.n_ctx is not None:
         line.option("n_ctx", str(options.n_ctx * options.n_parallel))
@@ -63,11 +63,11 @@ class _CommandLine:
             self.add(known)
 
     def help_of(self, flag: str) -> str:
-        """Return what `--help` says about an argument; empty if the program does not know it."""
+        """Return the description of an argument in `--help`; empty if the program does not know the argument."""
         return self._program.flags.get(flag, "")
 
     def name_of(self, option: str, *flags: str) -> str:
-        """Return the argument for an option that the program knows. Raises InputError if it knows no such argument."""
+        """Return the name by which the program knows the argument for an option. Raises InputError if there is none."""
         wanted = flags or SET_BY_OPTIONS[option]
         known = self._program.known(*wanted)
         if known is None:
@@ -78,7 +78,7 @@ class _CommandLine:
         return known
 
     def takes(self, word: str, option: str, *flags: str) -> bool:
-        """Whether the value of the argument for an option can have this word in it."""
+        """Whether `--help` has this word among the values of the argument for an option."""
         return word in self.help_of(self.name_of(option, *flags)).partition(" ")[0]
 
     def option(self, option: str, value: str, *flags: str) -> None:
@@ -109,7 +109,7 @@ def _add_device_options(line: _CommandLine, options: LlamaServerLoadOptions) -> 
 
 
 def _layers(number: int) -> str:
-    """Return a number of layers on the GPU; -1 becomes a number that is more than all, which every version knows."""
+    """Return the argument for a number of layers on the GPU. -1 means all: any large number, in every version."""
     return "9999" if number < 0 else str(number)
 
 
@@ -117,7 +117,7 @@ def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
     if options.flash_attn != "auto":
         if line.takes("auto", "flash_attn"):
             line.option("flash_attn", options.flash_attn)
-        elif options.flash_attn == "on":  # older versions: it is off unless the argument is there
+        elif options.flash_attn == "on":  # older versions: the argument alone turns flash attention on
             line.add("--flash-attn")
     for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
         if value != "f16":

@@ -20,7 +20,7 @@ _END_S = 1.0
 
 
 class LlamaServerEngine(OpenAIEngine):
-    """A model in a llama-server that ends with the engine, or with the last one that shares it."""
+    """A model in a llama-server that ends with the engine, or with the last engine that shares the server."""
 
     def __init__(self, model: RemoteModel, share: Share, *, server: ServerProperties, raw: bool) -> None:
         """Create an engine, which owns its share and the HTTP client of the model."""
@@ -43,12 +43,12 @@ class LlamaServerEngine(OpenAIEngine):
         return self._server_process.error()
 
     async def close(self) -> None:
-        """End the server unless another engine uses it, which frees its memory."""
+        """End the server, which frees its memory, unless another engine uses the server."""
         await super().close()
         await self._share.release()
 
-    def _see_open(self) -> None:
+    def _require_open(self) -> None:
         """Raise EngineError if the engine is closed, EngineCrashed if the server has ended."""
-        super()._see_open()
+        super()._require_open()
         if self._server_process.process.has_ended:
             raise self._server_process.error()

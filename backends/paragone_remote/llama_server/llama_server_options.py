@@ -1,6 +1,6 @@
 """The options of the llama-servers that paragone starts, and their values on this machine.
 
-They share names with the options of the backend `llama_cpp` wherever both backends offer the same thing.
+Options that the backend `llama_cpp` also has have the same names there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaServerLoadOptions(GgufLoadOptions):
-    """Options that take effect when a model is loaded. What is not set is left to llama-server."""
+    """Options that take effect when a model is loaded. llama-server chooses the values of options that are not set."""
 
     program: str | None = option(
         None,
@@ -29,7 +29,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
     n_batch: int | None = N_BATCH(None, "By default 128, or llama-server's own number with layers on a GPU.")
     mmproj: str | None = option(
         None,
-        "Path of the model's image encoder in GGUF (mmproj), so that it sees images.",
+        "Path of the model's image encoder in GGUF (mmproj), which lets the model see images.",
         metavar="path",
         outside="file",
     )
@@ -78,23 +78,23 @@ class LlamaServerLoadOptions(GgufLoadOptions):
 
 
 def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
-    """Return the options with absolute paths, and for a server on the CPU with its defaults.
+    """Return the options with absolute paths, and for a server on the CPU with defaults.
 
-    These defaults are those of the backend `llama_cpp`, so that both compute the same. `devices` are those that the program
-    lists. Raises InputError.
+    The defaults are those of the backend `llama_cpp`, so that both backends compute the same. `devices` are the devices
+    that the program lists. Raises InputError.
     """
     options = replace(
         options,
-        lora=_whole(options.lora),
-        mmproj=_whole(options.mmproj),
-        draft_model=_whole(options.draft_model),
+        lora=_absolute(options.lora),
+        mmproj=_absolute(options.mmproj),
+        draft_model=_absolute(options.draft_model),
     )
     if options.n_gpu_layers != 0 and (devices or options.rpc_servers):
         return options
     return with_cpu_defaults(options)
 
 
-def _whole(path: str | None) -> str | None:
+def _absolute(path: str | None) -> str | None:
     try:
         return path if path is None else str(Path(path).expanduser().absolute())
     except RuntimeError as error:

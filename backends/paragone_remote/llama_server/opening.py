@@ -72,7 +72,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 
 def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:
-    """Raise InputError if the server has dropped the draft model, which only its log says."""
+    """Raise InputError if the server has dropped the draft model, which only the server's log tells."""
     if options.draft_model is not None and (problem := draft_problem(process.process.output())):
         raise InputError(
             f"{Path(options.draft_model).name} cannot be the draft model: {problem}.",
@@ -89,7 +89,7 @@ async def _engine(
     alias: str,
     weights: tuple[WeightsFile, ...],
 ) -> LlamaServerEngine:
-    """Return an engine for a share in a server that has loaded its model."""
+    """Return an engine for a share in a server that has loaded the model."""
     endpoint = share.server.endpoint
     async with connected(endpoint) as http:
         listed = await find_models(http, endpoint)
@@ -112,7 +112,7 @@ async def _engine(
 
 
 def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
-    """Whether the model continues plain text: it has no chat template, or is to be used without one."""
+    """Whether the model continues plain text: it has no chat template, or the options set an empty template."""
     if options.chat_template is not None:
         return not options.chat_template
     return not header.values.get("tokenizer.chat_template")
@@ -161,7 +161,7 @@ def _facts(
 
 
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
-    """Return the files to load, which were checked; those of the model come first."""
+    """Return the files to load, the model's files first. Raises InputError if a file cannot be read."""
     others = [
         Path(named) for named in (options.lora, options.mmproj, options.draft_model) if named is not None
     ]

@@ -1,4 +1,4 @@
-"""Knows which engines use a model of a server: the last one to close unloads the model, if this program loaded it."""
+"""Count the engines that use a model of a server. Closing the last engine unloads the model, if this program loaded it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.server_text import plain
 
 UNLOAD_PATIENCE = 12.0
-"""Seconds to wait until a server has unloaded a model. llama-server's router kills the model's process after 10."""
+"""Seconds to wait until a server has unloaded a model. llama-server's router kills the model's process after 10 seconds."""
 
-_LOOK_S = 0.1
-"""Seconds between two requests for the loaded models: servers do not say when they have unloaded one."""
+_POLL_S = 0.1
+"""Seconds between two requests for the loaded models: servers do not announce that they have unloaded a model."""
 
 _Key: TypeAlias = tuple[asyncio.AbstractEventLoop, str, str]
 
@@ -48,7 +48,7 @@ class Hold:
     def __init__(
         self, loader: ModelLoader, endpoint: Endpoint, model: str, *, keeps_loaded: bool = False
     ) -> None:
-        """Create it. `keeps_loaded` says that the user wants the server to keep the model when the engine is closed."""
+        """Prepare a hold. `keeps_loaded`: whether the user wants the server to keep the model after the engine is closed."""
         self._loader = loader
         self._endpoint = endpoint
         self._model = model
@@ -57,7 +57,7 @@ class Hold:
 
     @contextlib.asynccontextmanager
     async def taken(self, on_progress: OnProgress) -> AsyncIterator[tuple[Caution, ...]]:
-        """Load the model, and yield warnings for the user. If the block fails, the model is unloaded again.
+        """Load the model, and yield cautions for the user. If the block fails, the model is unloaded again.
 
         Otherwise the model stays loaded until `release`. Raises ParagoneError.
         """
@@ -72,7 +72,7 @@ class Hold:
             raise
 
     async def release(self) -> Caution | None:
-        """End the use. The last one of this program unloads the model if this program has loaded it.
+        """End this engine's use of the model. The last engine's `release` unloads the model if this program loaded it.
 
         Returns a caution if the model stays in memory. Raises nothing but cancellation.
         """
@@ -90,23 +90,25 @@ class Hold:
 
     async def _load(self, use: _Use, on_progress: OnProgress) -> tuple[Caution, ...]:
         before = await self._loader.loaded()
-        # A model that was not loaded before counts as this program's during the load: a failed or cancelled load is ended.
+        # A model that was not loaded before counts as loaded by this program, so that a failed or cancelled load is undone.
         use.is_ours = use.is_ours or self._model not in before
         await self._loader.load(self._model, on_progress)
         after = await self._loader.loaded()
-        if self._model not in after:  # listed under another name: nothing tells who loaded it
+        if (
+            self._model not in after
+        ):  # the server lists the model under another name, so who loaded it is unknown
             use.is_ours = False
         gone = ", ".join(sorted(plain(name) for name in before - after - {self._model}))
         if not gone:
             return ()
         sentence = (
-            f"To load {plain(self._model)}, the server at {self._endpoint.origin} has unloaded {gone}: "
-            "the next request for it loads it again."
+            f"To load {plain(self._model)}, the server at {self._endpoint.origin} has unloaded {gone}. "
+            "The next request for an unloaded model loads that model again."
         )
         return (Caution(code="others-unloaded", sentence=sentence),)
 
     async def _left(self, use: _Use) -> Caution | None:
-        """Unload the model if paragone loaded it. Return a caution if it stays in memory, else None."""
+        """Unload the model if this program loaded it. Return a caution if the model stays in memory, else None."""
         name, at = plain(self._model), f"the server at {self._endpoint.origin}"
         try:
             stays = await Wait().within(UNLOAD_PATIENCE, self._stays(use))
@@ -122,13 +124,13 @@ class Hold:
         return Caution(code="not-unloaded", sentence=f"{at[0].upper()}{at[1:]} did not unload {name}{reason}")
 
     async def _stays(self, use: _Use) -> bool:
-        """Unload the model if paragone loaded it, and wait until its memory is free. Return whether it stays loaded."""
+        """Unload the model if this program loaded it, and wait until it is unloaded. Return whether it stays loaded."""
         if self._model not in await self._loader.loaded():
             return False
         if not use.is_ours:
             return True
         await self._loader.unload(self._model)
         while self._model in await self._loader.loaded():  # noqa: ASYNC110 (servers send no notifications)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
         use.is_ours = False
         return False

@@ -1,4 +1,4 @@
-"""The interface of what loads and unloads the models of a server."""
+"""The interface for loading and unloading the models of a server."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from paragone import OnProgress
 
 
 class ModelLoader(ABC):
-    """Loads and unloads models at one server. Its methods raise ParagoneError."""
+    """Loads and unloads models at one server. The methods raise ParagoneError."""
 
     downloads: ClassVar[bool] = False
-    """Whether its server downloads models on request."""
+    """Whether the server downloads models on request."""
 
     @abstractmethod
     async def loaded(self) -> frozenset[str]:
-        """Return the models that are in memory or are being loaded, each by all names that open it."""
+        """Return all names of the models that are in memory or are being loaded."""
 
     @abstractmethod
     async def load(self, model: str, on_progress: OnProgress) -> None:
-        """Load a model, and return once it can answer: at once if it can already."""
+        """Load a model unless it is loaded, and return once the model can answer."""
 
     @abstractmethod
     async def unload(self, model: str) -> None:
-        """Tell the server to unload a loaded model. Its memory may become free later."""
+        """Tell the server to unload a loaded model. The server may free the memory later."""

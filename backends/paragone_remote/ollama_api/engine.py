@@ -37,7 +37,7 @@ from paragone_remote.ollama_api.protocol.model_details import find_model, identi
 from paragone_remote.server_changes import Identity
 
 _SLOW_LOAD_S = 1.0
-"""Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02."""
+"""Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02 seconds."""
 
 
 class OllamaEngine(RemoteEngine[OllamaSampling]):
@@ -55,7 +55,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     ) -> None:
         """Create an engine.
 
-        `base` has the fields that all its requests share. `parameters` are the Modelfile's sampling parameters.
+        `base` has the fields that all requests share. `parameters` are the Modelfile's sampling parameters.
         `renders` says whether the server returns rendered prompts.
         """
         super().__init__(model)
@@ -64,7 +64,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         self._parameters = parameters
         self._renders = renders
         self._raw_prompt: str | None = None
-        """The prompt of the run, if it is sent as text."""
+        """The rendered prompt of the run, if the request sends this text instead of messages."""
 
     async def _answer(self, request: RunRequest, sampling: OllamaSampling) -> AsyncGenerator[Event, None]:
         refuse_unfinished_thinking(request, "Ollama")

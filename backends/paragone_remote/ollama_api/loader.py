@@ -14,10 +14,10 @@ from paragone_remote.ollama_api.protocol.model_details import full_name
 
 
 class OllamaLoader(ModelLoader):
-    """Loads a model by a request without messages. Ollama reports no progress. Models have their full names."""
+    """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
     def __init__(self, client: OllamaClient, endpoint: Endpoint, base: Mapping[str, Json]) -> None:
-        """Create it. `base` has the model and its load options."""
+        """Create a loader. `base` has the model and its load options."""
         self._client = client
         self._endpoint = endpoint
         self._base = base
@@ -28,7 +28,7 @@ class OllamaLoader(ModelLoader):
         return frozenset(full_name(text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
-        """Load the model with its options; again if it is loaded with others."""
+        """Load the model with its options. Ollama reloads a model that is loaded with other options."""
         del on_progress
         seconds = self._endpoint.options.load_timeout
         await await_reply(self._endpoint, self._client.load(self._base), model=model, seconds=seconds)

@@ -17,10 +17,10 @@ _PATIENCE = 1.0
 
 
 def local_url() -> str:
-    """Return the URL of the server on this machine: that of OLLAMA_HOST, else the default one.
+    """Return the URL of the server on this machine, from OLLAMA_HOST if that is set.
 
-    OLLAMA_HOST is also what the server listens at: 0.0.0.0 is this machine. If it names another machine, the
-    default one is returned. Source of the format: `Host` in Ollama's envconfig/config.go.
+    The server itself listens at OLLAMA_HOST, so 0.0.0.0 means this machine. If OLLAMA_HOST names another machine,
+    the default URL is returned. Source of the format: `Host` in Ollama's envconfig/config.go.
     """
     value = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
     scheme, separator, rest = value.partition("://")
@@ -52,7 +52,7 @@ async def listens(url: str) -> bool:
 
 
 def _loopback(host: str) -> str:
-    """Return the address of this machine that a host means; empty if it means another machine."""
+    """Return the loopback address that a host stands for; empty if the host is another machine."""
     if host.casefold() == "localhost":
         return "127.0.0.1"
     try:

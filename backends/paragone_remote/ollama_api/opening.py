@@ -32,7 +32,7 @@ from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoa
 from paragone_remote.ollama_api.protocol.chats import modelfile_parameters
 from paragone_remote.ollama_api.protocol.client import (
     RENDERS,
-    SAYS_CUT,
+    SUPPORTS_TRUNCATE,
     OllamaClient,
     capabilities_of,
     read_version,
@@ -54,7 +54,7 @@ _BARE_TEMPLATE = "{{ .Prompt }}"
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-    """Load a model on a server. Cancelling closes the request, so that the server cancels too."""
+    """Load a model on a server. Cancelling closes the request, so that the server cancels the load too."""
     options = build(OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
     async with connected(endpoint) as http:
@@ -217,7 +217,7 @@ def _cautions(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         yield Caution(code="beyond-trained-context", sentence=sentence)
-    if (0,) < read_version(version) < SAYS_CUT:
+    if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
             "this program can only guess it from the token count."

@@ -1,4 +1,4 @@
-"""Tell an Ollama server to download a model, and build the command line for that."""
+"""Tell an Ollama server to download a model, and build the command line that does so."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AGAIN = "Pull it again when the server is running."
 async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
     """Yield the progress of the download.
 
-    Closing the generator closes the request, which stops the server.
+    Closing the generator closes the request, which stops the server's download.
     """
     endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
     layers: dict[str, tuple[int, int]] = {}
@@ -62,7 +62,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
 
 
 def pull_command(endpoint: Endpoint, model: str) -> str | None:
-    """Return the command that has an engine's server download a model; None if the name cannot be typed."""
+    """Return the command that makes an engine's server download a model; None if the name has unprintable characters."""
     if plain(model) != model:
         return None
     options = endpoint.options

@@ -50,7 +50,7 @@ class OpenAIBackend(EndpointBackend):
         return await open_model(request, on_progress)
 
     async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-        """Tell LM Studio to download a model. Other servers cannot."""
+        """Tell LM Studio to download a model. Other servers cannot download models."""
         await import_http_library()
         from paragone_remote.openai_api.downloading import pull
 

@@ -18,7 +18,7 @@ from paragone_remote.openai_api.servers.server import find_models, identify, roo
 from paragone_remote.server_text import plain
 
 _PAUSE_S = 0.5
-"""Seconds between two questions about the download."""
+"""Seconds between two requests for the progress of the download."""
 
 
 async def pull(
@@ -43,7 +43,7 @@ async def pull(
             done, total = count_at(job, "downloaded_bytes"), count_at(job, "total_size_bytes")
             yield PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
-                raise EngineError(f"{at} does not tell the progress of its download of {model!r}.")
+                raise EngineError(f"{at} does not report the progress of its download of {model!r}.")
             await asyncio.sleep(_PAUSE_S)
             job = await await_data(endpoint, http.get(f"{url}/status/{name}"))
         if status not in ("completed", "already_downloaded"):

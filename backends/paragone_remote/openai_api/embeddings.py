@@ -21,16 +21,17 @@ _PATIENCE = 10.0
 _UNFIT = ("llama-cpp-python", "TabbyAPI")
 """Kinds of servers whose embeddings are not used.
 
-llama-cpp-python's cuts a text that is longer than a batch without saying so, and has a vector for each token of most
-models. TabbyAPI takes its embeddings from another model than the one that answers.
+llama-cpp-python silently cuts a text that is longer than a batch, and with most models returns a vector for each token.
+TabbyAPI computes embeddings with another model than the one that answers.
 """
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: ServerProperties, model: str) -> bool:
     """Whether a server computes embeddings, or may. Never raises.
 
-    A llama-server that can, which needs `--embeddings` and a pooling, asks for the input that this request lacks; one
-    that cannot gives its reason. Neither computes anything. Other servers do not tell before a request with an input.
+    The request to a llama-server has no input, so that nothing is computed. A llama-server with `--embeddings` and a
+    pooling replies that the input is missing; any other llama-server gives another reason. Other kinds of servers may
+    compute embeddings.
     """
     if server.kind != "llama-server":
         return server.kind not in _UNFIT

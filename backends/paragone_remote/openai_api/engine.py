@@ -60,8 +60,8 @@ from paragone_remote.openai_api.tokenization.top_tokens import reports_top_token
 from paragone_remote.server_changes import Identity
 
 _INTERRUPTS = (
-    "It cancels an answer when the next request arrives, unless it was started with "
-    "--interrupt_requests false; then its lanes answer one after the other."
+    "The server cancels an answer when the next request arrives, unless it was started with "
+    "--interrupt_requests false; then lanes at this server answer one after the other."
 )
 
 
@@ -75,7 +75,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> None:
         """Create an engine.
 
-        `raw` says whether chats use the completions endpoint too. `refused_fields` are those of earlier engines.
+        `raw` says whether chats use the completions endpoint too. `refused_fields` are what the server has refused before.
         """
         super().__init__(model)
         self._client = OpenAIClient(self._http, hangs_up=server.kind == "llama-server")
@@ -166,13 +166,13 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
-        self._see_open()
+        self._require_open()
         body = self._accepted_body(RunRequest(messages=request.messages), sampling)
         return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
 
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Report the likeliest next tokens after tokens of a sequence: one request for each position."""
-        self._see_open()
+        self._require_open()
         where = self._endpoint.origin
         if not reports_top_tokens(self._server):
             raise EngineError(
@@ -194,7 +194,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary. llama-server reports it token by token."""
-        self._see_open()
+        self._require_open()
         return await await_reply(self._endpoint, self._prompts.vocabulary(), model=self._model)
 
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
@@ -229,7 +229,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 yield token
         if not state.reason and not state.began:
             # A server may have started the stream before it fails at the first token.
-            await self._client.why(path, body)
+            await self._client.repeat_for_error(path, body)
         if not state.reason:
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         for caution in self._afterwards(request, state):
@@ -252,7 +252,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._refused_fields.left_out(wanted):
             if name == "seed" and request.sampling.get("seed") is None:
-                continue  # this program added it, not the user
+                continue  # this program added the seed, not the user
             if name == "log-probabilities":
                 sentence = f"The server at {self._endpoint.origin} returns no log-probabilities."
                 yield Caution(code="no-logprobs", sentence=sentence)

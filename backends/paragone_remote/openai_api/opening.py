@@ -50,7 +50,7 @@ _refused_fields: dict[str, RefusedFields] = {}
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-    """Open a model at a server, which loads it first if it loads models on demand."""
+    """Open a model at a server. A server that loads models on demand loads the model first."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options, path=OpenAIBackend.path)
     async with connected(endpoint) as http, AsyncExitStack() as loading:
@@ -63,7 +63,9 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
             server = await of_model(http, endpoint, server, request.model)
-            listed = await _models(http, endpoint)  # a router tells the size of a loaded model
+            listed = await _models(
+                http, endpoint
+            )  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind in ("llama-swap", "unknown")
         launch = await find_launch(http, endpoint, request.model) if starts_others else Launch()
@@ -100,7 +102,7 @@ def _capabilities(
     server: ServerProperties, refused_fields: RefusedFields, *, raw: bool, loads: bool, embeds: bool
 ) -> Capabilities:
     return Capabilities(
-        # no server reports this in advance: the run requests them and warns if none come
+        # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
         logprobs=not refused_fields.has_refused("logprobs"),
         plain_text=True,
         token_ids=server.kind in TAKE_IDS,
@@ -126,8 +128,8 @@ def _cautions(name: str, server: ServerProperties, launch: Launch, *, raw: bool)
         yield Caution(code="assumed-chat-template", sentence=sentence)
     if launch.by_llama_swap:
         sentence = (
-            f"{name} is behind llama-swap, which can change requests (setParams, stripParams) and does not tell: "
-            "the sampling options in force may be others."
+            f"{name} is behind llama-swap, which can change requests (setParams, stripParams) without reporting it: "
+            "the sampling options in force may differ."
         )
         yield Caution(code="may-change-requests", sentence=sentence)
 

@@ -43,7 +43,7 @@ async def test_it_loads_answers_and_is_gone(
     program, open_lane, runtime, smollm2, text, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        server_process, "_LOOK_S", 0.002
+        server_process, "_POLL_S", 0.002
     )  # on a busy machine, a small model is loaded before a second look
     fractions = []
     lane = await open_lane(

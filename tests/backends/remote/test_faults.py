@@ -213,7 +213,7 @@ async def test_too_many_requests_for_an_hour(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(429, {"error": "slow down"}, retry_after="3600")
     _, error = await (await open_lane(hostile)).ask()
     assert "accepts no more requests for now (429): slow down." in error.sentence
-    assert error.hint == "It asks to wait 3600 s."
+    assert error.hint == "The server asks to wait 3600 s."
     assert len(hostile.chats) == 1
 
 

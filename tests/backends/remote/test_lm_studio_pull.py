@@ -56,7 +56,7 @@ async def test_a_model_that_is_there_is_not_downloaded(serve):
     [
         ([JOB, {**JOB, "status": "failed"}], "the download's status is failed"),
         ([{}], "the download's status is missing"),
-        ([{**JOB, "job_id": None}], "does not tell the progress"),
+        ([{**JOB, "job_id": None}], "does not report the progress"),
         ([{"error": {"message": "Unknown model."}}], "maker/tiny"),
         ([{"status": "failed: sk-thegateways12"}], "the download's status is failed: •••"),
         ([{**JOB, "job_id": "../\ud800"}], "404"),

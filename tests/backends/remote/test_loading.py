@@ -109,7 +109,7 @@ async def test_a_server_that_unloads_another_model_to_have_room(start):
     (caution,) = [caution for caution in engine.loaded.cautions if caution.code != "may-change-requests"]
     assert (caution.code, caution.sentence) == (
         "others-unloaded",
-        f"To load m, the server at {url} has unloaded n: the next request for it loads it again.",
+        f"To load m, the server at {url} has unloaded n. The next request for an unloaded model loads that model again.",
     )
     assert await engine.close() is None
 

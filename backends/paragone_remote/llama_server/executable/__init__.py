@@ -1,1 +1,1 @@
-"""The llama-server to start: where it is, and the arguments and devices that it knows."""
+"""The llama-server to start: its path, its arguments and its devices."""

@@ -18,10 +18,10 @@ _BUILD = {
     "commit": re.compile(r"^version: .*?\((?:build \d+, commit )?([0-9a-f]{7,40})\)", re.MULTILINE),
     "compiler": re.compile(r"^built with (.+) for \S+(?: \S+)?$", re.MULTILINE),
 }
-"""Standard facts (`paragone.facts`) in what `--version` prints, which is in llama.cpp's common/build-info.cpp."""
+"""Standard facts (`paragone.facts`) in the output of `--version`, which comes from llama.cpp's common/build-info.cpp."""
 
 _known: dict[tuple[object, ...], str] = {}
-"""What programs printed, by `LlamaServerProgram.key` and the argument."""
+"""The output of programs, by `LlamaServerProgram.key` and the argument."""
 
 
 async def devices_of(program: LlamaServerProgram) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ async def build_of(program: LlamaServerProgram) -> dict[str, str]:
 
 
 async def _printed(program: LlamaServerProgram, argument: str) -> str:
-    """Return what a program prints when it is called with an argument; empty if that fails."""
+    """Return the output of a program that is called with an argument; empty if the call fails."""
     key = (*program.key, argument)
     if key not in _known:
         try:
@@ -48,7 +48,7 @@ async def _printed(program: LlamaServerProgram, argument: str) -> str:
 
 
 def build_in_version(printed: str) -> dict[str, str]:
-    """Return version, commit and compiler from what `llama-server --version` prints, as far as it has them."""
+    """Return those of version, commit and compiler that the output of `llama-server --version` has."""
     matches = {name: pattern.search(printed) for name, pattern in _BUILD.items()}
     return {name: plain(match[1]) for name, match in matches.items() if match}
 

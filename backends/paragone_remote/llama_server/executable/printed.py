@@ -1,4 +1,4 @@
-"""Calls a llama-server with arguments such as `--help`, and returns its output, or the error."""
+"""Call a llama-server with arguments such as `--help`, and return its output."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LONGEST = 1 << 20
 """Largest number of bytes of a program's description."""
 
 _OURS = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
-"""Variables that would change a server's arguments unseen."""
+"""Environment variables that would change a server's arguments."""
 
 
 async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> str:
-    """Return what a program prints when it is called with these arguments. Raises InputError or EngineError."""
+    """Return the output of a program that is called with these arguments. Raises InputError or EngineError."""
     try:
         process = await asyncio.create_subprocess_exec(
             *closed_offline([*command, *arguments]),
@@ -55,7 +55,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
             hint="Is it a llama-server?",
         ) from error
     finally:
-        with contextlib.suppress(ProcessLookupError):  # also what the program has started
+        with contextlib.suppress(ProcessLookupError):  # kills also the processes that the program has started
             os.killpg(process.pid, signal.SIGKILL)
         # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
         with contextlib.suppress(TimeoutError):
@@ -66,7 +66,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment of a llama-server: the options alone decide on its arguments."""
+    """Return the environment of a llama-server, without variables that would change its arguments."""
     passed = passed_variables()
     return {**OPENMP, **{name: value for name, value in passed.items() if not _OURS.fullmatch(name)}}
 

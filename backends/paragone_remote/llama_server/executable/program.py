@@ -1,7 +1,7 @@
-"""Find the llama-server to start, and the arguments that it knows, from its `--help`.
+"""Find the llama-server to start, and read the arguments that it knows from its `--help`.
 
-Builds of llama.cpp differ: arguments come, go, and take other values. The text is what `common_params_print_usage` in
-common/arg.cpp prints: an entry begins with its names at the start of a line.
+The arguments and their values differ between builds of llama.cpp. `common_params_print_usage` in common/arg.cpp
+prints the help: an entry begins with the argument's names at the start of a line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REMOVED = re.compile(r"the argument has been removed")
 
 
 def read_flags(printed: str) -> Mapping[str, str]:
-    """Return what `--help` says about each name of an argument: its value, and its description.
+    """Return the value and the description of each argument in the output of `--help`, by the argument's names.
 
     Arguments that were removed are left out.
     """
@@ -64,12 +64,12 @@ class LlamaServerProgram:
     """The command, and the date and size of its file: a program with the same key is the same program."""
 
     def known(self, *names: str) -> str | None:
-        """Return the first of these arguments that it knows."""
+        """Return the first of these arguments that the program knows; None if it knows none."""
         return next((name for name in names if name in self.flags), None)
 
 
 _known: dict[tuple[object, ...], LlamaServerProgram] = {}
-"""The programs that have described themselves, by command and by the date and size of the file."""
+"""The programs whose `--help` was read, by `Program.key`."""
 
 
 def find_program(named: str | None) -> tuple[tuple[str, ...], str]:

@@ -1,12 +1,12 @@
 """The llama-server in the wheel xllamacpp: `python -m paragone_remote.llama_server.executable.wheel`.
 
-It takes llama-server's command line. The wheel has the server's code but no program, and its Python classes have a
-field for most settings. This module uses llama.cpp's own parser instead, which the wheel exports as a C++ function:
-so each option, default, environment variable and error is llama-server's, also `--help`, from which the backend
-learns what a llama-server can do. A table of options and fields would have to repeat all of them.
+This program takes llama-server's command line. The wheel has the server's code, but no program, and its Python classes
+lack some settings. This module calls llama.cpp's own parser, which the wheel exports as a C++ function: so all options,
+defaults, environment variables and errors are llama-server's. So is `--help`, from which the backend reads what a
+llama-server can do.
 
-The parser writes into the C++ structure inside a `CommonParams`. Where it is, and what the parser expects, differ
-from build to build. Therefore exactly one version is accepted, and the place is checked before it is written to.
+The parser writes into the C++ structure inside a `CommonParams`. The address and the layout of this structure differ
+between builds. Therefore this module accepts exactly one version, and checks the address before the parser writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 VERSION = "2026.9.11063"
-"""The version of xllamacpp that this module fits."""
+"""The version of xllamacpp that this module accepts."""
 
 _PARSE = "_Z19common_params_parseiPPcR13common_params13llama_examplePFviS0_E"
 """bool common_params_parse(int, char **, common_params &, llama_example, void (*)(int, char **)), in common/arg.h."""
@@ -33,7 +33,7 @@ _FIRST = ("n_predict", "n_ctx", "n_batch", "n_ubatch")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Run a llama-server with these arguments until the process is ended by a signal."""
+    """Run a llama-server with these arguments until a signal ends the process."""
     installed = importlib.metadata.version("xllamacpp")
     if installed != VERSION:
         sys.exit(f"llama-server needs xllamacpp {VERSION}; {installed} is installed.")
@@ -45,33 +45,33 @@ def main(arguments: Sequence[str]) -> NoReturn:
     command = [b"llama-server", *(argument.encode("utf-8", "surrogateescape") for argument in arguments)]
     argv = (ctypes.c_char_p * (len(command) + 1))(*command, None)
     if not parse(len(command), argv, ctypes.c_void_p(_address(params)), _SERVER, None):
-        sys.exit(1)  # the parser has said why
+        sys.exit(1)  # the parser has printed the reason
     if not params.model.path:
         sys.exit("llama-server from xllamacpp needs a model: it has no router.")
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # also while the library computes
+        signal.signal(number, signal.SIG_DFL)  # a signal ends the process even while the library computes
     try:
         server = xllamacpp.Server(params)
     except RuntimeError as error:
         sys.exit(f"error: {error}")
-    while server is not None:  # it serves as long as it is held
+    while server is not None:  # the server runs as long as this reference exists
         signal.pause()
     raise AssertionError
 
 
 def _address(params: object) -> int:
-    """Return the address of the C++ structure in a `CommonParams`. Exits if it is not where it should be."""
-    marks = [0x5EED0000 + place for place, _ in enumerate(_FIRST)]
+    """Return the address of the C++ structure in a `CommonParams`. Exits if the structure is at another offset."""
+    marks = [0x5EED0000 + index for index, _ in enumerate(_FIRST)]
     before = [getattr(params, name) for name in _FIRST]
     for name, mark in zip(_FIRST, marks, strict=True):
         setattr(params, name, mark)
-    place = object.__basicsize__  # behind what every Python object begins with
-    found = ctypes.string_at(id(params) + place, 4 * len(marks))
+    offset = object.__basicsize__  # after the header that every Python object has
+    found = ctypes.string_at(id(params) + offset, 4 * len(marks))
     for name, value in zip(_FIRST, before, strict=True):
         setattr(params, name, value)
     if found != struct.pack(f"={len(marks)}i", *marks):
         sys.exit("llama-server cannot use this build of xllamacpp: its structures are not as expected.")
-    return id(params) + place
+    return id(params) + offset
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""A running llama-server: its process, where it listens, its log, the engines that share it."""
+"""A running llama-server: its process, its address, its log, the engines that share it."""

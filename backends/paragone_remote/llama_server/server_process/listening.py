@@ -1,6 +1,7 @@
-"""Where a server of ours listens: a Unix socket that only the user can reach, or a port on loopback.
+"""The address of a llama-server of paragone's: a Unix socket that only the user can reach, or a port on loopback.
 
-A server takes a path that ends in `.sock` as `--host`, if its build can (tools/server/README.md in llama.cpp).
+llama-server accepts a path that ends in `.sock` as `--host`, if its build supports this (tools/server/README.md in
+llama.cpp).
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from paragone_remote.llama_server.executable.program import LlamaServerProgram
 _LOOPBACK = "127.0.0.1"
 
 _LONGEST = 103 if sys.platform == "darwin" else 107
-"""Largest length of a socket's path in bytes: sun_path of sockaddr_un, without its end."""
+"""Largest length of a socket's path in bytes: sun_path of sockaddr_un, without the final null byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a server listens. `release` removes the file of a Unix socket."""
+    """The address at which a server listens. `release` removes the file of a Unix socket."""
 
     origin: str
-    """Its URL; a made-up host for a Unix socket."""
+    """The server's URL; for a Unix socket, with a made-up host."""
     arguments: tuple[str, ...]
-    """The arguments of the server."""
+    """The server's arguments for this address."""
     socket: str | None = None
-    """Path of its Unix socket."""
+    """Path of the Unix socket, if any."""
 
     def release(self) -> None:
         """Remove the socket."""
@@ -44,7 +45,7 @@ class Listening:
 
 
 def listen_at(program: LlamaServerProgram, port: int | None) -> Listening:
-    """Return where a new server of this program listens: at `port`, if it is set.
+    """Return the address for a new server of this program: `port` on loopback, if it is set.
 
     Raises EngineError if the port is in use, and InputError if the server needs a port and paragone is offline.
     """
@@ -58,7 +59,7 @@ def listen_at(program: LlamaServerProgram, port: int | None) -> Listening:
         port = _free_port()
     else:
         GUARD.give_network(f"llama-server with port = {port}")
-        _see_free(port)
+        _require_free(port)
     origin = f"http://{_LOOPBACK}:{port}"
     GUARD.name([origin])
     return Listening(origin, ("--host", _LOOPBACK, "--port", str(port)))
@@ -72,8 +73,8 @@ def _free_port() -> int:
         return port
 
 
-def _see_free(port: int) -> None:
-    """Raise EngineError if something listens at a port: it would be taken for the new server."""
+def _require_free(port: int) -> None:
+    """Raise EngineError if a program listens at a port: paragone would take that program for the new server."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as llama-server does
@@ -86,9 +87,9 @@ def _see_free(port: int) -> None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Create a folder that only the user can enter, and remove the sockets of programs that were killed from it.
+    """Create a folder that only the user can enter, and remove sockets that killed programs left in it.
 
-    Returns whether it is one: someone else may have made a folder of that name.
+    Returns False if the folder is not private: another user may have created a folder of that name.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -31,19 +31,19 @@ _CRASH_CAUSES = (
     ),
 )
 
-_LOOK_S = 0.05
-"""Seconds between two looks at a server that loads its model."""
+_POLL_S = 0.05
+"""Seconds between two checks whether a server has loaded its model."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A llama-server that runs."""
+    """A running llama-server."""
 
     process: ProgramProcess
     endpoint: Endpoint
     listening: Listening
     threads: int
-    """CPU threads that it computes with."""
+    """Number of CPU threads that the server computes with."""
 
     @classmethod
     async def start(
@@ -58,7 +58,7 @@ class ServerProcess:
     ) -> ServerProcess:
         """Start a server with these arguments and those of `listening`. Raises EngineError.
 
-        Without `network`, it can listen at a Unix socket and open no other, where the system can hold it to that.
+        Without `network`, the server may use its Unix socket and no network, which the system enforces if it can.
         """
         key = secrets.token_urlsafe(32)  # so that nobody else on this machine can use the server
         endpoint = Endpoint(
@@ -82,20 +82,20 @@ class ServerProcess:
         return cls(process, endpoint, listening, threads)
 
     async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:
-        """Wait until these files are loaded.
+        """Wait until the server has loaded these files.
 
-        Raises InputError, EngineError or EngineCrashed if the server ends before.
+        Raises InputError, EngineError or EngineCrashed if the server ends before that.
         """
         files = [file.path for file in weights]
         size = sum(file.size or 0 for file in weights)
         fraction = 0.0
         async with make_client(self.endpoint) as http:
             while not await self._is_ready(http):
-                if await self.process.ended(_LOOK_S):
+                if await self.process.ended(_POLL_S):
                     raise explain_end(self.error(), self.process.output(), files=files, program=program)
-                held = min(0.99, self._held() / max(size, 1))
-                if held > fraction:
-                    fraction = held
+                loaded = min(0.99, self._peak_memory() / max(size, 1))
+                if loaded > fraction:
+                    fraction = loaded
                     on_progress(LoadProgress(fraction=fraction))
 
     def error(self) -> EngineError:
@@ -120,11 +120,8 @@ class ServerProcess:
             return False
         return reply.status_code == httpx.codes.OK
 
-    def _held(self) -> int:
-        """Return the bytes of memory that the server holds, which grow while it loads the model; 0 if unknown.
-
-        That includes the pages of the mapped file.
-        """
+    def _peak_memory(self) -> int:
+        """Return the server's peak memory in bytes, which includes pages of mapped files; 0 if unknown."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:

@@ -34,9 +34,9 @@ _MOST_LINES = 12
 
 
 def telling_lines(log: str) -> tuple[str, ...]:
-    """Return the last lines of a log without the entries of a server that works: those of the level `info`.
+    """Return the last lines of a log that can explain a crash: no entries of the level `info`.
 
-    What a library or the system prints at a crash has no level: it follows the last entry.
+    The output of a library or the system at a crash has no level, and follows the last entry.
     """
     kept: list[str] = []
     unmarked: list[str] = []
@@ -44,7 +44,7 @@ def telling_lines(log: str) -> tuple[str, ...]:
         if (level := _LEVEL.match(line)) is None:
             unmarked.append(line)
             continue
-        unmarked = []  # they belonged to the entry before
+        unmarked = []  # these lines belonged to the entry before
         if level[1] != "I":
             kept.append(line)
     kept += (line for line in unmarked if line and not line[0].isspace())
@@ -54,7 +54,7 @@ def telling_lines(log: str) -> tuple[str, ...]:
 def facts_in_log(log: str) -> dict[str, str]:
     """Return the standard facts (`paragone.facts`) in the log of a server that has loaded its model.
 
-    The first lines that match are those of the model itself; those of a draft model follow.
+    The first line that matches concerns the model itself; lines about a draft model follow.
     """
     facts = {}
     if (system := _SYSTEM.search(log)) and (used := _INSTRUCTION.findall(system[0].partition("|")[2])):
@@ -73,7 +73,7 @@ def facts_in_log(log: str) -> dict[str, str]:
 
 
 def draft_problem(log: str) -> str:
-    """Return why a server that has loaded its model does not use the draft model; empty if it does."""
+    """Return why a server that has loaded its model does not use the draft model; empty if the server uses it."""
     if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
         return "its vocabulary is another one"
     failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
@@ -83,7 +83,7 @@ def draft_problem(log: str) -> str:
 def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: str) -> ParagoneError:
     """Return the error for a server that ended while it loaded these files, from its output.
 
-    `error` is the one for a process that ended, which is returned if the log does not say why.
+    `error` is the general error for a process that ended, which is returned if the log gives no reason.
     """
     if not isinstance(error, EngineCrashed) or error.status <= 0:
         return error

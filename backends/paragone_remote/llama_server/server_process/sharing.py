@@ -1,6 +1,6 @@
 """Servers that several engines share: each engine has one of the server's slots.
 
-The first engine starts the server, the last one that is closed ends it.
+Opening the first engine starts the server; closing the last engine ends the server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from paragone import LoadProgress, OnProgress
 from paragone_remote.llama_server.server_process.process import ServerProcess
 
 Start = Callable[[OnProgress], Awaitable[ServerProcess]]
-"""Starts a server, and returns it once its model is loaded."""
+"""Starts a server, and returns the server once its model is loaded."""
 
 
 class _Shared:
@@ -39,11 +39,11 @@ class _Shared:
 
 
 _shared: dict[Hashable, list[_Shared]] = {}
-"""The servers with at least one engine, by what makes engines equal, and by event loop."""
+"""The servers with at least one engine, by event loop and by the `key` of `take_share`."""
 
 
 class Share:
-    """One engine's part in a server. `release` ends the server if it is the last one."""
+    """One engine's share in a server. Releasing the last share ends the server."""
 
     def __init__(self, key: Hashable, shared: _Shared) -> None:
         self._key = key
@@ -77,8 +77,8 @@ class Share:
 async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnProgress) -> Share:
     """Return a share in a loaded server. Engines with the same `key` share servers.
 
-    A new server is started if all `slots` of the others are taken. Raises what `start` raises. Cancelling the
-    task releases the share.
+    A new server is started if all `slots` of each running server are taken. Raises what `start` raises. Cancelling
+    the task releases the share.
     """
     key = (asyncio.get_running_loop(), key)
     servers = _shared.setdefault(key, [])

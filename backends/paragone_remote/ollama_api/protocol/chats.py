@@ -89,14 +89,14 @@ _NO_PARAMETERS = {"thinking", "json_schema"}
 """Options that are fields of the request itself."""
 
 _NAMES = {"max_tokens": "num_predict"}
-"""Ollama's names of options, where they differ."""
+"""Ollama's names of the options that have another name here."""
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
     for info in describe(OllamaSampling)
     if info.kind in ("number", "whole number")
 }
-"""Our options that are numbers, by Ollama's names."""
+"""The sampling options that are numbers, by Ollama's names."""
 
 _LONGEST = 32
 """Largest number of characters of a plausible number."""
@@ -127,7 +127,7 @@ def modelfile_parameters(text: str) -> dict[str, Json]:
     if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
         found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
     if isinstance(seed := found.get("seed"), int) and seed < 0:
-        del found["seed"]  # it draws a new one each time
+        del found["seed"]  # Ollama draws a new seed for each run
     return found
 
 

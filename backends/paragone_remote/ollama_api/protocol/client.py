@@ -33,7 +33,7 @@ class OllamaClient:
                 yield piece
 
     async def raw_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the parts of a streamed answer to a text that is sent as it is, in the form of a chat's parts."""
+        """Yield the parts of a streamed continuation of a plain text, in the form of a chat's parts."""
         async with contextlib.aclosing(self._parts("/api/generate", body)) as parts:
             async for piece in parts:
                 if not isinstance(piece.get("response"), str):
@@ -57,10 +57,10 @@ class OllamaClient:
         return await asyncio.to_thread(read)
 
     async def rendered(self, body: Mapping[str, Json]) -> str | None:
-        """Return the server's rendered prompt of a chat request; None if it returns none.
+        """Return the server's rendered prompt of a chat request; None if the server returns none.
 
-        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that no
-        longer supports it answers the request, which is therefore limited to one token.
+        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that does not
+        know this field answers the request, so the answer is limited to one token.
         """
         options = body.get("options")
         options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
@@ -116,14 +116,14 @@ class OllamaClient:
                 yield read_object("".join(line), invalid=_NOT_OLLAMA)
 
 
-SAYS_CUT = (0, 12, 4)
+SUPPORTS_TRUNCATE = (0, 12, 4)
 """The first version that supports `truncate` and `shift` in a chat."""
 
 _HAS_LOGPROBS = (0, 12, 11)
 """The first version that supports `logprobs` in a chat."""
 
 _EMBEDS = (0, 3)
-"""A version from which on there is `/api/embed`."""
+"""A version that has `/api/embed`, as all later ones."""
 
 RENDERS = (0, 12, 11)
 """The oldest version whose source is known to have `_debug_render_only`; no release notes mention it."""

@@ -1,4 +1,4 @@
-"""Requests that go on with an answer.
+"""Requests that continue an answer.
 
 Ollama gives the final message of the assistant to the model's template. Some templates leave the message open; others close
 the message, and the model would begin a new answer. Then the prompt is sent as text (`raw`, https://docs.ollama.com/api/generate).
@@ -14,7 +14,7 @@ from paragone_remote.ollama_api.protocol.client import OllamaClient
 
 
 async def raw_prompt(client: OllamaClient, body: Mapping[str, Json], answer: Message) -> str | None:
-    """Return the text to send as it is, so that the answer of the chat request `body` goes on.
+    """Return the plain text to send, so that the model continues the answer at the end of the chat request `body`.
 
     Returns None if the server does not render prompts. Raises the exceptions in `faults.FAULTS`.
     """
@@ -25,12 +25,12 @@ async def raw_prompt(client: OllamaClient, body: Mapping[str, Json], answer: Mes
 
 
 async def leaves_open(client: OllamaClient, body: Mapping[str, Json], answer: Message) -> bool:
-    """Whether the prompt of a chat request ends with the answer that is to go on. Raises the exceptions in `faults.FAULTS`."""
+    """Whether the prompt of a chat request ends with the answer to continue. Raises the exceptions in `faults.FAULTS`."""
     whole = await client.rendered(body)
     return whole is not None and whole.endswith(answer.text)
 
 
 def raw_body(body: Mapping[str, Json], prompt: str) -> dict[str, Json]:
-    """Return the body of a request that sends a text as it is, with the other fields of a chat request."""
+    """Return the body of a request that continues the plain text `prompt`, with the other fields of the chat request `body`."""
     shared = {name: value for name, value in body.items() if name not in ("messages", "think")}
     return {**shared, "prompt": prompt, "raw": True}

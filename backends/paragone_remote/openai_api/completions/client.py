@@ -24,9 +24,9 @@ class OpenAIClient:
     """Streams of chats and of completions. Its methods raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, http: httpx.AsyncClient, *, hangs_up: bool = False) -> None:
-        """Create it.
+        """Create a client.
 
-        `hangs_up` says that the server closes the connection after a stream although it announces keep-alive.
+        `hangs_up` says that the server closes the connection after a stream, although it announces keep-alive.
         """
         self._http = http
         # A request on such a connection is lost if it is sent before the close is noticed.
@@ -45,8 +45,8 @@ class OpenAIClient:
                         return
                     yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
-    async def why(self, path: str, body: Mapping[str, Json]) -> None:
-        """Repeat the request for one token without a stream, to get an error that the stream did not report."""
+    async def repeat_for_error(self, path: str, body: Mapping[str, Json]) -> None:
+        """Repeat a failed request for one token without a stream, to get the error that the stream did not report."""
         short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
         try:
             await self._http.post(path, json=short)

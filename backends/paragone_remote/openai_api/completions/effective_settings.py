@@ -1,4 +1,4 @@
-"""The sampling parameters in force in a run: those sent, and the server's defaults if it reports them."""
+"""The sampling parameters in force in a run: those of the request, and the server's defaults if it reports them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HONOUR_SEEDS: frozenset[ServerKind] = frozenset({"llama-server", "llama-cpp-pyth
 def with_seed(
     sampling: OpenAISampling, drawn: int | None, server: ServerProperties, refused_fields: RefusedFields
 ) -> OpenAISampling:
-    """Return the options with a seed if the server honours it: their own, the server's, `drawn`, or a random one."""
+    """Return the options, with a seed if the server honours seeds: the given one, the server's, `drawn` or a random one."""
     if sampling.seed is not None or server.kind not in HONOUR_SEEDS or refused_fields.has_refused("seed"):
         return sampling
     drawn = draw_seed() if drawn is None else drawn
@@ -30,7 +30,7 @@ def settings_of(
 ) -> RunSettings:
     """Return the settings in force in an accepted run.
 
-    `raw` says whether it uses the completions endpoint.
+    `raw` says whether the run uses the completions endpoint.
     """
     sent = {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):

@@ -27,9 +27,9 @@ EXTRAS = {
     "return_progress": "",
     "timings_per_token": "",
     "cache_prompt": "",
-    "continue_final_message": "going on with an answer",
+    "continue_final_message": "continuing an answer",
     "add_generation_prompt": "",
-    "response_prefix": "going on with an answer",
+    "response_prefix": "continuing an answer",
 }
 """Fields that a server may refuse, with their option names; empty for fields that this program adds."""
 
@@ -59,7 +59,7 @@ class RefusedFields:
     def learn(self, refusal: Refusal, body: Mapping[str, Json]) -> bool:
         """Record the extra fields of `body` that a refusal names.
 
-        Returns whether there were any to leave out.
+        Returns whether the refusal names any.
         """
         if refusal.status not in _LEARNS_FROM:
             return False

@@ -20,7 +20,7 @@ _CONTINUE: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang", 
 """Servers that continue the last message if it is the assistant's. Other servers may begin a new answer."""
 
 TAKE_IDS: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang"})
-"""Servers whose completions can continue token ids. Other servers take only texts, or do not say."""
+"""Servers whose completions can continue token ids. Other servers accept only texts, or do not document this."""
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All others are sent under their names."""
@@ -35,7 +35,7 @@ BUDGETS: Mapping[ServerKind, str] = {
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
     """Return the body of a chat request, with the server's extra fields. Raises InputError."""
     given = request.messages[-1] if continues_answer(request) else None
-    if given is not None and kind == "TabbyAPI":  # its field takes the answer's text
+    if given is not None and kind == "TabbyAPI":  # the field response_prefix has the answer's text
         request = replace(request, messages=request.messages[:-1])
     messages: list[Json] = []
     for message in request.messages:
@@ -61,7 +61,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: S
 
 
 def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
-    """Return the fields of a chat request that say how the model is to think.
+    """Return the fields of a chat request that control the thinking.
 
     Raises InputError if the server takes no budget.
     """
@@ -83,7 +83,7 @@ def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
 
 
 def continues(kind: ServerKind, *, raw: bool) -> bool:
-    """Whether a server goes on with an answer. `raw` says whether it uses the completions endpoint, which always does."""
+    """Whether a server continues an answer. `raw`: whether chats use the completions endpoint, which continues any text."""
     return raw or kind in _CONTINUE
 
 
@@ -104,9 +104,9 @@ def _content(message: Message) -> Json:
 def completion_body(
     model: str, request: RunRequest, sampling: OpenAISampling, kind: ServerKind
 ) -> dict[str, Json]:
-    """Return the body of a completion request for a plain text, that of the messages, or tokens, with extra fields.
+    """Return the body of a completion request, with the server's extra fields.
 
-    Raises InputError.
+    The prompt is a plain text (that of the messages, if there are any) or token ids. Raises InputError.
     """
     prompt: Json = raw_prompt(request) or list(request.ids)
     # The default of max_tokens is 16 on many servers; null means as many as fit.
@@ -134,7 +134,7 @@ def _format_of_chat(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json
 def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
     """Return the field of a completion request that makes the answer follow a JSON schema.
 
-    OpenAI's protocol has none. Raises InputError if the server has none either.
+    OpenAI's protocol has no such field. Raises InputError if the server has none either.
     """
     match kind:
         case "llama-server" | "TabbyAPI":
@@ -152,7 +152,7 @@ def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str
 
 
 def raw_prompt(request: RunRequest) -> str:
-    """Return the plain text that a completion goes on with: that of the messages, if there are any."""
+    """Return the plain text that a completion continues: the text of the messages, if there are any."""
     return "\n\n".join(message.text for message in request.messages) or request.text
 
 
@@ -165,7 +165,7 @@ def _alternatives(wanted: int, kind: ServerKind) -> int:
 
 
 def _sampling(sampling: OpenAISampling, request: RunRequest, kind: ServerKind) -> dict[str, Json]:
-    """Return the sampling options that are set, and those for the stream."""
+    """Return the fields of the sampling options that are set, and the fields for the stream."""
     body: dict[str, Json] = {
         name: value for name, value in as_values(sampling).items() if value is not None and value != []
     }

@@ -50,7 +50,7 @@ class StreamedAnswer:
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
-        # The counts of speculative decoding may arrive in another part of the stream than the others.
+        # The counts of speculative decoding may arrive in another part of the stream than the other counts.
         if part.usage:
             self.usage = replace(self.usage, **part.usage)
         self.timings = part.timings or self.timings
@@ -79,7 +79,7 @@ def read_completion(chunk: JsonObject, now: float) -> StreamPart:
         read.reason = text_at(choice, "finish_reason")
         if "logprobs" in choice:
             logprobs = object_at(choice, "logprobs")
-            # llama-server uses the format of the chat here too
+            # llama-server uses the format of a chat in completions too
             scored = scored_tokens if "content" in logprobs else _scored_in_columns
             read.scored = tuple(scored(logprobs))
         break

@@ -1,4 +1,4 @@
-"""llama-swap, which starts the server of a model with its first request. Source: internal/server/api.go of llama-swap."""
+"""llama-swap, which starts a model's server at the first request for it. Source: internal/server/api.go of llama-swap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LlamaSwapLoader(ModelLoader):
     """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
-        """Create it. `root` is the base URL of the server's own paths."""
+        """Create a loader. `root` is the base URL of llama-swap's own paths."""
         self._http = http
         self._endpoint = endpoint
         self._root = root
@@ -29,7 +29,7 @@ class LlamaSwapLoader(ModelLoader):
         return frozenset(text_at(entry, "model") for entry in await self._running())
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
-        """Start the server of a model by a request to one of the server's own paths, whatever the server answers."""
+        """Start the server of a model, by a request to a path of that server. The server may answer anything."""
         del on_progress
         if any(text_at(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
             return
@@ -39,7 +39,7 @@ class LlamaSwapLoader(ModelLoader):
         if model not in await self.loaded():
             raise EngineError(
                 f"llama-swap at {self._endpoint.origin} could not start the server of {plain(model)}.",
-                hint=f"Its log says why: {self._endpoint.origin}/logs",
+                hint=f"llama-swap's log says why: {self._endpoint.origin}/logs",
             )
 
     async def unload(self, model: str) -> None:
@@ -55,16 +55,16 @@ class LlamaSwapLoader(ModelLoader):
         try:
             await self._http.get(f"{upstream(self._root, model)}/health")
         except InvalidReply:
-            pass  # a page: the server runs
+            pass  # a web page: the server runs
         except Refusal as refusal:
             if refusal.status >= 500:
                 raise
 
 
 def upstream(root: str, model: str) -> str:
-    """Return the base URL of the own paths of a model's server."""
+    """Return the base URL by which llama-swap passes requests on to a model's server."""
     return f"{root}/upstream/{quote(model)}"
 
 
 def _is_ready(entry: JsonObject) -> bool:
-    return text_at(entry, "state") in ("ready", "")  # older versions list ready ones alone, without a state
+    return text_at(entry, "state") in ("ready", "")  # older versions list only ready models, without a state

@@ -19,7 +19,7 @@ class LmStudioLoader(ModelLoader):
     downloads: ClassVar[bool] = True
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
-        """Create it. `root` is the base URL of the server's own paths."""
+        """Create a loader. `root` is the base URL of LM Studio's own paths."""
         self._http = http
         self._endpoint = endpoint
         self._url = f"{root}/api/v1/models"
@@ -33,7 +33,7 @@ class LmStudioLoader(ModelLoader):
         return frozenset(found)
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
-        """Load a model. The reply comes when it is loaded, and no progress before."""
+        """Load a model. LM Studio replies once the model is loaded, and reports no progress."""
         del on_progress
         if model not in await self.loaded():  # else the server would load a second instance
             await self._post("load", {"model": model}, model, seconds=self._endpoint.options.load_timeout)

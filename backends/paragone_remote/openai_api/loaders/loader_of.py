@@ -1,4 +1,4 @@
-"""Finds what loads the models of a server."""
+"""Choose the loader for the models of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paragone_remote.openai_api.servers.server import ServerProperties, root_of
 async def loader_of(
     http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties
 ) -> ModelLoader | None:
-    """Return what loads and unloads the models of a server; None if it has loaded its models for good."""
+    """Return the loader for the models of a server; None if the server loads no models on demand."""
     root = root_of(endpoint)
     if server.routes:
         return RouterLoader(http, endpoint, root)
@@ -26,6 +26,6 @@ async def loader_of(
         described = await optional_data(http, endpoint, f"{root}/api/v1/models")
         if isinstance(
             described.get("models"), list
-        ):  # not before 0.4.0, which loads a model with its first request
+        ):  # versions before 0.4.0 have no such path, and load a model with its first request
             return LmStudioLoader(http, endpoint, root)
     return None

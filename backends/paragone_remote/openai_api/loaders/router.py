@@ -21,21 +21,21 @@ from paragone_remote.http.transport import Refusal
 from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.server_text import plain
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 """Seconds between two requests for the state of a model that is being loaded."""
 
 _NOT_NOW = re.compile(r"model limit|already running")
-"""Refusals to load: as many models as --models-max allows answer at the moment; others have just begun to load it."""
+"""Refusals for now: all models that --models-max allows are answering, or another client has begun to load the model."""
 
 _RUNNING = ("loading", "loaded", "sleeping")
-"""States in which a model has a process. A sleeping one has freed its memory, and loads the model for the next request."""
+"""States in which a model has a process. A sleeping process has freed its memory, and reloads the model on request."""
 
 
 class RouterLoader(ModelLoader):
     """Asks the router to load and unload models, also with `--no-models-autoload`."""
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
-        """Create it. `root` is the base URL of the server's own paths."""
+        """Create a loader. `root` is the base URL of the router's own paths."""
         self._http = http
         self._endpoint = endpoint
         self._root = root
@@ -64,14 +64,14 @@ class RouterLoader(ModelLoader):
                         seconds = self._endpoint.options.load_timeout
                         sentence = f"The server at {self._endpoint.origin} did not load {plain(model)} within {seconds:g} s."
                         raise EngineError(sentence, hint="load_timeout sets how long to wait.")
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
 
     async def unload(self, model: str) -> None:
         """Ask the router to end the process of a model."""
         await await_reply(self._endpoint, self._post("unload", model), model=model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:
-        """Tell the router to load a model. Returns False if it refused for now and must be asked again."""
+        """Tell the router to load a model. Returns False if the router refused for now and must be asked again."""
         seconds = self._endpoint.options.load_timeout
         try:
             await Wait().within(seconds, self._post("load", model))
@@ -107,7 +107,7 @@ class RouterLoader(ModelLoader):
             await asyncio.gather(listening, return_exceptions=True)
 
     async def _listen(self, model: str, on_progress: OnProgress) -> None:
-        """Report the progress that the server sends. Older routers have no such path, and proxies may hold it back."""
+        """Report the progress that the router sends. Older routers send none, and proxies may delay it."""
         most = 0.0
         with contextlib.suppress(*FAULTS):
             async with self._http.stream("GET", f"{self._root}/models/sse") as reply:
@@ -128,7 +128,7 @@ def _names(entry: JsonObject) -> tuple[str, ...]:
 
 
 def _fraction(progress: JsonObject) -> float | None:
-    """Return how much of a model is loaded: the stages before the current one, and its own fraction."""
+    """Return the loaded fraction of a model, from the finished stages and the fraction of the current stage."""
     stages, value = texts_at(progress, "stages"), number_at(progress, "value")
     current = text_at(progress, "current")
     if value is None or current not in stages or not 0 <= value <= 1:

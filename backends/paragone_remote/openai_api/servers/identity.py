@@ -9,7 +9,7 @@ from paragone import ModelInfo
 from paragone_remote.openai_api.servers.server import ServerProperties
 
 _NAMED = 5
-"""Largest number of models to name."""
+"""Largest number of models to name in a message."""
 
 
 def identity_of(

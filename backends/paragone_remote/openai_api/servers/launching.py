@@ -1,4 +1,4 @@
-"""How a server that starts others launched the one of a model: llama-server's router, and llama-swap.
+"""How llama-server's router or llama-swap launched the server of a model.
 
 The router lists the arguments as `status.args` in `/v1/models`, llama-swap the command line as `cmd` in `/running`.
 """
@@ -28,9 +28,9 @@ class Launch:
     """How the server of a model was launched, as far as that is known."""
 
     arguments: tuple[str, ...] = ()
-    """Its arguments without the model, addresses and secrets, each with its values; empty if unknown."""
+    """The server's arguments without the model, addresses and secrets, each with its values; empty if unknown."""
     by_llama_swap: bool = False
-    """Whether llama-swap forwards the requests. It can change them (`setParams`, `stripParams`) without a report."""
+    """Whether llama-swap forwards the requests. llama-swap may change requests unnoticed (`setParams`, `stripParams`)."""
 
 
 async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Launch:

@@ -1,7 +1,7 @@
 """The context window of a model on an Ollama server that is used through the OpenAI protocol.
 
-Ollama cuts prompts there without an error, and reports the size of the context at its own path only:
-https://docs.ollama.com/api/ps.
+Through this protocol, Ollama cuts prompts without an error. Only a path of Ollama's own protocol reports the size
+of the context: https://docs.ollama.com/api/ps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FINGERPRINT = "fp_ollama"
 
 
 async def context_in_use(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> int | None:
-    """Return the size of a loaded model's context in tokens; None if unknown. Raises those in `faults.FAULTS`."""
+    """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
     reply = await http.get(f"{root_of(endpoint)}/api/ps")
     found = data_or_nothing(reply)
     wanted = {model, f"{model}:latest"}

@@ -1,7 +1,7 @@
-"""Notice that a request waits in llama-server's queue: it has sent nothing, and every slot is busy.
+"""Detect that a request waits in llama-server's queue: the server has sent no event, and every slot is busy.
 
 llama-server reports the progress of a prompt when a slot takes the request (`return_progress`), so a request
-without any event has no slot. `/slots` is in tools/server/README.md of llama.cpp; it can be turned off.
+without any event has no slot. tools/server/README.md of llama.cpp describes `/slots`, which a server may not offer.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from paragone.json_fields import flag_at, object_at
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import Refusal
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 """Seconds without an event after which the slots are requested, and between two such requests."""
 
 
 class SlotsQuery:
-    """Requests the state of a server's slots, until the server refuses it."""
+    """Requests the state of a server's slots, until the server refuses such a request."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, *, offered: bool) -> None:
-        """Create it. `url` is that of the slots; `offered` says whether the server has such a path."""
+        """Create a query. `url` is the URL of the slots; `offered` says whether the server has such a path."""
         self._http = http
         self._url = url
         self._offered = offered
@@ -50,11 +50,11 @@ class SlotsQuery:
 async def with_queue(
     events: AsyncGenerator[Event, None], all_busy: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[Event, None]:
-    """Yield the events; before the first one, Queued about once a second while the server is `all_busy`."""
+    """Yield the events. Before the first event, yield Queued about once a second while the server is `all_busy`."""
     first = asyncio.ensure_future(anext(events, None))
     try:
         while not first.done():
-            await asyncio.wait({first}, timeout=_LOOK_S)
+            await asyncio.wait({first}, timeout=_POLL_S)
             if not first.done() and await all_busy() and not first.done():
                 yield Queued(time=time.monotonic())
         event = first.result()

@@ -47,31 +47,31 @@ class ServerProperties:
     context: int | None = None
     """Size of the context window in tokens, if the server reports it without naming a model."""
     has_template: bool | None = None
-    """Whether its model has a chat template; None if unknown."""
+    """Whether the model has a chat template; None if unknown."""
     routes: bool = False
-    """Whether it has several models and describes each only on request (llama-server's router)."""
+    """Whether the server has several models and describes each only on request (llama-server's router)."""
     assumes_template: bool = False
     """Whether the chat template is the server's default for models without one."""
     vision: bool | None = None
-    """Whether its model takes images; None if unknown."""
+    """Whether the model accepts images; None if unknown."""
     template: str = ""
     """The chat template; empty if unknown."""
     model_file: str = ""
     """Path of the model's file; empty if unknown."""
     has_slots: bool = False
-    """Whether it reports the state of its slots."""
+    """Whether the server reports the state of its slots."""
     seed: int | None = None
     """The seed for requests without one, if the server was started with a seed and reports it."""
     chat_defaults: Mapping[str, Json] = field(default_factory=dict)
-    """Default sampling parameters of chat requests, as far as known, by our option names."""
+    """Default sampling parameters of chat requests, as far as known, by paragone's option names."""
     completion_defaults: Mapping[str, Json] = field(default_factory=dict)
-    """Default sampling parameters of completion requests, as far as known, by our option names."""
+    """Default sampling parameters of completion requests, as far as known, by paragone's option names."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Standard facts (`paragone.facts`) that the server reports about itself."""
 
     @property
     def title(self) -> str:
-        """Its display name."""
+        """The server's display name."""
         name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
         return f"{name} {self.version}".rstrip()
 
@@ -129,7 +129,7 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerPropert
 async def identify_again(
     http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties
 ) -> ServerProperties:
-    """Return the server as it is now. Only llama-server describes its model; others are taken to be the same."""
+    """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
     if server.kind != "llama-server" or server.routes:
         return server
     props = await optional_data(http, endpoint, f"{root_of(endpoint)}/props")
@@ -139,7 +139,7 @@ async def identify_again(
 async def of_model(
     http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties, model: str
 ) -> ServerProperties:
-    """Return the server's description of one of several models, which is loaded. Raises ParagoneError."""
+    """Return the server's properties with those of one of its loaded models. Raises ParagoneError."""
     if server.routes:
         asked = http.get(root_of(endpoint) + "/props", params={"model": model})
         props = data_or_nothing(
@@ -208,7 +208,7 @@ _FILE_TYPES = {"Q2_K - Medium": "Q2_K", "MXFP4 MoE": "MXFP4", "IQ3_S mix - 3.66 
 
 
 def _file_type(named: str) -> str:
-    """Return the standard name of a quantization, which llama-server names as in `Q4_K - Medium`; empty if unknown.
+    """Return the standard name of a quantization from llama-server's name, such as `Q4_K - Medium`; empty if unknown.
 
     The names are those of llama_ftype_name in llama.cpp's llama-model-loader.cpp.
     """
@@ -251,5 +251,5 @@ def _llama_server(props: JsonObject) -> ServerProperties:
 
 
 def root_of(endpoint: Endpoint) -> str:
-    """Return the base URL of the server's own paths."""
+    """Return the base URL of the server's paths outside of OpenAI's protocol."""
     return endpoint.url.removesuffix("/v1")

@@ -1,4 +1,4 @@
-"""A server's default sampling parameters, from servers that report them."""
+"""Read default sampling parameters and facts from the replies of servers that report them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OTHERS = {
     "top_n_sigma": -1,
     "dynatemp_range": 0,
 }
-"""Samplers of llama.cpp that have no option here, and the values at which they are off."""
+"""Samplers of llama.cpp that no option of paragone sets, and the values that turn these samplers off."""
 
 _BUILD = re.compile(r"b\d+-([0-9a-f]{7,40})")
 """The `build_info` of `/props`, such as `b9123-1a2b3c4` (common/build-info.cpp in llama.cpp)."""
@@ -31,19 +31,19 @@ _RANDOM = 2**32 - 1
 
 
 def defaults_in_props(props: JsonObject) -> dict[str, Json]:
-    """Return llama-server's defaults from `/props`. The token limit there is not the one of `-n`."""
+    """Return llama-server's defaults from `/props`, without the token limit: the one in `/props` is not that of `-n`."""
     params = object_at(props, "default_generation_settings", "params")
     found = _numbers(params)
     top_k = number_at(params, "top_k")
     if top_k is not None:
         found["top_k"] = max(int(top_k), 0)
     if params:
-        found["stop"] = []  # a request without them has none
+        found["stop"] = []  # the server adds no stop sequences of its own
     return found
 
 
 def seed_in_props(props: JsonObject) -> int | None:
-    """Return the seed that llama-server was started with; None if it draws one for each request."""
+    """Return the seed that llama-server was started with; None if the server draws a seed for each request."""
     seed = count_at(props, "default_generation_settings", "params", "seed")
     return None if seed is None or seed >= _RANDOM else seed
 
@@ -57,7 +57,7 @@ def defaults_in_schema(described: JsonObject, request: str) -> dict[str, Json]:
     if top_k is not None:
         found["top_k"] = top_k
     if fields:
-        found["stop"] = []  # a request without them has none
+        found["stop"] = []  # the server adds no stop sequences of its own
     return found
 
 
@@ -93,7 +93,7 @@ def _fields(described: JsonObject, request: str) -> JsonObject:
 
 
 def _numbers(values: JsonObject) -> dict[str, Json]:
-    # llama.cpp uses single precision: it reports 0.8 as 0.800000011920929
+    # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
     return {
         name: float(f"{value:.7g}") for name in _NUMBERS if (value := number_at(values, name)) is not None
     }

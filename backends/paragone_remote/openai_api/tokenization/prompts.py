@@ -36,7 +36,7 @@ _RENDERED = (
 class Prompts:
     """The prompts of one model at one server.
 
-    Its methods raise EngineError or the exceptions in `faults.FAULTS`.
+    The methods raise EngineError or the exceptions in `faults.FAULTS`.
     """
 
     http: httpx.AsyncClient
@@ -57,7 +57,7 @@ class Prompts:
         return not self.raw and self.server.kind == "llama-server"
 
     async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
-        """Return the tokens of the text of `request`, or those of the prompt of the chat request `body`."""
+        """Return the tokens of the text of `request`, or of the prompt of the chat request `body`."""
         if not self.tokenizes:
             raise EngineError(self._unknown())
         if not request.messages:
@@ -83,7 +83,7 @@ class Prompts:
             raise EngineError(f"The server at {self.endpoint.origin} does not report its vocabulary.")
         listed = data_of(await self.http.get(f"{root_of(self.endpoint)}/v1/models"))
         size = _size_in_models(listed, self.model, self.endpoint.origin)
-        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # ids are accepted too
+        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # content may be ids
         reply = await self._post("/tokenize", {"model": self.model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
@@ -112,7 +112,7 @@ class Prompts:
         body: dict[str, Json] = {"model": self.model}
         match self.server.kind:
             case "llama-server":
-                # as for its completions: tokenize_input_prompts in server-common.cpp
+                # as llama-server tokenizes the prompt of a completion: tokenize_input_prompts in server-common.cpp
                 body |= {"content": text, "add_special": True, "parse_special": True}
                 return _ids(await self._post("/tokenize", body))
             case "vLLM":
@@ -129,7 +129,7 @@ class Prompts:
 
 
 def tokenizes(server: ServerProperties, *, raw: bool) -> bool:
-    """Whether a server reports the tokens of prompts. `raw` says whether they are plain text."""
+    """Whether a server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
     return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
 
 
@@ -140,7 +140,7 @@ def _answer(request: TokenizeRequest, text: str | None, ids: tuple[int, ...]) ->
 
 
 def has_images(messages: Sequence[Message]) -> bool:
-    """Whether a conversation has images. No server reports their tokens."""
+    """Whether a conversation has images. No server reports the tokens of images."""
     return any(message.images for message in messages)
 
 

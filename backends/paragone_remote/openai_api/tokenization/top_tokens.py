@@ -1,7 +1,7 @@
 """The likeliest tokens at the positions of a given sequence, from llama-server.
 
-The server reports them only for tokens that it generates. Therefore each position is a request for one token; what
-precedes it is in the server's KV cache (`/completion` in llama.cpp's tools/server/README.md).
+llama-server reports the likeliest tokens only for tokens that it generates. Therefore each position takes a request
+for one token; the tokens before the position are in the KV cache (`/completion` in llama.cpp's tools/server/README.md).
 """
 
 from __future__ import annotations
