@@ -68,11 +68,11 @@ def main(names: list[str]) -> int:
 
 
 def _measured(name: str) -> Iterator[Row]:
-    """Yield the rows of a measurement; one that says so if it fails."""
+    """Yield the rows of a measurement; if the measurement fails, a row with the error."""
     try:
         found = MEASURES[name]()
         yield from [found] if isinstance(found, Row) else found
-    except Exception as error:  # noqa: BLE001 (whatever one measurement fails with, the others go on)
+    except Exception as error:  # noqa: BLE001 (the failure of one measurement must not stop the others)
         traceback.print_exc()
         yield Row(
             figure=name,
@@ -84,7 +84,7 @@ def _measured(name: str) -> Iterator[Row]:
 
 
 def _commit() -> str:
-    """Return the commit that is measured, with a + if files differ from it; `unknown` outside of a repository."""
+    """Return the measured commit, with a + if tracked files have changed; `unknown` outside of a repository."""
     try:
         commit, changes = (
             subprocess.run(

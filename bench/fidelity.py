@@ -1,4 +1,4 @@
-"""What measuring fidelity takes: `paragone fidelity` beside the two passes of llama.cpp's llama-perplexity."""
+"""The time that `paragone fidelity` takes, compared with the two passes of llama.cpp's llama-perplexity."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TIMES = 3
 
 
 def fidelity() -> Row:
-    """Compare the seconds on all cores, runs alternating. Ours include the noise floor.
+    """Compare the durations of alternating runs on all cores. paragone also measures the noise floor.
 
-    The model is compared with itself: that takes as long as two models of its size.
+    The model is compared with itself, which takes as long as a comparison of two models of this size.
     """
     figure = "`fidelity` of two models, noise floor included"
     budget = f"≤ {MOST} ×"
@@ -46,7 +46,7 @@ def fidelity() -> Row:
         for _ in range(PAIRS):
             base.append(_two_passes(program, text))
             ours.append(_measured(text))
-    # of each pair: a machine that others use as well is not as fast in one run as in the next
+    # Ratios of neighbouring runs: on a shared machine the speed changes from run to run.
     ratio = statistics.median(mine / its for mine, its in zip(ours, base, strict=True))
     return Row(
         figure=figure,
@@ -58,7 +58,7 @@ def fidelity() -> Row:
 
 
 def _two_passes(program: Path, text: Path) -> float:
-    """Return the seconds that the pass over the reference and that over the candidate take together."""
+    """Return the seconds that the passes over the reference and over the candidate take together."""
     command = [str(program), "-m", str(smollm2()), "-f", str(text), "-c", str(WINDOW)]
     command += ["-t", str(physical_cores()), "-fa", "off"]
     command += ["--kl-divergence-base", str(text.with_name("logits"))]

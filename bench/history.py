@@ -24,9 +24,9 @@ RUNS = 15
 LIMIT = 50  # entries of a list
 
 OPENING_S = 0.5
-"""Most seconds until the history is open and listed."""
+"""Largest allowed duration of opening or listing the history, in seconds."""
 SEARCH_S = 0.2
-"""Most seconds of a search, which each key of the search field begins."""
+"""Largest allowed duration of a search, in seconds. Each key in the search field starts a search."""
 
 _LIST = """
     SELECT id, title, updated,

@@ -1,4 +1,4 @@
-"""A test double: a backend whose engine answers at once, in the application's process. What remains is the cost of the program."""
+"""A test double: a backend whose engine answers at once, in the application's process, to measure the program alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from paragone_workbench.engines.registry import Registry
 __all__ = ["InstantRegistry"]
 
 Answer = Callable[[RunRequest], Iterable[Event]]
-"""What an engine sends in a run."""
+"""Returns the events that an engine sends in a run."""
 WORDS = ("An ", "answer ", "that ", "needs ", "no ", "time.")
 
 
@@ -83,7 +83,7 @@ class _InstantBackend(Backend):
 
 
 class InstantRegistry(Registry):
-    """A registry with this backend only. Its engines send the events that `answer` returns, as fast as they are read."""
+    """A registry of the instant backend only, whose engines send the events of `answer` as fast as the program reads them."""
 
     def __init__(self, answer: Answer = six_words) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Generates a history of a hundred thousand messages with a fixed seed: it is the same on every machine."""
+"""Generates a history of a hundred thousand messages with a fixed seed, which is the same on every machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMON_WORD = "lighthouse"
 RARE_WORD = "quicksilver"
 """A word that is in one answer."""
 ABSENT_LETTERS = "qx"
-"""Two letters that are in no message; the index does not help, so the search must read all texts."""
+"""Two letters that are in no message. The index has sequences of three letters, so the search must read all texts."""
 
 _SYLLABLES = ("ba", "den", "fol", "gri", "hu", "ken", "lam", "mor", "ni", "per", "ras", "sto", "ti", "vel")
 _FIRST = 1_700_000_000.0  # time of the first conversation, in seconds since 1970

@@ -1,10 +1,10 @@
-"""A double of an OpenAI-compatible server for measuring clients: it sends tokens at given times, to any number of users.
+"""A test double of an OpenAI-compatible server for measuring clients, which sends tokens at given times to any number of clients.
 
     python -m bench.paced_server [--port 8400] [--prefill 0.3] [--step 0.05]
 
-The first token of an answer comes `--prefill` seconds after its request has been read, each further one `--step` seconds
-after the one before. Nothing is computed, so what a client reports beyond these times is the client's own, or the
-machine's. Its one model is called m.
+The first token of an answer comes `--prefill` seconds after the server has read the request, each further token `--step`
+seconds after the previous token. Nothing is computed, so any time that a client reports beyond these times is spent in
+the client or lost to a busy machine. The server's only model is named m.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def _answer(writer: asyncio.StreamWriter, body: bytes, prefill: float, ste
     for _ in range(tokens):
         await asyncio.sleep(due - loop.time())
         writer.write(_TOKEN)
-        await writer.drain()  # ends the answer if the client has left
+        await writer.drain()  # raises ConnectionError if the client has disconnected
         due += step
     usage = {"prompt_tokens": read, "completion_tokens": tokens, "total_tokens": read + tokens}
     writer.write(_event({}, "length", usage=usage) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
@@ -82,11 +82,11 @@ async def _serve(port: int, prefill: float, step: float) -> None:
 def main() -> None:
     """Serve until Ctrl+C."""
     parser = argparse.ArgumentParser(
-        description="A double of an OpenAI-compatible server that sends tokens at given times."
+        description="A test double of an OpenAI-compatible server, which sends tokens at given times."
     )
     parser.add_argument("--port", type=int, default=8400)
     parser.add_argument("--prefill", type=float, default=0.3, help="seconds to the first token")
-    parser.add_argument("--step", type=float, default=0.05, help="seconds from a token to the next")
+    parser.add_argument("--step", type=float, default=0.05, help="seconds from one token to the next")
     args = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(args.port, args.prefill, args.step))

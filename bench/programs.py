@@ -1,4 +1,4 @@
-"""Starts the programs to measure: paragone, and the minimal program that it is compared with."""
+"""Starts the programs to measure: paragone, and a minimal program for comparison."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def paragone(*arguments: str) -> list[str]:
 def started(
     command: list[str], columns: int = 120, rows: int = 40, home: str | None = None, bits_per_s: float = inf
 ) -> Iterator[Terminal]:
-    """Run a program in a terminal, with the given home folder or a new one, on a line of that speed."""
+    """Run a program in a terminal on a line of `bits_per_s`, with the given home folder or a new one."""
     with contextlib.ExitStack() as stack:
         home = home or stack.enter_context(tempfile.TemporaryDirectory())
         yield stack.enter_context(Terminal(command, columns, rows, environment(home), bits_per_s))

@@ -27,6 +27,6 @@ HEADING = """| figure | measured | baseline, same run | budget | holds | commit 
 
 
 def line(row: Row, commit: str) -> str:
-    """Return a row as a line of the table. `commit` is the one that was measured."""
+    """Return a row as a line of the table. `commit` is the measured commit."""
     cells = (row.figure, row.measured, row.baseline, row.budget, _HOLDS[row.holds], commit)
     return f"| {' | '.join(' '.join(cell.split()).replace('|', '/') for cell in cells)} |"

@@ -1,9 +1,9 @@
-"""What a suite of very many runs costs beside its engines: `python -m bench.scale [RUNS…]`, by default 20,000 and 100,000.
+"""The cost of a suite of very many runs, without its engines: `python -m bench.scale [RUNS…]`, by default 20,000 and 100,000.
 
-For each number of runs, it writes a history as the shards of a cluster are merged into one, and then has the commands that
-read it do their work. The keys are those of eight engines over RUNS / 8 prompts. Nobody generates the answers: a test
-double answers once, and every run is a copy of that answer with an id, a text, figures and a verdict of its own, drawn
-with a fixed seed. Texts have the lengths of answers in a chat, so a history has the size that it would have.
+For each number of runs, this program writes a history as merging the shards of a cluster does, and then measures commands
+that read the history. The runs are those of eight engines and RUNS / 8 prompts. No model generates the answers: a test
+double answers once, and every run is a copy of that answer with its own id, text, figures and verdict, drawn with a fixed
+seed. The texts are as long as answers in a chat, so the history has a realistic size.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from paragone_workbench.workbench import Workbench
 ENGINES = tuple(EngineDefinition(name=f"engine-{n}", backend="instant", model=f"model-{n}") for n in range(8))
 DEFAULT = (20_000, 100_000)
 SHARD = 200
-"""Runs that are merged at once."""
+"""Number of runs that are merged at once."""
 WORDS = (
     "the keeper",
     "lights",
@@ -59,7 +59,7 @@ _GO_ON = "from bench.scale import go_on; go_on({runs})"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a process took."""
+    """The time and the memory that a process took."""
 
     wall_s: float
     cpu_s: float
@@ -83,7 +83,7 @@ def main(sizes: Sequence[int]) -> None:
 
 
 def _steps(runs: int, home: Path) -> Iterator[tuple[str, list[str], Path]]:
-    """Yield the steps: their names, commands, and what they write."""
+    """Yield the name of each step, its command, and the path that it writes to."""
     yield "merge", [sys.executable, "-c", _MERGE.format(runs=runs)], home / "data" / "paragone"
     yield "going on", [sys.executable, "-c", _GO_ON.format(runs=runs)], home / "data" / "paragone"
     compared, report = home / "compared.json", home / "report.html"
@@ -109,12 +109,12 @@ def _size(path: Path) -> int:
 
 
 def merge(runs: int) -> None:
-    """Write the history of an experiment into the user's folder, in this process."""
+    """Write the history of a complete experiment into the user's folder, in this process."""
     asyncio.run(_merge(_request(runs)))
 
 
 def go_on(runs: int) -> None:
-    """Give the command of the experiment again, of which nothing is left, in this process."""
+    """Resume the experiment, which has no runs left, in this process."""
     asyncio.run(_go_on(_request(runs)))
 
 
@@ -154,7 +154,7 @@ async def _save(history: History, number: int, shard: Sequence[EndedRun]) -> Non
 
 
 def _cells(pattern: RunResult, experiment: Experiment) -> Iterator[EndedRun]:
-    """Yield all runs. The engines take turns, and the later ones are better and slower."""
+    """Yield all runs, prompt by prompt. Later engines pass more often and are slower."""
     chance = random.Random(21)
     for prompt, engine in itertools.product(range(experiment.prompts), range(len(ENGINES))):
         words = max(1, int(chance.lognormvariate(4, 0.8)))

@@ -20,7 +20,7 @@ MIB = 2**20
 SHARE = 80
 """The screen may use at most 1/SHARE of the CPU time of Markdown that is updated on each token."""
 BEST_SHARE = 5
-"""The same for a MarkdownStream, which combines the tokens that come while it updates."""
+"""The screen may use at most 1/BEST_SHARE of the CPU time of a MarkdownStream, which combines tokens into fewer updates."""
 
 
 def start(runs: int = 9) -> Row:

@@ -47,7 +47,7 @@ def serve() -> list[Row]:
         ]
     with _llama_server(program) as theirs, _paragone() as ours:
         pairs = asyncio.run(_measure(ours, theirs))
-    # Ratios and differences of neighbouring answers: on a shared machine the speed changes from one to the next.
+    # Ratios and differences of neighbouring answers: on a shared machine the speed changes from answer to answer.
     ratio = statistics.median(mine[0] / its[0] for mine, its in pairs)
     more = statistics.median(mine[1] - its[1] for mine, its in pairs) * 1e3
     (our_rate, our_first), (their_rate, their_first) = (

@@ -1,4 +1,4 @@
-"""What a key and a stop wait for on a slow line, while two lanes stream faster than the line transmits."""
+"""How long a key and a stop wait on a slow line, while two lanes stream faster than the line transmits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.terminal import Terminal
 __all__ = ["slow_line"]
 
 SPEEDS = (9_600, 56_000)
-"""Bits per second; a byte has 10."""
+"""Bits per second. A byte takes 10 bits on the line."""
 STREAMED_S = 30
 KEYS = "QXZJ"
 _PATIENCE_S = 150.0
@@ -20,9 +20,10 @@ _STREAMING = ("paced:one", "paced:other", "--set", "rate=50", "--set", "max_toke
 
 
 def slow_line() -> Iterator[Row]:
-    """Measure both on lines of these speeds, in bytes: what the line transmits before it shows the key or the stop.
+    """Count the bytes that the line transmits before it shows a key or a stop, at each speed.
 
-    So a busy machine makes no difference. The baseline is what the line has transmitted in the time before.
+    Unlike seconds, bytes do not depend on how busy the machine is. The baseline is the bytes that the line transmitted
+    while the answers streamed before.
     """
     for speed in SPEEDS:
         yield from _on_line(speed)

@@ -1,4 +1,4 @@
-"""How long it takes to stop a run during decode and during prefill, through a real lane and its worker."""
+"""The time to stop a run during decode and during prefill, through a real lane and its worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = "The keeper climbed the stairs and lit the lamp. " * 400
 
 
 def stop() -> list[Row]:
-    """Measure both; the baseline is the waiting time without a stop."""
+    """Measure the time to stop during decode and during prefill. The baseline is the waiting time without a stop."""
     return asyncio.run(_stop())
 
 

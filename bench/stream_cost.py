@@ -3,8 +3,8 @@
     python -m bench.stream_cost [--idle SECONDS] [--only ROW] [--json]
 
 No model runs: both lanes show a fake stream of English Markdown in tokens of about four characters, so only
-the painting is measured. Each row runs a separate small program in a pty of 120×40; the baselines are measured
-in the same call.
+the painting is measured. Each row runs a separate small program in a pty of 120×40. One call measures all rows,
+so that the baselines are comparable.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def measure(kind: str, idle_s: float) -> dict[str, float]:
         bytes_before, cpu_before = len(terminal.output), terminal.cpu()
         start = time.monotonic()
         terminal.send("s")
-        terminal.read_until("finished", timeout=300)  # naive painting falls behind the stream
+        terminal.read_until(
+            "finished", timeout=300
+        )  # updating Markdown on each token takes longer than the stream
         terminal.read_until_quiet(1.0)
         cost = {
             "bytes_a_token": (len(terminal.output) - bytes_before) / (2 * TOKENS),

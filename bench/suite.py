@@ -1,4 +1,4 @@
-"""What a suite costs beside its engines: time per run, and memory over many runs."""
+"""The cost of a suite without its engines: time per run, and memory over many runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCRIPT = "from bench.suite import measured; measured({prompts}, suite={suite})"
 class _Cost:
     wall_s: float
     cpu_s: float
-    """Of all threads."""
+    """CPU time of all threads, in seconds."""
     memory: int
     """Largest resident memory of the process so far, in bytes."""
 
@@ -81,7 +81,7 @@ def _in_a_process(prompts: int, *, suite: bool) -> _Cost:
 
 
 def measured(prompts: int, *, suite: bool) -> None:
-    """Execute runs in this process and print what they cost. The folder of the history is the last argument."""
+    """Execute runs in this process, and print their cost. The last argument of the process is the history's folder."""
     import resource
 
     made = Suite(name="bench", prompts=tuple(map(_prompt, range(prompts))))
@@ -110,12 +110,12 @@ async def _suite(made: Suite, folder: Path) -> None:
     await runner.run()
     await runner.close()
     await history.close()
-    if sum(it.done for it in runner.progress) != len(made.prompts) * len(ENGINES):
+    if sum(engine.done for engine in runner.progress) != len(made.prompts) * len(ENGINES):
         raise RuntimeError(f"The suite did not finish: {runner.failure or runner.given_up}")
 
 
 async def _bare(made: Suite) -> None:
-    """Execute the same runs, an engine after the other."""
+    """Execute the same runs without a suite, one engine after the other."""
     async with Workbench(InstantRegistry()) as workbench:
         for definition in ENGINES:
             engine = workbench.add(definition)

@@ -25,7 +25,7 @@ __all__ = ["Terminal"]
 _NOT_FOR_PYTE = re.compile(rb"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*[\$u]p?|\x1bP.*?\x1b\\", re.DOTALL)
 _STATUS_QUERY = b"\x1b[5n"
 _PIECE_S = 0.02
-"""Seconds for which a slow line transmits before the output is read again."""
+"""Seconds of transmission on a slow line after which the output is read again."""
 _MODE_QUERY = re.compile(rb"\x1b\[\?(2026|2048)\$p")
 
 
@@ -45,7 +45,7 @@ class Terminal:
     ) -> None:
         self._bytes_per_s = bits_per_s / 10
         self._read_at = 0.0
-        """When all that was read would have arrived, on the monotonic clock."""
+        """The time at which the line would have transmitted all output that was read, on the monotonic clock."""
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.output = bytearray()
@@ -54,7 +54,7 @@ class Terminal:
         self._set_size(columns, rows)
         terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
         variables = {**os.environ, **terminal, **(env or {})}
-        for name in ("COLUMNS", "LINES"):  # they would override the size of the pty
+        for name in ("COLUMNS", "LINES"):  # these variables would override the size of the pty
             variables.pop(name, None)
         self.process = subprocess.Popen(
             argv,
@@ -83,7 +83,7 @@ class Terminal:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close the terminal. The program gets no SIGHUP, because this is not its controlling terminal."""
+        """Close the terminal. The program gets no SIGHUP, because the pty is not its controlling terminal."""
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
@@ -112,7 +112,7 @@ class Terminal:
             raise TimeoutError(f"{text!r} did not appear; the screen:\n{self.text}")
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Read output until a condition holds. Returns whether it holds before the program ends or `timeout` is over."""
+        """Read output until a condition holds. Returns False if the program ends, or `timeout` seconds pass, before that."""
         until = time.monotonic() + timeout
         while not condition():
             left = until - time.monotonic()
@@ -121,7 +121,7 @@ class Terminal:
         return True
 
     def read_until_quiet(self, quiet: float = 1.0, timeout: float = 60) -> None:
-        """Read output until nothing is written for that many seconds."""
+        """Read output until the program writes nothing for `quiet` seconds."""
         until = time.monotonic() + timeout
         while self.read(quiet) and time.monotonic() < until:
             pass
@@ -129,7 +129,7 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """The lines on the screen."""
-        # Not pyte's own `display`, which fails if a resize has cut a wide character in two.
+        # pyte's own `display` fails if a resize has cut a wide character in two.
         buffer, columns = self._screen.buffer, range(self._screen.columns)
         return ["".join(buffer[y][x].data for x in columns) for y in range(self._screen.lines)]
 
@@ -168,7 +168,7 @@ class Terminal:
         time.sleep(max(0.0, self._read_at - time.monotonic()))
         try:
             data = os.read(self._master, int(max(1, min(1 << 16, self._bytes_per_s * _PIECE_S))))
-        except OSError:  # the program's end is closed
+        except OSError:  # the program has closed the terminal
             return False
         self._read_at = max(self._read_at, time.monotonic() - _PIECE_S) + len(data) / self._bytes_per_s
         self.output += data

@@ -20,7 +20,7 @@ _OPTIONS = {"n_threads": 1, "n_ctx": 768, "n_batch": 512, "flash_attn": "off"}
 
 
 def user_bench() -> list[Row]:
-    """Compare prefill of 512 tokens, and decoding of 128 tokens after them, with one thread, in alternating runs."""
+    """Compare prefill of 512 tokens, and decoding of the 128 tokens that follow, with one thread, in alternating runs."""
     program = built("llama-bench")
     if not program.exists():
         return [_row(name, None, None) for name in _FIGURES]
@@ -29,7 +29,7 @@ def user_bench() -> list[Row]:
     for _ in range(PAIRS):
         base.append(_llama_bench(program))
         ours.append(_paragone_bench())
-    return [_row(name, [it[name] for it in ours], [it[name] for it in base]) for name in _FIGURES]
+    return [_row(name, [run[name] for run in ours], [run[name] for run in base]) for name in _FIGURES]
 
 
 _FIGURES = {
@@ -61,7 +61,7 @@ def _row(name: str, ours: list[float] | None, base: list[float] | None) -> Row:
 
 
 def _llama_bench(program: Path) -> dict[str, float]:
-    """Return the rates of llama-bench: the decoding begins after the prompt, as in an answer."""
+    """Return the rates of llama-bench. Decoding begins after a prompt, as in an answer."""
 
     def rate(*test: str) -> float:
         command = [

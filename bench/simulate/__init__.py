@@ -1,1 +1,1 @@
-"""Simulations of the statistics: how often intervals hold, and how often nothing is claimed as something."""
+"""Simulations of the statistics: how often intervals contain the true value, and how often claims are false."""

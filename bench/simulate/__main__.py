@@ -1,6 +1,6 @@
-"""Prints how often intervals hold and how often nothing is claimed as something: `make simulate`.
+"""Prints how often intervals hold, that is contain the true value, and how often claims are false: `make simulate`.
 
-The tables stand in docs/ratings.md, docs/fidelity.md and docs/choose.md. It takes about ten minutes on one core.
+docs/ratings.md, docs/fidelity.md and docs/choose.md have the tables. The simulations take about ten minutes on one core.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How often a choice calls an engine not worse that loses as much as the margin, if one looks again and again."""
+"""How often repeated looks at the data call an engine not worse although it loses as much as the margin."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from paragone_workbench.statistics.intervals import paired_share_interval
 __all__ = ["RULES", "false_claims"]
 
 _LOOKS = 10
-"""Looks at the data, at equal distances."""
+"""Number of looks at the data, after equal numbers of further prompts."""
 
 RULES: Mapping[str, Callable[[NonInferiority, int, int], NonInferiority]] = {
     "as if each were the only look": lambda one, candidates, planned: one,
     "as `choose` decides": lambda one, candidates, planned: one.as_one_of(candidates, planned),
 }
-"""Rules for the interval, by what they assume, for a number of candidates and of planned prompts."""
+"""Rules that adjust a verdict to the numbers of candidates and of planned prompts, by their names in the table."""
 
 
 def false_claims(
     candidates: int, *, rule: str, prompts: int, margin: float, wins: float, trials: int, seed: int = 0
 ) -> float:
-    """Return how often, at any look, any candidate is called not worse.
+    """Return how often at least one candidate is called not worse at any look.
 
-    Each loses exactly the margin: it alone passes a share of `wins` of the prompts, the reference alone margin + wins. The
-    candidates are independent, which is the worst case.
+    Each candidate loses exactly the margin: the candidate alone passes the share `wins` of the prompts, the reference alone
+    passes the share `margin + wins`. The candidates are independent, which is the worst case.
     """
     rng = np.random.default_rng(seed)
     claimed = 0
@@ -44,7 +44,7 @@ def false_claims(
 
 
 def _looks(lost: np.ndarray, won: np.ndarray, prompts: int, margin: float) -> Iterator[NonInferiority]:
-    """Yield every candidate at every look."""
+    """Yield the verdict on every candidate at every look."""
     for look in range(1, _LOOKS + 1):
         count = prompts * look // _LOOKS
         if count < FEWEST_PROMPTS:

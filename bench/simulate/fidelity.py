@@ -34,26 +34,26 @@ POSITIONS = 255
 _PASSAGE, _POSITION = 0.21, 0.92
 """Standard deviations of the logarithm of a KL divergence: between windows, and within them.
 
-As of SmolLM2 in a quantization with a mean of 0.15 nats: its positions vary by 120% of the mean, the means of its
-windows by 23%. So a standard error with windows as units is three times as large as one with positions as units.
+The values are those of a quantization of SmolLM2 with a mean divergence of 0.15 nats: the positions vary by 120% of the
+mean, the means of windows by 23%. So a standard error with windows as units is three times as large as with positions.
 """
 
 _OWN = 0.12
-"""Standard deviation of what a window's mean has beyond the passage, by the mean: what two candidates do not share."""
+"""Standard deviation, relative to the mean, of the part of a window's mean that two candidates do not share."""
 
 _RESAMPLES = 1_000
-"""Samples of a bootstrap."""
+"""Number of samples of a bootstrap."""
 
 
 def windows(count: int, rng: np.random.Generator, *, mean: float = 0.15) -> Values:
-    """Return the KL divergences of windows, whose expectation is `mean`, in nats."""
+    """Return KL divergences in nats with the expectation `mean`: a row for each window, a column for each position."""
     spread = rng.normal(0, _PASSAGE, (count, 1)) + rng.normal(0, _POSITION, (count, POSITIONS))
     return mean * np.exp(spread - (_PASSAGE**2 + _POSITION**2) / 2)
 
 
-@functools.cache  # the two rows of its table come from one computation
+@functools.cache  # two rows of the table come from one computation
 def coverage(count: int, trials: int, *, seed: int = 0) -> tuple[float, float]:
-    """Return how often the 95% interval of the mean holds: with windows as units, and with positions."""
+    """Return how often the 95% interval contains the mean: with windows as units, and with positions as units."""
     rng = np.random.default_rng(seed)
     by_windows = by_positions = 0
     for _ in range(trials):
@@ -66,7 +66,7 @@ def coverage(count: int, trials: int, *, seed: int = 0) -> tuple[float, float]:
 
 
 def above_noise(count: int, trials: int, *, times: float = 1, seed: int = 0) -> float:
-    """Return how often a mean KLD of `times` that of the noise is found to be above the noise floor.
+    """Return how often a mean KLD that is `times` the noise floor is found to be above the noise floor.
 
     The noise is measured in as many of the `count` windows as in a real measurement.
     """
@@ -82,16 +82,16 @@ def above_noise(count: int, trials: int, *, times: float = 1, seed: int = 0) -> 
 def _pairs(shape: tuple[int, int], rng: np.random.Generator, apart: float) -> NDArray[np.float64]:
     """Return differences between the windows' means of two candidates, a row for each measurement.
 
-    The second candidate's divergence is larger by the share `apart`. Passages that are hard for one are hard for both.
+    The second candidate's divergence is larger by the share `apart`. A passage that is hard for one is hard for both.
     """
     passage = np.exp(rng.normal(0, _PASSAGE, shape) - _PASSAGE**2 / 2)
     a, b = (passage * times * np.exp(rng.normal(0, _OWN, shape) - _OWN**2 / 2) for times in (1, 1 + apart))
     return b - a
 
 
-@functools.cache  # as above
+@functools.cache  # two rows of the table come from one computation
 def pair_coverage(count: int, trials: int, *, apart: float = 1.0, seed: int = 0) -> tuple[float, float]:
-    """Return how often the 95% interval of a paired difference holds: Student's t, and a percentile bootstrap."""
+    """Return how often 95% intervals contain a paired difference: Student's t, and a percentile bootstrap."""
     rng = np.random.default_rng(seed)
     by_t = by_bootstrap = 0
     for differences in _pairs((trials, count), rng, apart):
@@ -106,7 +106,7 @@ def pair_coverage(count: int, trials: int, *, apart: float = 1.0, seed: int = 0)
 
 
 def pair_claims(count: int, trials: int, *, candidates: int, seed: int = 0) -> float:
-    """Return how often a difference is shown between any two of candidates that are equally close."""
+    """Return how often a difference is claimed between any two candidates that are equally close to the reference."""
     rng = np.random.default_rng(seed)
     found = 0
     for _ in range(trials):
@@ -117,9 +117,9 @@ def pair_claims(count: int, trials: int, *, candidates: int, seed: int = 0) -> f
 
 
 def power(count: int, trials: int, *, apart: float = 0.1, seed: int = 0) -> float:
-    """Return how often a difference is shown when as many windows are measured as `count` windows say are needed.
+    """Return how often a difference is shown with the number of windows that a measurement of `count` windows recommends.
 
-    The promise is 80%. The number of windows is that of the median measurement with `count` windows.
+    The recommendation aims at 80%. It is computed from the median variance of measurements with `count` windows.
     """
     rng = np.random.default_rng(seed)
     variances = _pairs((trials, count), rng, apart).var(axis=1, ddof=1)
@@ -129,7 +129,7 @@ def power(count: int, trials: int, *, apart: float = 0.1, seed: int = 0) -> floa
 
 
 def depth_claims(count: int, trials: int, *, growth: float = 0.0, seed: int = 0) -> float:
-    """Return how often a divergence is said to grow with the depth, if it is `growth` larger at the end than at the start."""
+    """Return how often a divergence that is larger by `growth` at the end of windows is found to grow with the depth."""
     rng = np.random.default_rng(seed)
     slope = 1 + growth * np.linspace(0, 1, POSITIONS)
     found = 0

@@ -1,4 +1,4 @@
-"""How often the intervals of differences between two engines, and of means, hold the true value."""
+"""How often the intervals of differences between two engines, and of means, contain the true value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSES: Mapping[str, tuple[float, float]] = {
 
 
 def passes_coverage(prompts: int, only_a: float, only_b: float) -> float:
-    """Return how often the interval of the difference in pass rate holds. This is exact: a sum over all outcomes."""
+    """Return how often the interval contains the difference in pass rate: exactly, by a sum over all outcomes."""
     held = 0.0
     for a in range(prompts + 1):
         both = [(a, b) for b in range(prompts + 1 - a)]
@@ -39,7 +39,7 @@ def passes_coverage(prompts: int, only_a: float, only_b: float) -> float:
 
 
 def _lengths(shape: tuple[int, int], rng: np.random.Generator, longer: float = 1.15) -> Values:
-    """Tokens of two engines whose answers to a prompt have 512 tokens at most."""
+    """Return differences in tokens between the answers of two engines, which have at most 512 tokens."""
     of_prompt = rng.normal(5, 0.7, shape)
     a, b = (np.exp(of_prompt + rng.normal(0, 0.4, shape)) * factor for factor in (1, longer))
     return np.minimum(512, np.round(b)) - np.minimum(512, np.round(a))
@@ -52,7 +52,7 @@ def _mostly_same(shape: tuple[int, int], rng: np.random.Generator) -> Values:
 def _times(
     shape: tuple[int, int], rng: np.random.Generator, spread: float = 0.5, slower: float = 1.0
 ) -> Values:
-    """Seconds of two engines, in proportion to the work of a prompt."""
+    """Return differences in seconds between two engines, in proportion to the work of each prompt."""
     work = np.exp(rng.normal(0, spread, shape))
     a, b = (work * np.exp(rng.normal(0, 0.1, shape)) * factor for factor in (1, slower))
     return b - a
@@ -70,12 +70,12 @@ NUMBERS: Mapping[str, Callable[[tuple[int, int], np.random.Generator], Values]] 
     "mean time of one engine": lambda shape, rng: np.exp(rng.normal(0, 0.5, shape)),
     "mean length of one engine": lambda shape, rng: np.minimum(512, np.exp(rng.normal(5, 0.8, shape))),
 }
-"""Cases of numbers: differences between two engines, or values of one. A function draws rows of prompts."""
+"""Cases of numbers: differences between two engines, or values of one engine. Each function draws rows of prompts."""
 
 
 def numbers_coverage(case: str, prompts: int, trials: int, *, seed: int = 0) -> float:
-    """Return how often the interval of a mean holds. The true mean is that of a million values."""
+    """Return how often the interval contains the true mean, which is that of a million values."""
     rng = np.random.default_rng(seed)
     truth = float(NUMBERS[case]((1, 1_000_000), rng).mean())
     intervals = [mean_interval(values) for values in NUMBERS[case]((trials, prompts), rng)]
-    return sum(it is not None and it.low <= truth <= it.high for it in intervals) / trials
+    return sum(found is not None and found.low <= truth <= found.high for found in intervals) / trials

@@ -20,7 +20,7 @@ def simulated_votes(
     for _ in range(count):
         a, b = rng.sample(sorted(truth), 2)
         p = 1 / (1 + 10 ** ((truth[b] - truth[a]) / POINTS))
-        # a tie takes evenly from both, so that its half keeps the expected outcome at p
+        # A tie counts as half a win. Ties replace equally many wins of both engines, so the expected outcome stays p.
         tie = min(ties, 2 * p, 2 * (1 - p))
         drawn = rng.random()
         choice: VoteChoice = "tie" if drawn < tie else 0 if drawn < tie / 2 + p else 1
@@ -29,13 +29,13 @@ def simulated_votes(
 
 
 def false_claims(engines: int, votes: int, trials: int, *, resamples: int = 1000, seed: int = 0) -> float:
-    """Return how often a difference is shown between any two of some engines that are equally good."""
+    """Return how often a difference is shown between any two engines, all of which are equally good."""
     rng = random.Random(seed)
     truth = dict.fromkeys("abcdefgh"[:engines], 1000.0)
     found = (
         rate(simulated_votes(truth, votes, rng), resamples=resamples, seed=trial) for trial in range(trials)
     )
-    return sum(any(pair.shown for pair in it.pairs) for it in found) / trials
+    return sum(any(pair.shown for pair in ratings.pairs) for ratings in found) / trials
 
 
 def _candidate(engine: str) -> VotedAnswer:

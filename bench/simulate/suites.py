@@ -15,13 +15,13 @@ def false_claims(engines: int, prompts: int, trials: int, *, repetitions: int = 
     """Return how often any difference is shown, in any metric, between any two engines that are the same."""
     rng = np.random.default_rng(seed)
     found = (same_engine("ABCDEFGH"[:engines], prompts, repetitions, rng) for _ in range(trials))
-    return sum(any(it.shown for it in comparison.comparisons) for comparison in found) / trials
+    return sum(any(metric.shown for metric in comparison.comparisons) for comparison in found) / trials
 
 
 def same_engine(names: str, prompts: int, repetitions: int, rng: np.random.Generator) -> SuiteComparison:
     """Return a comparison of the same engine under several names.
 
-    What makes a prompt hard, its answers long and its processing slow is the same for all; chance decides the rest.
+    All names share the difficulty of each prompt, the length of its answers and its processing time; chance adds the rest.
     """
     rows = []
     for prompt in range(prompts):

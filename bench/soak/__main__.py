@@ -18,15 +18,17 @@ def main() -> int:
     """Run a soak and print its figures. Return 1 if a promise was not kept."""
     parser = argparse.ArgumentParser(prog="bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: another one each time")
     parser.add_argument(
-        "--folder", type=Path, help="for the history, the journal and the figures; a new folder"
+        "--seed", type=int, default=int(time.time()), help="by default the time, so a new seed"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="for the history, the journal and the figures; by default a temporary one"
     )
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="paragone-soak-"))
     plan = Plan(minutes=arguments.minutes, seed=arguments.seed, folder=folder)
     print(f"soak: {plan.minutes:g} minutes, seed {plan.seed}, in {folder}", file=sys.stderr, flush=True)
-    # A shell ignores SIGINT in background jobs, and nohup ignores SIGHUP. The programs would inherit that.
+    # Background jobs of a shell ignore SIGINT, and programs under nohup ignore SIGHUP. Child processes would inherit this.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     outcome = soak(plan)

@@ -1,4 +1,4 @@
-"""Faults at random: workers and the server killed or frozen, the store locked."""
+"""Causes random faults: kills or freezes workers and the server, and locks the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.soak.server_process import ServerProcess
 from bench.soak.shared import Shared
 
 _SAVED_S = 12.0
-"""Seconds after a lock of the store in which what was held back is saved."""
+"""Seconds after a lock of the store within which programs save the changes that they held back."""
 
 
 class Faults:
@@ -37,7 +37,7 @@ class Faults:
     def cause(self) -> None:
         """Cause faults until the soak ends."""
         pause_s = self._shared.plan.fault_pause_s
-        while self._shared.goes_on:
+        while self._shared.is_running:
             self._sleep(min(self._random.expovariate(1 / pause_s), 4 * pause_s))
             self._random.choice(_FAULTS)(self)
 
@@ -68,7 +68,7 @@ class Faults:
         self._server.thaw()
 
     def freeze_server_for_good(self) -> None:
-        """Freeze the server until another one takes its place."""
+        """Freeze the server, and later replace it with another one."""
         self._journal.did("froze the server for good")
         self._server.freeze()
         self._sleep(self._random.uniform(20, 40))
@@ -84,7 +84,7 @@ class Faults:
         with self._shared.store_is_free, contextlib.closing(connection) as lock:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError:  # a program was writing all the time
+            except sqlite3.OperationalError:  # a program kept the store busy until the timeout
                 return
             self._journal.did("locked the store")
             self._sleep(seconds)
@@ -100,7 +100,7 @@ class Faults:
         for program in self._programs():
             with contextlib.suppress(psutil.Error):
                 workers += program.children()
-        return self._random.choice(sorted(workers, key=lambda it: it.pid)) if workers else None
+        return self._random.choice(sorted(workers, key=lambda worker: worker.pid)) if workers else None
 
     def _signal(self, worker: psutil.Process, number: signal.Signals, what: str = "") -> None:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Journal:
-    """Counts what one process did, and lists what was wrong. The file has all of it, line by line as JSON."""
+    """Counts the actions of one process, and lists broken promises. The file has each of them as a line of JSON."""
 
     def __init__(self, folder: Path, began: float) -> None:
         self.done: Counter[str] = Counter()
@@ -34,7 +34,7 @@ class Journal:
             print(f"soak: WRONG after {self._minutes():.1f} min: {wrong}", file=sys.stderr, flush=True)
 
     def note(self, **what: object) -> None:
-        """Write something into the file alone."""
+        """Write values into the file, and count nothing."""
         with self._lock:
             self._write(**what)
 

@@ -1,4 +1,4 @@
-"""How long the program takes to answer a key, beside a program that only echoes keys."""
+"""How long the program takes to answer a key, compared with a program that only echoes keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.terminal import Terminal
 
 LIMIT_S = 0.1
-"""Seconds within which a key is answered."""
+"""Seconds within which the program must answer a key."""
 _PATIENCE_S = 30.0
 _NEAR_S = 15.0
 _ECHO = """
@@ -27,31 +27,31 @@ while keys := os.read(0, 1):
 
 @dataclass(frozen=True, slots=True)
 class KeyTime:
-    """One key: the seconds until the screen showed it, and what they consist of."""
+    """The seconds until the screen showed a key, and how they were spent."""
 
     moment: float
-    """When it was typed, on the monotonic clock."""
+    """The time at which the key was typed, on the monotonic clock."""
     answer_s: float
     echo_s: float
-    """Seconds that the echoing program took just before."""
+    """Seconds that the echoing program took for a key just before."""
     waited_s: float
-    """Seconds that the program, and the soak, waited meanwhile because other programs had the CPU."""
+    """Seconds that the program and the soak waited during `answer_s` because other programs had the CPU."""
     cpu_s: float
-    """Seconds of CPU time of the program."""
+    """Seconds of CPU time that the program used during `answer_s`."""
 
     @property
     def withheld_s(self) -> float:
-        """The part that is because other programs had the CPU, in seconds."""
+        """The seconds of `answer_s` that passed because other programs had the CPU."""
         return max(self.echo_s, self.waited_s)
 
     @property
     def is_late(self) -> bool:
-        """Whether the key was answered too late, and most of the time was the program's own."""
+        """Whether the program answered too late, and took most of the time itself."""
         return self.answer_s - self.withheld_s > max(LIMIT_S, self.withheld_s)
 
 
 def measure(terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool]) -> KeyTime | None:
-    """Type a key and wait until `shown`. Returns None if that does not happen within half a minute."""
+    """Type a key, and wait until `shown` returns True. Returns None if it does not within half a minute."""
     echo_s = echo.time()
     program, soak = terminal.process.pid, os.getpid()
     before, mine = _scheduled(program), _scheduled(soak)
@@ -66,7 +66,7 @@ def measure(terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool])
 
 
 def slow_s(keys: Iterable[KeyTime], moment: float) -> float:
-    """Return how late programs were at a time of the monotonic clock, because the machine was busy, in seconds."""
+    """Return the seconds by which a busy machine delayed programs around a moment of the monotonic clock."""
     near = (key for key in keys if abs(key.moment - moment) < _NEAR_S)
     return max((key.withheld_s for key in near), default=0.0)
 
@@ -83,7 +83,7 @@ class Echo:
         self._terminal.close()
 
     def time(self) -> float:
-        """Return the seconds that a key takes."""
+        """Return the seconds until a key is echoed."""
         start = time.monotonic()
         self._terminal.send("x")
         wanted = len(self._terminal.output) + 1
@@ -92,9 +92,9 @@ class Echo:
 
 
 def _scheduled(process: int) -> tuple[float, float]:
-    """Return the seconds that the threads of a process have run, and those that they have waited for a CPU.
+    """Return the seconds that the threads of a process have run, and the seconds that they have waited for a CPU.
 
-    Both are 0 if the system does not say.
+    Both are 0 if the system does not report them.
     """
     ran_ns = waited_ns = 0
     for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):

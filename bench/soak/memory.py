@@ -9,11 +9,11 @@ import psutil
 
 MIB = 2**20
 MOST_MIB_AN_HOUR = 4.0
-"""Growth that still counts as flat, if it lasts."""
+"""Largest growth in MiB an hour that counts as flat."""
 _WARM_S = 1800.0
-"""Seconds until a program has used everything in all sizes of the terminal: its caches are full then."""
+"""Seconds until a program has used all its features in all sizes of the terminal, and its caches are full."""
 _LEAST_S = 600.0
-"""Seconds of samples from which growth an hour is computed."""
+"""Shortest period of samples, in seconds, from which growth is computed."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class MemoryOverTime:
 
     @property
     def growth(self) -> float | None:
-        """MiB an hour: the slope of the line through the samples without those of the warm-up; None if they are too few."""
+        """Growth in MiB an hour: the slope of a line through the samples after the warm-up; None if these are too few."""
         warm = [pair for pair in zip(self.seconds, self.bytes, strict=True) if pair[0] >= _WARM_S]
         if len(warm) < 10 or warm[-1][0] - warm[0][0] < _LEAST_S:
             return None

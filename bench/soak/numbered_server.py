@@ -1,9 +1,9 @@
-"""A test double of an OpenAI-compatible server, whose tokens are numbered. It records each token before it sends the token.
+"""A test double of an OpenAI-compatible server with numbered tokens, which records each token before sending the token.
 
-Run as `python -m bench.soak.numbered_server PORT RECORD NAME RATE`. `NAME` begins the numbers of its requests, so that
-those of servers that run one after the other differ. A line of the file `RECORD` has the time (of the monotonic clock), the
-number of the request, and what happened: `asked` and the first word of the prompt, the index of a token that is sent now,
-`end` after the last one, or `gone` if the client has closed the connection.
+Run as `python -m bench.soak.numbered_server PORT RECORD NAME RATE`. The numbers of requests begin with `NAME`, so that
+servers that run one after the other have different numbers. A line of the file `RECORD` has the time (of the monotonic
+clock), the number of the request, and an event: `asked` and the first word of the prompt, the index of the token that is
+sent now, `end` after the last token, or `gone` if the client has closed the connection.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import time
 from bench.soak.numbered_tokens import token
 
 _TOKENS = 40
-"""Tokens of an answer, unless the request limits them."""
+"""Number of tokens of an answer, unless the request has another limit."""
 _MODELS = {"object": "list", "data": [{"id": "numbered", "object": "model"}]}
 
 
 class NumberedServer:
-    """Answers chats on a port of loopback, `rate` tokens a second each."""
+    """Answers chats on a port of loopback, each at `rate` tokens a second."""
 
     def __init__(self, record: str, name: str, rate: float) -> None:
         self._record = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -1,4 +1,4 @@
-"""The numbered tokens of the server: each says which request it belongs to and its index in the answer."""
+"""The numbered tokens of the server: each token has the number of its request and its index in the answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def token(request: str, index: int) -> str:
 
 
 def request_of(text: str) -> str | None:
-    """Return the request whose answer a text is; None if it is no answer of this server."""
+    """Return the number of the request that a text answers; None if the text is no answer of this server."""
     found = _FIRST.match(text)
     return found[1] if found else None
 
 
 def tokens_in(text: str, request: str) -> int | None:
-    """Return how many tokens a text has; None if it is not the beginning of the answer to this request."""
+    """Return how many tokens a text has; None if the text is not the beginning of the answer to this request."""
     index, rest = 0, text.rstrip()
     while rest:
         wanted = token(request, index)

@@ -1,4 +1,4 @@
-"""What came of a soak, as a table and as JSON."""
+"""The outcome of a soak, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Outcome:
     wrong: Sequence[str]
     keys: Sequence[KeyTime]
     memory: Sequence[MemoryOverTime]
-    """For each program that ran."""
+    """The memory of each program that ran."""
     answers: Answers
     prompts: int
     suites: int
     runs: int
-    """Runs in the history."""
+    """Number of runs in the history."""
     cpu_s: float
     """CPU seconds of the soak and of all its programs."""
 

@@ -1,4 +1,4 @@
-"""A person at the program: types prompts, stops answers, resizes the terminal, and brings back engines that are gone."""
+"""A simulated user of the program, who types prompts, stops answers, resizes the terminal, and restarts engines."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PLACEHOLDER = "Ask "
 _WRITING, _LANE_MODE, _BLIND, _QUESTION = "enter send", " LANE ", " Blind vote", "Which answer is better?"
 STOP, RESTART, ZOOM, HELP, NEW, HISTORY = "\x03", "\x1b[18~", "\x1bOQ", "\x1bOP", "\x0e", "\x0f"
 _PATIENCE_S = 60.0
-"""Seconds that a lane may be busy until the person stops all lanes."""
+"""Seconds that a lane may be busy before the person stops all lanes."""
 _HOPELESS_S = 240.0
-"""Seconds until a lane that cannot be used is a promise that was not kept."""
+"""Seconds after which an unusable lane is a broken promise of the program."""
 _RESTARTING_S = 5.0
 """Seconds that the person waits for a restarted engine before the next restart."""
 
@@ -51,11 +51,11 @@ class Person:
         self._journal = journal
         self._typed = 0
         self._unusable: dict[str, float] = {}
-        """Since when a lane has been `busy` or `gone`, on the monotonic clock."""
+        """The time since which a lane has been `busy` or `gone`, on the monotonic clock."""
         self._restarted = 0.0
 
     def act(self, end: float) -> None:
-        """Rest, at most until a time of the monotonic clock, bring back what is gone, and do something."""
+        """Pause, at most until `end` on the monotonic clock; then repair the lanes and perform a random action."""
         pause = min(self._random.expovariate(1 / self._plan.pause_s), 4 * self._plan.pause_s)
         self._terminal.read(max(0.1, min(pause, end - time.monotonic())))
         if self._terminal.process.poll() is None:
@@ -106,12 +106,12 @@ class Person:
         self._look("opened the help", HELP, "─ Help ─")
 
     def look_into_history(self) -> None:
-        """Open the history, unless a lane is busy: it does not open then."""
+        """Open the history, unless a lane is busy: the history does not open then."""
         if _BUSY.isdisjoint(self._states()):
             self._look("opened the history", HISTORY, "─ Earlier conversations ─")
 
     def open_a_sheet(self) -> None:
-        """Open one of the screens of lane mode, some of which open only if there is something to show."""
+        """Open one of the screens of lane mode. Some of these open only if they have something to show."""
         what, key, title = self._random.choice(_SHEETS)
         self._terminal.send("\x1b" + key)
         if self._terminal.wait_for(lambda: title in self._terminal.text, 5):
@@ -120,7 +120,7 @@ class Person:
         self._write()
 
     def _close_a_late_sheet(self) -> None:
-        """Close a sheet that came after the person had given up waiting: it would take the keys of the next prompt."""
+        """Close a screen that opened after the person had stopped waiting: it would take the keys of the next prompt."""
         for what, _, title in _SHEETS:
             if title in self._terminal.text:
                 self._journal.did(f"opened {what}, late", self._name)
@@ -136,7 +136,7 @@ class Person:
                 self._look_at("searched the history", "─ Earlier conversations ─")
 
     def vote(self) -> None:
-        """Ask for answers without names, and vote once they are there."""
+        """Request answers without names, and vote once the answers are complete."""
         if not _READY.issuperset(self._states()) or len(self._states()) < 2:
             return
         self._terminal.send("\x1bu")
@@ -148,11 +148,11 @@ class Person:
             self._wrong("asked blind, but the answers without names did not come")
             return
         self.prompts.append(prompt)
-        vote = ""  # if an engine is gone, or frozen
+        vote = ""  # no vote if an engine is gone or frozen
         if self._terminal.wait_for(lambda: _QUESTION in self._terminal.text, 60):
             vote = self._random.choice("abtxs")
             self._press("voted blind", vote)
-        # Who skips is asked blind again. All else leaves the answers on the screen.
+        # After a skip, the next prompt is blind too. Any other vote leaves the answers on the screen.
         self._press("ended blind voting", "\x1bu" if vote == "s" else "q")
         if self._terminal.wait_for(lambda: _BLIND not in self._terminal.text, 60):
             self._write()
@@ -160,7 +160,7 @@ class Person:
             self._wrong("a blind vote did not end within a minute")
 
     def _write(self) -> None:
-        """Go to the prompt, if lane mode is on. The line at the foot tells the mode some time after a dialog is closed."""
+        """End lane mode, if it is on. The bottom line shows the mode only some time after a dialog is closed."""
         self._terminal.read_until_quiet(0.5, timeout=5)
         self._terminal.wait_for(lambda: _LANE_MODE in self._terminal.lines[-1] or self._writes, 10)
         if not self._writes:
@@ -205,7 +205,7 @@ class Person:
     # ── What the person sees ─────────────────────────────────────────────────────────────────
 
     def _mend(self) -> None:
-        """Restart what is gone, and stop what has been busy for long."""
+        """Restart engines that are gone, and stop lanes that have been busy for long."""
         now, states = time.monotonic(), self._states()
         for kind, which in (("busy", _BUSY), ("gone", _GONE)):
             if which.isdisjoint(states):
@@ -235,7 +235,7 @@ class Person:
         return [state[1] for state in found if state]
 
     def _is_in_composer(self, typed: str) -> bool:
-        """Whether a text without blanks is in the lines at the foot of the screen."""
+        """Whether the bottom lines of the screen have a text; blanks are ignored."""
         return typed in "".join("".join(self._terminal.lines[-6:]).split())
 
     def _wrong(self, what: str) -> None:
@@ -252,7 +252,7 @@ _SHEETS = (
     ("where the answers part", "v", "─ Where "),
     ("the copies", "Y", "─ Copy ─"),
 )
-"""Screens of lane mode: what they are, their keys, and what their border says."""
+"""Screens of lane mode: for each, its name in the journal, its key, and the title in its border."""
 _QUESTIONS = ("why is the sky blue?", "name three rivers", "what is ice?", "and then?")
 _ACTIONS: tuple[Callable[[Person], None], ...] = (
     *(Person.ask,) * 12,

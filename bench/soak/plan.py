@@ -1,4 +1,4 @@
-"""What a soak runs, for how long, and how hard."""
+"""The plan of a soak: what runs, for how long, and how often faults and actions happen."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from bench.programs import smollm2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A soak. The seed decides what is done, but not when: that depends on the machine."""
+    """The settings of a soak. The seed determines the order of actions; their times depend on the machine."""
 
     minutes: float
     seed: int
     folder: Path
-    """For the home folder of the programs, the journal and the records; new or empty."""
+    """A new or empty folder for the home folder of the programs, the journal and the records."""
     lanes: tuple[int, ...] = (2, 6)
-    """A program runs for each of these numbers of lanes."""
+    """Numbers of lanes. One program runs for each of these numbers."""
     with_model: bool = True
     """Whether one of the lanes, and one of the suite's engines, computes with a real model."""
     life_minutes: float = 60.0
-    """How long a program runs until it leaves or is killed, and the next one starts."""
+    """Minutes that a program runs before it is quit or killed, and the next program starts."""
     pause_s: float = 6.0
     """Mean seconds between two actions of a person."""
     fault_pause_s: float = 14.0
@@ -30,9 +30,9 @@ class Plan:
     suite_pause_s: float = 120.0
     """Mean seconds between two suites."""
     rate: float = 6.0
-    """Tokens a second of the server and of the worker."""
+    """Tokens a second that the server and the worker send in each answer."""
     tokens: int = 40
-    """Tokens of an answer of the server and of the worker."""
+    """Number of tokens in an answer of the server or of the worker."""
 
     @property
     def home(self) -> Path:
@@ -42,12 +42,12 @@ class Plan:
     @property
     def history(self) -> Path:
         """The file of the history."""
-        # tests/conftest.py and bench.programs put the XDG folders here.
+        # tests/conftest.py and bench.programs set the XDG folders to subfolders of the home folder.
         return self.home / "data" / "paragone" / "history.db"
 
     @property
     def local(self) -> str:
-        """The name of the engine that the small number of lanes and the suites use beside the server."""
+        """The name of the engine that the suites, and the program with the fewest lanes, use beside the server."""
         return "model" if self.with_model else "worker"
 
     def engines(self, lanes: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The processes that a program starts: remembered, so that those that outlive the program are found."""
+"""Records the processes that a program starts, to find those that outlive the program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GRACE_S = 15.0
 
 
 class Processes:
-    """All processes that one program has started, as often as `note` was called."""
+    """The processes that one program had at each call of `note`."""
 
     def __init__(self, program: psutil.Process, grace_s: float = _GRACE_S) -> None:
         self._program = program
@@ -19,12 +19,12 @@ class Processes:
         self._seen: set[psutil.Process] = set()
 
     def note(self) -> None:
-        """Remember the processes that the program has now."""
+        """Record the processes that the program has now."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._seen.update(self._program.children(recursive=True))
 
     def any_frozen(self) -> bool:
-        """Return whether a signal holds one of the processes that the program has now."""
+        """Return whether a recorded or present process of the program is stopped by a signal."""
         self.note()
         for process in self._seen:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -33,7 +33,7 @@ class Processes:
         return False
 
     def left(self) -> list[str]:
-        """Return descriptions of those that are still there some seconds after the program ended."""
+        """Return descriptions of the processes that still run some seconds after the program has ended."""
         _, alive = psutil.wait_procs(self._seen, self._grace_s)
         return [_described(process) for process in alive if process.is_running()]
 

@@ -1,4 +1,4 @@
-"""The lives of the program: one process after another with the same number of lanes, each used by a person."""
+"""Runs the program again and again with the same number of lanes; a simulated person uses each process."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _SAMPLE_S = 15.0
 
 
 @dataclass
-class Lived:
-    """What came of the lives."""
+class ProgramResults:
+    """The results of the programs that were run."""
 
     memory: list[MemoryOverTime] = field(default_factory=list)
-    """For each program."""
+    """The memory of each program."""
     prompts: list[str] = field(default_factory=list)
-    """Those that were sent."""
+    """The prompts that were sent."""
     keys: list[KeyTime] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
 
-class Lives:
-    """Runs programs with a number of lanes. `program` has the id of the running one, or 0."""
+class ProgramRuns:
+    """Runs one program after the other with `lanes` lanes. `program` holds the id of the running process, or 0."""
 
     def __init__(self, shared: Shared, lanes: int, program: Synchronized[int]) -> None:
         self._shared = shared
@@ -48,23 +48,23 @@ class Lives:
         self._program = program
         self._journal = Journal(shared.plan.folder, shared.began)
         self._random = Random(f"{shared.plan.seed} {lanes}")
-        self._lived = Lived(done=self._journal.done, wrong=self._journal.wrong)
+        self._results = ProgramResults(done=self._journal.done, wrong=self._journal.wrong)
 
-    def run(self) -> Lived:
+    def run(self) -> ProgramResults:
         """Run programs until the soak ends."""
         minutes = self._shared.plan.life_minutes
         with Echo() as echo:
-            while self._shared.goes_on:
+            while self._shared.is_running:
                 end = time.monotonic() + minutes * 60 * self._random.uniform(0.8, 1.2)
                 self._live(echo, min(end, self._shared.until))
-        return self._lived
+        return self._results
 
     def _live(self, echo: Echo, end: float) -> None:
         plan = self._shared.plan
         began = time.monotonic()
-        name = f"p{self._lanes}.{len(self._lived.memory) + 1}"
+        name = f"p{self._lanes}.{len(self._results.memory) + 1}"
         memory = MemoryOverTime(f"{self._lanes} lanes")
-        self._lived.memory.append(memory)
+        self._results.memory.append(memory)
         with self._started() as terminal:
             process = psutil.Process(terminal.process.pid)
             children = Processes(process)
@@ -72,7 +72,7 @@ class Lives:
             if not person.sees(self._lanes):
                 self._wrong("the program did not show its lanes within a minute", terminal)
             sampled = began
-            while time.monotonic() < end and self._shared.goes_on and terminal.process.poll() is None:
+            while time.monotonic() < end and self._shared.is_running and terminal.process.poll() is None:
                 person.act(end)
                 if time.monotonic() - sampled > _SAMPLE_S:
                     sampled = time.monotonic()
@@ -82,8 +82,8 @@ class Lives:
             self._end(terminal)
             for left in children.left():
                 self._wrong(f"a process is left after the program ended: {left}", terminal)
-        self._lived.prompts += person.prompts
-        self._lived.keys += person.keys
+        self._results.prompts += person.prompts
+        self._results.keys += person.keys
 
     @contextlib.contextmanager
     def _started(self) -> Iterator[Terminal]:
@@ -99,13 +99,13 @@ class Lives:
                 self._wrong("a traceback is on the screen", terminal)
 
     def _end(self, terminal: Terminal) -> None:
-        """Leave the program with its key, or kill it; the last one is left."""
+        """Quit the program with its key, or kill it. The last program is never killed."""
         while not self._shared.store_is_free.acquire(timeout=0.01):
             terminal.read(0.2)
         try:
             if terminal.process.poll() is not None:
                 self._wrong(f"the program ended by itself with code {terminal.process.returncode}", terminal)
-            elif self._random.random() < 0.5 and self._shared.goes_on:
+            elif self._random.random() < 0.5 and self._shared.is_running:
                 terminal.process.send_signal(signal.SIGKILL)
                 terminal.process.wait()
                 self._journal.did("killed a program", f"{self._lanes} lanes")

@@ -1,4 +1,4 @@
-"""What the history has after the soak, set against what was sent: the checks that nothing was lost."""
+"""Checks that nothing was lost: compares the history after the soak with what the server and the person sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.soak.numbered_tokens import request_of, tokens_in
 from bench.soak.server_process import SentAnswer
 
 KEPT_S = 0.5
-"""Text that came earlier than this before a kill is in the history."""
+"""Seconds. Text that arrived at least this long before a kill must be in the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class Saved:
 
     runs: Sequence[SavedRun]
     prompts: Mapping[str, int]
-    """How often each prompt is there, in a conversation or in its queue."""
+    """How often each prompt is in the history, in a conversation or in its queue."""
     cells: Mapping[str, Sequence[str]]
     """The states of the runs of each experiment, by its name."""
     damage: str
-    """What SQLite finds wrong with the file; empty if it is sound."""
+    """SQLite's description of damage in the file; empty if the file is sound."""
 
     @classmethod
     def read(cls, path: Path) -> Saved:
-        """Read the file. Runs of programs that were killed are marked as interrupted first, as at the next start."""
+        """Read a history. Before that, runs of killed programs are marked as interrupted, as at the next start."""
         from paragone_workbench.store import Store
 
         Store.open(path).close()
@@ -64,32 +64,33 @@ class Saved:
 
 @dataclass
 class Answers:
-    """The answers of the numbered server: those sent, and those in the history."""
+    """The answers that the numbered server has sent, and the answers in the history."""
 
     sent: Mapping[str, SentAnswer]
     runs: Sequence[SavedRun]
     rate: float
     """Tokens a second of each answer."""
     unfinished: int = 0
-    """Answers to prompts of suites that were interrupted: they are not saved, and the prompts are sent again."""
+    """Number of interrupted answers in suites. A suite does not save such an answer, and sends the prompt again."""
     most_lost_s: float = 0.0
-    """The most text that is missing at the end of an answer, in seconds before it was interrupted."""
+    """The longest text that an interrupted answer lacks at its end, in seconds of streaming."""
     tokens: int = 0
-    """Tokens sent."""
+    """Number of tokens that were sent."""
     missing: int = 0
-    """Tokens that are not in the history."""
+    """Number of tokens that were sent and are not in the history."""
 
     def wrong(self, slow_s: Callable[[float], float]) -> Iterator[str]:
-        """Yield what was lost, doubled or changed. `slow_s` returns how late programs were at a time, as the machine was busy."""
+        """Describe each answer that was lost, doubled or changed.
+
+        `slow_s` returns the seconds by which a busy machine delayed programs around a time.
+        """
         found: dict[str, list[SavedRun]] = defaultdict(list)
         for run in self.runs:
             if request := request_of(run.text):
                 found[request].append(run)
         for request, answer in self.sent.items():
             runs = found.pop(request, [])
-            if not answer.times or answer.asked.startswith(
-                "serve"
-            ):  # whose clients have it, and not the history
+            if not answer.times or answer.asked.startswith("serve"):  # `paragone serve` saves no answers
                 continue
             if not runs and answer.asked.startswith("suite"):
                 self.unfinished += 1
@@ -113,7 +114,7 @@ class Answers:
             yield f"the finished answer to request {request} has {kept} of {len(answer.times)} tokens"
         if kept >= len(answer.times):
             return
-        # The record has no time at which the program was killed. It came before the next token.
+        # The record does not have the time at which a program was killed. The kill came before the next token.
         end = min(answer.ended or answer.times[-1], answer.times[-1] + 1 / self.rate)
         lost_s = end - answer.times[kept]
         self.most_lost_s = max(self.most_lost_s, lost_s)
@@ -125,7 +126,7 @@ class Answers:
 
 
 def wrong_in_history(saved: Saved, prompts: Iterable[str], suites: Mapping[str, int]) -> Iterator[str]:
-    """Yield what is wrong with prompts, cells and the file. `suites`: how many runs each finished suite has."""
+    """Describe what is wrong with prompts, cells and the file. `suites` has the number of runs of each finished suite."""
     if saved.damage:
         yield f"the history is damaged: {saved.damage}"
     for prompt in prompts:

@@ -1,4 +1,4 @@
-"""`paragone serve` and its clients: some read to the end, some leave, some read nothing, and some send nonsense."""
+"""Runs `paragone serve` with clients of several kinds: some read to the end, others disconnect, read nothing or send nonsense."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bench.soak.shared import Shared
 
 KEY = "soak"
 _PATIENCE_S = 120.0
-"""Seconds that an answer may take: a frozen engine is given up after 20, and the machine is busy."""
+"""Seconds that an answer may take: paragone gives up a frozen engine after 20 seconds, and the machine is busy."""
 _HEALTH_S = 30.0
 _NONSENSE = (b"\x16\x03\x01" + bytes(50), b"GET /he", b"POST /v1/completions HTTP/1.1\r\n\r\n{", b"\0" * 1000)
 
 
 class Served:
-    """Runs one server in a thread of its own, and is all of its clients."""
+    """Runs one server, and acts as all of its clients, in a thread of its own."""
 
     def __init__(self, shared: Shared, journal: Journal) -> None:
         self.processes: list[psutil.Process] = []
@@ -41,8 +41,8 @@ class Served:
         self._asked = 0
 
     def run(self) -> None:
-        """Serve until the soak ends. A server that cannot open its engines ends by itself, and the next one starts."""
-        while self._shared.goes_on:
+        """Serve until the soak ends. A server that cannot open its engines ends by itself, and another server starts."""
+        while self._shared.is_running:
             with (self._plan.folder / "served.log").open("ab") as log:
                 server = subprocess.Popen(
                     paragone("serve", "server", "worker", "--port", "0"),
@@ -61,7 +61,7 @@ class Served:
         if listens := "http://" in line:
             self._port = int(line.split("/v1")[0].rsplit(":", 1)[1])
             self.processes = [psutil.Process(server.pid)]
-        while listens and self._shared.goes_on:
+        while listens and self._shared.is_running:
             children.note()
             self._do(self._random.choice(_ACTIONS), children)
             if not self._is_healthy():
@@ -79,9 +79,9 @@ class Served:
             self._journal.found(f"serve: a process is left after the program ended: {left}")
 
     def _do(self, action: Callable[[Served], None], children: Processes) -> None:
-        """Do what a client does. What it raises is found, and the next client comes.
+        """Perform the action of a client, and record its errors as broken promises.
 
-        Only a client notices that a worker is frozen for good: it gives up, which ends the worker.
+        Only a client notices that a worker is frozen for good: the client gives up, which ends the worker.
         """
         try:
             action(self)
@@ -103,7 +103,7 @@ class Served:
             server.kill()
 
     def read_an_answer(self) -> None:
-        """Read a whole answer of the numbered server; each token is there, and in its place."""
+        """Read a whole answer of the numbered server, and check that all tokens arrive in order."""
         text, error, ended = "", None, False
         with contextlib.closing(self._ask("server")) as response:
             for line in response:
@@ -128,20 +128,20 @@ class Served:
         self._journal.did("was served an error" if "error" in answer else "was served an answer")
 
     def leave(self) -> None:
-        """Leave in the middle of an answer."""
+        """Disconnect in the middle of an answer."""
         with contextlib.closing(self._ask(self._random.choice(("server", "worker")))) as response:
             for _ in range(self._random.randrange(8)):
                 response.readline()
         self._journal.did("left a served answer")
 
     def read_nothing(self) -> None:
-        """Ask, and read nothing for some seconds."""
+        """Send a request, and read nothing for some seconds."""
         with contextlib.closing(self._ask("worker")):
             self._shared.interrupted.wait(self._random.uniform(1, 4))
         self._journal.did("read nothing of a served answer")
 
     def send_nonsense(self) -> None:
-        """Send what is no request, and leave."""
+        """Send bytes that are no request, and disconnect."""
         with socket.create_connection(("127.0.0.1", self._port), _HEALTH_S) as connection:
             connection.sendall(self._random.choice(_NONSENSE))
             connection.shutdown(socket.SHUT_WR)

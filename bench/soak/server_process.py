@@ -22,14 +22,14 @@ class SentAnswer:
     asked: str = ""
     """The first word of the prompt."""
     times: list[float] = field(default_factory=list)
-    """When each token was sent, on the monotonic clock."""
+    """The time at which each token was sent, on the monotonic clock."""
     end: str = ""
-    """`end`, `gone`, or empty if the server was killed before."""
+    """`end`, `gone` if the client disconnected, or empty if the server was killed before the end."""
     ended: float = 0.0
 
 
 class ServerProcess:
-    """A numbered server, as a context manager. Its methods can be called from several threads."""
+    """A numbered server, as a context manager. Several threads may call the methods."""
 
     def __init__(self, folder: Path, rate: float) -> None:
         with socket.socket() as free:
@@ -57,7 +57,7 @@ class ServerProcess:
             self._process.wait()
 
     def start_again(self) -> None:
-        """Start a server in place of the killed one."""
+        """Start a new server at the port of the killed server."""
         with self._lock:
             self._process = self._start()
 
@@ -68,7 +68,7 @@ class ServerProcess:
         self._process.send_signal(signal.SIGCONT)
 
     def sent(self) -> dict[str, SentAnswer]:
-        """Return what all servers have sent, by request."""
+        """Return the answers that all servers have sent, by the number of the request."""
         answers: dict[str, SentAnswer] = {}
         for moment, request, what in self._lines():
             answer = answers.setdefault(request, SentAnswer())

@@ -1,4 +1,4 @@
-"""What the processes and threads of a soak share: the plan, the end, and who may use the store."""
+"""The state that the processes and threads of a soak share: the plan, the end, and the lock of the store."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.soak.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the processes of a soak share."""
+    """The state that the processes of a soak share."""
 
     plan: Plan
     began: float
     """The start of the soak on the monotonic clock, which is the same for all processes."""
     interrupted: Event
-    """Set when the soak is to end early."""
+    """Set to end the soak early."""
     store_is_free: Lock
-    """Taken while the store is locked, and until what was held back is saved; and by who ends a program."""
+    """Held during the fault that locks the store, until programs have saved their changes, and while a program is ended."""
 
     @property
     def until(self) -> float:
@@ -27,6 +27,6 @@ class Shared:
         return self.began + self.plan.minutes * 60
 
     @property
-    def goes_on(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the soak has not ended."""
         return time.monotonic() < self.until and not self.interrupted.is_set()

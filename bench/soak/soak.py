@@ -16,9 +16,9 @@ import psutil
 from bench.soak.faults import Faults
 from bench.soak.journal import Journal
 from bench.soak.key_times import slow_s
-from bench.soak.lives import Lived, Lives
 from bench.soak.outcome import Outcome
 from bench.soak.plan import Plan
+from bench.soak.program_runs import ProgramResults, ProgramRuns
 from bench.soak.saved import Answers, Saved, wrong_in_history
 from bench.soak.served import Served
 from bench.soak.server_process import ServerProcess
@@ -27,9 +27,9 @@ from bench.soak.suites import PROMPTS, Suites
 
 
 def soak(plan: Plan) -> Outcome:
-    """Run the soak, and return what came of it."""
+    """Run the soak, and return its outcome."""
     plan.home.mkdir(parents=True)
-    # New interpreters: a fork could take over a lock that another thread holds.
+    # New interpreters, because a forked process could inherit a lock that another thread holds.
     context = multiprocessing.get_context("spawn")
     began = time.monotonic()
     shared = Shared(plan, began, context.Event(), context.Lock())
@@ -38,10 +38,9 @@ def soak(plan: Plan) -> Outcome:
     running = [context.Value("i", 0) for _ in plan.lanes]
 
     def programs() -> list[psutil.Process]:
-        ids = [it.value for it in running if it.value]
-        return (
-            [psutil.Process(it) for it in ids if psutil.pid_exists(it)] + suites.processes + served.processes
-        )
+        ids = [program.value for program in running if program.value]
+        lanes = [psutil.Process(process) for process in ids if psutil.pid_exists(process)]
+        return lanes + suites.processes + served.processes
 
     with ServerProcess(plan.folder, plan.rate) as server:
         plan.write_config(server.url)
@@ -59,49 +58,49 @@ def soak(plan: Plan) -> Outcome:
             _thread(journal, Faults(shared, journal, server, programs).cause),
         ]
         try:
-            lives = [_lived(pipe) for pipe in pipes]
+            results = [_result(pipe) for pipe in pipes]
         except KeyboardInterrupt:
             shared.interrupted.set()
-            lives = [_lived(pipe) for pipe in pipes]
+            results = [_result(pipe) for pipe in pipes]
         for process in processes:
             process.join()
         for thread in threads:
             thread.join()
-    return _outcome(plan, (time.monotonic() - began) / 60, journal, lives, suites, server)
+    return _outcome(plan, (time.monotonic() - began) / 60, journal, results, suites, server)
 
 
 def _live(shared: Shared, lanes: int, program: Synchronized[int], result: Connection) -> None:
-    """Use programs in a process of its own, so that nothing but the machine slows the measuring of keys."""
-    # Ctrl+C reaches this process too. The soak tells it when to end.
+    """Run programs in this process, so that other parts of the soak do not delay the measurement of keys."""
+    # Ctrl+C reaches this process too, but the event `interrupted` ends it.
     signal.signal(signal.SIGINT, lambda *_: None)
-    result.send(Lives(shared, lanes, program).run())
+    result.send(ProgramRuns(shared, lanes, program).run())
 
 
-def _lived(pipe: Connection) -> Lived:
+def _result(pipe: Connection) -> ProgramResults:
     try:
-        lived = pipe.recv()
+        result = pipe.recv()
     except EOFError:
-        return Lived(wrong=["the soak itself failed: see the traceback"])
-    assert isinstance(lived, Lived)
-    return lived
+        return ProgramResults(wrong=["the soak itself failed: see the traceback"])
+    assert isinstance(result, ProgramResults)
+    return result
 
 
 def _outcome(
     plan: Plan,
     minutes: float,
     journal: Journal,
-    lives: list[Lived],
+    results: list[ProgramResults],
     suites: Suites,
     server: ServerProcess,
 ) -> Outcome:
-    for lived in lives:
-        journal.done.update(lived.done)
-        journal.wrong += lived.wrong
+    for result in results:
+        journal.done.update(result.done)
+        journal.wrong += result.wrong
     saved = Saved.read(plan.history)
     answers = Answers(server.sent(), saved.runs, plan.rate)
-    keys = [key for lived in lives for key in lived.keys]
-    prompts = [prompt for lived in lives for prompt in lived.prompts]
-    memory = [life for lived in lives for life in lived.memory]
+    keys = [key for result in results for key in result.keys]
+    prompts = [prompt for result in results for prompt in result.prompts]
+    memory = [life for result in results for life in result.memory]
     runs = PROMPTS * len(suites.engines)
     for wrong in (
         *wrong_in_history(saved, prompts, dict.fromkeys(suites.finished, runs)),
@@ -129,12 +128,12 @@ def _outcome(
         prompts=len(prompts),
         suites=len(suites.finished),
         runs=len(saved.runs),
-        cpu_s=sum(it.ru_utime + it.ru_stime for it in usage),
+        cpu_s=sum(used.ru_utime + used.ru_stime for used in usage),
     )
 
 
 def _thread(journal: Journal, act: Callable[[], None]) -> threading.Thread:
-    """Call a function in a thread. What it raises is a finding: the soak goes on without it."""
+    """Call a function in a thread. If the function fails, record this as a broken promise; the soak continues."""
 
     def run() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Suites, one after the other: some are killed, and the same command is run again until all is answered."""
+"""Runs suites one after the other; kills some, and repeats each command until every prompt has an answer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bench.soak.shared import Shared
 
 PROMPTS = 4
 _ATTEMPTS = 8
-"""How often a command is run until its suite has no failed run."""
+"""Largest number of times that a command is run until its suite has no failed run."""
 _LONGEST_S = 240.0
-"""Seconds after which an attempt is a promise that was not kept."""
+"""Seconds after which a running attempt is a broken promise."""
 _RESTING_S = 5.0
 """Seconds between two attempts."""
 
@@ -39,8 +39,8 @@ class Suites:
         self._random = Random(f"{self._plan.seed} suites")
 
     def run(self) -> None:
-        """Run suites until the soak ends; the last one is finished."""
-        while self._shared.goes_on:
+        """Run suites until the soak ends, and then finish the last suite."""
+        while self._shared.is_running:
             self._suite(f"suite{len(self.finished) + 1}")
             pause = self._random.expovariate(1 / self._plan.suite_pause_s)
             self._shared.interrupted.wait(max(0.0, min(pause, self._shared.until - time.monotonic())))
