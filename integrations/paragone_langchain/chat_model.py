@@ -35,17 +35,17 @@ from paragone_workbench.serving.protocol.parts import End, Part, Piece
 from paragone_workbench.serving.protocol.requests import RequestedAnswer
 
 _OWN = ("temperature", "max_tokens", "seed")
-"""Sampling options that have a field."""
+"""Sampling options that have a field of their own in ChatParagone."""
 
 
 class ChatParagone(BaseChatModel):
-    """Any engine of paragone: native ones, which compute in a process of their own, and models on servers.
+    """Any engine of paragone: a native engine, which computes in a process of its own, or a model on a server.
 
-    The engine is opened with the first request. Chat models with the same engine and the same load options share it,
-    and the last one that is closed closes it: by `close`, as a context manager, or when nothing refers to it any more.
-    Requests wait for each other where the engine computes one answer at a time.
+    The first request opens the engine. Chat models with the same engine and the same load options share it. Closing the
+    last of these chat models closes the engine: by `close`, at the end of a `with` block, or by garbage collection.
+    Requests wait for each other if the engine computes one answer at a time.
 
-    Engines have no tool calls, so `bind_tools` is not implemented. What fails raises ParagoneError.
+    Engines have no tool calls, so `bind_tools` is not implemented. Failures raise ParagoneError.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -53,7 +53,7 @@ class ChatParagone(BaseChatModel):
     model: str
     """The name of an engine in config.toml, or `BACKEND:MODEL` or `BACKEND:MODEL@URL`."""
     config: Path | None = None
-    """The config file; None for the user's."""
+    """The config file; None for the user's config.toml."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further options of the engine, as `paragone options BACKEND` lists them. They override the options in the config."""
     temperature: float | None = None
@@ -65,11 +65,11 @@ class ChatParagone(BaseChatModel):
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Number of alternatives to each token, with `logprobs`."""
     streaming: bool = False
-    """Whether `invoke` reports the tokens to callbacks as they come."""
+    """Whether `invoke` reports each token to the callbacks as soon as the token arrives."""
 
     _lease: Lease = PrivateAttr()
     _sampling: dict[str, Json] = PrivateAttr()
-    """The sampling options among `options`: engines that differ in them alone are shared."""
+    """The sampling options among `options`. Chat models that differ only in these share an engine."""
     _sampling_names: frozenset[str] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
@@ -86,16 +86,16 @@ class ChatParagone(BaseChatModel):
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a model whose answers follow a schema, by the engine's option `json_schema`.
 
-        The answers are instances of the schema if it is a class of pydantic, else tables. With `include_raw`, they are
-        tables with `raw`, `parsed` and `parsing_error`. `method` and `strict`, which other models of LangChain have,
-        change nothing: the engine is always held to the schema, and can add no further properties.
+        If the schema is a class of pydantic, the answers are its instances, else dictionaries. With `include_raw`, each
+        answer is a dictionary with `raw`, `parsed` and `parsing_error`. `method` and `strict`, which other models of
+        LangChain have, change nothing: the engine always follows the schema, and adds no further properties.
         """
         for name in kwargs.keys() - {"method", "strict"}:
             raise InputError(f"with_structured_output has no option {name}.")
         return structured(self, schema, include_raw=include_raw)
 
     def close(self) -> None:
-        """End the use of the engine, which is closed if no other chat model uses it. Further requests fail."""
+        """Stop using the engine, and close it if no other chat model uses it. Further requests fail."""
         self._lease.close()
 
     def __enter__(self) -> ChatParagone:
@@ -105,13 +105,13 @@ class ChatParagone(BaseChatModel):
         self.close()
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return the tokens of a text. Raises ParagoneError if the engine does not tell them."""
+        """Return the token ids of a text. Raises ParagoneError if the engine does not report tokens."""
         return list(tokenized(self._lease, TokenizeRequest(text=text)).ids)
 
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Return the number of tokens of the prompt of messages, with what the chat template adds."""
+        """Return the number of tokens of the prompt that the chat template makes of messages."""
         if tools:
             raise InputError("The engines of paragone take no tools.")
         request = TokenizeRequest(messages=to_messages(messages), count_only=True)
@@ -189,7 +189,7 @@ class ChatParagone(BaseChatModel):
         return RequestedAnswer(run=spec, logprobs=logprobs)
 
     def _options_of_run(self, stop: list[str] | None, given: Mapping[str, Any]) -> dict[str, Json]:
-        """Return the sampling options of a request. Raises InputError for those that the engine does not have."""
+        """Return the sampling options of a request. Raises InputError for an option that the engine does not have."""
         own = {name: getattr(self, name) for name in _OWN if getattr(self, name) is not None}
         options = {**self._sampling, **own, **given}
         if (ends := stop or self.stop) is not None:

@@ -1,7 +1,7 @@
 """The engines of all chat models of this program, on one event loop in a thread of its own.
 
-LangChain calls a model in any thread and on any event loop, and an engine belongs to one. Chat models with the same engine
-share it: it is opened with the first request, and closed with the last chat model.
+LangChain calls a model in any thread and on any event loop, but an engine belongs to one event loop. Chat models with
+equal definitions share an engine: the first request opens the engine, and closing the last chat model closes it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from paragone_workbench.serving.served_engine import ServedEngine
 T = TypeVar("T")
 
 _END_S = 10.0
-"""Seconds that the engines have to close when the program ends."""
+"""Seconds that closing the engines may take when the program ends."""
 
 
 @dataclass(eq=False)
 class _Shared:
-    """An engine, and how many chat models use it."""
+    """An engine, and the number of chat models that use this engine."""
 
     engine: ServedEngine
     users: int = 0
     closing: asyncio.Task[None] | None = None
-    """Closes the engine, which can be opened again after that."""
+    """The task that closes the engine. The engine can be opened again after that."""
 
 
 class EngineHost:
-    """Owns the engines. There is one in a program: see `engine_host`."""
+    """Owns the engines. A program has one EngineHost: see `engine_host`."""
 
     def __init__(self) -> None:
         self.registry = Registry()
@@ -54,18 +54,18 @@ class EngineHost:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def take(self, definition: EngineDefinition) -> ServedEngine:
-        """Return the engine of a definition, which has one more user now. Call it on the engines' event loop."""
+        """Return the engine of a definition, and count one more user. Must be called on the engines' event loop."""
         shared = next((one for one in self._shared if one.engine.definition == definition), None)
         if shared is None:
             shared = _Shared(ServedEngine(self._pool, definition))
             self._shared.append(shared)
-        shared.users += 1  # before the first wait, so that nobody closes the engine from now on
+        shared.users += 1  # before the first `await`, so that no other user closes the engine meanwhile
         if shared.closing is not None:
             await asyncio.shield(shared.closing)
         return shared.engine
 
     async def give_back(self, engine: ServedEngine) -> None:
-        """End the use of an engine, and close it if that was the last. Call it on the engines' event loop."""
+        """Count one user less, and close the engine if it has none. Must be called on the engines' event loop."""
         shared = next(one for one in self._shared if one.engine is engine)
         shared.users -= 1
         if not shared.users:
@@ -78,25 +78,25 @@ class EngineHost:
 
 
 class Lease:
-    """The use of an engine by a chat model and its copies. It ends with `close`, or with the last of them."""
+    """The use of an engine by a chat model and its copies, until `close` or until all copies are garbage-collected."""
 
     def __init__(self, definition: EngineDefinition) -> None:
         self.definition = definition
         self.host = engine_host()
         self._taken: list[asyncio.Task[ServedEngine]] = []
         self._end = weakref.finalize(self, _give_back, self.host, self._taken)
-        self._end.atexit = False  # the host closes all engines then
+        self._end.atexit = False  # at the end of the program, the host closes all engines
 
     async def engine(self) -> ServedEngine:
-        """Return the engine. Call it on the engines' event loop. Raises InputError after `close`."""
+        """Return the engine. Must be called on the engines' event loop. Raises InputError after `close`."""
         if not self._end.alive:
             raise InputError("This chat model is closed.", hint="Make a new one.")
-        if not self._taken:  # a task, so that requests at the same time take the engine once
+        if not self._taken:  # a task, so that simultaneous requests take the engine once
             self._taken.append(asyncio.create_task(self.host.take(self.definition)))
         return await asyncio.shield(self._taken[0])
 
     def close(self) -> None:
-        """End the use, and wait until the engine is closed if nobody else uses it."""
+        """End the use of the engine. If no other chat model uses the engine, wait until it is closed."""
         if (ending := self._end()) is not None:
             ending.result()
 
@@ -114,7 +114,7 @@ _hosts: list[EngineHost] = []
 
 
 def engine_host() -> EngineHost:
-    """Return the host of this program's engines, which is made when it is first wanted."""
+    """Return the host of this program's engines. The first call creates the host."""
     with _making:
         if not _hosts:
             _hosts.append(EngineHost())

@@ -1,4 +1,4 @@
-"""Messages and answers in the forms of LangChain and of paragone."""
+"""Convert LangChain's messages to paragone's, and paragone's answers to LangChain's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_TOOLS = "The engines of paragone take no tools and no results of tools."
 
 
 def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """Return LangChain's messages as paragone's. Raises InputError for what engines cannot take."""
+    """Return LangChain's messages as paragone's. Raises InputError for content that engines do not accept."""
     return tuple(map(_message, messages))
 
 
@@ -83,7 +83,7 @@ def logprobs_of(pieces: Sequence[Piece]) -> dict[str, Json]:
 
 
 def text_of(pieces: Sequence[Piece], channel: str) -> str:
-    """Return the text of one channel."""
+    """Return the text of one channel, `answer` or `thinking`."""
     return "".join(_texts(pieces, channel))
 
 

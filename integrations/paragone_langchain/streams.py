@@ -1,4 +1,4 @@
-"""Answers that are computed on the engines' event loop, and read in any thread or on any other event loop."""
+"""Read answers, which are computed on the engines' event loop, in any thread or on any other event loop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Stream:
         return part
 
     async def close(self) -> None:
-        """Stop the computation, if it goes on."""
+        """Stop the computation, unless it has ended."""
         self._computing.cancel()
         await asyncio.gather(self._computing, return_exceptions=True)
 
@@ -64,7 +64,7 @@ def read(lease: Lease, choice: RequestedAnswer) -> Generator[Part, None, None]:
 
 
 async def read_async(lease: Lease, choice: RequestedAnswer) -> AsyncGenerator[Part, None]:
-    """Yield the parts of an answer on this event loop. Closing the generator stops the engine. Raises ParagoneError."""
+    """Yield the parts of an answer on the running event loop. Closing the generator stops the engine. Raises ParagoneError."""
     host = lease.host
     stream = await on_host(host, _opened(lease, choice))
     try:
@@ -75,5 +75,5 @@ async def read_async(lease: Lease, choice: RequestedAnswer) -> AsyncGenerator[Pa
 
 
 def on_host(host: EngineHost, work: Coroutine[None, None, T]) -> asyncio.Future[T]:
-    """Start a coroutine on the engines' event loop, and return its result as a future of this one."""
+    """Start a coroutine on the engines' event loop, and return its result as a future of the running event loop."""
     return asyncio.wrap_future(host.start(work))

@@ -1,4 +1,4 @@
-"""Answers that follow a schema, and are read by it."""
+"""Make a model whose answers follow a schema and are parsed by that schema."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 def structured(
     model: BaseChatModel, schema: dict[str, Any] | type, *, include_raw: bool
 ) -> Runnable[LanguageModelInput, Any]:
-    """Return a model whose engine is held to a schema, followed by what reads its answers."""
+    """Return a model whose engine must follow a schema, followed by a parser of the answers."""
     strict = convert_to_json_schema(
         schema, strict=True
-    )  # without further properties, which small models invent
+    )  # forbids further properties, which small models invent
     traced = {"kwargs": {"method": "json_schema"}, "schema": convert_to_json_schema(schema)}
     bound = model.bind(json_schema=json.dumps(strict), ls_structured_output_format=traced)
     parser: BaseOutputParser[Any] = (

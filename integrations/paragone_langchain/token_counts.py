@@ -7,7 +7,7 @@ from paragone_langchain.engine_host import Lease
 
 
 def tokenized(lease: Lease, request: TokenizeRequest) -> TokenizedText:
-    """Return the tokens of a text or of messages. Raises ParagoneError, also if the engine does not tell them."""
+    """Return the tokens of a text or of messages. Raises ParagoneError, also if the engine does not report tokens."""
     return lease.host.start(_tokenized(lease, request)).result()
 
 
