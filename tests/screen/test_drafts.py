@@ -69,7 +69,7 @@ async def test_quitting_tells_before_a_draft_is_lost(start):
             blocker.execute("BEGIN IMMEDIATE")
             await screen.type("lost")
             await screen.press("ctrl+q")
-            await screen.until(lambda: "cannot be saved; ^q again quits without it" in screen.told)
+            await screen.until(lambda: "cannot be saved; ^q again quits without saving it" in screen.told)
             assert not screen.app.is_leaving
             await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)

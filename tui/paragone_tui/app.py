@@ -43,7 +43,7 @@ class ParagoneApp(ProgramApp):
     """Owns the session, the history and the screens.
 
     `definitions` are the engines to start with; None means the engines of config.toml, or else of the last session. `given`
-    are options for all engines, as `key=value`, and `preset` has more options. Lanes that the user adds get all of them.
+    are options for all engines, as `key=value`, and `preset` has more options. All these options apply to added lanes, too.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ParagoneApp(ProgramApp):
             preset=preset,
         )
         self._history = HistoryOpening(self._session, self)
-        self._knows_loss = False
+        self._has_warned = False
         """Whether the user has seen the warning that the unsent prompt cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(config, definitions):
@@ -131,8 +131,9 @@ class ParagoneApp(ProgramApp):
             self._session.open_engines_soon()
         else:
             add_lane(self.lanes.context)
+        # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
-            self.say(problem, warning=True)  # last: while a message is shown, the dialog already takes keys
+            self.say(problem, warning=True)
         self.lanes.do(self._use_backends)
 
     async def _resume(self) -> None:
@@ -163,16 +164,16 @@ class ParagoneApp(ProgramApp):
     async def may_leave(self) -> bool:
         """Save the unsent prompt. If the prompt cannot be saved, warn the user once and return False.
 
-        If the conversation is not saved, tell the user that quitting waits for the history. A second call does not wait.
+        If the conversation is not saved, tell the user that quitting waits for the history. A second call returns at once.
         """
-        if self._knows_loss or self.is_closing:
+        if self._has_warned or self.is_closing:
             return True
         await self._history.tried()
         problem = await self.lanes.drafts.save_now(self.history)
         if problem is not None:
-            self._knows_loss = True
+            self._has_warned = True
             self.say(
-                f"The prompt that is not sent cannot be saved; {self.keys['quit'].first} again quits without it. "
+                f"The unsent prompt cannot be saved; {self.keys['quit'].first} again quits without saving it. "
                 f"{self._history.problem or problem}",
                 warning=True,
             )
@@ -214,14 +215,14 @@ class ParagoneApp(ProgramApp):
 
     async def close_all(self) -> None:
         """Close the engines and the history. Received text is saved, even if an engine hangs."""
-        # imported late, for the start needs neither module
+        # not imported at the top, because the start does not need these modules
         from paragone_workbench.engines.foreign.event_loop import kill_left_processes
         from paragone_workbench.engines.foreign.leaving import ending_engines_soon
 
         self.engines.remember_lanes()
         await self._history.end()
-        if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._knows_loss:
-            self.complain(StoreError(f"The prompt that was not sent could not be saved. {problem}"))
+        if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._has_warned:
+            self.complain(StoreError(f"The unsent prompt could not be saved. {problem}"))
         with ending_engines_soon():
             await self._session.close()
         kill_left_processes()

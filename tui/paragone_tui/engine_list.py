@@ -79,7 +79,7 @@ class EngineList:
     ) -> None:
         """Save an engine in the list of engines once the engine is open.
 
-        `written` is the definition that the user wrote. `opened` is the definition to wait for, which may have other options.
+        `written` is the definition that the user wrote. `opened` is the definition that opens, which may have other options.
         """
         engine.observers.append(_Keeping(opened, lambda: self._keep(written, engine.backend)))
 
@@ -88,7 +88,7 @@ class EngineList:
             self.save(definition, backend)
         except ParagoneError as error:
             self.complain(error)
-        self.remember_lanes()  # now by the engine's name
+        self.remember_lanes()  # the lane's engine is now saved by its name
 
     def save(self, definition: EngineDefinition, backend: Backend | None) -> str:
         """Save an engine without its secrets, and return the engine's name; see `add_engine`. Raises ParagoneError."""
@@ -125,7 +125,7 @@ class EngineList:
         self.config = replace(self.config, templates=kept)
 
     def remove(self, name: str) -> bool:
-        """Remove an engine that the user added. Return whether that worked; show the error if it did not."""
+        """Remove an engine that the user added, and return whether it was removed. Show the error if removing fails."""
         try:
             self.config = remove_engine(self.config, self.state, name)
         except ParagoneError as error:

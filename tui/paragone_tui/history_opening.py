@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 RETRY_S = 2.0
-"""Seconds between a failed attempt and the next one."""
+"""Seconds between a failed attempt to open the history and the next attempt."""
 LEAVING_S = 6.0
 """Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
 
@@ -38,7 +38,7 @@ class HistoryOpening:
 
     def begin(self, then: Callable[[], None]) -> None:
         """Start to open the history, and call `then` once the history is open."""
-        # Not a Textual worker: Textual cancels workers before the application unmounts, and unmounting may wait for this.
+        # Not a Textual worker: Textual cancels workers before it unmounts the application, which may wait for the history.
         self._task = asyncio.create_task(self._open(then))
 
     @property
@@ -63,7 +63,7 @@ class HistoryOpening:
     async def end(self) -> None:
         """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening.
 
-        A second call does not wait.
+        A second call cancels the opening at once.
         """
         task = self._task
         if task is None or task.done():

@@ -30,7 +30,7 @@ class Field(Protocol):
 
     @property
     def has_text(self) -> bool:
-        """Whether the field has text. If so, characters are text, not commands."""
+        """Whether the field has text. In a field with text, characters are text, not commands."""
 
     def takes(self, key: str) -> bool:
         """Return whether the field itself uses this key of a character with Alt."""
@@ -43,7 +43,7 @@ class KeyOrder:
     open a dialog, run later, once the key has passed through the widgets' queues. So without this class, all keys of a
     burst would go to the widget that had the focus at the first key.
 
-    A character with Alt is Escape and the character, unless the field takes that key.
+    Alt with a character is handled as Escape and the character, unless the field takes that key.
     """
 
     def __init__(self, app: App[None], handle: Callable[[events.Event], Awaitable[None]]) -> None:
@@ -103,7 +103,7 @@ class KeyOrder:
                 await self._in_turn()
 
     async def _opened(self, nodes: Sequence[MessagePump]) -> None:
-        """Wait for the screen that a key has opened. Raises TimeoutError if the key opened none, or after `OPENING_S`."""
+        """Wait for the screen that a key has opened. Raises TimeoutError if there is no new screen, or after `OPENING_S`."""
         screen = self._app.screen
         if screen in nodes:
             raise TimeoutError
@@ -138,9 +138,10 @@ class KeyOrder:
 
 
 def _without_alt(key: events.Key) -> Sequence[events.Key]:
-    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt. Return other keys alone.
+    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt. Do not split other keys.
 
-    Terminals send the same bytes for both. After Escape, tmux waits half a second for the character.
+    Terminals send the same bytes for Alt with a character as for Escape and the character. After Escape, tmux waits half a
+    second for the character.
     """
     name = without_alt(key.key)
     if name == key.key:  # a sign such as `?`, whose key is called `question_mark`

@@ -34,7 +34,7 @@ class Keys:
 
     @property
     def first(self) -> str:
-        """The first key that works while the user writes, in short notation. If need be, a key of lane mode with Alt."""
+        """The first key that works while the user writes, in short notation: a key of both modes, or of lane mode with Alt."""
         return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
     @property

@@ -16,7 +16,7 @@ class Program(Protocol):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the program is about to end. If so, the widgets may be gone."""
+        """Whether the program is about to end, so that the widgets may be gone."""
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message."""

@@ -90,11 +90,11 @@ class ProgramApp(OwnErrorsApp):
         """Close the engines and the history, whatever ends the program, and save what is not saved yet."""
 
     async def may_leave(self) -> bool:
-        """Return whether the program may quit now. If not, show the user why."""
+        """Return whether the program may quit now. If the program may not quit, show why."""
         return True
 
     def after_screen(self) -> None:
-        """Write and ask on the terminal what remains after the screen is closed."""
+        """Print last messages and ask last questions on the terminal, after the screen is closed."""
 
     def expect_prompt(self) -> None:
         """Prepare for a prompt that was sent before the first screen could take it."""
@@ -167,8 +167,8 @@ class ProgramApp(OwnErrorsApp):
     async def _forward(self, event: events.Event) -> None:
         """Forward a key or a paste to the widget that has the focus.
 
-        If no widget has the focus, give it to the screen's field: Textual would drop the key. No widget has the focus before
-        the first paint, after a mouse event outside the terminal, and while the window is in the background.
+        If no widget has the focus, first give the focus to the screen's field, or Textual would drop the key. No widget has the
+        focus before the first paint, after a mouse event outside the terminal, and while the window is in the background.
         """
         self.app_focus = True
         self.focus_field()
@@ -258,7 +258,7 @@ class ProgramApp(OwnErrorsApp):
     def action_suspend(self) -> None:
         """Return to the shell, which continues the program with `fg`."""
         if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
-            self.say("There is no shell to return to: none with job control started the program.")
+            self.say("There is no shell to return to: no shell with job control started the program.")
 
     async def edit_text(self, text: str) -> str | None:
         """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
@@ -321,7 +321,7 @@ class ProgramApp(OwnErrorsApp):
     # Messages and errors
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
-        """Show a message, for 4 seconds; a warning for 10."""
+        """Show a message for 4 seconds, or a warning for 10 seconds."""
         self.notify(
             sentence,
             severity="warning" if warning else "information",
@@ -355,7 +355,7 @@ class ProgramApp(OwnErrorsApp):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the program is about to end. If so, the widgets may be gone."""
+        """Whether the program is about to end, so that the widgets may be gone."""
         return self.is_exiting or self.is_unmounted
 
     async def run_action(
@@ -364,7 +364,7 @@ class ProgramApp(OwnErrorsApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Run an action, and return whether the action exists. Report its exceptions: Textual would end the program."""
+        """Run an action, and return whether the action exists. Report exceptions, at which Textual would end the program."""
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except Exception as error:  # noqa: BLE001 (the last chance to catch an exception of a key's action)

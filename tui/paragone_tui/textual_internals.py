@@ -146,7 +146,7 @@ class CompositorScreen(Screen[ScreenResultType]):
         """The size at which all of the screen was painted last."""
 
     def on_unmount(self) -> None:
-        """Let the rows that the widgets of a closed screen have painted be freed.
+        """Free the rows that the widgets of a closed screen have painted.
 
         The cache of a method of `StylesCache` keeps its last 1,024 instances, which keep the rows: about 80 MiB.
         """
@@ -260,7 +260,7 @@ class JobControlDriver(LinuxDriver):
 
     @abstractmethod
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more bytes may be written. The function replaces one that still waits."""
+        """Call a function once more bytes may be written. The function replaces an earlier function that still waits."""
 
     @abstractmethod
     def begin_frame(self) -> None:

@@ -22,8 +22,8 @@ def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup)
     """Ask on the terminal, for each conversation, whether to write it to a file, and to which one."""
     for number, conversation in enumerate(conversations, 1):
         _say(
-            f"A file can keep the conversation {_described(conversation)}: all of it in a .json file, what there is "
-            "to read in a .md file."
+            f"A file can keep the conversation {_described(conversation)}: a .json file keeps everything, a .md file "
+            "the text to read."
         )
         if not _offer(conversation, _proposed(number), find):
             _say("The conversation was not written.")

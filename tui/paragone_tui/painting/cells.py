@@ -106,7 +106,7 @@ def _join(cells: list[TerminalCell], mark: str) -> None:
 def is_doubtful(grapheme: str) -> bool:
     """Return whether terminals disagree on the width of a grapheme.
 
-    They disagree on flags, and on graphemes with joiners, variation selectors, skin tones or spacing marks.
+    Terminals disagree on flags, and on graphemes with joiners, variation selectors, skin tones or spacing marks.
     """
     return len(grapheme) > 1 and (
         not _JOINING.isdisjoint(grapheme) or any(category(mark) not in ("Mn", "Me") for mark in grapheme[1:])

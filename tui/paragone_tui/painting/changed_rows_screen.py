@@ -39,7 +39,7 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 
 
 class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
-    """A screen that sends few bytes to the terminal. It shows hyperlinks as plain text."""
+    """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text."""
 
     def __init__(self) -> None:
         self._terminal = _Terminal()
@@ -69,7 +69,7 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Show that the program went offline, or online again. By default, a screen shows nothing."""
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no such row, as most."""
+        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
         return False
 
     @property
@@ -285,7 +285,7 @@ class _Output:
         self._size = 0
 
     def write(self, change: _Change, room: float) -> bool:
-        """Write a change and return True, unless it makes an output that is not empty larger than `room` bytes."""
+        """Write a change, unless it makes output that already has changes exceed `room` bytes. Returns whether it is written."""
         look, length = self._pen.look, len(self.parts)
         self.parts.append(_move(self._cursor, (change.x, change.y)))
         end = _print(change.cells, change.x, change.y, self._pen, self.parts)

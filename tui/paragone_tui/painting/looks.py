@@ -22,7 +22,7 @@ class Look(NamedTuple):
     adds: bool = False
     """Whether the style is added to other styles: then it has no background, and a colour only if `color` is set."""
     ground: str = ""
-    """A theme variable for the background; empty for the widget's background. The theme `ansi` ignores it."""
+    """A theme variable for the background, which the theme `ansi` ignores; empty for the widget's background."""
 
 
 def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:

@@ -1,1 +1,1 @@
-"""The screens of the program, one package each."""
+"""The screens of the program, each in a module or package of its own."""

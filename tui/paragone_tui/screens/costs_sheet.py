@@ -42,7 +42,7 @@ class CostsSheet(Sheet):
         self.heading = one_line(f"What {lane} cost in this conversation")
 
     async def show(self, ledger: Ledger, problem: str = "") -> None:
-        """Show the ledger with prices, or the problem because of which there are no prices."""
+        """Show the ledger with prices, or without prices and with the problem that prevents them."""
         self._ledger, self._problem = ledger, problem
         if self.query("#sheet"):
             await self.scroll.remove_children()

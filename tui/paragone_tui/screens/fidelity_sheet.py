@@ -36,7 +36,7 @@ Save = Callable[["Fidelity"], Awaitable[None]]
 
 
 class FidelitySheet(Sheet):
-    """Shows a measurement of fidelity. During the measurement, the keys that close the sheet stop measuring first."""
+    """Shows a measurement of fidelity. During the measurement, the keys that close the sheet stop the measurement first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("fidelity")]
 

@@ -50,7 +50,7 @@ def write_file(text: str) -> Path:
 
 
 async def give_to_tmux(text: str) -> bool:
-    """Make tmux put text into its buffer and into the clipboard of its own terminal. Return whether tmux did.
+    """Make tmux put text into its buffer and into the clipboard of its own terminal. Return whether tmux took the text.
 
     By default, tmux passes on no sequence of a program: its options `set-clipboard` and `allow-passthrough` decide that. With
     `load-buffer -w` (tmux 3.2 and newer, see its manual), tmux itself sends the text.

@@ -39,8 +39,8 @@ class TerminalDriver(JobControlDriver):
 
     The driver knows how many bytes may be written now, so that the program never waits for a slow line.
 
-    On a signal such as SIGTERM, the program quits as with the key: it restores the terminal and saves everything. The exit
-    code is 128 plus the signal's number. Signals that were ignored at the start stay ignored.
+    On a signal such as SIGTERM, the program quits as after the key for quitting: it restores the terminal and saves
+    everything. The exit code is 128 plus the signal's number. Signals that were ignored at the start stay ignored.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TerminalDriver(JobControlDriver):
         return self._flow.room()
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more bytes may be written. The function replaces one that still waits."""
+        """Call a function once more bytes may be written. The function replaces an earlier function that still waits."""
         self._flow.call_when_room(call)
 
     def begin_frame(self) -> None:
@@ -100,7 +100,7 @@ class TerminalDriver(JobControlDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def disable_input(self) -> None:
-        """Wait for the terminal's last answers, since the shell would treat them as keys. Then stop reading the terminal."""
+        """Wait for the terminal's last answers, which the shell would treat as keys, then stop reading the terminal."""
         self._flow.asks = False
         self._take_answers()
         with contextlib.suppress(Empty):
@@ -154,8 +154,8 @@ def _waiting(fileno: int) -> int:
 def end_with_terminal(terminal: int) -> None:
     """Send SIGHUP to this process when the terminal of a file descriptor is closed.
 
-    The kernel sends SIGHUP only for the controlling terminal of the process. In some containers, the terminal is another
-    one: without this function, the program would read end of file in a busy loop, and its engines would keep their memory.
+    The kernel sends SIGHUP only for the controlling terminal of the process. In some containers, the process has no controlling
+    terminal: without SIGHUP, the program would read end of file in a busy loop, and its engines would keep their memory.
     """
     threading.Thread(target=_end_without, args=(terminal,), name="hang-up", daemon=True).start()
 

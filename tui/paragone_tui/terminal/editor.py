@@ -63,9 +63,9 @@ def _command() -> Sequence[str]:
     name = next((name for name in _VARIABLES if os.environ.get(name, "").strip()), None)
     if name is None:
         raise InputError(
-            "No editor is set.", hint="Set EDITOR to the command of one and start again: export EDITOR=nano"
+            "No editor is set.", hint="Set EDITOR to an editor's command and start again: export EDITOR=nano"
         )
-    with contextlib.suppress(ValueError):  # an open quote
+    with contextlib.suppress(ValueError):  # a quote without its end
         command = shlex.split(os.environ[name])
         if command and shutil.which(command[0]):
             return command
@@ -86,7 +86,8 @@ def _write(text: str) -> Path:
 
 
 async def _run(command: Sequence[str]) -> int:
-    terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None  # as Textual's screen
+    # Textual writes the screen to standard error, so the editor does, too.
+    terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None
     try:
         process = await asyncio.create_subprocess_exec(*command, stdout=terminal)
     except OSError as error:  # such as a script without an interpreter

@@ -21,11 +21,11 @@ _START = 8192
 _LEAST, _MOST = 128, 16384
 """Limits of the bytes that may be on their way. The upper limit bounds the backlog when a fast line becomes slow."""
 _QUESTIONS = 8
-"""Number of questions per full window of bytes. So questions are a small part of the bytes on a fast line."""
+"""Number of questions per full window of bytes: so few that questions are a small part of the bytes on a fast line."""
 _LEAST_MEASURED = 64
 """Least size in bytes of a frame with which the speed of the line is measured."""
 _SAMPLES = 3
-"""Number of last measurements whose median is the speed. A process that waits for the CPU spoils only one of them."""
+"""Number of last measurements whose median is the speed. A process that waits for the CPU spoils only one measurement."""
 _CERTAIN_S = 1.0
 """Seconds from which a measurement alone is the speed, without a median: processes rarely wait so long for the CPU."""
 _PATIENCE_S = 10.0
@@ -36,8 +36,8 @@ class Flow:
     """Computes how many of the written bytes are still on their way to the terminal, and how many more may be written.
 
     The program asks the terminal questions between frames. An answer shows that all bytes before its question have arrived.
-    The time between the answers to the questions before and after a frame shows how fast the line is. This time excludes the
-    latency of the line, and the time that either side waits for the CPU before it writes or reads. If the terminal does not
+    The time between the answers to the questions before and after a frame shows how fast the line is. That time excludes the
+    latency of the line, and the time that a process waits for the CPU before it writes or reads. If the terminal does not
     answer, only the bytes that the system took are known. `taken` may be called in any thread, all other methods only on
     the event loop.
     """
@@ -82,7 +82,7 @@ class Flow:
         return room if room >= self._window // 4 else 0
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function, in the present context, once bytes may be written. The function replaces one that still waits."""
+        """Call a function, in the present context, once bytes may be written. An earlier function that still waits is dropped."""
         # A thread reads the terminal's answers, and has none of the application's context variables.
         self._wait(partial(copy_context().run, call))
 

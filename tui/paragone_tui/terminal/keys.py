@@ -34,8 +34,8 @@ class Answered(Message):
 class KeyParser:
     """Wraps Textual's parser of terminal input, and also accepts invalid UTF-8 and unknown sequences.
 
-    This class parses pastes itself, because Textual's parser takes more than a second for a megabyte. Fields drop the keys of
-    characters that Python calls not printable, such as joiners, no-break spaces and new emoji. So these become pastes.
+    This class parses pastes itself, because Textual's parser takes more than a second for a megabyte. Characters that Python
+    calls not printable, such as joiners, no-break spaces and new emoji, become pastes, because fields drop their keys.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class KeyParser:
                 text = yield from self._feed_paste(self._pasted, text)
 
     def tick(self) -> Iterator[Message]:
-        """Yield the key Escape if an escape character began no sequence in time. Call this often."""
+        """Yield the key Escape if an escape character began no sequence in time. Call this method often."""
         messages = list(self._parser.tick())
         if messages:
             unfinished, self._last = _UNFINISHED.search(self._last), ""

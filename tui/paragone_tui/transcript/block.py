@@ -275,7 +275,7 @@ class Block:
         return self._typeset is not None
 
     def strip(self, row: int, palette: TranscriptStyles) -> Strip:
-        """Return a row by its index in the block, which is below `height`."""
+        """Return the row with this index in the block, from 0 to `height` - 1."""
         if self.folded:
             return self._folded_strip(palette)
         if self._typeset is not None:

@@ -41,7 +41,7 @@ class Link:
             self.align()
 
     def align(self) -> None:
-        """Align the turns. If a transcript's size has changed, `lay_out` aligns later: it wraps the text first."""
+        """Align the turns. If a transcript's size has changed, `lay_out` aligns later, after it has wrapped the text."""
         self._stale = any(member.is_resized for member in self.members)
         if not self._stale:
             self._align()

@@ -19,7 +19,7 @@ GUTTER = 2
 SLICE = 10_000
 """Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms with many combining marks.
 
-This is also the unit of `room` in `wrap`: characters that are not ASCII. `_ASCII` characters of ASCII make one unit.
+The unit of `room` in `wrap` is one character that is not ASCII, or `_ASCII` characters of ASCII.
 """
 _ASCII = 8
 """Number of ASCII characters that take as long to wrap as one other character."""
@@ -146,7 +146,7 @@ class BlockPart:
         return len(rows) - (not rows[-1]) if rows else 0
 
     def strip(self, row: int, palette: TranscriptStyles) -> Strip:
-        """Return a row by its index, which is below `height`."""
+        """Return the row with this index in the text, from 0 to `height` - 1."""
         marks = self._marks(row) if self.layers else ()
         known, strip = self._strips.get(row, (None, None))
         if strip is None or known != marks:

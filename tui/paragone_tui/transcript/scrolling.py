@@ -150,7 +150,7 @@ class ScrolledText(Widget):
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:
-        """Return the last of these top rows that `_is_end` accepts; `_end` if it accepts none.
+        """Return the last of these top rows that `_is_end` accepts; `_end` if there is no such row.
 
         Lanes that choose among the same rows, and end at nearly the same row, then show the same rows.
         """

@@ -37,8 +37,8 @@ _PAUSE = 0.02
 class Transcript(ScrolledText):
     """Shows the prompts, answers and notes of a lane while they arrive.
 
-    While the end of the text is in view, the view follows new text, several rows at a time. Scrolling up stops this. All text
-    is made safe to print. The Markdown of answers is typeset; all other text is plain. Blocks may be added before the
+    While the end of the text is in view, the view follows new text, several rows at a time; scrolling up stops following. All
+    text is made safe to print. The Markdown of answers is typeset; all other text is plain. Blocks may be added before the
     widget is mounted.
     """
 
@@ -229,7 +229,7 @@ class Transcript(ScrolledText):
         if changed is None or not self._laid_out:
             return
         if self._open and not self._typesetter.keep_up(self._open, self._page.width, self._palette):
-            self._touch(self._open)  # typeset it with one of the next frames
+            self._touch(self._open)  # typeset the open block with one of the next frames
         self._page.arrange(changed)
         self._trim()
         if self.link is not None:

@@ -95,7 +95,7 @@ class Form(Modal[ScreenResultType]):
         self.submit()
 
     def submit(self) -> None:
-        """Use the values of the fields. Each form defines how."""
+        """Use the values of the fields. Each form must define this method."""
         raise NotImplementedError
 
     def say(self, text: str, *, error: bool = False) -> None:

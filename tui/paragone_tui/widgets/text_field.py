@@ -100,7 +100,7 @@ class TextField(TextArea):
         return result
 
     def _kill(self, delete: Callable[[], None], *, before: bool = False) -> None:
-        """Delete text and keep it for `ctrl+y`. Join it to the text of a deletion just before."""
+        """Delete text and keep it for `ctrl+y`, joined to the text that was deleted just before."""
         edits, joins = self._edits, self._after_kill == (self._edits, self.cursor_location)
         delete()
         if self._edits != edits:

@@ -1,1 +1,1 @@
-"""The screen that measures engines and says which one to deploy."""
+"""The screen that measures engines and shows which of them to deploy."""

@@ -101,7 +101,7 @@ class ChooseScreen(Form[None]):
     # The form
 
     def action_start(self) -> None:
-        """Begin to measure, as in the fields."""
+        """Begin to measure, as Enter in a field does."""
         self.submit()
 
     def submit(self) -> None:

@@ -1,1 +1,1 @@
-"""The view of the place where answers part."""
+"""The sheet that shows where answers part."""

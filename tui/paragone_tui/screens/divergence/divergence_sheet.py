@@ -135,7 +135,7 @@ class DivergenceSheet(Sheet):
     def action_choose(self, everyone: bool) -> None:
         """Choose the token under the cursor, for its engine or for all engines."""
         if not self._known:
-            self._tell("The tokens were not kept. Answer again, then they are.")
+            self._tell("The tokens were not kept. Answer again to keep them.")
             return
         token = self._side.choices[self._cursor.row]
         if not can_begin_with(token):

@@ -79,6 +79,6 @@ def _details(entry: HistoryEntry) -> str:
 
 
 def when(moment: float) -> str:
-    """Return a moment in local time, without the date if it is today."""
+    """Return a moment in local time, without the date if the moment is today."""
     day = local_date(moment, "%Y-%m-%d")
     return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")

@@ -85,7 +85,7 @@ class HistoryScreen(Picker[Found | None]):
         return self._options
 
     async def _search(self, text: str, remark: str = "") -> None:
-        """List the matching entries, with a remark below the list. Without a remark, show if entries are missing."""
+        """List the matching entries, with a remark below the list. Without a remark, show why the list is empty or cut."""
         try:
             query = read_query(text)
             found = await self._history.call(lambda store: find_entries(store, query, text, _SHOWN))
@@ -270,13 +270,15 @@ class HistoryScreen(Picker[Found | None]):
             Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
         )
 
-    def _change(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> None:
-        """Change the history, list the conversations again, and show the sentence that `told` makes of the result."""
-        self._do(lambda: self._changed(change, told))
+    def _change(self, change: Callable[[Store], T], sentence: Callable[[T], str] = lambda _: "") -> None:
+        """Change the history, list the conversations again, and show the `sentence` on the result."""
+        self._do(lambda: self._changed(change, sentence))
 
-    async def _changed(self, change: Callable[[Store], T], told: Callable[[T], str] = lambda _: "") -> str:
-        """Change the history, and return the sentence that `told` makes of the result."""
-        return told(await retrying(self._history, change))
+    async def _changed(
+        self, change: Callable[[Store], T], sentence: Callable[[T], str] = lambda _: ""
+    ) -> str:
+        """Change the history, and return the `sentence` on the result."""
+        return sentence(await retrying(self._history, change))
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:
         """Execute an action on the history, list the conversations again, and show the action's sentence or error."""

@@ -262,7 +262,7 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.write(run.text)
 
     def _show_end(self, run: Run, following: Run | None = None) -> None:
-        """Show how a run ended. If successive answers used the same other settings, only the last answer names them."""
+        """Show how a run ended. If successive answers had the same earlier settings, only the last answer names the settings."""
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:

@@ -74,7 +74,7 @@ class Differences(LaneObserver):
         return self.shown
 
     def toggle_heat(self, lane: Lane) -> bool:
-        """Turn on or off whether a lane's tokens are coloured by probability. Returns whether they are now."""
+        """Turn the colouring of a lane's tokens by probability on or off. Returns whether the colouring is on now."""
         self._heated ^= {lane}
         self.mark_all()
         return lane in self._heated
@@ -164,7 +164,7 @@ class Differences(LaneObserver):
 
         In the reference lane, the mark is at the first place where another lane differs.
         """
-        from paragone_workbench.compare.divergence import place_of  # the start does not need it
+        from paragone_workbench.compare.divergence import place_of  # not imported at start
 
         if not self.shown or self.reference is None:
             return []
@@ -187,7 +187,7 @@ class _Compared:
     """Computes how a run differs from its reference, and keeps the result."""
 
     def __init__(self, reference: Run) -> None:
-        from paragone_workbench.compare.diff import GrowingDiff  # the start does not need it
+        from paragone_workbench.compare.diff import GrowingDiff  # not imported at start
 
         self.reference = reference
         self._comparison = GrowingDiff()

@@ -170,7 +170,7 @@ class Lanes(Horizontal, can_focus=True):
             column.transcript.fold_thinking = self._fold_thinking
 
     def toggle_logs(self) -> bool:
-        """Fold or unfold long prompts and the logs of crashed engines. Returns whether these are folded now."""
+        """Fold or unfold long prompts and the logs of crashed engines. Returns whether long texts are folded now."""
         self._fold_logs = not self._fold_logs
         for column in self.columns:
             column.transcript.fold_logs = self._fold_logs
@@ -201,7 +201,7 @@ class Lanes(Horizontal, can_focus=True):
         self._remember()
 
     def _show_settings(self) -> None:
-        """Show the set options of each lane. If one lane has some, all lanes show a line, so that the answers align.
+        """Show the set options of each lane. If one lane has set options, all lanes show a line, so that the answers align.
 
         A terminal with few rows shows no options. Options are shown only once the backends' plugins are loaded, because a
         backend knows which options are secret.

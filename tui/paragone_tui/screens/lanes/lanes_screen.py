@@ -103,7 +103,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             | {
                 key: command.action
                 for command in COMMANDS
-                if command.group != "Lane mode"  # for moving around, the user rather enters lane mode
+                if command.group != "Lane mode"  # the user enters lane mode to move around
                 for key in keys[command.id].alt
             },
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},

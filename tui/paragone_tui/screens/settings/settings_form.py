@@ -245,7 +245,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         return "" if name == self._applied else name
 
     def _fill_in(self) -> bool:
-        """Fill the values of the chosen preset into the fields, once. If that fails, show why, and return False."""
+        """Fill the values of the chosen preset into the fields, once. Returns False after an error, which the form shows."""
         name = self._preset_to_apply
         if not name:
             return True

@@ -1,1 +1,1 @@
-"""Prompts from templates: picking one, and the values of its variables."""
+"""Prompts from templates: the picker of templates, and the form for the values of variables."""

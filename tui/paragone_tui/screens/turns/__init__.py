@@ -1,1 +1,1 @@
-"""Pickers for turns: the queue, the tree of all turns, and what to copy."""
+"""Pickers for turns: the queue, the tree of all turns, and the text to copy."""

@@ -1,1 +1,1 @@
-"""Votes on answers whose engines are not named."""
+"""Votes on answers that are shown without the names of their engines."""

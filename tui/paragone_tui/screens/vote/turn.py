@@ -38,7 +38,7 @@ class BlindTurn(VoteScreen[bool | None]):
         program: Program,
         markdown: bool,
     ) -> None:
-        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt, and returns None if it did not."""
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt; None means that the prompt was not sent."""
         super().__init__(program, markdown=markdown)
         self._history = history
         self._session = session
@@ -165,7 +165,7 @@ class BlindTurn(VoteScreen[bool | None]):
                 return
             self.show_names(None)
             self._show_keys()
-            self.say("The vote is taken back. If you vote again, it counts as not blind.")
+            self.say("The vote is taken back. Another vote counts as not blind.")
 
     def action_stop(self) -> None:
         """Stop the answers. If all answers have ended, quit voting."""

@@ -40,7 +40,7 @@ def reference_lane(context: LanesContext) -> None:
 
 
 def toggle_heat(context: LanesContext) -> None:
-    """Turn on or off whether the current lane's tokens are coloured by their probabilities."""
+    """Turn the colouring of the current lane's tokens by their probabilities on or off."""
     column = context.current_or_say()
     if column is None:
         return
@@ -75,7 +75,7 @@ def fidelity(context: LanesContext) -> None:
         return
     if session.pool.scheduler.opens_engines:
         context.say(
-            "Only one engine is in memory at a time here, and a comparison of distributions needs all."
+            "The comparison needs all engines in memory, but here only one engine is in memory at a time."
         )
         return
     if any(lane.engine.is_opening for lane in session.lanes):
@@ -135,7 +135,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
     forks: dict[Fork, Sequence[_Answer]] = {}
     for answer in sorted(parted, key=lambda answer: (answer.parting and answer.parting.char) or 0):
         if any(answer.parting == fork.place for fork in forks):
-            continue  # another candidate parts at the same place, and their fork has this answer, too
+            continue  # the fork of another candidate at the same place has this answer, too
         shown = [reference, answer, *(other for other in candidates if other is not answer)]
         forks[fork_of([(side.lane.name, side.run.result, side.parting) for side in shown])] = shown
     current = next((answer.parting for answer in parted if answer.lane is column.lane), None)

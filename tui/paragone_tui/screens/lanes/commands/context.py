@@ -70,20 +70,20 @@ class LanesContext:
         return self.lanes.key_of(command)
 
     def current_or_say(self) -> LaneColumn | None:
-        """Return the current lane's column. If there is none, show a message and return None."""
+        """Return the current lane's column. Without lanes, show a message and return None."""
         if self.lanes.current is None:
             self.say(f"There is no lane; {self.key_of('add-lane')} adds one.")
         return self.lanes.current
 
     def is_answering(self, lanes: Iterable[Lane]) -> bool:
-        """Return whether one of these lanes is busy. If so, show a message."""
+        """Return whether one of these lanes is busy, and show a message if a lane is busy."""
         busy = any(lane.is_busy for lane in lanes)
         if busy:
             self.say(f"An answer is still being generated; {self.key_of('stop')} stops it.")
         return busy
 
     def lane_is_answering(self, lane: Lane) -> bool:
-        """Return whether a lane is busy. If so, show a message."""
+        """Return whether a lane is busy, and show a message if the lane is busy."""
         if lane.is_busy:
             self.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
         return lane.is_busy

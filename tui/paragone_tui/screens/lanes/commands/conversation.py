@@ -31,7 +31,7 @@ async def _stop_and_begin(context: LanesContext) -> None:
     if context.is_answering(context.session.lanes):  # a prompt was sent meanwhile
         return
     _begin(context)
-    context.say(f"The answers were stopped. {context.key_of('reopen')} finds them, as far as they had come.")
+    context.say(f"The answers were stopped. {context.key_of('reopen')} finds the text that they have.")
 
 
 def _begin(context: LanesContext) -> None:
@@ -122,7 +122,7 @@ def _reveal(context: LanesContext, hit: Hit) -> None:
 def find(context: LanesContext) -> None:
     """Let the user find words in the open conversation, except during blind votes, as matches have the engines' names."""
     if context.is_blind:
-        context.say(f"What is found would have a name; {context.key_of('blind-vote')} ends blind voting.")
+        context.say(f"A search would show names; {context.key_of('blind-vote')} ends blind voting.")
         return
     from paragone_tui.screens.find_screen import FindScreen
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 MOST_LANES = 6
-"""Maximum number of lanes up to which the user can add lanes, since more are hard to read side by side."""
+"""Maximum number of lanes after adding a lane: more lanes are hard to read side by side."""
 
 
 def add_lane(context: LanesContext) -> None:
@@ -44,7 +44,7 @@ def add_lane(context: LanesContext) -> None:
 
 
 def has_room(context: LanesContext) -> bool:
-    """Return whether another lane can be added. If not, show a message."""
+    """Return whether another lane can be added, and show a message if there are too many lanes."""
     if len(context.session.lanes) < MOST_LANES:
         return True
     context.say(f"There are {MOST_LANES} lanes already; {context.key_of('close-lane')} closes one.")

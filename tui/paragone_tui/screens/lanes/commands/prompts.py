@@ -120,14 +120,14 @@ def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
 def queue(context: LanesContext) -> None:
     """Let the user edit or withdraw a prompt of the queue, or send it again."""
     if not context.session.queue.prompts:
-        context.say("No prompt waits. A prompt that is sent to a busy lane does.")
+        context.say("No prompt waits. Prompts wait if their lane is busy.")
         return
     from paragone_tui.screens.turns.queue_picker import QueuePicker
 
     def edit(queued: QueuedPrompt) -> None:
         if context.composer.prompt.strip():
             context.say(
-                "The field has a prompt that is not sent. Send or clear it first; then edit one that waits."
+                "Your prompt is not sent. Send or clear this prompt first, then edit a prompt that waits."
             )
             return
         context.session.queue.keep([queued])  # so that no lane begins the prompt meanwhile
@@ -161,7 +161,7 @@ def _edit_title(context: LanesContext, which: str) -> Callable[[], str]:
 
 
 def _end_of_edit(context: LanesContext, effect: str) -> str:
-    """Describe the key that ends an edit. If lanes are busy, the key first stops the lanes; else it has this effect."""
+    """Describe the key that ends an edit. The key stops busy lanes first; without busy lanes, it has the effect `effect`."""
     return f"{_shown_key(context, 'stop')} {'stops the lanes first' if can_stop(context.session) else effect}"
 
 
@@ -170,7 +170,7 @@ def resume_edit(context: LanesContext, prompt_id: str) -> None:
     edited = next((prompt for prompt in context.session.prompts if prompt.id == prompt_id), None)
     if edited is None:
         context.say(
-            "What you wrote edited a prompt of a conversation that is not open, so it is a new prompt here; "
+            "Your text edits a prompt of a conversation that is not open. Here, the text is a new prompt; "
             f"{context.key_of('reopen')} lists the conversation."
         )
     else:

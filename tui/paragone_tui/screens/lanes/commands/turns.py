@@ -36,7 +36,7 @@ def _select(context: LanesContext, step: int) -> None:
     context.lanes.select_turn(turns[place] if place < len(turns) else None)
     if selected is None and place < len(turns):
         context.say(
-            "A turn is selected (▶): variants, regenerating, copying, editing and forking are for it."
+            "A turn is selected (▶): variants, regenerating, copying, editing and forking apply to this turn."
         )
 
 

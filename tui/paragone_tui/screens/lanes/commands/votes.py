@@ -29,7 +29,7 @@ def _be_blind(context: LanesContext, blind: bool) -> None:
 
 
 def can_vote(context: LanesContext, edited: Prompt | None) -> bool:
-    """Return whether a blind vote on the next answers is possible. If not, show why.
+    """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible.
 
     `edited` is the earlier prompt that the user edits; None for a new prompt.
     """
@@ -88,7 +88,7 @@ def prefer_answer(context: LanesContext) -> None:
         [] if prompt is None else [other for other in context.session.lanes if _has_answered(other, prompt)]
     )
     if prompt is None or lane not in lanes or len(lanes) < 2:
-        context.say("There is no answer of this lane and of another one to the same prompt.")
+        context.say("This lane and another lane must first answer the same prompt.")
     elif (history := _history_or_say(context)) is not None and not context.is_answering(lanes):
         program = context.program
         program.save(program.reported(lambda: _prefer(context, history, lane, lanes, prompt)))

@@ -1,1 +1,1 @@
-"""The field for prompts: its text, what was pasted, and the files that go with it."""
+"""The field for prompts, with its text, the pasted texts and the attached files."""

@@ -163,7 +163,7 @@ class Attachments:
     async def settle(self, text: str) -> bool:
         """Read the mentioned files, and read changed files again. Returns whether all files are attached.
 
-        For each file that cannot be attached, show a message. The next call then returns True, to send the text without it.
+        For each file that cannot be attached, show a message. The next call returns True: the text is sent without the file.
         """
         self._is_awaited = True
         try:
@@ -188,7 +188,7 @@ class Attachments:
         except InputError as error:
             named.reading = None
             if not isinstance(error, MissingFile) or looks_like_path(path):
-                named.error = error  # without a path and a file, `@` mentions a person, or begins a decorator
+                named.error = error  # else, `@` mentions a person, or begins a decorator
                 if not self._is_awaited:
                     self._tell(named, f"Not attached: {error}")
             return

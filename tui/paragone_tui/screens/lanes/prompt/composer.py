@@ -149,13 +149,13 @@ class Composer(MentionField):
         self.placeholder = f"Ask {whom}…"
 
     def edit_prompt(self, prompt: Prompt, title: Callable[[], str]) -> None:
-        """Edit an earlier prompt, with its files and images. `title` returns a text on which prompt it is and how to end."""
+        """Edit an earlier prompt, with its files and images. `title` returns a text on the edit and on how to end the edit."""
         self._begin_edit(title, prompt.written, prompt)
         self.edited, self.queued = prompt, None
         self._show_title()
 
     def edit_queued(self, queued: QueuedPrompt, title: Callable[[], str]) -> None:
-        """Edit a prompt of the queue, with its files and images. `title` returns a text on the edit and how to end it."""
+        """Edit a prompt of the queue, with its files and images. `title` returns a text on the edit and on how to end the edit."""
         self._begin_edit(title, queued.text, queued)
         self.edited, self.queued = None, queued
         self._show_title()
@@ -170,7 +170,7 @@ class Composer(MentionField):
         self.attachments.take_over(prompt)
 
     def resume_edit(self, prompt: Prompt, title: Callable[[], str]) -> None:
-        """Treat the text, an edit that the end of the program interrupted, as an edit of an earlier prompt again."""
+        """Treat the restored text as an edit of an earlier prompt, which the end of the program interrupted."""
         self._before_edit = _NOTHING
         self._edit_title, self._unedited = title, prompt.written
         self.edited, self.queued = prompt, None
@@ -211,7 +211,7 @@ class Composer(MentionField):
         self.put(text if is_editable(text) else self._pasted.fold(text))
 
     def unfold(self) -> None:
-        """Show the pasted texts in full, unless they are too long to edit. Undo folds them again."""
+        """Show the pasted texts in full, unless they are too long to edit. Undo folds the texts again."""
         if is_editable(self.prompt):
             self.put(self.prompt)
 
@@ -273,7 +273,7 @@ class Composer(MentionField):
         self._show_title()
 
     def show_message(self, message: Content) -> None:
-        """Show a message in the rule above the prompt, or below if it does not fit. An empty message removes it."""
+        """Show a message in the rule above the prompt, or below if it does not fit. An empty message removes the shown one."""
         self._message = message
         self._show_title()
 
@@ -305,7 +305,9 @@ class Composer(MentionField):
 
     async def on_paste(self, event: events.Paste) -> None:
         """Fold a long paste into a mark. Textual inserts a short paste."""
-        text = event.text.replace("\r\n", "\n").replace("\r", "\n")  # terminals and tmux send CR
+        text = event.text.replace("\r\n", "\n").replace(
+            "\r", "\n"
+        )  # terminals and tmux send CR for a line break
         if is_long(text) or not is_editable(self.text + text):
             event.stop()
             event.prevent_default()

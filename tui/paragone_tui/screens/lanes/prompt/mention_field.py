@@ -85,7 +85,7 @@ class MentionField(TextField):
             self.attachments.name(path)
 
     def name_mentions(self) -> None:
-        """Attach all files that the text mentions. Call this only for texts that the user has sent before."""
+        """Attach all files that the text mentions. Use this method only for texts that the user has sent before."""
         for mention in mentions(self.text):
             self.attachments.name(mention.path)
 
