@@ -1,7 +1,6 @@
 """A foreign program as an engine's process: its output, its end, and that it leaves nothing behind."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import psutil
 import pytest
 import pytest_asyncio
+from tests.processes import gone
 
 from paragone import EngineCrashed
 from paragone.worker.program import ProgramProcess
@@ -32,13 +32,6 @@ async def printed(process, text):
     async with asyncio.timeout(20):
         while text not in process.output():
             await asyncio.sleep(0.01)
-
-
-async def gone(pid):
-    with contextlib.suppress(psutil.NoSuchProcess):
-        async with asyncio.timeout(20):
-            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.01)
 
 
 async def test_its_output_and_its_end_are_known(start, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from tests.processes import gone
 
 from paragone import EngineCrashed, EngineError, OpenRequest, Token, TokenizeRequest
 from paragone.cores import OPENMP
@@ -30,13 +31,6 @@ def runtime(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return folder / f"paragone-{os.geteuid()}"
-
-
-async def gone(pid):
-    with contextlib.suppress(psutil.NoSuchProcess):
-        async with asyncio.timeout(10):
-            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.02)
 
 
 async def test_it_loads_answers_and_is_gone(
