@@ -1,1 +1,1 @@
-"""Choosing an engine: the measurements that decide, and what follows from them."""
+"""Chooses an engine to deploy: the measurements, and the decision that follows from their results."""

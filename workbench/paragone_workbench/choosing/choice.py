@@ -1,4 +1,4 @@
-"""Measures the engines in question, one measurement after the other, and decides by what was measured."""
+"""Measures the engines to choose from, one measurement after the other, and decides by the results."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ _PROBE_SHARE = 0.2
 
 @dataclass(eq=False, kw_only=True)
 class Choice:
-    """The measurements of a decision. Use it once, on one event loop; after `stop`, what was measured is there.
+    """The measurements for a decision. Use a `Choice` once, on one event loop. `stop` keeps the results so far.
 
     Attributes:
-        history: The measurements and runs are saved in it, and found again.
-        registry: The backends.
-        catalog: The assertions of the suite.
-        request: The engines in question, and the suite.
-        wanted: The name of the engine whose quality is wanted; None for the one with the largest file.
-        seconds: The time for everything; None for as long as it takes.
+        history: The history, where earlier measurements and runs are found, and new ones are saved.
+        registry: The installed backends.
+        catalog: The installed assertions.
+        request: The engines to choose from, and the suite.
+        wanted: The name of the reference, whose quality should be reached; None for the engine with the largest file.
+        seconds: Seconds for all measurements; None for no limit.
         vram: Bytes of the GPUs on which the engine is to be deployed; empty for this machine.
-        observer: Who gets the events.
+        observer: The observer of the events.
     """
 
     history: History
@@ -88,10 +88,10 @@ class Choice:
         self._throughputs: Throughputs | None = None
         self._suite: SuiteRounds | None = None
         self.reference = self.wanted or largest_file(self.request.engines)
-        """The engine whose quality is wanted."""
+        """The name of the reference, whose quality should be reached."""
 
     async def measure(self) -> None:
-        """Measure what is unknown, as far as the time goes.
+        """Measure everything that the history does not have, until the time is over.
 
         Raises InputError if the time is too short for a decision, or fewer than two engines can be opened, and ParagoneError if
         the history cannot be used.
@@ -156,7 +156,7 @@ class Choice:
 
     @property
     def experiment(self) -> Experiment | None:
-        """The runs of the suite; None before."""
+        """The experiment with the runs of the suite; None before the suite begins."""
         return None if self._suite is None else self._suite.experiment
 
     @property
@@ -172,7 +172,7 @@ class Choice:
     # The steps
 
     async def _leave_out(self) -> None:
-        """Leave out the engines that cannot be opened or do not fit, but for a reference that the user named and that opens."""
+        """Leave out the engines that cannot be opened or do not fit. A named reference need not fit on the GPUs of `vram`."""
         self.observer.estimating()
         unopened: dict[str, ParagoneError] = {}
         for engine in self.request.engines:
@@ -202,7 +202,7 @@ class Choice:
             await measurements.look_up_fidelity(self.reference)
 
     def _leave_out_all(self, errors: Mapping[str, ParagoneError]) -> None:
-        """Leave out engines, and tell why. Raises ParagoneError if one of them is the reference that the user named, or one is left."""
+        """Leave out engines, and report why. Raises ParagoneError if that leaves fewer than two engines, or removes a named reference."""
         if not errors:
             return
         for name, error in errors.items():
@@ -217,7 +217,7 @@ class Choice:
         self._keep(kept)
 
     def _keep(self, kept: Sequence[EngineDefinition]) -> None:
-        """Go on with these engines only."""
+        """Continue with only these engines."""
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=tuple(kept))
             if kept and self.reference not in [engine.name for engine in kept]:
@@ -230,7 +230,7 @@ class Choice:
         suite: SuiteRounds,
         rough: Mapping[str, MeasurementJson],
     ) -> TimePlan | None:
-        """Share the time among the measurements. Returns None without a limit, and if all is known."""
+        """Share the time among the measurements. Returns None without a limit, and if no measurement is left."""
         to_compare = [engine.name for engine in measurements.to_compare(self.reference)]
         if self.seconds is None or not (measurements.to_bench or users.left or suite.left or to_compare):
             return None
@@ -292,7 +292,7 @@ class Choice:
         )
 
     def _greedy_prompts(self) -> list[tuple[Message, ...]]:
-        """Return some prompts from all parts of the suite."""
+        """Return the messages of some prompts, from all parts of the suite."""
         prompts = self.request.suite.prompts
         chosen = spread_out(range(len(prompts)), GREEDY_PROMPTS)
         return [prompts[index].messages for index in sorted(chosen)]
@@ -310,7 +310,7 @@ class Choice:
 
     async def decision(self, margin: float) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
         """Return the decision, the figures of the engines, and the comparison of their answers. Raises StoreError."""
-        await self._save_question(margin)
+        await self._save_parameters(margin)
         names = [engine.name for engine in self.request.engines]
         collected = () if self._suite is None else await retrying(self.history, self._collected)
         suite = self._suite
@@ -363,8 +363,8 @@ class Choice:
         memory = self.memory.values() if self.vram else ()
         return tuple(not_measured(self._measurements, self._throughputs, self._suite, self.reference, memory))
 
-    async def _save_question(self, margin: float) -> None:
-        """Save what is asked, so that a report decides by the same."""
+    async def _save_parameters(self, margin: float) -> None:
+        """Save the parameters of the choice, so that a report makes the same decision."""
         if self.experiment is None:
             return
         number = self.experiment.number

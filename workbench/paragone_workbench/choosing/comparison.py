@@ -1,4 +1,4 @@
-"""Compares engines with the reference while they are open once: distributions over a text, then greedy answers."""
+"""Compares engines with the reference, by distributions over a text and by greedy answers. Each is opened once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """A comparison. What was measured so far is there at any time, also after an error or `stop`."""
+    """A comparison of engines. Its results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Comparison:
         known: frozenset[str] = frozenset(),
         window: int,
     ) -> None:
-        """Prepare to compare engines with the first of them, over a text and by the prompts that they answer.
+        """Prepare to compare engines with the first of them, by distributions over a text and by answers to prompts.
 
-        `known` has the names of those whose distributions are known: they only answer the prompts.
+        `known` has the names of the engines whose distributions are known, and which therefore only answer the prompts.
         """
         pool = EnginePool(registry, mode="sequential")
         reference, *candidates = map(pool.add, engines)
@@ -50,7 +50,7 @@ class Comparison:
     async def measure(
         self, on_step: Callable[[FidelityStep], None], on_answer: Callable[[FreeRunningStep], None]
     ) -> None:
-        """Open the engines, and compare them. An error of one engine is kept; the others continue."""
+        """Open the engines, and compare them. An error of one engine is kept; other engines continue."""
         if self.fidelity.candidates:
             try:
                 await self.fidelity.measure(on_step)
@@ -70,7 +70,7 @@ class Comparison:
         await self._pool.close()
 
     def errors(self) -> dict[str, ParagoneError]:
-        """Return why an engine could not be compared, by name."""
+        """Return why engines could not be compared, by the names of the engines."""
         if self.stopped:
             return {}
         found = {engine.definition.name: error for engine, error in self.answers.errors.items()}
@@ -94,7 +94,7 @@ class Comparison:
     def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
         """Return the figures of the answers, as `fidelity --free-running` prints them; None without answers.
 
-        `prompts` is the name of the suite; None for the one that comes with paragone.
+        `prompts` is the name of the suite; None for the prompts that come with paragone.
         """
         if (summary := self.summary) is None:
             return None

@@ -1,9 +1,10 @@
-"""Decides which engine to deploy, and says why, at what price, and how sure that is.
+"""Decides which engine to deploy, and says why, at what price, and with what certainty.
 
-The reference is the engine whose quality is wanted. Of the engines that are shown to pass the assertions not less often than
-the reference by more than a margin, and the reference itself, the smallest is chosen; of equally small ones, the fastest.
-An engine for which that is open is not chosen: the number of prompts that would settle the question is said instead. With few
-prompts, nothing is decided; while prompts are yet to be answered, the decision is preliminary.
+The reference is the engine whose quality should be reached. An engine qualifies if the answers rule out that it passes
+assertions less often than the reference by more than a margin. The smallest of the reference and the qualified engines is
+chosen; of equally small ones, the fastest. An engine whose verdict is open is not chosen; the decision then says how many
+prompts would settle the question. With few prompts, nothing is decided; while prompts are yet to be answered, the decision
+is preliminary.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ class Decision:
 
     Attributes:
         chosen: The engine's name; None if no engine was compared with the reference.
-        reference: The engine whose quality is wanted.
-        reasons: Why this one, and at what price, in sentences.
-        others: Why no smaller one, in sentences.
+        reference: The name of the reference, whose quality should be reached.
+        reasons: Sentences that say why this engine is chosen, and at what price.
+        others: Sentences that say why no smaller engine is chosen.
         prompts: Number of prompts that all compared engines answered.
-        planned: Number of prompts that they are to answer.
-        is_safe: Whether the reference is chosen because it is open whether a smaller engine is as good.
+        planned: Number of prompts that all compared engines will have answered in the end.
+        is_safe: Whether the reference is chosen although the verdict on a smaller engine is open.
     """
 
     chosen: str | None
@@ -71,7 +72,7 @@ class Decision:
 
 
 def only_one(name: str | None) -> Decision:
-    """Return the decision where no more than one engine fits, which is `name`."""
+    """Return the decision for the case that only the engine `name` fits, or none."""
     reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
     return Decision(chosen=name, reference=name or "", reasons=(reason,), others=())
 
@@ -87,10 +88,10 @@ def decide(
 
     Args:
         figures: The figures of the engines.
-        reference: The name of the engine whose quality is wanted.
-        evidence: What the answers show.
-        losses: What each engine loses to the reference, by engine and tag.
-        deployable: The names of the engines that may be chosen, which the reference need not be; by default all.
+        reference: The name of the reference, whose quality should be reached.
+        evidence: The evidence of the answers.
+        losses: The loss of each engine to the reference, by engine and tag.
+        deployable: The names of the engines that may be chosen, with or without the reference; by default all engines.
     """
     by_name = {engine.engine: engine for engine in figures}
     allowed = by_name.keys() if deployable is None else deployable
@@ -170,7 +171,7 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
 
 
 def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
-    """Yield how the user can find out whether the engine that comes nearest is as good."""
+    """Yield a sentence about how the user can find out whether the `nearest` engine is as good as the reference."""
     more = nearest.more_prompts
     if more is None:
         yield f"Even many more prompts would hardly settle it for {nearest.b}."

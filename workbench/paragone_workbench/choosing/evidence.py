@@ -1,4 +1,4 @@
-"""What the answers of engines to the same prompts show: their pass rates, and which engines are not worse than the reference."""
+"""The evidence of answers to the same prompts: pass rates, and which engines are not worse than the reference."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from paragone_workbench.experiments.differences.suite_values import EngineValues
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the answers show.
+    """The evidence of the answers for a decision.
 
     Attributes:
         values: The values of the engines. All pass rates and scores are over the same prompts.
-        comparison: The engines compared. Its verdicts on who is not worse are those about the reference, with intervals that hold
-            for all of them together.
+        comparison: The comparison of the engines. Its verdicts `not_worse` are those against the reference, with intervals
+            that hold for all of these verdicts together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
-        planned: Number of prompts that all are to answer.
+        planned: Number of prompts that all engines will have answered in the end.
     """
 
     values: tuple[EngineValues, ...]
@@ -39,14 +39,14 @@ class Evidence:
 def evidence_of(
     collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
 ) -> Evidence:
-    """Compare the pass rates of the engines, and return how far the answers support a decision.
+    """Compare the pass rates of the engines, and return the evidence for a decision.
 
     Args:
         collected: The values of all engines.
-        reference: The engine that the others are measured against.
-        margin: The largest loss of the pass rate that does not matter, as a share.
+        reference: The name of the reference, with which the other engines are compared.
+        margin: The largest acceptable loss of the pass rate, from 0 to 1.
         checked: Number of prompts whose answers are checked.
-        is_complete: Whether no answers are yet to come.
+        is_complete: Whether all answers and verdicts of judges are there.
     """
     values = _on_common_prompts(collected)
     comparison = compare_suite(values, margin=margin)
@@ -80,10 +80,10 @@ def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
 
 
 def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
-    """Return the values with the pass rates and scores of those prompts only that all engines answered.
+    """Return the values with only the pass rates and scores of the prompts that all engines answered.
 
-    An engine that answered less than half as many prompts as another one does not count, and gets no pass rate: it would leave
-    few prompts to the others.
+    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate: with it, few
+    prompts would be common to all engines.
     """
     answered = {values.engine: set(values.values(PASS_RATE)) for values in collected}
     enough = max(map(len, answered.values()), default=0) / 2

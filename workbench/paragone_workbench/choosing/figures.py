@@ -1,4 +1,4 @@
-"""The figures of the engines in question, from what `bench` and `fidelity` measured."""
+"""The figures of the engines to choose from, by the measurements of `bench` and `fidelity`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class EngineFigures:
         memory: Bytes of memory that the engine takes, estimated.
         context: Context window in tokens for which the memory is estimated.
         decode_tps: Decode rate in tokens per second.
-        decode_stdev: Its standard deviation over the repetitions; None if the rate is that of the answers.
+        decode_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
         ttft_s: Time to first token in seconds.
-        users_tps: Tokens per second that users at once get together.
+        users_tps: Tokens per second of several users at once, all together.
         joules: Joules of energy for each generated token.
-        kld: Mean KL divergence from the reference in nats; of the reference itself None.
+        kld: Mean KL divergence from the reference in nats; None for the reference itself.
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
-        answers: Number of prompts that both answered greedily; 0 if unknown.
-        collapse: A sentence that says that the engine loses itself in loops or says nothing; empty if it does not.
+        answers: Number of prompts that both engines answered greedily; 0 if unknown.
+        collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
         pass_rate: Share of the prompts whose assertions passed.
-        prompts: Number of prompts of the pass rate.
+        prompts: Number of prompts over which the pass rate is computed.
     """
 
     engine: str
@@ -77,7 +77,7 @@ class EngineFigures:
 
 
 def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
-    """Return the engine with the largest weights, whose quality is wanted; the first one if a size is unknown."""
+    """Return the engine with the largest weights, the default reference; the first engine if a size is unknown."""
     if not all(sizes.get(engine) for engine in engines):
         return engines[0]
     return max(engines, key=lambda engine: sizes[engine])
@@ -138,7 +138,7 @@ def _collapse(found: MeasurementJson) -> str:
 def with_speeds_of_answers(
     figures: Sequence[EngineFigures], values: Sequence[EngineValues]
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures with the means of the answers' speeds, so that all engines' come from the same source."""
+    """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
     return tuple(
         replace(
             engine,
@@ -151,7 +151,7 @@ def with_speeds_of_answers(
 
 
 def pass_rate_text(engine: EngineFigures, planned: int) -> str:
-    """Return the pass rate in percent, and over how many of the planned prompts it is; empty if unknown."""
+    """Return the pass rate in percent with its number of prompts, of the planned ones if fewer; empty if unknown."""
     if engine.pass_rate is None:
         return ""
     of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
@@ -167,12 +167,12 @@ def speed_text(engine: EngineFigures) -> str:
 
 
 def users_text(engine: EngineFigures) -> str:
-    """Return the tokens per second that users at once get together; empty if unknown."""
+    """Return the tokens per second of several users at once, all together; empty if unknown."""
     return "" if engine.users_tps is None else f"{engine.users_tps:.1f}"
 
 
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
-    """Return how to read the figures of several engines, in sentences."""
+    """Return sentences about how to read the figures of several engines."""
     notes = []
     if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
         tokens = " or ".join(f"{context:,}" for context in contexts)
@@ -190,7 +190,7 @@ def _mean_of(values: EngineValues, metric: Metric) -> float | None:
 
 
 def _mean(speeds: MeasurementJson, figure: str, of: str = "mean") -> float | None:
-    """Return the mean of a figure, or its `of`, in the first test that has it."""
+    """Return the value `of` of a figure, by default the mean, from the first test that has the value."""
     means = (number_at(test, figure, of) for test in objects_at(speeds, "tests"))
     return next((float(mean) for mean in means if mean is not None), None)
 

@@ -1,4 +1,4 @@
-"""The measurements outside of the suite: speed, fidelity and greedy answers. Those in the history are not repeated."""
+"""The measurements outside of the suite: speed, fidelity and greedy answers. Known measurements are not repeated."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from paragone_workbench.measure.free_running import FreeRunningStep
 
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
-"""What is measured of the speed."""
+"""The test that measures the speed."""
 
 REPEAT = 3
-"""Measured runs of the test on each engine."""
+"""Number of measured runs of the test on each engine."""
 
 PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=16)
-"""What tells how long measurements take, where the time is limited. Twice: the machine may be busy for a moment."""
+"""The test that shows how long measurements take, if the time is limited. It runs twice, against short disturbances."""
 
 FEWEST_ANSWERS = 10
-"""Smallest number of greedy answers that counts, if there are more prompts."""
+"""Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
 
 WINDOW = 512
-"""Tokens of a window of the fidelity, as `paragone fidelity` has by default."""
+"""Number of tokens of a window of the fidelity, the default of `paragone fidelity`."""
 
 
 @dataclass(eq=False, kw_only=True)
 class EngineMeasurements:
-    """The speed and the fidelity of engines. Errors of engines are kept, and the others continue."""
+    """The speed and the fidelity of engines. The error of an engine is kept, and other engines continue."""
 
     history: History
     registry: Registry
@@ -62,11 +62,11 @@ class EngineMeasurements:
     prompts: Sequence[Sequence[Message]]
     """Prompts that the engines answer greedily."""
     speeds: dict[str, MeasurementJson] = field(default_factory=dict)
-    """What `bench` has of each engine, by name."""
+    """The results of `bench` for each engine, by name."""
     fidelity: KnownFidelity = field(default_factory=lambda: KnownFidelity({}, {}, {}))
-    """What `fidelity` has of each candidate."""
+    """The results of `fidelity` for each candidate."""
     errors: dict[str, ParagoneError] = field(default_factory=dict)
-    """Why an engine could not be measured, by name."""
+    """Why engines could not be measured, by the names of the engines."""
     refused: ParagoneError | None = None
     """Why no distributions were compared."""
 
@@ -82,7 +82,7 @@ class EngineMeasurements:
         self.speeds = known_speeds(saved, self.identities, TEST)
 
     async def look_up_fidelity(self, reference: str) -> None:
-        """Take over the fidelity to this engine from the history. Raises StoreError."""
+        """Take over the known fidelity to the reference from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
         self.fidelity = known_fidelity(
@@ -95,7 +95,7 @@ class EngineMeasurements:
         return [engine for engine in self.engines if engine.name not in self.speeds]
 
     def to_compare(self, reference: str) -> list[EngineDefinition]:
-        """Return the reference and the engines whose fidelity to it is unknown; nothing if it is known of all."""
+        """Return the reference and the engines whose fidelity to it is unknown; an empty list if there are no such engines."""
         fewest = min(FEWEST_ANSWERS, len(self.prompts))
         known = {
             name
@@ -112,16 +112,16 @@ class EngineMeasurements:
         return [*(engine for engine in self.engines if unknown and engine.name == reference), *unknown]
 
     def has_distributions(self, reference: str) -> bool:
-        """Return whether the reference reports distributions over its whole vocabulary, as far as its backend knows."""
+        """Return whether the reference reports distributions over its whole vocabulary, by the backend's capabilities."""
         backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
     async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, MeasurementJson]:
-        """Return the rough speed of the engines whose speed is unknown, by name. It takes `seconds` at most."""
+        """Measure, for at most `seconds`, the rough speed of the engines whose speed is unknown. Returns it by name."""
         return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the speeds that are unknown. With `seconds`, it takes about twice as long at most. Raises StoreError."""
+        """Measure the unknown speeds, for at most twice `seconds` if these are given. Raises StoreError."""
         unknown = [engine for engine in self.to_bench if engine.name not in self.errors]
         if unknown and seconds != 0 and not self.limit.is_over:
             most = None if seconds is None else 2 * seconds
@@ -160,7 +160,7 @@ class EngineMeasurements:
         on_step: Callable[[FidelityStep], None],
         on_answer: Callable[[FreeRunningStep], None],
     ) -> None:
-        """Compare the engines with the reference, where that is unknown. Raises StoreError."""
+        """Compare with the reference the engines whose fidelity is unknown. Raises StoreError."""
         engines = self.to_compare(reference)
         if not engines or self.limit.is_over:
             return

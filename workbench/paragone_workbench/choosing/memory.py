@@ -1,4 +1,4 @@
-"""Which of the engines in question fit in memory: of this machine, or of GPUs that the user names."""
+"""Finds out which engines fit in the memory of this machine, or of GPUs that the user names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 
 _SLOWER = 10
-"""How many times as long as a GPU a CPU takes for a layer, in the example that is given."""
+"""The factor by which a CPU is slower than a GPU for a layer, in the example that the message gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,10 @@ class EngineMemory:
     Attributes:
         engine: The engine's name.
         needed: Bytes on all devices; None if unknown.
-        context: The context window in tokens for which they are estimated; None if unknown.
-        misfit: Why the engine does not fit, in a sentence; empty if it does, or if that is unknown.
-        unknown: Why nothing is known, in a sentence; empty if it is.
-        error: Why the engine cannot be opened, such as a file that is missing; None if that is not known.
+        context: The context window in tokens for which the memory is estimated; None if unknown.
+        misfit: A sentence that says why the engine does not fit; empty if it fits, or if that is unknown.
+        unknown: A sentence that says why the memory is unknown; empty if it is known.
+        error: Why the engine cannot be opened, such as a missing file; None if no obstacle is known.
     """
 
     engine: str
@@ -41,7 +41,7 @@ class EngineMemory:
 async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence[int]) -> EngineMemory:
     """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each.
 
-    It is that of a context of 4,096 tokens, unless the engine's options have another.
+    The estimate is for a context of 4,096 tokens, unless the engine's options set another one.
     """
     backend = registry.get(engine.backend)
     if not backend.capabilities.estimate:
@@ -82,7 +82,7 @@ def _misfit(name: str, plan: MemoryPlan) -> str:
 
 
 def _part(offload: Division, layers: int) -> str:
-    """Return how much of a model would fit on GPUs, and what that means for its speed."""
+    """Return sentences about how much of a model would fit on GPUs, and how that would affect its speed."""
     rest = layers - offload.count
     if not offload.count:
         return " No layer would fit."

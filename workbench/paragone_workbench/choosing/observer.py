@@ -21,19 +21,19 @@ class ChoiceObserver:
         """The memory of the engines is estimated now."""
 
     def left_out(self, sentence: str) -> None:
-        """An engine is left out, for this reason."""
+        """An engine is left out; `sentence` says why."""
 
     def planned(self, sentence: str) -> None:
-        """The time is shared among the measurements."""
+        """`sentence` says how the time is shared among the measurements."""
 
     def known(self, answers: int, total: int) -> None:
-        """So many answers of the suite are known from other experiments."""
+        """`answers` of the suite's `total` answers are known from other experiments."""
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
-        """The speed of these engines is measured now."""
+        """The speed of `engines` is measured now, by `tests`."""
 
     def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        """A step begins."""
+        """A step of the bench begins. `left` are the remaining steps, including this one."""
 
     def suite(self, runner: SuiteRunner) -> SuiteObserver:
         """The suite, or a part of it, runs now. Returns the observer that gets the suite's events."""
@@ -43,7 +43,7 @@ class ChoiceObserver:
         """The fidelity is measured now."""
 
     def fidelity_step(self, step: FidelityStep) -> None:
-        """A step begins."""
+        """A step of the fidelity begins."""
 
     def answer_step(self, step: FreeRunningStep) -> None:
         """A greedy answer begins."""

@@ -1,4 +1,4 @@
-"""The suite of a choice: the user's own, or the one that comes with paragone."""
+"""The suite of a choice: the user's own suite, or the suite that comes with paragone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ QUESTIONS = Path(__file__).with_name("questions.toml")
 """Prompts with assertions: facts, sums, instructions, JSON, and another language."""
 
 SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
-"""Options for the prompts that come with paragone, unless the user sets them: these ask for short answers, and chance in an answer
-would hide what a quantization loses."""
+"""Options for the prompts that come with paragone, unless the user sets them. The prompts ask for short answers, and random
+sampling would hide what a quantization loses."""
 
 
 def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file; None for the one that comes with paragone. Raises InputError for a suite without assertions."""
+    """Return the suite in a file, or the one of paragone for None. Raises InputError for a suite without assertions."""
     path = path or QUESTIONS
     suite = read_suite(path, catalog, system=system)
     if suite.problems:
@@ -40,7 +40,7 @@ def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) ->
 
 
 def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
-    """Return the engines with `SAMPLING`, as far as they have these options and the user did not set them."""
+    """Return the engines with those options of `SAMPLING` that they have and that the user did not set."""
     return tuple(_for_questions(engine, registry) for engine in engines)
 
 

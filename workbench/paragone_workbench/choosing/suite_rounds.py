@@ -1,4 +1,4 @@
-"""Runs a suite in a limited time so that all engines answer the same prompts: in rounds, each over all parts of the suite."""
+"""Runs a suite in a limited time so that all engines answer the same prompts: in rounds over all parts of the suite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.retry import retrying
 
 OnRound = Callable[[SuiteRunner], SuiteObserver]
-"""Called before each round with its runner. Returns who gets the events."""
+"""Called before each round with the round's runner. Returns the observer of the round."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -34,8 +34,8 @@ class SuiteRounds:
 
     Attributes:
         taken: Number of runs that other experiments had finished.
-        left: The indices of the prompts that an engine has not answered.
-        runs_left: Number of runs that each engine is yet to do, by name.
+        left: The indices of the prompts that at least one engine has not answered.
+        runs_left: Number of unfinished runs of each engine, by the engine's name.
         given_up: Why engines and judges did not finish their work.
         lost: The names of the engines that no longer answer.
         to_judge: Whether answers may be without the verdicts of judges.
@@ -63,9 +63,9 @@ class SuiteRounds:
         request: SuiteRequest,
         limit: TimeLimit,
     ) -> SuiteRounds:
-        """Return the suite with what is known of it: the runs of an earlier command, and those of other experiments.
+        """Return the suite with its known runs: those of an earlier command, and those of other experiments.
 
-        Raises InputError if another instance of the program runs it, and StoreError.
+        Raises InputError if another instance of the program runs the suite, and StoreError.
         """
         experiment, _ = await find_or_create(history, request, registry)
         rounds = cls(
@@ -88,13 +88,13 @@ class SuiteRounds:
         return len(self.request.suite.prompts) - len(self.left)
 
     def fewest_left(self, checked: int) -> int:
-        """Return about how many of the prompts that are left complete `checked` ones whose answers are checked."""
+        """Return about how many more prompts must be answered until `checked` prompts with assertions are answered."""
         prompts = self.request.suite
         fewest = math.ceil(checked * len(prompts.prompts) / max(1, prompts.checked))
         return max(0, min(fewest - self.answered, len(self.left)))
 
     async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
-        """Run what is left, as far as the time goes. Raises ParagoneError if the history cannot be used."""
+        """Execute the remaining runs until the time is over. Raises ParagoneError if the history cannot be used."""
         schedule = await self._schedule()
         if plan is None or not plan.prompt_s:
             await self._round(None, schedule, None, on_round)
@@ -106,7 +106,7 @@ class SuiteRounds:
             seconds = ends - time.monotonic()
             count = math.floor(seconds / prompt_s)
             if first and schedule == "swap" and count < len(self.left):
-                count = math.ceil(count / 2)  # the rest when it is known how long these take
+                count = math.ceil(count / 2)  # the others follow once the time of these is known
             if count < 1 and not first:
                 break
             before, began = len(self.left), time.monotonic()
@@ -120,7 +120,7 @@ class SuiteRounds:
     async def forget_if_empty(self) -> bool:
         """Delete the experiment if no prompt is answered, and return whether it was deleted. Raises StoreError."""
         number = self.experiment.number
-        # Read anew: a round that failed or was cancelled has saved answers that were not counted.
+        # Read again: a round that failed or was cancelled may have saved answers that were not counted.
         self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
         if self.experiment.done or self.experiment.failed:
             return False
@@ -146,7 +146,7 @@ class SuiteRounds:
         await self._count()
 
     async def _schedule(self) -> Mode:
-        """Return the schedule in which all engines come to the same prompts, also if they do not come to the end."""
+        """Return the schedule in which all engines answer the same prompts, even if the suite is stopped early."""
         engines = [
             EnginePool(self.registry, mode="sequential").add(engine) for engine in self.request.engines
         ]
@@ -154,7 +154,7 @@ class SuiteRounds:
         return "sequential" if together and all(engine.is_local for engine in engines) else "swap"
 
     async def _count(self) -> None:
-        """Read what is left to be run."""
+        """Read from the history which runs are left."""
         number = self.experiment.number
         self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
         prompts = [prompt.index for prompt in self.request.suite.prompts]
@@ -174,7 +174,7 @@ class SuiteRounds:
 
 
 def usual_tokens(request: SuiteRequest, characters: int, usual: int) -> tuple[float, float]:
-    """Return the mean tokens of a prompt, of `characters` characters a token, and the usual ones of an answer."""
+    """Return the mean number of tokens of a prompt, by `characters` a token, and the number to assume for an answer."""
     prompts = request.suite.prompts
     length = sum(len(message.text) for prompt in prompts for message in prompt.messages)
     limits: Sequence[int] = [

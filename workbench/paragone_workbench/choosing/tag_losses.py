@@ -1,4 +1,4 @@
-"""What an engine loses to the reference at the prompts with a tag."""
+"""How much less often an engine passes than the reference, by the tags of the prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paragone_workbench.experiments.differences.compared_metrics import PASS_RAT
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 
 FEWEST_OF_TAG = 5
-"""Smallest number of prompts with a tag whose pass rates are told apart."""
+"""Smallest number of prompts with a tag for which a loss is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,8 @@ class TagLoss:
 
     Attributes:
         tag: The tag.
-        loss: The pass rate of the reference minus that of the engine, as a share.
-        prompts: Number of prompts with this tag that both answered.
+        loss: The pass rate of the reference minus that of the engine, from −1 to 1.
+        prompts: Number of prompts with this tag that both engines answered.
     """
 
     tag: str
@@ -32,7 +32,7 @@ class TagLoss:
 def tag_losses(
     collected: Sequence[EngineValues], reference: str, tags: Mapping[int, Sequence[str]]
 ) -> dict[str, dict[str, TagLoss]]:
-    """Return each engine's loss of pass rate to the reference, by tag. `tags` has each prompt's tags, by its index."""
+    """Return the losses by engine and tag. `tags` has the tags of each prompt, by the prompt's index."""
     rates = {values.engine: values.values(PASS_RATE) for values in collected}
     wanted = rates.get(reference, {})
     found: dict[str, dict[str, TagLoss]] = {}
@@ -49,7 +49,7 @@ def tag_losses(
 
 
 def worst_loss(engine: str, losses: Iterable[TagLoss]) -> Iterator[str]:
-    """Yield a sentence on the tag at which an engine loses most, if it loses at any tag."""
+    """Yield a sentence about the tag with an engine's largest loss, if there is a loss."""
     lost = [loss for loss in losses if loss.prompts >= FEWEST_OF_TAG and loss.loss > 0]
     if lost:
         worst = max(lost, key=lambda loss: loss.loss)

@@ -1,4 +1,4 @@
-"""The throughput of engines with users at once, where an engine answers several prompts at once."""
+"""The throughput with several users at once, of engines that answer several prompts at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paragone_workbench.store import History
 from paragone_workbench.store.retry import retrying
 
 MOST_USERS = 16
-"""The largest number of users at once: theirs is the throughput that is shown."""
+"""The largest number of users at once, whose throughput is shown."""
 
 USERS = (1, 4, MOST_USERS)
 """Numbers of users at once."""
@@ -28,7 +28,7 @@ USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 """The tests with several users at once."""
 
 REQUESTS = 2 * sum(USERS)
-"""Number of requests to an engine in these tests: each user sends one that is not counted, and one that is."""
+"""Number of requests to an engine in these tests: each user sends a request that is not counted, and a counted one."""
 
 _OPENING_S = 10.0
 """Seconds that opening the engines may take: with more slots, a server loads its model anew."""
@@ -36,12 +36,12 @@ _OPENING_S = 10.0
 
 @dataclass(eq=False, kw_only=True)
 class Throughputs:
-    """The tokens per second that most users at once get together. Errors of engines are kept, and the others continue.
+    """The tokens per second of `MOST_USERS` users at once, all together. Engines continue after errors of others.
 
     Attributes:
-        engines: The engines that answer as many prompts at once as there are users, if they are given as many slots.
-        rates: What is known, by the engine's name.
-        errors: Why an engine could not be measured, by name, in sentences.
+        engines: The engines that can answer as many prompts at once as there are users, if they get as many slots.
+        rates: The known tokens per second, by the engine's name.
+        errors: Sentences that say why engines could not be measured, by the engine's name.
     """
 
     history: History
@@ -55,7 +55,7 @@ class Throughputs:
     async def begin(
         cls, history: History, registry: Registry, limit: TimeLimit, engines: Sequence[EngineDefinition]
     ) -> Throughputs:
-        """Return the throughputs, all unknown, of those of the engines that answer several prompts at once."""
+        """Create the object for those engines that answer several prompts at once. All throughputs are unknown yet."""
         handles = bench_pool(registry, engines, USERS).engines
         await registry.place(handle.definition for handle in handles)
         able = [
@@ -73,7 +73,7 @@ class Throughputs:
         ]
 
     async def look_up(self, identities: Mapping[str, str]) -> None:
-        """Take over what the history knows. `identities` has those of the engines by their names. Raises StoreError."""
+        """Take over the throughputs in the history. `identities` has each engine's identity by name. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         identities = {engine.name: identities[engine.name] for engine in self.engines}
         most = USERS_TESTS[-1]
@@ -85,7 +85,7 @@ class Throughputs:
         }
 
     async def measure(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure what is unknown. With `seconds`, it takes twice as long at most, after the opening. Raises StoreError."""
+        """Measure the unknown throughputs, with `seconds` for at most twice as long after the opening. Raises StoreError."""
         engines = self.left
         if not engines or self.limit.is_over:
             return

@@ -1,1 +1,1 @@
-"""Measurements of one engine, or of engines against a reference: fidelity, speed."""
+"""Measurements of engines: speed, memory, and fidelity to a reference."""

@@ -14,10 +14,10 @@ from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 
 LONGEST = 200
-"""Tokens of an answer, unless the user sets `max_tokens`: long enough for a loop to show."""
+"""Largest number of tokens of an answer, unless the user sets `max_tokens`. The number is large enough to show loops."""
 
 _SEED = 1
-"""The seed of engines that draw their tokens nevertheless, so that all draw with the same seed."""
+"""The seed for engines that sample although greedy answers are wanted, so that all use the same seed."""
 
 
 class FreeRunningStep(NamedTuple):
@@ -30,10 +30,10 @@ class FreeRunningStep(NamedTuple):
 
 
 class FreeRunning:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
+    """A measurement of greedy answers. Its results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(self, pool: EnginePool, prompts: Sequence[Sequence[Message]]) -> None:
-        """Ask the engines of a pool whose schedule is `sequential`, the first of them as the reference."""
+        """Prepare to ask the engines of a pool whose schedule is `sequential`. The first engine is the reference."""
         self.engines = tuple(pool.engines)
         self.prompts = tuple(tuple(messages) for messages in prompts)
         self.errors: dict[EngineHandle, ParagoneError] = {}
@@ -46,12 +46,12 @@ class FreeRunning:
 
     @property
     def partial(self) -> bool:
-        """Whether less was measured than was asked for."""
+        """Whether results are missing."""
         return self.stopped or bool(self.errors)
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What a reader of the figures must know, in sentences."""
+        """Sentences that a reader of the figures must know."""
         return tuple(
             f"{engine.definition.name} has no option `temperature`: whether its answers are greedy is unknown."
             for engine in self.engines
@@ -59,13 +59,13 @@ class FreeRunning:
         )
 
     async def measure(self, on_step: Callable[[FreeRunningStep], None] = lambda step: None) -> None:
-        """Ask prompt by prompt. An error of an engine is kept with it; the others continue."""
+        """Ask prompt by prompt. An error of an engine is kept with that engine; other engines continue."""
         total = len(self.prompts) * len(self.engines)
         for number in range(len(self.prompts)):
-            for place, engine in enumerate(self.engines):
+            for position, engine in enumerate(self.engines):
                 if self.stopped:
                     return
-                done = number * len(self.engines) + place
+                done = number * len(self.engines) + position
                 on_step(FreeRunningStep(done, total, number + 1, len(self.prompts)))
                 if engine not in self.errors or engine.is_open:
                     await self._ask(engine, number)
@@ -77,7 +77,7 @@ class FreeRunning:
             await self._execution.stop()
 
     def answers(self, engine: EngineHandle) -> Mapping[int, RunResult]:
-        """Return the whole answers of an engine, by the number of the prompt, from 0."""
+        """Return the complete answers of an engine, by the number of the prompt, from 0."""
         return self._answers[engine]
 
     async def _ask(self, engine: EngineHandle, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The sampling options of runs whose answers are compared or timed: the likeliest token each time."""
+"""The sampling options of runs whose answers are compared or timed: always the likeliest token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def known_sampling(engine: EngineHandle) -> frozenset[str]:
 
 
 def greedy(engine: EngineHandle, **more: Json) -> Mapping[str, Json]:
-    """Return the options for greedy answers, and further ones, as far as the engine has them."""
+    """Return the sampling options for greedy answers, and the options `more`, without options that the engine lacks."""
     wanted: dict[str, Json] = {"temperature": 0, **more}
     known = known_sampling(engine)
     return {name: value for name, value in wanted.items() if name in known}

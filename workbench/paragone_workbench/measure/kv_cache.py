@@ -16,7 +16,7 @@ _OPTIONS = frozenset({"type_k", "type_v", "cache_type"})
 def kv_candidates(
     engine: EngineDefinition, backend: Backend, types: Sequence[str]
 ) -> tuple[EngineDefinition, tuple[EngineDefinition, ...]]:
-    """Return the engine with the default types of its backend, and the same with each of these types, once.
+    """Return the engine with the default types of its backend, and a candidate for each different type of `types`.
 
     Both halves of the cache get the type. The name of each candidate ends in its type of the cache. Raises InputError if the
     backend has no such option, or a type is not one of the option's choices.

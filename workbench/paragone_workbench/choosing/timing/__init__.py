@@ -1,1 +1,1 @@
-"""The time of a choice: durations in words, what fits into a time, and the end of it."""
+"""The time of a choice: durations in words, a plan of what can be measured, and the time limit."""

@@ -14,7 +14,7 @@ class TimeLimit:
     """Stops the measurement in progress when the time is over, or when the user stops all."""
 
     def __init__(self, seconds: float | None) -> None:
-        """Begin now. None means that there is no limit."""
+        """Start the time. None is no limit."""
         self.stopped = False
         """Whether `stop` was called."""
         self._ends = None if seconds is None else time.monotonic() + seconds
@@ -31,7 +31,7 @@ class TimeLimit:
         return self.stopped or self.left == 0
 
     def end(self) -> None:
-        """Let the time be over now."""
+        """End the time now."""
         self._ends = time.monotonic()
 
     @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
 """Plans what can be measured in a given time: how many prompts of the suite, and what the rest of the time is for.
 
-The suite decides, so it comes first. Of the time that is left after the speeds, the fidelity may take a fifth, unless all
-prompts need less than the rest.
+The suite decides, so it comes first. At most a fifth of the time is reserved for the fidelity, which also gets the time
+that is left after all prompts.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.measure.bench.plan import BenchTest
 
 USUAL_ANSWER = 100
-"""Tokens of an answer that plans assume, if its limit is not smaller."""
+"""Number of tokens that plans assume for an answer, unless `max_tokens` is smaller."""
 
 CHARACTERS = 4
-"""Characters of a token, about."""
+"""Approximate number of characters of a token."""
 
 _FIDELITY_SHARE = 0.2
 """Share of the time that the fidelity gets while prompts are left out."""
 
 _SPEED_SHARE = 0.15
-"""Largest share of the time for the speeds, and for users at once."""
+"""Largest share of the time for the speeds; the same share is for users at once."""
 
 GREEDY_PROMPTS = 12
 """Number of prompts that the engines answer greedily."""
 
 _WINDOWS, _WINDOW = 5, 512
-"""The windows of the text that comes with paragone, about, and the tokens of each."""
+"""The approximate number of windows of the text that comes with paragone, and the number of tokens of a window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast an engine is, in seconds."""
+    """The speed of an engine, in seconds per token."""
 
     prefill_s: float
-    """For each token of a prompt."""
+    """Seconds for each token of a prompt."""
     decode_s: float
-    """For each token of an answer."""
+    """Seconds for each token of an answer."""
 
     def run_s(self, prompt_tokens: float, tokens: float) -> float:
         """Return the seconds that a run takes."""
@@ -51,8 +51,8 @@ class Pace:
 def pace_of(measured: Mapping[str, Json]) -> Pace | None:
     """Return the pace of an engine by its figures as `bench` prints them with --json; None if it was not measured.
 
-    An answer of a few tokens can be held up by a machine that is busy for a moment. So the time of a token is the median if that
-    is shorter than the mean.
+    A machine that is busy for a moment delays an answer of a few tokens. The time of a token is therefore the median if that is
+    shorter than the mean.
     """
     for test in objects_at(measured, "tests"):
         if not test.get("repetitions"):
@@ -69,18 +69,18 @@ def pace_of(measured: Mapping[str, Json]) -> Pace | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimePlan:
-    """How a time is used.
+    """How the time is shared among the measurements.
 
     Attributes:
-        seconds: The time that is left.
-        speed_s: Seconds for the speeds; 0 if there is no time for them, so that those of the answers have to do.
-        users_s: Seconds for users at once; None if there is no time for them.
-        prompt_s: Seconds that a prompt takes, of all engines together.
+        seconds: Seconds that are left.
+        speed_s: Seconds for the speeds; 0 if there is no time, so that the speeds of the answers are used instead.
+        users_s: Seconds for users at once; None if there is no time for this measurement.
+        prompt_s: Seconds that all engines together take for a prompt.
         left: Number of prompts that are not answered by all engines.
-        prompts: Number of them for which there is time.
-        fewest: Number of them without which nothing can be decided.
+        prompts: Number of these prompts for which there is time.
+        fewest: Smallest number of these prompts that allows a decision.
         fidelity_s: Seconds that the fidelity needs.
-        all_s: Seconds that everything needs, also what there is no time for.
+        all_s: Seconds that all measurements need, including those for which there is no time.
     """
 
     seconds: float
@@ -132,22 +132,22 @@ def plan_time(
     users_test: BenchTest,
     requests: int,
 ) -> TimePlan:
-    """Return how the time is used.
+    """Return how the time is shared among the measurements.
 
     Args:
-        seconds: The time.
-        paces: How fast the engines are.
+        seconds: Seconds that are left.
+        paces: The speeds of the engines, by name.
         to_bench: The engines whose speed is to be measured, `repeat` times with `test` after a warm-up.
-        with_users: The engines that get `requests` requests from users at once, each like `users_test`. The plan assumes that these
-            take as long as one after the other.
+        with_users: The engines that get `requests` requests from users at once, each like `users_test`. The plan assumes
+            that the requests take as long as if they were sent one after the other.
         to_compare: The engines whose distributions are to be read, the reference among them; empty for no fidelity.
-        runs_left: Runs of the suite that each engine is yet to do.
+        runs_left: Number of unfinished runs of the suite, by the engine's name.
         prompts: Number of prompts of the suite that are not answered by all engines.
-        fewest: Number of them without which nothing can be decided.
-        prompt_tokens: Mean tokens of a prompt.
-        answer_tokens: Tokens of an answer.
-        test: The test of the speed.
-        repeat: Its repetitions.
+        fewest: Smallest number of these prompts that allows a decision.
+        prompt_tokens: Mean number of tokens of a prompt.
+        answer_tokens: Number of tokens of an answer.
+        test: The test that measures the speed.
+        repeat: Number of measured runs of this test.
         users_test: A request of users at once.
         requests: Number of these requests to an engine.
     """
@@ -202,7 +202,7 @@ def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
 
 
 def plan_text(plan: TimePlan, *, bench: bool, fidelity: bool) -> str:
-    """Return how the time is used, in a sentence."""
+    """Return a sentence about how the time is used."""
     parts = []
     if bench and plan.speed_s:
         parts.append(f"{duration_text(plan.speed_s)} for the speed")

@@ -51,8 +51,8 @@ async def write_batch(
 ) -> WrittenBatch:
     """Write an engine's unfinished runs as requests, in place of an earlier file. Without such runs, write no file.
 
-    `chosen` are the indices of the prompts to write. With `retry_failed`, failed runs count as unfinished. Raises StoreError, and
-    ParagoneError if the file cannot be written.
+    `chosen` are the indices of the prompts to write. With `retry_failed`, failed runs count as unfinished. Raises
+    StoreError, and ParagoneError if the file cannot be written.
     """
     cells = unfinished_cells(
         history, engine.experiment, [engine.index], chosen=chosen, retry_failed=retry_failed

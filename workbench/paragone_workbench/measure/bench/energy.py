@@ -33,11 +33,11 @@ class EnergyWatch(RunObserver):
         self._read()
 
     def prefill_j(self, idle_w: float = 0.0) -> float | None:
-        """Return the joules of the prefill, minus what the machine uses when idle; None if unknown."""
+        """Return the joules of the prefill, minus those of a machine that idles at `idle_w` watts; None if unknown."""
         return self._between(0, idle_w)
 
     def decode_j(self, idle_w: float = 0.0) -> float | None:
-        """Return the joules from the first token to the end, minus what the machine uses when idle; None if unknown."""
+        """Return the joules from the first token to the end, minus those of an idle machine; None if unknown."""
         return self._between(1, idle_w)
 
     def _read(self) -> None:

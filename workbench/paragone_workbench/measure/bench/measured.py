@@ -1,4 +1,4 @@
-"""What was measured: the runs of each engine, by test."""
+"""The results of a bench: the runs of each engine, by test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Sample:
     decode_j: float | None = None
     """Joules from the first token to the end."""
     prefill_net_j: float | None = None
-    """Joules of the prefill, minus what the machine uses when idle."""
+    """Joules of the prefill, minus the joules of the idle machine in the same time."""
     decode_net_j: float | None = None
 
 
@@ -32,13 +32,13 @@ class BenchedEngine:
 
     engine: EngineHandle
     samples: dict[BenchTest, list[Sample]] = field(default_factory=dict)
-    """The measured runs of each test, in their order, without warm-ups."""
+    """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
-    """The throughput with several users at once."""
+    """The throughput of each test with several users at once."""
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    """Why a test was not measured: it exceeds the context."""
+    """Why tests were not measured: they exceed the context."""
     refused: dict[UsersTest, str] = field(default_factory=dict)
-    """Why the engine has no answers for so many users: it cannot answer them at once."""
+    """Why tests with users were not measured: the engine cannot answer so many users at once."""
     warnings: list[str] = field(default_factory=list)
     """The engine's warnings, each sentence once."""
     error: ParagoneError | None = None

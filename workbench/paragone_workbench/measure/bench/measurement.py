@@ -24,11 +24,11 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.sharing import servers_here
 
 OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
-"""Called before each step, with the step and all steps that are left, itself included."""
+"""Called before each step, with the step and all remaining steps, including this one."""
 
 
 class Bench:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
+    """A measurement of speeds. Its results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
         self,
@@ -39,19 +39,19 @@ class Bench:
         repeat: int = 5,
         energy: EnergyCounters | None = None,
     ) -> None:
-        """Measure the engines of a pool whose schedule is `sequential`; with users, of a pool that `bench_pool` made."""
+        """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
         """The engines in the order in which they were given."""
         self.tests = tuple(tests)
-        """The tests, in their order."""
+        """The tests with one run at a time, in order."""
         self.users = tuple(users)
-        """The tests with users at once, which follow."""
+        """The tests with several users at once, which follow."""
         self.repeat = repeat
-        """Runs of each test on each engine; of each user, on average."""
+        """Number of runs of each test on each engine or, with users, of each user on average."""
         self.reason = ""
-        """Why only one engine is in memory at a time; empty if all are open."""
+        """Why only one engine is in memory at a time; empty if all engines are open."""
         self.energy = energy or find_energy_counters()
-        """The counters of this machine."""
+        """The energy counters of this machine."""
         self.idle_w: float | None = None
         """Power of the idle machine in watts, with the engines open; None if unknown."""
         self.stopped = False
@@ -69,11 +69,11 @@ class Bench:
 
     @property
     def partial(self) -> bool:
-        """Whether less was measured than was asked for."""
+        """Whether results are missing."""
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
-        """Open the engines and measure them. An error of one engine is kept with it; the others continue."""
+        """Open the engines and measure them. An error of one engine is kept with that engine; other engines continue."""
         decision = await decide(self._pool.engines)
         if decision.mode == "swap":
             self._pool.scheduler.mode, self.reason = "swap", decision.reason
@@ -117,7 +117,7 @@ class Bench:
         return benched.error is None and step.test not in benched.skipped
 
     async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
-        """Do one step. An error is kept with the engine."""
+        """Execute one step. An error is kept with the engine."""
         try:
             warm_up = test is None
             wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
@@ -196,7 +196,7 @@ class Bench:
         cold: bool,
         watch: RunObserver | None = None,
     ) -> RunResult:
-        """Execute a run and return its result. Raises the error that it failed with."""
+        """Execute a run and return its result. Raises the error of a failed run."""
         spec = RunSpec(
             messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
         )
@@ -207,13 +207,13 @@ class Bench:
         finally:
             self._execution = None
             for caution in execution.run.result.cautions:
-                if caution.code != "context-full":  # a test may end exactly there
+                if caution.code != "context-full":  # a test may fill the context exactly
                     benched.warn(caution.sentence)
 
     def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
         assert run.metrics is not None  # the run has ended
         if not (benched.engine.is_local or servers_here(benched.engine)):
-            return Sample(metrics=run.metrics)  # another machine's energy
+            return Sample(metrics=run.metrics)  # the counters are not those of the server's machine
         idle = self.idle_w
         return Sample(
             metrics=run.metrics,

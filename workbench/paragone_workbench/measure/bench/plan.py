@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paragone import InputError
 
 MOST_RUNS = 10_000
-"""Largest number of runs of an engine: the plan of all is made before the first."""
+"""Largest number of runs of an engine, since all runs are planned before the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,28 +16,28 @@ class BenchTest:
     """One measurement: the prefill of a prompt, then the decoding of an answer."""
 
     prompt_tokens: int
-    """Tokens to process, after those in the cache; the chat template's are among them."""
+    """Number of tokens to process after the cached ones, including the tokens of the chat template."""
     depth: int
-    """Tokens that are in the KV cache before."""
+    """Number of tokens in the KV cache before the prefill."""
     tokens: int
-    """Tokens to generate."""
+    """Number of tokens to generate."""
 
     @property
     def total(self) -> int:
-        """The tokens of prompt and answer together."""
+        """Number of tokens of prompt and answer together."""
         return self.depth + self.prompt_tokens + self.tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsersTest(BenchTest):
-    """One measurement of throughput: users who each send a request as soon as they have the answer to the last one."""
+    """One measurement of throughput: each user sends a request as soon as the last one is answered."""
 
     users: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchStep:
-    """One run of one engine, or all runs of its users; the warm-up if there is no test."""
+    """One run of one engine, or all runs of its users. A step without a test is a warm-up."""
 
     engine: int
     """Index of the engine."""
@@ -48,7 +48,7 @@ class BenchStep:
 def bench_tests(
     prompt_tokens: Sequence[int], depths: Sequence[int], tokens: int, repeat: int
 ) -> tuple[BenchTest, ...]:
-    """Return a test for each prompt length at each depth. Raises InputError if their runs are too many."""
+    """Return a test for each prompt length at each depth. Raises InputError for more than `MOST_RUNS` runs."""
     lengths, depths = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(depths))
     if (runs := len(lengths) * len(depths) * repeat) > MOST_RUNS:
         raise InputError(
@@ -63,7 +63,7 @@ def bench_tests(
 def users_tests(
     prompt_tokens: Sequence[int], users: Sequence[int], tokens: int, repeat: int
 ) -> tuple[UsersTest, ...]:
-    """Return a test for each number of users with each prompt length. Raises InputError if their runs are too many."""
+    """Return a test for each number of users with each prompt length. Raises InputError for more than `MOST_RUNS` runs."""
     lengths, users = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(users))
     if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
         raise InputError(
@@ -78,7 +78,7 @@ def users_tests(
 
 
 def rotated(count: int, by: int) -> tuple[int, ...]:
-    """Return the numbers 0 … count − 1, rotated so that `by` is first. Over `count` rounds, each number has each place once.
+    """Return 0 … count − 1, rotated so that `by` is first. In `count` rounds, each number is once at each position.
 
     Two rounds of two engines are A B B A.
     """
@@ -88,7 +88,7 @@ def rotated(count: int, by: int) -> tuple[int, ...]:
 def steps_of(
     engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[UsersTest] = (), swap: bool
 ) -> Iterator[BenchStep]:
-    """Yield the steps in their order, which is balanced between the engines. The steps with users at once come last.
+    """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
 
     Engines that are all open alternate within each test, and between the tests of users. With `swap`, each opening is
     followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer than
@@ -98,7 +98,7 @@ def steps_of(
     if swap:
         order = [(test, engine) for engine in range(engines) for test in users]
     else:
-        order = [(test, engine) for place, test in enumerate(users) for engine in rotated(engines, place)]
+        order = [(test, engine) for first, test in enumerate(users) for engine in rotated(engines, first)]
     for test, engine in order:
         yield BenchStep(engine=engine, test=test, repetition=0)
 

@@ -35,21 +35,21 @@ class BenchPrompt:
         return (Message(role="user", text=self.text),)
 
     def numbered(self, number: int) -> tuple[Message, ...]:
-        """Return a request of a user with this number: a prompt of `UsersTest` that begins unlike those of other numbers.
+        """Return the request with this number, for a `UsersTest`.
 
-        So no prompt is in a server's cache from another request.
+        The prompt begins with the number, so that no server has the prompt in its cache from another request.
         """
         _, _, rest = self.text.partition(" ")
         return (Message(role="user", text=f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}"),)
 
     @property
     def filling(self) -> tuple[Message, ...]:
-        """The request before it, which fills the cache; empty for depth 0."""
+        """The request that fills the cache before the measured request; empty for depth 0."""
         return (Message(role="user", text=self.start),) if self.start else ()
 
 
 class PromptFitter:
-    """Makes the prompts for one engine and remembers them.
+    """Makes the prompts for one engine, and keeps those whose length is exact.
 
     Without a tokenizer, the length is a guess that `learn` improves.
     """
@@ -62,7 +62,7 @@ class PromptFitter:
     async def fit(
         self, test: BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
     ) -> BenchPrompt:
-        """Return the prompt of a test. `engine` is None if it cannot tokenize. Raises ParagoneError."""
+        """Return the prompt of a test. `engine` is None for an engine that cannot tokenize. Raises ParagoneError."""
         if engine is None:
             return self._guess(test)  # not kept: a later guess is better
         if test not in self._made:
@@ -88,7 +88,7 @@ class PromptFitter:
             return len(await ids(words))
 
         async def shared(words: _Words) -> int:
-            """Return how many tokens two prompts have in common that differ only in their last word."""
+            """Return how many tokens at the start stay the same if another word follows the prompt."""
             pairs = zip(await ids(words), await ids([*words, "and"]), strict=False)
             return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -98,7 +98,7 @@ class PromptFitter:
         return BenchPrompt(text=" ".join(text), start=" ".join(start))
 
     async def _words_of(self, wanted: int, length: _Length, start: _Words) -> _Words:
-        """Return words that begin with `start` and have the wanted length, or else the nearest below it."""
+        """Return words that begin with `start` and have the wanted length, or else the nearest smaller length."""
         low, high = 1, max(2, wanted)  # a word has at least one token
         while high - low > 1:
             middle = (low + high) // 2

@@ -40,7 +40,7 @@ FIGURES: Mapping[str, Callable[[Sample], float | None]] = {
 
 
 def figures_of(samples: Sequence[Sample]) -> dict[str, Spread | None]:
-    """Return each figure over the runs for which it is known; None if it is known for none."""
+    """Return each figure over the runs that have it; None for a figure that no run has."""
     return {
         name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
         for name, figure in FIGURES.items()

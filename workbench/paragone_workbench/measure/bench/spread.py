@@ -1,4 +1,4 @@
-"""How values are summed up: mean and standard deviation, or mean and percentiles."""
+"""Summaries of values: mean and standard deviation, or mean and percentiles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Spread:
 
     mean: float
     stdev: float
-    """Of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
+    """The standard deviation of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:

@@ -1,4 +1,4 @@
-"""What users at once got from an engine: tokens per second in all and for each user, and how long they waited."""
+"""The throughput of an engine with several users at once: tokens per second in total and for each user, and latencies."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from paragone_workbench.runs.metrics import RunMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """The answers that ended in a time during which all users always waited for one. docs/bench.md defines the figures."""
+    """The figures of the answers that ended while all users had requests in progress. docs/bench.md defines them."""
 
     answers: int
-    """Number of the answers."""
+    """Number of answers."""
     seconds: float
-    """The time."""
+    """Duration of the measurement in seconds."""
     tokens_per_s: float
-    """Generated tokens of all answers, for each second."""
+    """Generated tokens of all answers per second."""
     user_tps: Spread | None
     """Tokens per second after the first token, in each answer."""
     ttft_s: Distribution | None
     tpot_ms: Distribution | None
     itl_ms: Distribution | None
-    """Milliseconds from a token to the next, over all answers; between pieces, if `is_in_pieces`."""
+    """Milliseconds from a token to the next, over all answers; from a piece to the next, if `is_in_pieces`."""
     is_in_pieces: bool
     """Whether the engine sent several tokens in a piece."""
     notes: tuple[str, ...]
@@ -36,7 +36,7 @@ class Throughput:
     def of(
         cls, test: UsersTest, answers: Sequence[RunMetrics], gaps_ms: Sequence[float], seconds: float
     ) -> Throughput:
-        """Return the figures of some answers. `gaps_ms` has the milliseconds between their tokens."""
+        """Return the figures of answers. `gaps_ms` has the milliseconds between the tokens of the answers."""
         each = [answer.tpot_ms for answer in answers if answer.tpot_ms]
         return cls(
             answers=len(answers),

@@ -1,4 +1,4 @@
-"""Users of one engine at once: each sends its next request as soon as it has the answer to the last one."""
+"""Several users of one engine at once. Each sends its next request as soon as the last one is answered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bench_pool(
 ) -> EnginePool:
     """Return a pool of engines for a bench with these numbers of users.
 
-    Engines that share a loaded model are given as many slots as there are users, unless their definitions say how many.
+    An engine with an option for slots gets as many slots as there are users, unless its definition sets the option.
     """
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
@@ -49,7 +49,7 @@ def _with_slots(definition: EngineDefinition, registry: Registry, users: int) ->
 
 
 def refusal(engine: EngineHandle, users: int) -> str:
-    """Return why an engine cannot answer these users at once, as a sentence; empty if it can."""
+    """Return a sentence that says why an engine cannot answer these users at once; empty if the engine can."""
     most = engine.placement.most_at_once
     if most is None or users <= most:
         return ""
@@ -65,7 +65,7 @@ class Users:
     """The users of one engine. Each has a handle of its own, since a handle executes one run at a time."""
 
     def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
-        """Create the users. The first one uses this handle of the pool."""
+        """Create the users. The first user uses the handle `first` of the pool."""
         self._pool = pool
         self._handles = [first]
         self._executions: set[Execution] = set()
@@ -132,7 +132,7 @@ class Users:
 
 
 class _Crowd:
-    """The answers so far of users at once."""
+    """The answers so far of several users at once."""
 
     def __init__(self, *, users: int, wanted: int) -> None:
         self.answers: list[RunMetrics] = []
@@ -148,11 +148,11 @@ class _Crowd:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more is to be asked."""
+        """Whether no further requests are needed."""
         return self.error is not None or len(self.answers) == self._wanted
 
     def answered(self, execution: Execution, *, is_first: bool) -> None:
-        """Take an answer that has just ended. `is_first` says whether it is the first one of its user."""
+        """Count an answer that has just ended. `is_first` is whether it is the first answer of its user."""
         meter, metrics = execution.run.meter, execution.run.result.metrics
         if meter is None or metrics is None:
             return

@@ -1,4 +1,4 @@
-"""Divergence by depth: how it depends on the number of tokens that precede in the context.
+"""Divergence by depth, which is the number of tokens that precede a position in the context.
 
 A quantized KV cache can be good at the start and drift with every token that it holds.
 """
@@ -24,11 +24,11 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthPart:
-    """A part of the scored positions.
+    """A range of depths of the scored positions.
 
     Attributes:
-        first: The smallest number of tokens that precede a position.
-        last: The largest.
+        first: The smallest depth in tokens.
+        last: The largest depth in tokens.
         kld: The mean KL divergence in nats.
     """
 
@@ -38,17 +38,17 @@ class DepthPart:
 
     @property
     def _tokens(self) -> str:
-        """The numbers of tokens, in a sentence."""
+        """The range of depths in tokens, for a sentence."""
         return f"{self.first:,} to {self.last:,}" if self.last > self.first else f"{self.first:,}"
 
     @property
     def title(self) -> str:
-        """The numbers of tokens, in a table."""
+        """The range of depths in tokens, for a table."""
         return self._tokens.replace(" to ", "–")
 
     @property
     def text(self) -> str:
-        """The divergence and where it was, in a sentence."""
+        """The divergence and its range of depths, for a sentence."""
         return f"{self.kld.value:.3g} after {self._tokens}"
 
 
@@ -57,9 +57,9 @@ class Depth:
     """The divergence of a candidate by depth.
 
     Attributes:
-        parts: The parts, the shallowest first; empty if they were not measured.
-        growth: By how much the last part is above the first, over the windows; None if there are too few windows.
-        interval: Its 95% interval.
+        parts: The ranges of depths, the shallowest first; empty if they were not measured.
+        growth: The divergence of the last part minus that of the first, over the windows; None with too few windows.
+        interval: The 95% interval of the growth.
         adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
     """
 
@@ -80,7 +80,7 @@ class Depth:
 
     @property
     def sentence(self) -> str:
-        """What growth means, in words; empty if none is shown."""
+        """A clause about the growth; empty if no growth is shown."""
         if not self.grows:
             return ""
         first, last = self.parts[0].text, self.parts[-1].text

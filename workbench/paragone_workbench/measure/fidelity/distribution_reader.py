@@ -27,11 +27,11 @@ from paragone_workbench.measure.fidelity.text_windows import Window, Windows
 T = TypeVar("T")
 
 Take: TypeAlias = Callable[[LogitsBlock, slice], T]
-"""Takes a block, which is valid during the call only, and the scored positions that its rows belong to."""
+"""A function of a block, which is valid only during the call, and of the scored positions of the block's rows."""
 
 
 class DistributionReader:
-    """Reads from one engine. Its methods raise ParagoneError."""
+    """Reads the distributions of one engine. All methods raise ParagoneError."""
 
     def __init__(self, handle: EngineHandle) -> None:
         self._handle = handle
@@ -44,10 +44,10 @@ class DistributionReader:
     @property
     def is_full(self) -> bool:
         """Whether the open engine has distributions over its whole vocabulary."""
-        return self._can.distributions
+        return self._capabilities.distributions
 
     @property
-    def _can(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         loaded = self._handle.loaded
         return loaded.capabilities if loaded and loaded.capabilities else Capabilities()
 
@@ -56,7 +56,7 @@ class DistributionReader:
         handle = self._handle
         if not await handle.opened():
             raise handle.error or EngineError(f"The engine {self._name} was closed.")
-        if not (self._can.distributions or self._can.top_tokens):
+        if not (self._capabilities.distributions or self._capabilities.top_tokens):
             raise InputError(
                 f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
                 "the positions of a given text, so its fidelity cannot be measured.",
@@ -113,7 +113,7 @@ class DistributionReader:
         return found
 
     async def stop(self) -> None:
-        """End the present window, and all later ones. An engine that is being opened is closed."""
+        """Stop reading the present window, and read no further windows. An engine that is being opened is closed."""
         self._stopped.set()
         if self._handle.is_opening:
             await self._handle.close()
@@ -122,7 +122,7 @@ class DistributionReader:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait until no run uses the engine, and keep others from it."""
+        """Wait until no run uses the engine, and let no other run use it during the context."""
         async with self._handle.turn:
             self._reads = True
             try:
@@ -137,7 +137,7 @@ class DistributionReader:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[OpenEngine]:
-        """Yield the open engine. Whatever it raises becomes a ParagoneError."""
+        """Yield the open engine. Any exception of the engine becomes a ParagoneError."""
         engine = self._handle.engine
         if engine is None:
             raise self._handle.error or EngineError(f"The engine {self._name} was closed.")

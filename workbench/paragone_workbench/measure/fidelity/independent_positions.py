@@ -1,8 +1,8 @@
 """Standard errors as llama-perplexity computes them: as if the scored positions were independent.
 
-The positions of a window are not, so these errors are too small, often by a factor of about three. These errors stand in
-the JSON beside those of `statistics`, so that a measurement can be held against one of llama-perplexity. The formulas are
-those of llama.cpp's tools/perplexity/perplexity.cpp.
+The positions of a window are not independent, so these errors are too small, often by a factor of about three. The JSON
+has these errors beside those over windows, so that a measurement can be compared with one of llama-perplexity. The
+formulas are those of llama.cpp's tools/perplexity/perplexity.cpp.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _FEWEST = 11
 
 
 def mean_error(values: NDArray[Any]) -> float:
-    """Return √((E[x²] − E[x]²)/(n − 1)), of a share √(p·(1 − p)/(n − 1)).
+    """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)).
 
-    Of the differences of two models' log-losses, it is the error of ln(PPL ratio), √(σq² + σp² − 2·c).
+    For the differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c).
     """
     return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
 
 
 def perplexity_error(losses: Values) -> float:
-    """Return PPL·σ, where σ is the error of the mean log-loss."""
+    """Return the error of a perplexity, PPL·σ, where σ is the error of the mean log-loss."""
     return math.exp(float(losses.mean())) * mean_error(losses)
 
 
 def root_mean_square_error(values: Values) -> float:
-    """Return σ(x²)/(2·√E[x²])."""
+    """Return the error of a root mean square, σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]."""
     squares = values**2
     root = math.sqrt(float(squares.mean()))
     return mean_error(squares) / (2 * root) if root else 0.0
 
 
 def difference_errors(difference: Difference) -> dict[str, Json]:
-    """Return the errors of a difference, by the names of its figures in JSON. Null if no window was compared."""
+    """Return the errors of a difference's figures, by their names in JSON; None for each if no window was compared."""
     if not difference.windows:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
     return {

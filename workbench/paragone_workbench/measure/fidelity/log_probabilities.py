@@ -1,4 +1,4 @@
-"""Log-probabilities over the whole vocabulary, and how those of two models differ."""
+"""Log-probabilities over the whole vocabulary, and the differences between those of two models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Scores(NamedTuple):
     delta_p: NDArray[np.float64]
     """q − p of the token that really follows."""
     same_top: NDArray[np.bool_]
-    """Whether both have the same likeliest token."""
+    """Whether both distributions have the same likeliest token."""
 
 
 def log_probabilities(block: LogitsBlock) -> Rows:
@@ -67,5 +67,5 @@ def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
-    """Return the scores of consecutive positions as one."""
+    """Join the scores of consecutive positions."""
     return Scores(*map(np.concatenate, zip(*parts, strict=True)))

@@ -1,4 +1,4 @@
-"""What was measured of the engines over a text: values of each scored position, and the figures made of them."""
+"""The results of engines over a text: values at each scored position, and the figures that follow from the values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Measured:
     def __init__(self, engine: EngineHandle) -> None:
         self.engine = engine
         self.name = engine.definition.name
-        """The engine's name; that of the lane, if it belongs to one."""
+        """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
         self.size: int | None = None
         """Bytes of the model's weights; None if unknown."""
         self.tokens = 0
@@ -60,7 +60,7 @@ class Measured:
 
 
 class Difference:
-    """How distributions differ from the reference's, at all scored positions."""
+    """The differences between distributions and the reference's, at all scored positions."""
 
     def __init__(self) -> None:
         self.windows = 0
@@ -84,7 +84,7 @@ class Difference:
 
     @property
     def same_top(self) -> NDArray[Any]:
-        """Whether both have the same likeliest token."""
+        """Whether both distributions have the same likeliest token."""
         return stacked([scores.same_top for scores in self._scores])
 
 
@@ -97,4 +97,4 @@ class Candidate(Measured):
         self.top: TopAgreement | None = None
         """Agreement over the likeliest tokens, if the engine reports no more than these."""
         self.reason = ""
-        """Why it is not compared over the whole vocabulary, as a sentence; empty if it is."""
+        """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""

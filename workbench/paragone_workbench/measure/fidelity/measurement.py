@@ -1,7 +1,7 @@
 """Measures how much candidates differ from a reference over a text, distribution by distribution.
 
 All engines are open and take turns: the reference's rows of one window are kept, and each candidate's rows
-are compared with them as they come. Apart from a few numbers for each position, memory is bounded by the
+are compared with them on arrival. Apart from a few numbers for each position, memory is bounded by the
 window.
 """
 
@@ -36,13 +36,13 @@ WINDOW = 512
 NOISE_BATCH = 1
 """Batch size with which the reference is measured against itself: one token at a time, as in an answer.
 
-Many other sizes give exactly the same numbers as the engine's own.
+With many other batch sizes, engines compute exactly the same numbers as with their own.
 """
 
 _NOISE_EVERY, _NOISE_MOST = 16, 4
 """The noise is measured in one window of 16, but in 4 at most.
 
-One token at a time takes several times as long as a batch, and on a GPU fifty times.
+Computing one token at a time takes several times as long as computing a batch, on a GPU fifty times.
 """
 
 
@@ -56,23 +56,23 @@ class FidelityStep(NamedTuple):
 
 
 class Fidelity:
-    """A measurement. What was measured so far is there at any time, also after an error or `stop`."""
+    """A measurement of fidelity. Its results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
     ) -> None:
         self.reference = Measured(reference)
-        """The engine that the others are compared with."""
+        """The engine with which the candidates are compared."""
         self.noise = Difference()
-        """How the reference differs from itself in another batch size."""
+        """How the reference differs from itself with another batch size."""
         self.candidates = tuple(Candidate(engine) for engine in candidates)
         """The engines that are compared with the reference, in the given order."""
         self.window = window
         """Size of a window in tokens."""
         self.windows = 0
-        """Number of windows of the text, in the reference's tokens; 0 before it is tokenized."""
+        """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
         self.text_bytes = len(text.encode())
-        """Size of the text in UTF-8."""
+        """Bytes of the text in UTF-8."""
         self.stopped = False
         """Whether `stop` was called."""
         self._text = text
@@ -81,17 +81,17 @@ class Fidelity:
 
     @property
     def partial(self) -> bool:
-        """Whether less was measured than was asked for."""
+        """Whether results are missing."""
         return self.stopped or any(measured.error is not None for measured in self._readers)
 
     async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
         """Open the engines, and measure them window by window.
 
-        An error of one engine is kept with it; the others continue. Raises ParagoneError if nothing can be
+        An error of one engine is kept with that engine; other engines continue. Raises ParagoneError if nothing can be
         measured because of the reference.
         """
         for measured in self._readers:
-            measured.engine.open(physical_cores())  # they compute one after the other
+            measured.engine.open(physical_cores())  # engines compute one after the other
         vocabulary = await self._vocabulary(self.reference)
         if not self._readers[self.reference].is_full:
             raise InputError(
@@ -110,7 +110,7 @@ class Fidelity:
             await self._measure(windows, vocabulary.size, able, on_step)
 
     async def stop(self) -> None:
-        """End the measurement early. What is measured of the present window is dropped."""
+        """End the measurement early. The results of the present window are dropped."""
         self.stopped = True
         await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
 
@@ -196,12 +196,12 @@ class Fidelity:
             self.reference.add(np.concatenate(found))
 
     async def _measure_noise(self, window: Window, kept: Rows) -> None:
-        """Compare the reference's rows with its own in another batch size."""
+        """Compare the reference's rows with its own rows at the batch size `NOISE_BATCH`."""
         if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
             self.noise.add(joined(found))
 
     async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
-        """Measure a window of a candidate, and compare it with the reference's rows if it has the same tokens."""
+        """Measure a window of a candidate, and compare its rows with the reference's if both have the same tokens."""
         if candidate.top is not None:
             await self._measure_top(candidate, candidate.top, window, kept)
         elif candidate.reason:
@@ -229,7 +229,7 @@ class Fidelity:
         return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
 
     async def _attempt(self, measured: Measured, work: Awaitable[T]) -> T | None:
-        """Return the result of work with an engine; None after an error, which is kept with the engine."""
+        """Await `work` with an engine, and return the result; None after an error, which is kept with the engine."""
         try:
             return await work
         except ParagoneError as error:

@@ -1,6 +1,6 @@
 """How the KL divergences of two candidates differ, from paired data: both were measured over the same windows.
 
-A hard passage is hard for both, so the difference is known much better than either divergence.
+A passage that is hard for one candidate is hard for the other, so their difference varies less than either divergence.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KldPair:
-    """Two candidates.
+    """A comparison of the KL divergences of two candidates.
 
     Attributes:
-        a: The name of the first.
-        b: The name of the second.
-        windows: Number of windows that both have.
+        a: The name of the first candidate.
+        b: The name of the second candidate.
+        windows: Number of windows over which both were measured.
         difference: The mean KLD of `b` minus that of `a`, in nats.
-        interval: Its 95% interval, by Student's t over the windows' differences.
+        interval: The 95% interval of the difference, by Student's t over the windows' differences.
         adjusted_p: The p-value of the t-test over the windows, after Holm's correction for all pairs.
-        windows_needed: Number of windows, in all, that show the difference with a probability of 80% if it stays as it
-            is; None if it is shown, and above a million.
+        windows_needed: Total number of windows that show the difference with a probability of 80% if the difference
+            stays the same; None if the difference is shown, or if the number is above a million.
         smallest_shown: The smallest difference that these windows show with a probability of 80%, in nats.
     """
 
@@ -76,7 +76,7 @@ class KldPair:
 
 
 def kld_pairs(candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
-    """Compare each two candidates that have enough windows in common and differ in one at least."""
+    """Compare each pair of candidates that have enough windows in common and differ in at least one of these."""
     found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
     adjusted = holm([pair.adjusted_p for pair in found])
     return tuple(
@@ -85,7 +85,7 @@ def kld_pairs(candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
 
 
 def _pair(a: Candidate, b: Candidate) -> KldPair | None:
-    """Return two candidates, with the p-value before any correction."""
+    """Compare two candidates, with the p-value before any correction. None with too few windows or no difference."""
     count = min(a.difference.windows, b.difference.windows)
     if count < FEWEST_WINDOWS:
         return None
@@ -112,7 +112,7 @@ def _with_need(pair: KldPair) -> KldPair:
 def neighbours(pairs: Sequence[KldPair], candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
     """Return the pairs of candidates that are neighbours in the order of their mean KLD.
 
-    These decide the pairs of candidates that are further apart.
+    If neighbours differ, candidates that are further apart in this order differ too.
     """
     means = {
         candidate.name: float(candidate.difference.kld.mean())
@@ -120,6 +120,6 @@ def neighbours(pairs: Sequence[KldPair], candidates: Sequence[Candidate]) -> tup
         if candidate.difference.windows
     }
     order = sorted(means, key=lambda name: means[name])
-    places = {name: place for place, name in enumerate(order)}
-    found = [pair for pair in pairs if abs(places[pair.a] - places[pair.b]) == 1]
-    return tuple(sorted(found, key=lambda pair: min(places[pair.a], places[pair.b])))
+    ranks = {name: rank for rank, name in enumerate(order)}
+    found = [pair for pair in pairs if abs(ranks[pair.a] - ranks[pair.b]) == 1]
+    return tuple(sorted(found, key=lambda pair: min(ranks[pair.a], ranks[pair.b])))

@@ -1,9 +1,8 @@
 """Statistics of values at the scored positions of a text, each with its uncertainty.
 
-Values have a row for each window and a column for each scored position of it. The positions of a window share a
-passage of the text, so they depend on each other: the window is the unit of every uncertainty, which is the
-standard error of the windows' means. All windows have the same number of positions, so the mean of these means
-is the mean of all positions.
+Values have a row for each window and a column for each scored position in the window. The positions of a window share a
+passage of the text, so they depend on each other. Every uncertainty is therefore the standard error of the windows'
+means. All windows have the same number of positions, so the mean of these means is the mean of all positions.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEWEST_WINDOWS = 4
-"""Number of windows below which the uncertainty is unknown: so few give a standard error by chance alone."""
+"""Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
 
 _FEWEST_POSITIONS = 100
 """Number of positions below which percentiles are unknown."""
@@ -31,7 +30,7 @@ _PER_DECADE = 6
 
 
 def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the values of windows as one array: a row for each, no row without windows."""
+    """Return the values of windows as one array, with a row for each window."""
     return np.stack(windows) if windows else np.empty((0, 0))
 
 
@@ -46,7 +45,7 @@ def mean(values: NDArray[Any]) -> Estimate | None:
 
 
 def perplexity(losses: Values) -> Estimate | None:
-    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times that of the mean."""
+    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times the uncertainty of the mean."""
     loss = mean(losses)
     if loss is None:
         return None
@@ -55,7 +54,7 @@ def perplexity(losses: Values) -> Estimate | None:
 
 
 def root_mean_square(values: Values) -> Estimate | None:
-    """Return √E[x²]. Its uncertainty is that of E[x²], divided by 2·√E[x²]."""
+    """Return √E[x²]. Its uncertainty is the uncertainty of E[x²], divided by 2·√E[x²]."""
     squares = mean(values**2)
     if squares is None:
         return None
@@ -81,8 +80,8 @@ def ratio_error(many: Values, few: Values) -> float | None:
     """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
     The error is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
-    each by the mean of all. The formula supposes that both vary by the same share from window to window, so it is known for
-    a single window of `few`, which has no variance of its own.
+    each divided by the mean of all windows. The formula assumes that both vary by the same share from window to window, so
+    that `few` may be a single window, which has no variance of its own.
     """
     if len(many) < FEWEST_WINDOWS:
         return None

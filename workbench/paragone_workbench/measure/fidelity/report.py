@@ -30,19 +30,22 @@ _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 
 _INDEPENDENT = "llama_perplexity_se"
-"""The name in JSON of the standard errors as llama-perplexity computes them."""
+"""The name in JSON of the standard errors by llama-perplexity's formulas."""
 
 PercentileValues: TypeAlias = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceFigures:
-    """How distributions differ from the reference's. None if no window was compared."""
+    """The figures of distributions beside the reference's. A figure is None if no window was compared.
+
+    Δp is the probability of the token that really follows, minus that probability in the reference's distribution.
+    """
 
     kld: Estimate | None
     """Mean KL divergence, in nats."""
     kld_percentiles: PercentileValues
-    """Percentiles of the KL divergence, by percentage; None below 100 positions."""
+    """Percentiles of the KL divergence, by percentage; None with fewer than 100 positions."""
     delta_p: Estimate | None
     """Mean Δp."""
     rms_delta_p: Estimate | None
@@ -139,8 +142,8 @@ def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]
 def log_ratio(candidate: Candidate, reference: Measured) -> Estimate | None:
     """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have.
 
-    That is the mean of the differences in log-loss; what makes a text hard for both drops out of its uncertainty.
-    None if the candidate has another vocabulary, or was not measured.
+    The result is the mean of the differences in log-loss, so a passage that is hard for both models adds nothing to the
+    uncertainty. None if the candidate has another vocabulary, or was not measured.
     """
     if candidate.reason or not candidate.windows:
         return None

@@ -1,4 +1,4 @@
-"""The losses of a quantized model, by the measurements of fidelity in the history."""
+"""Finds the loss of a quantized model among the measurements of fidelity in the history."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class SavedFidelity:
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
-    """Return the first measurement in which the model was a candidate; None if there is none. The newest comes first.
+    """Return the first of `measurements`, newest first, in which the model was a candidate; None without one.
 
-    A measurement whose reference is the same model says nothing about its quantization, and does not count.
+    A measurement whose reference is the same model says nothing about the quantization, and is skipped.
     """
     for measurement in measurements:
         reference = measurement.engines[0]

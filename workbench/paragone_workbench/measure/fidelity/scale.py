@@ -10,12 +10,12 @@ from paragone_workbench.statistics.estimate import Estimate, number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """A part of the scale.
+    """A range of the scale, with a name.
 
     Attributes:
-        name: Its name, which stands beside a figure.
-        below: Where it ends, in nats.
-        meaning: How many of the likeliest tokens are others, as it was measured: docs/fidelity.md has the figures.
+        name: The name, which is shown beside a figure.
+        below: The upper limit of the range in nats.
+        meaning: At how many positions the likeliest token differs, by the measurements in docs/fidelity.md.
     """
 
     name: str

@@ -19,10 +19,10 @@ SMALLEST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One window."""
+    """A window of a text, the second half of which is scored."""
 
     ids: tuple[int, ...]
-    """The tokens to compute: all but the last, the first one replaced by BOS if the model adds one."""
+    """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
     start: int
     """Index in `ids` of the first token whose successor is scored."""
     targets: Targets
@@ -30,7 +30,7 @@ class Window:
 
 
 class Windows:
-    """The windows of a text. What is left at its end is dropped."""
+    """The windows of a text. The tokens that are left at the end of the text are dropped."""
 
     def __init__(self, ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> None:
         """Cut `ids`, the tokens of the text for the model `owner`. Raises InputError if the tokens are too few."""

@@ -1,4 +1,4 @@
-"""Agreement over the likeliest tokens, for engines that report no more than these."""
+"""Agreement over the likeliest tokens, for engines that report only the likeliest tokens."""
 
 from __future__ import annotations
 

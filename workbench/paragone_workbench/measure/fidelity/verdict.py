@@ -23,7 +23,7 @@ is a standard error, and in 0.2% of those with 100 (Student's t).
 
 
 def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
-    """Return the verdict on a candidate, in a sentence; empty if nothing was found."""
+    """Return the verdict on a candidate as a sentence; empty if nothing was measured."""
     reference = fidelity.reference
     if candidate.top is not None:
         return _top_verdict(candidate, candidate.top, reference)
@@ -46,7 +46,7 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
 def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
     """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; otherwise an empty text.
 
-    The warning names the options that the two are configured to differ in, since one of them was not applied.
+    The warning names the options in which the two definitions differ, since at least one of them was not applied.
     """
     if not candidate.difference.windows or candidate.difference.kld.any():
         return ""
@@ -57,8 +57,8 @@ def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
             f"{found}, although the models have different names. Their files may hold the same weights: check that the "
             "quantization was done."
         )
-    ours, theirs = _load_options(first), _load_options(second)
-    names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    one, other = _load_options(first), _load_options(second)
+    names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
     if not names:
         return f"{found}: both are the same model with the same options, so nothing was compared."
     return f"{found}, although {' and '.join(names)} differ. Check that the engine applies them."
@@ -83,7 +83,7 @@ def _load_options(engine: EngineHandle) -> dict[str, Json]:
         return dict(definition.options)
     try:
         return split_options(definition, backend)[0]
-    except InputError:  # it was open, so this cannot be; the figures do not depend on it
+    except InputError:  # impossible for an engine that was open, and without effect on the figures
         return dict(definition.options)
 
 

@@ -1,8 +1,8 @@
 """How a model is divided between main memory and GPUs, so that as much of it as possible is on the GPUs.
 
 Several GPUs get layers in proportion to their room, as in llama.cpp (`load_tensors` in src/llama-model.cpp), or are
-filled one after the other. Where all layers do not fit, the experts of the first layers stay in main memory, as with
-llama.cpp's `--n-cpu-moe`; what does not fit either way stays there as whole layers, the first ones.
+filled one after the other. If not all layers fit, the experts of the first layers stay in main memory, as with
+llama.cpp's `--n-cpu-moe`. If that is not enough, the first layers stay in main memory as a whole.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paragone import DeviceMemory, ModelLayout
 from paragone_workbench.machine.memory import MARGIN
 
 DRIVER = 450 << 20
-"""Bytes that a GPU's driver takes for a process, about."""
+"""Approximate number of bytes that a GPU's driver takes for a process."""
 
 KEPT_FREE = DRIVER + MARGIN
 """Bytes of each GPU that plans leave free: the driver's share and the margin that llama.cpp keeps."""
@@ -38,7 +38,7 @@ def whole(layout: ModelLayout) -> Division:
 
 
 def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
-    """Return the division that puts most on the GPUs, each of which has `rooms` bytes for the model.
+    """Return the division that puts as much as possible on the GPUs. `rooms` has the bytes for the model on each GPU.
 
     A model that cannot be divided is on GPUs as a whole, whether it fits or not.
     """
@@ -52,28 +52,28 @@ def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
 
 
 def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
-    """Return the memory on each GPU, without its name."""
+    """Return the memory that the model takes on each GPU, without the name of the GPU."""
     at = len(layout.parts) - division.count
     parts = [
         (part.weights - (part.experts if index < division.expert_layers else 0), part.kv_cache)
         for index, part in enumerate(layout.parts)
     ][at:]
-    places = list(_in_order(layout, parts, rooms) if layout.in_order else _in_proportion(len(parts), rooms))
+    gpus = list(_in_order(layout, parts, rooms) if layout.in_order else _in_proportion(len(parts), rooms))
     # A GPU that computes with experts of main memory copies them for a long prompt, those of one layer at a time.
     copied = max((part.experts for part in layout.parts[at : division.expert_layers]), default=0)
     return [
         DeviceMemory(
             device="",
-            weights=sum(weights for (weights, _), place in zip(parts, places, strict=True) if place == gpu),
-            kv_cache=sum(cache for (_, cache), place in zip(parts, places, strict=True) if place == gpu),
-            compute=layout.compute + copied if gpu in places else 0,
+            weights=sum(weights for (weights, _), used in zip(parts, gpus, strict=True) if used == gpu),
+            kv_cache=sum(cache for (_, cache), used in zip(parts, gpus, strict=True) if used == gpu),
+            compute=layout.compute + copied if gpu in gpus else 0,
         )
         for gpu in range(len(rooms))
     ]
 
 
 def _choices(layout: ModelLayout) -> Iterator[Division]:
-    """Yield the divisions from the most on GPUs to nothing there."""
+    """Yield the divisions, from everything on GPUs to nothing on GPUs."""
     count = len(layout.parts)
     yield Division(count=count)
     most = max((index + 1 for index, part in enumerate(layout.parts) if part.experts), default=0)
@@ -82,7 +82,7 @@ def _choices(layout: ModelLayout) -> Iterator[Division]:
 
 
 def _in_proportion(count: int, rooms: Sequence[int]) -> Iterator[int]:
-    """Yield the GPU of each of `count` parts. The margin, which plans leave free, is free memory for llama.cpp."""
+    """Yield the GPU of each of `count` parts. llama.cpp counts the margin, which plans leave free, as free memory."""
     free = [room + MARGIN for room in rooms]
     ends = [end / sum(free) for end in accumulate(free)]
     yield from (min(bisect_right(ends, index / count), len(rooms) - 1) for index in range(count))

@@ -10,7 +10,7 @@ from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fit.division import KEPT_FREE, Division, best, on_gpus
 
 HYPOTHETICAL = "hypothetical GPU"
-"""The name of a GPU that this machine need not have; with a number after it if there are several."""
+"""The name of a GPU that this machine need not have. With several of them, a number follows."""
 
 _MAIN = "CPU"
 """The name of main memory in estimates."""
@@ -25,10 +25,10 @@ class MemoryPlan:
     trained_context: int | None
     """Context window that the model was trained for; None if unknown."""
     devices: tuple[DeviceMemory, ...]
-    """The memory that the engine needs on each device, and the free memory there. Hypothetical GPUs come first; of each, what plans
-    leave free is not counted as free."""
+    """The memory that the engine needs on each device, and the free memory there. Hypothetical GPUs come first; their free
+    memory excludes `KEPT_FREE`."""
     layers: int | None
-    """Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown."""
+    """Number of layers; None if unknown. In a plan for hypothetical GPUs, the output counts as a layer."""
     gpu_layers: int | None
     """Number of the layers that are on a GPU; None if unknown."""
     hypothetical: Division | None = None
@@ -52,7 +52,7 @@ class MemoryPlan:
 
     @property
     def is_tight(self) -> bool:
-        """Whether the model fits, but leaves less memory free than the margin that the schedule `auto` wants."""
+        """Whether the model fits, but leaves less memory free than the margin that the schedule `auto` requires."""
         return bool(self.fits) and any(
             device.free is not None and device.free - device.needed < MARGIN for device in self.devices
         )
@@ -66,8 +66,8 @@ class MemoryPlan:
 def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
     """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
-    `division` is the one to use on hypothetical GPUs, whether it fits or not; by default the best. Raises
-    EngineError if the estimate has no layout and hypothetical GPUs need it.
+    `division` is the division to use on hypothetical GPUs, whether it fits or not; by default the best one. Raises
+    EngineError if hypothetical GPUs are given and the estimate has no layout.
     """
     plan = MemoryPlan(
         context=found.context,
@@ -94,7 +94,7 @@ def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division
 
 
 def _offload(found: MemoryEstimate) -> Division | None:
-    """Return the best division between the GPUs of an estimate; None if everything fits, or it is unknown."""
+    """Return the best division between the GPUs of an estimate; None if all fit, or if the layout is unknown."""
     gpus = [device for device in found.devices if device.device != _MAIN]
     if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
         return None
@@ -108,7 +108,7 @@ def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int])
 
 
 def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
-    """Return the part in main memory. `main` is the estimate of main memory without hypothetical GPUs."""
+    """Return the memory that the model takes in main memory. `main` is the estimate without hypothetical GPUs."""
     at = len(layout.parts) - division.count
     rest = layout.parts[:at]
     experts = sum(part.experts for part in layout.parts[at : division.expert_layers])

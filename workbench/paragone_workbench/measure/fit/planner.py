@@ -15,7 +15,7 @@ from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan, place, scaled
 
 _CONTEXT = 4096
-"""Context in tokens where an engine's own says nothing: the engine chooses that by this machine's memory."""
+"""Context in tokens for engines that would choose their own context by the memory of this machine."""
 
 _STEP = 256
 """Contexts are searched in multiples of this number of tokens."""
@@ -24,8 +24,8 @@ _STEP = 256
 class MemoryPlanner:
     """Plans the memory of one engine, for this machine or for hypothetical GPUs with `vram` free bytes each.
 
-    For hypothetical GPUs, and with `comparable`, the context is the same for all engines that are given none: 4,096 tokens.
-    Free memory is read once, so that all plans assume the same.
+    For hypothetical GPUs, and with `comparable`, all engines without a configured context get the same: 4,096 tokens.
+    Free memory is read once, so that all plans assume the same free memory.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class MemoryPlanner:
     async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
         """Return the bytes of the weights at `bits` bits per weight, roughly, and a plan for them.
 
-        None if they are not smaller than the model's, or the backend does not report the number of its weights.
+        None if these weights are not smaller than the model's, or if the backend does not report their number.
         """
         found = await self._estimate(context)
         size = round((found.parameters or 0) * bits / 8)
@@ -71,10 +71,10 @@ class MemoryPlanner:
         return size, place(scaled(found, size / found.weights), vram=self._vram)
 
     async def largest_context(self, plan: MemoryPlan) -> int | None:
-        """Return the largest context that fits, in steps of 256 tokens, up to the one that the model was trained for.
+        """Return the largest context that fits, in steps of 256 tokens, up to the context of the model's training.
 
-        0 if none fits, None if that is unknown. If `plan` has all layers on hypothetical GPUs, they stay there; else
-        as many as fit. Raises ParagoneError.
+        0 if no context fits, None if unknown. If `plan` has all layers on hypothetical GPUs, all layers stay there; else
+        as many layers as fit. Raises ParagoneError.
         """
         trained = plan.trained_context
         kept = plan.hypothetical if plan.layers == plan.gpu_layers else None

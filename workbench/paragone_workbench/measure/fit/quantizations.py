@@ -1,4 +1,4 @@
-"""Other quantizations of an engine's model: those on this machine, and roughly what usual ones would take."""
+"""Other quantizations of an engine's model: those on this machine, and rough plans for usual ones."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Quantization:
     """A quantization of a model, and the memory that it would take."""
 
     name: str
-    """Its name, such as `Q4_K_M`; that of the model if it is unknown."""
+    """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
     model: ModelInfo | None
-    """The model on this machine; None for a quantization that is not here: its plan is rough."""
+    """The model on this machine; None for a quantization that is not here, whose plan is rough."""
     size: int
-    """Bytes of the quantization's files; of its weights, if it has no files here."""
+    """Bytes of the quantization's files; of its weights, if this machine has no files of it."""
     plan: MemoryPlan
-    """The memory that it would take."""
+    """The memory that the quantization would take."""
 
 
 async def find_siblings(
@@ -74,9 +74,10 @@ async def plan_siblings(
 async def rough_quantizations(
     planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
 ) -> list[Quantization]:
-    """Return roughly what the backend's usual quantizations would take, except those in `without`.
+    """Return rough plans for the backend's usual quantizations, except those in `without`.
 
-    Only those that are smaller than the model of `plan`. KV cache and compute are those of that model.
+    Only quantizations that are smaller than the model of `plan` are returned. They have that model's memory for KV cache
+    and computation.
     """
     found = []
     for name, bits in backend.quantizations.items():
@@ -92,7 +93,7 @@ def is_same_file(one: str, other: str) -> bool:
 
 
 def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
-    """Return whether two models differ in their quantization only, by their architecture and their names."""
+    """Return whether two models differ only in their quantization, by their architecture, context and names."""
     return (
         one.architecture == other.architecture
         and one.context == other.context
