@@ -209,7 +209,7 @@ def test_the_text_has_a_table_of_users(crowded):
     assert done.returncode == 0, said(done)
     lines = done.stdout.decode().splitlines()
     at = lines.index(
-        "Users at once, each with its next request as soon as it has an answer, 2 answers for each"
+        "Users at once, each sends its next request as soon as it has an answer; 2 answers for each"
     )
     assert lines[at + 2].split()[:3] == ["engine", "prompt", "users"]
     cells = lines[at + 3].split()

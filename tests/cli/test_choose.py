@@ -151,8 +151,8 @@ def test_the_report_is_written_and_a_wrong_name_is_told_first(suite, tmp_path):
     assert "report.html exists already." in said(again)
 
 
-@pytest.mark.parametrize(("more", "command"), [((), ""), (("--fresh",), " (without --fresh)")])
-def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, command):
+@pytest.mark.parametrize(("more", "changes"), [((), ""), (("--fresh",), ", without --fresh")])
+def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, changes):
     log, report = tmp_path / "log", tmp_path / "report.html"
     slow = ("--set", "delay_s=3600", "--set", f"log={log}")
     with running("choose", *ENGINES, "--suite", suite, "--to", str(report), *slow, *more) as process:
@@ -162,7 +162,7 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, command):
     assert (process.returncode, report.exists()) == (130, False), err
     assert out.startswith(b"Nothing is decided.\n")
     assert err.decode().endswith(
-        f"Interrupted. What was measured is kept: the same command{command} goes on.\n"
+        f"Interrupted. What was measured is kept. To continue, run the same command again{changes}.\n"
     )
 
 
@@ -176,7 +176,7 @@ def test_ctrl_c_in_the_suite_writes_the_report_of_what_was_measured(tmp_path):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, report.exists()) == (130, True), err
-    assert "the same command (with --force, for the report) goes on." in err.decode()
+    assert "To continue, run the same command again, with --force for the report." in err.decode()
     assert b"Traceback" not in err
 
 

@@ -269,7 +269,7 @@ def test_doctor_says_that_servers_here_were_not_asked(listener, monkeypatch):
 
 
 def test_doctor_tries_what_holds_the_network():
-    assert "✓ only what engines name is contacted (audit hook; tried)" in paragone("doctor").stdout.decode()
+    assert "✓ only what engines name is contacted (audit hook; tested)" in paragone("doctor").stdout.decode()
     guard = data("doctor", paragone("doctor", "--offline", "--json"))["machine"]["guard"]
     assert (guard["offline"], guard["holds"], guard["reason"]) == (True, True, "")
     assert guard["layer"] == ("seccomp" if os.uname().sysname == "Linux" else "sandbox_init")

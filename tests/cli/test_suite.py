@@ -147,7 +147,7 @@ def test_an_engine_that_is_given_up(prompts):
     done = paragone("suite", "run", prompts("x", "y"), "--engines", "scripted:gone", "scripted:b")
     assert done.returncode == 1
     assert "The model gone is gone." in said(done)
-    assert "Not finished: 2 of 4 runs. The same command goes on with them." in said(done)
+    assert "Not finished: 2 of 4 runs. To continue, run the same command again." in said(done)
 
 
 # ── Input ────────────────────────────────────────────────────────────────────────────────────
@@ -245,10 +245,8 @@ def test_after_a_kill_the_same_command_repeats_no_finished_run(prompts, tmp_path
     assert asked(log) == counts
 
 
-@pytest.mark.parametrize(
-    ("more", "command"), [((), b"same command"), (("--fresh",), b"same command without --fresh")]
-)
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path, more, command):
+@pytest.mark.parametrize(("more", "changes"), [((), b""), (("--fresh",), b", without --fresh")])
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(prompts, tmp_path, more, changes):
     log, junit = tmp_path / "log", tmp_path / "junit.xml"
     file = prompts("x", "endless y", "z")
     argv = (
@@ -270,7 +268,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path, more
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert [it["text"] for it in json.loads(out)["runs"]] == ["X"]
-    assert b"Not finished: 2 of 3 runs. The " + command + b" goes on with them." in err
+    assert b"Not finished: 2 of 3 runs. To continue, run the same command again" + changes + b".\n" in err
     assert len(ET.parse(junit).findall(".//testcase")) == 1
 
 

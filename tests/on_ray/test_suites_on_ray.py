@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
     assert done.returncode == 130
     finished = json.loads(done.stdout)["runs"]
     assert 0 < len(finished) < len(PROMPTS)
-    assert "The same command goes on" in done.stderr
+    assert "To continue, run the same command again." in done.stderr
     until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
 
 

@@ -1,4 +1,4 @@
-"""The list of the commands; finds, parses and runs the command that a command line names."""
+"""The list of the commands. Finds, parses and runs the command that a command line names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CommandEntry(NamedTuple):
     """The module of a command, and a summary for the help text."""
 
     module: str
-    """The module below `paragone_cli` that has it, under the module's name. The module is imported when a user runs the command."""
+    """The module below `paragone_cli` with the command, which has the module's name. It is imported when a user runs the command."""
     summary: str
 
 
@@ -23,14 +23,14 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "ask": CommandEntry("asking.ask", "Send a prompt to an engine and print its answer as it arrives."),
     "compare": CommandEntry("asking.compare", "Send a prompt to several engines and print their answers and metrics."),
     "fidelity": CommandEntry("measuring.fidelity", "Measure how far engines' distributions are from those of a reference."),
-    "fit": CommandEntry("measuring.fit", "Show what memory an engine would take, whether it fits, and the largest context."),
+    "fit": CommandEntry("measuring.fit", "Show how much memory an engine would take, whether that fits, and the largest context."),
     "choose": CommandEntry("measuring.choose", "Measure engines, and say which one to deploy, and how much quality it loses."),
     "serve": CommandEntry("serving.serve", "Serve engines to other programs, with the protocol of OpenAI."),
     "suite": CommandEntry("experiments.suite", "Run prompts from a file on several engines, and show the results."),
     "vote": CommandEntry("interactive.vote", "Vote blind on the answers of an experiment."),
     "ratings": CommandEntry("experiments.ratings", "Rate engines by the votes on their answers."),
     "history": CommandEntry("recorded.history", "List, show, search, export and import conversations."),
-    "replay": CommandEntry("recorded.replay", "Repeat recorded runs, and say what came out different and what has changed."),
+    "replay": CommandEntry("recorded.replay", "Repeat recorded runs, and show which answers differ and what has changed since."),
     "report": CommandEntry("recorded.report", "Write an experiment or a conversation into a file, to read or to share."),
     "costs": CommandEntry("recorded.costs", "Show what the runs of the history cost: tokens, time, energy, provider prices."),
     "bench": CommandEntry("measuring.bench", "Measure the speed of engines: prefill, decode, latency and energy."),
@@ -38,10 +38,10 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "models": CommandEntry("catalog.models", "List the models in the folders of config.toml and at endpoints."),
     "pull": CommandEntry("catalog.pull", "Download the model of an engine to its server."),
     "options": CommandEntry("catalog.options", "List the options of a backend's engines."),
-    "config": CommandEntry("machine.config", "Show the path of config.toml, check it, or create a sample."),
+    "config": CommandEntry("machine.config", "Show where config.toml is, check its content, or create a sample."),
     "env": CommandEntry("machine.env", "Create, list, check or remove virtual environments of backends."),
-    "completion": CommandEntry("machine.completion", "Print what makes bash, zsh or fish complete the command line."),
-    "audit": CommandEntry("machine.audit", "List the addresses that were contacted lately, and by which engine."),
+    "completion": CommandEntry("machine.completion", "Print a script with which bash, zsh or fish complete the command line."),
+    "audit": CommandEntry("machine.audit", "List the addresses that paragone contacted lately, and for which engine."),
     "doctor": CommandEntry("machine.doctor", "Show what this machine can run, and what is missing for the rest."),
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
@@ -60,10 +60,9 @@ def run(argv: Sequence[str]) -> int:
         return 0
     from paragone_workbench.network.start import watch  # the help needs no guard
 
-    not_held = watch(name, offline=args.offline, config=args.config)
-    if not_held:
-        warn(not_held)
-    if not _entry(name).module.startswith("interactive."):  # the screen shows them in its own way
+    if warning := watch(name, offline=args.offline, config=args.config):
+        warn(warning)
+    if not _entry(name).module.startswith("interactive."):  # the screen shows refusals in its own way
         _show_refusals()
     return load(name).run(args)
 
@@ -94,7 +93,7 @@ def _entry(name: str) -> CommandEntry:
 
 
 def _show_refusals() -> None:
-    """Print from now on which addresses the guard refuses to contact."""
+    """From now on, print each address that the guard refuses to contact."""
     from paragone.network.guard import GUARD, Contact  # the help needs no guard
 
     def show(contact: Contact) -> None:

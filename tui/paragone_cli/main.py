@@ -1,4 +1,4 @@
-"""The program's entry point: runs a command line and returns an exit code, without tracebacks."""
+"""The program's entry point: runs a command line, prints errors without tracebacks, and returns an exit code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: success. 1: failure. 2: usage or configuration error. 130: interrupted by SIGINT.
     """
-    # Importing modules creates no garbage, and collecting takes a sixth of the start-up time.
-    # `begin_collecting` enables it again.
+    # Importing modules creates no garbage, and garbage collection takes a sixth of the start-up time.
+    # `begin_collecting` enables garbage collection again.
     gc.disable()
     try:
         _replace_closed_streams()

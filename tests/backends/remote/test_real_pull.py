@@ -117,7 +117,7 @@ def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(registry, puller):
         until(lambda: terminal.read(0.05) == 0 and terminal.process.poll() is not None, "it ends")
         assert terminal.process.returncode == 130
         assert [line.rstrip() for line in terminal.lines if line.strip()] == [
-            "paragone: No longer waiting; the server may go on, or keep the downloaded part and resume later."
+            "paragone: No longer waiting; the server may continue the download, or keep the downloaded part."
         ]
     assert registry.hung_up.wait(10), "the server goes on downloading"
     # A server that had lost its connection, and not given up, would try again after a second.

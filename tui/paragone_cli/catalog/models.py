@@ -35,19 +35,19 @@ _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILI
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsArguments(PrintArguments):
-    """Which models are listed."""
+    """The backend whose models are listed."""
 
     backend: str | None = word("BACKEND", "list only models of this backend", nargs="?")
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A model, and where it is."""
+    """A model, with its backend and its server."""
 
     backend: str
     model: ModelInfo
     url: str | None = None
-    """URL of its server, if that is not the backend's default one."""
+    """URL of the model's server, if that is not the backend's default server."""
 
     @property
     def engine(self) -> str:
@@ -56,7 +56,7 @@ class _Listed:
 
     @property
     def key(self) -> object:
-        """The same for the same model at the same server."""
+        """Equal for entries of the same model at the same server."""
         return self.backend, self.model.model, self.url and normalize_url(self.url)
 
 
@@ -104,7 +104,7 @@ def models(args: ModelsArguments) -> int:
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.backend is None else ():
-        if problem.sentence not in context.fatal_imports:  # the context has printed those
+        if problem.sentence not in context.fatal_imports:  # the context has printed those warnings
             warn(problem.sentence)
     for _, error in errors:
         print_error(error)
@@ -119,9 +119,9 @@ async def _found(
     asks_servers: bool,
     prints: bool,
 ) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
-    """Ask backends and servers for their models, and return their answers, each model once; and the servers of engines.
+    """Ask backends and servers for their models. Return each model once, the errors, and the servers of engines.
 
-    With `prints`, print the models. If some backends or servers take long, the models of the others are printed before.
+    With `prints`, print the models. If some backends or servers take long, the models of the others are printed first.
     """
     querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
     asked = [
@@ -136,7 +136,7 @@ async def _found(
         new: dict[object, _Listed] = {}
         for models, failed in await asyncio.gather(*some):
             errors += failed
-            for entry in models:  # several servers, and a backend for its default one, list the same models
+            for entry in models:  # a backend lists its default server's models, and so may an engine's server
                 if entry.key not in listed:
                     new.setdefault(entry.key, entry)
         if new and prints:

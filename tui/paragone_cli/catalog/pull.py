@@ -41,7 +41,7 @@ def pull(args: PullArguments) -> int:
 
 
 async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> None:
-    """Run the download and show its progress. Cancelling this stops the download, if the server can stop it."""
+    """Run the download and show its progress. Cancelling this coroutine stops the download, if the server can."""
     step: tuple[str, int] | None = None
     with StatusLine() as status:
         try:
@@ -55,7 +55,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
                         status.show(f"{bar(percent, 100)} {_progress_text(progress, percent)}")
         except asyncio.CancelledError:
             status.end()
-            note("No longer waiting; the server may go on, or keep the downloaded part and resume later.")
+            note("No longer waiting; the server may continue the download, or keep the downloaded part.")
             raise
         except Exception as error:
             raise as_paragone_error(error, backend.name) from error

@@ -25,7 +25,7 @@ class AnswerPrinter(RunObserver):
     """Warnings that arrived during the answer, to be printed after it."""
 
     def run_started(self, run: Run) -> None:
-        """Print the warnings, and the start of the answer if it was given."""
+        """Print the warnings, and the prefix of the answer if the user gave one."""
         for caution in warnings_of(run.result):
             self.cautioned(run, caution)
         self.text_came(run, "answer", run.text)
@@ -39,7 +39,7 @@ class AnswerPrinter(RunObserver):
             self.stream.write(text)
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        """Print the warning, after the answer if that has begun."""
+        """Print the warning: at once, or after an answer that has begun."""
         if self.begun:
             self.deferred_warnings.append(caution.sentence)
         else:
@@ -47,7 +47,7 @@ class AnswerPrinter(RunObserver):
             warn(caution.sentence)
 
     def run_ended(self, run: Run) -> None:
-        """Note that the answer is cut."""
+        """Add a warning if the answer is cut."""
         if run.result.finish == "length" and not any(
             caution.code == "context-full" for caution in run.result.cautions
         ):
@@ -56,7 +56,7 @@ class AnswerPrinter(RunObserver):
             )
 
     async def finish(self, run: Run) -> None:
-        """Print the end of the answer, or all of it as JSON, and the warnings that arrived meanwhile. Raises OutputError."""
+        """Print the end of the answer, or the whole answer as JSON, and the deferred warnings. Raises OutputError."""
         if self.stream is None:
             put_json(answer_json(run.result))
             flush()

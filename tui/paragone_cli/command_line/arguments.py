@@ -16,7 +16,7 @@ from paragone.wording import quoted
 from paragone_workbench.visible_text import is_utf8, visible
 
 MOST_TOKENS = 2**24
-"""Largest number of tokens that an option takes: that of the largest context window."""
+"""Largest number of tokens that an option accepts: the largest size of a context window."""
 
 ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
 """The help text of an argument that names an engine."""
@@ -44,7 +44,7 @@ def switch(flag: str, doc: str) -> Any:
 
 
 def force_switch(prefix: str = "") -> Any:
-    """Declare the option by which a command may replace the file that it writes."""
+    """Declare the option that lets a command replace an existing file."""
     return switch("--force", f"{prefix}replace the file if it exists; without it, no file is replaced")
 
 
@@ -53,7 +53,7 @@ def _field(*flags: str, **settings: Any) -> Any:
 
 
 def utf8_text(text: str) -> str:
-    """Return a text of the command line: the `type` of an option. argparse makes a sentence of its error."""
+    """Return the text if it is UTF-8: the `type` of an option. argparse adds the option's name to the error."""
     if is_utf8(text):
         return text
     raise argparse.ArgumentTypeError(f"{quoted(visible(text))} is not UTF-8 text")
@@ -61,10 +61,10 @@ def utf8_text(text: str) -> str:
 
 def schedule_option(prefix: str = "", *, default: str) -> Any:
     """Declare the option for the order of runs. `default` says in words what applies without it."""
-    from paragone_workbench.config.settings import Mode  # most commands do without
+    from paragone_workbench.config.settings import Mode  # most commands do not need this module
 
     doc = (
-        f"{prefix}parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
+        f"{prefix}parallel: all engines at once; sequential: one at a time, for comparable speeds; swap: one engine in "
         f"memory at a time; auto: parallel if all fit in memory, else swap. Default: {default}"
     )
     return option("--schedule MODE", doc, choices=get_args(Mode))
@@ -72,7 +72,7 @@ def schedule_option(prefix: str = "", *, default: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The arguments of every command. A command's own are a frozen dataclass whose fields `word` and others make."""
+    """The arguments of every command. A command adds its own in a frozen subclass, with `word`, `option` and `switch`."""
 
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path
@@ -125,15 +125,15 @@ class Command(Generic[A]):
 
 
 def command(arguments: type[A]) -> Callable[[Callable[[A], int]], Command[A]]:
-    """Make a function a command with these arguments. A decorator."""
+    """Return a decorator that makes a function a command with these arguments."""
     return lambda run: Command(arguments, run)
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """Return the `type` of an option with a whole number in this range. argparse makes a sentence of its error."""
+    """Return the `type` of an option whose value is a whole number in this range."""
 
     def read(text: str) -> int:
-        with contextlib.suppress(ValueError):  # no number, or one of thousands of digits
+        with contextlib.suppress(ValueError):  # the text is no number, or has thousands of digits
             if least <= (number := int(text)) <= most:
                 return number
         raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number from {least:,} to {most:,}")
@@ -142,7 +142,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def number(least: float, most: float) -> Callable[[str], float]:
-    """Return the `type` of an option with a number in this range, which may have decimals."""
+    """Return the `type` of an option whose value is a number in this range, with or without decimals."""
 
     def read(text: str) -> float:
         with contextlib.suppress(ValueError):
@@ -154,13 +154,13 @@ def number(least: float, most: float) -> Callable[[str], float]:
 
 
 def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
-    """Return the `type` of an option with whole numbers in this range, separated by commas."""
+    """Return the `type` of an option whose value is whole numbers in this range, separated by commas."""
     read = whole_number(least, most)
     return lambda text: [read(part) for part in text.split(",")]
 
 
 def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
-    """Yield the name, the flags and the other settings of each argument: those of the command before the shared ones."""
+    """Yield the name, the flags and the other settings of each argument: the command's own arguments, then the inherited ones."""
     inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
     own = [field for field in fields(arguments) if field.name not in inherited]
     for field in (*own, *(shared for shared in reversed(fields(arguments)) if shared.name in inherited)):
@@ -170,7 +170,7 @@ def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], M
 def refuse_untaken(args: Arguments, command: str, action: str, taken_by: Mapping[str, Sequence[str]]) -> None:
     """Raise InputError if an option was given that this action of a command does not take.
 
-    `taken_by` has the actions that take an option, by the option's field; the others are taken by all actions.
+    `taken_by` maps the field of an option to the actions that take the option. All actions take the other options.
     """
     for name, flags, _ in declared(type(args)):
         actions = taken_by.get(name, (action,))
@@ -218,7 +218,7 @@ class CommandParser(Generic[A]):
         ).format_help()
 
     def parse(self, argv: Sequence[str]) -> A | None:
-        """Parse the command line without the command's name. None if it asks for help. Raises InputError."""
+        """Parse the command line without the command's name. Return None if the user asks for help. Raises InputError."""
         end = argv.index("--") if "--" in argv else len(argv)
         options, words = self._options.parse_known_args(argv[:end])
         if options.help:

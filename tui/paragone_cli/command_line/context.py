@@ -37,16 +37,15 @@ class CommandContext:
 
     A config file outside of the user's folder for settings may come from somebody else: the user must allow the programs and addresses in it.
 
-    It prints warnings about the state file, about a config file that other users can read, and about plugins that ended
-    the program, unless a screen shows them. A broken state file is renamed, so that the next command does not find it.
+    Warnings about the state file, about a config file that other users can read, and about plugins that ended the program
+    are printed if `warns` is true; a screen shows them itself. A broken state file is renamed, so that the next command does not find it.
     """
 
     def __init__(self, args: Arguments, *, warns: bool = True) -> None:
         self.state = State(state_file())
         self.config = load(args.config, self.state)
-        not_held = apply_network_settings(self.config.network)
-        if not_held:
-            self.config = replace(self.config, warnings=(*self.config.warnings, not_held))
+        if warning := apply_network_settings(self.config.network):
+            self.config = replace(self.config, warnings=(*self.config.warnings, warning))
         self.registry = Registry(note)
         self.fatal_imports = fatal_imports()
         """A sentence for each plugin whose import ended the program."""
@@ -82,9 +81,8 @@ class CommandContext:
         try:
             definitions = resolve_all(names, self.config.engines)
         except UnknownEngine as error:
-            from paragone_cli.command_line.event_loop import (
-                run,
-            )  # these modules are not needed to open an engine
+            # these modules are not needed to open an engine
+            from paragone_cli.command_line.event_loop import run
             from paragone_workbench.inventory.unknown_engine import hint_for
 
             folders = self.config.models.folders
@@ -113,16 +111,16 @@ class CommandContext:
         settings: Sequence[str],
         preset: str | None = None,
         *,
-        spreads: bool = False,
+        several_servers: bool = False,
     ) -> tuple[EngineDefinition, ...]:
         """Return the named engines after checking their backends and options. Raises InputError.
 
-        `spreads` says whether an engine may have several servers.
+        `several_servers` says whether an engine may have several servers.
         """
         definitions = self.engines(names, settings, preset)
         for definition in definitions:
             backend = self.registry.get(definition.backend)
-            for one in at_each_server(definition, backend) if spreads else [definition]:
+            for one in at_each_server(definition, backend) if several_servers else [definition]:
                 check_engine(one, backend, tell=self.registry.tell)
         return definitions
 
@@ -149,13 +147,13 @@ class CommandContext:
 
 
 def require_terminal(sentence: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal shows only lines."""
+    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
     if not all(
         stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
     ):
         raise InputError(sentence, hint=hint)
     if os.environ.get("TERM") == "dumb":
         raise InputError(
-            f"{sentence} This one can print lines only: the variable TERM says `dumb`.",
+            f"{sentence} This terminal can only print lines: the variable TERM is `dumb`.",
             hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
         )

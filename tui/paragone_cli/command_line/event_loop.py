@@ -77,7 +77,7 @@ class Interrupts:
         self.stop()
 
     def exit_code(self, errors: Sequence[ParagoneError], *, nothing_done: bool) -> int:
-        """Return the exit code: 2 if nothing was done, and all errors are ones that the user can correct."""
+        """Return the exit code: 2 if nothing was done and the user can correct all errors."""
         if self.interrupted:
             return INTERRUPTED
         if nothing_done and all(error.exit_code == InputError.exit_code for error in errors):

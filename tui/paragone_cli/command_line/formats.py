@@ -32,7 +32,7 @@ def short_name(name: str) -> str:
 
 def short_names(names: Iterable[str]) -> Mapping[str, str]:
     """Return a short name for each name: of 20 cells at most, or the name itself if short ones were ambiguous."""
-    # loads rich, which other commands do without
+    # loads rich, which other commands do not need
     from paragone_tui.terminal.short_names import shortened, shortest
 
     full = {name: one_line(name) for name in names}
@@ -51,9 +51,9 @@ def put_full_names(short: Mapping[str, str]) -> None:
 
 
 def for_shell(spec: str) -> str:
-    """Return an engine spec, quoted for a shell if it must be.
+    """Return an engine spec, quoted for a shell if it has special characters.
 
-    A `~` inside a word needs no quotes: paragone expands it, whether a shell has done so or not.
+    A `~` needs no quotes: paragone expands a `~` that the shell did not expand.
     """
     plain = spec.replace("~", "")
     return spec if shlex.quote(plain) == plain else shlex.quote(spec)
@@ -72,11 +72,20 @@ def date(seconds: float) -> str:
 
 
 def not_asked_text(backends: Sequence[str]) -> str:
-    """Say that servers on this machine were not asked, and how to have them asked."""
+    """Return sentences that say that servers on this machine were not asked, and how to ask them."""
     sentence = f"Servers on this machine were not asked for models ({', '.join(backends)})."
     if GUARD.is_offline:
         return f"{sentence} paragone is offline."
-    return f"{sentence} `paragone models {backends[0]}` asks; `local_servers = true` under [network] asks always."
+    return f"{sentence} `paragone models {backends[0]}` asks them; `local_servers = true` under [network] asks them always."
+
+
+def to_continue(*, fresh: bool, force: bool = False) -> str:
+    """Return the sentence that says which command continues unfinished work.
+
+    `fresh` says whether this command has --fresh, which would begin anew; `force`, whether the next one needs --force.
+    """
+    changes = ["without --fresh"] * fresh + ["with --force for the report"] * force
+    return f"{', '.join(['To continue, run the same command again', *changes])}."
 
 
 def bar(done: int, total: int) -> str:
@@ -96,7 +105,7 @@ def metrics_text(metrics: RunMetrics) -> str:
             f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
         )
     if metrics.ttft_s is not None:
-        parts.append(f"first after {metrics.ttft_s:.2f} s")
+        parts.append(f"first token after {metrics.ttft_s:.2f} s")
     if metrics.thinking_tokens and metrics.thinking_s is not None:
         parts.append(f"thinking {metrics.thinking_tokens} tokens in {metrics.thinking_s:.1f} s")
     if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:

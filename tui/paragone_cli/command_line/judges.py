@@ -21,11 +21,11 @@ def consented_judges(
 ) -> tuple[Mapping[str, EngineDefinition], frozenset[str]]:
     """Return the definitions of the judges of a suite by name, and the names of those that only the suite names.
 
-    `path` is the suite's file, `engines` are those that the suite runs on. Raises InputError, also without consent.
+    `path` is the suite's file, `engines` are those that the suite runs on. Raises InputError, for example without the user's consent.
     """
     known = {engine.name: engine for engine in engines}
     judges = {
-        name: known.get(name) or context.checked([name], [], spreads=True)[0]
+        name: known.get(name) or context.checked([name], [], several_servers=True)[0]
         for name in catalog.judges(suite.prompts)
     }
     foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)

@@ -1,6 +1,6 @@
 """Writes to standard output and standard error: exact data to pipes, and no control characters to terminals.
 
-Standard output is this module's alone: what plugins and libraries print goes to standard error.
+Only this module writes to standard output: what plugins and libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OutputError(ParagoneError):
 
 
 _own: TextIO | None = None
-"""Standard output, once `configure_streams` has moved it to a descriptor that nobody else knows."""
+"""Standard output, once `configure_streams` has moved it to a descriptor that no library knows."""
 
 
 def configure_streams() -> None:
@@ -43,7 +43,7 @@ def configure_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
     real = sys.__stdout__
-    if _own is None and real is not None and sys.stdout is real:  # not a stream that stands in for it
+    if _own is None and real is not None and sys.stdout is real:  # unless sys.stdout was replaced
         _own = os.fdopen(os.dup(real.fileno()), "w", encoding=real.encoding, errors="replace", newline="")
         os.dup2(sys.stderr.fileno(), real.fileno())
 
@@ -106,7 +106,7 @@ def put_json(data: Json) -> None:
 
 
 def json_line(data: Json) -> str:
-    """Return JSON on one line, escaped as `put_json` does it."""
+    """Return JSON on one line, escaped as in `put_json`."""
     return _harmless(json_text(data))
 
 
@@ -139,7 +139,7 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return the beginning of a text without line breaks that fits in `width` cells; with `…` if it is not the whole."""
+    """Return a text without line breaks, cut to `width` cells. A `…` marks the cut."""
     end = used = 0
     for character in text:
         used += cells(character)

@@ -1,4 +1,4 @@
-"""The prompt: from the command line, from standard input, or from both; with files, and log-probabilities asked for."""
+"""Reads the prompt and its files from the command line and standard input, and makes a request of them."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class PromptArguments(RunArguments, PrintArguments):
     )
     begin: str = option(
         "--begin TEXT",
-        "the start of the answer, from whose end the answer goes on",
+        "text that the answer begins with, and that the engine continues",
         default="",
         type=utf8_text,
     )
     attached: Sequence[str] = repeated(
         "--attach FILE",
         "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
-        "as '*.py', stands for several; may be repeated",
+        "as '*.py', stands for several files; may be repeated",
     )
     template: str | None = option(
         "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
@@ -83,7 +83,7 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
 
 
 def _filled_template(args: PromptArguments, context: CommandContext) -> str:
-    """Return the text of the template; its variable `prompt` is the prompt, which is read if the template has it."""
+    """Return the filled template. Its variable `prompt`, if it has one, is the prompt."""
     from paragone_workbench.config.templates import PROMPT as PROMPT_VARIABLE
     from paragone_workbench.config.templates import fill_template, find_template
     from paragone_workbench.conversation.variables import names_in
@@ -100,8 +100,8 @@ def _filled_template(args: PromptArguments, context: CommandContext) -> str:
         values[PROMPT_VARIABLE] = _read_prompt(args.prompt)
     elif args.prompt is not None:
         raise InputError(
-            f"The prompt has no place in the template {args.template!r}.",
-            hint="The prompt stands where a template has {{ prompt }}, unless --var sets that variable.",
+            f"The template {args.template!r} has no place for the prompt.",
+            hint="The prompt replaces {{ prompt }} in a template, unless --var sets that variable.",
         )
     return fill_template(args.template, template, values)
 

@@ -13,7 +13,7 @@ def at_terminal() -> bool:
 
 
 def require_answer() -> None:
-    """Raise InputError if the user cannot be asked. Its hint names the option --yes."""
+    """Raise InputError if the user cannot be asked. The error's hint names the option --yes."""
     if not at_terminal():
         raise InputError(
             "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."

@@ -40,7 +40,7 @@ async def opened_history() -> AsyncIterator[History]:
 def save_measurement(
     kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json], registry: Registry
 ) -> None:
-    """Save a measurement of engines. If the history cannot be used, print a warning; the command goes on."""
+    """Save a measurement of engines. If the history cannot be used, only print a warning."""
     try:
         with opened_store() as store:
             store.measurements.add(measurement_of(kind, engines, data, registry))
@@ -54,7 +54,7 @@ def experiment_id(text: str) -> int:
     if found is None or found.kind != "e" or found.run is not None:
         raise InputError(
             f"{text!r} is not the id of an experiment.",
-            hint=f"It is an e and a number, such as e3. {newest_experiments()}",
+            hint=f"Such an id is an e and a number, such as e3. {newest_experiments()}",
         )
     return found.number
 

@@ -41,11 +41,11 @@ class StatusLine:
         return self.on and time.monotonic() >= self._next
 
     def count_from(self, percent: int | None) -> None:
-        """Begin to count steps at this percentage; None: not yet."""
+        """Count steps from this percentage on. None: count no steps."""
         self._step_done = None if percent is None else percent // _STEP * _STEP
 
     def passes_step(self, percent: int) -> bool:
-        """Whether a line is to be printed: there is no terminal, and ten percent more are done."""
+        """Return whether to print a line: standard error is no terminal, and ten percent more are done."""
         if self.on or self._step_done is None or percent < self._step_done + _STEP:
             return False
         self.count_from(percent)

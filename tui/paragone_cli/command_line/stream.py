@@ -15,7 +15,7 @@ class Stream:
     """Writes text without blocking, batched per iteration of the event loop.
 
     A reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C. On a terminal, control
-    characters are made visible; a pipe or a file gets the exact text. The last line is ended in any case.
+    characters are made visible; a pipe or a file gets the exact text. A newline that the last line lacks is added.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:

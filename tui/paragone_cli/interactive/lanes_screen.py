@@ -1,4 +1,4 @@
-"""`paragone`: opens the screen. `--help` and `--version` need this module too, so that it imports little."""
+"""`paragone`: opens the screen. It imports little, because `--help` and `--version` load it too."""
 
 from __future__ import annotations
 

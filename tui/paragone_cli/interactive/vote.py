@@ -16,7 +16,9 @@ class VoteArguments(Arguments):
     """The experiment whose answers are voted on."""
 
     experiment: str | None = word(
-        "EXPERIMENT", "the id of an experiment, such as e3; without one, the newest are named", nargs="?"
+        "EXPERIMENT",
+        "the id of an experiment, such as e3; without an id, the newest experiments are listed",
+        nargs="?",
     )
 
 
@@ -37,7 +39,7 @@ def vote(args: VoteArguments) -> int:
 
 
 def _nothing_to_vote_on(number: int) -> str:
-    """Return why there is nothing to vote on; empty if there is. Raises InputError if there is no experiment."""
+    """Return why there is nothing to vote on; empty if there are ballots. Raises InputError if there is no experiment."""
     with opened_store() as store:
         ballots = ExperimentBallots(store, number)
         if len(ballots.experiment.engines) < 2:

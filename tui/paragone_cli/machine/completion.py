@@ -1,4 +1,4 @@
-"""`paragone completion`: prints what makes a shell complete the command line with the tab key."""
+"""`paragone completion`: prints a script with which a shell completes the command line on the tab key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionArguments(Arguments):
-    """The shell."""
+    """The shell to print a script for."""
 
     shell: str = word("SHELL", "the shell whose script is printed", choices=SHELLS)
 
@@ -38,7 +38,7 @@ def completion(args: CompletionArguments) -> int:
     completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
 
     def complete(argument: argparse.Action) -> None:
-        """Set the attribute of an argument from which shtab reads how to complete it."""
+        """Set the attribute of an argument from which shtab reads how to complete the argument."""
         if isinstance(argument.metavar, str) and argument.metavar in completed:
             argument.complete = completed[argument.metavar]  # type: ignore[attr-defined]
 

@@ -22,7 +22,7 @@ class ConfigArguments(PrintArguments):
 
     action: str = word(
         "ACTION",
-        "path: print its path; check: list all problems in it; init: create a documented sample",
+        "path: print the path of config.toml; check: list the problems in it; init: create a documented sample",
         choices=("path", "check", "init"),
     )
 

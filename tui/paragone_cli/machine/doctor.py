@@ -27,7 +27,7 @@ NAMED = 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DoctorArguments(PrintArguments):
-    """What is checked."""
+    """The backend to check, or none for a whole diagnosis."""
 
     backend: str | None = word("BACKEND", "check only this backend, and fail if it cannot be used", nargs="?")
 
@@ -187,13 +187,13 @@ def _print_machine(version: str, machine: Machine) -> None:
     if not machine.gpus:
         put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
     if machine.confinement.holds:
-        put(f"  ✓ local engines have no network ({machine.confinement.layer}; tried)")
+        put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
     else:
         put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
     guard = machine.guard
     refused = "offline, nothing is contacted" if guard.offline else "only what engines name is contacted"
     if guard.holds:
-        put(f"  ✓ {refused} ({guard.layer}; tried)")
+        put(f"  ✓ {refused} ({guard.layer}; tested)")
     else:
         put_line(f"  ✗ {refused}, but the {guard.layer} does not hold it: {guard.reason}")
 

@@ -36,7 +36,7 @@ _TAKEN_BY = {
     "yes": ("create",),
     "json": ("list",),
 }
-"""The actions that take an option, by the option's field."""
+"""Maps the field of an option to the actions that take the option."""
 
 
 @dataclass(frozen=True, kw_only=True)

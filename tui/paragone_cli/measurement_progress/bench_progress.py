@@ -46,9 +46,9 @@ class BenchProgress(StatusLine):
         self.show(f"{text} · {self._engines[step.engine]}")
 
     def _estimate(self, step: BenchStep) -> float:
-        """Return the seconds that a step will take, by those that are done.
+        """Return the expected seconds of a step: the mean of the finished steps with the same engine and test.
 
-        A step like none before takes as long for each token as the others on average.
+        If there are none, the mean time per token of all finished steps is used.
         """
         if known := self._took.get((step.engine, step.test)):
             return sum(known) / len(known)

@@ -1,4 +1,4 @@
-"""The progress of a suite on standard error: a table that is updated in place, or a line now and then."""
+"""The progress of a suite on standard error: a table that is updated in place, or a line after each ten percent."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class SuiteTable(StatusLine, SuiteObserver):
             note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
 
     def counted(self, taken: int, total: int) -> None:
-        """Say how many answers are known."""
+        """Print how many answers are taken over from earlier experiments."""
         if taken:
             self.clear()
             note(known_text(taken, total))
 
     def judging(self, names: Sequence[str]) -> None:
-        """Say that answers are judged."""
+        """Show which judges are asked about the answers."""
         self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
 
     def remarked(self, sentence: str) -> None:
-        """Print what happened."""
+        """Print a sentence of the runner."""
         self.clear()
         note(sentence)
 
     def digesting(self, path: str) -> None:
-        """Say that the digest of a file is computed."""
+        """Show that the digest of a file is computed."""
         self._now(f"computing the SHA-256 of {PurePath(path).name}")
 
     def _now(self, doing: str) -> None:
@@ -94,7 +94,7 @@ class SuiteTable(StatusLine, SuiteObserver):
 
     @property
     def _rest(self) -> str:
-        """What is still to come."""
+        """The time left, or the activity if no runs are executed."""
         if self._doing:
             return self._doing
         left = seconds_left(self.engines, at_once=self._at_once)
@@ -113,8 +113,8 @@ class SuiteTable(StatusLine, SuiteObserver):
 
 
 def known_text(taken: int, total: int) -> str:
-    """Return how many answers were taken over from other experiments."""
-    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. --fresh asks again."
+    """Return the sentence that says how many answers were taken over from earlier experiments."""
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 
 def _passed(progress: EngineProgress) -> str:

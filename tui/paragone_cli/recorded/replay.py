@@ -1,4 +1,4 @@
-"""`paragone replay`: repeats recorded runs, and says what came out different and what has changed since."""
+"""`paragone replay`: repeats recorded runs, and shows which answers differ and what has changed since."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from paragone_workbench.experiments.running.progress import EngineProgress, seco
 from paragone_workbench.paths import accessible
 from paragone_workbench.store.history import History
 
-_WORDS = 40
-"""Cells of a prompt that are shown."""
+_PROMPT_WIDTH = 40
+"""Largest width of a prompt, in cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class _Progress(StatusLine):
 
 def _put_run(result: ReplayedRun) -> None:
     heading = f"{result.id}  {result.engine}"
-    prompt = f"  > {shortened(one_line(result.prompt), _WORDS)}" if result.prompt else ""
+    prompt = f"  > {shortened(one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
     difference = result.difference
     if result.error is not None:
         put_line(f"{heading}  failed: {result.error}{prompt}")

@@ -24,7 +24,7 @@ class ReportArguments(Arguments):
 
     subject: str | None = word(
         "ID",
-        "an experiment, such as e3, or a conversation, such as c7; without one, the newest are named",
+        "an experiment, such as e3, or a conversation, such as c7; without an id, the newest are listed",
         nargs="?",
     )
     to: Path | None = option(
@@ -46,7 +46,7 @@ def report(args: ReportArguments) -> int:
             "A report needs a file to be written to.",
             hint=f"Name one: paragone report {args.subject} --to report.html",
         )
-    format_of(args.to, replaces=args.force)  # a wrong name is told before the history is opened
+    format_of(args.to, replaces=args.force)  # a wrong file name is reported before the history is opened
     begin_collecting()
     with opened_store() as store:
         size = write_report(store, args.subject, args.to, Registry(note).find, replaces=args.force)

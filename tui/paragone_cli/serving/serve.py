@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from paragone_workbench.serving.listening import Server
 
 KEY = "PARAGONE_SERVE_KEY"
-"""The variable with the key that clients must send."""
+"""The environment variable with the key that clients must send."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeArguments(OpenArguments):
-    """The engines to serve, and where."""
+    """The engines to serve, and the address to listen at."""
 
     engines: Sequence[str] = word("ENGINE", f"served under its name: {ENGINE}", nargs="+")
     host: str = option(
@@ -63,7 +63,7 @@ def serve(args: ServeArguments) -> int:
         if not is_private(listener):
             warn(
                 f"Whoever can reach this machine at {address_of(listener)} and knows the key can use these engines. "
-                "What is sent is not encrypted."
+                "Requests and answers are not encrypted."
             )
         run(context.registry.place(definitions))
         engines = ServedEngines(EnginePool(context.registry), definitions)

@@ -13,7 +13,7 @@ from paragone_workbench.compare.votes import Vote, votes_from
 
 @dataclass(frozen=True, kw_only=True)
 class RatingsArguments(PrintArguments):
-    """Which votes count, and how."""
+    """The votes to use, and how to rate engines by them."""
 
     experiment: str | None = option(
         "--experiment ID", "only votes on the answers of this experiment, such as e3"

@@ -1,4 +1,4 @@
-"""Ratings as text: a table, a sentence for each pair of neighbours, and why there are none."""
+"""Ratings as text: a table, a sentence for each pair of neighbours, and the error if there are no votes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
 
 _STYLES = ("length", "headings", "list items", "bold")
-"""Names for people of the features of style, in their order."""
+"""Titles of the features of style, in the order of `Ratings.style`."""
 
 
 def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:

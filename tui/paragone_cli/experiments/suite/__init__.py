@@ -37,7 +37,7 @@ _TAKEN_BY = {
     "margin": ("compare",),
     "failed": ("show",),
 }  # fmt: skip
-"""The actions that take an option, by the option's field."""
+"""Maps the field of an option to the actions that take the option."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class SuiteArguments(RunArguments, PrintArguments):
     )
     filter: str | None = option("--filter TEXT", "run: only the prompts that contain this text, or tag:NAME")
     retry_failed: bool = switch("--retry-failed", "run: run failed runs again; old results stay until then")
-    fresh: bool = switch("--fresh", "run: begin anew, even if the same was asked before")
+    fresh: bool = switch("--fresh", "run: ask all prompts again, even if earlier experiments asked the same")
     skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
     on: str | None = option(
         "--on CLUSTER",
@@ -81,7 +81,7 @@ class SuiteArguments(RunArguments, PrintArguments):
     junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
     margin: float | None = option(
         "--margin POINTS",
-        "compare: the loss of the pass rate up to which an engine counts as not worse than another; default: 3 points",
+        "compare: the largest loss of the pass rate with which an engine is still not worse than another; default: 3 points",
         type=number(0.1, 99.0),
     )
     to: Path | None = option(
@@ -95,7 +95,7 @@ class SuiteArguments(RunArguments, PrintArguments):
 
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
-    """Run, list, show or compare. The modules of one action are imported for it only."""
+    """Execute the action that the command line names. The modules of other actions are not imported."""
     refuse_untaken(args, "suite", args.action, _TAKEN_BY)
     match args.action:
         case "run":

@@ -48,7 +48,7 @@ def suite_compare(args: SuiteArguments) -> int:
         comparison = compare_suite(collect(found.rows, found.engines), groups=found.groups, margin=margin)
         conditions = different_conditions(store, experiments, Registry(note).find)
     unfinished = [
-        f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. The command that began it goes on."
+        f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. To continue, run the command that began it again."
         for experiment in experiments
         if experiment.done + experiment.failed < experiment.runs
     ]

@@ -30,8 +30,8 @@ from paragone_workbench.experiments.running.request import SuiteRequest, find_or
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.store import Experiment
 
-_OF_FILES = ("settings", "repetitions", "system", "preset", "fresh", "filter", "skip_invalid")
-"""The fields that only a new experiment has."""
+_OF_NEW_EXPERIMENTS = ("settings", "repetitions", "system", "preset", "fresh", "filter", "skip_invalid")
+"""The fields of options that only a new experiment takes."""
 
 
 def suite_export(args: SuiteArguments) -> int:
@@ -43,7 +43,7 @@ def suite_export(args: SuiteArguments) -> int:
         )
     found = parse_id(args.names[0]) if len(args.names) == 1 else None
     if found is not None and found.kind == "e" and found.run is None:
-        if any(getattr(args, name) not in (None, False, ()) for name in _OF_FILES):
+        if any(getattr(args, name) not in (None, False, ()) for name in _OF_NEW_EXPERIMENTS):
             raise InputError(
                 "The options of an experiment that exists cannot be changed.",
                 hint="With an experiment, write only --to, --engines and --retry-failed.",
@@ -65,7 +65,7 @@ async def _export(
     subject: SuiteRequest | int,
     catalog: AssertionCatalog | None = None,
 ) -> int:
-    """Write the unfinished runs of an experiment. `subject` is its number, or a request, whose experiment may begin now.
+    """Write the unfinished runs of an experiment. `subject` is its number, or a request whose experiment may be new.
 
     `catalog` has the assertions of a request.
     """
@@ -73,10 +73,10 @@ async def _export(
     async with opened_history() as history:
         if isinstance(subject, int):
             experiment = await history.call(lambda store: store.experiments.get(subject))
-            names = _named(experiment, args.engines) or _elsewhere(experiment.engines, registry)
+            names = _named(experiment, args.engines) or _on_servers(experiment.engines, registry)
             chosen, inputs = None, []
         else:
-            names = _elsewhere(subject.engines, registry)
+            names = _on_servers(subject.engines, registry)
             chosen, inputs = subject.chosen, [suite_path(args)]
         paths = batch_paths(to, names)
         for path in paths:
@@ -113,7 +113,7 @@ def _named(experiment: Experiment, wanted: Sequence[str]) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def _elsewhere(engines: Sequence[EngineDefinition], registry: Registry) -> list[str]:
+def _on_servers(engines: Sequence[EngineDefinition], registry: Registry) -> list[str]:
     """Return the names of the engines whose models are on servers. Raises InputError without such engines."""
     here = [engine.name for engine in engines if runs_here(engine, registry)]
     if len(here) == len(engines):

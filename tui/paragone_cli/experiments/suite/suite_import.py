@@ -1,4 +1,4 @@
-"""`paragone suite import`: makes runs of an experiment of the results of a batch."""
+"""`paragone suite import`: turns the results of a batch into runs of an experiment."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def suite_list(args: SuiteArguments) -> int:
 
 
 def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table. Experiments of one name also show the settings in which they differ."""
+    """Yield the rows of the table. Experiments with the same name also show the settings in which they differ."""
     settings = {experiment.number: _settings(experiment) for experiment in experiments}
     for experiment in experiments:
         alike = [settings[other.number] for other in experiments if other.name == experiment.name]

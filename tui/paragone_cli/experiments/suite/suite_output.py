@@ -18,7 +18,7 @@ _SHARED = (
 
 
 def put_totals(totals: Sequence[EngineTotals]) -> None:
-    """Print the table, and what must be known to read it. Raises OutputError."""
+    """Print a line for each engine, and a note if speeds are shared. Raises OutputError."""
     short = short_names(engine.engine for engine in totals)
     put_table([_HEADER, *(_row(engine, short[engine.engine]) for engine in totals)])
     put_full_names(short)

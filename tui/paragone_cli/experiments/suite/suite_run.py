@@ -1,4 +1,4 @@
-"""`paragone suite run`: runs a suite, and goes on with one that was interrupted."""
+"""`paragone suite run`: runs a suite, or continues an interrupted one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from paragone import ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import to_continue
 from paragone_cli.command_line.output import note, print_error, put
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.experiments.suite import SuiteArguments
@@ -49,7 +50,7 @@ async def _run(
 ) -> int:
     one_at_a_time = args.on is None and request.schedule in ("sequential", "swap")
     if one_at_a_time and _has_several_servers(request, registry):
-        note("There is one request at a time in all: --schedule parallel asks several servers at once.")
+        note("Of all servers, one is asked at a time: --schedule parallel asks several at once.")
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:
         experiment, resumed = await find_or_create(history, request, registry)
@@ -82,7 +83,7 @@ def _has_several_servers(request: SuiteRequest, registry: Registry) -> bool:
 async def _cluster(
     address: str, request: SuiteRequest, registry: Registry
 ) -> Callable[[SuiteWork], CellExecutor]:
-    """Return what makes the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
+    """Return the function that creates the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
     from paragone_workbench.experiments.on_ray.plan import plan  # Ray takes a second to import
 
     planned = await plan(address, request, registry)
@@ -133,21 +134,17 @@ async def _finish(
         )
     for error in runner.given_up:
         print_error(error)
-    command = "same command without --fresh" if args.fresh else "same command"
+    again = to_continue(fresh=args.fresh)
     left = sum(engine.total - engine.runs for engine in totals)
     if runner.failure is not None:
         raise ParagoneError(
             f"The suite was stopped: {runner.failure.sentence}",
-            hint=f"{runner.failure.hint} What has finished is kept: the {command} goes on.".lstrip(),
+            hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
         )
     if left:
-        note(
-            f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. The {command} goes on with them."
-        )
+        note(f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. {again}")
     elif interrupted:
-        note(
-            f"Interrupted after the last run. The {command} goes on with the judges, if any are left to be asked."
-        )
+        note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
     if interrupted:
         return INTERRUPTED
     return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1

@@ -79,7 +79,7 @@ async def _put_prompts(
 ) -> None:
     """Print the runs below their prompts, a line each.
 
-    On a terminal, those of the first prompts only, and lines are cut at its width.
+    On a terminal, only the runs of the first prompts are printed, and lines are cut at the terminal's width.
     """
     on_terminal = standard_output().isatty()
     width = terminal_width() if on_terminal else None

@@ -73,7 +73,7 @@ def bench(args: BenchArguments) -> int:
         if reason := refusal(engine, max(args.users, default=1)):
             raise InputError(
                 reason,
-                hint="Measure it without --users, or measure its model at a server that answers several prompts at once, "
+                hint="Measure the engine without --users, or its model at a server that answers several prompts at once, "
                 "such as llama-server or TabbyAPI.",
             )
     measurement = Bench(pool, tests, users=users, repeat=args.repeat)
@@ -99,7 +99,7 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
     failed = {benched.name: benched.error for benched in bench.engines if benched.error is not None}
     for name, error in failed.items():
         print_error(error, name if len(bench.engines) > 1 else "")
-    # without errors, the tests are beyond the contexts
+    # without an error, nothing is measured if the contexts are too small for the tests
     return interrupts.exit_code(
         list(failed.values()), nothing_done=all(benched.is_empty for benched in bench.engines)
     )

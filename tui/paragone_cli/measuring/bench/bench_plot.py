@@ -1,4 +1,4 @@
-"""Plots of the rates of a bench, of plain characters without colours."""
+"""Plots the rates of a bench with plain characters, without colours."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TITLES = {"prefill_tps": "Prefill, tokens/s", "decode_tps": "Decode, tokens/s"}
 
 def put_plots(rows: Sequence[Row]) -> None:
     """Print bars for one test; for several, curves over the tokens of depth and prompt."""
-    several = len({_place(test) for _, test, _ in rows}) > 1
+    several = len({_tokens(test) for _, test, _ in rows}) > 1
     for figure, title in _TITLES.items():
         curves: dict[str, dict[int, float]] = {}
         for name, test, figures in rows:
             if spread := figures[figure]:
-                curves.setdefault(one_line(name), {})[_place(test)] = spread.mean
+                curves.setdefault(one_line(name), {})[_tokens(test)] = spread.mean
         if not curves:
             continue
         if several:
@@ -39,8 +39,8 @@ def put_plots(rows: Sequence[Row]) -> None:
             _put(plotext.uncolorize(plotext.build()))
 
 
-def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], places: str) -> None:
-    """Print a curve for each name, of values by their place. `places` is the unit of the places."""
+def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: str) -> None:
+    """Print a curve for each name, of values by their x. `x_title` is the title of the x axis."""
     if (plotext := _plotext()) is None:
         return
     put()
@@ -51,8 +51,8 @@ def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], places: st
         plotext.plot(xs, ys, marker=letter)
     plotext.plot_size(_width(), _HEIGHT)
     plotext.ylim(0, 1.05 * max(value for curve in curves.values() for value in curve.values()))
-    plotext.xticks(sorted({place for curve in curves.values() for place in curve}))
-    plotext.xlabel(places)
+    plotext.xticks(sorted({x for curve in curves.values() for x in curve}))
+    plotext.xlabel(x_title)
     _put(plotext.uncolorize(plotext.build()))
     put("  ".join(f"{letter}: {name}" for name, letter in letters.items()))
 
@@ -81,7 +81,7 @@ def _width() -> int:
     return min(terminal_width(), _WIDEST) - 1
 
 
-def _place(test: BenchTest) -> int:
+def _tokens(test: BenchTest) -> int:
     return test.depth + test.prompt_tokens
 
 

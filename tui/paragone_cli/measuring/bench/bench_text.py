@@ -1,4 +1,4 @@
-"""A bench as text: tables of speed, latency and energy, and a sentence for what a reader must know."""
+"""A bench as text: tables of speed, latency and energy, and notes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
 
 
 def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
-    """Print the energy if a counter could be read, and why the others could not."""
+    """Print the energy if a counter could be read, and why other counters could not be read."""
     if any(figures["decode_j_per_token"] for _, _, figures in rows):
         idle = (
             ""

@@ -1,4 +1,4 @@
-"""Tables of figures: their numbers, and tables that are printed in parts where the terminal is narrow."""
+"""Formats figures, and prints tables of figures: in several parts if the terminal is narrow."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def shown(spread: Spread | None) -> str:
     mean = number_text(spread.mean)
     return (
         f"{mean} ± {number_text(spread.stdev, spread.mean)}" if spread.stdev else mean
-    )  # 0 if there is one run
+    )  # the deviation of one run is 0
 
 
 def number_text(value: float, beside: float | None = None) -> str:
-    """Return a number with four digits; with as many decimals as the number beside it."""
+    """Return a number with at least four digits; with `beside`, with as many decimals as that number."""
     size = abs(value if beside is None else beside)
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{value:,.{decimals}f}"

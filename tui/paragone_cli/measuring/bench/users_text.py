@@ -20,7 +20,7 @@ def put_throughputs(bench: Bench) -> None:
     if not rows:
         return
     put(
-        f"\nUsers at once, each with its next request as soon as it has an answer, {bench.repeat} answers for each"
+        f"\nUsers at once, each sends its next request as soon as it has an answer; {bench.repeat} answers for each"
     )
     put()
     table = [

@@ -22,12 +22,12 @@ from paragone_cli.command_line.arguments import (
 
 @dataclass(frozen=True, kw_only=True)
 class ChooseArguments(RunArguments, PrintArguments):
-    """The engines in question, and what decides."""
+    """The engines to choose from, and what the choice depends on."""
 
     engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
     reference: str | None = option(
         "--reference ENGINE",
-        "the engine whose quality is wanted, one of the named ones; by default the one with the largest file",
+        "the one of these engines that the quality of the others is compared with; by default the one with the largest file",
     )
     suite: Path | None = option(
         "--suite FILE",
@@ -36,7 +36,7 @@ class ChooseArguments(RunArguments, PrintArguments):
     )
     margin: float = option(
         "--margin POINTS",
-        "the loss of the pass rate up to which an engine counts as not worse; by default 3 points",
+        "the largest loss of the pass rate with which an engine is still not worse; by default 3 points",
         type=number(0.1, 99.0),
         default=3.0,
     )

@@ -22,7 +22,7 @@ L = TypeVar("L", bound=StatusLine)
 
 
 class ChooseProgress(ChoiceObserver):
-    """Shows one display after the other."""
+    """Shows the display of each measurement while it runs."""
 
     def __init__(self) -> None:
         self._shown = contextlib.ExitStack()
@@ -85,7 +85,7 @@ class ChooseProgress(ChoiceObserver):
             self._fidelity.answer(step)
 
     def deciding(self) -> None:
-        """Show nothing any more."""
+        """Remove the display."""
         self._shown.close()
 
     def _show(self, line: L) -> L:

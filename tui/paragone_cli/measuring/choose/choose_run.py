@@ -1,4 +1,4 @@
-"""Runs the measurements of a choice, and prints what they decide."""
+"""Runs the measurements of a choice, and prints the decision."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from paragone.wording import size_text
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import to_continue
 from paragone_cli.command_line.judges import consented_judges
 from paragone_cli.command_line.output import note, put_json
 from paragone_cli.command_line.saved import opened_history, opened_store
@@ -34,7 +35,7 @@ def choose_run(args: ChooseArguments) -> int:
     seconds = None if args.time is None else parse_duration(args.time)
     vram = () if args.vram is None else parse_sizes(args.vram)
     if args.to is not None:
-        format_of(args.to, replaces=args.force)  # a wrong name is told before hours of measurements
+        format_of(args.to, replaces=args.force)  # a wrong file name is reported before hours of measurements
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
@@ -45,7 +46,7 @@ def choose_run(args: ChooseArguments) -> int:
     if reference is not None and reference not in names.values():
         raise InputError(
             f"The reference {reference!r} is none of the engines.",
-            hint=f"They are: {', '.join(names.values())}.",
+            hint=f"The engines are: {', '.join(names.values())}.",
         )
     catalog = load_assertions(note)
     try:
@@ -72,7 +73,7 @@ def _request(
     if args.suite is None:
         note(
             f"The suite is the {len(suite.prompts)} prompts that come with paragone. "
-            "Your own, with --suite, say more about your use."
+            "Your own prompts, with --suite, say more about your use."
         )
     if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
         note(doubt)
@@ -123,22 +124,11 @@ async def _run(
         put_decision(decision, figures, choice, missing)
     number = None if choice.experiment is None else choice.experiment.number
     if interrupts.interrupted:
-        note(
-            f"Interrupted. What was measured is kept: {_next_command(args, writes=number is not None)} goes on."
-        )
+        force = args.to is not None and number is not None and not args.force  # the report will exist
+        note(f"Interrupted. What was measured is kept. {to_continue(fresh=args.fresh, force=force)}")
     elif args.fresh and missing:
-        note("To go on, leave out --fresh: it measures everything again.")
+        note(to_continue(fresh=True))
     return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None), number
-
-
-def _next_command(args: ChooseArguments, *, writes: bool) -> str:
-    """Return which command goes on with the measurements. `writes` says whether the report is written now, so that it exists then."""
-    changes = []
-    if args.fresh:
-        changes.append("without --fresh")
-    if args.to is not None and writes and not args.force:
-        changes.append("with --force, for the report")
-    return f"the same command ({'; '.join(changes)})" if changes else "the same command"
 
 
 def _write(path: Path, experiment: int, registry: Registry, *, replaces: bool) -> None:

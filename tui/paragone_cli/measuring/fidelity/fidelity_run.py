@@ -32,9 +32,9 @@ class FidelityRun:
         window: int,
         prompts: PromptFile | None,
     ) -> None:
-        """Prepare to measure engines on a text. `name` is that of its file; None for the one that comes with paragone.
+        """Prepare to measure engines on a text. `name` is the name of the text's file; None for the text of paragone.
 
-        `prompts` are those that the engines answer greedily; None for no answers.
+        The engines answer `prompts` greedily; None for no answers.
         """
         self._registry = registry
         self._engines = engines

@@ -1,4 +1,4 @@
-"""A fidelity measurement as text: a table, two pictures, and a sentence for each candidate and each two of them."""
+"""A fidelity measurement as text: a table, two pictures, and sentences for each candidate and each pair of candidates."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
 
 
 def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
-    """Return the rows for candidates that report no more than their likeliest tokens, if there are any."""
+    """Return the rows for candidates that report only their likeliest tokens; none without such candidates."""
     if not any(tops):
         return []
     return [
@@ -174,7 +174,7 @@ def _put_depths(candidates: Sequence[Candidate], found: Sequence[Depth]) -> None
 
 
 def _columns(found: Sequence[float]) -> Iterator[str]:
-    """Yield a block for each share, as high as it is; the highest is a whole one."""
+    """Yield a block character for each share, with its height in proportion; the largest share has a full block."""
     most = max(found)
     for part in found:
         level = round(part / most * (len(_HEIGHTS) - 1)) if most else 0

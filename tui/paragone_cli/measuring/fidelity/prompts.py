@@ -18,7 +18,7 @@ class PromptFile:
     """Prompts from a file.
 
     Attributes:
-        name: The name of the file; None for the one that comes with paragone.
+        name: The name of the file; None for the file that comes with paragone.
         prompts: The messages of each prompt.
     """
 

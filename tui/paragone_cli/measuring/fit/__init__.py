@@ -31,7 +31,7 @@ from paragone_workbench.measure.fit.quantizations import find_siblings, plan_sib
 
 @dataclass(frozen=True, kw_only=True)
 class FitArguments(OpenArguments, PrintArguments):
-    """The engine, and what to plan it for."""
+    """The engine, and the context and GPUs to plan it for."""
 
     engine: str = word("ENGINE", ENGINE)
     ctx: int | None = option(

@@ -111,7 +111,7 @@ def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
     if plan.hypothetical is not None and plan.hypothetical.expert_layers:
         yield _experts(plan.hypothetical.expert_layers, plan.experts_option)
     if plan.fits is None:
-        yield "Whether it fits is unknown, because the free memory is."
+        yield "Whether it fits is unknown, because the free memory is unknown."
     elif not plan.fits:
         yield "It does not fit."
         if plan.offload is not None:
@@ -171,5 +171,5 @@ def _fits(plan: MemoryPlan) -> str:
 
 
 def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
-    """Return the engine spec of another model of the engine's backend, quoted for a shell if it must be."""
+    """Return the engine spec of another model of the engine's backend, quoted for a shell if it has special characters."""
     return for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")

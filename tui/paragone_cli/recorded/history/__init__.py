@@ -40,7 +40,7 @@ _TAKEN_BY = {
     "force": ("export",),
     "yes": ("delete",),
 }
-"""The actions that take an option, by the option's field."""
+"""Maps the field of an option to the actions that take the option."""
 
 _LIMIT = 20
 
@@ -77,7 +77,7 @@ class HistoryArguments(PrintArguments):
 
     @property
     def action(self) -> str:
-        """What is to be done."""
+        """The action: the first word, or by default `list` or `show`."""
         if not self.words:
             return "list"
         return self.words[0] if self.words[0] in _ACTIONS else "show"

@@ -1,4 +1,4 @@
-"""`paragone history continue`: goes on with an answer that was cut, stopped or interrupted."""
+"""`paragone history continue`: continues an answer that was cut, stopped or interrupted."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from paragone_workbench.store.history import History
 
 
 def history_continue(args: HistoryArguments) -> int:
-    """Go on with an answer, print the whole answer, and save it as a variant. Returns the exit code."""
+    """Continue an answer, print the whole answer, and save it as a variant. Returns the exit code."""
     text = args.only_word("an answer, such as r45")
     found = parse_id(text)
     if found is None or found.kind != "r":
         raise InputError(
-            f"{text!r} is not the id of an answer.", hint="`paragone history c7` lists those of c7."
+            f"{text!r} is not the id of an answer.", hint="`paragone history c7` lists the answers of c7."
         )
     return run(_continue(CommandContext(args), found.number, as_json=args.json))
 

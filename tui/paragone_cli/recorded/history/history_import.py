@@ -16,7 +16,7 @@ from paragone_workbench.store import Store
 
 
 def history_import(args: HistoryArguments) -> int:
-    """Add the conversations. Nothing is added if one of them cannot be read. Returns the exit code."""
+    """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
     word = args.only_word(f"a file, which is {FORMATS}; or an answer of an experiment, such as e3/17")
     found = parse_id(word)
     if found is not None and found.kind == "e" and found.run is not None:

@@ -16,8 +16,8 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, SavedConversation, Summary
 from paragone_workbench.store.query import FILTERS, Query, read_query
 
-_WORDS = 61
-"""Cells of a text that are shown."""
+_TEXT_WIDTH = 61
+"""Largest width of a text, in cells."""
 
 
 def history_list(args: HistoryArguments) -> int:
@@ -148,4 +148,4 @@ def _state(saved: SavedConversation, run: Run) -> str:
 
 
 def _first(text: str) -> str:
-    return shortened(" ".join(text.split()), _WORDS)
+    return shortened(" ".join(text.split()), _TEXT_WIDTH)
