@@ -13,7 +13,7 @@ def tokenized(lease: Lease, request: TokenizeRequest) -> TokenizedText:
 
 async def _tokenized(lease: Lease, request: TokenizeRequest) -> TokenizedText:
     shared = await lease.engine()
-    async with shared.place() as handle, shared.pool.scheduler.turn(handle):
+    async with shared.reserved() as handle, shared.pool.scheduler.turn(handle):
         engine = handle.engine
         if engine is None:
             raise handle.error or EngineError(f"The engine {shared.name} was closed.")

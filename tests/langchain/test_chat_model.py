@@ -97,7 +97,7 @@ def test_an_engine_that_is_wanted_again_while_it_closes_is_opened_again():
 
     async def used():
         engine = await host.take(definition)
-        async with engine.place() as handle:
+        async with engine.reserved() as handle:
             for _ in range(10):
                 await asyncio.sleep(0)
             is_open = handle.is_open
@@ -106,7 +106,7 @@ def test_an_engine_that_is_wanted_again_while_it_closes_is_opened_again():
 
     async def given_back_and_used():
         engine = await host.take(definition)
-        async with engine.place():
+        async with engine.reserved():
             pass
         _, is_open = await asyncio.gather(host.give_back(engine), used())
         return is_open

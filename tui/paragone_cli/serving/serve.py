@@ -1,4 +1,4 @@
-"""`paragone serve`: an OpenAI-compatible server over engines."""
+"""`paragone serve`: serves engines to other programs, with the protocol of OpenAI."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""An OpenAI-compatible server over engines."""
+"""A server that offers engines to other programs, with the protocol of OpenAI."""

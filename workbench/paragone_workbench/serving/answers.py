@@ -18,7 +18,7 @@ from paragone_workbench.serving.served_engine import ServedEngine
 
 
 async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
-    """Yield the pieces and the ends of all answers as they come. Closing the generator stops the runs.
+    """Yield the pieces and the ends of all answers as they are computed. Closing the generator stops the runs.
 
     Raises the error of the first answer that fails: ParagoneError, or ApiError where the request is wrong.
     """
@@ -53,14 +53,16 @@ async def _compute(
     engine: ServedEngine, choice: RequestedAnswer, index: int, put: Callable[[Part], None]
 ) -> None:
     """Compute one answer once the engine has room for it. Raises ParagoneError or ApiError."""
-    async with engine.place() as handle:
+    async with engine.reserved() as handle:
         given: tuple[Token, ...] = ()
         if choice.given:
             text = choice.given
-            # Scoring is also how an engine tells the text of tokens.
+            # An engine gives the text of token ids only together with their scores.
             if choice.logprobs is not None or not isinstance(text, str):
-                goes_on = choice.run is not None
-                given = await scored(engine.pool, handle, text, choice.logprobs or 0, goes_on=goes_on)
+                answer_follows = choice.run is not None
+                given = await scored(
+                    engine.pool, handle, text, choice.logprobs or 0, answer_follows=answer_follows
+                )
             if not isinstance(text, str):
                 text = "".join(token.text for token in given)
             put(Piece(index=index, text=text, tokens=given))
@@ -78,7 +80,7 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
     engine.runs.add(execution.run)
     try:
         result = await execution.result()
-    finally:  # the client may have left
+    finally:  # also if the client has left
         await execution.stop()
         await execution.ended()
         engine.runs.discard(execution.run)
@@ -95,7 +97,7 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
 
 
 class _Pieces(RunObserver):
-    """Passes on the pieces of a run."""
+    """Passes the texts and the tokens of a run on as pieces of an answer."""
 
     def __init__(self, index: int, put: Callable[[Part], None]) -> None:
         self.index = index

@@ -1,4 +1,4 @@
-"""The application of the server: its paths, and what each answers."""
+"""The application of the server: its paths, and the response of each path."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], _Asked]
 
 _INTERNAL = "An internal error occurred."
 _SMALL = 1 << 16
-"""Bytes of a body that are read between two tokens of other answers."""
+"""Largest body, in bytes, that the event loop parses; a thread parses larger ones, so that no stream of tokens waits."""
 _OPEN_PATHS = ("/health",)
 """Paths that need no key."""
 
@@ -76,7 +76,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
 
 
 class _Paths:
-    """What each path answers."""
+    """The response of each path."""
 
     def __init__(self, engines: ServedEngines) -> None:
         self.figures = Figures(engines)
@@ -84,14 +84,14 @@ class _Paths:
         self._started = int(time.time())
 
     async def health(self, request: Request) -> Response:
-        """Answer whether an engine is open, and how many send no data although they compute."""
+        """Answer whether an engine is open, and how many engines compute but send no data."""
         is_open = any(engine.is_open for engine in self._engines.all)
         silent = sum(engine.silent_s > 0 for engine in self._engines.all)
         status = "ok" if is_open else "no engine is open"
         return JsonResponse({"status": status, "silent_engines": silent}, 200 if is_open else 503)
 
     async def metrics(self, request: Request) -> Response:
-        """Answer the figures."""
+        """Answer the figures of the server."""
         return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE})
 
     async def models(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class _Paths:
         return JsonResponse(self._described(self._engines.find(request.path_params["name"])))
 
     async def chat(self, request: Request) -> Response:
-        """Answer messages."""
+        """Answer the messages of a chat."""
         return await self._answer(request, chat_request)
 
     async def completions(self, request: Request) -> Response:
@@ -112,38 +112,38 @@ class _Paths:
 
     async def embeddings(self, request: Request) -> Response:
         """Answer the embeddings of texts."""
-        engine, asked = await self._understood(request, embeddings_request)
+        engine, asked = await self._parsed(request, embeddings_request)
         try:
             found = await unless_left(request.receive, embedded(engine, asked.inputs))
         except ParagoneError as error:
             raise api_error(error) from error
         self.figures.embedded(engine.name, found)
-        # many vectors take so long to write that other answers would wait
+        # writing many vectors takes so long that other answers would wait
         return await asyncio.to_thread(lambda: JsonResponse(embeddings_reply(asked, found, engine.name)))
 
     def _described(self, engine: ServedEngine) -> Json:
         return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
 
-    async def _understood(self, request: Request, read: ReadRequest[_Asked]) -> tuple[ServedEngine, _Asked]:
-        """Return which engine a request asks, and for what."""
+    async def _parsed(self, request: Request, read: ReadRequest[_Asked]) -> tuple[ServedEngine, _Asked]:
+        """Return the engine that a request names, and the request as a typed value."""
         data = await read_body(request.receive)
 
-        def understood() -> tuple[ServedEngine, _Asked]:
+        def parsed() -> tuple[ServedEngine, _Asked]:
             body = Fields.of_body(data)
             engine = self._engines.find(body.required("model"))
             return engine, read(body, engine.options)
 
-        # a large body takes so long that other answers would wait
+        # parsing a large body takes so long that other answers would wait
         is_large = len(data) > _SMALL
-        return await asyncio.to_thread(understood) if is_large else understood()
+        return await asyncio.to_thread(parsed) if is_large else parsed()
 
     async def _answer(self, request: Request, read: ReadRequest[AnswerRequest]) -> Response:
-        engine, asked = await self._understood(request, read)
+        engine, asked = await self._parsed(request, read)
         reply = reply_to(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:
             return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
-        # Errors before the first part have a status of their own.
+        # An error before the first part can still set the status of the response.
         first = await unless_left(request.receive, _first(parts))
         return EventStream(_events(first, parts, reply))
 
@@ -189,7 +189,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _left(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it; it is counted
+    return Response(status_code=499)  # nobody reads this response, but it is counted
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The connection to a client: its body, whether it has left, and the events that are streamed to it."""
+"""Reads the body of a client's request, streams events to the client, and finds out whether the client has left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SPELL_S = 0.002
 BODY_S = 60.0
 """Seconds that a client has to send a body."""
 _MOST_DROPPED = 64 << 20
-"""Bytes of a refused body that are read, so that the client reads the refusal: many send everything first."""
+"""Bytes of a refused body that are read: many clients send the whole body before they read a response."""
 
 
 class ClientLeft(Exception):
@@ -70,7 +70,7 @@ class EventStream(Response):
 
 
 async def read_body(receive: Receive, largest: int = MOST_BYTES) -> bytes:
-    """Return the body of a request. Raises ApiError if the body is too large or comes too slowly, and ClientLeft."""
+    """Return the body of a request. Raises ApiError if the body is too large or comes too slowly, and ClientLeft if the client leaves."""
     try:
         async with asyncio.timeout(BODY_S):
             return await _read_body(receive, largest)
@@ -115,7 +115,7 @@ async def unless_left(receive: Receive, work: Coroutine[None, None, T]) -> T:
 
 
 async def _left(receive: Receive) -> None:
-    """Wait until the client has left. Its whole body has been read."""
+    """Wait until a client has left whose whole body has been read."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

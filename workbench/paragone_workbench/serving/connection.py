@@ -1,4 +1,4 @@
-"""A connection of a client: how long the server waits for it, and how many there may be."""
+"""A connection of a client: how long the server waits for the client, and how many connections there may be."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_CONNECTIONS = 256
 
 
 class Connection(H11Protocol):
-    """HTTP with deadlines: slow clients hold neither a connection nor an engine. What is no HTTP gets an error in JSON."""
+    """HTTP with deadlines: slow clients hold neither a connection nor an engine. Data that is not HTTP gets an error in JSON."""
 
     _head: asyncio.TimerHandle | None = None
     """Ends the wait for the head of a request."""
@@ -28,7 +28,7 @@ class Connection(H11Protocol):
     """Ends the wait for a client that reads nothing."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection, or refuse one too many."""
+        """Accept a connection, or refuse it if there are too many."""
         super().connection_made(transport)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
@@ -48,22 +48,22 @@ class Connection(H11Protocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Cancel the timers."""
         self._end_waiting()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, for a while."""
+        """Close the connection if the client reads nothing for `STALLED_S` seconds."""
         super().pause_writing()
         self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Cancel the timers: the client has read."""
         self._end_waiting()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse data that is not HTTP."""
         self._refuse(400, "The request is not valid HTTP/1.1.", "invalid_http")
 
     def _await_head(self) -> None:

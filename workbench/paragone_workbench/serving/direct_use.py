@@ -14,7 +14,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 
 @contextlib.asynccontextmanager
 async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngine]:
-    """Wait until an engine is free, and give it for one computation. What the engine raises becomes a ParagoneError."""
+    """Wait until an engine is free, and lend it for one computation. The engine's exceptions become ParagoneErrors."""
     async with pool.scheduler.turn(handle):
         engine = handle.engine
         if engine is None:
@@ -34,7 +34,7 @@ async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngi
 
 
 class _Use:
-    """The computation in progress, for those who close the engine."""
+    """A computation in progress, which is stopped when the engine is closed."""
 
     def __init__(self, engine: OpenEngine) -> None:
         self._engine = engine

@@ -12,12 +12,12 @@ from paragone_workbench.serving.protocol.given import Given
 from paragone_workbench.serving.served_engine import ServedEngine
 
 _AT_ONCE = 32
-"""Texts in one request to an engine, so that a client that leaves stops the rest, and replies have a bearable size."""
+"""Texts in one request to an engine: few, so that replies stay small and a client that leaves stops the rest."""
 
 
 async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> Embeddings:
     """Return the vectors of texts and tokens once the engine has room. Raises ParagoneError, and ApiError."""
-    async with engine.place() as handle:
+    async with engine.reserved() as handle:
         if not handle.capabilities.embeddings:
             sentence = f"{engine.name} computes no embeddings."
             raise ApiError(404, sentence, param="model", code="not_supported")

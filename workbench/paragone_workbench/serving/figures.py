@@ -26,14 +26,16 @@ class Figures:
     """Counts requests and tokens from the start of the server on."""
 
     def __init__(self, engines: ServedEngines) -> None:
-        # No figures of when each combination of labels was first seen.
+        # Export no times at which each combination of labels first occurred.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
         )
-        self._prompt = Counter("paragone_prompt_tokens", "Tokens in.", ["model"], registry=registry)
-        self._completion = Counter("paragone_completion_tokens", "Tokens out.", ["model"], registry=registry)
+        self._prompt = Counter("paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry)
+        self._completion = Counter(
+            "paragone_completion_tokens", "Tokens of answers.", ["model"], registry=registry
+        )
         self._ttft = Histogram(
             "paragone_time_to_first_token_seconds",
             "Seconds from sending a request to the engine to its first token.",
@@ -43,7 +45,7 @@ class Figures:
         registry.register(_EngineStates(engines))
 
     def requested(self, path: str, status: int) -> None:
-        """Count a request that is answered. 499 is the status of one whose client left."""
+        """Count a request that is answered. Status 499: the client left before its response."""
         self._requests.labels(path, str(status)).inc()
 
     def answered(self, model: str, end: End) -> None:

@@ -1,4 +1,4 @@
-"""What every request passes: the check of its key, and the count of requests."""
+"""Middleware for every request: checks the key, and counts requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RequiredKey:
         if scope["path"] in self._open or hmac.compare_digest(given.encode("latin-1"), self._expected):
             await self._app(scope, receive, send)
             return
-        # A client reads the refusal once it has sent everything, of which nothing is kept.
+        # Many clients read the refusal only after they have sent the whole body, which is discarded here.
         with contextlib.suppress(ApiError, ClientLeft):
             await read_body(receive, largest=0)
         sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."

@@ -23,7 +23,7 @@ _CAUSES = {
     errno.EADDRNOTAVAIL: ("the address does not belong to this machine.", "Leave out --host for 127.0.0.1."),
     errno.EACCES: ("the system does not allow it.", "Choose a port from 1024 on."),
 }
-"""By error number: why an address cannot be used, and what to do."""
+"""Why an address cannot be used, and what to do, by error number."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -33,12 +33,12 @@ def listen(host: str, port: int) -> socket.socket:
     except ValueError as error:
         raise InputError(
             f"--host is not an IP address: {host}.",
-            hint="Write one of this machine's: 127.0.0.1 for this machine alone, 0.0.0.0 for all its networks.",
+            hint="Write an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 for all its networks.",
         ) from error
     if GUARD.is_offline and not (GUARD.allows_loopback and address.is_loopback):
         raise InputError(
             f"paragone is offline, and does not listen at {address}.",
-            hint="Go online. Or set `local_servers = true` under [network]: offline, it then listens at 127.0.0.1.",
+            hint="Go online, or set `local_servers = true` under [network], which allows 127.0.0.1 offline.",
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     # With the protocol named, asyncio sets TCP_NODELAY on connections: each token is sent at once.
@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="critical",  # what fails is reported by the application
+                log_level="critical",  # the application reports failures
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_S,

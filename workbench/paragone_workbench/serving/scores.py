@@ -23,23 +23,23 @@ from paragone_workbench.serving.protocol.given import Given
 
 
 async def scored(
-    pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, goes_on: bool
+    pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, answer_follows: bool
 ) -> tuple[Token, ...]:
     """Return what the client gave as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
-    The first token has no log-probability, unless the model puts a token before every text. With `goes_on`, an answer follows.
-    Raises ParagoneError, and before anything is computed if there is no room for the answer.
+    The first token has no log-probability, unless the model puts a token before every text. If `answer_follows`,
+    the context must have room for an answer, which is checked first. Raises ParagoneError.
     """
     if not isinstance(given, str) and not handle.capabilities.token_ids:
         raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
     if not handle.capabilities.score:
         wanted = "log-probabilities of a given text" if isinstance(given, str) else "text of token ids"
         raise InputError(
-            f"{handle.definition.name} cannot tell the {wanted}.",
-            hint="Ask without echo or without logprobs, or an engine that computes on this machine.",
+            f"{handle.definition.name} does not report the {wanted}.",
+            hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
         )
     async with used(pool, handle) as engine:
-        if goes_on:
+        if answer_follows:
             await _check_room(engine, given)
         if not isinstance(given, str):
             return tuple(await _tokens(engine, ScoreRequest(ids=given, top=top)))
@@ -61,7 +61,7 @@ async def _check_room(engine: OpenEngine, given: Given) -> None:
 
 
 async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
-    """Return the scored tokens. Of a text, the first is missing, unless a token is put before every text."""
+    """Return the scored tokens. A text's first token is missing, unless the model puts a token before every text."""
     found: list[Token] = []
     async with contextlib.aclosing(engine.score(request)) as events:
         async for event in events:
@@ -73,10 +73,10 @@ async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
 
 
 def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:
-    """Return the tokens of the whole text: before those that were scored, what is missing of the text."""
+    """Return the tokens of the whole text: a token for the text before the scored ones, and the scored ones."""
     data = text.encode("utf-8", "replace")
     missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
-    if missing <= 0:  # the scored tokens are all of the text; some tokenizers add a space before it
+    if missing <= 0:  # the scored tokens cover the whole text; some tokenizers add a space before it
         return tuple(tokens)
     first = Token(text=data[:missing].decode("utf-8", "ignore"), time=time.monotonic())
     return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))

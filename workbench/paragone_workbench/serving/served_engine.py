@@ -1,4 +1,4 @@
-"""The engines of a server: which there are, and which request may use one now."""
+"""The engines of a server, and the order in which requests use them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_WAITING = 1024
 
 
 class ServedEngine:
-    """An engine that requests name as their model. Requests that it has no room for wait, first come, first served.
+    """An engine that requests name as their model. Requests wait in their order of arrival until the engine has room.
 
     A native engine computes one answer at a time. A server computes several, and so do engines that share a loaded model.
     An open engine executes one run at a time, so the engine is opened once for each answer that may be computed at a time.
@@ -47,7 +47,7 @@ class ServedEngine:
 
     @property
     def silent_s(self) -> int:
-        """Seconds for which an answer has got no data, as from an engine that is frozen; 0 while all get some."""
+        """Longest time in seconds for which an answer has got no data, such as from a frozen engine; 0 if there is none."""
         return max((run.silent_s for run in self.runs), default=0)
 
     @property
@@ -62,7 +62,7 @@ class ServedEngine:
 
     @property
     def options(self) -> frozenset[str]:
-        """The names of its sampling options."""
+        """The names of the engine's sampling options."""
         backend = self.first.backend
         return frozenset() if backend is None else frozenset(info.name for info in describe(backend.sampling))
 
@@ -71,10 +71,10 @@ class ServedEngine:
         await self._opened(self.first)
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[EngineHandle]:
-        """Wait until an answer may use the engine, which is open then. A crashed engine is opened again.
+    async def reserved(self) -> AsyncIterator[EngineHandle]:
+        """Wait until the engine has room for an answer, and yield the open engine. A crashed engine is opened again.
 
-        Raises ParagoneError if it cannot be opened, and ApiError if too many answers wait.
+        Raises ParagoneError if the engine cannot be opened, and ApiError if too many answers wait.
         """
         if self.waiting >= MOST_WAITING:
             raise ApiError(
@@ -98,7 +98,7 @@ class ServedEngine:
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def stop_opening(self) -> None:
-        """Do not wait for the engine any longer, if it is being opened."""
+        """Stop opening the engine, if it is being opened."""
         for handle in self._handles:
             handle.stop_opening()
 

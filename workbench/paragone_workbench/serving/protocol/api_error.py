@@ -7,12 +7,12 @@ from paragone.key_text import without_keys
 
 
 class ApiError(Exception):
-    """An error that a client is told.
+    """An error that is sent to a client.
 
     Attributes:
         status: The status code of HTTP.
         message: What failed, why, and what to do about it.
-        param: The field of the request that is wrong; None if none is.
+        param: The wrong field of the request; None if no field is wrong.
         code: A stable identifier for programs; None if there is none.
     """
 

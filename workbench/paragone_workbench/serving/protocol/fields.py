@@ -1,4 +1,4 @@
-"""Reads the fields of requests. What is wrong raises ApiError with the name of the field."""
+"""Reads the fields of requests. A wrong value raises ApiError with the name of its field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from paragone.wire import parse_json
 from paragone_workbench.serving.protocol.api_error import ApiError
 
 _MOST_BRACKETS = 200_000
-"""Opening brackets and braces in a body, also in its texts. Python runs nothing else while it parses lists of lists."""
+"""Largest number of opening brackets and braces in a body: Python runs no other thread while it parses them."""
 
 
 class Fields:
@@ -56,10 +56,10 @@ class Fields:
         return value
 
     def required(self, name: str) -> str:
-        """Return a text that must be there."""
+        """Return a text. Raises ApiError if it is missing."""
         value = self.text(name)
         if value is None:
-            raise self.wrong(name, "there: it is a text")
+            raise self.wrong(name, "given, as a text")
         return value
 
     def flag(self, name: str) -> bool:

@@ -14,7 +14,7 @@ _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
 def messages_of(body: Fields) -> tuple[Message, ...]:
-    """Return the messages of a request, of which there is at least one. Raises ApiError."""
+    """Return the messages of a request. Raises ApiError if one is wrong or there is none."""
     messages = tuple(map(_message, body.objects("messages")))
     if not messages:
         raise body.wrong("messages", "a list with at least one message")
@@ -29,7 +29,7 @@ def _message(fields: Fields) -> Message:
 
 def _role(fields: Fields) -> Role:
     role = fields.required("role")
-    if role == "developer":  # what OpenAI calls the system's messages now
+    if role == "developer":  # OpenAI's newer name of the role
         return "system"
     for known in get_args(Role):
         if role == known:
@@ -58,20 +58,20 @@ def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
 
 
 def _image(part: Fields) -> Image:
-    place = part.object("image_url")
-    if place is None:
+    url = part.object("image_url")
+    if url is None:
         raise part.wrong("image_url", "an object with a url")
-    scheme, _, data = place.required("url").partition(",")
+    scheme, _, data = url.required("url").partition(",")
     media_type = scheme.removeprefix("data:").removesuffix(";base64")
     if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
         raise ApiError(
             400,
-            f"{place.path('url')} must be a data URL of an image in base64, such as data:image/png;base64,…: "
+            f"{url.path('url')} must be a data URL of an image in base64, such as data:image/png;base64,…: "
             "the server fetches no images.",
-            param=place.path("url"),
+            param=url.path("url"),
         )
     try:
         base64.b64decode(data, validate=True)
     except binascii.Error as error:
-        raise place.wrong("url", f"base64: {error}") from error
+        raise url.wrong("url", f"base64: {error}") from error
     return Image(data=data, media_type=media_type)

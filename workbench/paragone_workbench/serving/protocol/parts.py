@@ -1,4 +1,4 @@
-"""The parts of answers, in the order in which they come."""
+"""The parts of answers: pieces, and an end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Piece:
     """A piece of an answer, or of the text before it that the client gave."""
 
     index: int
-    """The number of the choice."""
+    """The index of the answer among those of the request."""
     text: str
     channel: Channel = "answer"
     tokens: tuple[Token, ...] = ()
-    """Its tokens, if the request asks for log-probabilities. Tokens without text belong to a later piece."""
+    """The tokens of the piece, if the request asks for log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,13 @@ from paragone_workbench.serving.protocol.token_scores import chat_logprobs, comp
 
 
 class Reply(ABC):
-    """The reply to one request. Take the parts of all answers in their order."""
+    """The reply to one request, made of the parts of its answers in the order in which they were computed."""
 
     _prefix: ClassVar[str]
     _whole: ClassVar[str]
-    """What the API calls a whole reply."""
+    """The name of a whole reply in the API."""
     _event: ClassVar[str]
-    """What the API calls an event of a stream."""
+    """The name of an event of a stream in the API."""
 
     def __init__(self, request: AnswerRequest, model: str) -> None:
         self._request = request
@@ -41,12 +41,12 @@ class Reply(ABC):
         return {**event, "usage": None} if self._request.stream_usage else event
 
     def last_events(self) -> Iterable[Json]:
-        """Yield what follows the ends of all answers: the token counts, if the request asks for them."""
+        """Yield the event after the ends of all answers: the token counts, if the request asks for them."""
         if self._request.stream_usage:
             yield {**self._head, "object": self._event, "choices": [], "usage": self._usage()}
 
     def whole(self, parts: Iterable[Part]) -> Json:
-        """Return the reply that is not a stream, from all parts."""
+        """Return the whole reply, which is not a stream, from all parts."""
         pieces: defaultdict[int, list[Piece]] = defaultdict(list)
         for part in parts:
             if isinstance(part, End):
@@ -60,11 +60,11 @@ class Reply(ABC):
 
     @abstractmethod
     def _event_choice(self, part: Part) -> dict[str, Json]:
-        """Return the entry of a part in an event."""
+        """Return the entry of a part in the `choices` of an event."""
 
     @abstractmethod
     def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
-        """Return the entry of a whole answer."""
+        """Return the entry of a whole answer in the `choices` of a reply."""
 
     def _has_logprobs(self, index: int) -> bool:
         return self._request.choices[index].logprobs is not None
@@ -130,7 +130,7 @@ class CompletionReply(Reply):
     def __init__(self, request: AnswerRequest, model: str) -> None:
         super().__init__(request, model)
         self._lengths: defaultdict[int, int] = defaultdict(int)
-        """Characters of each answer that were sent."""
+        """Number of characters sent of each answer, by its index."""
 
     def _event_choice(self, part: Part) -> dict[str, Json]:
         text, logprobs = "", None

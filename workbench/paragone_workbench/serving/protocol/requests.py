@@ -1,4 +1,4 @@
-"""What requests for answers ask for, as typed values. Wrong fields raise ApiError."""
+"""Reads requests for answers into typed values. Wrong fields raise ApiError."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
 _MOST_STOPS = 64
-"""Largest number of stop sequences, each of which is looked for after each token."""
+"""Largest number of stop sequences: the engine looks for each of them after each token."""
 _MOST_TOP = 20
 """Largest number of alternatives to each token."""
 _USUAL_TOKENS = 16
-"""Tokens of a completion whose request sets no limit, as OpenAI defines it."""
+"""Largest number of tokens of a completion whose request sets no limit, as in the OpenAI API."""
 
 _NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _NEUTRAL: Mapping[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
-"""The values at which an option has no effect. Clients send them also to engines without the option."""
+"""The values at which an option has no effect. Clients send these values also to engines without the option."""
 _NOT_SUPPORTED = (
     *("tools", "tool_choice", "functions", "function_call"),
     *("logit_bias", "suffix", "best_of", "audio", "prediction"),
 )
-"""Fields that would change the answer."""
+"""Fields of the OpenAI API that this server refuses, because they would change the answer."""
 _NOTHING_ASKED: Sequence[Json] = (None, 1, "", [], {})
-"""The values with which these fields change nothing."""
+"""The values with which the fields in `_NOT_SUPPORTED` change nothing."""
 _NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
     ("tool_choice", "function_call"), (*_NOTHING_ASKED, "auto", "none")
 )
-"""The same for fields that say which tool to use. Without tools, all of these mean none."""
+"""The values with which the fields that choose a tool change nothing, since there are no tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class RequestedAnswer:
     run: RunSpec | None
     """The run that computes the answer; None if nothing is to be added to the given text."""
     given: Given = ""
-    """The text that the client wants back before the answer; may be empty."""
+    """The prompt, if the client wants it repeated before the answer; else empty."""
     logprobs: int | None = None
     """Number of alternatives to report with each token; None for no log-probabilities."""
 
@@ -60,7 +60,7 @@ class AnswerRequest:
     """Whether the client sent messages; otherwise, texts to complete."""
     choices: tuple[RequestedAnswer, ...]
     per_prompt: int
-    """Number of choices for each prompt; they follow each other."""
+    """Number of choices for each prompt. The choices of a prompt follow each other."""
     stream: bool
     stream_usage: bool
     """Whether the last event of the stream has the token counts."""
@@ -174,7 +174,7 @@ def _schema(body: Fields) -> str | None:
 
 
 def _with_seeds(sampling: Mapping[str, Json], count: int) -> Iterator[Mapping[str, Json]]:
-    """Yield the options of each of several answers to one prompt. Their seeds follow each other, so that they differ."""
+    """Yield the options of each of several answers to one prompt. Each has the next seed, so that the answers differ."""
     seed = sampling.get("seed")
     for number in range(count):
         yield {**sampling, "seed": (seed + number) % SEEDS} if isinstance(seed, int) else sampling

@@ -39,9 +39,9 @@ def _entry(text: str, logprob: float | None) -> dict[str, Json]:
 
 
 def _table(token: Token) -> Json:
-    """Return the likeliest tokens with their log-probabilities, and the token itself; null for the first of a text.
+    """Return the likeliest tokens with their log-probabilities, and the token itself; null if the token has no log-probability, as the first of a text.
 
-    The token has the same text there as in the list of tokens, so that a client sees whether it is the likeliest.
+    The token's text is the same as in the list of tokens, so that a client sees whether the token is the likeliest.
     """
     if token.logprob is None:
         return None
